@@ -1,0 +1,283 @@
+/**
+ * The immutable record of one grant, and the rule by which a token response changes it.
+ *
+ * Times are epoch milliseconds. What is absent is `Option.none()`, never zero or the empty string. Every
+ * field that may hold a secret is `Redacted`, `extras` too: a server's unknown fields may be anything.
+ *
+ * @since 0.1.0
+ */
+import * as Data from "effect/Data"
+import * as Either from "effect/Either"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+
+/**
+ * Fields that are not ours to understand, kept as they came.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Extras = Readonly<Record<string, unknown>>
+
+interface Fields {
+  readonly accessToken: Redacted.Redacted
+  readonly refreshToken: Option.Option<Redacted.Redacted>
+  readonly idToken: Option.Option<Redacted.Redacted>
+  /** As the server wrote it; compare without regard to case (RFC 6749 §5.1). */
+  readonly tokenType: string
+  /** When the request that brought the access token was sent. */
+  readonly obtainedAt: Option.Option<number>
+  readonly expiresAt: Option.Option<number>
+  readonly scopes: ReadonlyArray<string>
+  readonly accountId: Option.Option<string>
+  readonly extras: Redacted.Redacted<Extras>
+}
+
+/**
+ * One grant: an access token and what is needed to replace it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export class Credentials extends Data.Class<Fields> {}
+
+/**
+ * What {@link make} takes: plain values, absent ones left out. `expiresAt` and `obtainedAt` are epoch
+ * milliseconds; `tokenType` is `Bearer` unless given.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  readonly accessToken: string | Redacted.Redacted
+  readonly refreshToken?: string | Redacted.Redacted | undefined
+  readonly idToken?: string | Redacted.Redacted | undefined
+  readonly tokenType?: string | undefined
+  readonly obtainedAt?: number | undefined
+  readonly expiresAt?: number | undefined
+  readonly scopes?: ReadonlyArray<string> | undefined
+  readonly accountId?: string | undefined
+  readonly extras?: Extras | undefined
+}
+
+const redact = (value: string | Redacted.Redacted): Redacted.Redacted =>
+  typeof value === "string" ? Redacted.make(value) : value
+
+const redactOption = (value: string | Redacted.Redacted | undefined): Option.Option<Redacted.Redacted> =>
+  Option.filter(Option.map(Option.fromNullable(value), redact), (token) => Redacted.value(token) !== "")
+
+/**
+ * Credentials from plain values. An empty refresh or id token counts as absent.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (options: Options): Credentials =>
+  new Credentials({
+    accessToken: redact(options.accessToken),
+    refreshToken: redactOption(options.refreshToken),
+    idToken: redactOption(options.idToken),
+    tokenType: options.tokenType ?? "Bearer",
+    obtainedAt: Option.fromNullable(options.obtainedAt),
+    expiresAt: Option.fromNullable(options.expiresAt),
+    scopes: options.scopes ?? [],
+    accountId: Option.fromNullable(options.accountId),
+    extras: Redacted.make(options.extras ?? {})
+  })
+
+/**
+ * How long the access token was meant to live, in milliseconds, where both ends are known and in order.
+ *
+ * @since 0.1.0
+ * @category getters
+ */
+export const lifetime = (credentials: Credentials): Option.Option<number> =>
+  Option.filter(
+    Option.zipWith(credentials.expiresAt, credentials.obtainedAt, (end, start) => end - start),
+    (millis) => millis > 0
+  )
+
+/**
+ * Whether both records hold the same refresh token, or both none.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
+export const sameRefreshToken = (a: Credentials, b: Credentials): boolean =>
+  sameSecret(a.refreshToken, b.refreshToken)
+
+/**
+ * Whether both records hold the same access token.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
+export const sameAccessToken = (a: Credentials, b: Credentials): boolean =>
+  Redacted.value(a.accessToken) === Redacted.value(b.accessToken)
+
+const sameSecret = (a: Option.Option<Redacted.Redacted>, b: Option.Option<Redacted.Redacted>): boolean =>
+  Option.getOrNull(Option.map(a, Redacted.value)) === Option.getOrNull(Option.map(b, Redacted.value))
+
+/**
+ * What is wrong with a token, or none. A token is one or more visible ASCII characters or spaces
+ * (RFC 6749, appendix A.12), and not a word that a broken writer leaves where a token should be.
+ *
+ * @since 0.1.0
+ * @category validation
+ */
+export const tokenProblem = (value: unknown): Option.Option<string> => {
+  if (typeof value !== "string") return Option.some(`is ${describeType(value)}, not a string`)
+  if (value.trim() === "") return Option.some("is blank")
+  if (value === "undefined" || value === "null") return Option.some(`is the word "${value}"`)
+  return /^[\x20-\x7e]+$/.test(value)
+    ? Option.none()
+    : Option.some("has a control character or one outside ASCII")
+}
+
+const describeType = (value: unknown): string =>
+  value === undefined
+    ? "missing"
+    : value === null
+      ? "null"
+      : Array.isArray(value)
+        ? "an array"
+        : typeof value === "object"
+          ? "an object"
+          : `a ${typeof value}`
+
+/**
+ * What is wrong with a token response: the field, in words without its value, and the credentials with
+ * the new refresh token, where the response held a usable one. Those are to be saved before anything
+ * else is made of the problem: the old refresh token is spent.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class ResponseProblem extends Data.TaggedClass("ResponseProblem")<{
+  readonly field: string
+  readonly problem: string
+  readonly salvaged: Option.Option<Credentials>
+}> {}
+
+/**
+ * What {@link fromResponse} must know beside the response.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ResponseContext {
+  /** When the request was sent: the lifetime counts from here, never from the answer. */
+  readonly requestedAt: number
+  /** Token types the caller can use, compared without regard to case; `bearer` and `dpop` unless given. */
+  readonly tokenTypes?: ReadonlyArray<string>
+  /** Where the provider names the account; without it the account never changes. */
+  readonly accountId?: (response: Extras) => Option.Option<string>
+}
+
+/** Lifetimes above this are absolute times or nonsense: about 31 years. */
+const maxLifetimeSeconds = 1_000_000_000
+
+const known = new Set(["access_token", "refresh_token", "id_token", "token_type", "expires_in", "scope"])
+
+/**
+ * The merge rule (RFC 6749 §5.1, §6): the credentials after a token response.
+ *
+ * The lifetime counts from `requestedAt`. An absent or empty refresh token, scope or account keeps the
+ * previous one, and so does an absent id token; unknown fields of both survive, the response's winning.
+ * `"3600"` is a lifetime of 3600 s; an absent `expires_in` is an unknown lifetime.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const fromResponse = (
+  response: Extras,
+  previous: Option.Option<Credentials>,
+  context: ResponseContext
+): Either.Either<Credentials, ResponseProblem> => {
+  const field = (name: string): unknown => (Object.hasOwn(response, name) ? response[name] : undefined)
+  const text = (name: string): Option.Option<string> =>
+    Option.filter(Option.liftPredicate((v: unknown) => typeof v === "string")(field(name)), (v) => v !== "")
+
+  const newRefreshToken = Option.filter(text("refresh_token"), (v) => Option.isNone(tokenProblem(v)))
+  const refreshToken = Option.orElse(Option.map(newRefreshToken, redact), () =>
+    Option.flatMap(previous, (p) => p.refreshToken)
+  )
+  const salvaged = Option.flatMap(newRefreshToken, () =>
+    Option.map(previous, (p) => new Credentials({ ...p, refreshToken }))
+  )
+  const fail = (name: string, problem: string) =>
+    Either.left(new ResponseProblem({ field: name, problem, salvaged }))
+
+  const accessToken = field("access_token")
+  const accessProblem = tokenProblem(accessToken)
+  if (Option.isSome(accessProblem)) return fail("access_token", accessProblem.value)
+
+  const typeProblem = tokenTypeProblem(field("token_type"), previous, context)
+  if (Option.isSome(typeProblem)) return fail("token_type", typeProblem.value)
+
+  const seconds = lifetimeSeconds(field("expires_in"))
+  if (Either.isLeft(seconds)) return fail("expires_in", seconds.left)
+
+  const rawRefresh = field("refresh_token")
+  if (rawRefresh !== undefined && rawRefresh !== null && rawRefresh !== "" && Option.isNone(newRefreshToken)) {
+    return fail("refresh_token", Option.getOrElse(tokenProblem(rawRefresh), () => "is not usable"))
+  }
+  const rawScope = field("scope")
+  if (rawScope !== undefined && rawScope !== null && typeof rawScope !== "string") {
+    return fail("scope", `is ${describeType(rawScope)}, not a string`)
+  }
+
+  const before = Option.flatMap(previous, (p) => p.accountId)
+  const after = context.accountId === undefined ? Option.none<string>() : context.accountId(response)
+  if (Option.isSome(before) && Option.isSome(after) && before.value !== after.value) {
+    return fail("account", "belongs to another account than the grant that was refreshed")
+  }
+
+  const extras = Object.fromEntries(Object.entries(response).filter(([name]) => !known.has(name)))
+  return Either.right(
+    new Credentials({
+      accessToken: Redacted.make(accessToken as string),
+      refreshToken,
+      idToken: Option.orElse(Option.map(text("id_token"), redact), () =>
+        Option.flatMap(previous, (p) => p.idToken)
+      ),
+      tokenType: field("token_type") as string,
+      obtainedAt: Option.some(context.requestedAt),
+      expiresAt: Option.map(seconds.right, (s) => context.requestedAt + s * 1000),
+      scopes: Option.match(text("scope"), {
+        onNone: () => Option.match(previous, { onNone: () => [], onSome: (p) => p.scopes }),
+        onSome: (scope) => scope.split(/\s+/).filter((s) => s !== "")
+      }),
+      accountId: Option.orElse(after, () => before),
+      extras: Redacted.make({
+        ...Option.match(previous, { onNone: () => ({}), onSome: (p) => Redacted.value(p.extras) }),
+        ...extras
+      })
+    })
+  )
+}
+
+const tokenTypeProblem = (
+  value: unknown,
+  previous: Option.Option<Credentials>,
+  context: ResponseContext
+): Option.Option<string> => {
+  if (typeof value !== "string" || value === "") return Option.some(`is ${describeType(value || undefined)}`)
+  const type = value.toLowerCase()
+  if (!(context.tokenTypes ?? ["bearer", "dpop"]).some((t) => t.toLowerCase() === type)) {
+    return Option.some("is not one that this client understands (RFC 6749 §7.1)")
+  }
+  const bound = Option.exists(previous, (p) => p.tokenType.toLowerCase() === "dpop")
+  return bound && type !== "dpop" ? Option.some("fell back from DPoP (RFC 9449 §5)") : Option.none()
+}
+
+const lifetimeSeconds = (value: unknown): Either.Either<Option.Option<number>, string> => {
+  if (value === undefined) return Either.right(Option.none())
+  const seconds = typeof value === "string" && /^\d{1,12}$/.test(value) ? Number(value) : value
+  if (typeof seconds !== "number" || Number.isNaN(seconds)) {
+    return Either.left(`is ${typeof value === "string" ? "not a number" : describeType(value)}, seconds are due`)
+  }
+  if (seconds < 0) return Either.left("is negative")
+  if (seconds > maxLifetimeSeconds) return Either.left("is absurd: an absolute time, or the wrong unit")
+  return Either.right(Option.some(seconds))
+}

@@ -1,0 +1,380 @@
+/**
+ * All judgement about a token: is it expired, due, fresh, and what to do next. No services, no effects;
+ * `now` and `policy` are arguments, times are epoch milliseconds.
+ *
+ * Every function is total: whatever the clock and the lifetimes, none answers NaN or throws.
+ *
+ * @since 0.1.0
+ */
+import * as Data from "effect/Data"
+import * as Option from "effect/Option"
+import type * as Redacted from "effect/Redacted"
+import * as Credentials from "./Credentials.js"
+
+/**
+ * What the decision needs of the policy, in milliseconds.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Policy {
+  readonly credentialsTtl: number
+  readonly grace: number
+  readonly mode: "wait" | "background"
+  /** From 0 to 1: how much of the grace jitter may take away in `background` mode. */
+  readonly jitter: number
+  readonly coolDownBase: number
+  readonly coolDownMax: number
+}
+
+/**
+ * Why nothing is posted for now, and until when.
+ *
+ * - `Failed`: a refresh failed. `ServerAsked`: the server named the time.
+ * - `Ineffective`: a refresh brought the same token or expiry, or one already due.
+ * - `Rejected`: a resource server keeps rejecting fresh tokens.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface CoolingDown {
+  /** When it began: a clock set back to before it ends it. */
+  readonly since: number
+  readonly until: number
+  readonly reason: "Failed" | "ServerAsked" | "Ineffective" | "Rejected"
+  /** How many times in a row. */
+  readonly failures: number
+}
+
+/**
+ * What is in memory, as the decision sees it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Held {
+  readonly credentials: Option.Option<Credentials.Credentials>
+  /** When it was read from storage or written there. */
+  readonly loadedAt: number
+  /** Whether the refresher can work with it. */
+  readonly refreshable: boolean
+  /** The server's words, where it has refused this very grant. */
+  readonly dead: Option.Option<string>
+  /** Whether a resource server has rejected this very access token. */
+  readonly rejected: boolean
+  readonly coolDown: Option.Option<CoolingDown>
+  /** From 0 to 1: this account and instance's share of the jitter. */
+  readonly jitterShare: number
+}
+
+/**
+ * What a caller asks beyond the policy: a refresh in any case, or a token that still lives for
+ * `minValidity` milliseconds.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Request {
+  readonly force: boolean
+  readonly minValidity: number
+}
+
+/**
+ * The plain request.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const anyValid: Request = { force: false, minValidity: 0 }
+
+/**
+ * Why a token is to be refreshed.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type DueReason = "NoToken" | "Expired" | "InGrace" | "MinValidity" | "Forced" | "Rejected"
+
+/**
+ * Why a user must log in again.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type ReauthorizeReason = "NoCredentials" | "NoRefreshToken" | "GrantDead"
+
+/**
+ * What to do. Each outcome carries what the shell needs to do it; the same value drives behaviour, logs,
+ * metrics and `explain`.
+ *
+ * - `Use`: the token; no need to ask again before `nextCheckAt`.
+ * - `Reload`: read storage, then decide again.
+ * - `UseAndRefresh`: the token now; one refresh behind.
+ * - `Refresh`: join the one refresh; `fallback` is the token to serve if it fails or is slow.
+ * - `CoolDown`: nothing may be posted before `until`; `fallback` as above.
+ * - `Reauthorize`: only a new login helps.
+ * - `TooShortLived`: the server's tokens do not live for the `minValidity` asked for.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Decision = Data.TaggedEnum<{
+  Use: { readonly token: Redacted.Redacted; readonly nextCheckAt: number }
+  Reload: { readonly reason: "NotLoaded" | "Stale" | "Expired" }
+  UseAndRefresh: { readonly token: Redacted.Redacted; readonly reason: DueReason }
+  Refresh: { readonly reason: DueReason; readonly fallback: Option.Option<Redacted.Redacted> }
+  CoolDown: {
+    readonly until: number
+    readonly reason: CoolingDown["reason"]
+    readonly fallback: Option.Option<Redacted.Redacted>
+  }
+  Reauthorize: { readonly reason: ReauthorizeReason; readonly detail: string }
+  TooShortLived: { readonly lifetime: number; readonly minValidity: number }
+}>
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const { Use, Reload, UseAndRefresh, Refresh, CoolDown, Reauthorize, TooShortLived, $match, $is } =
+  Data.taggedEnum<Decision>()
+
+/** A number of milliseconds that is one: not NaN, not negative. */
+const millis = (value: number): number => (value > 0 ? value : 0)
+
+/**
+ * Milliseconds until the expiry, negative once past it; none where the expiry is unknown.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
+export const timeToExpiry = (credentials: Credentials.Credentials, now: number): Option.Option<number> =>
+  Option.filter(
+    Option.map(credentials.expiresAt, (expiresAt) => expiresAt - now),
+    (left) => !Number.isNaN(left)
+  )
+
+/**
+ * Whether `now` is at or past the expiry. What has no expiry never expires.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
+export const isExpired = (credentials: Credentials.Credentials, now: number): boolean =>
+  Option.exists(timeToExpiry(credentials, now), (left) => left <= 0)
+
+/**
+ * The policy's grace for these credentials: at most half of their lifetime, where that is known, so that
+ * a token is never due the moment it arrives.
+ *
+ * @since 0.1.0
+ * @category getters
+ */
+export const clampedGrace = (credentials: Credentials.Credentials, grace: number): number =>
+  Option.match(Credentials.lifetime(credentials), {
+    onNone: () => millis(grace),
+    onSome: (lifetime) => Math.min(millis(grace), lifetime / 2)
+  })
+
+/**
+ * Whether a refresh is due: the time left is no more than the grace. Takes the grace as it is, a negative
+ * one as 0; {@link clampedGrace} is the policy's.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
+export const shouldRefresh = (credentials: Credentials.Credentials, now: number, grace: number): boolean =>
+  Option.exists(timeToExpiry(credentials, now), (left) => left <= millis(grace))
+
+/**
+ * Whether what was read at `loadedAt` may still be trusted: younger than `ttl`, not from the future (the
+ * clock was set back), and not expired.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
+export const isFresh = (
+  credentials: Credentials.Credentials,
+  loadedAt: number,
+  now: number,
+  ttl: number
+): boolean => now >= loadedAt && now - loadedAt < ttl && !isExpired(credentials, now)
+
+/**
+ * What to do with what is in memory. Absence is never trusted: storage is asked again.
+ *
+ * @since 0.1.0
+ * @category decisions
+ */
+export const decide = (
+  held: Option.Option<Held>,
+  now: number,
+  policy: Policy,
+  request: Request = anyValid
+): Decision => {
+  if (Option.isNone(held) || Option.isNone(held.value.credentials)) return Reload({ reason: "NotLoaded" })
+  const { credentials, loadedAt } = held.value
+  if (isFresh(credentials.value, loadedAt, now, policy.credentialsTtl)) {
+    return judge(held.value, now, policy, request)
+  }
+  return Reload({ reason: isExpired(credentials.value, now) ? "Expired" : "Stale" })
+}
+
+/**
+ * What to do with what was just read from storage: {@link decide} without the question of freshness.
+ *
+ * @since 0.1.0
+ * @category decisions
+ */
+export const judge = (held: Held, now: number, policy: Policy, request: Request = anyValid): Decision => {
+  if (Option.isNone(held.credentials)) {
+    return held.refreshable
+      ? postpone(held, now, "NoToken", Option.none())
+      : Reauthorize({ reason: "NoCredentials", detail: "No credentials found" })
+  }
+  const credentials = held.credentials.value
+  const left = timeToExpiry(credentials, now)
+  const grace = dueGrace(credentials, policy, held.jitterShare)
+  const due = dueReason(left, grace, held.rejected, request)
+  if (Option.isNone(due)) {
+    return Use({ token: credentials.accessToken, nextCheckAt: nextCheckAt(credentials, held, grace, policy) })
+  }
+  const usable = !held.rejected && Option.getOrElse(left, () => Infinity) > millis(request.minValidity)
+  if (!usable && Option.exists(left, (l) => l > 0) && !held.rejected) {
+    const lifetime = Credentials.lifetime(credentials)
+    if (Option.isSome(lifetime) && lifetime.value <= request.minValidity) {
+      return TooShortLived({ lifetime: lifetime.value, minValidity: request.minValidity })
+    }
+  }
+  const fallback = usable ? Option.some(credentials.accessToken) : Option.none()
+  if (Option.isSome(held.dead) || !held.refreshable) {
+    return usable && !request.force
+      ? Use({ token: credentials.accessToken, nextCheckAt: nextCheckAt(credentials, held, 0, policy) })
+      : Option.match(held.dead, {
+          onSome: (detail) => Reauthorize({ reason: "GrantDead", detail }),
+          onNone: () => Reauthorize({ reason: "NoRefreshToken", detail: "There is no refresh token" })
+        })
+  }
+  const served = policy.mode === "background" && due.value === "InGrace"
+  return served && Option.isSome(fallback) && !isCooling(held, now)
+    ? UseAndRefresh({ token: fallback.value, reason: due.value })
+    : postpone(held, now, due.value, fallback, request.force)
+}
+
+const dueReason = (
+  left: Option.Option<number>,
+  grace: number,
+  rejected: boolean,
+  request: Request
+): Option.Option<DueReason> => {
+  const remaining = Option.getOrElse(left, () => Infinity)
+  if (remaining <= 0) return Option.some("Expired")
+  if (rejected) return Option.some("Rejected")
+  if (request.force) return Option.some("Forced")
+  if (remaining <= grace) return Option.some("InGrace")
+  return remaining <= millis(request.minValidity) && request.minValidity > 0
+    ? Option.some("MinValidity")
+    : Option.none()
+}
+
+const dueGrace = (credentials: Credentials.Credentials, policy: Policy, jitterShare: number): number => {
+  const grace = clampedGrace(credentials, policy.grace)
+  return policy.mode === "background" ? grace * (1 - policy.jitter * jitterShare) : grace
+}
+
+const nextCheckAt = (
+  credentials: Credentials.Credentials,
+  held: Held,
+  grace: number,
+  policy: Policy
+): number =>
+  Math.min(
+    held.loadedAt + policy.credentialsTtl,
+    Option.getOrElse(credentials.expiresAt, () => Infinity) - grace
+  )
+
+/**
+ * Whether nothing may be posted now. A request that forces passes our own cool-down, never the server's.
+ */
+const isCooling = (held: Held, now: number, force = false): boolean =>
+  Option.exists(
+    held.coolDown,
+    (c) => c.since <= now && now < c.until && !(force && c.reason !== "ServerAsked")
+  )
+
+const postpone = (
+  held: Held,
+  now: number,
+  reason: DueReason,
+  fallback: Option.Option<Redacted.Redacted>,
+  force = false
+): Decision =>
+  Option.isSome(held.coolDown) && isCooling(held, now, force)
+    ? CoolDown({ until: held.coolDown.value.until, reason: held.coolDown.value.reason, fallback })
+    : Refresh({ reason, fallback })
+
+/** No server may silence us for longer than this. */
+const longestRetryAfter = 86_400_000
+
+/**
+ * The cool-down after one more failure: doubled each time up to the policy's maximum, less up to a quarter
+ * of jitter; never shorter than the server asked for (a day at most).
+ *
+ * @since 0.1.0
+ * @category decisions
+ */
+export const coolDown = (options: {
+  readonly previous: Option.Option<CoolingDown>
+  readonly now: number
+  readonly policy: Policy
+  readonly reason: Exclude<CoolingDown["reason"], "ServerAsked">
+  readonly retryAfter: Option.Option<number>
+  readonly jitterShare: number
+}): CoolingDown => {
+  const failures = Option.match(options.previous, { onNone: () => 1, onSome: (c) => c.failures + 1 })
+  const doubled = options.policy.coolDownBase * 2 ** Math.min(failures - 1, 30)
+  const own = Math.min(doubled, options.policy.coolDownMax) * (1 - options.jitterShare / 4)
+  const asked = Option.match(options.retryAfter, {
+    onNone: () => 0,
+    onSome: (retryAfter) => Math.min(millis(retryAfter), longestRetryAfter)
+  })
+  return {
+    since: options.now,
+    until: options.now + Math.max(own, asked),
+    reason: asked > own ? "ServerAsked" : options.reason,
+    failures
+  }
+}
+
+/**
+ * Whether a refresh achieved nothing: the same access token, the same expiry, or one already past. To do
+ * it again at once would loop.
+ *
+ * @since 0.1.0
+ * @category decisions
+ */
+export const isIneffective = (
+  before: Option.Option<Credentials.Credentials>,
+  after: Credentials.Credentials,
+  now: number
+): boolean =>
+  isExpired(after, now) ||
+  Option.exists(
+    before,
+    (b) =>
+      Credentials.sameAccessToken(b, after) ||
+      (Option.isSome(b.expiresAt) && Option.getOrNull(b.expiresAt) === Option.getOrNull(after.expiresAt))
+  )
+
+/**
+ * From 0 to below 1, the same for the same text: an account and instance's share of the jitter, so that a
+ * fleet does not refresh in step and a test sees the same every time (FNV-1a).
+ *
+ * @since 0.1.0
+ * @category getters
+ */
+export const jitterShare = (text: string): number => {
+  let hash = 0x811c9dc5
+  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193)
+  return (hash >>> 0) / 0x100000000
+}

@@ -1,0 +1,293 @@
+/**
+ * What storage keeps for one grant: the credentials, where they stand in the grant's history, the journal
+ * of a refresh under way, and the mark of a dead grant. And the JSON form of it all.
+ *
+ * @since 0.1.0
+ */
+import * as Data from "effect/Data"
+import * as Either from "effect/Either"
+import * as Option from "effect/Option"
+import * as ParseResult from "effect/ParseResult"
+import * as Redacted from "effect/Redacted"
+import * as Schema from "effect/Schema"
+import * as Credentials from "./Credentials.js"
+import * as Fingerprint from "./Fingerprint.js"
+
+/**
+ * The write-ahead note of a refresh: which refresh token is about to be spent, when (epoch milliseconds),
+ * and for which time. One that is still there later means that its answer was lost.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export class Intent extends Data.Class<{
+  readonly fingerprint: Fingerprint.Fingerprint
+  readonly at: number
+  readonly attempt: number
+}> {}
+
+/**
+ * The mark of a grant that the authorization server refused with `invalid_grant`: it is not posted again
+ * until storage holds another.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export class DeadGrant extends Data.Class<{
+  readonly fingerprint: Fingerprint.Fingerprint
+  readonly at: number
+  /** What the server said, cut and escaped. */
+  readonly reason: string
+}> {}
+
+/**
+ * One grant as it is stored.
+ *
+ * - `family`: the fingerprint of the grant's first refresh token; it stays the same through rotations, so
+ *   that one grant's history can be told from another login.
+ * - `generation`: how many times the credentials of this family were written, counted from 1; 0 where
+ *   another program wrote them. It never falls within a family: one that does is a restored backup.
+ * - `fence`: the fencing number of the lease under which it was written, 0 for none.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export class Entry extends Data.Class<{
+  readonly credentials: Credentials.Credentials
+  readonly family: string
+  readonly generation: number
+  readonly fence: number
+  readonly intent: Option.Option<Intent>
+  readonly dead: Option.Option<DeadGrant>
+}> {}
+
+const grantToken = (credentials: Credentials.Credentials): Redacted.Redacted =>
+  Option.getOrElse(credentials.refreshToken, () => credentials.accessToken)
+
+/**
+ * The fingerprint of the token that stands for the grant: the refresh token, or else the access token.
+ *
+ * @since 0.1.0
+ * @category getters
+ */
+export const grantFingerprint = (credentials: Credentials.Credentials): Fingerprint.Fingerprint =>
+  Fingerprint.of(grantToken(credentials))
+
+/**
+ * The entry of a grant that was not stored before: a login, or a file written by another program
+ * (`generation` 0).
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const first = (credentials: Credentials.Credentials, generation = 1): Entry =>
+  new Entry({
+    credentials,
+    family: grantFingerprint(credentials),
+    generation,
+    fence: 0,
+    intent: Option.none(),
+    dead: Option.none()
+  })
+
+/**
+ * The entry that replaces `previous` when a user saves credentials: the next generation where they are of
+ * the same family, else the first of a new one. It is written without a lease: a login always goes through.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const saved = (previous: Option.Option<Entry>, credentials: Credentials.Credentials): Entry => {
+  const fresh = first(credentials)
+  return Option.match(previous, {
+    onNone: () => fresh,
+    onSome: (p) => {
+      const sameFamily = p.family === fresh.family || Credentials.sameRefreshToken(p.credentials, credentials)
+      return sameFamily
+        ? new Entry({ ...fresh, family: p.family, generation: p.generation + 1 })
+        : fresh
+    }
+  })
+}
+
+/**
+ * The entry after a refresh: the next generation, the journal and the mark cleared.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const refreshed = (previous: Entry, credentials: Credentials.Credentials): Entry =>
+  new Entry({
+    ...previous,
+    credentials,
+    generation: previous.generation + 1,
+    intent: Option.none(),
+    dead: Option.none()
+  })
+
+/**
+ * The entry with the higher of its own fence and the one that storage has seen: a fence never falls, even
+ * through a write without a lease.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const keepFence = (entry: Entry, seen: number): Entry =>
+  entry.fence >= seen ? entry : new Entry({ ...entry, fence: seen })
+
+/**
+ * Whether an entry may be written where `seen` is the highest fence written or granted so far.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
+export const passesFence = (entry: Entry, seen: number): boolean => entry.fence === 0 || entry.fence >= seen
+
+/**
+ * Whether `loaded` is an earlier state of what was `seen`: the same family, another refresh token, a lower
+ * generation. Its refresh token is spent: to redeem it would revoke the grant.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
+export const isRolledBack = (loaded: Entry, seen: Entry): boolean =>
+  loaded.family === seen.family &&
+  loaded.generation < seen.generation &&
+  loaded.generation > 0 &&
+  !Credentials.sameRefreshToken(loaded.credentials, seen.credentials)
+
+/**
+ * The newest format that this version reads and the one that it writes.
+ *
+ * @since 0.1.0
+ * @category codec
+ */
+export const formatVersion = 1
+
+const Millis = Schema.Number.pipe(Schema.finite(), Schema.nonNegative())
+const Token = Schema.Redacted(
+  Schema.String.pipe(
+    Schema.filter((value) => Option.getOrElse(Credentials.tokenProblem(value), () => true))
+  )
+)
+
+const optional = <A, I>(schema: Schema.Schema<A, I>) => Schema.optionalWith(schema, { as: "Option" })
+
+const Json = Schema.Struct({
+  latchkey: Schema.Literal(formatVersion),
+  accessToken: Token,
+  refreshToken: optional(Token),
+  idToken: optional(Token),
+  tokenType: Schema.NonEmptyString,
+  obtainedAt: optional(Millis),
+  expiresAt: optional(Millis),
+  scopes: Schema.Array(Schema.String),
+  accountId: optional(Schema.NonEmptyString),
+  extras: Schema.optionalWith(Schema.Redacted(Schema.Record({ key: Schema.String, value: Schema.Unknown })), {
+    default: () => Redacted.make<Credentials.Extras>({})
+  }),
+  family: Schema.NonEmptyString,
+  generation: Schema.NonNegativeInt,
+  fence: Schema.optionalWith(Schema.NonNegativeInt, { default: () => 0 }),
+  intent: optional(
+    Schema.Struct({ fingerprint: Schema.NonEmptyString, at: Millis, attempt: Schema.NonNegativeInt })
+  ),
+  dead: optional(Schema.Struct({ fingerprint: Schema.NonEmptyString, at: Millis, reason: Schema.String }))
+})
+
+/**
+ * What is wrong with a stored record: where in it, and in words; never a value from it.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class RecordProblem extends Data.TaggedClass("RecordProblem")<{
+  readonly reason: "Malformed" | "NewerFormat" | "WrongUnit"
+  readonly path: string
+  readonly problem: string
+}> {}
+
+/** Instants are wrong by a unit below this (seconds) and above that (microseconds): 1973 and 5138. */
+const earliestMillis = 100_000_000_000
+const latestMillis = 100_000_000_000_000
+
+/**
+ * What is wrong with an instant of epoch milliseconds that was read from elsewhere, or none. `now` tells
+ * whether the clock itself is near the epoch, as in tests: then small instants are right.
+ *
+ * @since 0.1.0
+ * @category validation
+ */
+export const instantProblem = (millis: number, now: number): Option.Option<string> =>
+  !Number.isFinite(millis) || millis > latestMillis
+    ? Option.some("is beyond the year 5138: microseconds where milliseconds are due?")
+    : millis < earliestMillis && now >= earliestMillis
+      ? Option.some("is before 1974: seconds where milliseconds are due?")
+      : Option.none()
+
+const decodeJson = Schema.decodeUnknownEither(Json)
+const encodeJson = Schema.encodeSync(Json)
+
+/**
+ * An entry from its JSON value. Problems name the place and never quote the value.
+ *
+ * @since 0.1.0
+ * @category codec
+ */
+export const fromJson = (json: unknown, now: number): Either.Either<Entry, RecordProblem> => {
+  const format = typeof json === "object" && json !== null && "latchkey" in json ? json.latchkey : undefined
+  if (typeof format === "number" && format > formatVersion) {
+    return Either.left(
+      new RecordProblem({
+        reason: "NewerFormat",
+        path: "latchkey",
+        problem: `is format ${format}, this version reads up to ${formatVersion}: upgrade @latchkey`
+      })
+    )
+  }
+  const decoded = Either.mapLeft(decodeJson(json), recordProblem)
+  return Either.flatMap(decoded, ({ latchkey: _, family, generation, fence, intent, dead, ...fields }) => {
+    const wrongUnit = Option.flatMap(fields.expiresAt, (millis) => instantProblem(millis, now))
+    return Option.isSome(wrongUnit)
+      ? Either.left(
+          new RecordProblem({ reason: "WrongUnit", path: "expiresAt", problem: wrongUnit.value })
+        )
+      : Either.right(
+          new Entry({
+            credentials: new Credentials.Credentials(fields),
+            family,
+            generation,
+            fence,
+            intent: Option.map(
+              intent,
+              (i) => new Intent({ ...i, fingerprint: i.fingerprint as Fingerprint.Fingerprint })
+            ),
+            dead: Option.map(
+              dead,
+              (d) => new DeadGrant({ ...d, fingerprint: d.fingerprint as Fingerprint.Fingerprint })
+            )
+          })
+        )
+  })
+}
+
+/**
+ * The JSON value of an entry. It holds the tokens in clear: for storage alone.
+ *
+ * @since 0.1.0
+ * @category codec
+ */
+export const toJson = (entry: Entry): Record<string, unknown> => {
+  const { credentials, ...rest } = entry
+  return { ...encodeJson({ latchkey: formatVersion, ...credentials, ...rest }) }
+}
+
+const recordProblem = (error: ParseResult.ParseError): RecordProblem => {
+  const [issue] = ParseResult.ArrayFormatter.formatErrorSync(error)
+  const path = (issue?.path ?? []).map(String).join(".")
+  return new RecordProblem({
+    reason: "Malformed",
+    path: path === "" ? "(the record)" : path,
+    problem: issue?._tag === "Missing" ? "is missing" : "is not what is due here"
+  })
+}

@@ -1,0 +1,173 @@
+/**
+ * The policy of a manager, as a service: how long to trust what is in memory, when a token is due, how
+ * long to wait for what.
+ *
+ * @since 0.1.0
+ */
+import * as Config from "effect/Config"
+import * as ConfigError from "effect/ConfigError"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Layer from "effect/Layer"
+import type { Policy } from "./Decision.js"
+
+/**
+ * The settings; each has a default.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  /** How long credentials in memory are trusted before storage is read again; 30 s. */
+  readonly credentialsTtl?: Duration.DurationInput
+  /** How long before its expiry a token is due; at most half the token's lifetime counts. 120 s. */
+  readonly refreshGrace?: Duration.DurationInput
+  /** In the grace: wait for the refresh (bounded by `patience`), or serve at once and refresh behind. */
+  readonly refreshMode?: "wait" | "background"
+  /** In the grace, how long a caller waits for a refresh before it is given the valid token; 10 s. */
+  readonly patience?: Duration.DurationInput
+  /** `background`: how much of the grace may be taken away by jitter, from 0 to 1; 0.5. */
+  readonly jitter?: number
+  /** What tells this instance's jitter from others'; random unless given. */
+  readonly instance?: string
+  /** How long one refresh may take, all of it; 30 s. */
+  readonly refreshTimeout?: Duration.DurationInput
+  /** How long the lease lasts without renewal; longer than `refreshTimeout`. 60 s. */
+  readonly leaseTtl?: Duration.DurationInput
+  /** How long to wait for another holder's refresh; 45 s. */
+  readonly leaseWait?: Duration.DurationInput
+  /** The first cool-down after a failure, doubled by each further one; 1 s. */
+  readonly coolDownBase?: Duration.DurationInput
+  /** The longest cool-down that we choose ourselves; a server's `Retry-After` may be longer. 5 min. */
+  readonly coolDownMax?: Duration.DurationInput
+  /** How long `cachedStatus` may be answered from memory; 60 s. */
+  readonly statusTtl?: Duration.DurationInput
+}
+
+/**
+ * The policy as the manager reads it: milliseconds, checked.
+ *
+ * @since 0.1.0
+ * @category tags
+ */
+export class TokenConfig extends Context.Tag("@latchkey/core/TokenConfig")<
+  TokenConfig,
+  Policy & {
+    readonly patience: number
+    readonly instance: string | undefined
+    readonly refreshTimeout: number
+    readonly leaseTtl: number
+    readonly leaseWait: number
+    readonly statusTtl: number
+  }
+>() {}
+
+/**
+ * What a manager does unless told otherwise.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const defaults = {
+  credentialsTtl: "30 seconds",
+  refreshGrace: "120 seconds",
+  refreshMode: "wait",
+  patience: "10 seconds",
+  jitter: 0.5,
+  refreshTimeout: "30 seconds",
+  leaseTtl: "60 seconds",
+  leaseWait: "45 seconds",
+  coolDownBase: "1 second",
+  coolDownMax: "5 minutes",
+  statusTtl: "60 seconds"
+} as const satisfies Options
+
+/**
+ * The checked policy; a setting that cannot work is a `ConfigError` that names it.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (
+  options: Options = {}
+): Either.Either<Context.Tag.Service<TokenConfig>, ConfigError.ConfigError> => {
+  const o = { ...defaults, ...options }
+  return Either.gen(function* () {
+    const refreshTimeout = yield* millis("refreshTimeout", o.refreshTimeout)
+    const leaseTtl = yield* millis("leaseTtl", o.leaseTtl)
+    if (leaseTtl <= refreshTimeout) {
+      return yield* invalid("leaseTtl", "must be longer than refreshTimeout, or a refresh can outlive its lease")
+    }
+    if (!(o.jitter >= 0 && o.jitter <= 1)) return yield* invalid("jitter", "must be a number from 0 to 1")
+    return {
+      credentialsTtl: yield* millis("credentialsTtl", o.credentialsTtl),
+      grace: yield* millis("refreshGrace", o.refreshGrace),
+      mode: o.refreshMode,
+      patience: yield* millis("patience", o.patience),
+      jitter: o.jitter,
+      instance: o.instance,
+      refreshTimeout,
+      leaseTtl,
+      leaseWait: yield* millis("leaseWait", o.leaseWait),
+      coolDownBase: yield* millis("coolDownBase", o.coolDownBase),
+      coolDownMax: yield* millis("coolDownMax", o.coolDownMax),
+      statusTtl: yield* millis("statusTtl", o.statusTtl)
+    }
+  })
+}
+
+/**
+ * {@link make} as a layer.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (options: Options = {}): Layer.Layer<TokenConfig, ConfigError.ConfigError> =>
+  Layer.effect(TokenConfig, make(options))
+
+const seconds = (name: string) =>
+  Config.mapOrFail(Config.string(name), (text) => {
+    const value = text.trim() === "" ? Number.NaN : Number(text)
+    return Number.isFinite(value) && value >= 0
+      ? Either.right(Duration.seconds(value))
+      : Either.left(
+          ConfigError.InvalidData([], `${name} must be a number of seconds, finite and not negative; it is ${JSON.stringify(text.slice(0, 40))}`)
+        )
+  })
+
+/**
+ * {@link layer}, with two of its settings from the configuration where it has them, in seconds:
+ * `AUTH__CREDENTIALS_TTL_SECONDS` and `AUTH__REFRESH_GRACE_SECONDS`. A value that is no finite
+ * non-negative number is a `ConfigError` that names the variable, never a silent default.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerConfig = (options: Options = {}): Layer.Layer<TokenConfig, ConfigError.ConfigError> =>
+  Layer.effect(
+    TokenConfig,
+    Effect.gen(function* () {
+      const credentialsTtl = yield* optionalSeconds("AUTH__CREDENTIALS_TTL_SECONDS")
+      const refreshGrace = yield* optionalSeconds("AUTH__REFRESH_GRACE_SECONDS")
+      return yield* make({ ...options, ...(credentialsTtl && { credentialsTtl }), ...(refreshGrace && { refreshGrace }) })
+    })
+  )
+
+/** Absent is absent; anything else that is wrong stays an error. */
+const optionalSeconds = (name: string): Config.Config<Duration.Duration | undefined> =>
+  Config.withDefault(seconds(name), undefined)
+
+const invalid = (setting: string, problem: string) =>
+  Either.left(ConfigError.InvalidData([setting], `${setting} ${problem}`))
+
+const millis = (setting: string, input: Duration.DurationInput): Either.Either<number, ConfigError.ConfigError> => {
+  const duration = Duration.decodeUnknown(input)
+  const value = duration._tag === "Some" ? Duration.toMillis(duration.value) : Number.NaN
+  // `Duration` turns what is negative or NaN into zero without a word: look at what was given.
+  const given = typeof input === "number" ? input : typeof input === "string" ? Number.parseFloat(input) : value
+  return Number.isFinite(value) && Number.isFinite(given) && given >= 0
+    ? Either.right(value)
+    : invalid(setting, "must be a finite duration, not negative")
+}

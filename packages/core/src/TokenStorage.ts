@@ -1,0 +1,180 @@
+/**
+ * Where one grant is kept: a port with compare-and-set, and its in-memory layer.
+ *
+ * The port returns facts. What they mean (expired, rolled back, dead) is judged above it, so that every
+ * backend shares the meaning.
+ *
+ * @since 0.1.0
+ */
+import type * as Brand from "effect/Brand"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as PubSub from "effect/PubSub"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import { type Entry, keepFence, passesFence } from "./Entry.js"
+
+/**
+ * Names one state of storage; opaque, compared for equality only. Every commit yields a new one.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Version = string & Brand.Brand<"@latchkey/core/Version">
+
+/**
+ * An entry and the version under which it was read.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Versioned {
+  readonly entry: Entry
+  readonly version: Version
+}
+
+/**
+ * Why storage could not do what it was asked.
+ *
+ * - `Unavailable`: it did not answer, or not in time; it may later.
+ * - `Denied`: it may not be read or written: permissions, a read-only or full medium, a locked keychain.
+ * - `Malformed`: what it holds is no record of ours; it was left as it is.
+ * - `NewerFormat`: a later version of this library wrote it.
+ * - `WrongUnit`: an instant in it is off by a unit of time.
+ * - `Insecure`: others may read it.
+ * - `WrongKey`: it is encrypted with another key, or belongs to another account.
+ * - `NoGrant`: it is sound, but holds no OAuth grant (an API key, say).
+ * - `RolledBack`: it holds an earlier state than one already seen.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export const StorageReason = Schema.Literal(
+  "Unavailable",
+  "Denied",
+  "Malformed",
+  "NewerFormat",
+  "WrongUnit",
+  "Insecure",
+  "WrongKey",
+  "NoGrant",
+  "RolledBack"
+)
+
+/**
+ * Storage failed. `message` says what is wrong and what to do; nothing was lost or changed.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class StorageError extends Schema.TaggedError<StorageError>("@latchkey/core/StorageError")(
+  "StorageError",
+  {
+    reason: StorageReason,
+    operation: Schema.Literal("load", "commit", "remove", "changes"),
+    location: Schema.String,
+    message: Schema.String,
+    cause: Schema.optional(Schema.Defect)
+  }
+) {}
+
+/**
+ * A commit was refused because storage has moved on: `Conflict`, it holds another version than expected;
+ * `Fenced`, a later lease than the entry's has been granted. Nothing was written: load, and decide again.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class CommitRefused extends Schema.TaggedError<CommitRefused>("@latchkey/core/CommitRefused")(
+  "CommitRefused",
+  {
+    reason: Schema.Literal("Conflict", "Fenced"),
+    location: Schema.String
+  }
+) {
+  override get message(): string {
+    return this.reason === "Conflict"
+      ? `The credentials at ${this.location} were changed by another writer; load them and decide again.`
+      : `The lease under which the credentials at ${this.location} were to be written has lapsed.`
+  }
+}
+
+/**
+ * The port. All operations are safe to run concurrently, from any number of fibers and, for the backends
+ * that say so, from any number of processes.
+ *
+ * @since 0.1.0
+ * @category tags
+ */
+export class TokenStorage extends Context.Tag("@latchkey/core/TokenStorage")<
+  TokenStorage,
+  {
+    /** Where it is, for people and for messages: a path, a URL without secrets. */
+    readonly location: string
+    /** The entry, or none where there is no grant. */
+    readonly load: Effect.Effect<Option.Option<Versioned>, StorageError>
+    /**
+     * Writes the entry, durably, if storage still is at `expected` (none: holds nothing) and the entry's
+     * fence is not below the highest one written or granted (0, written without a lease, is never
+     * fenced); the higher fence is kept. Returns the new version only once a crash cannot undo it. Not
+     * to be interrupted half-way.
+     */
+    readonly commit: (
+      entry: Entry,
+      expected: Option.Option<Version>
+    ) => Effect.Effect<Version, StorageError | CommitRefused>
+    /** Removes the entry; whether there was one. */
+    readonly remove: Effect.Effect<boolean, StorageError>
+    /** Emits when another writer may have changed it; none where the backend cannot tell. */
+    readonly changes: Option.Option<Stream.Stream<void, StorageError>>
+  }
+>() {}
+
+/**
+ * Keeps the grant in memory, for tests and for grants that need not outlive the process.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const makeMemory = (
+  initial: Option.Option<Entry> = Option.none()
+): Effect.Effect<Context.Tag.Service<TokenStorage>> =>
+  Effect.gen(function* () {
+    const location = "memory"
+    const changed = yield* PubSub.sliding<void>(1)
+    let serial = 0
+    const versioned = (entry: Entry): Versioned => ({ entry, version: `${++serial}` as Version })
+    let held = Option.map(initial, versioned)
+    return TokenStorage.of({
+      location,
+      load: Effect.sync(() => held),
+      commit: (entry, expected) =>
+        Effect.suspend(() => {
+          const current = Option.map(held, (h) => h.version)
+          if (Option.getOrNull(current) !== Option.getOrNull(expected)) {
+            return Effect.fail(new CommitRefused({ reason: "Conflict", location }))
+          }
+          const fence = Option.match(held, { onNone: () => 0, onSome: (h) => h.entry.fence })
+          if (!passesFence(entry, fence)) {
+            return Effect.fail(new CommitRefused({ reason: "Fenced", location }))
+          }
+          const next = versioned(keepFence(entry, fence))
+          held = Option.some(next)
+          return Effect.as(PubSub.publish(changed, undefined), next.version)
+        }),
+      remove: Effect.suspend(() => {
+        const existed = Option.isSome(held)
+        held = Option.none()
+        return Effect.as(PubSub.publish(changed, undefined), existed)
+      }),
+      changes: Option.some(Stream.fromPubSub(changed))
+    })
+  })
+
+/**
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerMemory: Layer.Layer<TokenStorage> = Layer.effect(TokenStorage, makeMemory())
