@@ -1,6 +1,11 @@
-const project = (name: string) => ({
+const project = (name: string, folder: string) => ({
   extends: true as const,
-  test: { name, include: [`packages/${name}/test/**/*.test.ts`] }
+  test: { name, include: [`${folder}/**/*.test.ts`] }
 })
 
-export default [project("core"), project("oauth"), project("storage")]
+export default [
+  project("house", ".ci"),
+  project("core", "packages/core/test"),
+  project("oauth", "packages/oauth/test"),
+  project("storage", "packages/storage/test")
+]

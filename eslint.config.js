@@ -1,0 +1,226 @@
+import js from "@eslint/js"
+import tseslint from "typescript-eslint"
+
+/*
+ * The rules that hold the design. Each has a planted violation in .ci/lint.test.ts that it must catch.
+ * Nothing can be switched off from inside a file: an exception is made here, where it is seen.
+ */
+
+const src = (name) => `packages/${name}/src/**/*.ts`
+const published = ["core", "oauth", "storage"]
+
+/** What each package may import, besides its own files. Arrows point down only. */
+const arrows = {
+  core: ["effect/*"],
+  oauth: ["effect/*", "node:*", "@latchkey/core/*", "@effect/platform/*", "oauth4webapi"],
+  storage: [
+    "effect/*",
+    "node:*",
+    "@latchkey/core/*",
+    "@effect/platform/*",
+    "@effect/sql/*",
+    "@effect/sql-libsql/*",
+    "@effect/sql-pg/*",
+    "@libsql/client",
+    "@napi-rs/keyring",
+    "fs-native-extensions",
+    "ioredis",
+    "pg"
+  ]
+}
+
+/** The modules that only compute: plain data in, plain data out. */
+const pure = ["AuthStatus", "Credentials", "Decision", "Entry", "Fingerprint", "Snapshot"]
+const pureImports = [
+  ...[
+    "Array",
+    "Brand",
+    "Data",
+    "Duration",
+    "Either",
+    "Equal",
+    "Function",
+    "Hash",
+    "Number",
+    "Option",
+    "Order"
+  ],
+  ...["ParseResult", "Predicate", "Record", "Redacted", "Schema", "String", "Struct"]
+]
+
+const ambientModules = ["timers", "timers/promises", "perf_hooks"]
+
+const allowsImport = (allowed) => (specifier) =>
+  allowed.some((pattern) =>
+    pattern.endsWith("*") ? specifier.startsWith(pattern.slice(0, -1)) : specifier === pattern
+  )
+
+/** Looks at every way to name a module: import, export from, import(), require, and import types. */
+const imports = {
+  meta: { type: "problem", schema: [{ type: "object" }] },
+  create: (context) => {
+    const { allow, why } = context.options[0]
+    const allows = allowsImport(allow)
+    const check = (source) => {
+      if (source == null) return
+      if (typeof source.value !== "string")
+        context.report({ node: source, message: "Import by a literal name." })
+      else if (!allows(source.value)) {
+        context.report({ node: source, message: `"${source.value}" may not be imported here: ${why}.` })
+      }
+    }
+    return {
+      ImportDeclaration: (node) => check(node.source),
+      ExportAllDeclaration: (node) => check(node.source),
+      ExportNamedDeclaration: (node) => check(node.source),
+      ImportExpression: (node) => check(node.source),
+      TSImportType: (node) => check(node.source ?? node.argument.literal),
+      TSExternalModuleReference: (node) => check(node.expression)
+    }
+  }
+}
+
+const latchkey = { rules: { imports } }
+
+const importsOf = (files, allow, why) => ({
+  files,
+  plugins: { latchkey },
+  rules: { "latchkey/imports": ["error", { allow, why }] }
+})
+
+/** Wall time and chance that no test can hold still. */
+const ambientProperties = [
+  { object: "Date", property: "now", message: "Use Clock.currentTimeMillis." },
+  { object: "Math", property: "random", message: "Use Random, or Web Crypto for secrets." },
+  { property: "unsafeNow", message: "Use DateTime.now or Clock.currentTimeMillis." }
+]
+const ambientTimers = [
+  { object: "AbortSignal", property: "timeout", message: "Use Effect.timeout." },
+  { object: "process", property: "hrtime", message: "Use Clock.currentTimeNanos." },
+  { object: "process", property: "uptime", message: "Use Clock." }
+]
+const ambientSyntax = [
+  {
+    selector: "NewExpression[callee.name='Date'][arguments.length=0]",
+    message: "Use Clock or DateTime.now."
+  },
+  { selector: "CallExpression[callee.name='Date']", message: "Use Clock or DateTime.now." }
+]
+const ambientGlobals = ["setTimeout", "setInterval", "setImmediate", "performance"].map((name) => ({
+  name,
+  message: "Use Clock, Effect.sleep or Schedule."
+}))
+
+const escapes = [
+  {
+    selector: ":matches(TSAsExpression, TSTypeAssertion) > TSAnyKeyword",
+    message: "A cast to any hides what the compiler would say."
+  },
+  {
+    selector:
+      ":matches(TSAsExpression, TSTypeAssertion) > :matches(TSAsExpression, TSTypeAssertion) > TSUnknownKeyword",
+    message: "A cast through unknown hides what the compiler would say."
+  }
+]
+
+const namespaces = [
+  {
+    selector:
+      "ImportDeclaration[source.value=/^effect\\u002F(?!Function$)/] > :not(ImportNamespaceSpecifier, Literal)",
+    message: 'Write import * as X from "effect/X" (effect/Function alone is taken by name).'
+  },
+  {
+    selector: "ImportDeclaration[source.value=/^(effect|@effect\\u002F[^\\u002F]+)$/]",
+    message: "No barrel in src: import the module itself."
+  }
+]
+
+const ports = [
+  {
+    selector:
+      "ObjectExpression > SpreadElement[argument.name=/^(inner|underlying|storage|lease|refresher)$/]",
+    message: "A decorator over a port lists its members: a spread would pass on what is added later."
+  },
+  {
+    selector: "CallExpression[callee.property.name='of'] > ObjectExpression > SpreadElement",
+    message: "A service lists its members: a spread would pass on what is added later."
+  }
+]
+
+const runs = "(it|test|describe|suite)"
+const idleTests = [
+  {
+    selector: `MemberExpression[property.name=/^(only|skip|todo|fails)$/]:matches([object.name=/^${runs}$/], [object.object.name=/^${runs}$/])`,
+    message: "A test runs, or is removed."
+  },
+  {
+    selector: "CallExpression[callee.name=/^(expect|assert)$/][arguments.length=1] > Literal[value=true]",
+    message: "This cannot fail."
+  }
+]
+
+export default tseslint.config(
+  { ignores: ["**/dist/", "coverage/", "reports/", "**/.stryker-tmp/"] },
+  js.configs.recommended,
+  tseslint.configs.recommended,
+  {
+    linterOptions: { noInlineConfig: true, reportUnusedDisableDirectives: "error" },
+    rules: {
+      "@typescript-eslint/ban-ts-comment": [
+        "error",
+        { "ts-check": false, "ts-expect-error": true, "ts-ignore": true, "ts-nocheck": true }
+      ],
+      "@typescript-eslint/consistent-type-imports": ["error", { disallowTypeAnnotations: false }],
+      "@typescript-eslint/no-empty-object-type": ["error", { allowInterfaces: "with-single-extends" }],
+      // The compiler's own noUnusedLocals and noUnusedParameters see more.
+      "@typescript-eslint/no-unused-vars": "off",
+      // A generator that only fails or succeeds is still an effect.
+      "require-yield": "off",
+      "no-restricted-syntax": ["error", ...escapes],
+      eqeqeq: ["error", "always", { null: "ignore" }]
+    }
+  },
+  {
+    files: ["packages/*/src/**/*.ts", "examples/*/src/**/*.ts"],
+    rules: {
+      "no-restricted-properties": ["error", ...ambientProperties],
+      "no-restricted-syntax": ["error", ...escapes, ...ambientSyntax]
+    }
+  },
+  {
+    files: published.map(src),
+    rules: {
+      "no-console": "error",
+      "no-restricted-globals": ["error", { globals: ambientGlobals, checkGlobalObject: true }],
+      "no-restricted-properties": ["error", ...ambientProperties, ...ambientTimers],
+      "no-restricted-imports": [
+        "error",
+        {
+          paths: ambientModules
+            .flatMap((name) => [name, `node:${name}`])
+            .map((name) => ({ name, message: "Use Clock, Effect.sleep or Schedule." }))
+        }
+      ],
+      "no-restricted-syntax": ["error", ...escapes, ...ambientSyntax, ...namespaces, ...ports]
+    }
+  },
+  ...published.map((name) =>
+    importsOf([src(name)], [...arrows[name], "./*", "../*"], `${name} may import ${arrows[name].join(", ")}`)
+  ),
+  importsOf(
+    pure.map((name) => `packages/core/src/${name}.ts`),
+    [...pureImports.map((name) => `effect/${name}`), ...pure.map((name) => `./${name}.js`)],
+    "this module is pure and imports only data modules and other pure modules"
+  ),
+  {
+    files: ["**/*.test.ts", "packages/*/test/**/*.ts"],
+    rules: {
+      // Here it is an assertion: it fails when what must not compile does.
+      "@typescript-eslint/ban-ts-comment": [
+        "error",
+        { "ts-expect-error": "allow-with-description", "ts-ignore": true, "ts-nocheck": true }
+      ],
+      "no-restricted-syntax": ["error", ...escapes, ...idleTests]
+    }
+  }
+)
