@@ -1,0 +1,160 @@
+/**
+ * One grant in one JSON file, for all the processes of a host, with the lease that lets one of them refresh.
+ *
+ * **What it rests on.** A kernel lock on `<path>.latchkey.lock` around every [read, compare, replace]; the
+ * kernel drops it when its holder dies, and the file itself is never removed. A file is written beside the
+ * old one, 0600 from the start, flushed, renamed over it, and the directory flushed: a crash leaves the old
+ * or the new, never a mixture, and what `commit` has acknowledged stays. A lease is a record in
+ * `<path>.latchkey.lease`, written under the same lock; its holder keeps a kernel lock of its own on
+ * `<path>.latchkey.holder-…`, so that a dead one is known at once and no process id is trusted. One that is
+ * alive but stopped loses the lease when its ttl has passed, and the fence then refuses its commit.
+ *
+ * **Where it does not hold.** Programs that know nothing of the lock: a file they have changed is noticed
+ * until the very rename, not between that last look and it. File systems without working locks or atomic
+ * rename (NFS before version 4, many FUSE and cloud folders): keep the file on a local one, or the lease
+ * elsewhere. Processes on other hosts that share a volume: their leases count by ttl alone, and the hosts'
+ * clocks must agree. Windows: files have no modes, and directories cannot be flushed.
+ *
+ * Symbolic links, owners and modes: see {@link Options}.
+ *
+ * @since 0.1.0
+ */
+import type { RefreshLease as Lease } from "@latchkey/core/RefreshLease"
+import { RefreshLease } from "@latchkey/core/RefreshLease"
+import { StorageError, TokenStorage } from "@latchkey/core/TokenStorage"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Path from "node:path"
+import * as FileFormat from "./FileFormat.js"
+import * as FileLease from "./internal/FileLease.js"
+import * as FileStorage from "./internal/FileStorage.js"
+import { binding } from "./internal/KernelLock.js"
+
+/**
+ * Where a file is and what is accepted there.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  /** Relative ones are relative to the working directory at construction. */
+  readonly path: string
+  /** How the file holds the grant: {@link FileFormat.native} unless given. */
+  readonly format?: FileFormat.FileFormat | undefined
+  /**
+   * How many former states to keep beside the file, 0600; none unless given. They hold tokens in clear, and
+   * go with `remove`.
+   */
+  readonly backups?: number | undefined
+  /**
+   * `follow` (the default) reads and replaces the file at the end of the links, which stay; `refuse` fails
+   * with `Denied`. Links among the directories above are always followed.
+   */
+  readonly symlinks?: "follow" | "refuse" | undefined
+  /**
+   * `self` (the default) refuses the file of another user with `Denied`; `any` takes it and keeps its owner,
+   * which takes a privileged process.
+   */
+  readonly owner?: "self" | "any" | undefined
+  /** The largest file that is read or written, in bytes: 1 MiB unless given. */
+  readonly maxBytes?: number | undefined
+  /** How long to wait for a lock that another process holds: 10 seconds unless given. */
+  readonly lockTimeout?: Duration.DurationInput | undefined
+}
+
+/**
+ * What {@link make} yields.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface File {
+  readonly storage: Context.Tag.Service<TokenStorage>
+  readonly lease: Context.Tag.Service<Lease>
+}
+
+/**
+ * The storage and the lease of one file. Reads nothing yet; fails where the options cannot work or the
+ * platform has no kernel locks.
+ *
+ * `load` takes no lock and never writes. `commit` and `remove` wait for the lock (`Unavailable` when it
+ * stays taken); only that wait can be interrupted. Whatever fails, the file stays as it is.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (options: Options): Effect.Effect<File, StorageError> =>
+  Effect.gen(function* () {
+    const settings = yield* resolve(options)
+    yield* Effect.mapError(binding, ({ message }) => misuse(settings.path, message, "Unavailable"))
+    const storage = FileStorage.make(settings)
+    return { storage, lease: FileLease.make(settings, FileStorage.writtenFence(settings)) }
+  })
+
+/**
+ * Storage and lease on one file. For the lease, `account` is a name within this file.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (options: Options): Layer.Layer<TokenStorage | Lease, StorageError> =>
+  Layer.effectContext(
+    Effect.map(make(options), ({ storage, lease }) =>
+      Context.make(TokenStorage, storage).pipe(Context.add(RefreshLease, lease))
+    )
+  )
+
+/**
+ * Storage alone, to go with a lease kept elsewhere.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerStorage = (options: Options): Layer.Layer<TokenStorage, StorageError> =>
+  Layer.effect(
+    TokenStorage,
+    Effect.map(make(options), ({ storage }) => storage)
+  )
+
+/**
+ * Leases alone, kept beside `path`, for credentials stored elsewhere. The file itself need not exist.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerLease = (options: Options): Layer.Layer<Lease, StorageError> =>
+  Layer.effect(
+    RefreshLease,
+    Effect.map(make(options), ({ lease }) => lease)
+  )
+
+const misuse = (path: string, message: string, reason: StorageError["reason"] = "Malformed"): StorageError =>
+  new StorageError({ reason, operation: "load", location: path, message })
+
+const resolve = (options: Options): Effect.Effect<FileStorage.Settings, StorageError> => {
+  const { path, backups = 0, maxBytes = 1_048_576, lockTimeout = "10 seconds" } = options
+  const lockMillis = Duration.toMillis(lockTimeout)
+  const problem =
+    path.trim() === "" || path.includes("\0")
+      ? "The path of the credential file is blank or has a NUL in it: give another."
+      : !Number.isSafeInteger(backups) || backups < 0
+        ? "`backups` must be a whole number, 0 or more."
+        : !Number.isSafeInteger(maxBytes) || maxBytes <= 0
+          ? "`maxBytes` must be a whole number above 0."
+          : !Number.isFinite(lockMillis)
+            ? "`lockTimeout` must be finite."
+            : undefined
+  return problem === undefined
+    ? Effect.succeed({
+        path: Path.resolve(path),
+        format: options.format ?? FileFormat.native,
+        backups,
+        symlinks: options.symlinks ?? "follow",
+        owner: options.owner ?? "self",
+        maxBytes,
+        lockMillis
+      })
+    : Effect.fail(misuse(path, problem))
+}

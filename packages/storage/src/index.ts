@@ -1,0 +1,2 @@
+export * as File from "./File.js"
+export * as FileFormat from "./FileFormat.js"

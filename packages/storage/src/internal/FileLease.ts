@@ -1,0 +1,179 @@
+/** Leases kept beside one file, for the processes of this host and, by their ttl alone, for others. */
+import type { Lease, RefreshLease } from "@latchkey/core/RefreshLease"
+import { LeaseError, nextFence } from "@latchkey/core/RefreshLease"
+import * as Clock from "effect/Clock"
+import type * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import { randomBytes } from "node:crypto"
+import { constants } from "node:fs"
+import type { FileHandle } from "node:fs/promises"
+import type { FileProblem } from "./FileProblem.js"
+import { locked } from "./FileStorage.js"
+import { close, openForLock, tryLock } from "./KernelLock.js"
+import * as LeaseFile from "./LeaseFile.js"
+import * as PrivateFile from "./PrivateFile.js"
+
+interface Held {
+  readonly id: string
+  readonly fence: number
+  readonly target: string
+  /** Locked for as long as this process lives and holds the lease: the proof that it does. */
+  readonly proof: FileHandle
+}
+
+type Where = Parameters<typeof locked>[0]
+
+/** `writtenFence` is the fence of what storage holds: the next one must be above it too. */
+export const make = (
+  where: Where,
+  writtenFence: (target: string) => Effect.Effect<number>
+): Context.Tag.Service<RefreshLease> => ({
+  acquire: (account, ttl) =>
+    Effect.gen(function* () {
+      const millis = Duration.toMillis(ttl)
+      if (!Number.isFinite(millis) || millis <= 0) {
+        return yield* new LeaseError({
+          reason: "Misconfigured",
+          account,
+          message: "A lease must last for a positive, finite time: correct its ttl."
+        })
+      }
+      const held = yield* Effect.acquireRelease(grant(where, account, millis, writtenFence), (mine) =>
+        release(where, account, mine)
+      )
+      yield* Effect.forkScoped(Effect.interruptible(renewal(where, account, millis, held)))
+      return { fence: held.fence, isHeld: isHeld(account, held) } satisfies Lease
+    })
+})
+
+const unavailable =
+  (account: string) =>
+  (problem: FileProblem): LeaseError =>
+    new LeaseError({
+      reason: "Unavailable",
+      account,
+      message: problem.message,
+      ...(problem.cause === undefined ? {} : { cause: problem.cause })
+    })
+
+const grant = (
+  where: Where,
+  account: string,
+  ttl: number,
+  writtenFence: (target: string) => Effect.Effect<number>
+): Effect.Effect<Held, LeaseError> =>
+  locked(where, (target) =>
+    Effect.gen(function* () {
+      const path = PrivateFile.leaseOf(target)
+      yield* PrivateFile.sweep(path)
+      yield* buryTheDead(target)
+      const state = yield* LeaseFile.read(path)
+      const now = yield* Clock.currentTimeMillis
+      const other = Object.hasOwn(state.record.leases, account) ? state.record.leases[account] : undefined
+      if (other !== undefined && (yield* isInForce(target, other, now))) {
+        return yield* new LeaseError({
+          reason: "Busy",
+          account,
+          holder: `process ${other.pid} on ${other.host}`,
+          message: "Another process is refreshing this grant; wait for what it writes."
+        })
+      }
+      const fence = nextFence(Math.max(state.record.fence, yield* writtenFence(target)), now)
+      const id = randomBytes(16).toString("hex")
+      const proof = yield* prove(PrivateFile.holderOf(target, id))
+      const mine = { ...LeaseFile.here, id, fence, pid: process.pid, acquiredAt: now, expiresAt: now + ttl }
+      const inForce = Object.entries(state.record.leases).filter(([, lease]) => now < lease.expiresAt)
+      const leases = { ...Object.fromEntries(inForce), [account]: mine }
+      yield* LeaseFile.write(path, { format: 1, fence, leases }, state).pipe(
+        Effect.onError(() => disprove(PrivateFile.holderOf(target, id), proof))
+      )
+      return { id, fence, target, proof }
+    })
+  ).pipe(Effect.catchTag("FileProblem", (problem) => Effect.fail(unavailable(account)(problem))))
+
+/** Where its kernel can be asked, a holder must be alive; and everywhere it must be within its ttl. */
+const isInForce = (
+  target: string,
+  other: LeaseFile.Holding,
+  now: number
+): Effect.Effect<boolean, FileProblem> =>
+  now >= other.expiresAt
+    ? Effect.succeed(false)
+    : other.host === LeaseFile.here.host && other.boot === LeaseFile.here.boot
+      ? PrivateFile.exists(PrivateFile.holderOf(target, other.id))
+      : Effect.succeed(true)
+
+const prove = (path: string): Effect.Effect<FileHandle, FileProblem> =>
+  Effect.flatMap(openForLock(path, constants.O_EXCL), (handle) =>
+    Effect.as(tryLock(handle, path), handle).pipe(Effect.onError(() => disprove(path, handle)))
+  )
+
+const disprove = (path: string, handle: FileHandle): Effect.Effect<void> =>
+  Effect.zipRight(Effect.ignore(PrivateFile.unlink(path)), close(handle))
+
+/**
+ * Removes the files of holders that are no more: those whose lock can be had. They are made and locked
+ * under the file's lock, so for who holds that one, an unlocked one is never a newborn.
+ */
+const buryTheDead = (target: string): Effect.Effect<void, FileProblem> =>
+  Effect.flatMap(
+    PrivateFile.holders(target),
+    Effect.forEach(
+      (path) =>
+        Effect.acquireUseRelease(
+          openForLock(path, 0),
+          (handle) =>
+            Effect.flatMap(tryLock(handle, path), (dead) => (dead ? PrivateFile.unlink(path) : Effect.void)),
+          close
+        ),
+      { discard: true }
+    )
+  )
+
+/** Runs `change` on the record while the lease in it is still this one; whether it was. */
+const whileMine = (
+  where: Where,
+  account: string,
+  held: Held,
+  change: (state: LeaseFile.State, mine: LeaseFile.Holding) => Effect.Effect<LeaseFile.Record>
+): Effect.Effect<boolean, FileProblem> =>
+  locked({ ...where, path: held.target }, (target) =>
+    Effect.gen(function* () {
+      const path = PrivateFile.leaseOf(target)
+      const state = yield* LeaseFile.read(path)
+      const current = state.record.leases[account]
+      if (current === undefined || current.id !== held.id) return false
+      yield* LeaseFile.write(path, yield* change(state, current), state)
+      return true
+    })
+  )
+
+/** A renewal that fails is tried again a third of the ttl later; the lease lapses by itself otherwise. */
+const renewal = (where: Where, account: string, ttl: number, held: Held): Effect.Effect<void> =>
+  whileMine(where, account, held, ({ record }, mine) =>
+    Effect.map(Clock.currentTimeMillis, (now) => ({
+      ...record,
+      leases: { ...record.leases, [account]: { ...mine, expiresAt: now + ttl } }
+    }))
+  ).pipe(
+    Effect.orElseSucceed(() => true),
+    Effect.delay(ttl / 3),
+    Effect.repeat({ while: (mine) => mine }),
+    Effect.asVoid
+  )
+
+/** Where the record cannot be written, giving up the proof ends the lease all the same. */
+const release = (where: Where, account: string, held: Held): Effect.Effect<void> =>
+  whileMine(where, account, held, ({ record }) => {
+    const { [account]: _, ...leases } = record.leases
+    return Effect.succeed({ ...record, leases })
+  }).pipe(Effect.ignore, Effect.ensuring(disprove(PrivateFile.holderOf(held.target, held.id), held.proof)))
+
+const isHeld = (account: string, held: Held): Effect.Effect<boolean, LeaseError> =>
+  Effect.gen(function* () {
+    const { record } = yield* LeaseFile.read(PrivateFile.leaseOf(held.target))
+    const now = yield* Clock.currentTimeMillis
+    const current = record.leases[account]
+    return current !== undefined && current.id === held.id && now < current.expiresAt
+  }).pipe(Effect.mapError(unavailable(account)))

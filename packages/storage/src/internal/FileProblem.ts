@@ -1,0 +1,55 @@
+/** What went wrong with a file, before it is known for which operation of which port. */
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import type { StorageError } from "@latchkey/core/TokenStorage"
+
+export class FileProblem extends Data.TaggedError("FileProblem")<{
+  readonly reason: StorageError["reason"]
+  readonly message: string
+  readonly cause?: unknown
+}> {}
+
+/** The system's code for a failure, such as `ENOENT`. */
+export const codeOf = (error: unknown): string =>
+  typeof error === "object" && error !== null && "code" in error && typeof error.code === "string"
+    ? error.code
+    : "unknown"
+
+const known: Readonly<Record<string, readonly [StorageError["reason"], string]>> = {
+  EACCES: ["Denied", "permission is missing: look at the owner and mode of the file and its directory"],
+  EPERM: ["Denied", "permission is missing: look at the owner and mode of the file and its directory"],
+  EROFS: ["Denied", "the medium is read-only: remount it for writing, or keep the file elsewhere"],
+  ENOSPC: ["Denied", "the medium is full: make room"],
+  EDQUOT: ["Denied", "the disk quota is used up: make room"],
+  ELOOP: [
+    "Malformed",
+    "the symbolic links lead in a circle, or to a link put there meanwhile: repair the link"
+  ],
+  EISDIR: ["Malformed", "it is a directory: give the path of a file"],
+  ENOTDIR: ["Malformed", "a part of the path is no directory: correct the path"],
+  ENXIO: ["Malformed", "it is no regular file: give the path of a file"],
+  ENAMETOOLONG: ["Malformed", "the path is too long: shorten it"],
+  ENOENT: ["Unavailable", "a part of the path has just vanished: try again"],
+  EMFILE: ["Unavailable", "too many files are open: try again later, or raise the limit"],
+  ENFILE: ["Unavailable", "too many files are open: try again later, or raise the limit"]
+}
+
+/** The problem behind a failed system call. The cause keeps the code alone. */
+export const fromSystem =
+  (doing: string, path: string) =>
+  (error: unknown): FileProblem => {
+    const code = codeOf(error)
+    const [reason, advice] = known[code] ?? ["Unavailable", "the system refused; try again later"]
+    return new FileProblem({
+      reason,
+      message: `Cannot ${doing} ${path} (${code}): ${advice}.`,
+      cause: { code }
+    })
+  }
+
+/** A system call, its failure typed. */
+export const attempt = <A>(
+  doing: string,
+  path: string,
+  call: () => Promise<A>
+): Effect.Effect<A, FileProblem> => Effect.tryPromise({ try: call, catch: fromSystem(doing, path) })

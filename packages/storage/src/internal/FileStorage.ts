@@ -1,0 +1,219 @@
+/** The storage of one file: load without a lock, write under it. */
+import type {
+  CommitRefused as Refusal,
+  StorageError as Failure,
+  TokenStorage,
+  Version
+} from "@latchkey/core/TokenStorage"
+import { CommitRefused, StorageError } from "@latchkey/core/TokenStorage"
+import * as Entry from "@latchkey/core/Entry"
+import * as Clock from "effect/Clock"
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Option from "effect/Option"
+import { createHash, randomBytes } from "node:crypto"
+import type { FileFormat, JsonObject } from "../FileFormat.js"
+import { changes } from "./FileChanges.js"
+import { highestFence } from "./LeaseFile.js"
+import { FileProblem } from "./FileProblem.js"
+import { pause, withLock } from "./KernelLock.js"
+import * as PrivateFile from "./PrivateFile.js"
+import * as StrictJson from "./StrictJson.js"
+
+/** The options of a file store, each with a value. */
+export interface Settings extends PrivateFile.Policy {
+  readonly path: string
+  readonly format: FileFormat
+  readonly backups: number
+  readonly lockMillis: number
+}
+
+interface State {
+  readonly document: JsonObject
+  readonly text: string
+  readonly contents: Option.Option<PrivateFile.Contents>
+  readonly version: Version
+  readonly entry: Option.Option<Entry.Entry>
+}
+
+export const make = (settings: Settings): Context.Tag.Service<TokenStorage> => {
+  const { path } = settings
+  const failed =
+    (operation: Failure["operation"]) =>
+    (problem: FileProblem): Failure =>
+      new StorageError({
+        reason: problem.reason,
+        operation,
+        location: path,
+        message: problem.message,
+        ...(problem.cause === undefined ? {} : { cause: problem.cause })
+      })
+  return {
+    location: path,
+    load: PrivateFile.resolve(path, settings.symlinks).pipe(
+      Effect.flatMap((target) => read(target, settings)),
+      Effect.map(({ entry, version }) => Option.map(entry, (found) => ({ entry: found, version }))),
+      Effect.mapError(failed("load"))
+    ),
+    commit: (entry, expected) =>
+      locked(settings, (target) => commit(target, settings, entry, expected)).pipe(
+        Effect.catchTag("FileProblem", (problem) => Effect.fail(failed("commit")(problem)))
+      ),
+    remove: Effect.mapError(remove(settings), failed("remove")),
+    changes: Option.some(changes(settings, failed("changes")))
+  }
+}
+
+/** Runs `use` on the file behind the path, while nobody else who keeps to the lock writes there. */
+export const locked = <A, E>(
+  settings: Pick<Settings, "path" | "symlinks" | "owner" | "lockMillis">,
+  use: (target: string) => Effect.Effect<A, E>
+): Effect.Effect<A, E | FileProblem> =>
+  Effect.gen(function* () {
+    const target = yield* PrivateFile.resolve(settings.path, settings.symlinks)
+    const owner = yield* PrivateFile.check(target, settings.owner)
+    yield* PrivateFile.makeDirectory(target)
+    return yield* withLock(PrivateFile.lockOf(target), settings.lockMillis, owner, use(target))
+  })
+
+/** The fence of what the file holds; 0 where that cannot be told. */
+export const writtenFence =
+  (settings: Settings) =>
+  (target: string): Effect.Effect<number> =>
+    readOnce(target, settings).pipe(
+      Effect.map(({ entry }) => Option.match(entry, { onNone: () => 0, onSome: (e) => e.fence })),
+      Effect.orElseSucceed(() => 0)
+    )
+
+/** Another program that writes in place is half-way for a moment: what does not parse is read once more. */
+const settleMillis = 30
+
+const read = (target: string, settings: Settings): Effect.Effect<State, FileProblem> =>
+  Effect.catchIf(
+    readOnce(target, settings),
+    (problem) => problem.reason === "Malformed",
+    () => Effect.zipRight(pause(settleMillis), readOnce(target, settings))
+  )
+
+const readOnce = (target: string, settings: Settings): Effect.Effect<State, FileProblem> =>
+  Effect.gen(function* () {
+    const contents = yield* PrivateFile.read(target, settings)
+    if (Option.isNone(contents)) {
+      return { document: {}, text: "", contents, version: versionOf(new Uint8Array()), entry: Option.none() }
+    }
+    const { bytes } = contents.value
+    const document = yield* Either.mapLeft(StrictJson.parse(bytes), (problem) => malformed(target, problem))
+    const now = yield* Clock.currentTimeMillis
+    const entry = yield* Either.mapLeft(
+      settings.format.decode(document, now),
+      (p) =>
+        new FileProblem({
+          reason: p.reason,
+          message: `In ${target}, ${p.path} ${p.problem}.${advice[p.reason]}`
+        })
+    )
+    return { document, text: Buffer.from(bytes).toString(), contents, version: versionOf(bytes), entry }
+  })
+
+const keptAsItIs = " It was left as it is: repair it, or move it away and log in again."
+
+const advice = {
+  Malformed: keptAsItIs,
+  WrongUnit: keptAsItIs,
+  NewerFormat: "",
+  NoGrant: " Log in to put a grant there, or give the path of another file."
+}
+
+const malformed = (target: string, problem: string): FileProblem =>
+  new FileProblem({ reason: "Malformed", message: `${target} ${problem}.${keptAsItIs}` })
+
+const versionOf = (bytes: Uint8Array): Version => createHash("sha256").update(bytes).digest("hex") as Version
+
+const refused = (reason: Refusal["reason"], settings: Settings): Refusal =>
+  new CommitRefused({ reason, location: settings.path })
+
+const commit = (
+  target: string,
+  settings: Settings,
+  entry: Entry.Entry,
+  expected: Option.Option<Version>
+): Effect.Effect<Version, FileProblem | Refusal> =>
+  Effect.gen(function* () {
+    yield* PrivateFile.sweep(target)
+    const current = yield* read(target, settings)
+    const version = Option.isSome(current.entry) ? current.version : undefined
+    if (version !== Option.getOrUndefined(expected)) return yield* refused("Conflict", settings)
+
+    const granted = yield* highestFence(PrivateFile.leaseOf(target))
+    const seen = Math.max(granted, Option.match(current.entry, { onNone: () => 0, onSome: (e) => e.fence }))
+    if (!Entry.passesFence(entry, seen)) return yield* refused("Fenced", settings)
+
+    const bytes = yield* encode(target, settings, current, Entry.keepFence(entry, seen))
+    if (settings.backups > 0 && Option.isSome(current.contents)) {
+      yield* PrivateFile.keepBackup(target, current.contents.value.bytes, settings.backups)
+    }
+    const replaced = yield* PrivateFile.replace(target, bytes, current.contents)
+    return replaced ? versionOf(bytes) : yield* refused("Conflict", settings)
+  })
+
+/** The bytes to be written, known to read back: what would not is refused while the old file still stands. */
+const encode = (
+  target: string,
+  settings: Settings,
+  current: State,
+  entry: Entry.Entry
+): Effect.Effect<Uint8Array, FileProblem> =>
+  Effect.gen(function* () {
+    const bytes = yield* Effect.try({
+      try: () => {
+        const document = settings.format.encode(current.document, entry, randomBytes(8).toString("hex"))
+        return Buffer.from(StrictJson.stringify(document, current.text))
+      },
+      // The encoder's own error may quote what it could not encode.
+      catch: () => unreadable(target, "Malformed", "it has a value that JSON cannot hold, or a blank token")
+    })
+    if (bytes.length > settings.maxBytes) return yield* PrivateFile.tooLarge(target, settings.maxBytes)
+    const now = yield* Clock.currentTimeMillis
+    const document = yield* Either.mapLeft(StrictJson.parse(bytes), (p) =>
+      unreadable(target, "Malformed", `it ${p}`)
+    )
+    yield* Either.mapLeft(settings.format.decode(document, now), (p) =>
+      unreadable(target, p.reason, `${p.path} ${p.problem}`)
+    )
+    return bytes
+  })
+
+const unreadable = (target: string, reason: FileProblem["reason"], problem: string): FileProblem =>
+  new FileProblem({
+    reason,
+    message: `The entry for ${target} could not be read back: ${problem}. Nothing was written.`
+  })
+
+const remove = (settings: Settings): Effect.Effect<boolean, FileProblem> =>
+  Effect.gen(function* () {
+    const target = yield* PrivateFile.resolve(settings.path, settings.symlinks)
+    if (!(yield* PrivateFile.directoryExists(target))) return false
+    return yield* locked(settings, (path) => removeLocked(path, settings))
+  })
+
+const removeLocked = (target: string, settings: Settings): Effect.Effect<boolean, FileProblem> =>
+  Effect.gen(function* () {
+    yield* PrivateFile.sweep(target)
+    const current = yield* read(target, settings)
+    if (Option.isSome(current.entry)) {
+      const left = settings.format.clear(current.document)
+      if (Option.isNone(left)) yield* PrivateFile.remove(target)
+      else {
+        const bytes = Buffer.from(StrictJson.stringify(left.value, current.text))
+        if (!(yield* PrivateFile.replace(target, bytes, current.contents))) {
+          return yield* new FileProblem({
+            reason: "Unavailable",
+            message: `${target} was changed by another program at the same moment: try again.`
+          })
+        }
+      }
+    }
+    yield* PrivateFile.removeBackups(target)
+    return Option.isSome(current.entry)
+  })

@@ -1,0 +1,139 @@
+/**
+ * A mutex among processes that the kernel keeps: an exclusive lock on an open file (open file description
+ * lock on Linux, `flock` on macOS, `LockFileEx` on Windows). It ends with the process, however that ends,
+ * so it cannot be left behind; and it belongs to one open file, so it excludes within a process too.
+ */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import { constants } from "node:fs"
+import type { FileHandle } from "node:fs/promises"
+import * as fs from "node:fs/promises"
+import { attempt, codeOf, FileProblem } from "./FileProblem.js"
+
+/** The user for whom a lock is taken, where it is another. */
+export interface Owner {
+  readonly uid: number
+  readonly gid: number
+}
+
+/** The binding, loaded when first needed: a platform without it gets a typed problem. */
+export const binding = Effect.tryPromise({
+  try: () => import("fs-native-extensions"),
+  catch: (error) =>
+    new FileProblem({
+      reason: "Unavailable",
+      message:
+        `There is no kernel lock for this platform (${process.platform} ${process.arch}): the package ` +
+        "fs-native-extensions did not load. Install it with its prebuilt binaries, or take another storage.",
+      cause: { code: codeOf(error) }
+    })
+})
+
+/** Opens a file to be locked, made 0600 where it is not there. */
+export const openForLock = (path: string, flags: number): Effect.Effect<FileHandle, FileProblem> =>
+  attempt("open the lock", path, () =>
+    fs.open(path, constants.O_RDWR | constants.O_CREAT | (constants.O_NOFOLLOW ?? 0) | flags, 0o600)
+  )
+
+/** Whether the lock on this open file is now ours; it does not wait. */
+export const tryLock = (handle: FileHandle, path: string): Effect.Effect<boolean, FileProblem> =>
+  Effect.flatMap(binding, (locks) =>
+    Effect.try({
+      try: () => locks.tryLock(handle.fd),
+      catch: (error) =>
+        new FileProblem({
+          reason: "Unavailable",
+          message: `${path} cannot be locked (${codeOf(error)}): its file system may know no locks; keep it on a local one.`,
+          cause: { code: codeOf(error) }
+        })
+    })
+  )
+
+export const close = (handle: FileHandle): Effect.Effect<void> =>
+  Effect.promise(() => handle.close().catch(() => {}))
+
+/**
+ * Runs `use` while holding the lock file's lock; waits for it at most `timeoutMillis`, and only the wait
+ * can be interrupted. The lock file is never removed: whoever waits on it would hold a lock on nothing.
+ */
+export const withLock = <A, E>(
+  path: string,
+  timeoutMillis: number,
+  owner: Option.Option<Owner>,
+  use: Effect.Effect<A, E>
+): Effect.Effect<A, E | FileProblem> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.flatMap(acquire(path, timeoutMillis, restore), (handle) =>
+      Effect.ensuring(Effect.zipRight(hand(handle, path, owner), use), close(handle))
+    )
+  )
+
+/**
+ * Other processes live in real time, whatever clock this program runs on; and a wait inside the kernel
+ * would block one of the few threads that the holder's own file operations need.
+ */
+export const pause = (millis: number): Effect.Effect<void> =>
+  Effect.async<void>((resume) => {
+    const timer = setTimeout(() => resume(Effect.void), millis)
+    return Effect.sync(() => clearTimeout(timer))
+  })
+
+/** Who works on another user's file must not leave a lock that this user cannot open. */
+const hand = (
+  handle: FileHandle,
+  path: string,
+  owner: Option.Option<Owner>
+): Effect.Effect<void, FileProblem> =>
+  Option.match(owner, {
+    onNone: () => Effect.void,
+    onSome: ({ uid, gid }) => attempt("hand over", path, () => handle.chown(uid, gid))
+  })
+
+const acquire = (
+  path: string,
+  budget: number,
+  restore: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>
+): Effect.Effect<FileHandle, FileProblem> =>
+  Effect.flatMap(openForLock(path, 0), (handle) =>
+    poll(handle, path, 1, budget, restore).pipe(
+      Effect.zipRight(stillThere(handle, path)),
+      Effect.onError(() => close(handle)),
+      Effect.flatMap((there) =>
+        there ? Effect.succeed(handle) : Effect.zipRight(close(handle), acquire(path, budget, restore))
+      )
+    )
+  )
+
+const poll = (
+  handle: FileHandle,
+  path: string,
+  wait: number,
+  budget: number,
+  restore: (effect: Effect.Effect<void>) => Effect.Effect<void>
+): Effect.Effect<void, FileProblem> =>
+  Effect.flatMap(tryLock(handle, path), (locked) => {
+    if (locked) return Effect.void
+    if (budget <= 0) {
+      return Effect.fail(
+        new FileProblem({
+          reason: "Unavailable",
+          message: `${path} stays locked by another process; look for one that is stopped or hangs, or try again.`
+        })
+      )
+    }
+    return Effect.zipRight(
+      restore(pause(wait)),
+      Effect.suspend(() => poll(handle, path, Math.min(wait * 2, 8), budget - wait, restore))
+    )
+  })
+
+/** Somebody may have deleted the lock file meanwhile: a lock on the deleted one excludes nobody. */
+const stillThere = (handle: FileHandle, path: string): Effect.Effect<boolean, FileProblem> =>
+  attempt("look at the lock", path, async () => {
+    const mine = await handle.stat({ bigint: true })
+    const there = await fs.stat(path, { bigint: true }).catch((error: unknown) => {
+      if (codeOf(error) === "ENOENT") return undefined
+      throw error
+    })
+    return there !== undefined && there.ino === mine.ino && there.dev === mine.dev
+  })

@@ -1,0 +1,287 @@
+/**
+ * A file that only its owner may read: found through its symbolic links, read with bounds, replaced in one
+ * step that a crash cannot tear. Callers hold the file's lock for all that writes.
+ */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import { randomBytes } from "node:crypto"
+import type { BigIntStats } from "node:fs"
+import { constants } from "node:fs"
+import type { FileHandle } from "node:fs/promises"
+import * as fs from "node:fs/promises"
+import * as Path from "node:path"
+import { attempt, codeOf, FileProblem } from "./FileProblem.js"
+import { close, type Owner } from "./KernelLock.js"
+
+/** What of a file's surroundings is accepted. */
+export interface Policy {
+  readonly symlinks: "follow" | "refuse"
+  readonly owner: "self" | "any"
+  readonly maxBytes: number
+}
+
+/** The bytes of a file and what tells that it is still the same. */
+export interface Contents {
+  readonly bytes: Uint8Array
+  readonly stats: BigIntStats
+}
+
+/** Windows has neither modes nor owners of this kind; its directories cannot be flushed. */
+const posix = process.platform !== "win32"
+
+const problem = (reason: FileProblem["reason"], message: string): FileProblem =>
+  new FileProblem({ reason, message })
+
+/** As many links as Linux follows. */
+const maxLinks = 40
+
+/** The file that a path stands for, there or not: the end of its symbolic links. */
+export const resolve = (
+  path: string,
+  symlinks: Policy["symlinks"],
+  links = 0
+): Effect.Effect<string, FileProblem> =>
+  Effect.gen(function* () {
+    const stats = yield* orAbsent("look at", path, () => fs.lstat(path))
+    if (Option.isNone(stats) || !stats.value.isSymbolicLink()) return path
+    if (symlinks === "refuse") {
+      return yield* problem(
+        "Denied",
+        `${path} is a symbolic link, and they are refused here: give the path of the file itself.`
+      )
+    }
+    if (links >= maxLinks) {
+      return yield* problem("Malformed", `The symbolic links at ${path} lead in a circle: repair the link.`)
+    }
+    const next = yield* attempt("follow the link", path, async () =>
+      Path.resolve(await fs.realpath(Path.dirname(path)), await fs.readlink(path))
+    )
+    return yield* resolve(next, symlinks, links + 1)
+  })
+
+/** Refuses a file that may not be used, before anything is put beside it; its owner where it is another. */
+export const check = (
+  path: string,
+  owner: Policy["owner"]
+): Effect.Effect<Option.Option<Owner>, FileProblem> =>
+  Effect.gen(function* () {
+    const stats = yield* orAbsent("look at", path, () => fs.lstat(path, { bigint: true }))
+    if (Option.isNone(stats)) return Option.none()
+    const refused = kindProblem(path, stats.value, owner)
+    if (refused !== undefined) return yield* refused
+    const other = { uid: Number(stats.value.uid), gid: Number(stats.value.gid) }
+    return posix && other.uid !== process.getuid?.() ? Option.some(other) : Option.none()
+  })
+
+/** The contents of a private file, or none where there is no file. */
+export const read = (path: string, policy: Policy): Effect.Effect<Option.Option<Contents>, FileProblem> =>
+  Effect.acquireUseRelease(
+    // O_NONBLOCK: a FIFO must not hang the open.
+    orAbsent("read", path, () =>
+      fs.open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0) | (constants.O_NOFOLLOW ?? 0))
+    ),
+    Option.match({
+      onNone: () => Effect.succeedNone,
+      onSome: (handle) => Effect.asSome(readOpen(handle, path, policy))
+    }),
+    Option.match({ onNone: () => Effect.void, onSome: close })
+  )
+
+const readOpen = (handle: FileHandle, path: string, policy: Policy): Effect.Effect<Contents, FileProblem> =>
+  Effect.gen(function* () {
+    const stats = yield* attempt("read", path, () => handle.stat({ bigint: true }))
+    const refused = kindProblem(path, stats, policy.owner) ?? statsProblem(path, stats, policy)
+    if (refused !== undefined) return yield* refused
+    // The file may grow while it is read: the bound is on what is read, not on what was announced.
+    const buffer = Buffer.alloc(Math.min(Number(stats.size), policy.maxBytes) + 1)
+    let length = 0
+    while (length < buffer.length) {
+      const { bytesRead } = yield* attempt("read", path, () =>
+        handle.read(buffer, length, buffer.length - length)
+      )
+      if (bytesRead === 0) break
+      length += bytesRead
+    }
+    if (length > policy.maxBytes) return yield* tooLarge(path, policy.maxBytes)
+    return { bytes: buffer.subarray(0, length), stats }
+  })
+
+const statsProblem = (path: string, stats: BigIntStats, policy: Policy): FileProblem | undefined => {
+  const mode = Number(stats.mode & 0o777n)
+  if (posix && (mode & ~0o600) !== 0) {
+    return problem(
+      "Insecure",
+      `${path} has mode 0${mode.toString(8).padStart(3, "0")}, which lets others at the credentials; ` +
+        `repair it with: chmod 600 ${quoted(path)}`
+    )
+  }
+  return stats.size > BigInt(policy.maxBytes) ? tooLarge(path, policy.maxBytes) : undefined
+}
+
+const kindProblem = (path: string, stats: BigIntStats, owner: Policy["owner"]): FileProblem | undefined => {
+  if (!stats.isFile()) {
+    const kind = stats.isDirectory() ? "a directory" : stats.isFIFO() ? "a FIFO" : "no regular file"
+    return problem("Malformed", `${path} is ${kind}: give the path of a file.`)
+  }
+  const self = process.getuid?.()
+  return posix && owner === "self" && Number(stats.uid) !== self
+    ? problem(
+        "Denied",
+        `${path} belongs to user ${stats.uid}, not to this one (${self}): run as its owner, ` +
+          `or change the owner with: chown ${self} ${quoted(path)}`
+      )
+    : undefined
+}
+
+export const tooLarge = (path: string, maxBytes: number): FileProblem =>
+  problem("Malformed", `${path} is larger than the ${maxBytes} bytes allowed: is it the right file?`)
+
+/** A word for a POSIX shell, so that the command in a message can be copied. */
+const quoted = (path: string): string =>
+  /^[\w./~+-]+$/.test(path) ? path : `'${path.replaceAll("'", `'\\''`)}'`
+
+export const exists = (path: string): Effect.Effect<boolean, FileProblem> =>
+  Effect.map(
+    orAbsent("look at", path, () => fs.lstat(path)),
+    Option.isSome
+  )
+
+export const directoryExists = (path: string): Effect.Effect<boolean, FileProblem> =>
+  exists(Path.dirname(path))
+
+/** Makes the directory of a file, 0700, and those above it where they are missing. */
+export const makeDirectory = (path: string): Effect.Effect<void, FileProblem> =>
+  Effect.asVoid(
+    attempt("make the directory of", path, () =>
+      fs.mkdir(Path.dirname(path), { recursive: true, mode: 0o700 })
+    )
+  )
+
+/** The suffixes of the files beside a credential file. Foreign programs use a plain `.lock` themselves. */
+export const lockOf = (path: string): string => `${path}.latchkey.lock`
+export const leaseOf = (path: string): string => `${path}.latchkey.lease`
+export const holderOf = (path: string, id: string): string => `${path}.latchkey.holder-${id}`
+const holder = /\.latchkey\.holder-[0-9a-f]{32}$/
+const temporary = /\.latchkey\.[0-9a-f]{32}\.tmp$/
+const backup = /\.latchkey\.backup-(\d{1,15})$/
+
+/**
+ * Puts a new file, 0600, in the place of `path`, durably. `previous` is what was read there: where it is
+ * no longer so, nothing is written and the answer is false.
+ */
+export const replace = (
+  path: string,
+  bytes: Uint8Array,
+  previous: Option.Option<Contents>
+): Effect.Effect<boolean, FileProblem> => {
+  const temp = `${path}.latchkey.${randomBytes(16).toString("hex")}.tmp`
+  return Effect.gen(function* () {
+    yield* writeNew(temp, bytes, Option.getOrUndefined(previous)?.stats)
+    if (!(yield* isStill(path, previous))) {
+      yield* unlink(temp)
+      return false
+    }
+    yield* attempt("replace", path, () => fs.rename(temp, path))
+    yield* syncDirectory(path)
+    return true
+  }).pipe(Effect.onError(() => Effect.ignore(unlink(temp))))
+}
+
+const writeNew = (path: string, bytes: Uint8Array, like?: BigIntStats): Effect.Effect<void, FileProblem> =>
+  Effect.acquireUseRelease(
+    attempt("write", path, () => fs.open(path, "wx", 0o600)),
+    (handle) =>
+      attempt("write", path, async () => {
+        if (posix && like !== undefined && Number(like.uid) !== process.getuid?.()) {
+          await handle.chown(Number(like.uid), Number(like.gid))
+        }
+        await handle.writeFile(bytes)
+        await handle.sync()
+      }),
+    close
+  )
+
+const isStill = (path: string, previous: Option.Option<Contents>): Effect.Effect<boolean, FileProblem> =>
+  Effect.map(
+    orAbsent("look at", path, () => fs.lstat(path, { bigint: true })),
+    (now) => {
+      if (Option.isNone(now) || Option.isNone(previous)) return Option.isNone(now) && Option.isNone(previous)
+      const then = previous.value.stats
+      return (["dev", "ino", "size", "mtimeNs", "ctimeNs"] as const).every(
+        (key) => now.value[key] === then[key]
+      )
+    }
+  )
+
+/** Removes a file, durably, where it is there. */
+export const remove = (path: string): Effect.Effect<void, FileProblem> =>
+  Effect.zipRight(unlink(path), syncDirectory(path))
+
+export const unlink = (path: string): Effect.Effect<void, FileProblem> =>
+  Effect.asVoid(orAbsent("remove", path, () => fs.unlink(path)))
+
+const syncDirectory = (path: string): Effect.Effect<void, FileProblem> =>
+  posix
+    ? Effect.acquireUseRelease(
+        attempt("open the directory of", path, () => fs.open(Path.dirname(path), constants.O_RDONLY)),
+        (handle) =>
+          attempt("flush the directory of", path, () =>
+            handle.sync().catch((error: unknown) => {
+              // Some file systems have nothing to flush for a directory and say so.
+              if (!["EINVAL", "ENOTSUP"].includes(codeOf(error))) throw error
+            })
+          ),
+        close
+      )
+    : Effect.void
+
+const siblings = (path: string, pattern: RegExp): Effect.Effect<ReadonlyArray<string>, FileProblem> =>
+  attempt("list the directory of", path, async () => {
+    const base = Path.basename(path)
+    const names = await fs.readdir(Path.dirname(path))
+    return names
+      .filter((name) => name.startsWith(base) && pattern.test(name) && name.replace(pattern, "") === base)
+      .map((name) => Path.join(Path.dirname(path), name))
+  })
+
+/**
+ * Removes the temporary files that dead writers left. Only who holds the lock writes one, so for the
+ * holder every one it finds is an orphan.
+ */
+export const sweep = (path: string): Effect.Effect<void, FileProblem> =>
+  Effect.flatMap(siblings(path, temporary), Effect.forEach(unlink, { discard: true }))
+
+/** The files that the holders of leases keep locked, of those alive and of those dead. */
+export const holders = (path: string): Effect.Effect<ReadonlyArray<string>, FileProblem> =>
+  siblings(path, holder)
+
+const serialOf = (name: string): number => Number(backup.exec(name)?.[1] ?? 0)
+
+/** Keeps these bytes beside the file, 0600, and of all that were kept so the last `count`. */
+export const keepBackup = (
+  path: string,
+  bytes: Uint8Array,
+  count: number
+): Effect.Effect<void, FileProblem> =>
+  Effect.gen(function* () {
+    const kept = [...(yield* siblings(path, backup))].sort((a, b) => serialOf(b) - serialOf(a))
+    yield* Effect.forEach(kept.slice(count - 1), unlink, { discard: true })
+    yield* writeNew(`${path}.latchkey.backup-${serialOf(kept[0] ?? "") + 1}`, bytes)
+  })
+
+/** Removes all that was kept beside the file. */
+export const removeBackups = (path: string): Effect.Effect<void, FileProblem> =>
+  Effect.flatMap(siblings(path, backup), Effect.forEach(unlink, { discard: true }))
+
+/** A call on something that may not be there. */
+const orAbsent = <A>(
+  doing: string,
+  path: string,
+  call: () => Promise<A>
+): Effect.Effect<Option.Option<A>, FileProblem> =>
+  attempt(doing, path, () =>
+    call().then(Option.some, (error: unknown) => {
+      if (codeOf(error) === "ENOENT") return Option.none<A>()
+      throw error
+    })
+  )
