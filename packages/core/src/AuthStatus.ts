@@ -1,1 +1,86 @@
-export {}
+/**
+ * Whether there is a session, as a plain record to show.
+ *
+ * @since 0.1.0
+ */
+import * as Data from "effect/Data"
+import * as Option from "effect/Option"
+import type { Credentials } from "./Credentials.js"
+import * as Decision from "./Decision.js"
+
+/**
+ * Why there is none.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Reason = "NoCredentials" | "Expired"
+
+/**
+ * What is not as it should be, though there may be a session: the newest credentials are not in storage
+ * yet; the grant is dead and ends with this token; nothing is posted for now.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Warning = "Unsaved" | "GrantDead" | "CoolingDown"
+
+/**
+ * Whether the access token is there and has not expired. `expiresAt` is epoch milliseconds; whole seconds
+ * are left, and none are told once it has expired.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export class AuthStatus extends Data.Class<{
+  readonly authenticated: boolean
+  readonly reason: Option.Option<Reason>
+  readonly expiresAt: Option.Option<number>
+  readonly expiresInSeconds: Option.Option<number>
+  readonly accountId: Option.Option<string>
+  readonly warnings: ReadonlyArray<Warning>
+}> {}
+
+/**
+ * The status of some credentials at `now`.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const of = (
+  credentials: Option.Option<Credentials>,
+  now: number,
+  warnings: ReadonlyArray<Warning> = []
+): AuthStatus => {
+  if (Option.isNone(credentials)) {
+    return new AuthStatus({
+      authenticated: false,
+      reason: Option.some("NoCredentials"),
+      expiresAt: Option.none(),
+      expiresInSeconds: Option.none(),
+      accountId: Option.none(),
+      warnings
+    })
+  }
+  const { accountId, expiresAt } = credentials.value
+  const expired = Decision.isExpired(credentials.value, now)
+  return new AuthStatus({
+    authenticated: !expired,
+    reason: expired ? Option.some("Expired") : Option.none(),
+    expiresAt,
+    expiresInSeconds: expired
+      ? Option.none()
+      : Decision.wholeSeconds(Decision.timeToExpiry(credentials.value, now)),
+    accountId,
+    warnings
+  })
+}
+
+/**
+ * The reason in words.
+ *
+ * @since 0.1.0
+ * @category getters
+ */
+export const describe = (reason: Reason): string =>
+  reason === "NoCredentials" ? "No credentials found" : "Token expired"

@@ -219,8 +219,16 @@ export const fromResponse = (
   if (Either.isLeft(seconds)) return fail("expires_in", seconds.left)
 
   const rawRefresh = field("refresh_token")
-  if (rawRefresh !== undefined && rawRefresh !== null && rawRefresh !== "" && Option.isNone(newRefreshToken)) {
-    return fail("refresh_token", Option.getOrElse(tokenProblem(rawRefresh), () => "is not usable"))
+  if (
+    rawRefresh !== undefined &&
+    rawRefresh !== null &&
+    rawRefresh !== "" &&
+    Option.isNone(newRefreshToken)
+  ) {
+    return fail(
+      "refresh_token",
+      Option.getOrElse(tokenProblem(rawRefresh), () => "is not usable")
+    )
   }
   const rawScope = field("scope")
   if (rawScope !== undefined && rawScope !== null && typeof rawScope !== "string") {
@@ -275,7 +283,9 @@ const lifetimeSeconds = (value: unknown): Either.Either<Option.Option<number>, s
   if (value === undefined) return Either.right(Option.none())
   const seconds = typeof value === "string" && /^\d{1,12}$/.test(value) ? Number(value) : value
   if (typeof seconds !== "number" || Number.isNaN(seconds)) {
-    return Either.left(`is ${typeof value === "string" ? "not a number" : describeType(value)}, seconds are due`)
+    return Either.left(
+      `is ${typeof value === "string" ? "not a number" : describeType(value)}, seconds are due`
+    )
   }
   if (seconds < 0) return Either.left("is negative")
   if (seconds > maxLifetimeSeconds) return Either.left("is absurd: an absolute time, or the wrong unit")

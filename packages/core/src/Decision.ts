@@ -10,6 +10,7 @@ import * as Data from "effect/Data"
 import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import * as Credentials from "./Credentials.js"
+import type { DeadGrant } from "./Entry.js"
 
 /**
  * What the decision needs of the policy, in milliseconds.
@@ -58,8 +59,8 @@ export interface Held {
   readonly loadedAt: number
   /** Whether the refresher can work with it. */
   readonly refreshable: boolean
-  /** The server's words, where it has refused this very grant. */
-  readonly dead: Option.Option<string>
+  /** The mark of this very grant, where the server has refused it. */
+  readonly dead: Option.Option<DeadGrant>
   /** Whether a resource server has rejected this very access token. */
   readonly rejected: boolean
   readonly coolDown: Option.Option<CoolingDown>
@@ -101,7 +102,7 @@ export type DueReason = "NoToken" | "Expired" | "InGrace" | "MinValidity" | "For
  * @since 0.1.0
  * @category models
  */
-export type ReauthorizeReason = "NoCredentials" | "NoRefreshToken" | "GrantDead"
+export type ReauthorizeReason = "NoCredentials" | "NoRefreshToken" | "GrantDead" | "RotationLost"
 
 /**
  * What to do. Each outcome carries what the shell needs to do it; the same value drives behaviour, logs,
@@ -153,6 +154,15 @@ export const timeToExpiry = (credentials: Credentials.Credentials, now: number):
     Option.map(credentials.expiresAt, (expiresAt) => expiresAt - now),
     (left) => !Number.isNaN(left)
   )
+
+/**
+ * Milliseconds left as whole seconds, 0 once there are none.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
+export const wholeSeconds = (left: Option.Option<number>): Option.Option<number> =>
+  Option.map(left, (ms) => Math.floor(millis(ms) / 1000))
 
 /**
  * Whether `now` is at or past the expiry. What has no expiry never expires.
@@ -251,7 +261,8 @@ export const judge = (held: Held, now: number, policy: Policy, request: Request 
     return usable && !request.force
       ? Use({ token: credentials.accessToken, nextCheckAt: nextCheckAt(credentials, held, 0, policy) })
       : Option.match(held.dead, {
-          onSome: (detail) => Reauthorize({ reason: "GrantDead", detail }),
+          onSome: (dead) =>
+            Reauthorize({ reason: dead.rotationLost ? "RotationLost" : "GrantDead", detail: dead.reason }),
           onNone: () => Reauthorize({ reason: "NoRefreshToken", detail: "There is no refresh token" })
         })
   }
@@ -324,15 +335,15 @@ const longestRetryAfter = 86_400_000
  * @category decisions
  */
 export const coolDown = (options: {
-  readonly previous: Option.Option<CoolingDown>
+  /** How many times in a row it has failed by now, from 1. */
+  readonly failures: number
   readonly now: number
   readonly policy: Policy
   readonly reason: Exclude<CoolingDown["reason"], "ServerAsked">
   readonly retryAfter: Option.Option<number>
   readonly jitterShare: number
 }): CoolingDown => {
-  const failures = Option.match(options.previous, { onNone: () => 1, onSome: (c) => c.failures + 1 })
-  const doubled = options.policy.coolDownBase * 2 ** Math.min(failures - 1, 30)
+  const doubled = options.policy.coolDownBase * 2 ** Math.min(options.failures - 1, 30)
   const own = Math.min(doubled, options.policy.coolDownMax) * (1 - options.jitterShare / 4)
   const asked = Option.match(options.retryAfter, {
     onNone: () => 0,
@@ -342,7 +353,7 @@ export const coolDown = (options: {
     since: options.now,
     until: options.now + Math.max(own, asked),
     reason: asked > own ? "ServerAsked" : options.reason,
-    failures
+    failures: options.failures
   }
 }
 
@@ -378,3 +389,55 @@ export const jitterShare = (text: string): number => {
   for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193)
   return (hash >>> 0) / 0x100000000
 }
+
+/**
+ * A decision in words, for people; never a token.
+ *
+ * @since 0.1.0
+ * @category getters
+ */
+export const describe = (decision: Decision, now: number): string => {
+  const wait = (until: number): string => `${Math.max(0, (until - now) / 1000)} s`
+  const served = (fallback: Option.Option<unknown>): string =>
+    Option.isSome(fallback) ? "the token is still valid and is served" : "there is no valid token to serve"
+  switch (decision._tag) {
+    case "Use":
+      return decision.nextCheckAt === Infinity
+        ? "use the token in memory; it has no expiry"
+        : `use the token in memory; look again in ${wait(decision.nextCheckAt)}`
+    case "Reload":
+      return `read storage again (${reloadWords[decision.reason]})`
+    case "UseAndRefresh":
+      return `use the token and refresh it behind (${dueWords[decision.reason]})`
+    case "Refresh":
+      return `refresh (${dueWords[decision.reason]}); meanwhile ${served(decision.fallback)}`
+    case "CoolDown":
+      return `post nothing for ${wait(decision.until)} (${coolDownWords[decision.reason]}); ${served(decision.fallback)}`
+    case "Reauthorize":
+      return `log in again: ${decision.detail}`
+    case "TooShortLived":
+      return `the server's tokens live for ${decision.lifetime / 1000} s, less than the ${decision.minValidity / 1000} s asked for`
+  }
+}
+
+const reloadWords = {
+  NotLoaded: "nothing is in memory",
+  Stale: "what is in memory is older than the credentials TTL",
+  Expired: "the token in memory has expired"
+} as const
+
+const dueWords = {
+  NoToken: "there is no token yet",
+  Expired: "the token has expired",
+  InGrace: "the token is within the grace of its expiry",
+  MinValidity: "the token lives for less than was asked for",
+  Forced: "it was asked for",
+  Rejected: "a resource server rejected the token"
+} as const
+
+const coolDownWords = {
+  Failed: "the last refresh failed",
+  ServerAsked: "the server asked to wait",
+  Ineffective: "the last refresh brought no newer token",
+  Rejected: "fresh tokens keep being rejected"
+} as const

@@ -38,6 +38,8 @@ export class DeadGrant extends Data.Class<{
   readonly at: number
   /** What the server said, cut and escaped. */
   readonly reason: string
+  /** Whether it was refused after the answer to an earlier refresh had been lost. */
+  readonly rotationLost: boolean
 }> {}
 
 /**
@@ -103,9 +105,7 @@ export const saved = (previous: Option.Option<Entry>, credentials: Credentials.C
     onNone: () => fresh,
     onSome: (p) => {
       const sameFamily = p.family === fresh.family || Credentials.sameRefreshToken(p.credentials, credentials)
-      return sameFamily
-        ? new Entry({ ...fresh, family: p.family, generation: p.generation + 1 })
-        : fresh
+      return sameFamily ? new Entry({ ...fresh, family: p.family, generation: p.generation + 1 }) : fresh
     }
   })
 }
@@ -166,9 +166,7 @@ export const formatVersion = 1
 
 const Millis = Schema.Number.pipe(Schema.finite(), Schema.nonNegative())
 const Token = Schema.Redacted(
-  Schema.String.pipe(
-    Schema.filter((value) => Option.getOrElse(Credentials.tokenProblem(value), () => true))
-  )
+  Schema.String.pipe(Schema.filter((value) => Option.getOrElse(Credentials.tokenProblem(value), () => true)))
 )
 
 const optional = <A, I>(schema: Schema.Schema<A, I>) => Schema.optionalWith(schema, { as: "Option" })
@@ -192,7 +190,14 @@ const Json = Schema.Struct({
   intent: optional(
     Schema.Struct({ fingerprint: Schema.NonEmptyString, at: Millis, attempt: Schema.NonNegativeInt })
   ),
-  dead: optional(Schema.Struct({ fingerprint: Schema.NonEmptyString, at: Millis, reason: Schema.String }))
+  dead: optional(
+    Schema.Struct({
+      fingerprint: Schema.NonEmptyString,
+      at: Millis,
+      reason: Schema.String,
+      rotationLost: Schema.Boolean
+    })
+  )
 })
 
 /**
@@ -249,9 +254,7 @@ export const fromJson = (json: unknown, now: number): Either.Either<Entry, Recor
   return Either.flatMap(decoded, ({ latchkey: _, family, generation, fence, intent, dead, ...fields }) => {
     const wrongUnit = Option.flatMap(fields.expiresAt, (millis) => instantProblem(millis, now))
     return Option.isSome(wrongUnit)
-      ? Either.left(
-          new RecordProblem({ reason: "WrongUnit", path: "expiresAt", problem: wrongUnit.value })
-        )
+      ? Either.left(new RecordProblem({ reason: "WrongUnit", path: "expiresAt", problem: wrongUnit.value }))
       : Either.right(
           new Entry({
             credentials: new Credentials.Credentials(fields),

@@ -61,11 +61,14 @@ export const fromCredentials = (provider: string, credentials: Credentials): Pro
  * @since 0.1.0
  * @category errors
  */
-export class ProfileError extends Schema.TaggedError<ProfileError>("@latchkey/core/ProfileError")("ProfileError", {
-  reason: Schema.Literal("Rejected", "Unavailable", "Malformed"),
-  message: Schema.String,
-  cause: Schema.optional(Schema.Defect)
-}) {}
+export class ProfileError extends Schema.TaggedError<ProfileError>("@latchkey/core/ProfileError")(
+  "ProfileError",
+  {
+    reason: Schema.Literal("Rejected", "Unavailable", "Malformed"),
+    message: Schema.String,
+    cause: Schema.optional(Schema.Defect)
+  }
+) {}
 
 /**
  * The port: `fetch` asks the provider, `quick` reads the credentials alone and does no I/O.

@@ -71,7 +71,8 @@ export class RefreshLease extends Context.Tag("@latchkey/core/RefreshLease")<
  * @since 0.1.0
  * @category utils
  */
-export const nextFence = (last: number, nowMillis: number): number => Math.max(last + 1, Math.floor(nowMillis))
+export const nextFence = (last: number, nowMillis: number): number =>
+  Math.max(last + 1, Math.floor(nowMillis))
 
 /**
  * Leases among the managers that share this layer, in one process. It rests on the single thread of
@@ -110,10 +111,7 @@ export const makeProcess: Effect.Effect<Context.Tag.Service<RefreshLease>> = Eff
       ).pipe(
         Effect.map((mine) => ({
           fence: mine.fence,
-          isHeld: Effect.map(
-            Clock.currentTimeMillis,
-            (now) => held.get(account) === mine && now < mine.until
-          )
+          isHeld: Effect.map(Clock.currentTimeMillis, (now) => held.get(account) === mine && now < mine.until)
         }))
       )
   })

@@ -1,1 +1,124 @@
-export {}
+/**
+ * A plain immutable view of a grant for those who show it, and its masking functions.
+ *
+ * The tokens in it are `Redacted`; a preview is for people and is asked for by name.
+ *
+ * @since 0.1.0
+ */
+import * as Data from "effect/Data"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import type { Credentials } from "./Credentials.js"
+import * as Decision from "./Decision.js"
+
+/**
+ * What is shown of a grant. `expiresAt` is epoch milliseconds. `extras` holds what a provider adds that is
+ * no secret; the unknown fields of the credentials are not copied here, for they may be.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export class Snapshot extends Data.Class<{
+  readonly provider: string
+  readonly accountId: Option.Option<string>
+  readonly accessToken: Option.Option<Redacted.Redacted>
+  readonly refreshToken: Option.Option<Redacted.Redacted>
+  readonly expiresAt: Option.Option<number>
+  readonly scopes: ReadonlyArray<string>
+  readonly extras: Readonly<Record<string, unknown>>
+}> {}
+
+/**
+ * The view of some credentials.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const fromCredentials = (
+  credentials: Credentials,
+  options: { readonly provider: string; readonly extras?: Readonly<Record<string, unknown>> }
+): Snapshot =>
+  new Snapshot({
+    provider: options.provider,
+    accountId: credentials.accountId,
+    accessToken: Option.some(credentials.accessToken),
+    refreshToken: credentials.refreshToken,
+    expiresAt: credentials.expiresAt,
+    scopes: credentials.scopes,
+    extras: options.extras ?? {}
+  })
+
+const present = (token: Option.Option<Redacted.Redacted>): boolean =>
+  Option.exists(token, (t) => Redacted.value(t) !== "")
+
+/**
+ * Whether there is an access token; an empty one counts as none.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
+export const hasAccessToken = (snapshot: Snapshot): boolean => present(snapshot.accessToken)
+
+/**
+ * Whether there is a refresh token; an empty one counts as none.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
+export const hasRefreshToken = (snapshot: Snapshot): boolean => present(snapshot.refreshToken)
+
+/**
+ * The access token with `visible` characters at each end, 8 unless given; a token too short to hide
+ * anything is all stars.
+ *
+ * @since 0.1.0
+ * @category masking
+ */
+export const accessTokenPreview = (snapshot: Snapshot, visible = 8): Option.Option<string> =>
+  preview(snapshot.accessToken, visible)
+
+/**
+ * The refresh token with `visible` characters at each end, 4 unless given.
+ *
+ * @since 0.1.0
+ * @category masking
+ */
+export const refreshTokenPreview = (snapshot: Snapshot, visible = 4): Option.Option<string> =>
+  preview(snapshot.refreshToken, visible)
+
+/**
+ * Whole seconds until the expiry, 0 once past it; none where the expiry is unknown.
+ *
+ * @since 0.1.0
+ * @category getters
+ */
+export const expiresInSeconds = (snapshot: Snapshot, now: number): Option.Option<number> =>
+  Decision.wholeSeconds(Option.map(snapshot.expiresAt, (expiresAt) => expiresAt - now))
+
+/**
+ * The same view with these scopes.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const withScopes = (snapshot: Snapshot, scopes: ReadonlyArray<string>): Snapshot =>
+  new Snapshot({ ...snapshot, scopes })
+
+const preview = (token: Option.Option<Redacted.Redacted>, visible: number): Option.Option<string> =>
+  Option.filterMap(token, (t) => {
+    const secret = Redacted.value(t)
+    return secret === "" ? Option.none() : Option.some(mask(secret, visible))
+  })
+
+/**
+ * Characters are code points, not UTF-16 units: no half of a pair is ever shown.
+ *
+ * @since 0.1.0
+ * @category masking
+ */
+export const mask = (secret: string, visible: number): string => {
+  const characters = Array.from(secret)
+  return !(visible > 0) || characters.length <= visible * 2
+    ? "*".repeat(characters.length)
+    : `${characters.slice(0, visible).join("")}...${characters.slice(-visible).join("")}`
+}

@@ -98,7 +98,10 @@ export const make = (
     const refreshTimeout = yield* millis("refreshTimeout", o.refreshTimeout)
     const leaseTtl = yield* millis("leaseTtl", o.leaseTtl)
     if (leaseTtl <= refreshTimeout) {
-      return yield* invalid("leaseTtl", "must be longer than refreshTimeout, or a refresh can outlive its lease")
+      return yield* invalid(
+        "leaseTtl",
+        "must be longer than refreshTimeout, or a refresh can outlive its lease"
+      )
     }
     if (!(o.jitter >= 0 && o.jitter <= 1)) return yield* invalid("jitter", "must be a number from 0 to 1")
     return {
@@ -133,7 +136,10 @@ const seconds = (name: string) =>
     return Number.isFinite(value) && value >= 0
       ? Either.right(Duration.seconds(value))
       : Either.left(
-          ConfigError.InvalidData([], `${name} must be a number of seconds, finite and not negative; it is ${JSON.stringify(text.slice(0, 40))}`)
+          ConfigError.InvalidData(
+            [],
+            `${name} must be a number of seconds, finite and not negative; it is ${JSON.stringify(text.slice(0, 40))}`
+          )
         )
   })
 
@@ -151,7 +157,11 @@ export const layerConfig = (options: Options = {}): Layer.Layer<TokenConfig, Con
     Effect.gen(function* () {
       const credentialsTtl = yield* optionalSeconds("AUTH__CREDENTIALS_TTL_SECONDS")
       const refreshGrace = yield* optionalSeconds("AUTH__REFRESH_GRACE_SECONDS")
-      return yield* make({ ...options, ...(credentialsTtl && { credentialsTtl }), ...(refreshGrace && { refreshGrace }) })
+      return yield* make({
+        ...options,
+        ...(credentialsTtl && { credentialsTtl }),
+        ...(refreshGrace && { refreshGrace })
+      })
     })
   )
 
@@ -162,11 +172,15 @@ const optionalSeconds = (name: string): Config.Config<Duration.Duration | undefi
 const invalid = (setting: string, problem: string) =>
   Either.left(ConfigError.InvalidData([setting], `${setting} ${problem}`))
 
-const millis = (setting: string, input: Duration.DurationInput): Either.Either<number, ConfigError.ConfigError> => {
+const millis = (
+  setting: string,
+  input: Duration.DurationInput
+): Either.Either<number, ConfigError.ConfigError> => {
   const duration = Duration.decodeUnknown(input)
   const value = duration._tag === "Some" ? Duration.toMillis(duration.value) : Number.NaN
   // `Duration` turns what is negative or NaN into zero without a word: look at what was given.
-  const given = typeof input === "number" ? input : typeof input === "string" ? Number.parseFloat(input) : value
+  const given =
+    typeof input === "number" ? input : typeof input === "string" ? Number.parseFloat(input) : value
   return Number.isFinite(value) && Number.isFinite(given) && given >= 0
     ? Either.right(value)
     : invalid(setting, "must be a finite duration, not negative")

@@ -1,1 +1,101 @@
-export {}
+/**
+ * What happened to a grant, without secrets: for the `events` stream, and from it for logs and metrics.
+ * Tokens appear as fingerprints; instants are epoch milliseconds, spans of time milliseconds.
+ *
+ * @since 0.1.0
+ */
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import * as Metric from "effect/Metric"
+import type { CoolingDown, DueReason } from "./Decision.js"
+import type { Fingerprint } from "./Fingerprint.js"
+import type { RefreshReason } from "./TokenRefresher.js"
+import type { StorageReason } from "./TokenStorage.js"
+
+/**
+ * - `Refreshing`: a request is about to be sent. `Refreshed`: its answer is in use; see `Saved` for whether
+ *   it is stored.
+ * - `Adopted`: storage held newer credentials than memory; nothing was sent.
+ * - `Saved`, `SaveFailed`: the newest credentials are in storage, or are not, and are kept in memory.
+ * - `RefreshFailed`, `CoolingDown`, `GrantDead`: as they say.
+ * - `Rejected`: a resource server refused an access token. `Cleared`: the grant was removed.
+ * - `StorageFailed`: storage did not answer as it should; what was in memory is served while valid.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type TokenEvent = Data.TaggedEnum<{
+  Refreshing: { readonly at: number; readonly grant: Fingerprint | undefined; readonly why: DueReason }
+  Refreshed: {
+    readonly at: number
+    readonly took: number
+    readonly rotated: boolean
+    readonly token: Fingerprint
+    readonly expiresAt: number | undefined
+  }
+  Adopted: { readonly at: number; readonly generation: number; readonly token: Fingerprint }
+  Saved: { readonly at: number; readonly generation: number; readonly token: Fingerprint }
+  SaveFailed: { readonly at: number; readonly generation: number; readonly reason: string }
+  RefreshFailed: { readonly at: number; readonly reason: RefreshReason; readonly status: number | undefined }
+  CoolingDown: { readonly at: number; readonly until: number; readonly reason: CoolingDown["reason"] }
+  GrantDead: { readonly at: number; readonly grant: Fingerprint }
+  Rejected: { readonly at: number; readonly token: Fingerprint }
+  Cleared: { readonly at: number; readonly existed: boolean }
+  StorageFailed: {
+    readonly at: number
+    readonly reason: typeof StorageReason.Type
+    readonly operation: string
+  }
+}>
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const {
+  Refreshing,
+  Refreshed,
+  Adopted,
+  Saved,
+  SaveFailed,
+  RefreshFailed,
+  CoolingDown: CoolingDownBegan,
+  GrantDead,
+  Rejected,
+  Cleared,
+  StorageFailed,
+  $match,
+  $is
+} = Data.taggedEnum<TokenEvent>()
+
+const counter = Metric.counter("latchkey_events_total", {
+  description: "What happened to the grants of this process, by kind",
+  incremental: true
+})
+
+const counted = new Map<TokenEvent["_tag"], Metric.Metric.Counter<number>>()
+
+const counterOf = (tag: TokenEvent["_tag"]): Metric.Metric.Counter<number> => {
+  const known = counted.get(tag)
+  if (known !== undefined) return known
+  const tagged = Metric.tagged(counter, "event", tag)
+  counted.set(tag, tagged)
+  return tagged
+}
+
+const worrying: ReadonlySet<TokenEvent["_tag"]> = new Set(["SaveFailed", "GrantDead", "StorageFailed"])
+
+/**
+ * Counts the event (`latchkey_events_total`, tag `event`) and logs it: at warning where a session is in
+ * danger, else at debug.
+ *
+ * @since 0.1.0
+ * @category observability
+ */
+export const record = (event: TokenEvent): Effect.Effect<void> => {
+  const { _tag, ...fields } = event
+  const log = worrying.has(_tag)
+    ? Effect.logWarning(`latchkey: ${_tag}`)
+    : Effect.logDebug(`latchkey: ${_tag}`)
+  return Effect.zipRight(Metric.increment(counterOf(_tag)), Effect.annotateLogs(log, fields))
+}

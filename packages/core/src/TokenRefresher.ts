@@ -75,8 +75,7 @@ export class RefreshError extends Schema.TaggedError<RefreshError>("@latchkey/co
  * @category models
  */
 export type RotationPolicy =
-  | { readonly _tag: "Reusable" }
-  | { readonly _tag: "Rotating"; readonly window: Duration.Duration }
+  { readonly _tag: "Reusable" } | { readonly _tag: "Rotating"; readonly window: Duration.Duration }
 
 /**
  * The refresh token stays the same for the life of the grant.
@@ -141,7 +140,8 @@ export const make = (options: {
             Effect.fail(
               new RefreshError({
                 reason: "NotSent",
-                message: "There is no refresh token to redeem: log in, with offline access if the server wants it asked for."
+                message:
+                  "There is no refresh token to redeem: log in, with offline access if the server wants it asked for."
               })
             ),
           onSome: ({ credentials, refreshToken }) => options.refresh(credentials, refreshToken)

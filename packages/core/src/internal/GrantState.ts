@@ -1,0 +1,302 @@
+/**
+ * What a manager holds in memory of its grant: one mutable record, changed only by the synchronous
+ * functions here, so that no fiber ever sees half a change.
+ */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import type { AuthStatus, Warning } from "../AuthStatus.js"
+import * as Credentials from "../Credentials.js"
+import * as Decision from "../Decision.js"
+import * as Entry from "../Entry.js"
+import type { Profile } from "../Profile.js"
+import type { Version, Versioned } from "../TokenStorage.js"
+
+/** A refresh that is not in storage yet: the new entry, and the one whose refresh token it spent. */
+export interface Unsaved {
+  readonly entry: Entry.Entry
+  readonly base: Option.Option<Entry.Entry>
+}
+
+/** The door of the fast path: between `from` and `until` the answer needs no thought. */
+export interface Door {
+  from: number
+  until: number
+  answer: Effect.Effect<Redacted.Redacted>
+  token: Option.Option<Redacted.Redacted>
+}
+
+export type Noted = "Unchanged" | "Changed" | "RolledBack"
+
+const never = Number.NEGATIVE_INFINITY
+
+/** How long a resource server's second rejection counts as one of fresh tokens in a row. */
+const rejectionMemory = 600_000
+
+export class GrantState {
+  readonly door: Door = { from: Infinity, until: never, answer: Effect.never, token: Option.none() }
+  status: Option.Option<{ readonly status: AuthStatus; readonly at: number }> = Option.none()
+  profile: Option.Option<Profile> = Option.none()
+  coolDown: Option.Option<Decision.CoolingDown> = Option.none()
+  unsaved: Option.Option<Unsaved> = Option.none()
+
+  /** Rises whenever this manager itself changes the grant: a read that began before is out of date. */
+  epoch = 0
+  private stored: Option.Option<Versioned> = Option.none()
+  private loadedAt = never
+  /** The latest entry of this grant ever seen here: what a rolled-back storage is recognised by. */
+  private seen: Option.Option<Entry.Entry> = Option.none()
+  /** The mark of a dead grant that storage may not have taken. */
+  private dead: Option.Option<Entry.DeadGrant> = Option.none()
+  private rejection: Option.Option<{ readonly token: string; readonly at: number; readonly count: number }> =
+    Option.none()
+
+  constructor(
+    private readonly policy: Decision.Policy,
+    private readonly needsRefreshToken: boolean,
+    readonly jitterShare: number
+  ) {}
+
+  /** The newest entry: the one that could not be saved yet, or else the stored one. */
+  get entry(): Option.Option<Entry.Entry> {
+    return Option.orElse(
+      Option.map(this.unsaved, (u) => u.entry),
+      () => Option.map(this.stored, (s) => s.entry)
+    )
+  }
+
+  get credentials(): Option.Option<Credentials.Credentials> {
+    return Option.map(this.entry, (e) => e.credentials)
+  }
+
+  get version(): Option.Option<Version> {
+    return Option.map(this.stored, (s) => s.version)
+  }
+
+  get rejected(): boolean {
+    return Option.exists(
+      Option.zipWith(this.rejection, this.credentials, (r, c) => r.token === Redacted.value(c.accessToken)),
+      (same) => same
+    )
+  }
+
+  /** What the decision sees. */
+  get held(): Decision.Held {
+    const dead = Option.filter(
+      Option.orElse(this.dead, () => Option.flatMap(this.entry, (e) => e.dead)),
+      (d) => Option.exists(this.credentials, (c) => Entry.grantFingerprint(c) === d.fingerprint)
+    )
+    return {
+      credentials: this.credentials,
+      loadedAt: this.loadedAt,
+      refreshable:
+        !this.needsRefreshToken || Option.exists(this.credentials, (c) => Option.isSome(c.refreshToken)),
+      dead,
+      rejected: this.rejected,
+      coolDown: this.coolDown,
+      jitterShare: this.jitterShare
+    }
+  }
+
+  warnings(now: number): ReadonlyArray<Warning> {
+    const { dead, coolDown } = this.held
+    return [
+      ...(Option.isSome(this.unsaved) ? (["Unsaved"] as const) : []),
+      ...(Option.isSome(dead) ? (["GrantDead"] as const) : []),
+      ...(Option.exists(coolDown, (c) => c.since <= now && now < c.until) ? (["CoolingDown"] as const) : [])
+    ]
+  }
+
+  /** The last status, while it is younger than `ttl` and its token has not expired since. */
+  cachedStatus(now: number, ttl: number): Option.Option<AuthStatus> {
+    return Option.filterMap(this.status, ({ at, status }) => {
+      const expired = status.authenticated && Option.exists(status.expiresAt, (e) => e <= now)
+      return now >= at && now - at < ttl && !expired ? Option.some(status) : Option.none()
+    })
+  }
+
+  decide(now: number, request: Decision.Request): Decision.Decision {
+    return Decision.decide(Option.some(this.held), now, this.policy, request)
+  }
+
+  judge(now: number, request: Decision.Request): Decision.Decision {
+    return Decision.judge(this.held, now, this.policy, request)
+  }
+
+  isFresh(now: number): boolean {
+    return Option.exists(this.credentials, (c) =>
+      Decision.isFresh(c, this.loadedAt, now, this.policy.credentialsTtl)
+    )
+  }
+
+  /** Opens the door for a token that was judged usable: no thought is needed before `until`. */
+  open(token: Redacted.Redacted, until: number, from = this.loadedAt): void {
+    this.door.token = Option.some(token)
+    this.door.answer = Effect.succeed(token)
+    this.door.from = from
+    this.door.until = until
+  }
+
+  private shut(): void {
+    this.door.until = never
+    this.status = Option.none()
+  }
+
+  /** Forgets that memory is fresh: the next question reads storage. */
+  stale(): void {
+    this.loadedAt = never
+    this.shut()
+  }
+
+  /** Drops what is in memory, but for a rotation that storage has not taken: that would lose it. */
+  invalidate(): void {
+    this.stored = Option.none()
+    this.profile = Option.none()
+    this.stale()
+  }
+
+  /**
+   * Takes in what storage holds. A change of the grant there ends the cool-down, the mark of death and a
+   * rotation of ours that it supersedes; while storage only lags behind a rotation, that is kept.
+   */
+  note(loaded: Option.Option<Versioned>, now: number): Noted {
+    if (
+      Option.exists(
+        Option.zipWith(loaded, this.seen, (l, s) => Entry.isRolledBack(l.entry, s)),
+        (b) => b
+      )
+    ) {
+      if (!this.lags(loaded)) return "RolledBack"
+    }
+    const before = this.credentials
+    this.stored = loaded
+    this.loadedAt = now
+    this.unsaved = Option.filter(this.unsaved, () => this.lags(loaded))
+    this.shut()
+    const after = this.credentials
+    if (sameGrant(before, after)) return "Unchanged"
+    this.coolDown = Option.none()
+    this.dead = Option.none()
+    this.profile = Option.none()
+    this.seen = this.entry
+    return "Changed"
+  }
+
+  /** Whether storage still holds the entry whose refresh token an unsaved rotation spent. */
+  private lags(loaded: Option.Option<Versioned>): boolean {
+    return Option.exists(this.unsaved, ({ base }) =>
+      Option.match(base, {
+        onNone: () => Option.isNone(loaded),
+        onSome: (b) =>
+          Option.exists(
+            loaded,
+            ({ entry }) =>
+              entry.family === b.family && Credentials.sameRefreshToken(entry.credentials, b.credentials)
+          )
+      })
+    )
+  }
+
+  /**
+   * A refresh was answered: its credentials are in use from now on, saved or not. One that achieved
+   * nothing cools down, longer each time.
+   */
+  noteRefreshed(entry: Entry.Entry, base: Option.Option<Entry.Entry>, now: number): void {
+    const before = Option.map(base, (b) => b.credentials)
+    const failures = Option.match(this.coolDown, {
+      onNone: () => 0,
+      onSome: (c) => (c.reason === "Ineffective" ? c.failures : 0)
+    })
+    // Where an earlier rotation is unsaved too, storage lags behind the base of that one.
+    const oldest = Option.match(this.unsaved, { onNone: () => base, onSome: (u) => u.base })
+    // Unless the grant was cleared, or replaced by a login, while the answer was under way.
+    this.unsaved = Option.some({ entry, base: oldest })
+    this.unsaved = Option.filter(this.unsaved, () => this.lags(this.stored))
+    if (Option.isNone(this.unsaved)) return
+    this.epoch++
+    this.seen = Option.some(entry)
+    this.loadedAt = now
+    this.coolDown = Option.none()
+    this.dead = Option.none()
+    this.shut()
+    if (Decision.isIneffective(before, entry.credentials, now)) {
+      this.cool(now, "Ineffective", Option.none(), failures + 1)
+    }
+  }
+
+  noteCommitted(entry: Entry.Entry, version: Version, now: number): void {
+    this.epoch++
+    this.stored = Option.some({ entry, version })
+    this.unsaved = Option.none()
+    this.seen = Option.some(entry)
+    this.loadedAt = now
+    this.shut()
+  }
+
+  /** A user's save: a new beginning, whatever was held. */
+  noteSaved(entry: Entry.Entry, version: Version, now: number): void {
+    this.reset()
+    this.noteCommitted(entry, version, now)
+  }
+
+  /** The grant was removed by its user. */
+  reset(): void {
+    this.epoch++
+    this.unsaved = Option.none()
+    this.seen = Option.none()
+    this.coolDown = Option.none()
+    this.dead = Option.none()
+    this.rejection = Option.none()
+    this.invalidate()
+  }
+
+  noteDead(dead: Entry.DeadGrant): void {
+    this.dead = Option.some(dead)
+    this.shut()
+  }
+
+  /** Cools down after one more failure. */
+  cool(
+    now: number,
+    reason: Exclude<Decision.CoolingDown["reason"], "ServerAsked">,
+    retryAfter: Option.Option<number> = Option.none(),
+    failures = 1 + Option.match(this.coolDown, { onNone: () => 0, onSome: (c) => c.failures })
+  ): Decision.CoolingDown {
+    const next = Decision.coolDown({
+      failures,
+      now,
+      policy: this.policy,
+      reason,
+      retryAfter,
+      jitterShare: this.jitterShare
+    })
+    this.coolDown = Option.some(next)
+    this.shut()
+    return next
+  }
+
+  /**
+   * A resource server refused `token`. Whether it is the current one: an older one needs no refresh. A
+   * fresh token that is refused again cools down before the next refresh.
+   */
+  reject(token: Redacted.Redacted, now: number): boolean {
+    const current = Option.map(this.credentials, (c) => Redacted.value(c.accessToken))
+    if (Option.getOrNull(current) !== Redacted.value(token)) return false
+    if (this.rejected) return true
+    const recent = Option.filter(this.rejection, (r) => Math.abs(now - r.at) < rejectionMemory)
+    const count = Option.match(recent, { onNone: () => 1, onSome: (r) => r.count + 1 })
+    this.rejection = Option.some({ token: Redacted.value(token), at: now, count })
+    this.shut()
+    if (count > 1) this.cool(now, "Rejected", Option.none(), count - 1)
+    return true
+  }
+}
+
+const sameGrant = (
+  a: Option.Option<Credentials.Credentials>,
+  b: Option.Option<Credentials.Credentials>
+): boolean =>
+  Option.match(Option.all([a, b]), {
+    onNone: () => Option.isNone(a) && Option.isNone(b),
+    onSome: ([x, y]) => Credentials.sameAccessToken(x, y) && Credentials.sameRefreshToken(x, y)
+  })

@@ -1,0 +1,445 @@
+/**
+ * The refresh of a grant: lease, re-read, decide again, intent, request, merge, commit.
+ *
+ * It runs as one fiber at a time for a manager (see SingleFlight). From the answer of the server to the
+ * end of the commit it cannot be interrupted: the answer holds the only copy of a refresh token.
+ */
+import * as Clock from "effect/Clock"
+import type * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
+import * as Credentials from "../Credentials.js"
+import * as Decision from "../Decision.js"
+import * as Entry from "../Entry.js"
+import * as Fingerprint from "../Fingerprint.js"
+import type { Lease, LeaseError, RefreshLease } from "../RefreshLease.js"
+import type { TokenConfig } from "../TokenConfig.js"
+import { ReauthorizationRequired, RefreshUnavailable, type TokenError } from "../TokenError.js"
+import * as TokenEvent from "../TokenEvent.js"
+import { RefreshError, type TokenRefresher } from "../TokenRefresher.js"
+import { StorageError, type TokenStorage } from "../TokenStorage.js"
+import type { GrantState } from "./GrantState.js"
+
+/** What started a refresh: what its caller asked, and the access token that it had. */
+export interface Trigger {
+  readonly request: Decision.Request
+  readonly had: Option.Option<Credentials.Credentials>
+}
+
+/** What a manager works with. */
+export interface Parts {
+  readonly account: string
+  readonly state: GrantState
+  readonly storage: Context.Tag.Service<TokenStorage>
+  readonly lease: Context.Tag.Service<RefreshLease>
+  readonly refresher: Context.Tag.Service<TokenRefresher>
+  readonly config: Context.Tag.Service<TokenConfig>
+  readonly emit: (event: TokenEvent.TokenEvent) => Effect.Effect<void>
+}
+
+/** How often a writer in our way is answered by reading again before we give up for now. */
+const maxConflicts = 5
+
+/** Reads storage and takes in what it holds; again, where this manager wrote in the meantime. */
+export const reload = (parts: Parts): Effect.Effect<void, StorageError> =>
+  Effect.gen(function* () {
+    const { state, storage, emit } = parts
+    const epoch = state.epoch
+    const loaded = yield* Effect.tapError(storage.load, (error) => storageFailed(parts, error))
+    if (state.epoch !== epoch) return yield* reload(parts)
+    const at = yield* Clock.currentTimeMillis
+    const had = state.credentials
+    const noted = state.note(loaded, at)
+    if (noted === "RolledBack") {
+      const error = new StorageError({
+        reason: "RolledBack",
+        operation: "load",
+        location: storage.location,
+        message:
+          `${storage.location} went back to an earlier state of this grant, whose refresh token is spent; ` +
+          "it was not used. Restore the newer state, or log in again."
+      })
+      yield* storageFailed(parts, error)
+      return yield* error
+    }
+    if (noted === "Changed" && Option.isSome(had) && Option.isSome(state.entry)) {
+      yield* emit(TokenEvent.Adopted({ at, ...identify(state.entry.value) }))
+    }
+  })
+
+const storageFailed = (parts: Parts, error: StorageError): Effect.Effect<void> =>
+  Effect.flatMap(Clock.currentTimeMillis, (at) =>
+    parts.emit(TokenEvent.StorageFailed({ at, reason: error.reason, operation: error.operation }))
+  )
+
+const identify = (entry: Entry.Entry) => ({
+  generation: entry.generation,
+  token: Fingerprint.of(entry.credentials.accessToken)
+})
+
+/** One refresh, from the lease to the commit. Afterwards the state holds what came of it. */
+export const run = (parts: Parts, trigger: Trigger): Effect.Effect<void, TokenError> =>
+  Effect.scoped(
+    Effect.flatMap(acquire(parts, trigger), (lease) =>
+      Option.match(lease, {
+        onNone: () => Effect.void,
+        onSome: (held) => underLease(parts, trigger, held, 0)
+      })
+    )
+  ).pipe(Effect.withSpan("TokenManager.refresh", { attributes: { "latchkey.account": parts.account } }))
+
+/** The lease, or none where another holder has refreshed while we waited for it. */
+const acquire = (
+  parts: Parts,
+  trigger: Trigger
+): Effect.Effect<Option.Option<Lease>, TokenError, Scope.Scope> =>
+  Effect.gen(function* () {
+    const { account, config, lease } = parts
+    const began = yield* Clock.currentTimeMillis
+    for (let pause = 20; ; pause = Math.min(pause * 2, 500)) {
+      const got = yield* Effect.either(lease.acquire(account, config.leaseTtl))
+      if (Either.isRight(got)) return Option.some(got.right)
+      const now = yield* Clock.currentTimeMillis
+      const waited = now < began || now - began >= config.leaseWait
+      if (got.left.reason !== "Busy" || waited) return yield* noLease(got.left, now)
+      yield* Effect.sleep(pause * (1 + parts.state.jitterShare))
+      yield* reload(parts)
+      const decision = yield* judgeAgain(parts, trigger)
+      if (decision._tag === "Use") return Option.none()
+    }
+  })
+
+const noLease = (error: LeaseError, now: number): RefreshUnavailable =>
+  new RefreshUnavailable({
+    reason: error.reason === "Busy" ? "LeaseBusy" : "LeaseUnavailable",
+    retryAt: now + 1000,
+    message: error.message,
+    cause: error
+  })
+
+/** A forced refresh is done once the token that its caller had is no longer the current one. */
+const judgeAgain = (parts: Parts, trigger: Trigger): Effect.Effect<Decision.Decision> =>
+  Effect.map(Clock.currentTimeMillis, (now) => {
+    const same = Option.match(Option.all([trigger.had, parts.state.credentials]), {
+      onNone: () => Option.isNone(trigger.had) && Option.isNone(parts.state.credentials),
+      onSome: ([had, has]) => Credentials.sameAccessToken(had, has)
+    })
+    return parts.state.judge(now, { ...trigger.request, force: trigger.request.force && same })
+  })
+
+const underLease = (
+  parts: Parts,
+  trigger: Trigger,
+  lease: Lease,
+  conflicts: number
+): Effect.Effect<void, TokenError> =>
+  Effect.gen(function* () {
+    yield* reload(parts)
+    const decision = yield* judgeAgain(parts, trigger)
+    if (decision._tag !== "Refresh" && decision._tag !== "UseAndRefresh") {
+      return yield* settled(parts, decision)
+    }
+    if (Option.isSome(parts.state.unsaved)) {
+      // Storage must hold a refresh token before it is spent.
+      yield* saveUnsaved(parts, lease.fence)
+    }
+    const base = parts.state.entry
+    const intended = yield* writeIntent(parts, base, lease)
+    if (Option.isSome(intended)) return yield* redeem(parts, decision.reason, base, intended.value, lease)
+    return conflicts < maxConflicts
+      ? yield* underLease(parts, trigger, lease, conflicts + 1)
+      : yield* unavailable("LeaseBusy", "Other writers keep changing the credentials; try again.")
+  })
+
+/** No refresh after all: somebody else did it, or nothing can be done now. */
+export const settled = (
+  parts: Parts,
+  decision: Exclude<Decision.Decision, { _tag: "Refresh" | "UseAndRefresh" }>
+): Effect.Effect<void, TokenError> => {
+  switch (decision._tag) {
+    case "Use":
+    case "Reload":
+      return Effect.void
+    case "CoolDown":
+      return new RefreshUnavailable({
+        reason: "CoolingDown",
+        retryAt: decision.until,
+        message: coolDownAdvice[decision.reason]
+      })
+    case "TooShortLived":
+      return unavailable(
+        "TooShortLived",
+        `The server's tokens live for ${decision.lifetime / 1000} s, ${decision.minValidity / 1000} s were asked for: ask for less.`
+      )
+    case "Reauthorize":
+      return reauthorize(parts, decision)
+  }
+}
+
+const coolDownAdvice = {
+  Failed: "The last refresh failed; nothing is posted before the retry time.",
+  ServerAsked: "The authorization server asked to wait; nothing is posted before the retry time.",
+  Ineffective: "The last refresh brought no newer token; it is not repeated before the retry time.",
+  Rejected: "A resource server keeps rejecting fresh tokens: check audience and scopes, not the token."
+} as const
+
+const unavailable = (
+  reason: RefreshUnavailable["reason"],
+  message: string
+): Effect.Effect<never, RefreshUnavailable> =>
+  Effect.flatMap(Clock.currentTimeMillis, (now) =>
+    Effect.fail(new RefreshUnavailable({ reason, retryAt: now + 1000, message }))
+  )
+
+const advice = {
+  NoCredentials: "There are no credentials",
+  NoRefreshToken: "The access token has expired and there is no refresh token",
+  GrantDead: "The authorization server ended this grant",
+  RotationLost: "The answer to a refresh was lost, and the authorization server ended the grant"
+} as const
+
+const reauthorize = (
+  parts: Parts,
+  decision: Extract<Decision.Decision, { _tag: "Reauthorize" }>
+): Effect.Effect<never, ReauthorizationRequired> =>
+  Effect.fail(
+    new ReauthorizationRequired({
+      reason: decision.reason,
+      location: parts.storage.location,
+      message:
+        `${advice[decision.reason]} (${decision.detail}). Log in again and save the new credentials ` +
+        `to ${parts.storage.location}; nothing there was deleted.`
+    })
+  )
+
+/**
+ * Notes what is about to be spent, which also proves that storage can be written. None where another
+ * writer was first. Without a refresh token nothing is spent, and nothing is noted.
+ */
+const writeIntent = (
+  parts: Parts,
+  base: Option.Option<Entry.Entry>,
+  lease: Lease
+): Effect.Effect<Option.Option<Option.Option<Entry.Entry>>, TokenError> =>
+  Effect.gen(function* () {
+    if (Option.isNone(base) || !parts.refresher.needsRefreshToken) return Option.some(base)
+    const { state, storage } = parts
+    const now = yield* Clock.currentTimeMillis
+    const fingerprint = Entry.grantFingerprint(base.value.credentials)
+    const attempt = 1 + Option.match(unanswered(base.value), { onNone: () => 0, onSome: (i) => i.attempt })
+    const entry = new Entry.Entry({
+      ...base.value,
+      fence: lease.fence,
+      intent: Option.some(new Entry.Intent({ fingerprint, at: now, attempt }))
+    })
+    return yield* storage.commit(entry, state.version).pipe(
+      Effect.tap((version) => Effect.sync(() => state.noteCommitted(entry, version, now))),
+      Effect.uninterruptible,
+      Effect.as(Option.some(Option.some(entry))),
+      Effect.catchTag("CommitRefused", (refused) =>
+        refused.reason === "Conflict"
+          ? Effect.succeed(Option.none())
+          : unavailable("LeaseBusy", refused.message)
+      ),
+      Effect.tapErrorTag("StorageError", (error) => storageFailed(parts, error))
+    )
+  })
+
+/** The intent of an earlier refresh of the same refresh token, whose answer never came. */
+const unanswered = (entry: Entry.Entry): Option.Option<Entry.Intent> =>
+  Option.filter(entry.intent, (i) => i.fingerprint === Entry.grantFingerprint(entry.credentials))
+
+const redeem = (
+  parts: Parts,
+  why: Decision.DueReason,
+  base: Option.Option<Entry.Entry>,
+  intended: Option.Option<Entry.Entry>,
+  lease: Lease
+): Effect.Effect<void, TokenError> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.gen(function* () {
+      const { config, emit, refresher } = parts
+      // A holder that was stopped for long may have lost the lease: two must not redeem one token.
+      const stillHeld = yield* Effect.orElseSucceed(lease.isHeld, () => false)
+      if (!stillHeld)
+        return yield* unavailable("LeaseBusy", "The lease lapsed before the request; try again.")
+      const requestedAt = yield* Clock.currentTimeMillis
+      const grant = Option.getOrUndefined(Option.map(base, (b) => Entry.grantFingerprint(b.credentials)))
+      yield* emit(TokenEvent.Refreshing({ at: requestedAt, grant, why }))
+      const answer = yield* refresher.refresh(Option.map(base, (b) => b.credentials)).pipe(
+        Effect.timeoutFail({
+          duration: config.refreshTimeout,
+          onTimeout: () => tooSlow(config.refreshTimeout)
+        }),
+        Effect.catchAllDefect(() => Effect.fail(broken)),
+        restore,
+        Effect.either
+      )
+      return Either.isRight(answer)
+        ? yield* accept(parts, answer.right, base, intended, lease, requestedAt)
+        : yield* fail(parts, answer.left, base, intended, lease)
+    })
+  )
+
+const tooSlow = (millis: number): RefreshError =>
+  new RefreshError({
+    reason: "MaybeSent",
+    message: `No answer within ${Duration.format(Duration.millis(millis))}; whether the server saw the request is unknown.`
+  })
+
+// The defect itself is not passed on: nobody knows what is in it.
+const broken = new RefreshError({
+  reason: "MaybeSent",
+  message:
+    "The refresher died of a defect; whether the server saw a request is unknown. Run it alone to see why."
+})
+
+const accept = (
+  parts: Parts,
+  credentials: Credentials.Credentials,
+  base: Option.Option<Entry.Entry>,
+  intended: Option.Option<Entry.Entry>,
+  lease: Lease,
+  requestedAt: number
+): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    const { emit, state } = parts
+    const now = yield* Clock.currentTimeMillis
+    state.noteRefreshed(successor(intended, credentials, lease.fence), base, now)
+    yield* emit(
+      TokenEvent.Refreshed({
+        at: now,
+        took: now - requestedAt,
+        rotated: !Option.exists(base, (b) => Credentials.sameRefreshToken(b.credentials, credentials)),
+        token: Fingerprint.of(credentials.accessToken),
+        expiresAt: Option.getOrUndefined(credentials.expiresAt)
+      })
+    )
+    // Failing to save is told by events and status, and retried; the token is good all the same.
+    yield* Effect.ignore(saveUnsaved(parts, lease.fence))
+  })
+
+const successor = (
+  intended: Option.Option<Entry.Entry>,
+  credentials: Credentials.Credentials,
+  fence: number
+): Entry.Entry => {
+  const entry = Option.match(intended, {
+    onNone: () => Entry.first(credentials),
+    onSome: (i) => Entry.refreshed(i, credentials)
+  })
+  return new Entry.Entry({ ...entry, fence })
+}
+
+/**
+ * Writes a rotation that storage does not hold yet. Where another writer was first, what it wrote is read:
+ * newer credentials are adopted, and anything else is written over.
+ */
+export const saveUnsaved = (parts: Parts, fence: number): Effect.Effect<void, StorageError> =>
+  Effect.uninterruptible(
+    Effect.gen(function* () {
+      const { emit, state, storage } = parts
+      for (let attempt = 0; Option.isSome(state.unsaved); attempt++) {
+        const entry = new Entry.Entry({ ...state.unsaved.value.entry, fence })
+        const committed = yield* Effect.either(storage.commit(entry, state.version))
+        const at = yield* Clock.currentTimeMillis
+        if (Either.isRight(committed)) {
+          state.noteCommitted(entry, committed.right, at)
+          return yield* emit(TokenEvent.Saved({ at, ...identify(entry) }))
+        }
+        const error = committed.left
+        if (error._tag === "CommitRefused" && error.reason === "Conflict" && attempt < maxConflicts) {
+          yield* reload(parts)
+          continue
+        }
+        yield* emit(TokenEvent.SaveFailed({ at, generation: entry.generation, reason: error.reason }))
+        return yield* error._tag === "StorageError" ? error : busy(storage.location, error.message)
+      }
+    })
+  )
+
+const busy = (location: string, message: string): StorageError =>
+  new StorageError({ reason: "Unavailable", operation: "commit", location, message })
+
+const fail = (
+  parts: Parts,
+  error: RefreshError,
+  base: Option.Option<Entry.Entry>,
+  intended: Option.Option<Entry.Entry>,
+  lease: Lease
+): Effect.Effect<void, TokenError> =>
+  Effect.gen(function* () {
+    const { emit, state } = parts
+    const now = yield* Clock.currentTimeMillis
+    yield* emit(TokenEvent.RefreshFailed({ at: now, reason: error.reason, status: error.status }))
+    if (error.salvaged !== undefined) {
+      state.noteRefreshed(successor(intended, error.salvaged, lease.fence), base, now)
+      yield* Effect.ignore(saveUnsaved(parts, lease.fence))
+    }
+    if (error.reason === "GrantDead") return yield* bury(parts, error, base, intended)
+    // An outcome that is known needs no journal; one that is not keeps it.
+    if (error.reason !== "MaybeSent" && error.salvaged === undefined) yield* clearIntent(parts, intended)
+    const retryAfter = Option.map(Option.fromNullable(error.retryAfter), Duration.toMillis)
+    const coolDown = state.cool(now, "Failed", retryAfter)
+    yield* emit(TokenEvent.CoolingDownBegan({ at: now, until: coolDown.until, reason: coolDown.reason }))
+    return yield* new RefreshUnavailable({
+      reason: error.reason,
+      retryAt: coolDown.until,
+      message: error.message,
+      cause: error
+    })
+  })
+
+/** `invalid_grant`: a peer may have rotated the token that we sent. Only if none has is the grant dead. */
+const bury = (
+  parts: Parts,
+  error: RefreshError,
+  base: Option.Option<Entry.Entry>,
+  intended: Option.Option<Entry.Entry>
+): Effect.Effect<void, TokenError> =>
+  Effect.gen(function* () {
+    const { emit, state } = parts
+    yield* reload(parts)
+    const moved = Option.match(Option.all([base, state.entry]), {
+      onNone: () => Option.isSome(state.entry),
+      onSome: ([b, s]) => !Credentials.sameRefreshToken(b.credentials, s.credentials)
+    })
+    if (moved) return
+    if (Option.isNone(base) || Option.isNone(intended)) {
+      return yield* reauthorize(parts, Decision.Reauthorize({ reason: "GrantDead", detail: error.message }))
+    }
+    const now = yield* Clock.currentTimeMillis
+    const dead = new Entry.DeadGrant({
+      fingerprint: Entry.grantFingerprint(base.value.credentials),
+      at: now,
+      reason: error.message,
+      rotationLost: Option.isSome(unanswered(base.value))
+    })
+    state.noteDead(dead)
+    yield* emit(TokenEvent.GrantDead({ at: now, grant: dead.fingerprint }))
+    yield* amend(
+      parts,
+      new Entry.Entry({ ...intended.value, intent: Option.none(), dead: Option.some(dead) })
+    )
+    return yield* reauthorize(
+      parts,
+      Decision.Reauthorize({ reason: dead.rotationLost ? "RotationLost" : "GrantDead", detail: dead.reason })
+    )
+  })
+
+const clearIntent = (parts: Parts, intended: Option.Option<Entry.Entry>): Effect.Effect<void> =>
+  Option.isSome(intended) && Option.isSome(intended.value.intent)
+    ? amend(parts, new Entry.Entry({ ...intended.value, intent: Option.none() }))
+    : Effect.void
+
+/** Rewrites our bookkeeping; if that fails, memory has it and nothing is lost. */
+const amend = (parts: Parts, entry: Entry.Entry): Effect.Effect<void> =>
+  parts.storage.commit(entry, parts.state.version).pipe(
+    Effect.flatMap((version) =>
+      Effect.map(Clock.currentTimeMillis, (now) => parts.state.noteCommitted(entry, version, now))
+    ),
+    Effect.ignore
+  )

@@ -1,0 +1,93 @@
+/**
+ * A clock that moves only when told to, for programs that run outside a test; inside one, `TestClock`
+ * does the same and more.
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+
+/**
+ * The hands of the clock.
+ *
+ * @since 0.1.0
+ * @category tags
+ */
+export class ManualClock extends Context.Tag("@latchkey/core/testing/ManualClock")<
+  ManualClock,
+  {
+    /** Moves time on, waking who sleeps on the way, in order, each at its own time. */
+    readonly advance: (duration: Duration.DurationInput) => Effect.Effect<void>
+    /** Sets the time, also back, as an operator or a suspended laptop does; wakes who is due. */
+    readonly set: (epochMillis: number) => Effect.Effect<void>
+  }
+>() {}
+
+interface Sleeper {
+  readonly until: number
+  readonly wake: Deferred.Deferred<void>
+}
+
+/** How often others get a turn after each waking, so that what they do next happens at that time. */
+const turns = 20
+
+/**
+ * The clock of everything that is provided with this layer, starting at `startMillis` (epoch; 0 unless
+ * given).
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (startMillis = 0): Layer.Layer<ManualClock> =>
+  Layer.unwrapEffect(
+    Effect.sync(() => {
+      let now = startMillis
+      let sleepers: ReadonlyArray<Sleeper> = []
+
+      const settle = Effect.repeatN(Effect.yieldNow(), turns)
+      const wakeUpTo = (target: number): Effect.Effect<void> =>
+        Effect.suspend(() => {
+          const due = sleepers.filter((s) => s.until <= target).sort((a, b) => a.until - b.until)[0]
+          if (due === undefined) return Effect.void
+          sleepers = sleepers.filter((s) => s !== due)
+          now = Math.max(now, due.until)
+          return Deferred.succeed(due.wake, undefined).pipe(
+            Effect.zipRight(settle),
+            Effect.zipRight(wakeUpTo(target))
+          )
+        })
+      const moveTo = (target: number): Effect.Effect<void> =>
+        settle.pipe(
+          Effect.zipRight(wakeUpTo(target)),
+          Effect.zipRight(Effect.sync(() => (now = target))),
+          Effect.zipRight(settle)
+        )
+      const clock: Clock.Clock = {
+        [Clock.ClockTypeId]: Clock.ClockTypeId,
+        unsafeCurrentTimeMillis: () => now,
+        unsafeCurrentTimeNanos: () => BigInt(Math.floor(now)) * 1_000_000n,
+        currentTimeMillis: Effect.sync(() => now),
+        currentTimeNanos: Effect.sync(() => BigInt(Math.floor(now)) * 1_000_000n),
+        sleep: (duration) =>
+          Effect.flatMap(Deferred.make<void>(), (wake) => {
+            const sleeper: Sleeper = { until: now + Duration.toMillis(duration), wake }
+            if (sleeper.until <= now) return Effect.void
+            sleepers = [...sleepers, sleeper]
+            return Effect.onInterrupt(Deferred.await(wake), () =>
+              Effect.sync(() => (sleepers = sleepers.filter((s) => s !== sleeper)))
+            )
+          })
+      }
+      return Layer.merge(
+        Layer.setClock(clock),
+        Layer.succeed(ManualClock, {
+          advance: (duration) => Effect.suspend(() => moveTo(now + Duration.toMillis(duration))),
+          set: (epochMillis) => moveTo(epochMillis)
+        })
+      )
+    })
+  )
