@@ -4,5 +4,15 @@ import projects from "./vitest.workspace.js"
 export default defineConfig({
   resolve: { conditions: ["@latchkey/source"] },
   ssr: { resolve: { conditions: ["@latchkey/source"] } },
-  test: { projects, testTimeout: 30_000 }
+  test: {
+    projects,
+    testTimeout: 30_000,
+    coverage: {
+      include: ["AuthStatus", "Credentials", "Decision", "Entry", "Fingerprint", "Snapshot"].map(
+        (pure) => `packages/core/src/${pure}.ts`
+      ),
+      reporter: ["text"],
+      thresholds: { 100: true, perFile: true }
+    }
+  }
 })

@@ -1,0 +1,90 @@
+import { existsSync, readFileSync, readdirSync } from "node:fs"
+import { join, relative } from "node:path"
+import ts from "typescript"
+import { expect, it } from "vitest"
+
+const root = join(import.meta.dirname, "..")
+
+interface Snippet {
+  readonly file: string
+  readonly code: string
+}
+
+/** Every `ts` block, each padded to its own line so that a complaint points into the page. */
+const snippetsOf = (page: string, markdown: string): ReadonlyArray<Snippet> =>
+  [...markdown.matchAll(/^```ts\b.*\n([^]*?)^```$/gm)].map((block) => {
+    const line = markdown.slice(0, block.index).split("\n").length
+    return { file: join(root, `${page}.${line}.ts`), code: "\n".repeat(line) + block[1]! }
+  })
+
+const options = (): ts.CompilerOptions => {
+  const parsed = ts.getParsedCommandLineOfConfigFile(
+    join(root, "tsconfig.json"),
+    // What a page leaves out for brevity is no error in it.
+    { incremental: false, noUnusedLocals: false, noUnusedParameters: false },
+    {
+      ...ts.sys,
+      onUnRecoverableConfigFileDiagnostic: (problem) => expect.unreachable(String(problem.messageText))
+    }
+  )
+  const { tsBuildInfoFile: _, ...rest } = parsed!.options
+  return { ...rest, moduleDetection: ts.ModuleDetectionKind.Force }
+}
+
+/** Compiles each snippet as a module of its own, against the packages' sources, without writing a file. */
+const compile = (snippets: ReadonlyArray<Snippet>): ReadonlyArray<string> => {
+  const virtual = new Map(snippets.map(({ code, file }) => [file, code]))
+  const host = ts.createCompilerHost(options())
+  const { fileExists, readFile } = host
+  host.fileExists = (file) => virtual.has(file) || fileExists(file)
+  host.readFile = (file) => virtual.get(file) ?? readFile(file)
+  const program = ts.createProgram([...virtual.keys()], options(), host)
+  return snippets.flatMap(({ file }) => {
+    const source = program.getSourceFile(file)!
+    return [...program.getSyntacticDiagnostics(source), ...program.getSemanticDiagnostics(source)].map(
+      (problem) => {
+        const { line } = source.getLineAndCharacterOfPosition(problem.start ?? 0)
+        const page = relative(root, file).replace(/\.\d+\.ts$/, "")
+        return `${page}:${line + 1} ${ts.flattenDiagnosticMessageText(problem.messageText, "\n")}`
+      }
+    )
+  })
+}
+
+const pages = [
+  "README.md",
+  ...readdirSync(join(root, "packages")).map((name) => `packages/${name}/README.md`)
+]
+  .filter((page) => existsSync(join(root, page)))
+  .map((page) => ({ page, snippets: snippetsOf(page, readFileSync(join(root, page), "utf8")) }))
+
+it("finds the snippets of the front page", () => {
+  expect(pages.find(({ page }) => page === "README.md")?.snippets.length).toBeGreaterThan(0)
+})
+
+it("compiles every snippet", () => {
+  expect(compile(pages.flatMap(({ snippets }) => snippets))).toEqual([])
+})
+
+it("would tell a broken snippet by its line", () => {
+  const page = [
+    "# Page",
+    "",
+    "```ts",
+    'import * as Decision from "@latchkey/core/Decision"',
+    "Decision.decideNot()",
+    'const x: number = "one"',
+    "```",
+    "",
+    "```ts",
+    "const x = 1 // a module of its own",
+    "x.",
+    "```",
+    ""
+  ].join("\n")
+  expect(compile(snippetsOf("PAGE.md", page))).toEqual([
+    expect.stringMatching(/^PAGE\.md:5 Property 'decideNot' does not exist/),
+    "PAGE.md:6 Type 'string' is not assignable to type 'number'.",
+    "PAGE.md:11 Identifier expected."
+  ])
+})
