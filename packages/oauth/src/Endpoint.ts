@@ -1,0 +1,86 @@
+/**
+ * Where a secret may be sent: to https, or to this machine.
+ *
+ * @since 0.1.0
+ */
+import * as Either from "effect/Either"
+import * as Schema from "effect/Schema"
+
+/**
+ * A setting that cannot work, found before anything was sent. It names the setting and never quotes what
+ * may hold a secret.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class OAuthConfigError extends Schema.TaggedError<OAuthConfigError>(
+  "@latchkey/oauth/OAuthConfigError"
+)("OAuthConfigError", {
+  setting: Schema.String,
+  message: Schema.String
+}) {}
+
+/**
+ * An {@link OAuthConfigError} that says which setting it is and what to do about it.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export const invalid = (setting: string, problem: string): OAuthConfigError =>
+  new OAuthConfigError({ setting, message: `${setting} ${problem}` })
+
+/**
+ * The URL, if a request with a secret may go there: https, or http to a loopback literal (`127.0.0.0/8`,
+ * `[::1]`) or `localhost` (RFC 8252 §8.3); without user info, and without a fragment (RFC 6749 §3.2).
+ *
+ * @since 0.1.0
+ * @category validation
+ */
+export const check = (setting: string, input: string | URL): Either.Either<URL, OAuthConfigError> => {
+  const url = parse(input)
+  if (url === undefined) return Either.left(invalid(setting, "must be an absolute URL"))
+  if (url.username !== "" || url.password !== "") {
+    return Either.left(
+      invalid(setting, "has user info in its URL: give the client's secret as client authentication instead")
+    )
+  }
+  // An empty fragment leaves no trace in `hash`.
+  if (url.href.includes("#")) {
+    return Either.left(invalid(setting, "has a fragment in its URL: leave out the # and what follows"))
+  }
+  if (url.protocol === "https:" || (url.protocol === "http:" && isLoopback(url))) return Either.right(url)
+  return Either.left(
+    invalid(
+      setting,
+      `must be https (http only to 127.0.0.0/8, [::1] or localhost); it is ${url.protocol}//${url.host}`
+    )
+  )
+}
+
+/**
+ * Whether a URL names this machine by a loopback literal or as `localhost`.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
+export const isLoopback = (url: URL): boolean =>
+  url.hostname === "localhost" || url.hostname === "[::1]" || /^127(\.\d{1,3}){3}$/.test(url.hostname)
+
+/**
+ * How an endpoint is named in errors: without its query.
+ *
+ * @since 0.1.0
+ * @category getters
+ */
+export const display = (input: string | URL): string => {
+  const url = parse(input)
+  return url === undefined ? "(no URL)" : `${url.protocol}//${url.host}${url.pathname}`
+}
+
+const parse = (input: string | URL): URL | undefined => {
+  try {
+    return new URL(input)
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,255 @@
+/**
+ * The authorization server: its endpoints, given by hand or discovered (RFC 8414, OpenID Connect Discovery).
+ *
+ * @since 0.1.0
+ */
+import type { HttpClient } from "@effect/platform/HttpClient"
+import * as Config from "effect/Config"
+import type * as ConfigError from "effect/ConfigError"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Layer from "effect/Layer"
+import * as oauth from "oauth4webapi"
+import * as Answer from "./Answer.js"
+import { check, invalid, type OAuthConfigError } from "./Endpoint.js"
+import { OAuthError } from "./OAuthError.js"
+import * as Wire from "./Wire.js"
+
+/**
+ * What a server says of itself, as RFC 8414 §2 names it. Each endpoint in it was checked.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Metadata = oauth.AuthorizationServer
+
+/**
+ * Endpoints given by hand. `issuer` is wanted where id tokens are to be checked and as the audience of
+ * assertions; without it the token endpoint is that audience (RFC 7523 §3).
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Endpoints {
+  readonly tokenEndpoint: string
+  readonly issuer?: string | undefined
+  readonly authorizationEndpoint?: string | undefined
+  readonly deviceAuthorizationEndpoint?: string | undefined
+  readonly revocationEndpoint?: string | undefined
+  readonly introspectionEndpoint?: string | undefined
+  readonly userinfoEndpoint?: string | undefined
+  readonly jwksUri?: string | undefined
+}
+
+/**
+ * A server to be discovered by its issuer.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Discovery {
+  /** As the server writes it, to the letter (RFC 8414 §3.3). */
+  readonly issuer: string
+  /**
+   * Where to look: `oidc` appends `/.well-known/openid-configuration`, `oauth2` puts
+   * `/.well-known/oauth-authorization-server` before the path; both, in this order, unless given.
+   */
+  readonly discovery?: "oidc" | "oauth2" | undefined
+  /** How long what was found is used; 1 hour. */
+  readonly ttl?: Duration.DurationInput | undefined
+  /** How long a request may take; 30 s, which is also the most. */
+  readonly timeout?: Duration.DurationInput | undefined
+}
+
+/**
+ * @since 0.1.0
+ * @category tags
+ */
+export class Server extends Context.Tag("@latchkey/oauth/Server")<
+  Server,
+  {
+    /** What is known of the server; discovered on first use, once for all who ask at that time. */
+    readonly metadata: Effect.Effect<Metadata, OAuthError>
+  }
+>() {}
+
+/**
+ * What takes a server takes either of these.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Input = Endpoints | Discovery | Context.Tag.Service<Server>
+
+/**
+ * The server itself from whatever names it. Servers made once and handed on share their discovery.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const from = (
+  input: Input
+): Effect.Effect<Context.Tag.Service<Server>, OAuthConfigError, HttpClient> =>
+  "metadata" in input ? Effect.succeed(input) : make(input)
+
+/**
+ * A server from its endpoints or its issuer. Nothing is sent yet.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (
+  options: Endpoints | Discovery
+): Effect.Effect<Context.Tag.Service<Server>, OAuthConfigError, HttpClient> =>
+  "tokenEndpoint" in options
+    ? Effect.map(byHand(options), (metadata) => Server.of({ metadata: Effect.succeed(metadata) }))
+    : discover(options)
+
+/**
+ * {@link make} as a layer.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (options: Endpoints | Discovery): Layer.Layer<Server, OAuthConfigError, HttpClient> =>
+  Layer.effect(Server, make(options))
+
+/**
+ * {@link layer} from configuration.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerConfig = (
+  options: Config.Config.Wrap<Endpoints | Discovery>
+): Layer.Layer<Server, OAuthConfigError | ConfigError.ConfigError, HttpClient> =>
+  Layer.effect(Server, Effect.flatMap(Config.unwrap(options), make))
+
+const byHand = (endpoints: Endpoints): Either.Either<Metadata, OAuthConfigError> =>
+  Either.gen(function* () {
+    const optional = (name: keyof Endpoints): Either.Either<string | undefined, OAuthConfigError> => {
+      const value = endpoints[name]
+      return value === undefined
+        ? Either.right(undefined)
+        : Either.map(check(`server.${name}`, value), () => value)
+    }
+    const metadata = {
+      token_endpoint: yield* optional("tokenEndpoint"),
+      authorization_endpoint: yield* optional("authorizationEndpoint"),
+      device_authorization_endpoint: yield* optional("deviceAuthorizationEndpoint"),
+      revocation_endpoint: yield* optional("revocationEndpoint"),
+      introspection_endpoint: yield* optional("introspectionEndpoint"),
+      userinfo_endpoint: yield* optional("userinfoEndpoint"),
+      jwks_uri: yield* optional("jwksUri")
+    }
+    yield* optional("issuer")
+    return { ...defined(metadata), issuer: endpoints.issuer ?? endpoints.tokenEndpoint }
+  })
+
+const defined = <A>(record: Readonly<Record<string, A | undefined>>): Record<string, A> =>
+  Object.fromEntries(Object.entries(record).filter((entry): entry is [string, A] => entry[1] !== undefined))
+
+const discover = (
+  options: Discovery
+): Effect.Effect<Context.Tag.Service<Server>, OAuthConfigError, HttpClient> =>
+  Effect.gen(function* () {
+    const issuer = yield* check("server.issuer", options.issuer)
+    // RFC 8414 §2: an issuer has no query either.
+    if (issuer.search !== "")
+      return yield* invalid("server.issuer", "has a query: leave out the ? and what follows")
+    const wire = yield* Wire.make({ timeout: options.timeout })
+    const look = (algorithm: "oidc" | "oauth2") =>
+      Effect.flatMap(
+        wire.send((sendOptions) => oauth.discoveryRequest(issuer, { ...sendOptions, algorithm })),
+        (answer) => readMetadata(options.issuer, answer)
+      )
+    const find =
+      options.discovery === undefined
+        ? Effect.catchIf(look("oidc"), isElsewhere, () => look("oauth2"))
+        : look(options.discovery)
+    return Server.of({ metadata: yield* cached(find, options.ttl ?? "1 hour") })
+  })
+
+/** There is no such document here; there may be one at the other place. */
+const isElsewhere = (error: OAuthError): boolean =>
+  error.reason === "Misconfigured" && error.status !== undefined && error.status >= 400
+
+const endpointFields = [
+  "token_endpoint",
+  "authorization_endpoint",
+  "device_authorization_endpoint",
+  "revocation_endpoint",
+  "introspection_endpoint",
+  "userinfo_endpoint",
+  "jwks_uri"
+] as const
+
+const readMetadata = (issuer: string, answer: Answer.Answer): Either.Either<Metadata, OAuthError> => {
+  if (Answer.isOk(answer) && answer.cut._tag === "Some") return Either.left(answer.cut.value)
+  if (!Answer.isOk(answer)) return Either.left(Answer.toError(answer))
+  const malformed = (problem: string) => Either.left(Answer.malformed(answer, "server metadata", problem))
+  const body = Answer.json(answer)
+  if (Either.isLeft(body)) return malformed(body.left)
+  const metadata = body.right
+  if (typeof metadata["issuer"] !== "string") return malformed("names no issuer")
+  if (metadata["issuer"] !== issuer) {
+    return Either.left(
+      new OAuthError({
+        reason: "Misconfigured",
+        endpoint: answer.endpoint,
+        status: answer.status,
+        message: `${answer.endpoint} names the issuer ${answer.quote(metadata["issuer"])}, not ${issuer}: set the issuer exactly as the server writes it, after making sure that it is the right server (RFC 8414 §3.3).`
+      })
+    )
+  }
+  for (const field of endpointFields) {
+    const value = metadata[field]
+    if (value === undefined) continue
+    const checked =
+      typeof value === "string" ? check(field, value) : Either.left(invalid(field, "is no string"))
+    if (Either.isLeft(checked)) return malformed(`is refused: ${checked.left.message}`)
+  }
+  return Either.right({ ...metadata, issuer })
+}
+
+/**
+ * A value kept for `ttl`; who asks while it is fetched waits for that. A failure is not kept, and does not
+ * take away a value that was there. Interrupting one who waits leaves the fetch to the others.
+ */
+const cached = <A, E>(
+  fetch: Effect.Effect<A, E>,
+  ttl: Duration.DurationInput
+): Effect.Effect<Effect.Effect<A, E>> =>
+  Effect.sync(() => {
+    let known: { readonly value: A; readonly until: number } | undefined
+    let flight: Deferred.Deferred<A, E> | undefined
+    const start = Effect.gen(function* () {
+      const deferred = yield* Deferred.make<A, E>()
+      flight = deferred
+      yield* fetch.pipe(
+        Effect.tap((value) =>
+          Effect.map(Clock.currentTimeMillis, (now) => {
+            known = { value, until: now + Duration.toMillis(ttl) }
+          })
+        ),
+        Effect.catchAll((error) => (known === undefined ? Effect.fail(error) : Effect.succeed(known.value))),
+        Effect.onExit((exit) => {
+          flight = undefined
+          return Deferred.done(deferred, exit)
+        }),
+        Effect.forkDaemon
+      )
+      return deferred
+    })
+    return Effect.flatMap(Clock.currentTimeMillis, (now) => {
+      if (known !== undefined && now < known.until) return Effect.succeed(known.value)
+      return Effect.flatMap(
+        flight === undefined ? Effect.uninterruptible(start) : Effect.succeed(flight),
+        Deferred.await
+      )
+    })
+  })

@@ -1,0 +1,119 @@
+/**
+ * What a token endpoint's answer is worth: new credentials, or an error that carries what could be saved.
+ *
+ * The rule above all others: a usable new refresh token in a success answer is given out to be saved,
+ * whatever else is wrong with the answer, since the old one is spent by then.
+ *
+ * @since 0.1.0
+ */
+import * as Credentials from "@latchkey/core/Credentials"
+import type { RefreshError } from "@latchkey/core/TokenRefresher"
+import * as Either from "effect/Either"
+import * as Option from "effect/Option"
+import * as Answer from "./Answer.js"
+import { topLevelString } from "./internal/jsonPrefix.js"
+import { toRefreshError, type OAuthError } from "./OAuthError.js"
+
+/**
+ * What must be known to judge an answer.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Context {
+  /** The credentials that were refreshed. */
+  readonly previous: Option.Option<Credentials.Credentials>
+  /** When the request was sent, in epoch milliseconds. */
+  readonly requestedAt: number
+  /** The token types that the caller can use: `bearer` unless the request was bound by DPoP. */
+  readonly tokenTypes: ReadonlyArray<string>
+  /** Where the provider names the account in its response. */
+  readonly accountId?: ((response: Credentials.Extras) => Option.Option<string>) | undefined
+  /** Error codes that end a grant here, beside `invalid_grant`. */
+  readonly deadCodes?: ReadonlyArray<string> | undefined
+}
+
+/**
+ * The credentials after an answer (RFC 6749 §5), and its body for further checks.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Accepted {
+  readonly credentials: Credentials.Credentials
+  readonly response: Credentials.Extras
+}
+
+/**
+ * Judges an answer. An error answer is sorted by {@link Answer.toError}; a success that is no usable token
+ * response is `Malformed`, and so is one with an `error` in it that brought a new refresh token.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const judge = (answer: Answer.Answer, context: Context): Either.Either<Accepted, RefreshError> => {
+  if (!Answer.isOk(answer)) return refuse(Answer.toError(answer, context.deadCodes), Option.none())
+  const salvaged = salvage(answer, context)
+  const malformed = (problem: string) => refuse(Answer.malformed(answer, "token response", problem), salvaged)
+
+  if (Option.isSome(answer.cut)) {
+    return Option.isSome(salvaged)
+      ? malformed("broke off before its end")
+      : refuse(answer.cut.value, salvaged)
+  }
+  const body = Answer.json(answer)
+  if (Either.isLeft(body)) return malformed(body.left)
+  const response = body.right
+  const error = Answer.oauthError(response)
+  if (Option.isSome(error)) {
+    return Option.isSome(salvaged)
+      ? malformed(`holds the error ${answer.quote(error.value.code)}`)
+      : refuse(Answer.toError(answer, context.deadCodes), salvaged)
+  }
+  // Storage would refuse to read back what is no token.
+  const idToken = response["id_token"]
+  if (idToken !== undefined && idToken !== null && idToken !== "") {
+    const problem = Credentials.tokenProblem(idToken)
+    if (Option.isSome(problem)) return malformed(`has an id_token that ${problem.value}`)
+  }
+  const merged = Credentials.fromResponse(response, context.previous, {
+    requestedAt: context.requestedAt,
+    tokenTypes: context.tokenTypes,
+    ...(context.accountId !== undefined && { accountId: nonEmpty(context.accountId) })
+  })
+  return Either.match(merged, {
+    onLeft: ({ field, problem }) => malformed(`is unusable: ${field} ${problem}`),
+    onRight: (credentials) => Either.right({ credentials, response })
+  })
+}
+
+/**
+ * The previous credentials with the new refresh token that a success answer holds, be it broken in any
+ * other way; none where there is no new one, or nothing that it could be merged into.
+ *
+ * @since 0.1.0
+ * @category utils
+ */
+export const salvage = (
+  answer: Answer.Answer,
+  { previous, requestedAt }: Pick<Context, "previous" | "requestedAt">
+): Option.Option<Credentials.Credentials> => {
+  const body = Answer.json(answer)
+  const refreshToken = Either.match(body, {
+    onLeft: () => topLevelString(answer.text, "refresh_token"),
+    onRight: (response) => (Object.hasOwn(response, "refresh_token") ? response["refresh_token"] : undefined)
+  })
+  // Without an access token the merge always refuses, and hands out what it saved.
+  const merged = Credentials.fromResponse({ refresh_token: refreshToken }, previous, { requestedAt })
+  return Option.flatMap(Either.getLeft(merged), (problem) => problem.salvaged)
+}
+
+const refuse = (
+  error: OAuthError,
+  salvaged: Option.Option<Credentials.Credentials>
+): Either.Either<never, RefreshError> => Either.left(toRefreshError(error, salvaged))
+
+const nonEmpty =
+  (accountId: (response: Credentials.Extras) => Option.Option<string>) =>
+  (response: Credentials.Extras): Option.Option<string> =>
+    Option.filter(accountId(response), (account) => account !== "")

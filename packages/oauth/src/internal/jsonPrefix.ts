@@ -1,0 +1,70 @@
+/**
+ * A string member of a JSON object's top level, read from a text that need not be whole: an answer cut by
+ * a reset or by the size limit, or spoiled further on. Only a member whose closing quote was seen counts;
+ * the last one wins, as in `JSON.parse`.
+ */
+export const topLevelString = (text: string, name: string): string | undefined => {
+  let found: string | undefined
+  let at = skipSpace(text, 0)
+  if (text[at] !== "{") return undefined
+  at = skipSpace(text, at + 1)
+  while (at < text.length) {
+    const key = readString(text, at)
+    if (key === undefined) return found
+    at = skipSpace(text, key.end)
+    if (text[at] !== ":") return found
+    at = skipSpace(text, at + 1)
+    const value = readString(text, at)
+    if (value === undefined) at = skipValue(text, at)
+    else {
+      if (key.value === name) found = value.value
+      at = value.end
+    }
+    at = skipSpace(text, at)
+    if (text[at] !== ",") return found
+    at = skipSpace(text, at + 1)
+  }
+  return found
+}
+
+const skipSpace = (text: string, from: number): number => {
+  let at = from
+  while (at < text.length && " \t\r\n\ufeff".includes(text[at]!)) at++
+  return at
+}
+
+const readString = (
+  text: string,
+  from: number
+): { readonly value: string; readonly end: number } | undefined => {
+  if (text[from] !== '"') return undefined
+  for (let at = from + 1; at < text.length; at++) {
+    if (text[at] === "\\") at++
+    else if (text[at] === '"') {
+      try {
+        return { value: String(JSON.parse(text.slice(from, at + 1))), end: at + 1 }
+      } catch {
+        return undefined
+      }
+    }
+  }
+  return undefined
+}
+
+/** Past an array, an object, a number or a word; strings inside are skipped whole. */
+const skipValue = (text: string, from: number): number => {
+  let depth = 0
+  for (let at = from; at < text.length; at++) {
+    const c = text[at]!
+    if (c === '"') {
+      const inner = readString(text, at)
+      if (inner === undefined) return text.length
+      at = inner.end - 1
+    } else if (c === "{" || c === "[") depth++
+    else if (c === "}" || c === "]") {
+      if (depth === 0) return at
+      depth--
+    } else if (c === "," && depth === 0) return at
+  }
+  return text.length
+}

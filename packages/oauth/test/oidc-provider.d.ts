@@ -1,0 +1,42 @@
+/** What the tests use of `oidc-provider`, which comes without types. */
+declare module "oidc-provider" {
+  import type { IncomingMessage, ServerResponse } from "node:http"
+
+  export interface Context {
+    readonly oidc: { readonly route: string }
+    readonly req: IncomingMessage
+    readonly request: { readonly header: Record<string, string | undefined>; readonly path: string }
+    readonly path: string
+    status: number
+    body: unknown
+    set(name: string, value: string): void
+  }
+
+  export interface Grant {
+    addOIDCScope(scope: string): void
+    addResourceScope(resource: string, scope: string): void
+    save(): Promise<string>
+  }
+
+  export interface Token {
+    save(): Promise<string>
+    consume(): Promise<void>
+  }
+
+  export class Provider {
+    constructor(issuer: string, configuration: Record<string, unknown>)
+    readonly issuer: string
+    callback(): (req: IncomingMessage, res: ServerResponse) => void
+    use(middleware: (ctx: Context, next: () => Promise<void>) => Promise<void>): void
+    on(event: string, listener: (...args: Array<never>) => void): this
+    readonly Client: { find(id: string): Promise<object | undefined> }
+    readonly Grant: new (properties: Record<string, unknown>) => Grant
+    readonly RefreshToken: {
+      new (properties: Record<string, unknown>): Token
+      find(value: string): Promise<{ readonly consumed?: unknown; readonly grantId: string } | undefined>
+    }
+    readonly AccessToken: new (properties: Record<string, unknown>) => Token
+  }
+
+  export default Provider
+}
