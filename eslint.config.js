@@ -181,6 +181,10 @@ export default tseslint.config(
     }
   },
   {
+    files: [".ci/*.mjs"],
+    languageOptions: { globals: { console: false, performance: false, process: false } }
+  },
+  {
     files: ["packages/*/src/**/*.ts", "examples/*/src/**/*.ts"],
     rules: {
       "no-restricted-properties": ["error", ...ambientProperties],
