@@ -109,6 +109,7 @@ export const makeProcess: Effect.Effect<Context.Tag.Service<RefreshLease>> = Eff
             if (held.get(account) === mine) held.delete(account)
           })
       ).pipe(
+        Effect.tap((mine) => Effect.forkScoped(Effect.interruptible(renewal(mine, Duration.toMillis(ttl))))),
         Effect.map((mine) => ({
           fence: mine.fence,
           isHeld: Effect.map(Clock.currentTimeMillis, (now) => held.get(account) === mine && now < mine.until)
@@ -122,3 +123,9 @@ export const makeProcess: Effect.Effect<Context.Tag.Service<RefreshLease>> = Eff
  * @category layers
  */
 export const layerProcess: Layer.Layer<RefreshLease> = Layer.effect(RefreshLease, makeProcess)
+
+/** One that has lapsed and gone to another is renewed in vain: the other's is in its place. */
+const renewal = (mine: { until: number }, ttl: number): Effect.Effect<never> =>
+  Effect.map(Clock.currentTimeMillis, (now) => {
+    mine.until = now + ttl
+  }).pipe(Effect.delay(ttl / 3), Effect.forever)
