@@ -5,9 +5,10 @@ import * as Stream from "effect/Stream"
 import { watch } from "node:fs"
 import * as Path from "node:path"
 import { type FileProblem, fromSystem } from "./FileProblem.js"
+import { pause } from "./KernelLock.js"
 import * as PrivateFile from "./PrivateFile.js"
 
-/** A program that writes in place makes several changes of one. */
+/** A program that writes in place makes several changes of one: those that come meanwhile are told as one. */
 const quietMillis = 20
 
 export const changes = (
@@ -20,23 +21,16 @@ export const changes = (
         const target = yield* PrivateFile.resolve(settings.path, settings.symlinks)
         yield* PrivateFile.makeDirectory(target)
         const name = Path.basename(target)
-        let timer: NodeJS.Timeout | undefined
         yield* Effect.acquireRelease(
           Effect.try({
             try: () =>
               watch(Path.dirname(target), { persistent: false }, (_, changed) => {
-                if (changed !== null && changed !== name) return
-                clearTimeout(timer)
-                timer = setTimeout(() => emit.single(undefined), quietMillis).unref()
+                if (changed === null || changed === name) emit.single(undefined)
               }).on("error", (error) => emit.fail(failed(fromSystem("watch", target)(error)))),
             catch: fromSystem("watch", target)
           }),
-          (watcher) =>
-            Effect.sync(() => {
-              clearTimeout(timer)
-              watcher.close()
-            })
+          (watcher) => Effect.sync(() => watcher.close())
         )
       }).pipe(Effect.mapError(failed)),
     { bufferSize: 1, strategy: "sliding" }
-  )
+  ).pipe(Stream.tap(() => pause(quietMillis)))

@@ -3,6 +3,7 @@
  * lock on Linux, `flock` on macOS, `LockFileEx` on Windows). It ends with the process, however that ends,
  * so it cannot be left behind; and it belongs to one open file, so it excludes within a process too.
  */
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { constants } from "node:fs"
@@ -73,10 +74,9 @@ export const withLock = <A, E>(
  * would block one of the few threads that the holder's own file operations need.
  */
 export const pause = (millis: number): Effect.Effect<void> =>
-  Effect.async<void>((resume) => {
-    const timer = setTimeout(() => resume(Effect.void), millis)
-    return Effect.sync(() => clearTimeout(timer))
-  })
+  Effect.withClock(Effect.sleep(millis), realClock)
+
+const realClock = Clock.make()
 
 /** Who works on another user's file must not leave a lock that this user cannot open. */
 const hand = (

@@ -10,7 +10,7 @@ import { randomUUID } from "node:crypto"
 export type JsonObject = { readonly [key: string]: unknown }
 
 /** Deeper than any credential file, and shallow enough for every recursive reader. */
-export const maxDepth = 100
+export const maxDepth = 500
 
 /** A number with more digits than a double holds: kept as it was written. */
 class RawNumber extends Data.Class<{ readonly text: string }> {}

@@ -1,0 +1,207 @@
+/**
+ * What every `RefreshLease` must do. See {@link Law} for how to run them.
+ *
+ * A holder that is stopped is played by a clock whose sleeps never end: a lease must be renewed by the
+ * clock of the fiber that acquired it.
+ *
+ * @since 0.1.0
+ */
+import type { RefreshLease } from "@latchkey/core/RefreshLease"
+import * as Clock from "effect/Clock"
+import type * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Scope from "effect/Scope"
+import { check, type Law, law, LawBroken } from "./Law.js"
+
+/**
+ * Two handles on the same leases, of which none is held.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Leases {
+  readonly first: Context.Tag.Service<RefreshLease>
+  readonly second: Context.Tag.Service<RefreshLease>
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options<E> {
+  readonly make: Effect.Effect<Leases, E, Scope.Scope>
+  /** How long the leases last: 1 second unless given. Long enough for a round trip on a busy machine. */
+  readonly ttl?: Duration.DurationInput | undefined
+  /** Whether it is renewed while held, as the port asks: true unless given. */
+  readonly renews?: boolean | undefined
+}
+
+const account = "laws@example.com"
+
+/**
+ * @since 0.1.0
+ * @category laws
+ */
+export const laws = <E>(options: Options<E>): ReadonlyArray<Law> => {
+  const define = law(options.make)
+  const ttl = Duration.decode(options.ttl ?? "1 second")
+  const renewal = define("it is renewed while its scope is open", ({ first, second }) =>
+    Effect.gen(function* () {
+      const lease = yield* first.acquire(account, ttl)
+      yield* Effect.sleep(Duration.times(ttl, 2.5))
+      yield* check(yield* lease.isHeld, "it lapsed although its holder is well")
+      yield* checkBusy(second, account, ttl)
+    })
+  )
+  return [
+    define("a lease is held by one, and the other is told so", ({ first, second }) =>
+      Effect.gen(function* () {
+        const lease = yield* first.acquire(account, ttl)
+        yield* check(yield* lease.isHeld, "it is granted, but not held")
+        yield* checkBusy(second, account, ttl)
+        yield* checkBusy(first, account, ttl)
+      })
+    ),
+    define("one of many who ask at once gets it", ({ first, second }) =>
+      Effect.gen(function* () {
+        const outcomes = yield* Effect.forEach(
+          Array.from({ length: 16 }, (_, i) => (i % 2 === 0 ? first : second)),
+          (handle) => Effect.either(handle.acquire(account, ttl)),
+          { concurrency: "unbounded" }
+        )
+        const granted = outcomes.filter(Either.isRight).length
+        yield* check(granted === 1, `${granted} of 16 were granted it`)
+        for (const outcome of outcomes) {
+          if (Either.isLeft(outcome) && outcome.left.reason !== "Busy") return yield* outcome.left
+        }
+      })
+    ),
+    define("accounts do not stand in each other's way", ({ first, second }) =>
+      Effect.gen(function* () {
+        yield* first.acquire(account, ttl)
+        yield* second.acquire(`${account}.au`, ttl)
+      })
+    ),
+    define("it ends with its scope, at once, and is not held then", ({ first, second }) =>
+      Effect.gen(function* () {
+        const long = Duration.times(ttl, 60)
+        const lease = yield* Effect.scoped(first.acquire(account, long))
+        yield* Effect.scoped(second.acquire(account, long))
+        yield* check(!(yield* lease.isHeld), "it is held although its scope has closed")
+      })
+    ),
+    define("it ends when its holder is interrupted", ({ first, second }) =>
+      Effect.gen(function* () {
+        const long = Duration.times(ttl, 60)
+        const granted = yield* Deferred.make<void>()
+        const holding = first
+          .acquire(account, long)
+          .pipe(Effect.zipRight(Deferred.succeed(granted, undefined)), Effect.zipRight(Effect.never))
+        const holder = yield* Effect.fork(Effect.scoped(holding))
+        yield* Effect.raceFirst(Deferred.await(granted), Fiber.join(holder))
+        yield* checkBusy(second, account, ttl)
+        yield* Fiber.interrupt(holder)
+        yield* Effect.scoped(second.acquire(account, ttl))
+      })
+    ),
+    define("the fence rises with every grant", ({ first, second }) =>
+      Effect.gen(function* () {
+        let last = 0
+        for (const handle of [first, second, second, first, first, second]) {
+          const { fence } = yield* Effect.scoped(handle.acquire(account, ttl))
+          yield* check(Number.isSafeInteger(fence) && fence > last, `fence ${fence} came after ${last}`)
+          last = fence
+        }
+      })
+    ),
+    define("a holder that is stopped loses it when its time has passed, not before", ({ first, second }) =>
+      Effect.gen(function* () {
+        const { lease } = yield* acquireStalled(first, account, ttl)
+        yield* checkBusy(second, account, ttl)
+        const taken = yield* takeOver(second, account, ttl)
+        yield* check(taken.fence > lease.fence, "the fence did not rise with the takeover")
+        yield* check(!(yield* lease.isHeld), "the one that was stopped believes that it holds it")
+        yield* check(yield* taken.isHeld, "the new holder does not hold it")
+      })
+    ),
+    define("the end of a lapsed lease does not end the one that followed it", ({ first, second }) =>
+      Effect.gen(function* () {
+        const lapsed = yield* acquireStalled(first, account, ttl)
+        const taken = yield* takeOver(second, account, ttl)
+        yield* lapsed.close
+        yield* check(yield* taken.isHeld, "the new holder lost it")
+        yield* checkBusy(first, account, ttl)
+      })
+    ),
+    ...(options.renews === false ? [] : [renewal])
+  ]
+}
+
+const isBusy = (handle: Context.Tag.Service<RefreshLease>, name: string, ttl: Duration.Duration) =>
+  Effect.scoped(handle.acquire(name, ttl)).pipe(
+    Effect.as(false),
+    Effect.catchIf(
+      (error) => error.reason === "Busy",
+      () => Effect.succeed(true)
+    )
+  )
+
+const checkBusy = (handle: Context.Tag.Service<RefreshLease>, name: string, ttl: Duration.Duration) =>
+  Effect.flatMap(isBusy(handle, name, ttl), (busy) => check(busy, "a second holder was granted it"))
+
+/**
+ * A lease whose holder stops the moment it has it. `close` ends its scope, as when it wakes up again.
+ *
+ * @since 0.1.0
+ * @category utils
+ */
+export const acquireStalled = (
+  handle: Context.Tag.Service<RefreshLease>,
+  name: string,
+  ttl: Duration.Duration
+) =>
+  Effect.gen(function* () {
+    const scope = yield* Effect.acquireRelease(Scope.make(), (s) => Scope.close(s, Exit.void))
+    let stopped = false
+    const real = Clock.make()
+    const clock: Clock.Clock = {
+      [Clock.ClockTypeId]: Clock.ClockTypeId,
+      unsafeCurrentTimeMillis: () => real.unsafeCurrentTimeMillis(),
+      unsafeCurrentTimeNanos: () => real.unsafeCurrentTimeNanos(),
+      currentTimeMillis: real.currentTimeMillis,
+      currentTimeNanos: real.currentTimeNanos,
+      sleep: (duration) =>
+        Effect.zipRight(
+          real.sleep(duration),
+          Effect.suspend(() => (stopped ? Effect.never : Effect.void))
+        )
+    }
+    const lease = yield* handle.acquire(name, ttl).pipe(Scope.extend(scope), Effect.withClock(clock))
+    stopped = true
+    return { lease, close: Scope.close(scope, Exit.void) }
+  })
+
+/**
+ * Asks for a lease until it is granted, as long as a lapsed one may last.
+ *
+ * @since 0.1.0
+ * @category utils
+ */
+export const takeOver = (handle: Context.Tag.Service<RefreshLease>, name: string, ttl: Duration.Duration) =>
+  Effect.gen(function* () {
+    const end = (yield* Clock.currentTimeMillis) + Duration.toMillis(ttl) * 3 + 2_000
+    for (;;) {
+      const outcome = yield* Effect.either(handle.acquire(name, ttl))
+      if (Either.isRight(outcome)) return outcome.right
+      if (outcome.left.reason !== "Busy") return yield* outcome.left
+      if ((yield* Clock.currentTimeMillis) > end) {
+        return yield* new LawBroken({ message: "a lease whose time has passed is not granted anew" })
+      }
+      yield* Effect.sleep("20 millis")
+    }
+  })

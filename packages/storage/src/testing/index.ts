@@ -1,0 +1,7 @@
+export * as FencingLaws from "./FencingLaws.js"
+export * as HistoryLaws from "./HistoryLaws.js"
+export * as Law from "./Law.js"
+export * as LeaseLaws from "./LeaseLaws.js"
+export * as RecordLaws from "./RecordLaws.js"
+export * as Sample from "./Sample.js"
+export * as StorageLaws from "./StorageLaws.js"
