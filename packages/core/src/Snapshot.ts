@@ -111,14 +111,15 @@ const preview = (token: Option.Option<Redacted.Redacted>, visible: number): Opti
   })
 
 /**
- * Characters are code points, not UTF-16 units: no half of a pair is ever shown.
+ * A secret with `visible` characters at each end, or all stars where that would show it whole or `visible`
+ * is less than one. Characters are code points, not UTF-16 units: no half of a pair is ever shown.
  *
  * @since 0.1.0
  * @category masking
  */
 export const mask = (secret: string, visible: number): string => {
   const characters = Array.from(secret)
-  return !(visible > 0) || characters.length <= visible * 2
+  return !(visible >= 1) || characters.length <= visible * 2
     ? "*".repeat(characters.length)
     : `${characters.slice(0, visible).join("")}...${characters.slice(-visible).join("")}`
 }
