@@ -179,9 +179,13 @@ const millis = (
   const duration = Duration.decodeUnknown(input)
   const value = duration._tag === "Some" ? Duration.toMillis(duration.value) : Number.NaN
   // `Duration` turns what is negative or NaN into zero without a word: look at what was given.
-  const given =
-    typeof input === "number" ? input : typeof input === "string" ? Number.parseFloat(input) : value
-  return Number.isFinite(value) && Number.isFinite(given) && given >= 0
+  return [value, ...numbersIn(input)].every((n) => Number.isFinite(n) && n >= 0)
     ? Either.right(value)
     : invalid(setting, "must be a finite duration, not negative")
+}
+
+const numbersIn = (input: Duration.DurationInput): ReadonlyArray<number> => {
+  if (Duration.isDuration(input)) return []
+  if (typeof input === "string") return [Number.parseFloat(input)]
+  return typeof input === "object" ? input : [Number(input)]
 }
