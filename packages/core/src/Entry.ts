@@ -8,6 +8,7 @@ import * as Data from "effect/Data"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as ParseResult from "effect/ParseResult"
+import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as Credentials from "./Credentials.js"
@@ -181,7 +182,8 @@ const Json = Schema.Struct({
   expiresAt: optional(Millis),
   scopes: Schema.Array(Schema.String),
   accountId: optional(Schema.NonEmptyString),
-  extras: Schema.optionalWith(Schema.Redacted(Schema.Record({ key: Schema.String, value: Schema.Unknown })), {
+  // Not `Schema.Record`, whose copy takes a `__proto__` among the keys for the prototype.
+  extras: Schema.optionalWith(Schema.Redacted(Schema.declare(Predicate.isReadonlyRecord)), {
     default: () => Redacted.make<Credentials.Extras>({})
   }),
   family: Schema.NonEmptyString,
@@ -286,11 +288,11 @@ export const toJson = (entry: Entry): Record<string, unknown> => {
 }
 
 const recordProblem = (error: ParseResult.ParseError): RecordProblem => {
-  const [issue] = ParseResult.ArrayFormatter.formatErrorSync(error)
-  const path = (issue?.path ?? []).map(String).join(".")
+  const issue = ParseResult.ArrayFormatter.formatErrorSync(error)[0]!
+  const path = issue.path.map(String).join(".")
   return new RecordProblem({
     reason: "Malformed",
     path: path === "" ? "(the record)" : path,
-    problem: issue?._tag === "Missing" ? "is missing" : "is not what is due here"
+    problem: issue._tag === "Missing" ? "is missing" : "is not what is due here"
   })
 }
