@@ -66,8 +66,11 @@ const redact = (value: string | Redacted.Redacted): Redacted.Redacted =>
 const redactOption = (value: string | Redacted.Redacted | undefined): Option.Option<Redacted.Redacted> =>
   Option.filter(Option.map(Option.fromNullable(value), redact), (token) => Redacted.value(token) !== "")
 
+const instant = (millis: number | undefined): Option.Option<number> =>
+  Option.filter(Option.fromNullable(millis), (value) => !Number.isNaN(value))
+
 /**
- * Credentials from plain values. An empty refresh or id token counts as absent.
+ * Credentials from plain values. An empty refresh or id token and an instant that is NaN count as absent.
  *
  * @since 0.1.0
  * @category constructors
@@ -78,8 +81,8 @@ export const make = (options: Options): Credentials =>
     refreshToken: redactOption(options.refreshToken),
     idToken: redactOption(options.idToken),
     tokenType: options.tokenType ?? "Bearer",
-    obtainedAt: Option.fromNullable(options.obtainedAt),
-    expiresAt: Option.fromNullable(options.expiresAt),
+    obtainedAt: instant(options.obtainedAt),
+    expiresAt: instant(options.expiresAt),
     scopes: options.scopes ?? [],
     accountId: Option.fromNullable(options.accountId),
     extras: Redacted.make(options.extras ?? {})
@@ -146,8 +149,8 @@ const describeType = (value: unknown): string =>
           : `a ${typeof value}`
 
 /**
- * What is wrong with a token response: the field, in words without its value, and the credentials with
- * the new refresh token, where the response held a usable one. Those are to be saved before anything
+ * What is wrong with a token response: the field, in words without its value, and the previous credentials
+ * with the new refresh token, where the response held a usable one. Those are to be saved before anything
  * else is made of the problem: the old refresh token is spent.
  *
  * @since 0.1.0
@@ -218,25 +221,20 @@ export const fromResponse = (
   const seconds = lifetimeSeconds(field("expires_in"))
   if (Either.isLeft(seconds)) return fail("expires_in", seconds.left)
 
-  const rawRefresh = field("refresh_token")
-  if (
-    rawRefresh !== undefined &&
-    rawRefresh !== null &&
-    rawRefresh !== "" &&
-    Option.isNone(newRefreshToken)
-  ) {
-    return fail(
-      "refresh_token",
-      Option.getOrElse(tokenProblem(rawRefresh), () => "is not usable")
-    )
+  for (const name of ["refresh_token", "id_token"]) {
+    const value = field(name)
+    const problem = value == null || value === "" ? Option.none() : tokenProblem(value)
+    if (Option.isSome(problem)) return fail(name, problem.value)
   }
   const rawScope = field("scope")
-  if (rawScope !== undefined && rawScope !== null && typeof rawScope !== "string") {
+  if (rawScope != null && typeof rawScope !== "string") {
     return fail("scope", `is ${describeType(rawScope)}, not a string`)
   }
 
+  const scopes = (rawScope ?? "").split(/\s+/).filter((scope) => scope !== "")
+
   const before = Option.flatMap(previous, (p) => p.accountId)
-  const after = context.accountId === undefined ? Option.none<string>() : context.accountId(response)
+  const after = Option.filter(context.accountId?.(response) ?? Option.none(), (account) => account !== "")
   if (Option.isSome(before) && Option.isSome(after) && before.value !== after.value) {
     return fail("account", "belongs to another account than the grant that was refreshed")
   }
@@ -252,10 +250,8 @@ export const fromResponse = (
       tokenType: field("token_type") as string,
       obtainedAt: Option.some(context.requestedAt),
       expiresAt: Option.map(seconds.right, (s) => context.requestedAt + s * 1000),
-      scopes: Option.match(text("scope"), {
-        onNone: () => Option.match(previous, { onNone: () => [], onSome: (p) => p.scopes }),
-        onSome: (scope) => scope.split(/\s+/).filter((s) => s !== "")
-      }),
+      scopes:
+        scopes.length > 0 ? scopes : Option.match(previous, { onNone: () => [], onSome: (p) => p.scopes }),
       accountId: Option.orElse(after, () => before),
       extras: Redacted.make({
         ...Option.match(previous, { onNone: () => ({}), onSome: (p) => Redacted.value(p.extras) }),
@@ -270,7 +266,8 @@ const tokenTypeProblem = (
   previous: Option.Option<Credentials>,
   context: ResponseContext
 ): Option.Option<string> => {
-  if (typeof value !== "string" || value === "") return Option.some(`is ${describeType(value || undefined)}`)
+  if (value === "") return Option.some("is blank")
+  if (typeof value !== "string") return Option.some(`is ${describeType(value)}, not a string`)
   const type = value.toLowerCase()
   if (!(context.tokenTypes ?? ["bearer", "dpop"]).some((t) => t.toLowerCase() === type)) {
     return Option.some("is not one that this client understands (RFC 6749 §7.1)")
@@ -282,12 +279,13 @@ const tokenTypeProblem = (
 const lifetimeSeconds = (value: unknown): Either.Either<Option.Option<number>, string> => {
   if (value === undefined) return Either.right(Option.none())
   const seconds = typeof value === "string" && /^\d{1,12}$/.test(value) ? Number(value) : value
-  if (typeof seconds !== "number" || Number.isNaN(seconds)) {
+  if (typeof seconds !== "number") {
     return Either.left(
       `is ${typeof value === "string" ? "not a number" : describeType(value)}, seconds are due`
     )
   }
   if (seconds < 0) return Either.left("is negative")
-  if (seconds > maxLifetimeSeconds) return Either.left("is absurd: an absolute time, or the wrong unit")
-  return Either.right(Option.some(seconds))
+  return seconds <= maxLifetimeSeconds
+    ? Either.right(Option.some(seconds))
+    : Either.left("is absurd: an absolute time, or the wrong unit")
 }
