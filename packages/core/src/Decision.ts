@@ -155,6 +155,10 @@ export const timeToExpiry = (credentials: Credentials.Credentials, now: number):
     (left) => !Number.isNaN(left)
   )
 
+/** Whether no more than `span` is left. What has no expiry always has more. */
+const endsWithin = (left: Option.Option<number>, span: number): boolean =>
+  Option.exists(left, (millisLeft) => millisLeft <= span)
+
 /**
  * Milliseconds left as whole seconds, 0 once there are none.
  *
@@ -171,7 +175,7 @@ export const wholeSeconds = (left: Option.Option<number>): Option.Option<number>
  * @category predicates
  */
 export const isExpired = (credentials: Credentials.Credentials, now: number): boolean =>
-  Option.exists(timeToExpiry(credentials, now), (left) => left <= 0)
+  endsWithin(timeToExpiry(credentials, now), 0)
 
 /**
  * The policy's grace for these credentials: at most half of their lifetime, where that is known, so that
@@ -194,7 +198,7 @@ export const clampedGrace = (credentials: Credentials.Credentials, grace: number
  * @category predicates
  */
 export const shouldRefresh = (credentials: Credentials.Credentials, now: number, grace: number): boolean =>
-  Option.exists(timeToExpiry(credentials, now), (left) => left <= millis(grace))
+  endsWithin(timeToExpiry(credentials, now), millis(grace))
 
 /**
  * Whether what was read at `loadedAt` may still be trusted: younger than `ttl`, not from the future (the
@@ -239,7 +243,7 @@ export const decide = (
 export const judge = (held: Held, now: number, policy: Policy, request: Request = anyValid): Decision => {
   if (Option.isNone(held.credentials)) {
     return held.refreshable
-      ? postpone(held, now, "NoToken", Option.none())
+      ? postpone(held, now, "NoToken", Option.none(), request.force)
       : Reauthorize({ reason: "NoCredentials", detail: "No credentials found" })
   }
   const credentials = held.credentials.value
@@ -249,8 +253,9 @@ export const judge = (held: Held, now: number, policy: Policy, request: Request 
   if (Option.isNone(due)) {
     return Use({ token: credentials.accessToken, nextCheckAt: nextCheckAt(credentials, held, grace, policy) })
   }
-  const usable = !held.rejected && Option.getOrElse(left, () => Infinity) > millis(request.minValidity)
-  if (!usable && Option.exists(left, (l) => l > 0) && !held.rejected) {
+  const tooShort = endsWithin(left, millis(request.minValidity))
+  const usable = !held.rejected && !tooShort
+  if (tooShort && !held.rejected && !endsWithin(left, 0)) {
     const lifetime = Credentials.lifetime(credentials)
     if (Option.isSome(lifetime) && lifetime.value <= request.minValidity) {
       return TooShortLived({ lifetime: lifetime.value, minValidity: request.minValidity })
@@ -267,7 +272,7 @@ export const judge = (held: Held, now: number, policy: Policy, request: Request 
         })
   }
   const served = policy.mode === "background" && due.value === "InGrace"
-  return served && Option.isSome(fallback) && !isCooling(held, now)
+  return served && Option.isSome(fallback) && Option.isNone(cooling(held, now, false))
     ? UseAndRefresh({ token: fallback.value, reason: due.value })
     : postpone(held, now, due.value, fallback, request.force)
 }
@@ -278,14 +283,11 @@ const dueReason = (
   rejected: boolean,
   request: Request
 ): Option.Option<DueReason> => {
-  const remaining = Option.getOrElse(left, () => Infinity)
-  if (remaining <= 0) return Option.some("Expired")
+  if (endsWithin(left, 0)) return Option.some("Expired")
   if (rejected) return Option.some("Rejected")
   if (request.force) return Option.some("Forced")
-  if (remaining <= grace) return Option.some("InGrace")
-  return remaining <= millis(request.minValidity) && request.minValidity > 0
-    ? Option.some("MinValidity")
-    : Option.none()
+  if (endsWithin(left, grace)) return Option.some("InGrace")
+  return endsWithin(left, request.minValidity) ? Option.some("MinValidity") : Option.none()
 }
 
 const dueGrace = (credentials: Credentials.Credentials, policy: Policy, jitterShare: number): number => {
@@ -301,14 +303,15 @@ const nextCheckAt = (
 ): number =>
   Math.min(
     held.loadedAt + policy.credentialsTtl,
-    Option.getOrElse(credentials.expiresAt, () => Infinity) - grace
+    Option.getOrElse(
+      Option.filter(credentials.expiresAt, (at) => !Number.isNaN(at)),
+      () => Infinity
+    ) - grace
   )
 
-/**
- * Whether nothing may be posted now. A request that forces passes our own cool-down, never the server's.
- */
-const isCooling = (held: Held, now: number, force = false): boolean =>
-  Option.exists(
+/** Why nothing may be posted now, if so. A request that forces passes our own cool-down, never the server's. */
+const cooling = (held: Held, now: number, force: boolean): Option.Option<CoolingDown> =>
+  Option.filter(
     held.coolDown,
     (c) => c.since <= now && now < c.until && !(force && c.reason !== "ServerAsked")
   )
@@ -318,11 +321,12 @@ const postpone = (
   now: number,
   reason: DueReason,
   fallback: Option.Option<Redacted.Redacted>,
-  force = false
+  force: boolean
 ): Decision =>
-  Option.isSome(held.coolDown) && isCooling(held, now, force)
-    ? CoolDown({ until: held.coolDown.value.until, reason: held.coolDown.value.reason, fallback })
-    : Refresh({ reason, fallback })
+  Option.match(cooling(held, now, force), {
+    onNone: () => Refresh({ reason, fallback }),
+    onSome: (c) => CoolDown({ until: c.until, reason: c.reason, fallback })
+  })
 
 /** No server may silence us for longer than this. */
 const longestRetryAfter = 86_400_000
