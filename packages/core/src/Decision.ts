@@ -383,7 +383,8 @@ export const isIneffective = (
 
 /**
  * From 0 to below 1, the same for the same text: an account and instance's share of the jitter, so that a
- * fleet does not refresh in step and a test sees the same every time (FNV-1a).
+ * fleet does not refresh in step and a test sees the same every time (FNV-1a, with Murmur3's last mixing,
+ * without which names that differ in their last letter would get nearly the same share).
  *
  * @since 0.1.0
  * @category getters
@@ -391,7 +392,9 @@ export const isIneffective = (
 export const jitterShare = (text: string): number => {
   let hash = 0x811c9dc5
   for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193)
-  return (hash >>> 0) / 0x100000000
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b)
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35)
+  return ((hash ^ (hash >>> 16)) >>> 0) / 0x100000000
 }
 
 /**

@@ -34,7 +34,8 @@ export const make = (parts: Parts): Effect.Effect<Saver, never, Scope.Scope> =>
       ensureSaved: Effect.suspend(() => {
         if (running || Option.isNone(state.unsaved)) return Effect.void
         running = true
-        return Effect.asVoid(Effect.forkIn(loop, scope))
+        // It may be started from where nothing can be interrupted, and would inherit that.
+        return Effect.asVoid(Effect.forkIn(Effect.interruptible(loop), scope))
       })
     }
   })

@@ -5,7 +5,7 @@
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -86,14 +86,20 @@ export const answer = (
  */
 export const fail = (
   reason: TokenRefresher.RefreshReason,
-  options: Partial<ConstructorParameters<typeof TokenRefresher.RefreshError>[0]> & {
+  options: Omit<Partial<ConstructorParameters<typeof TokenRefresher.RefreshError>[0]>, "retryAfter"> & {
+    readonly retryAfter?: Duration.DurationInput
     readonly after?: Duration.DurationInput
   } = {}
 ): Step => {
-  const { after, ...fields } = options
+  const { after, retryAfter, ...fields } = options
   return {
     ...(after === undefined ? {} : { after }),
-    fail: new TokenRefresher.RefreshError({ message: `scripted: ${reason}`, ...fields, reason })
+    fail: new TokenRefresher.RefreshError({
+      message: `scripted: ${reason}`,
+      ...fields,
+      reason,
+      ...(retryAfter === undefined ? {} : { retryAfter: Duration.decode(retryAfter) })
+    })
   }
 }
 

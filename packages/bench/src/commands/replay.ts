@@ -1,7 +1,7 @@
 /** `npm run -s replay -- FILE…`: one JSON line; exit 1 on any mismatch, 2 where a file cannot be replayed. */
 import { readFile } from "node:fs/promises"
 import * as Effect from "effect/Effect"
-import { replayText, type Report } from "./Replay.js"
+import { replayText, type Report } from "../Replay.js"
 
 const main = async (files: ReadonlyArray<string>): Promise<number> => {
   if (files.length === 0) {

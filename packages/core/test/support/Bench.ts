@@ -1,0 +1,128 @@
+/** What the manager's tests stand on: a manager over memory, a script, and a clock that the test moves. */
+import {
+  Clock,
+  type ConfigError,
+  Context,
+  Effect,
+  Fiber,
+  Layer,
+  Option,
+  Redacted,
+  type Scope,
+  TestClock
+} from "effect"
+import {
+  Credentials,
+  Entry,
+  RefreshLease,
+  TokenConfig,
+  TokenManager,
+  TokenRefresher,
+  TokenStorage
+} from "@latchkey/core"
+import { FaultyStorage, ScriptedRefresher } from "@latchkey/core/testing"
+
+export const minute = 60_000
+/** Where the test clock stands when a test begins. */
+export const start = 1_700_000_000_000
+
+/** A grant whose token was obtained now and lives for `expiresIn` milliseconds. */
+export const grant = (n: number, expiresIn: number, now = start): Credentials.Credentials =>
+  Credentials.make({
+    accessToken: `at-${n}`,
+    refreshToken: `rt-${n}`,
+    obtainedAt: now,
+    expiresAt: now + expiresIn,
+    accountId: "acct-1",
+    scopes: ["openid"]
+  })
+
+/** The n-th refresh answers `at-(100+n)`, `rt-(100+n)`, ten minutes. */
+export const rotate = (n: number, options: { readonly after?: number; readonly expiresIn?: number } = {}) =>
+  ScriptedRefresher.answer({
+    accessToken: `at-${100 + n}`,
+    refreshToken: `rt-${100 + n}`,
+    expiresIn: options.expiresIn ?? 10 * minute,
+    ...(options.after === undefined ? {} : { after: options.after })
+  })
+
+export interface Bench {
+  readonly manager: TokenManager.Manager
+  readonly storage: Context.Tag.Service<TokenStorage.TokenStorage>
+  readonly calls: Context.Tag.Service<ScriptedRefresher.RefreshCalls>
+}
+
+export interface Setup {
+  readonly script?: ReadonlyArray<ScriptedRefresher.Step> | ((call: number) => ScriptedRefresher.Step)
+  readonly initial?: Credentials.Credentials
+  readonly config?: TokenConfig.Options
+  readonly faults?: ReadonlyArray<FaultyStorage.Fault>
+  readonly manager?: TokenManager.Options
+  readonly needsRefreshToken?: boolean
+}
+
+/** Everything of a bench as one layer, over one storage that the test reaches past the faults. */
+export const bench = (setup: Setup = {}): Effect.Effect<Bench, ConfigError.ConfigError, Scope.Scope> =>
+  Effect.gen(function* () {
+    yield* TestClock.setTime(start)
+    const storage = yield* TokenStorage.makeMemory(
+      Option.map(Option.fromNullable(setup.initial), (c) => Entry.first(c))
+    )
+    const services = yield* Layer.build(
+      Layer.mergeAll(
+        Layer.succeed(TokenStorage.TokenStorage, FaultyStorage.make(storage, setup.faults ?? [])),
+        RefreshLease.layerProcess,
+        TokenConfig.layer({ instance: "test", ...setup.config }),
+        ScriptedRefresher.layer(
+          setup.script ?? ((n) => rotate(n)),
+          setup.needsRefreshToken === undefined ? {} : { needsRefreshToken: setup.needsRefreshToken }
+        )
+      )
+    )
+    const manager = yield* Effect.provide(TokenManager.make(setup.manager), services)
+    return { manager, storage, calls: Context.get(services, ScriptedRefresher.RefreshCalls) }
+  })
+
+/** The token in clear, for comparing. */
+export const token = <E, R>(effect: Effect.Effect<Redacted.Redacted, E, R>): Effect.Effect<string, E, R> =>
+  Effect.map(effect, Redacted.value)
+
+/** What storage holds, in clear. */
+export const stored = (storage: Context.Tag.Service<TokenStorage.TokenStorage>) =>
+  Effect.map(
+    storage.load,
+    Option.map(({ entry }) => ({
+      access: Redacted.value(entry.credentials.accessToken),
+      refresh: Option.getOrNull(Option.map(entry.credentials.refreshToken, Redacted.value)),
+      generation: entry.generation,
+      intent: Option.isSome(entry.intent),
+      dead: Option.isSome(entry.dead)
+    }))
+  )
+
+/** Another process writes, behind the manager's back. */
+export const peerWrites = (
+  storage: Context.Tag.Service<TokenStorage.TokenStorage>,
+  change: (entry: Entry.Entry) => Entry.Entry
+) =>
+  Effect.gen(function* () {
+    const loaded = Option.getOrThrow(yield* storage.load)
+    yield* storage.commit(change(loaded.entry), Option.some(loaded.version))
+  })
+
+/** Lets forked fibers run until they wait for time or each other. */
+export const settle = Effect.repeatN(Effect.yieldNow(), 50)
+
+/** Runs an effect while the test clock moves on far enough for it. */
+export const overTime = <A, E, R>(effect: Effect.Effect<A, E, R>, millis: number) =>
+  Effect.gen(function* () {
+    const fiber = yield* Effect.fork(effect)
+    yield* settle
+    yield* TestClock.adjust(millis)
+    return yield* Fiber.join(fiber)
+  })
+
+export const refreshError = (reason: TokenRefresher.RefreshReason) =>
+  new TokenRefresher.RefreshError({ reason, message: reason })
+
+export const now = Clock.currentTimeMillis
