@@ -1,0 +1,107 @@
+/**
+ * A process of its own that works on a file. What it is to do comes as JSON in its first argument; what it
+ * did goes to its standard output, one JSON value a line, written at once.
+ */
+import * as Entry from "@latchkey/core/Entry"
+import * as File from "@latchkey/storage/File"
+import { Sample } from "@latchkey/storage/testing"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Option from "effect/Option"
+import "fs-native-extensions"
+import * as fs from "node:fs"
+
+export type Job = { readonly path: string } & (
+  | { readonly do: "load"; readonly uid: number }
+  | { readonly do: "commit"; readonly uid: number }
+  | { readonly do: "write" }
+  | { readonly do: "increment"; readonly times: number }
+  | { readonly do: "hold"; readonly ttl: number; readonly uid?: undefined }
+  | { readonly do: "contend"; readonly times: number; readonly ttl: number }
+)
+
+const say = (value: unknown): void => {
+  fs.writeSync(1, `${JSON.stringify(value)}\n`)
+}
+
+const account = "me"
+const pad = "x".repeat(4_000)
+
+/** Generations mark the writes; the padding makes a torn one likely to show. */
+const generation = (n: number, fence = 0): Entry.Entry =>
+  new Entry.Entry({ ...Sample.plain(`${n}-${pad}`), generation: n, fence })
+
+const next = (file: File.File, fence = 0) =>
+  Effect.gen(function* () {
+    const loaded = yield* file.storage.load
+    const n = Option.match(loaded, { onNone: () => 1, onSome: ({ entry }) => entry.generation + 1 })
+    yield* file.storage.commit(
+      generation(n, fence),
+      Option.map(loaded, ({ version }) => version)
+    )
+    return n
+  })
+
+const run = (job: Job, file: File.File) =>
+  Effect.gen(function* () {
+    switch (job.do) {
+      case "load": {
+        process.setuid?.(job.uid)
+        const loaded = yield* Effect.either(file.storage.load)
+        return say(Either.isLeft(loaded) ? loaded.left : Option.isSome(loaded.right))
+      }
+      case "commit": {
+        process.setuid?.(job.uid)
+        const done = yield* Effect.either(file.storage.commit(Sample.plain("child"), Option.none()))
+        return say(Either.isLeft(done) ? done.left : true)
+      }
+      case "write":
+        for (;;) say(yield* next(file))
+      case "increment":
+        for (let done = 0; done < job.times;) {
+          const outcome = yield* Effect.either(next(file))
+          if (Either.isRight(outcome)) done++
+          else if (outcome.left._tag === "StorageError") return yield* outcome.left
+        }
+        return
+      case "hold": {
+        const { fence } = yield* file.lease.acquire(account, job.ttl)
+        const loaded = yield* file.storage.load
+        say({ fence })
+        // The parent stops this process here, and continues it when the lease is another's.
+        yield* Effect.promise(() => new Promise((resolve) => process.stdin.once("data", resolve)))
+        const expected = Option.map(loaded, ({ version }) => version)
+        const late = yield* Effect.either(file.storage.commit(generation(1, fence), expected))
+        return say(Either.isLeft(late) ? late.left : "committed")
+      }
+      case "contend":
+        for (let done = 0; done < job.times;) {
+          const turn = Effect.gen(function* () {
+            const { fence } = yield* file.lease.acquire(account, job.ttl)
+            // Exclusive by itself: it fails where another holder is inside.
+            const marker = `${job.path}.inside`
+            fs.closeSync(fs.openSync(marker, "wx"))
+            yield* next(file, fence)
+            fs.unlinkSync(marker)
+            return fence
+          })
+          const outcome = yield* Effect.either(Effect.scoped(turn))
+          if (Either.isRight(outcome)) {
+            say(outcome.right)
+            done++
+          } else if (outcome.left._tag === "LeaseError" && outcome.left.reason === "Busy") {
+            yield* Effect.sleep("2 millis")
+          } else return yield* outcome.left
+        }
+    }
+  })
+
+const job = JSON.parse(process.argv[2] ?? "") as Job
+await Effect.runPromise(
+  Effect.withClock(
+    Effect.scoped(Effect.flatMap(File.make({ path: job.path }), (file) => run(job, file))),
+    Clock.make()
+  )
+)
+process.exit(0)
