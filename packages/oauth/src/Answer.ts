@@ -149,11 +149,20 @@ export const retryAfter = (answer: Answer): Option.Option<Duration.Duration> => 
   const value = answer.headers["retry-after"]?.trim() ?? ""
   if (/^\d{1,9}$/.test(value)) return Option.some(Duration.seconds(Number(value)))
   const until = value === "" ? Number.NaN : Date.parse(value)
-  if (!Number.isFinite(until)) return Option.none()
-  const serverTime = Date.parse(answer.headers["date"] ?? "")
-  return Option.some(
-    Duration.millis(Math.max(0, until - (Number.isFinite(serverTime) ? serverTime : answer.receivedAt)))
-  )
+  return Number.isFinite(until)
+    ? Option.some(Duration.millis(Math.max(0, until - serverTime(answer))))
+    : Option.none()
+}
+
+/**
+ * When it was answered by the server's own clock, in epoch milliseconds; by ours where it sent no `Date`.
+ *
+ * @since 0.1.0
+ * @category getters
+ */
+export const serverTime = (answer: Answer): number => {
+  const date = Date.parse(answer.headers["date"] ?? "")
+  return Number.isFinite(date) ? date : answer.receivedAt
 }
 
 /** Codes with which a server says that it could not now, whatever the status. */
@@ -195,7 +204,7 @@ export const toError = (answer: Answer, deadCodes: ReadonlyArray<string> = []): 
         return fail("Transient", `${said}: it cannot now; try again later.`, safeCode)
       }
       return code === "invalid_grant" || deadCodes.includes(code)
-        ? fail("GrantDead", `${said}: the grant has ended; log in again.`, safeCode)
+        ? fail("GrantDead", `${said}: the grant has ended.`, safeCode)
         : fail(
             "Misconfigured",
             `${said}: check the client, its authentication and what it asks for.`,

@@ -34,8 +34,12 @@ declare module "oidc-provider" {
     readonly RefreshToken: {
       new (properties: Record<string, unknown>): Token
       find(value: string): Promise<{ readonly consumed?: unknown; readonly grantId: string } | undefined>
+      revokeByGrantId(grantId: string): Promise<void>
     }
-    readonly AccessToken: new (properties: Record<string, unknown>) => Token
+    readonly AccessToken: {
+      new (properties: Record<string, unknown>): Token
+      revokeByGrantId(grantId: string): Promise<void>
+    }
   }
 
   export default Provider

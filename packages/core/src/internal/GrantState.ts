@@ -39,6 +39,8 @@ export class GrantState {
   profile: Option.Option<Profile> = Option.none()
   coolDown: Option.Option<Decision.CoolingDown> = Option.none()
   unsaved: Option.Option<Unsaved> = Option.none()
+  /** What the last failed refresh said, for those who meet the cool-down after it. */
+  lastFailure = ""
 
   /** Rises whenever this manager itself changes the grant: a read that began before is out of date. */
   epoch = 0

@@ -167,7 +167,7 @@ export const settled = (
       return new RefreshUnavailable({
         reason: "CoolingDown",
         retryAt: decision.until,
-        message: coolDownAdvice[decision.reason]
+        message: coolDownAdvice[decision.reason](parts.state.lastFailure)
       })
     case "TooShortLived":
       return unavailable(
@@ -180,10 +180,10 @@ export const settled = (
 }
 
 const coolDownAdvice = {
-  Failed: "The last refresh failed; nothing is posted before the retry time.",
-  ServerAsked: "The authorization server asked to wait; nothing is posted before the retry time.",
-  Ineffective: "The last refresh brought no newer token; it is not repeated before the retry time.",
-  Rejected: "A resource server keeps rejecting fresh tokens: check audience and scopes, not the token."
+  Failed: (last: string) => `The last refresh failed; nothing is posted before the retry time. ${last}`,
+  ServerAsked: (last: string) => `The server asked to wait; nothing is posted before the retry time. ${last}`,
+  Ineffective: () => "The last refresh brought no newer token; it is not repeated before the retry time.",
+  Rejected: () => "A resource server keeps rejecting fresh tokens: check audience and scopes, not the token."
 } as const
 
 const unavailable = (
@@ -210,7 +210,7 @@ const reauthorize = (
       reason: decision.reason,
       location: parts.storage.location,
       message:
-        `${advice[decision.reason]} (${decision.detail}). Log in again and save the new credentials ` +
+        `${advice[decision.reason]}: ${decision.detail.replace(/[.\s]+$/, "")}. Log in again and save the new credentials ` +
         `to ${parts.storage.location}; nothing there was deleted.`
     })
   )
@@ -384,6 +384,7 @@ const fail = (
     if (error.reason !== "MaybeSent" && error.salvaged === undefined) yield* clearIntent(parts, intended)
     const retryAfter = Option.map(Option.fromNullable(error.retryAfter), Duration.toMillis)
     const coolDown = state.cool(now, "Failed", retryAfter)
+    state.lastFailure = error.message
     yield* emit(TokenEvent.CoolingDownBegan({ at: now, until: coolDown.until, reason: coolDown.reason }))
     return yield* new RefreshUnavailable({
       reason: error.reason,
