@@ -5,12 +5,13 @@ import * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import type * as Option from "effect/Option"
 import { randomBytes } from "node:crypto"
 import { constants } from "node:fs"
 import type { FileHandle } from "node:fs/promises"
 import type { FileProblem } from "./FileProblem.js"
 import { locked } from "./FileStorage.js"
-import { close, openForLock, tryLock } from "./KernelLock.js"
+import { close, handOver, openForLock, type Owner, tryLock } from "./KernelLock.js"
 import * as LeaseFile from "./LeaseFile.js"
 import * as PrivateFile from "./PrivateFile.js"
 
@@ -63,7 +64,7 @@ const grant = (
   ttl: number,
   writtenFence: (target: string) => Effect.Effect<number>
 ): Effect.Effect<Held, LeaseError> =>
-  locked(where, (target) =>
+  locked(where, (target, owner) =>
     Effect.gen(function* () {
       const path = PrivateFile.leaseOf(target)
       yield* PrivateFile.sweep(path)
@@ -81,11 +82,11 @@ const grant = (
       }
       const fence = nextFence(Math.max(state.record.fence, yield* writtenFence(target)), now)
       const id = randomBytes(16).toString("hex")
-      const proof = yield* prove(PrivateFile.holderOf(target, id))
+      const proof = yield* prove(PrivateFile.holderOf(target, id), owner)
       const mine = { ...LeaseFile.here, id, fence, pid: process.pid, acquiredAt: now, expiresAt: now + ttl }
       const inForce = Object.entries(state.record.leases).filter(([, lease]) => now < lease.expiresAt)
       const leases = { ...Object.fromEntries(inForce), [account]: mine }
-      yield* LeaseFile.write(path, { format: 1, fence, leases }, state).pipe(
+      yield* LeaseFile.write(path, { format: 1, fence, leases }, state, owner).pipe(
         Effect.onError(() => disprove(PrivateFile.holderOf(target, id), proof))
       )
       return { id, fence, target, proof }
@@ -104,9 +105,13 @@ const isInForce = (
       ? PrivateFile.exists(PrivateFile.holderOf(target, other.id))
       : Effect.succeed(true)
 
-const prove = (path: string): Effect.Effect<FileHandle, FileProblem> =>
+const prove = (path: string, owner: Option.Option<Owner>): Effect.Effect<FileHandle, FileProblem> =>
   Effect.flatMap(openForLock(path, constants.O_EXCL), (handle) =>
-    Effect.as(tryLock(handle, path), handle).pipe(Effect.onError(() => disprove(path, handle)))
+    handOver(handle, path, owner).pipe(
+      Effect.zipRight(tryLock(handle, path)),
+      Effect.as(handle),
+      Effect.onError(() => disprove(path, handle))
+    )
   )
 
 const disprove = (path: string, handle: FileHandle): Effect.Effect<void> =>
@@ -138,13 +143,13 @@ const whileMine = (
   held: Held,
   change: (state: LeaseFile.State, mine: LeaseFile.Holding) => Effect.Effect<LeaseFile.Record>
 ): Effect.Effect<boolean, FileProblem> =>
-  locked({ ...where, path: held.target }, (target) =>
+  locked({ ...where, path: held.target }, (target, owner) =>
     Effect.gen(function* () {
       const path = PrivateFile.leaseOf(target)
       const state = yield* LeaseFile.read(path)
       const current = state.record.leases[account]
       if (current === undefined || current.id !== held.id) return false
-      yield* LeaseFile.write(path, yield* change(state, current), state)
+      yield* LeaseFile.write(path, yield* change(state, current), state, owner)
       return true
     })
   )

@@ -21,6 +21,7 @@ const known: Readonly<Record<string, readonly [StorageError["reason"], string]>>
   EROFS: ["Denied", "the medium is read-only: remount it for writing, or keep the file elsewhere"],
   ENOSPC: ["Denied", "the medium is full: make room"],
   EDQUOT: ["Denied", "the disk quota is used up: make room"],
+  EFBIG: ["Denied", "files may not be that large here: raise the limit (ulimit -f)"],
   ELOOP: [
     "Malformed",
     "the symbolic links lead in a circle, or to a link put there meanwhile: repair the link"

@@ -17,7 +17,7 @@ import type { FileFormat, JsonObject } from "../FileFormat.js"
 import { changes } from "./FileChanges.js"
 import { highestFence } from "./LeaseFile.js"
 import { FileProblem } from "./FileProblem.js"
-import { pause, withLock } from "./KernelLock.js"
+import { type Owner, pause, withLock } from "./KernelLock.js"
 import * as PrivateFile from "./PrivateFile.js"
 import * as StrictJson from "./StrictJson.js"
 
@@ -57,7 +57,7 @@ export const make = (settings: Settings): Context.Tag.Service<TokenStorage> => {
       Effect.mapError(failed("load"))
     ),
     commit: (entry, expected) =>
-      locked(settings, (target) => commit(target, settings, entry, expected)).pipe(
+      locked(settings, (target, owner) => commit(target, owner, settings, entry, expected)).pipe(
         Effect.catchTag("FileProblem", (problem) => Effect.fail(failed("commit")(problem)))
       ),
     remove: Effect.mapError(remove(settings), failed("remove")),
@@ -68,13 +68,13 @@ export const make = (settings: Settings): Context.Tag.Service<TokenStorage> => {
 /** Runs `use` on the file behind the path, while nobody else who keeps to the lock writes there. */
 export const locked = <A, E>(
   settings: Pick<Settings, "path" | "symlinks" | "owner" | "lockMillis">,
-  use: (target: string) => Effect.Effect<A, E>
+  use: (target: string, owner: Option.Option<Owner>) => Effect.Effect<A, E>
 ): Effect.Effect<A, E | FileProblem> =>
   Effect.gen(function* () {
     const target = yield* PrivateFile.resolve(settings.path, settings.symlinks)
     const owner = yield* PrivateFile.check(target, settings.owner)
     yield* PrivateFile.makeDirectory(target)
-    return yield* withLock(PrivateFile.lockOf(target), settings.lockMillis, owner, use(target))
+    return yield* withLock(PrivateFile.lockOf(target), settings.lockMillis, owner, use(target, owner))
   })
 
 /** The fence of what the file holds; 0 where that cannot be told. */
@@ -135,6 +135,7 @@ const refused = (reason: Refusal["reason"], settings: Settings): Refusal =>
 
 const commit = (
   target: string,
+  owner: Option.Option<Owner>,
   settings: Settings,
   entry: Entry.Entry,
   expected: Option.Option<Version>
@@ -151,9 +152,9 @@ const commit = (
 
     const bytes = yield* encode(target, settings, current, Entry.keepFence(entry, seen))
     if (settings.backups > 0 && Option.isSome(current.contents)) {
-      yield* PrivateFile.keepBackup(target, current.contents.value.bytes, settings.backups)
+      yield* PrivateFile.keepBackup(target, current.contents.value.bytes, settings.backups, owner)
     }
-    const replaced = yield* PrivateFile.replace(target, bytes, current.contents)
+    const replaced = yield* PrivateFile.replace(target, bytes, current.contents, owner)
     return replaced ? versionOf(bytes) : yield* refused("Conflict", settings)
   })
 
@@ -194,10 +195,14 @@ const remove = (settings: Settings): Effect.Effect<boolean, FileProblem> =>
   Effect.gen(function* () {
     const target = yield* PrivateFile.resolve(settings.path, settings.symlinks)
     if (!(yield* PrivateFile.directoryExists(target))) return false
-    return yield* locked(settings, (path) => removeLocked(path, settings))
+    return yield* locked(settings, (path, owner) => removeLocked(path, owner, settings))
   })
 
-const removeLocked = (target: string, settings: Settings): Effect.Effect<boolean, FileProblem> =>
+const removeLocked = (
+  target: string,
+  owner: Option.Option<Owner>,
+  settings: Settings
+): Effect.Effect<boolean, FileProblem> =>
   Effect.gen(function* () {
     yield* PrivateFile.sweep(target)
     const current = yield* read(target, settings)
@@ -206,7 +211,7 @@ const removeLocked = (target: string, settings: Settings): Effect.Effect<boolean
       if (Option.isNone(left)) yield* PrivateFile.remove(target)
       else {
         const bytes = Buffer.from(StrictJson.stringify(left.value, current.text))
-        if (!(yield* PrivateFile.replace(target, bytes, current.contents))) {
+        if (!(yield* PrivateFile.replace(target, bytes, current.contents, owner))) {
           return yield* new FileProblem({
             reason: "Unavailable",
             message: `${target} was changed by another program at the same moment: try again.`

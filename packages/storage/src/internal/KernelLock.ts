@@ -65,7 +65,7 @@ export const withLock = <A, E>(
 ): Effect.Effect<A, E | FileProblem> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.flatMap(acquire(path, timeoutMillis, restore), (handle) =>
-      Effect.ensuring(Effect.zipRight(hand(handle, path, owner), use), close(handle))
+      Effect.ensuring(Effect.zipRight(handOver(handle, path, owner), use), close(handle))
     )
   )
 
@@ -78,8 +78,8 @@ export const pause = (millis: number): Effect.Effect<void> =>
 
 const realClock = Clock.make()
 
-/** Who works on another user's file must not leave a lock that this user cannot open. */
-const hand = (
+/** Who works on another user's file must not leave files that this user cannot open. */
+export const handOver = (
   handle: FileHandle,
   path: string,
   owner: Option.Option<Owner>

@@ -6,6 +6,7 @@ import * as Schema from "effect/Schema"
 import { readFileSync } from "node:fs"
 import { hostname } from "node:os"
 import { FileProblem } from "./FileProblem.js"
+import type { Owner } from "./KernelLock.js"
 import * as PrivateFile from "./PrivateFile.js"
 import * as StrictJson from "./StrictJson.js"
 
@@ -58,16 +59,20 @@ export const read = (path: string): Effect.Effect<State, FileProblem> =>
   )
 
 /** Replaces the record; the lock is held. */
-export const write = (path: string, record: Record, state: State): Effect.Effect<void, FileProblem> =>
-  Effect.flatMap(
-    PrivateFile.replace(path, Buffer.from(StrictJson.stringify(record)), state.contents),
-    (done) =>
-      done
-        ? Effect.void
-        : new FileProblem({
-            reason: "Unavailable",
-            message: `${path} was changed by a program that does not hold its lock: try again.`
-          })
+export const write = (
+  path: string,
+  record: Record,
+  state: State,
+  owner: Option.Option<Owner>
+): Effect.Effect<void, FileProblem> =>
+  Effect.filterOrFail(
+    PrivateFile.replace(path, Buffer.from(StrictJson.stringify(record)), state.contents, owner),
+    (done) => done,
+    () =>
+      new FileProblem({
+        reason: "Unavailable",
+        message: `${path} was changed by a program that does not hold its lock: try again.`
+      })
   )
 
 /** The highest fencing number granted so far, 0 where no lease ever was. */

@@ -11,7 +11,7 @@ import type { FileHandle } from "node:fs/promises"
 import * as fs from "node:fs/promises"
 import * as Path from "node:path"
 import { attempt, codeOf, FileProblem } from "./FileProblem.js"
-import { close, type Owner } from "./KernelLock.js"
+import { close, handOver, type Owner } from "./KernelLock.js"
 
 /** What of a file's surroundings is accepted. */
 export interface Policy {
@@ -167,16 +167,17 @@ const backup = /\.latchkey\.backup-(\d{1,15})$/
 
 /**
  * Puts a new file, 0600, in the place of `path`, durably. `previous` is what was read there: where it is
- * no longer so, nothing is written and the answer is false.
+ * no longer so, nothing is written and the answer is false. `owner` gets it, where that is another user.
  */
 export const replace = (
   path: string,
   bytes: Uint8Array,
-  previous: Option.Option<Contents>
+  previous: Option.Option<Contents>,
+  owner: Option.Option<Owner>
 ): Effect.Effect<boolean, FileProblem> => {
   const temp = `${path}.latchkey.${randomBytes(16).toString("hex")}.tmp`
   return Effect.gen(function* () {
-    yield* writeNew(temp, bytes, Option.getOrUndefined(previous)?.stats)
+    yield* writeNew(temp, bytes, owner)
     if (!(yield* isStill(path, previous))) {
       yield* unlink(temp)
       return false
@@ -187,17 +188,21 @@ export const replace = (
   }).pipe(Effect.onError(() => Effect.ignore(unlink(temp))))
 }
 
-const writeNew = (path: string, bytes: Uint8Array, like?: BigIntStats): Effect.Effect<void, FileProblem> =>
+const writeNew = (
+  path: string,
+  bytes: Uint8Array,
+  owner: Option.Option<Owner>
+): Effect.Effect<void, FileProblem> =>
   Effect.acquireUseRelease(
     attempt("write", path, () => fs.open(path, "wx", 0o600)),
     (handle) =>
-      attempt("write", path, async () => {
-        if (posix && like !== undefined && Number(like.uid) !== process.getuid?.()) {
-          await handle.chown(Number(like.uid), Number(like.gid))
-        }
-        await handle.writeFile(bytes)
-        await handle.sync()
-      }),
+      Effect.zipRight(
+        handOver(handle, path, owner),
+        attempt("write", path, async () => {
+          await handle.writeFile(bytes)
+          await handle.sync()
+        })
+      ),
     close
   )
 
@@ -261,12 +266,13 @@ const serialOf = (name: string): number => Number(backup.exec(name)?.[1] ?? 0)
 export const keepBackup = (
   path: string,
   bytes: Uint8Array,
-  count: number
+  count: number,
+  owner: Option.Option<Owner>
 ): Effect.Effect<void, FileProblem> =>
   Effect.gen(function* () {
     const kept = [...(yield* siblings(path, backup))].sort((a, b) => serialOf(b) - serialOf(a))
     yield* Effect.forEach(kept.slice(count - 1), unlink, { discard: true })
-    yield* writeNew(`${path}.latchkey.backup-${serialOf(kept[0] ?? "") + 1}`, bytes)
+    yield* writeNew(`${path}.latchkey.backup-${serialOf(kept[0] ?? "") + 1}`, bytes, owner)
   })
 
 /** Removes all that was kept beside the file. */
