@@ -1,5 +1,6 @@
 /** One run at a time of an effect that many want: the first starts it, the others join it. */
 import * as Cause from "effect/Cause"
+import type * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -21,7 +22,7 @@ interface Run<A, E> {
 }
 
 /**
- * The run is a fiber of the scope, not of any caller. Closing the scope waits for it, `patience`
+ * The run is a fiber of the scope, not of any caller; of its first caller it has the clock. Closing the scope waits for it, `patience`
  * milliseconds at most, then interrupts it; who joins a run that was interrupted, or comes after, gets
  * `onClosed`.
  */
@@ -35,7 +36,7 @@ export const make = <A, E, Why>(options: {
     let closed = false
     let current: Run<A, E> | undefined
 
-    const launch = (why: Why): Run<A, E> => {
+    const launch = (why: Why, clock: Clock.Clock): Run<A, E> => {
       if (current !== undefined) return current
       // The run may end before `runFork` returns: it is current before it starts.
       const run: Run<A, E> = { done: Deferred.unsafeMake(FiberId.none), fiber: undefined }
@@ -46,7 +47,10 @@ export const make = <A, E, Why>(options: {
         Deferred.unsafeDone(run.done, interrupted ? options.onClosed : exit)
       }
       run.fiber = Runtime.runFork(runtime)(
-        Effect.onExit(options.run(why), (exit) => Effect.sync(() => settle(exit)))
+        options.run(why).pipe(
+          Effect.withClock(clock),
+          Effect.onExit((exit) => Effect.sync(() => settle(exit)))
+        )
       )
       return run
     }
@@ -65,7 +69,8 @@ export const make = <A, E, Why>(options: {
       })
     )
     return {
-      start: (why) => Effect.sync(() => void (closed || launch(why))),
-      join: (why) => Effect.suspend(() => (closed ? options.onClosed : Deferred.await(launch(why).done)))
+      start: (why) => Effect.clockWith((clock) => Effect.sync(() => void (closed || launch(why, clock)))),
+      join: (why) =>
+        Effect.clockWith((clock) => (closed ? options.onClosed : Deferred.await(launch(why, clock).done)))
     }
   })
