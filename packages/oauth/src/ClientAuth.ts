@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import * as oauth from "oauth4webapi"
 import { invalid, type OAuthConfigError } from "./Endpoint.js"
+import { importSigningKey } from "./internal/keys.js"
 
 /**
  * A way to authenticate; none of them holds a secret in clear.
@@ -88,7 +89,23 @@ export const privateKeyJwt = (options: {
 }): ClientAuth => ({ _tag: "PrivateKeyJwt", ...options })
 
 /**
- * The same in the terms of `oauth4webapi`. Fails where a secret is empty or a key cannot be used.
+ * A client in the terms of `oauth4webapi`, ready to be handed to its functions.
+ *
+ * @since 0.1.0
+ * @category conversions
+ */
+export const authenticate = (
+  client: Client
+): Effect.Effect<{ readonly client: oauth.Client; readonly method: oauth.ClientAuth }, OAuthConfigError> =>
+  client.clientId === ""
+    ? Effect.fail(invalid("client.clientId", "is empty: set the id that the server gave the client"))
+    : Effect.map(toOAuth(client.auth ?? none), (method) => ({
+        client: { client_id: client.clientId },
+        method
+      }))
+
+/**
+ * A method in the terms of `oauth4webapi`. Fails where a secret is empty or a key cannot be used.
  *
  * @since 0.1.0
  * @category conversions
@@ -133,54 +150,9 @@ const secretOf = (secret: Redacted.Redacted): Effect.Effect<string, OAuthConfigE
     ? Effect.fail(invalid("client.auth.secret", "is empty: set the client's secret, or use ClientAuth.none"))
     : Effect.succeed(Redacted.value(secret))
 
-interface KeyAlgorithm {
-  readonly name: string
-  readonly namedCurve?: string
-  readonly hash?: string
-}
-
-/** JWS algorithms (RFC 7518 §3.1, RFC 8037, RFC 9864) and what Web Crypto calls them. */
-const importAlgorithms: Readonly<Record<string, KeyAlgorithm>> = {
-  ES256: { name: "ECDSA", namedCurve: "P-256" },
-  ES384: { name: "ECDSA", namedCurve: "P-384" },
-  ES512: { name: "ECDSA", namedCurve: "P-521" },
-  RS256: { name: "RSASSA-PKCS1-v1_5", hash: "SHA-256" },
-  RS384: { name: "RSASSA-PKCS1-v1_5", hash: "SHA-384" },
-  RS512: { name: "RSASSA-PKCS1-v1_5", hash: "SHA-512" },
-  PS256: { name: "RSA-PSS", hash: "SHA-256" },
-  PS384: { name: "RSA-PSS", hash: "SHA-384" },
-  PS512: { name: "RSA-PSS", hash: "SHA-512" },
-  Ed25519: { name: "Ed25519" },
-  EdDSA: { name: "Ed25519" }
-}
-
-/** What a JWK without `alg` is taken for. */
-const defaultAlgorithm = (jwk: oauth.JWK): string | undefined => {
-  switch (jwk.kty) {
-    case "RSA":
-      return "RS256"
-    case "OKP":
-      return "Ed25519"
-    case "EC":
-      return jwk.crv === "P-521" ? "ES512" : jwk.crv === "P-384" ? "ES384" : "ES256"
-    default:
-      return undefined
-  }
-}
-
 const importKey = (
   key: oauth.CryptoKey | Redacted.Redacted<oauth.JWK>
-): Effect.Effect<oauth.CryptoKey, OAuthConfigError> => {
-  if (!Redacted.isRedacted(key)) return Effect.succeed(key)
-  const jwk = Redacted.value(key)
-  const algorithm = importAlgorithms[jwk.alg ?? defaultAlgorithm(jwk) ?? ""]
-  if (algorithm === undefined) {
-    return Effect.fail(
-      invalid("client.auth.key", "is a JWK of a kind that is not supported: use EC, RSA or Ed25519")
-    )
-  }
-  return Effect.tryPromise({
-    try: () => crypto.subtle.importKey("jwk", jwk, algorithm, false, ["sign"]),
-    catch: () => invalid("client.auth.key", "is a JWK that does not hold a usable private key")
-  })
-}
+): Effect.Effect<oauth.CryptoKey, OAuthConfigError> =>
+  Redacted.isRedacted(key)
+    ? importSigningKey("client.auth.key", Redacted.value(key), "sign")
+    : Effect.succeed(key)

@@ -13,6 +13,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as oauth from "oauth4webapi"
 import * as Answer from "./Answer.js"
 import { check, invalid, type OAuthConfigError } from "./Endpoint.js"
@@ -74,6 +75,8 @@ export class Server extends Context.Tag("@latchkey/oauth/Server")<
   {
     /** What is known of the server; discovered on first use, once for all who ask at that time. */
     readonly metadata: Effect.Effect<Metadata, OAuthError>
+    /** None where the endpoints were given without it: then id tokens cannot be checked. */
+    readonly issuer: Option.Option<string>
   }
 >() {}
 
@@ -106,7 +109,9 @@ export const make = (
   options: Endpoints | Discovery
 ): Effect.Effect<Context.Tag.Service<Server>, OAuthConfigError, HttpClient> =>
   "tokenEndpoint" in options
-    ? Effect.map(byHand(options), (metadata) => Server.of({ metadata: Effect.succeed(metadata) }))
+    ? Effect.map(byHand(options), (metadata) =>
+        Server.of({ metadata: Effect.succeed(metadata), issuer: Option.fromNullable(options.issuer) })
+      )
     : discover(options)
 
 /**
@@ -147,8 +152,17 @@ const byHand = (endpoints: Endpoints): Either.Either<Metadata, OAuthConfigError>
       jwks_uri: yield* optional("jwksUri")
     }
     yield* optional("issuer")
-    return { ...defined(metadata), issuer: endpoints.issuer ?? endpoints.tokenEndpoint }
+    return {
+      ...defined(metadata),
+      issuer: endpoints.issuer ?? endpoints.tokenEndpoint,
+      id_token_signing_alg_values_supported: signingAlgorithms
+    }
   })
+
+/** What an id token may be signed with where the server's metadata does not say; nothing symmetric. */
+const signingAlgorithms = [
+  ...["ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "EdDSA", "Ed25519"]
+]
 
 const defined = <A>(record: Readonly<Record<string, A | undefined>>): Record<string, A> =>
   Object.fromEntries(Object.entries(record).filter((entry): entry is [string, A] => entry[1] !== undefined))
@@ -171,7 +185,10 @@ const discover = (
       options.discovery === undefined
         ? Effect.catchIf(look("oidc"), isElsewhere, () => look("oauth2"))
         : look(options.discovery)
-    return Server.of({ metadata: yield* cached(find, options.ttl ?? "1 hour") })
+    return Server.of({
+      metadata: yield* cached(find, options.ttl ?? "1 hour"),
+      issuer: Option.some(options.issuer)
+    })
   })
 
 /** There is no such document here; there may be one at the other place. */
@@ -213,7 +230,7 @@ const readMetadata = (issuer: string, answer: Answer.Answer): Either.Either<Meta
       typeof value === "string" ? check(field, value) : Either.left(invalid(field, "is no string"))
     if (Either.isLeft(checked)) return malformed(`is refused: ${checked.left.message}`)
   }
-  return Either.right({ ...metadata, issuer })
+  return Either.right({ id_token_signing_alg_values_supported: signingAlgorithms, ...metadata, issuer })
 }
 
 /**

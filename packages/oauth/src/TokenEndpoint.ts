@@ -10,10 +10,14 @@ import * as Clock from "effect/Clock"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
 import * as oauth from "oauth4webapi"
+import * as Answer from "./Answer.js"
 import * as ClientAuth from "./ClientAuth.js"
-import { invalid, type OAuthConfigError } from "./Endpoint.js"
-import { toRefreshError } from "./OAuthError.js"
+import * as DPoP from "./DPoP.js"
+import type { OAuthConfigError } from "./Endpoint.js"
+import * as IdToken from "./IdToken.js"
+import { toRefreshError, type OAuthError } from "./OAuthError.js"
 import * as Server from "./Server.js"
 import * as TokenResponse from "./TokenResponse.js"
 import * as Wire from "./Wire.js"
@@ -37,6 +41,10 @@ export interface Options {
   readonly accountId?: ((response: Extras) => Option.Option<string>) | undefined
   /** Error codes that end a grant with this server, beside `invalid_grant`. */
   readonly deadCodes?: ReadonlyArray<string> | undefined
+  /** Whether an id token in an answer is checked, where the issuer is known; true. */
+  readonly checkIdToken?: boolean | undefined
+  /** Whether tokens are to be bound to a key (RFC 9449); a grant that has one is bound in any case. */
+  readonly dpop?: boolean | undefined
   /** How long a request may take; 30 s, which is also the most. */
   readonly timeout?: Duration.DurationInput | undefined
 }
@@ -50,8 +58,10 @@ export interface Options {
 export interface Request {
   readonly grantType: string
   readonly parameters: Readonly<Record<string, string | ReadonlyArray<string> | undefined>>
-  /** The credentials that the answer is merged into. */
+  /** The credentials that the answer is merged into; a key they are bound to is used. */
   readonly previous: Option.Option<Credentials>
+  /** What else this grant wants of its response: in words what is wrong with it, if anything is. */
+  readonly check?: ((response: Extras) => Option.Option<string>) | undefined
 }
 
 /**
@@ -59,6 +69,10 @@ export interface Request {
  * @category models
  */
 export interface TokenEndpoint {
+  /**
+   * Asks for tokens. A proof is made anew, once, where the server wants its nonce in it; nothing else is
+   * repeated. Fails as {@link TokenResponse.judge} and {@link Wire.Wire} do.
+   */
   readonly request: (request: Request) => Effect.Effect<Credentials, RefreshError>
 }
 
@@ -72,42 +86,116 @@ export const make = (options: Options): Effect.Effect<TokenEndpoint, OAuthConfig
   Effect.gen(function* () {
     const wire = yield* Wire.make({ timeout: options.timeout })
     const server = yield* Server.from(options.server)
-    if (options.client.clientId === "") return yield* invalid("client.clientId", "is empty")
-    const auth = yield* ClientAuth.toOAuth(options.client.auth ?? ClientAuth.none)
+    const auth = yield* ClientAuth.authenticate(options.client)
+    const nonces = yield* DPoP.makeNonces
+    const checksIdToken = options.checkIdToken !== false && Option.isSome(server.issuer)
 
-    const request = ({ grantType, parameters, previous }: Request) =>
+    const send = (metadata: Server.Metadata, asked: Request, key: Option.Option<DPoP.Key>) =>
       Effect.gen(function* () {
-        const metadata = yield* Effect.mapError(server.metadata, (e) => toRefreshError(e, Option.none()))
-        const client: oauth.Client = {
-          client_id: options.client.clientId,
-          [oauth.clockSkew]: yield* Wire.clockSkew
-        }
+        const endpoint = metadata.token_endpoint ?? metadata.issuer
         const requestedAt = yield* Clock.currentTimeMillis
-        const answer = yield* Effect.mapError(
-          wire.send(
-            (sendOptions) =>
-              oauth.genericTokenEndpointRequest(
-                metadata,
-                client,
-                auth,
-                grantType,
-                toParameters({ ...parameters, ...options.parameters }),
-                { ...sendOptions, ...(options.headers !== undefined && { headers: { ...options.headers } }) }
-              ),
-            options.encoding
-          ),
-          (e) => toRefreshError(e, Option.none())
+        const client = { ...auth.client, [oauth.clockSkew]: yield* Wire.clockSkew(requestedAt) }
+        const extra = {
+          ...(options.headers !== undefined && { headers: { ...options.headers } }),
+          ...(Option.isSome(key) && { DPoP: yield* DPoP.handle(key.value, nonces.get(endpoint)) })
+        }
+        const parameters = toParameters({ ...asked.parameters, ...options.parameters })
+        const answer = yield* wire.send(
+          (common) =>
+            oauth.genericTokenEndpointRequest(metadata, client, auth.method, asked.grantType, parameters, {
+              ...common,
+              ...extra
+            }),
+          options.encoding
         )
-        const accepted = yield* TokenResponse.judge(answer, {
-          previous,
+        const again = Option.isSome(key) && nonces.keep(endpoint, answer.headers) && DPoP.wantsNonce(answer)
+        return { answer, requestedAt, again }
+      })
+
+    const request = (asked: Request): Effect.Effect<Credentials, RefreshError> =>
+      Effect.gen(function* () {
+        const key = yield* Effect.mapError(keyFor(asked.previous, options.dpop === true), keyLost)
+        const metadata = yield* Effect.mapError(server.metadata, unsaved)
+        const first = yield* Effect.mapError(send(metadata, asked, key), unsaved)
+        const { answer, requestedAt } = first.again
+          ? yield* Effect.mapError(send(metadata, asked, key), unsaved)
+          : first
+        const context: TokenResponse.Context = {
+          previous: Option.map(asked.previous, attach(key)),
           requestedAt,
-          tokenTypes: ["bearer"],
+          // RFC 9449 §5: what was asked for with a proof is not taken without.
+          tokenTypes: [Option.isSome(key) ? "dpop" : "bearer"],
           accountId: options.accountId,
           deadCodes: options.deadCodes
-        })
-        return accepted.credentials
+        }
+        const { credentials, response } = yield* TokenResponse.judge(answer, context)
+        const checks = [
+          Effect.sync(() => asked.check?.(response) ?? Option.none()),
+          Effect.sync(() => subjectProblem(asked.previous, response)),
+          checksIdToken
+            ? idTokenProblem(metadata, options.client.clientId, answer, response)
+            : Effect.succeedNone
+        ]
+        for (const check of checks) {
+          const problem = yield* check
+          if (Option.isSome(problem)) return yield* TokenResponse.unusable(answer, context, problem.value)
+        }
+        // Attached again: a field of the server's must not take the key's place.
+        return attach(key)(credentials)
       })
     return { request }
+  })
+
+const unsaved = (error: OAuthError): RefreshError => toRefreshError(error, Option.none())
+
+/** The key that the grant is bound to; a new one where binding is wanted and there is none yet. */
+const keyFor = (
+  previous: Option.Option<Credentials>,
+  wanted: boolean
+): Effect.Effect<Option.Option<DPoP.Key>, OAuthConfigError> =>
+  Effect.flatMap(
+    Effect.transposeMapOption(previous, DPoP.keyOf),
+    Option.match({
+      onSome: (key) => (Option.isNone(key) && wanted ? Effect.asSome(DPoP.generate()) : Effect.succeed(key)),
+      onNone: () => (wanted ? Effect.asSome(DPoP.generate()) : Effect.succeedNone)
+    })
+  )
+
+const keyLost = (error: OAuthConfigError): RefreshError =>
+  new RefreshError({ reason: "Misconfigured", message: `${error.message}. Nothing was sent.` })
+
+const attach =
+  (key: Option.Option<DPoP.Key>) =>
+  (credentials: Credentials): Credentials =>
+    Option.match(key, { onNone: () => credentials, onSome: (k) => DPoP.attach(credentials, k) })
+
+const idTokenOf = (response: Extras): Option.Option<Redacted.Redacted> => {
+  const value = response["id_token"]
+  return typeof value === "string" && value !== "" ? Option.some(Redacted.make(value)) : Option.none()
+}
+
+/** OpenID Connect Core §12.2: the same subject as before. */
+const subjectProblem = (previous: Option.Option<Credentials>, response: Extras): Option.Option<string> => {
+  const before = Option.flatMap(previous, IdToken.subject)
+  const after = Option.flatMap(idTokenOf(response), IdToken.subjectOf)
+  return Option.isSome(before) && Option.isSome(after) && before.value !== after.value
+    ? Option.some("has an id_token for another account than the grant that was refreshed")
+    : Option.none()
+}
+
+const idTokenProblem = (
+  metadata: Server.Metadata,
+  clientId: string,
+  answer: Answer.Answer,
+  response: Extras
+): Effect.Effect<Option.Option<string>> =>
+  Option.match(idTokenOf(response), {
+    onNone: () => Effect.succeedNone,
+    onSome: (idToken) =>
+      Effect.map(
+        IdToken.problem(metadata, clientId, idToken, Answer.serverTime(answer)),
+        Option.map((problem) => `has an id_token that is refused: ${problem}`)
+      )
   })
 
 const toParameters = (parameters: Request["parameters"]): URLSearchParams =>

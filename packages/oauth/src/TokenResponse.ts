@@ -54,7 +54,7 @@ export interface Accepted {
 export const judge = (answer: Answer.Answer, context: Context): Either.Either<Accepted, RefreshError> => {
   if (!Answer.isOk(answer)) return refuse(Answer.toError(answer, context.deadCodes), Option.none())
   const salvaged = salvage(answer, context)
-  const malformed = (problem: string) => refuse(Answer.malformed(answer, "token response", problem), salvaged)
+  const malformed = (problem: string) => Either.left(unusable(answer, context, problem))
 
   if (Option.isSome(answer.cut)) {
     return Option.isSome(salvaged)
@@ -86,6 +86,19 @@ export const judge = (answer: Answer.Answer, context: Context): Either.Either<Ac
     onRight: (credentials) => Either.right({ credentials, response })
   })
 }
+
+/**
+ * The error for a success answer that cannot be used, with what could be saved of it.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export const unusable = (
+  answer: Answer.Answer,
+  context: Pick<Context, "previous" | "requestedAt">,
+  problem: string
+): RefreshError =>
+  toRefreshError(Answer.malformed(answer, "token response", problem), salvage(answer, context))
 
 /**
  * The previous credentials with the new refresh token that a success answer holds, be it broken in any

@@ -10,18 +10,17 @@
 import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import * as Headers from "@effect/platform/Headers"
 import * as HttpClient from "@effect/platform/HttpClient"
-import type * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import * as Exit from "effect/Exit"
+import type * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
-import * as Runtime from "effect/Runtime"
 import * as oauth from "oauth4webapi"
 import * as Answer from "./Answer.js"
 import { invalid, type OAuthConfigError } from "./Endpoint.js"
-import { exchange, type Outgoing } from "./internal/exchange.js"
+import * as Deadline from "./internal/deadline.js"
+import * as Exchange from "./internal/exchange.js"
 import { OAuthError } from "./OAuthError.js"
 
 /**
@@ -39,7 +38,6 @@ export type FetchInit = oauth.CustomFetchOptions<string, string | URLSearchParam
  * @category models
  */
 export interface SendOptions {
-  readonly signal: AbortSignal
   readonly [oauth.customFetch]: (url: string, init: FetchInit) => Promise<Response>
   /** Plain http is allowed here because the wire refuses it to any machine but this one. */
   readonly [oauth.allowInsecureRequests]: true
@@ -61,8 +59,10 @@ export type Encoding = "form" | "json"
  */
 export interface Wire {
   /**
-   * Runs a request function of `oauth4webapi` and gives the answer to its last request, error answers too:
-   * `wire.send((options) => oauth.revocationRequest(as, client, auth, token, options))`.
+   * Runs a request function of `oauth4webapi` and gives the answer to its request, error answers too:
+   * `wire.send((options) => oauth.revocationRequest(as, client, auth, token, options))`. The `Response` that
+   * the function resolves with is empty; where one of the library's checks wants one, make it of the answer
+   * by {@link Answer.toResponse}.
    *
    * Fails where there was no answer: `NotSent`, `MaybeSent`, or `Misconfigured` for a request that could
    * not be built, may not go where it should, or was redirected. Interruption aborts the request.
@@ -106,64 +106,55 @@ export const make = (options: Options = {}): Effect.Effect<Wire, OAuthConfigErro
     const given = yield* Effect.serviceOption(FetchHttpClient.RequestInit)
     const timeout = yield* checkTimeout(options.timeout ?? maxTimeout)
     const init: RequestInit = { ...Option.getOrElse(given, () => ({})), redirect: "manual" }
-    const run = (url: string, outgoing: Outgoing) =>
-      exchange(client, timeout, url, outgoing).pipe(
-        Effect.provideService(FetchHttpClient.RequestInit, init),
-        Effect.locallyWith(Headers.currentRedactedNames, (names) => [...names, ...redactedHeaders])
-      )
-    return { send: (request, encoding = "form") => send(run, request, encoding) }
+    return {
+      send: (request, encoding = "form") =>
+        send(client, timeout, request, encoding).pipe(
+          Effect.provideService(FetchHttpClient.RequestInit, init),
+          Effect.locallyWith(Headers.currentRedactedNames, (names) => [...names, ...redactedHeaders])
+        )
+    }
   })
 
 /**
- * How many seconds Effect's clock is ahead of the system's, which `oauth4webapi` reads: for
- * `[oauth.clockSkew]` of the client given to it, so that its proofs, assertions and checks follow `Clock`.
+ * How many seconds `now` (epoch milliseconds) is ahead of the system's clock, which `oauth4webapi` reads:
+ * for the `[oauth.clockSkew]` that makes its proofs, assertions and checks follow the time given.
  *
  * @since 0.1.0
  * @category utils
  */
-export const clockSkew: Effect.Effect<number> = Effect.zipWith(
-  Clock.currentTimeMillis,
-  Clock.make().currentTimeMillis,
-  (ours, system) => Math.round((ours - system) / 1000)
-)
+export const clockSkew = (now: number): Effect.Effect<number> =>
+  Effect.map(systemTime, (system) => Math.round((now - system) / 1000))
 
-/** What our `customFetch` is rejected with, to tell it from the library's own errors. */
-class ExchangeFailed {
-  constructor(readonly cause: Cause.Cause<OAuthError>) {}
-}
+const systemTime = Clock.make().currentTimeMillis
 
 const send = (
-  run: (url: string, outgoing: Outgoing) => Effect.Effect<Answer.Answer, OAuthError>,
+  client: HttpClient.HttpClient,
+  timeout: Duration.Duration,
   request: (options: SendOptions) => Promise<Response>,
   encoding: Encoding
 ): Effect.Effect<Answer.Answer, OAuthError> =>
-  Effect.flatMap(Effect.runtime<never>(), (runtime) => {
-    const runExit = Runtime.runPromiseExit(runtime)
-    let answer: Answer.Answer | undefined
-    const attempt = (signal: AbortSignal) =>
-      request({
-        signal,
-        [oauth.allowInsecureRequests]: true,
-        [oauth.customFetch]: async (url, { method, headers, body }) => {
-          const outgoing = { method, headers, body: body ?? undefined, asJson: encoding === "json" }
-          const exit = await runExit(run(url, outgoing), { signal })
-          if (Exit.isFailure(exit)) throw new ExchangeFailed(exit.cause)
-          answer = exit.value
-          return Answer.toResponse(answer)
-        }
-      })
-    return Effect.tryPromise({ try: attempt, catch: (error) => error }).pipe(
-      Effect.catchAll((error) =>
-        error instanceof ExchangeFailed
-          ? Effect.failCause(error.cause)
-          : answer === undefined
-            ? Effect.fail(notBuilt(error))
-            : Effect.void
-      ),
-      // What the library makes of an answer does not matter here: the answer is given as it is.
-      Effect.flatMap(() => (answer === undefined ? Effect.fail(notBuilt(undefined)) : Effect.succeed(answer)))
-    )
-  })
+  Effect.flatMap(Effect.runtime<never>(), (runtime) =>
+    Effect.async((resume) => {
+      let running: Deadline.Running<Answer.Answer, OAuthError> | undefined
+      let last: Exit.Exit<Answer.Answer, OAuthError> | undefined
+      const customFetch = async (url: string, { method, headers, body }: FetchInit) => {
+        const outgoing = { method, headers, body: body ?? undefined, asJson: encoding === "json" }
+        const exchange = Exchange.make(client, timeout, url, outgoing)
+        running = Deadline.run(runtime, exchange.run, timeout, exchange.timedOut)
+        last = await running.exit
+        return unread
+      }
+      const finish = (error?: unknown) => resume(last ?? Effect.fail(notBuilt(error)))
+      request({ [oauth.allowInsecureRequests]: true, [oauth.customFetch]: customFetch }).then(
+        () => finish(),
+        finish
+      )
+      return Effect.sync(() => running?.cancel())
+    })
+  )
+
+/** What the library's request functions are given: they hand it on, and the answer itself is read here. */
+const unread = new Response()
 
 /** The library's messages name settings and hold no values; those of others are not repeated. */
 const notBuilt = (error: unknown): OAuthError => {

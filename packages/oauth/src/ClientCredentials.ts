@@ -1,0 +1,70 @@
+/**
+ * The client credentials grant (RFC 6749 §4.4): a token for the client itself, and no refresh token.
+ *
+ * @since 0.1.0
+ */
+import type { HttpClient } from "@effect/platform/HttpClient"
+import * as TokenRefresher from "@latchkey/core/TokenRefresher"
+import * as Config from "effect/Config"
+import type * as ConfigError from "effect/ConfigError"
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type { OAuthConfigError } from "./Endpoint.js"
+import * as Target from "./internal/target.js"
+import * as TokenEndpoint from "./TokenEndpoint.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options extends TokenEndpoint.Options {
+  readonly scopes?: ReadonlyArray<string> | undefined
+  /** Where the access token is to be used (RFC 8707): absolute, without fragment. */
+  readonly resource?: string | ReadonlyArray<string> | undefined
+  /** The same by a name, for servers that know it so. */
+  readonly audience?: string | undefined
+}
+
+/**
+ * Asks for a new token each time; needs no credentials to begin with. To repeat it is always safe.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (
+  options: Options
+): Effect.Effect<Context.Tag.Service<TokenRefresher.TokenRefresher>, OAuthConfigError, HttpClient> =>
+  Effect.gen(function* () {
+    const endpoint = yield* TokenEndpoint.make(options)
+    const resource = yield* Target.resources(options.resource)
+    return TokenRefresher.makeIndependent((previous) =>
+      endpoint.request({
+        grantType: "client_credentials",
+        parameters: { scope: Target.scope(options.scopes), audience: options.audience, resource },
+        previous
+      })
+    )
+  })
+
+/**
+ * {@link make} as a layer.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (
+  options: Options
+): Layer.Layer<TokenRefresher.TokenRefresher, OAuthConfigError, HttpClient> =>
+  Layer.effect(TokenRefresher.TokenRefresher, make(options))
+
+/**
+ * {@link layer} from configuration.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerConfig = (
+  options: Config.Config.Wrap<Options>
+): Layer.Layer<TokenRefresher.TokenRefresher, OAuthConfigError | ConfigError.ConfigError, HttpClient> =>
+  Layer.effect(TokenRefresher.TokenRefresher, Effect.flatMap(Config.unwrap(options), make))

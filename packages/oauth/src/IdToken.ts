@@ -1,0 +1,115 @@
+/**
+ * Id tokens (OpenID Connect Core §2): what they claim, and whether to believe it.
+ *
+ * @since 0.1.0
+ */
+import type { Credentials } from "@latchkey/core/Credentials"
+import * as Profile from "@latchkey/core/Profile"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import * as oauth from "oauth4webapi"
+import type { Metadata } from "./Server.js"
+import * as Wire from "./Wire.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type Claims = Readonly<Record<string, unknown>>
+
+/**
+ * What an id token claims, unchecked; none where it is no JWT.
+ *
+ * @since 0.1.0
+ * @category getters
+ */
+export const decode = (idToken: Redacted.Redacted): Option.Option<Claims> => {
+  const [, payload] = Redacted.value(idToken).split(".")
+  if (payload === undefined) return Option.none()
+  try {
+    const bytes = Uint8Array.from(atob(payload.replace(/-/g, "+").replace(/_/g, "/")), (c) => c.charCodeAt(0))
+    const claims: unknown = JSON.parse(new TextDecoder().decode(bytes))
+    return typeof claims === "object" && claims !== null && !Array.isArray(claims)
+      ? Option.some(claims as Claims)
+      : Option.none()
+  } catch {
+    return Option.none()
+  }
+}
+
+/**
+ * The subject of the id token in some credentials.
+ *
+ * @since 0.1.0
+ * @category getters
+ */
+export const subject = (credentials: Credentials): Option.Option<string> =>
+  Option.flatMap(credentials.idToken, subjectOf)
+
+/**
+ * The subject of an id token.
+ *
+ * @since 0.1.0
+ * @category getters
+ */
+export const subjectOf = (idToken: Redacted.Redacted): Option.Option<string> =>
+  Option.flatMap(decode(idToken), textClaim("sub"))
+
+const textClaim =
+  (name: string) =>
+  (claims: Claims): Option.Option<string> =>
+    Option.liftPredicate((v: unknown): v is string => typeof v === "string" && v !== "")(claims[name])
+
+/**
+ * Checks an id token that came straight from the token endpoint (OpenID Connect Core §3.1.3.7): issuer,
+ * audience, times, authorized party and algorithm; its signature is vouched for by TLS. `now` is the time
+ * by the server's clock where that is known, in epoch milliseconds: a clock set wrong here is no reason to
+ * refuse it. Gives what is wrong, if anything is.
+ *
+ * @since 0.1.0
+ * @category validation
+ */
+export const problem = (
+  metadata: Metadata,
+  clientId: string,
+  idToken: Redacted.Redacted,
+  now: number
+): Effect.Effect<Option.Option<string>> =>
+  Effect.flatMap(Wire.clockSkew(now), (skew) =>
+    Effect.promise(async () => {
+      const client: oauth.Client = { client_id: clientId, [oauth.clockSkew]: skew }
+      const body = JSON.stringify({
+        access_token: "none",
+        token_type: "bearer",
+        id_token: Redacted.value(idToken)
+      })
+      try {
+        await oauth.processGenericTokenEndpointResponse(metadata, client, new Response(body))
+        return Option.none()
+      } catch (error) {
+        // Its messages name claims and hold no values.
+        const known =
+          error instanceof oauth.OperationProcessingError || error instanceof oauth.UnsupportedOperationError
+        return Option.some(known ? error.message : "it is no JWT")
+      }
+    })
+  )
+
+/**
+ * Claims (OpenID Connect Core §5.1) as our record; what is not in it stays in `extras`.
+ *
+ * @since 0.1.0
+ * @category conversions
+ */
+export const toProfile = (provider: string, claims: Claims): Profile.Profile => {
+  const { sub: _sub, email: _email, name: _name, ...extras } = claims
+  const text = (name: string) => Option.getOrUndefined(textClaim(name)(claims))
+  return Profile.make({
+    provider,
+    accountId: text("sub"),
+    email: text("email"),
+    displayName: text("name") ?? text("preferred_username"),
+    extras
+  })
+}

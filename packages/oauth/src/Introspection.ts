@@ -1,0 +1,174 @@
+/**
+ * What the authorization server says of a token now (RFC 7662).
+ *
+ * @since 0.1.0
+ */
+import type { HttpClient } from "@effect/platform/HttpClient"
+import * as Fingerprint from "@latchkey/core/Fingerprint"
+import * as Clock from "effect/Clock"
+import * as Config from "effect/Config"
+import type * as ConfigError from "effect/ConfigError"
+import * as Context from "effect/Context"
+import * as Data from "effect/Data"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import * as oauth from "oauth4webapi"
+import * as Answer from "./Answer.js"
+import * as ClientAuth from "./ClientAuth.js"
+import type { OAuthConfigError } from "./Endpoint.js"
+import type { OAuthError } from "./OAuthError.js"
+import * as Server from "./Server.js"
+import * as Wire from "./Wire.js"
+
+/**
+ * Only `active` is guaranteed (§2.2); the rest is what the server chose to tell.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export class TokenInfo extends Data.Class<{
+  readonly active: boolean
+  /** Epoch milliseconds. */
+  readonly expiresAt: Option.Option<number>
+  readonly scopes: ReadonlyArray<string>
+  readonly subject: Option.Option<string>
+  readonly clientId: Option.Option<string>
+  /** All that was answered. */
+  readonly claims: Readonly<Record<string, unknown>>
+}> {}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  readonly server: Server.Input
+  readonly client: ClientAuth.Client
+  /** How long an active token is taken for active without asking again, and never past its `exp`; not at all unless given. */
+  readonly cacheTtl?: Duration.DurationInput | undefined
+  /** How long a request may take; 30 s, which is also the most. */
+  readonly timeout?: Duration.DurationInput | undefined
+}
+
+/**
+ * The port.
+ *
+ * @since 0.1.0
+ * @category tags
+ */
+export class Introspection extends Context.Tag("@latchkey/oauth/Introspection")<
+  Introspection,
+  {
+    /** A token whose `exp` has passed is not active, whatever the server says. */
+    readonly introspect: (
+      token: Redacted.Redacted,
+      hint?: "access_token" | "refresh_token"
+    ) => Effect.Effect<TokenInfo, OAuthError>
+  }
+>() {}
+
+const maxCached = 1000
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (
+  options: Options
+): Effect.Effect<Context.Tag.Service<Introspection>, OAuthConfigError, HttpClient> =>
+  Effect.gen(function* () {
+    const wire = yield* Wire.make({ timeout: options.timeout })
+    const server = yield* Server.from(options.server)
+    const auth = yield* ClientAuth.authenticate(options.client)
+    const ttl = Duration.toMillis(options.cacheTtl ?? Duration.zero)
+    const cache = new Map<string, { readonly info: TokenInfo; readonly until: number }>()
+
+    const ask = (token: Redacted.Redacted, hint: string | undefined) =>
+      Effect.gen(function* () {
+        const metadata = yield* server.metadata
+        const skew = yield* Effect.flatMap(Clock.currentTimeMillis, Wire.clockSkew)
+        const client = { ...auth.client, [oauth.clockSkew]: skew }
+        const answer = yield* wire.send((common) =>
+          oauth.introspectionRequest(metadata, client, auth.method, Redacted.value(token), {
+            ...common,
+            ...(hint !== undefined && { additionalParameters: { token_type_hint: hint } })
+          })
+        )
+        return yield* read(answer)
+      })
+
+    return Introspection.of({
+      introspect: (token, hint) =>
+        Effect.gen(function* () {
+          const key = Fingerprint.sha256(new TextEncoder().encode(Redacted.value(token)))
+          const known = cache.get(key)
+          if (known !== undefined && (yield* Clock.currentTimeMillis) < known.until) return known.info
+          cache.delete(key)
+          const info = yield* ask(token, hint)
+          const now = yield* Clock.currentTimeMillis
+          const until = Math.min(
+            now + ttl,
+            Option.getOrElse(info.expiresAt, () => Number.POSITIVE_INFINITY)
+          )
+          if (info.active && until > now) {
+            cache.set(key, { info, until })
+            for (const [oldest] of cache) if (cache.size > maxCached) cache.delete(oldest)
+          }
+          return info
+        })
+    })
+  })
+
+/**
+ * {@link make} as a layer.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (options: Options): Layer.Layer<Introspection, OAuthConfigError, HttpClient> =>
+  Layer.effect(Introspection, make(options))
+
+/**
+ * {@link layer} from configuration.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerConfig = (
+  options: Config.Config.Wrap<Options>
+): Layer.Layer<Introspection, OAuthConfigError | ConfigError.ConfigError, HttpClient> =>
+  Layer.effect(Introspection, Effect.flatMap(Config.unwrap(options), make))
+
+const read = (answer: Answer.Answer): Either.Either<TokenInfo, OAuthError> => {
+  if (!Answer.isOk(answer)) return Either.left(Answer.toError(answer))
+  if (Option.isSome(answer.cut)) return Either.left(answer.cut.value)
+  const malformed = (problem: string) =>
+    Either.left(Answer.malformed(answer, "introspection response", problem))
+  const body = Answer.json(answer)
+  if (Either.isLeft(body)) return malformed(body.left)
+  const { active, exp, scope, sub, client_id: clientId } = body.right
+  if (typeof active !== "boolean") return malformed("does not say whether the token is active")
+  if (exp !== undefined && (typeof exp !== "number" || !Number.isFinite(exp))) {
+    return malformed("has an exp that is no number")
+  }
+  const expiresAt = Option.map(Option.fromNullable(exp), (seconds) => seconds * 1000)
+  const expired = Option.exists(expiresAt, (end) => end <= answer.receivedAt)
+  return Either.right(
+    new TokenInfo({
+      active: active && !expired,
+      expiresAt,
+      scopes: typeof scope === "string" ? scope.split(" ").filter((s) => s !== "") : [],
+      subject: text(sub),
+      clientId: text(clientId),
+      claims: body.right
+    })
+  )
+}
+
+const text = Option.liftPredicate(
+  (value: unknown): value is string => typeof value === "string" && value !== ""
+)

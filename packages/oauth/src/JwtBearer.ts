@@ -1,0 +1,123 @@
+/**
+ * The JWT bearer grant (RFC 7523 §2.1): a signed assertion for an access token, as service accounts do it.
+ *
+ * @since 0.1.0
+ */
+import type { HttpClient } from "@effect/platform/HttpClient"
+import * as TokenRefresher from "@latchkey/core/TokenRefresher"
+import * as Clock from "effect/Clock"
+import type * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import * as oauth from "oauth4webapi"
+import { invalid, type OAuthConfigError } from "./Endpoint.js"
+import { importSigningKey } from "./internal/keys.js"
+import * as Target from "./internal/target.js"
+import * as TokenEndpoint from "./TokenEndpoint.js"
+import * as Wire from "./Wire.js"
+
+/**
+ * What an assertion says and what it is signed with. Each has a `jti` of its own.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Assertion {
+  readonly key: oauth.CryptoKey | Redacted.Redacted<oauth.JWK>
+  readonly kid?: string | undefined
+  readonly issuer: string
+  /** For whom; the issuer unless given. */
+  readonly subject?: string | undefined
+  /** To whom: the authorization server's issuer, or its token endpoint. */
+  readonly audience: string
+  /** 60 s. */
+  readonly lifetime?: Duration.DurationInput | undefined
+  /** Further claims, such as Google's `scope`. */
+  readonly claims?: Readonly<Record<string, oauth.JsonValue>> | undefined
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options extends TokenEndpoint.Options {
+  /** What to sign, or where to get an assertion that another service signed. */
+  readonly assertion: Assertion | Effect.Effect<Redacted.Redacted, TokenRefresher.RefreshError>
+  readonly scopes?: ReadonlyArray<string> | undefined
+  /** Where the access token is to be used (RFC 8707): absolute, without fragment. */
+  readonly resource?: string | ReadonlyArray<string> | undefined
+}
+
+/**
+ * Asks for a new token each time, with a new assertion; needs no credentials to begin with.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (
+  options: Options
+): Effect.Effect<Context.Tag.Service<TokenRefresher.TokenRefresher>, OAuthConfigError, HttpClient> =>
+  Effect.gen(function* () {
+    const endpoint = yield* TokenEndpoint.make(options)
+    const resource = yield* Target.resources(options.resource)
+    const assertion = Effect.isEffect(options.assertion)
+      ? options.assertion
+      : yield* signer(options.assertion)
+    return TokenRefresher.makeIndependent((previous) =>
+      Effect.flatMap(assertion, (signed) =>
+        endpoint.request({
+          grantType: "urn:ietf:params:oauth:grant-type:jwt-bearer",
+          parameters: { assertion: Redacted.value(signed), scope: Target.scope(options.scopes), resource },
+          previous
+        })
+      )
+    )
+  })
+
+/**
+ * {@link make} as a layer.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (
+  options: Options
+): Layer.Layer<TokenRefresher.TokenRefresher, OAuthConfigError, HttpClient> =>
+  Layer.effect(TokenRefresher.TokenRefresher, make(options))
+
+/** Signs as `oauth4webapi` signs a client's assertion, which differs in its subject and audience alone. */
+const signer = (assertion: Assertion): Effect.Effect<Effect.Effect<Redacted.Redacted>, OAuthConfigError> =>
+  Effect.gen(function* () {
+    const { audience, issuer, key: given, kid, lifetime = "60 seconds" } = assertion
+    const key = Redacted.isRedacted(given)
+      ? yield* importSigningKey("assertion.key", Redacted.value(given), "sign")
+      : given
+    const sign = (payload: Readonly<Record<string, oauth.JsonValue>>) =>
+      oauth.PrivateKeyJwt(kid === undefined ? key : { key, kid }, {
+        [oauth.modifyAssertion]: (_header, claims) => {
+          Object.assign(claims, payload)
+        }
+      })
+    yield* Effect.try({
+      try: () => sign({}),
+      catch: () => invalid("assertion.key", "must be a private key that can sign")
+    })
+    return Effect.flatMap(Clock.currentTimeMillis, (now) =>
+      Effect.flatMap(Wire.clockSkew(now), (skew) =>
+        Effect.promise(async () => {
+          const exp = Math.floor(now / 1000) + Math.ceil(Duration.toSeconds(lifetime))
+          const body = new URLSearchParams()
+          const method = sign({ ...assertion.claims, sub: assertion.subject ?? issuer, exp })
+          await method(
+            { issuer: audience },
+            { client_id: issuer, [oauth.clockSkew]: skew },
+            body,
+            new Headers()
+          )
+          return Redacted.make(body.get("client_assertion") ?? "")
+        })
+      )
+    )
+  })

@@ -1,0 +1,133 @@
+/**
+ * The end of a grant (RFC 7009).
+ *
+ * @since 0.1.0
+ */
+import type { HttpClient } from "@effect/platform/HttpClient"
+import type { Credentials } from "@latchkey/core/Credentials"
+import * as Clock from "effect/Clock"
+import * as Config from "effect/Config"
+import type * as ConfigError from "effect/ConfigError"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import * as oauth from "oauth4webapi"
+import * as Answer from "./Answer.js"
+import * as ClientAuth from "./ClientAuth.js"
+import type { OAuthConfigError } from "./Endpoint.js"
+import type { OAuthError } from "./OAuthError.js"
+import * as Server from "./Server.js"
+import * as Wire from "./Wire.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  readonly server: Server.Input
+  readonly client: ClientAuth.Client
+  /** How often to try in all; 3. */
+  readonly attempts?: number | undefined
+  /** The longest wait between two tries; a server that asks for longer is not waited for. 10 s. */
+  readonly maxWait?: Duration.DurationInput | undefined
+  /** How long a request may take; 30 s, which is also the most. */
+  readonly timeout?: Duration.DurationInput | undefined
+}
+
+/**
+ * The port.
+ *
+ * @since 0.1.0
+ * @category tags
+ */
+export class Revocation extends Context.Tag("@latchkey/oauth/Revocation")<
+  Revocation,
+  {
+    /**
+     * Revokes the refresh token, which ends the grant, and then the access token. It succeeds where the
+     * server does not know them (§2.2), and where it cannot revoke access tokens by themselves.
+     *
+     * Until it has succeeded the tokens are to be taken for alive: a 503 means that they are (§2.2.1). It
+     * is repeated, as it may be any number of times, on that and on whatever left no answer.
+     */
+    readonly revoke: (credentials: Credentials) => Effect.Effect<void, OAuthError>
+  }
+>() {}
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (
+  options: Options
+): Effect.Effect<Context.Tag.Service<Revocation>, OAuthConfigError, HttpClient> =>
+  Effect.gen(function* () {
+    const wire = yield* Wire.make({ timeout: options.timeout })
+    const server = yield* Server.from(options.server)
+    const auth = yield* ClientAuth.authenticate(options.client)
+
+    const revokeOne = (token: Redacted.Redacted, hint: "refresh_token" | "access_token") =>
+      Effect.gen(function* () {
+        const metadata = yield* server.metadata
+        const skew = yield* Effect.flatMap(Clock.currentTimeMillis, Wire.clockSkew)
+        const client = { ...auth.client, [oauth.clockSkew]: skew }
+        const answer = yield* wire.send((common) =>
+          oauth.revocationRequest(metadata, client, auth.method, Redacted.value(token), {
+            ...common,
+            additionalParameters: { token_type_hint: hint }
+          })
+        )
+        if (!Answer.isOk(answer)) return yield* Answer.toError(answer)
+      })
+
+    return Revocation.of({
+      revoke: (credentials) =>
+        Effect.gen(function* () {
+          if (Option.isSome(credentials.refreshToken)) {
+            yield* patiently(options, revokeOne(credentials.refreshToken.value, "refresh_token"))
+          }
+          yield* Effect.catchIf(
+            patiently(options, revokeOne(credentials.accessToken, "access_token")),
+            (error) =>
+              error.oauthError === "unsupported_token_type" && Option.isSome(credentials.refreshToken),
+            () => Effect.void
+          )
+        })
+    })
+  })
+
+/**
+ * {@link make} as a layer.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (options: Options): Layer.Layer<Revocation, OAuthConfigError, HttpClient> =>
+  Layer.effect(Revocation, make(options))
+
+/**
+ * {@link layer} from configuration.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerConfig = (
+  options: Config.Config.Wrap<Options>
+): Layer.Layer<Revocation, OAuthConfigError | ConfigError.ConfigError, HttpClient> =>
+  Layer.effect(Revocation, Effect.flatMap(Config.unwrap(options), make))
+
+const patiently = (
+  { attempts = 3, maxWait = "10 seconds" }: Pick<Options, "attempts" | "maxWait">,
+  revoke: Effect.Effect<void, OAuthError>,
+  attempt = 1
+): Effect.Effect<void, OAuthError> =>
+  Effect.catchAll(revoke, (error) => {
+    const wait = error.retryAfter ?? Duration.seconds(2 ** (attempt - 1))
+    const worthIt = error.reason === "Transient" || error.reason === "MaybeSent" || error.reason === "NotSent"
+    return worthIt && attempt < attempts && Duration.lessThanOrEqualTo(wait, maxWait)
+      ? Effect.delay(patiently({ attempts, maxWait }, revoke, attempt + 1), wait)
+      : Effect.fail(error)
+  })

@@ -1,0 +1,120 @@
+/**
+ * Token exchange (RFC 8693): another token for one that is already held.
+ *
+ * @since 0.1.0
+ */
+import type { HttpClient } from "@effect/platform/HttpClient"
+import type { Extras } from "@latchkey/core/Credentials"
+import * as TokenRefresher from "@latchkey/core/TokenRefresher"
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import type { OAuthConfigError } from "./Endpoint.js"
+import * as Target from "./internal/target.js"
+import * as TokenEndpoint from "./TokenEndpoint.js"
+
+/**
+ * What a token is, for `subject_token_type` and its like (RFC 8693 §3).
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const tokenType = {
+  accessToken: "urn:ietf:params:oauth:token-type:access_token",
+  refreshToken: "urn:ietf:params:oauth:token-type:refresh_token",
+  idToken: "urn:ietf:params:oauth:token-type:id_token",
+  saml1: "urn:ietf:params:oauth:token-type:saml1",
+  saml2: "urn:ietf:params:oauth:token-type:saml2",
+  jwt: "urn:ietf:params:oauth:token-type:jwt"
+} as const
+
+/**
+ * A token to be exchanged and what it is: `tokenType`, or a URI of the server's own.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Subject {
+  readonly token: Redacted.Redacted
+  readonly type: string
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options extends TokenEndpoint.Options {
+  /** Asked each time: the token of another manager, a file that is renewed, an assertion. */
+  readonly subject: Effect.Effect<Subject, TokenRefresher.RefreshError>
+  /** Who acts for the subject, where that is another. */
+  readonly actor?: Effect.Effect<Subject, TokenRefresher.RefreshError> | undefined
+  /** What is wanted; an access token unless given. */
+  readonly requestedTokenType?: string | undefined
+  readonly scopes?: ReadonlyArray<string> | undefined
+  readonly audience?: string | ReadonlyArray<string> | undefined
+  /** Where the token is to be used (RFC 8707): absolute, without fragment. */
+  readonly resource?: string | ReadonlyArray<string> | undefined
+}
+
+/**
+ * Exchanges the subject token each time; needs no credentials to begin with. An answer that does not say
+ * what it issued, or issued something else, is `Malformed` (RFC 8693 §2.2.1).
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (
+  options: Options
+): Effect.Effect<Context.Tag.Service<TokenRefresher.TokenRefresher>, OAuthConfigError, HttpClient> =>
+  Effect.gen(function* () {
+    const endpoint = yield* TokenEndpoint.make(options)
+    const resource = yield* Target.resources(options.resource)
+    return TokenRefresher.makeIndependent((previous) =>
+      Effect.gen(function* () {
+        const subject = yield* options.subject
+        const actor = options.actor === undefined ? undefined : yield* options.actor
+        return yield* endpoint.request({
+          grantType: "urn:ietf:params:oauth:grant-type:token-exchange",
+          parameters: {
+            subject_token: Redacted.value(subject.token),
+            subject_token_type: subject.type,
+            actor_token: actor && Redacted.value(actor.token),
+            actor_token_type: actor?.type,
+            requested_token_type: options.requestedTokenType,
+            scope: Target.scope(options.scopes),
+            audience: options.audience,
+            resource
+          },
+          previous,
+          check: (response) => issuedProblem(options.requestedTokenType, response)
+        })
+      })
+    )
+  })
+
+/**
+ * {@link make} as a layer.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (
+  options: Options
+): Layer.Layer<TokenRefresher.TokenRefresher, OAuthConfigError, HttpClient> =>
+  Layer.effect(TokenRefresher.TokenRefresher, make(options))
+
+/** A JWT is an access token too where none was asked for by name. */
+const issuedProblem = (requested: string | undefined, response: Extras): Option.Option<string> => {
+  const issued = response["issued_token_type"]
+  const accepted: ReadonlyArray<unknown> =
+    requested === undefined ? [tokenType.accessToken, tokenType.jwt] : [requested]
+  return accepted.includes(issued)
+    ? Option.none()
+    : Option.some(
+        issued === undefined
+          ? "does not say what it issued (issued_token_type)"
+          : "issued another type of token than was asked for (issued_token_type)"
+      )
+}
