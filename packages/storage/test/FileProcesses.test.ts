@@ -31,7 +31,7 @@ describe("a file that many processes use", () => {
     Effect.gen(function* () {
       const path = yield* freshPath
       const { storage } = yield* File.make({ path })
-      for (const _ of range(6)) {
+      for (const _ of range(12)) {
         const child = yield* spawn({ path, do: "write" })
         yield* child.line
         yield* Effect.sleep(yield* Random.nextIntBetween(1, 80))

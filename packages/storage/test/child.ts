@@ -2,9 +2,9 @@
  * A process of its own that works on a file. What it is to do comes as JSON in its first argument; what it
  * did goes to its standard output, one JSON value a line, written at once.
  */
+import * as Credentials from "@latchkey/core/Credentials"
 import * as Entry from "@latchkey/core/Entry"
 import * as File from "@latchkey/storage/File"
-import { Sample } from "@latchkey/storage/testing"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -30,7 +30,11 @@ const pad = "x".repeat(4_000)
 
 /** Generations mark the writes; the padding makes a torn one likely to show. */
 const generation = (n: number, fence = 0): Entry.Entry =>
-  new Entry.Entry({ ...Sample.plain(`${n}-${pad}`), generation: n, fence })
+  new Entry.Entry({
+    ...Entry.first(Credentials.make({ accessToken: `${n}-${pad}`, refreshToken: `${n}` })),
+    generation: n,
+    fence
+  })
 
 const next = (file: File.File, fence = 0) =>
   Effect.gen(function* () {
@@ -53,7 +57,7 @@ const run = (job: Job, file: File.File) =>
       }
       case "commit": {
         process.setuid?.(job.uid)
-        const done = yield* Effect.either(file.storage.commit(Sample.plain("child"), Option.none()))
+        const done = yield* Effect.either(file.storage.commit(generation(1), Option.none()))
         return say(Either.isLeft(done) ? done.left : true)
       }
       case "write":
