@@ -71,8 +71,10 @@ export const answer = (
         new Credentials({
           ...fresh,
           refreshToken: Option.orElse(fresh.refreshToken, () => p.refreshToken),
+          idToken: Option.orElse(fresh.idToken, () => p.idToken),
           accountId: Option.orElse(fresh.accountId, () => p.accountId),
-          scopes: options.scopes ?? p.scopes
+          scopes: options.scopes ?? p.scopes,
+          extras: options.extras === undefined ? p.extras : fresh.extras
         })
     })
   }
