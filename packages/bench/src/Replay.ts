@@ -59,16 +59,16 @@ const Step = Schema.Union(
 type Step = typeof Step.Type
 
 /** One recorded trace; times are epoch milliseconds. */
-export const Trace = Schema.Struct({
+const Trace = Schema.Struct({
   credentialsTtlSeconds: Schema.Number,
   refreshGraceSeconds: Schema.Number,
   startMs: Schema.Number,
   trace: Schema.Array(Step)
 })
-export type Trace = typeof Trace.Type
+type Trace = typeof Trace.Type
 
 /** One recorded masking. */
-export const Masking = Schema.Struct({
+const Masking = Schema.Struct({
   token: NullableString,
   visible: Schema.Number,
   access: NullableString,
@@ -77,10 +77,10 @@ export const Masking = Schema.Struct({
   refresh_default: NullableString,
   has: Schema.Boolean
 })
-export type Masking = typeof Masking.Type
+type Masking = typeof Masking.Type
 
 /** A place where we answer otherwise than was recorded. */
-export interface Mismatch {
+interface Mismatch {
   readonly step?: number
   readonly op: string
   readonly expected: unknown
@@ -221,7 +221,7 @@ const sameJson = (a: unknown, b: unknown): boolean => {
 }
 
 /** Replays one trace; where it went otherwise. */
-export const replayTrace = (trace: Trace): Effect.Effect<ReadonlyArray<Mismatch>, unknown> =>
+const replayTrace = (trace: Trace): Effect.Effect<ReadonlyArray<Mismatch>, unknown> =>
   Effect.gen(function* () {
     yield* TestClock.setTime(trace.startMs)
     const manager = yield* TokenManager.make({ watch: false })
@@ -261,7 +261,7 @@ export const replayTrace = (trace: Trace): Effect.Effect<ReadonlyArray<Mismatch>
   )
 
 /** Replays one masking; where it went otherwise. */
-export const replayMasking = (masking: Masking): ReadonlyArray<Mismatch> => {
+const replayMasking = (masking: Masking): ReadonlyArray<Mismatch> => {
   const token = Option.map(Option.fromNullable(masking.token), Redacted.make)
   const snapshot = new Snapshot.Snapshot({
     provider: "recorded",
@@ -277,11 +277,12 @@ export const replayMasking = (masking: Masking): ReadonlyArray<Mismatch> => {
     refresh: Option.getOrNull(Snapshot.refreshTokenPreview(snapshot, masking.visible)),
     access_default: Option.getOrNull(Snapshot.accessTokenPreview(snapshot)),
     refresh_default: Option.getOrNull(Snapshot.refreshTokenPreview(snapshot)),
-    has: Snapshot.hasAccessToken(snapshot)
+    has: Snapshot.hasAccessToken(snapshot),
+    hasRefresh: Snapshot.hasRefreshToken(snapshot)
   }
-  const hasBoth = Snapshot.hasRefreshToken(snapshot) === masking.has
-  return (["access", "refresh", "access_default", "refresh_default", "has"] as const).flatMap((op) =>
-    actual[op] === masking[op] && hasBoth ? [] : [{ op, expected: masking[op], actual: actual[op] }]
+  const expected = { ...masking, hasRefresh: masking.has }
+  return (["access", "refresh", "access_default", "refresh_default", "has", "hasRefresh"] as const).flatMap(
+    (op) => (actual[op] === expected[op] ? [] : [{ op, expected: expected[op], actual: actual[op] }])
   )
 }
 
