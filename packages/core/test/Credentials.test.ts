@@ -1,0 +1,536 @@
+import { inspect } from "node:util"
+import { addEqualityTesters, describe, expect, it } from "@effect/vitest"
+import { Either, FastCheck as FC, Option, Redacted } from "effect"
+import * as Credentials from "@latchkey/core/Credentials"
+import * as Entry from "@latchkey/core/Entry"
+import { credentials as anyCredentials, runs, token } from "./support/Arbitraries.js"
+
+// Two Redacted are equal when their secrets are.
+addEqualityTesters()
+
+const now = 1_700_000_000_000
+
+/** All fields as plain values, secrets too. */
+const plain = (c: Credentials.Credentials) => ({
+  ...c,
+  accessToken: Redacted.value(c.accessToken),
+  refreshToken: Option.getOrNull(Option.map(c.refreshToken, Redacted.value)),
+  idToken: Option.getOrNull(Option.map(c.idToken, Redacted.value)),
+  obtainedAt: Option.getOrNull(c.obtainedAt),
+  expiresAt: Option.getOrNull(c.expiresAt),
+  accountId: Option.getOrNull(c.accountId),
+  extras: Redacted.value(c.extras)
+})
+
+describe("make", () => {
+  it("keeps what is given, with its secrets redacted", () => {
+    const credentials = Credentials.make({
+      accessToken: "canary-access",
+      refreshToken: "canary-refresh",
+      idToken: Redacted.make("canary-id"),
+      tokenType: "DPoP",
+      obtainedAt: now,
+      expiresAt: now + 1,
+      scopes: ["a", "b"],
+      accountId: "acct-1",
+      extras: { secret: "canary-extra" }
+    })
+    expect(plain(credentials)).toEqual({
+      accessToken: "canary-access",
+      refreshToken: "canary-refresh",
+      idToken: "canary-id",
+      tokenType: "DPoP",
+      obtainedAt: now,
+      expiresAt: now + 1,
+      scopes: ["a", "b"],
+      accountId: "acct-1",
+      extras: { secret: "canary-extra" }
+    })
+    for (const text of [JSON.stringify(credentials), inspect(credentials, { depth: 9 }), `${credentials}`]) {
+      expect(text).not.toContain("canary")
+    }
+  })
+
+  it("leaves out what is not", () => {
+    expect(plain(Credentials.make({ accessToken: "at" }))).toEqual({
+      accessToken: "at",
+      refreshToken: null,
+      idToken: null,
+      tokenType: "Bearer",
+      obtainedAt: null,
+      expiresAt: null,
+      scopes: [],
+      accountId: null,
+      extras: {}
+    })
+  })
+
+  it("takes an empty token and a time that is no number for absent, and zero for what it is", () => {
+    const credentials = Credentials.make({
+      accessToken: "at",
+      refreshToken: "",
+      idToken: Redacted.make(""),
+      obtainedAt: 0,
+      expiresAt: Number.NaN
+    })
+    expect(plain(credentials)).toMatchObject({
+      refreshToken: null,
+      idToken: null,
+      obtainedAt: 0,
+      expiresAt: null
+    })
+    expect(Credentials.make({ accessToken: "at", obtainedAt: Number.NaN }).obtainedAt).toEqual(Option.none())
+  })
+})
+
+describe("lifetime", () => {
+  it.each([
+    ["an hour", now, now + 3_600_000, Option.some(3_600_000)],
+    ["1 ms", now, now + 1, Option.some(1)],
+    ["none, where it ends as it begins", now, now, Option.none()],
+    ["none, where it ends before it begins", now, now - 1, Option.none()],
+    ["none, without a beginning", undefined, now, Option.none()],
+    ["none, without an end", now, undefined, Option.none()],
+    ["endless", now, Infinity, Option.some(Infinity)],
+    ["none, where both ends are infinite", Infinity, Infinity, Option.none()]
+  ])("%s", (_, obtainedAt, expiresAt, lifetime) => {
+    expect(Credentials.lifetime(Credentials.make({ accessToken: "at", obtainedAt, expiresAt }))).toEqual(
+      lifetime
+    )
+  })
+})
+
+describe("sameAccessToken and sameRefreshToken", () => {
+  const make = (accessToken: string, refreshToken?: string) => Credentials.make({ accessToken, refreshToken })
+  it.each([
+    ["both alike", make("a", "r"), make("a", "r"), true, true],
+    ["another access token", make("a", "r"), make("b", "r"), false, true],
+    ["another refresh token", make("a", "r"), make("a", "s"), true, false],
+    ["a refresh token in the one", make("a", "r"), make("a"), true, false],
+    ["a refresh token in the other", make("a"), make("a", "r"), true, false],
+    ["no refresh token in both", make("a"), make("b"), false, true]
+  ])("%s", (_, a, b, sameAccess, sameRefresh) => {
+    expect(Credentials.sameAccessToken(a, b)).toBe(sameAccess)
+    expect(Credentials.sameRefreshToken(a, b)).toBe(sameRefresh)
+  })
+})
+
+describe("tokenProblem", () => {
+  it.each([
+    ["a"],
+    ["~"],
+    ["a b"],
+    [" a "],
+    ["eyJhbGciOi.J9_-.~+/="],
+    ["Undefined"],
+    ["NULL"],
+    ["null."],
+    ["an undefined"]
+  ])("none with %j", (value) => {
+    expect(Credentials.tokenProblem(value)).toEqual(Option.none())
+  })
+
+  it.each([
+    ["", "is blank"],
+    ["   ", "is blank"],
+    ["\n", "is blank"],
+    ["undefined", 'is the word "undefined"'],
+    ["null", 'is the word "null"'],
+    ["a\r\nb", "has a control character or one outside ASCII"],
+    ["a\0", "has a control character or one outside ASCII"],
+    ["\u001fa", "has a control character or one outside ASCII"],
+    ["a\u007f", "has a control character or one outside ASCII"],
+    ["tökén", "has a control character or one outside ASCII"],
+    ["\u00a0", "is blank"],
+    [undefined, "is missing, not a string"],
+    [null, "is null, not a string"],
+    [["a"], "is an array, not a string"],
+    [{ a: 1 }, "is an object, not a string"],
+    [5, "is a number, not a string"],
+    [true, "is a boolean, not a string"]
+  ])("with %j: %s", (value, problem) => {
+    expect(Credentials.tokenProblem(value)).toEqual(Option.some(problem))
+  })
+})
+
+const context: Credentials.ResponseContext = { requestedAt: now }
+
+/** A response that has all it needs. */
+const good = {
+  access_token: "at-2",
+  refresh_token: "rt-2",
+  id_token: "id-2",
+  token_type: "Bearer",
+  expires_in: 3600,
+  scope: "b c"
+}
+
+const previous = Credentials.make({
+  accessToken: "at-1",
+  refreshToken: "rt-1",
+  idToken: "id-1",
+  tokenType: "Bearer",
+  obtainedAt: now - 1000,
+  expiresAt: now,
+  scopes: ["a"],
+  accountId: "acct-1",
+  extras: { kept: 1, changed: "before" }
+})
+
+const merged = (
+  response: Credentials.Extras,
+  before: Option.Option<Credentials.Credentials> = Option.some(previous),
+  given: Partial<Credentials.ResponseContext> = {}
+) => plain(Either.getOrThrow(Credentials.fromResponse(response, before, { ...context, ...given })))
+
+const refused = (
+  response: Credentials.Extras,
+  before: Option.Option<Credentials.Credentials> = Option.some(previous),
+  given: Partial<Credentials.ResponseContext> = {}
+) => Either.getOrThrow(Either.flip(Credentials.fromResponse(response, before, { ...context, ...given })))
+
+describe("fromResponse, the merge rule", () => {
+  it("the first response is taken as it is", () => {
+    expect(merged({ ...good, tenant: "t" }, Option.none())).toEqual({
+      accessToken: "at-2",
+      refreshToken: "rt-2",
+      idToken: "id-2",
+      tokenType: "Bearer",
+      obtainedAt: now,
+      expiresAt: now + 3_600_000,
+      scopes: ["b", "c"],
+      accountId: null,
+      extras: { tenant: "t" }
+    })
+  })
+
+  it("the least response is an access token and its type; nothing else is invented", () => {
+    expect(merged({ access_token: "at-2", token_type: "bearer" }, Option.none())).toEqual({
+      accessToken: "at-2",
+      refreshToken: null,
+      idToken: null,
+      tokenType: "bearer",
+      obtainedAt: now,
+      expiresAt: null,
+      scopes: [],
+      accountId: null,
+      extras: {}
+    })
+  })
+
+  it("what is absent stays as it was, but for the lifetime, which is then unknown", () => {
+    expect(merged({ access_token: "at-2", token_type: "Bearer" })).toEqual({
+      ...plain(previous),
+      accessToken: "at-2",
+      obtainedAt: now,
+      expiresAt: null
+    })
+  })
+
+  it.each([[""], [null]])("a refresh token, id token or scope of %j keeps the previous one", (empty) => {
+    const response = { ...good, refresh_token: empty, id_token: empty, scope: empty }
+    expect(merged(response)).toMatchObject({ refreshToken: "rt-1", idToken: "id-1", scopes: ["a"] })
+    expect(merged(response, Option.none())).toMatchObject({ refreshToken: null, idToken: null, scopes: [] })
+  })
+
+  it("fields that the response only inherits are absent", () => {
+    expect(refused(Object.create(good) as Credentials.Extras)).toMatchObject({
+      field: "access_token",
+      problem: "is missing, not a string"
+    })
+  })
+
+  it.each([
+    ["b", ["b"]],
+    ["b  c\td", ["b", "c", "d"]],
+    [" b ", ["b"]],
+    ["   ", ["a"]]
+  ])("the scope %j is read as a list", (scope, scopes) => {
+    expect(merged({ ...good, scope }).scopes).toEqual(scopes)
+  })
+
+  it("unknown fields of both survive, the response's winning; known ones are not among them", () => {
+    expect(merged({ ...good, changed: "after", added: { deep: [1] } }).extras).toEqual({
+      kept: 1,
+      changed: "after",
+      added: { deep: [1] }
+    })
+  })
+
+  it("an unknown field named __proto__ is data", () => {
+    const hostile = JSON.parse(JSON.stringify(good).replace("{", '{"__proto__":{"polluted":true},')) as object
+    expect(Object.hasOwn(hostile, "__proto__")).toBe(true)
+    const { extras } = merged(hostile as Credentials.Extras)
+    expect(Object.hasOwn(extras, "__proto__")).toBe(true)
+    expect(extras["polluted"]).toBeUndefined()
+    expect(({} as Record<string, unknown>)["polluted"]).toBeUndefined()
+  })
+
+  it.each([
+    ["3600", 3_600_000],
+    [3600, 3_600_000],
+    [1, 1000],
+    [0.5, 500],
+    [0, 0],
+    ["0", 0],
+    [1_000_000_000, 1e12],
+    ["1000000000", 1e12]
+  ])("a lifetime of %j s counts from before the request: %d ms", (expires_in, millis) => {
+    expect(merged({ ...good, expires_in })).toMatchObject({ obtainedAt: now, expiresAt: now + millis })
+  })
+
+  it.each([["bearer"], ["BEARER"], ["DPoP"], ["dpop"]])(
+    "the token type %j is kept as it came",
+    (token_type) => {
+      expect(merged({ ...good, token_type }).tokenType).toBe(token_type)
+    }
+  )
+
+  it("the caller says which token types it can use", () => {
+    const tokenTypes = ["MAC"]
+    expect(merged({ ...good, token_type: "mac" }, Option.none(), { tokenTypes }).tokenType).toBe("mac")
+    expect(refused(good, Option.none(), { tokenTypes }).field).toBe("token_type")
+  })
+
+  it("a grant bound with DPoP stays so, whatever the case", () => {
+    const bound = Option.some(Credentials.make({ accessToken: "at-1", tokenType: "DPOP" }))
+    expect(merged({ ...good, token_type: "dPoP" }, bound).tokenType).toBe("dPoP")
+    expect(refused(good, bound)).toMatchObject({
+      field: "token_type",
+      problem: "fell back from DPoP (RFC 9449 §5)"
+    })
+  })
+})
+
+describe("fromResponse, the account", () => {
+  const naming = (account: string | undefined) => ({ accountId: () => Option.fromNullable(account) })
+  const nameless = Option.some(Credentials.make({ accessToken: "at-1" }))
+
+  it.each([
+    ["the same as before", "acct-1", Option.some(previous), "acct-1"],
+    ["none: as before", undefined, Option.some(previous), "acct-1"],
+    ["empty: as before", "", Option.some(previous), "acct-1"],
+    ["named for the first time", "acct-2", nameless, "acct-2"],
+    ["none, as before", undefined, nameless, null],
+    ["empty, and none before", "", nameless, null],
+    ["a first response's", "acct-2", Option.none(), "acct-2"]
+  ])("%s", (_, account, before, is) => {
+    expect(merged(good, before, naming(account)).accountId).toBe(is)
+  })
+
+  it("is asked of the response as it came", () => {
+    const accountId = (response: Credentials.Extras) => Option.some(String(response["sub"]))
+    expect(merged({ ...good, sub: "acct-1" }, Option.some(previous), { accountId }).accountId).toBe("acct-1")
+  })
+
+  it("of another is refused, with the new refresh token salvaged", () => {
+    const problem = refused(good, Option.some(previous), naming("acct-2"))
+    expect(problem).toMatchObject({
+      field: "account",
+      problem: "belongs to another account than the grant that was refreshed"
+    })
+    expect(plain(Option.getOrThrow(problem.salvaged))).toEqual({ ...plain(previous), refreshToken: "rt-2" })
+  })
+})
+
+describe("fromResponse, bad responses", () => {
+  const without = (name: string) => Object.fromEntries(Object.entries(good).filter(([key]) => key !== name))
+  const notUnderstood = "is not one that this client understands (RFC 6749 §7.1)"
+  const notText = "has a control character or one outside ASCII"
+  const absurdly = "is absurd: an absolute time, or the wrong unit"
+
+  const bad: ReadonlyArray<readonly [name: string, response: object, field: string, problem: string]> = [
+    ["no access token", without("access_token"), "access_token", "is missing, not a string"],
+    ["an access token of null", { ...good, access_token: null }, "access_token", "is null, not a string"],
+    [
+      "an access token that is a number",
+      { ...good, access_token: 5 },
+      "access_token",
+      "is a number, not a string"
+    ],
+    ["an empty access token", { ...good, access_token: "" }, "access_token", "is blank"],
+    ["a blank access token", { ...good, access_token: " " }, "access_token", "is blank"],
+    ["undefined in words", { ...good, access_token: "undefined" }, "access_token", 'is the word "undefined"'],
+    ["CR and LF in the access token", { ...good, access_token: "canary\r\nX: y" }, "access_token", notText],
+    ["NUL in the access token", { ...good, access_token: "canary\0" }, "access_token", notText],
+    ["LF in the id token", { ...good, id_token: "canary\n" }, "id_token", notText],
+    ["an id token that is an object", { ...good, id_token: {} }, "id_token", "is an object, not a string"],
+    ["a blank id token", { ...good, id_token: " " }, "id_token", "is blank"],
+    ["no token type", without("token_type"), "token_type", "is missing, not a string"],
+    ["a token type of null", { ...good, token_type: null }, "token_type", "is null, not a string"],
+    ["an empty token type", { ...good, token_type: "" }, "token_type", "is blank"],
+    ["a token type that is a number", { ...good, token_type: 0 }, "token_type", "is a number, not a string"],
+    ["a token type not understood", { ...good, token_type: "canary" }, "token_type", notUnderstood],
+    [
+      "a lifetime in words",
+      { ...good, expires_in: "soon" },
+      "expires_in",
+      "is not a number, seconds are due"
+    ],
+    [
+      "a lifetime with more",
+      { ...good, expires_in: "3600abc" },
+      "expires_in",
+      "is not a number, seconds are due"
+    ],
+    [
+      "a lifetime after more",
+      { ...good, expires_in: "abc3600" },
+      "expires_in",
+      "is not a number, seconds are due"
+    ],
+    ["an empty lifetime", { ...good, expires_in: "" }, "expires_in", "is not a number, seconds are due"],
+    ["a fraction in words", { ...good, expires_in: "3.6" }, "expires_in", "is not a number, seconds are due"],
+    [
+      "too many digits",
+      { ...good, expires_in: "9".repeat(13) },
+      "expires_in",
+      "is not a number, seconds are due"
+    ],
+    [
+      "a negative lifetime in words",
+      { ...good, expires_in: "-1" },
+      "expires_in",
+      "is not a number, seconds are due"
+    ],
+    ["a negative lifetime", { ...good, expires_in: -1 }, "expires_in", "is negative"],
+    ["a lifetime just below 0", { ...good, expires_in: -1e-9 }, "expires_in", "is negative"],
+    ["a lifetime of 1e308", { ...good, expires_in: 1e308 }, "expires_in", absurdly],
+    ["an endless lifetime", { ...good, expires_in: Infinity }, "expires_in", absurdly],
+    ["a lifetime that is NaN", { ...good, expires_in: Number.NaN }, "expires_in", absurdly],
+    ["a lifetime of null", { ...good, expires_in: null }, "expires_in", "is null, seconds are due"],
+    ["a lifetime of true", { ...good, expires_in: true }, "expires_in", "is a boolean, seconds are due"],
+    ["a lifetime in a list", { ...good, expires_in: [3600] }, "expires_in", "is an array, seconds are due"],
+    ["an absolute time in seconds", { ...good, expires_in: 1_700_003_600 }, "expires_in", absurdly],
+    ["an absolute time in digits", { ...good, expires_in: "1700003600" }, "expires_in", absurdly],
+    ["an absolute time in milliseconds", { ...good, expires_in: 1_700_003_600_000 }, "expires_in", absurdly],
+    ["1 s more than is credible", { ...good, expires_in: 1_000_000_001 }, "expires_in", absurdly],
+    ["a scope that is a list", { ...good, scope: ["canary"] }, "scope", "is an array, not a string"],
+    ["a scope that is a number", { ...good, scope: 0 }, "scope", "is a number, not a string"],
+    [
+      "an error in a 200",
+      { error: "canary", refresh_token: "rt-2" },
+      "access_token",
+      "is missing, not a string"
+    ],
+    ["nothing but the refresh token", { refresh_token: "rt-2" }, "access_token", "is missing, not a string"]
+  ]
+
+  it.each(bad)(
+    "%s: refused by name, never by value, the new refresh token salvaged",
+    (_, response, field, problem) => {
+      const found = refused(response as Credentials.Extras)
+      expect({ field: found.field, problem: found.problem }).toEqual({ field, problem })
+      expect(plain(Option.getOrThrow(found.salvaged))).toEqual({ ...plain(previous), refreshToken: "rt-2" })
+      expect(JSON.stringify(found)).not.toContain("canary")
+    }
+  )
+
+  it.each([
+    ["that is a number", 5, "is a number, not a string"],
+    ["that is blank", "  ", "is blank"],
+    ["that is a word", "null", 'is the word "null"'],
+    ["with LF", "canary\n", notText]
+  ])("a refresh token %s: refused, and nothing to salvage", (_, refresh_token, problem) => {
+    const found = refused({ ...good, refresh_token })
+    expect({ field: found.field, problem: found.problem }).toEqual({ field: "refresh_token", problem })
+    expect(found.salvaged).toEqual(Option.none())
+  })
+
+  it.each([
+    ["absent", without("refresh_token")],
+    ["empty", { ...good, refresh_token: "" }],
+    ["null", { ...good, refresh_token: null }]
+  ])(
+    "nothing is salvaged where the refresh token is %s: the previous one is not spent for it",
+    (_, response) => {
+      expect(refused({ ...response, expires_in: "soon" }).salvaged).toEqual(Option.none())
+    }
+  )
+
+  it("nothing is salvaged where there were no credentials to keep it with", () => {
+    expect(refused({ ...good, expires_in: "soon" }, Option.none()).salvaged).toEqual(Option.none())
+  })
+})
+
+/** Mostly sound, so that each field's turn to be odd comes alone too. */
+const mostly = <A>(sound: FC.Arbitrary<A>) =>
+  FC.oneof({ weight: 6, arbitrary: sound }, { weight: 1, arbitrary: FC.jsonValue() })
+
+const anyResponse: FC.Arbitrary<Credentials.Extras> = FC.tuple(
+  FC.dictionary(FC.string(), FC.jsonValue(), { maxKeys: 3 }),
+  FC.record(
+    {
+      access_token: mostly(token),
+      id_token: mostly(token),
+      token_type: mostly(FC.constantFrom("Bearer", "DPoP", "bearer", "mac")),
+      expires_in: mostly(FC.oneof(FC.integer({ min: -1 }), FC.constantFrom("3600", "soon", 1e308))),
+      scope: mostly(FC.string()),
+      error: FC.jsonValue()
+    },
+    { requiredKeys: ["access_token", "token_type"] }
+  )
+).map(([extras, fields]) => ({ ...extras, ...fields }))
+
+const anyContext = FC.record({
+  requestedAt: FC.constant(now),
+  accountId: FC.constantFrom(
+    Option.none(),
+    Option.some(""),
+    Option.some("acct-1"),
+    Option.some("acct-2")
+  ).map((account) => () => account)
+})
+
+describe("fromResponse, always", () => {
+  it.prop(
+    "a usable new refresh token is never lost: it is in the credentials, or salvaged with the previous ones",
+    { response: anyResponse, refreshToken: token, before: anyCredentials, context: anyContext },
+    ({ before, context, refreshToken, response }) => {
+      const result = Credentials.fromResponse(
+        { ...response, refresh_token: refreshToken },
+        Option.some(before),
+        context
+      )
+      const kept = Either.match(result, {
+        onLeft: (problem) => Option.getOrThrow(problem.salvaged),
+        onRight: (credentials) => credentials
+      })
+      expect(kept.refreshToken).toEqual(Option.some(Redacted.make(refreshToken)))
+      if (Either.isLeft(result)) {
+        expect(plain(kept)).toEqual({ ...plain(before), refreshToken })
+      }
+      // And storage takes it: what cannot be written would be lost as well.
+      const read = Entry.fromJson(JSON.parse(JSON.stringify(Entry.toJson(Entry.first(kept)))), now)
+      expect(Either.getOrThrow(read).credentials.refreshToken).toEqual(kept.refreshToken)
+    },
+    runs(2000)
+  )
+
+  it.prop(
+    "any object gives credentials without NaN or a problem with a name",
+    {
+      response: anyResponse,
+      before: FC.option(anyCredentials).map(Option.fromNullable),
+      context: anyContext
+    },
+    ({ before, context, response }) => {
+      const result = Credentials.fromResponse(response, before, context)
+      if (Either.isRight(result)) {
+        expect(result.right.obtainedAt).toEqual(Option.some(now))
+        const expiresAt = Option.getOrElse(result.right.expiresAt, () => now)
+        expect(expiresAt).toBeGreaterThanOrEqual(now)
+        expect(expiresAt).toBeLessThanOrEqual(now + 1e12)
+        expect(Option.isNone(result.right.refreshToken)).toBe(
+          Option.isNone(Option.flatMap(before, (b) => b.refreshToken))
+        )
+      } else {
+        expect(["access_token", "id_token", "token_type", "expires_in", "scope", "account"]).toContain(
+          result.left.field
+        )
+        expect(result.left.problem).not.toBe("")
+      }
+    },
+    runs(1000)
+  )
+})

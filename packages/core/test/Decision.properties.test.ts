@@ -1,0 +1,216 @@
+import { describe, expect, it } from "@effect/vitest"
+import { FastCheck as FC, Option, Redacted } from "effect"
+import * as Credentials from "@latchkey/core/Credentials"
+import * as Decision from "@latchkey/core/Decision"
+import { absurd, held, instant, policy, request, runs } from "./support/Arbitraries.js"
+
+const hour = 3_600_000
+
+/** Known, a number, and reached: what no decision may serve. */
+const isPast = (held: Decision.Held, now: number): boolean =>
+  Option.exists(
+    Option.flatMap(held.credentials, (c) => c.expiresAt),
+    (expiresAt) => now >= expiresAt
+  )
+
+const tokenIn = (decision: Decision.Decision): Option.Option<Redacted.Redacted> =>
+  Decision.$match(decision, {
+    Use: ({ token }) => Option.some(token),
+    UseAndRefresh: ({ token }) => Option.some(token),
+    Refresh: ({ fallback }) => fallback,
+    CoolDown: ({ fallback }) => fallback,
+    Reload: () => Option.none(),
+    Reauthorize: () => Option.none(),
+    TooShortLived: () => Option.none()
+  })
+
+/** Holds of any decision about `held` at `now`. */
+const expectSound = (decision: Decision.Decision, held: Decision.Held, now: number): void => {
+  const token = tokenIn(decision)
+  if (Option.isSome(token)) {
+    expect(isPast(held, now), "an expired token is served").toBe(false)
+    expect(held.rejected, "a rejected token is served").toBe(false)
+    const current = Option.map(held.credentials, (c) => Redacted.value(c.accessToken))
+    expect(Option.some(Redacted.value(token.value))).toEqual(current)
+  }
+  if (decision._tag === "Use") expect(decision.nextCheckAt).not.toBeNaN()
+  if (decision._tag === "CoolDown") {
+    expect(decision.until).toBeGreaterThan(now)
+    expect(Number.isFinite(decision.until)).toBe(true)
+  }
+  expect(Decision.describe(decision, now)).not.toMatch(/NaN|undefined|\[object/)
+}
+
+/** A clock that runs, sleeps, is set back and far ahead; whole milliseconds, as clocks tell them. */
+const clockHistory = FC.record({
+  start: instant,
+  steps: FC.array(
+    FC.oneof(
+      { weight: 5, arbitrary: FC.integer({ min: 0, max: 10 * 60_000 }) },
+      { weight: 2, arbitrary: FC.integer({ min: -24 * hour, max: 24 * hour }) },
+      { weight: 1, arbitrary: FC.constantFrom(1e15, -1e15, 1e300, -1e300, 0) }
+    ),
+    { minLength: 1, maxLength: 30 }
+  )
+}).map(({ start, steps }) => {
+  let now = start
+  return steps.map((step) => (now += step))
+})
+
+describe("total", () => {
+  it.prop(
+    "whatever the clock does and the lifetimes are: no NaN, and never an expired token",
+    { held: held(FC.oneof(instant, absurd)), policy, request, clock: clockHistory },
+    ({ clock, held, policy, request }) => {
+      for (const now of clock) {
+        expectSound(Decision.judge(held, now, policy, request), held, now)
+        expectSound(Decision.decide(Option.some(held), now, policy, request), held, now)
+      }
+    },
+    runs(2000)
+  )
+
+  it.prop(
+    "nothing in memory is always read",
+    { now: absurd, policy, request },
+    ({ now, policy, request }) => {
+      expect(Decision.decide(Option.none(), now, policy, request)).toEqual(
+        Decision.Reload({ reason: "NotLoaded" })
+      )
+    },
+    runs(200)
+  )
+
+  it.prop(
+    "the parts of it, on numbers of any kind",
+    { expiresAt: absurd, obtainedAt: absurd, now: absurd, span: absurd, loadedAt: absurd },
+    ({ expiresAt, loadedAt, now, obtainedAt, span }) => {
+      const credentials = new Credentials.Credentials({
+        ...Credentials.make({ accessToken: "at" }),
+        expiresAt: Option.some(expiresAt),
+        obtainedAt: Option.some(obtainedAt)
+      })
+      const left = Decision.timeToExpiry(credentials, now)
+      expect(Option.getOrElse(left, () => 0)).not.toBeNaN()
+      expect(Option.getOrElse(Decision.wholeSeconds(left), () => 0)).toBeGreaterThanOrEqual(0)
+      expect(Decision.clampedGrace(credentials, span)).toBeGreaterThanOrEqual(0)
+      expect(typeof Decision.isExpired(credentials, now)).toBe("boolean")
+      expect(typeof Decision.shouldRefresh(credentials, now, span)).toBe("boolean")
+      expect(typeof Decision.isFresh(credentials, loadedAt, now, span)).toBe("boolean")
+      expect(Decision.isFresh(credentials, loadedAt, now, span) && now >= expiresAt).toBe(false)
+    },
+    runs(2000)
+  )
+})
+
+describe("monotone in time", () => {
+  const later = FC.tuple(instant, FC.nat({ max: 100_000_000 })).map(([t, d]) => [t, t + d] as const)
+
+  it.prop(
+    "less is left, and what has expired, is due or is stale remains so",
+    { held: held(instant), times: later, grace: FC.integer({ min: -hour, max: 2 * hour }) },
+    ({ grace, held, times: [before, after] }) => {
+      const credentials = Option.getOrElse(held.credentials, () => Credentials.make({ accessToken: "at" }))
+      const left = (now: number) => Option.getOrElse(Decision.timeToExpiry(credentials, now), () => Infinity)
+      expect(left(after)).toBeLessThanOrEqual(left(before))
+      const stays = (is: (now: number) => boolean) => expect(is(before) && !is(after)).toBe(false)
+      stays((now) => Decision.isExpired(credentials, now))
+      stays((now) => Decision.shouldRefresh(credentials, now, grace))
+      stays((now) => !Decision.isFresh(credentials, before, now, 30_000))
+    },
+    runs(1000)
+  )
+
+  it.prop(
+    "a token that is used later would have been used before",
+    { held: held(instant), policy, request, times: later },
+    ({ held, policy, request, times: [before, after] }) => {
+      const read = { ...held, loadedAt: before }
+      const used = (now: number) => Decision.decide(Option.some(read), now, policy, request)._tag === "Use"
+      expect(used(after) && !used(before)).toBe(false)
+    },
+    runs(1000)
+  )
+
+  it.prop(
+    "until nextCheckAt the answer stays the same",
+    { held: held(instant), policy, at: FC.double({ min: 0, max: 1, noNaN: true }) },
+    ({ at, held, policy }) => {
+      const now = held.loadedAt
+      const decision = Decision.decide(Option.some(held), now, policy)
+      if (decision._tag !== "Use") return
+      expect(decision.nextCheckAt).toBeGreaterThan(now)
+      const then = Math.floor(now + at * (decision.nextCheckAt - now))
+      if (then >= decision.nextCheckAt) return
+      expect(Decision.decide(Option.some(held), then, policy)).toEqual(decision)
+    },
+    runs(2000)
+  )
+})
+
+describe("grace", () => {
+  it.prop(
+    "takes at most half of a lifetime, so that no token is due when it arrives",
+    { obtainedAt: instant, lifetime: FC.integer({ min: 1, max: 100 * hour }), grace: absurd, policy },
+    ({ grace, lifetime, obtainedAt, policy }) => {
+      const credentials = Credentials.make({
+        accessToken: "at",
+        refreshToken: "rt",
+        obtainedAt,
+        expiresAt: obtainedAt + lifetime
+      })
+      const clamped = Decision.clampedGrace(credentials, grace)
+      expect(clamped).toBeGreaterThanOrEqual(0)
+      expect(clamped).toBeLessThanOrEqual(lifetime / 2)
+      if (grace > 0) expect(clamped).toBeLessThanOrEqual(grace)
+      const arrived: Decision.Held = {
+        credentials: Option.some(credentials),
+        loadedAt: obtainedAt,
+        refreshable: true,
+        dead: Option.none(),
+        rejected: false,
+        coolDown: Option.none(),
+        jitterShare: 0
+      }
+      expect(Decision.judge(arrived, obtainedAt, { ...policy, grace })._tag).toBe("Use")
+    },
+    runs(1000)
+  )
+})
+
+describe("coolDown", () => {
+  it.prop(
+    "never ends before it begins, grows with the failures, and lasts no longer than is allowed",
+    {
+      failures: FC.integer({ min: 1, max: 2000 }),
+      now: instant,
+      policy,
+      retryAfter: FC.option(absurd).map(Option.fromNullable),
+      jitterShare: FC.double({ min: 0, max: 1, noNaN: true, maxExcluded: true })
+    },
+    (options) => {
+      const first = Decision.coolDown({ ...options, reason: "Failed" })
+      const next = Decision.coolDown({ ...options, failures: options.failures + 1, reason: "Failed" })
+      expect(first.until).toBeGreaterThanOrEqual(options.now)
+      expect(next.until).toBeGreaterThanOrEqual(first.until)
+      expect(first.until).toBeLessThanOrEqual(options.now + 24 * hour)
+      if (Option.isNone(options.retryAfter)) {
+        expect(first.until).toBeLessThanOrEqual(options.now + options.policy.coolDownMax)
+      }
+    },
+    runs(1000)
+  )
+})
+
+describe("jitterShare", () => {
+  it.prop(
+    "is from 0 to below 1",
+    [FC.string({ unit: "binary", maxLength: 200 })],
+    ([text]) => {
+      const share = Decision.jitterShare(text)
+      expect(share).toBeGreaterThanOrEqual(0)
+      expect(share).toBeLessThan(1)
+    },
+    runs(1000)
+  )
+})

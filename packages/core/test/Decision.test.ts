@@ -1,0 +1,812 @@
+import { addEqualityTesters, describe, expect, it } from "@effect/vitest"
+import { Option, Redacted } from "effect"
+import * as Credentials from "@latchkey/core/Credentials"
+import * as Decision from "@latchkey/core/Decision"
+import * as Entry from "@latchkey/core/Entry"
+
+// Two Redacted are equal when their secrets are.
+addEqualityTesters()
+
+const now = 1_700_000_000_000
+const second = 1000
+const minute = 60 * second
+const hour = 60 * minute
+const day = 24 * hour
+
+const policy: Decision.Policy = {
+  credentialsTtl: 30 * second,
+  grace: 2 * minute,
+  mode: "wait",
+  jitter: 0.5,
+  coolDownBase: second,
+  coolDownMax: 5 * minute
+}
+const background: Decision.Policy = { ...policy, mode: "background" }
+
+const token = Redacted.make("at-1")
+
+/** A token of an hour that expires at `expiresAt`, unless told otherwise. */
+const expiring = (expiresAt: number | undefined, obtainedAt?: number): Credentials.Credentials =>
+  Credentials.make({
+    accessToken: token,
+    refreshToken: "rt-1",
+    expiresAt,
+    obtainedAt: obtainedAt ?? (expiresAt === undefined ? undefined : expiresAt - hour)
+  })
+
+/** What the record's constructors would not let pass, but a careless caller might. */
+const raw = (expiresAt: number, obtainedAt: number): Credentials.Credentials =>
+  new Credentials.Credentials({
+    ...expiring(undefined),
+    expiresAt: Option.some(expiresAt),
+    obtainedAt: Option.some(obtainedAt)
+  })
+
+const holding = (
+  credentials: Credentials.Credentials | undefined,
+  changes: Partial<Decision.Held> = {}
+): Decision.Held => ({
+  credentials: Option.fromNullable(credentials),
+  loadedAt: now,
+  refreshable: true,
+  dead: Option.none(),
+  rejected: false,
+  coolDown: Option.none(),
+  jitterShare: 0,
+  ...changes
+})
+
+const dead = (rotationLost: boolean): Partial<Decision.Held> => ({
+  dead: Option.some(
+    new Entry.DeadGrant({
+      fingerprint: Entry.grantFingerprint(expiring(now)),
+      at: now - hour,
+      reason: "invalid_grant",
+      rotationLost
+    })
+  )
+})
+
+const cooling = (
+  reason: Decision.CoolingDown["reason"],
+  until: number,
+  since = now - second
+): Partial<Decision.Held> => ({ coolDown: Option.some({ since, until, reason, failures: 1 }) })
+
+const served = Option.some(token)
+const none = Option.none<Redacted.Redacted>()
+
+describe("timeToExpiry, isExpired and wholeSeconds", () => {
+  it.each<
+    [
+      name: string,
+      expiresAt: number | undefined,
+      left: number | undefined,
+      expired: boolean,
+      seconds?: number
+    ]
+  >([
+    ["never", undefined, undefined, false],
+    ["an hour ago", now - hour, -hour, true, 0],
+    ["1 ms ago", now - 1, -1, true, 0],
+    ["right now", now, 0, true, 0],
+    ["in 1 ms", now + 1, 1, false, 0],
+    ["in 999 ms", now + 999, 999, false, 0],
+    ["in 1 s", now + second, second, false, 1],
+    ["in 1,999 ms", now + 1999, 1999, false, 1],
+    ["in an hour", now + hour, hour, false, 3600],
+    ["before time", -1e308, -1e308, true, 0],
+    ["at minus infinity", -Infinity, -Infinity, true, 0],
+    ["at infinity", Infinity, Infinity, false, Infinity]
+  ])("%s", (_, expiresAt, left, expired, seconds) => {
+    const credentials = expiring(expiresAt)
+    expect(Decision.timeToExpiry(credentials, now)).toEqual(Option.fromNullable(left))
+    expect(Decision.isExpired(credentials, now)).toBe(expired)
+    expect(Decision.wholeSeconds(Decision.timeToExpiry(credentials, now))).toEqual(
+      Option.fromNullable(seconds)
+    )
+  })
+
+  it("an expiry that is no number is unknown", () => {
+    expect(Decision.timeToExpiry(raw(Number.NaN, now), now)).toEqual(Option.none())
+    expect(Decision.isExpired(raw(Number.NaN, now), now)).toBe(false)
+    expect(Decision.wholeSeconds(Option.some(Number.NaN))).toEqual(Option.some(0))
+  })
+})
+
+describe("clampedGrace", () => {
+  it.each([
+    ["the grace, where half the lifetime is more", hour, 2 * minute, 2 * minute],
+    ["the grace, where half the lifetime is as much", 4 * minute, 2 * minute, 2 * minute],
+    ["half the lifetime, where that is less by 1 ms", 4 * minute - 2, 2 * minute, 2 * minute - 1],
+    ["half of a lifetime of 1 ms", 1, 2 * minute, 0.5],
+    ["nothing, for a grace of nothing", hour, 0, 0],
+    ["nothing, for a negative grace", hour, -1, 0],
+    ["nothing, for a grace that is no number", hour, Number.NaN, 0],
+    ["half the lifetime, for an endless grace", hour, Infinity, hour / 2],
+    ["the grace, for an endless lifetime", Infinity, 2 * minute, 2 * minute],
+    ["the grace, for a lifetime of nothing", 0, 2 * minute, 2 * minute],
+    ["the grace, for a negative lifetime", -hour, 2 * minute, 2 * minute],
+    ["the grace, for a lifetime that is no number", Number.NaN, 2 * minute, 2 * minute]
+  ])("is %s", (_, lifetime, grace, clamped) => {
+    expect(Decision.clampedGrace(raw(now + lifetime, now), grace)).toBe(clamped)
+  })
+
+  it.each([
+    ["expiry", Credentials.make({ accessToken: "at", obtainedAt: now })],
+    ["start", Credentials.make({ accessToken: "at", expiresAt: now + 1 })],
+    ["expiry and start", Credentials.make({ accessToken: "at" })]
+  ])("is the grace without %s, never below 0", (_, credentials) => {
+    expect(Decision.clampedGrace(credentials, 2 * minute)).toBe(2 * minute)
+    expect(Decision.clampedGrace(credentials, -1)).toBe(0)
+    expect(Decision.clampedGrace(credentials, Number.NaN)).toBe(0)
+  })
+})
+
+describe("shouldRefresh", () => {
+  it.each([
+    ["1 ms before the grace", 2 * minute + 1, 2 * minute, false],
+    ["exactly at the grace", 2 * minute, 2 * minute, true],
+    ["1 ms into the grace", 2 * minute - 1, 2 * minute, true],
+    ["exactly at the expiry", 0, 2 * minute, true],
+    ["an hour after the expiry", -hour, 2 * minute, true],
+    ["1 ms before the expiry, no grace", 1, 0, false],
+    ["at the expiry, no grace", 0, 0, true],
+    ["1 ms before the expiry, a negative grace", 1, -minute, false],
+    ["at the expiry, a negative grace", 0, -minute, true],
+    ["after the expiry, a negative grace that is longer", -1, -minute, true],
+    ["a grace that is no number", 1, Number.NaN, false],
+    ["an endless grace", hour, Infinity, true],
+    ["a grace longer than the lifetime, which is not clamped here", hour, 2 * hour, true]
+  ])("%s", (_, left, grace, due) => {
+    expect(Decision.shouldRefresh(expiring(now + left), now, grace)).toBe(due)
+  })
+
+  it("never where there is no expiry", () => {
+    expect(Decision.shouldRefresh(expiring(undefined), now, 2 * minute)).toBe(false)
+    expect(Decision.shouldRefresh(expiring(undefined), now, Infinity)).toBe(false)
+  })
+})
+
+describe("isFresh", () => {
+  it.each([
+    ["just read", 0, hour, true],
+    ["read 1 ms less than the TTL ago", 30 * second - 1, hour, true],
+    ["read the TTL ago", 30 * second, hour, false],
+    ["read 1 ms in the future", -1, hour, false],
+    ["just read, expires in 1 ms", 0, 1, true],
+    ["just read, expires now", 0, 0, false],
+    ["just read, expired", 0, -1, false],
+    ["never read", Infinity, hour, false]
+  ])("%s", (_, age, left, fresh) => {
+    expect(Decision.isFresh(expiring(now + left), now - age, now, 30 * second)).toBe(fresh)
+  })
+
+  it("never with a TTL of nothing, and for ever with an endless one while there is no expiry", () => {
+    expect(Decision.isFresh(expiring(undefined), now, now, 0)).toBe(false)
+    expect(Decision.isFresh(expiring(undefined), 0, now, Infinity)).toBe(true)
+  })
+})
+
+describe("decide", () => {
+  const decide = (held: Decision.Held | undefined, request?: Decision.Request) =>
+    Decision.decide(Option.fromNullable(held), now, policy, request)
+
+  it.each([
+    ["nothing in memory", undefined, "NotLoaded"],
+    ["an absence in memory: it is never trusted", holding(undefined), "NotLoaded"],
+    ["read the TTL ago", holding(expiring(now + hour), { loadedAt: now - 30 * second }), "Stale"],
+    ["read in the future", holding(expiring(now + hour), { loadedAt: now + 1 }), "Stale"],
+    ["expires now", holding(expiring(now)), "Expired"],
+    ["expired 1 ms ago", holding(expiring(now - 1)), "Expired"],
+    ["expired, and old", holding(expiring(now - 1), { loadedAt: now - hour }), "Expired"]
+  ] as const)("reads storage again: %s", (_, held, reason) => {
+    expect(decide(held)).toEqual(Decision.Reload({ reason }))
+  })
+
+  it("judges what is fresh", () => {
+    const held = holding(expiring(now + hour), { loadedAt: now - 30 * second + 1 })
+    expect(decide(held)).toEqual(Decision.Use({ token, nextCheckAt: now + 1 }))
+  })
+
+  it("passes on what is asked", () => {
+    expect(decide(holding(expiring(now + hour)), { force: true, minValidity: 0 })).toEqual(
+      Decision.Refresh({ reason: "Forced", fallback: served })
+    )
+  })
+})
+
+interface Case {
+  readonly name: string
+  readonly held: Decision.Held
+  readonly policy?: Decision.Policy
+  readonly request?: Partial<Decision.Request>
+  readonly is: Decision.Decision
+}
+
+const judged = (cases: ReadonlyArray<Case>) =>
+  it.each(cases)("$name", ({ held, is, policy: given, request }) => {
+    expect(Decision.judge(held, now, given ?? policy, { ...Decision.anyValid, ...request })).toEqual(is)
+  })
+
+const use = (nextCheckAt: number) => Decision.Use({ token, nextCheckAt })
+const refresh = (reason: Decision.DueReason, fallback: Option.Option<Redacted.Redacted>) =>
+  Decision.Refresh({ reason, fallback })
+
+describe("judge, at the boundaries of time", () => {
+  judged([
+    { name: "without expiry: use", held: holding(expiring(undefined)), is: use(now + 30 * second) },
+    { name: "an hour left: use", held: holding(expiring(now + hour)), is: use(now + 30 * second) },
+    {
+      name: "1 ms before the grace: use, until then",
+      held: holding(expiring(now + 2 * minute + 1)),
+      is: use(now + 1)
+    },
+    {
+      name: "at the grace: refresh, the token being valid",
+      held: holding(expiring(now + 2 * minute)),
+      is: refresh("InGrace", served)
+    },
+    {
+      name: "1 ms before the expiry: refresh, the token being valid",
+      held: holding(expiring(now + 1)),
+      is: refresh("InGrace", served)
+    },
+    {
+      name: "at the expiry: refresh, nothing to serve",
+      held: holding(expiring(now)),
+      is: refresh("Expired", none)
+    },
+    {
+      name: "1 ms after the expiry: refresh, nothing to serve",
+      held: holding(expiring(now - 1)),
+      is: refresh("Expired", none)
+    },
+    {
+      name: "a lifetime of 2 minutes, 1 ms before half of it: use",
+      held: holding(expiring(now + minute + 1, now - minute + 1)),
+      is: use(now + 1)
+    },
+    {
+      name: "a lifetime of 2 minutes, at half of it: refresh",
+      held: holding(expiring(now + minute, now - minute)),
+      is: refresh("InGrace", served)
+    },
+    {
+      name: "no expiry but NaN: use, and look again at the TTL",
+      held: holding(raw(Number.NaN, now)),
+      is: use(now + 30 * second)
+    },
+    {
+      name: "no grace: use until the expiry",
+      held: holding(expiring(now + 1)),
+      policy: { ...policy, grace: 0 },
+      is: use(now + 1)
+    },
+    {
+      name: "read before the TTL of nothing: use, and look again at once",
+      held: holding(expiring(now + hour)),
+      policy: { ...policy, credentialsTtl: 0 },
+      is: use(now)
+    }
+  ])
+
+  it("asks nothing more unless told", () => {
+    expect(Decision.judge(holding(expiring(now + hour)), now, policy)).toEqual(use(now + 30 * second))
+    expect(Decision.anyValid).toEqual({ force: false, minValidity: 0 })
+  })
+})
+
+describe("judge, in the background", () => {
+  const inGrace = expiring(now + 2 * minute)
+  const jittered = { jitterShare: 0.5 }
+  judged([
+    {
+      name: "in the grace: use, and refresh behind",
+      held: holding(inGrace),
+      policy: background,
+      is: Decision.UseAndRefresh({ token, reason: "InGrace" })
+    },
+    {
+      name: "jitter takes its share of the grace: 1 ms before the rest, use until then",
+      held: holding(expiring(now + 1.5 * minute + 1), jittered),
+      policy: background,
+      is: use(now + 1)
+    },
+    {
+      name: "jitter takes its share of the grace: at the rest, refresh behind",
+      held: holding(expiring(now + 1.5 * minute), jittered),
+      policy: background,
+      is: Decision.UseAndRefresh({ token, reason: "InGrace" })
+    },
+    {
+      name: "no jitter where a caller waits",
+      held: holding(inGrace, jittered),
+      is: refresh("InGrace", served)
+    },
+    {
+      name: "expired: a caller waits all the same",
+      held: holding(expiring(now)),
+      policy: background,
+      is: refresh("Expired", none)
+    },
+    {
+      name: "forced: a caller waits all the same",
+      held: holding(inGrace),
+      policy: background,
+      request: { force: true },
+      is: refresh("Forced", served)
+    },
+    {
+      name: "asked for longer than the token lives: nothing to serve behind",
+      held: holding(inGrace),
+      policy: background,
+      request: { minValidity: 2 * minute },
+      is: refresh("InGrace", none)
+    },
+    {
+      name: "asked for 1 ms less than the token lives: use, and refresh behind",
+      held: holding(inGrace),
+      policy: background,
+      request: { minValidity: 2 * minute - 1 },
+      is: Decision.UseAndRefresh({ token, reason: "InGrace" })
+    },
+    {
+      name: "cooling down: no refresh behind",
+      held: holding(inGrace, cooling("Failed", now + 1)),
+      policy: background,
+      is: Decision.CoolDown({ until: now + 1, reason: "Failed", fallback: served })
+    }
+  ])
+})
+
+describe("judge, when more is asked", () => {
+  judged([
+    {
+      name: "forced: refresh, the token being valid",
+      held: holding(expiring(now + hour)),
+      request: { force: true },
+      is: refresh("Forced", served)
+    },
+    {
+      name: "forced in the grace: still forced",
+      held: holding(expiring(now + minute)),
+      request: { force: true },
+      is: refresh("Forced", served)
+    },
+    {
+      name: "forced after the expiry: expired",
+      held: holding(expiring(now)),
+      request: { force: true },
+      is: refresh("Expired", none)
+    },
+    {
+      name: "rejected: refresh, and the token is not served again",
+      held: holding(expiring(now + hour), { rejected: true }),
+      is: refresh("Rejected", none)
+    },
+    {
+      name: "rejected and forced: rejected",
+      held: holding(expiring(now + hour), { rejected: true }),
+      request: { force: true },
+      is: refresh("Rejected", none)
+    },
+    {
+      name: "rejected and expired: expired",
+      held: holding(expiring(now), { rejected: true }),
+      is: refresh("Expired", none)
+    },
+    {
+      name: "rejected, and asked for longer than tokens live: refresh all the same",
+      held: holding(expiring(now + hour), { rejected: true }),
+      request: { minValidity: 2 * hour },
+      is: refresh("Rejected", none)
+    },
+    {
+      name: "10 minutes asked for, 1 ms more left: use",
+      held: holding(expiring(now + 10 * minute + 1)),
+      request: { minValidity: 10 * minute },
+      is: use(now + 30 * second)
+    },
+    {
+      name: "10 minutes asked for, as much left: refresh, the token is too short",
+      held: holding(expiring(now + 10 * minute)),
+      request: { minValidity: 10 * minute },
+      is: refresh("MinValidity", none)
+    },
+    {
+      name: "1 ms less than the lifetime asked for: refresh",
+      held: holding(expiring(now + 10 * minute)),
+      request: { minValidity: hour - 1 },
+      is: refresh("MinValidity", none)
+    },
+    {
+      name: "the lifetime asked for: no refresh would help",
+      held: holding(expiring(now + 10 * minute)),
+      request: { minValidity: hour },
+      is: Decision.TooShortLived({ lifetime: hour, minValidity: hour })
+    },
+    {
+      name: "the lifetime asked for, in the grace: no refresh would help",
+      held: holding(expiring(now + minute)),
+      request: { minValidity: hour },
+      is: Decision.TooShortLived({ lifetime: hour, minValidity: hour })
+    },
+    {
+      name: "more than the lifetime asked for, 1 ms left: no refresh would help",
+      held: holding(expiring(now + 1)),
+      request: { minValidity: 2 * hour },
+      is: Decision.TooShortLived({ lifetime: hour, minValidity: 2 * hour })
+    },
+    {
+      name: "more than the lifetime asked for, expired: refresh first, the next may live longer",
+      held: holding(expiring(now)),
+      request: { minValidity: 2 * hour },
+      is: refresh("Expired", none)
+    },
+    {
+      name: "more asked for than is left, the lifetime unknown: refresh",
+      held: holding(
+        Credentials.make({ accessToken: token, refreshToken: "rt-1", expiresAt: now + 10 * minute })
+      ),
+      request: { minValidity: hour },
+      is: refresh("MinValidity", none)
+    },
+    {
+      name: "obtained in the future, so that more is left than the lifetime: use",
+      held: holding(expiring(now + hour, now + 50 * minute)),
+      request: { minValidity: 30 * minute },
+      is: use(now + 30 * second)
+    },
+    {
+      name: "obtained in the future, in the grace, with enough left: serve",
+      held: holding(expiring(now + 30 * second, now + 20 * second)),
+      policy: { ...policy, grace: minute },
+      request: { minValidity: 15 * second, force: true },
+      is: refresh("Forced", served)
+    },
+    {
+      name: "without expiry there is always enough",
+      held: holding(expiring(undefined)),
+      request: { minValidity: Infinity },
+      is: use(now + 30 * second)
+    },
+    {
+      name: "a negative validity asks nothing",
+      held: holding(expiring(now + minute)),
+      request: { minValidity: -hour },
+      is: refresh("InGrace", served)
+    },
+    {
+      name: "a validity that is no number asks nothing",
+      held: holding(expiring(now + minute)),
+      request: { minValidity: Number.NaN },
+      is: refresh("InGrace", served)
+    }
+  ])
+})
+
+describe("judge, where nothing can be refreshed", () => {
+  const noRefresh = { refreshable: false }
+  const grantDead = Decision.Reauthorize({ reason: "GrantDead", detail: "invalid_grant" })
+  const noRefreshToken = Decision.Reauthorize({
+    reason: "NoRefreshToken",
+    detail: "There is no refresh token"
+  })
+  judged([
+    {
+      name: "nothing there: log in",
+      held: holding(undefined, noRefresh),
+      is: Decision.Reauthorize({ reason: "NoCredentials", detail: "No credentials found" })
+    },
+    {
+      name: "nothing there, nothing needed: get a token",
+      held: holding(undefined),
+      is: refresh("NoToken", none)
+    },
+    {
+      name: "no refresh token, an hour left: use",
+      held: holding(expiring(now + hour), noRefresh),
+      is: use(now + 30 * second)
+    },
+    {
+      name: "no refresh token, in the grace: use until the TTL",
+      held: holding(expiring(now + minute), noRefresh),
+      is: use(now + 30 * second)
+    },
+    {
+      name: "no refresh token, 1 ms left: use until the expiry",
+      held: holding(expiring(now + 1), noRefresh),
+      is: use(now + 1)
+    },
+    {
+      name: "no refresh token, expired: log in",
+      held: holding(expiring(now), noRefresh),
+      is: noRefreshToken
+    },
+    {
+      name: "no refresh token, forced: log in",
+      held: holding(expiring(now + hour), noRefresh),
+      request: { force: true },
+      is: noRefreshToken
+    },
+    {
+      name: "no refresh token, rejected: log in",
+      held: holding(expiring(now + hour), { ...noRefresh, rejected: true }),
+      is: noRefreshToken
+    },
+    {
+      name: "no refresh token, more asked for than is left: log in",
+      held: holding(expiring(now + minute), noRefresh),
+      request: { minValidity: minute },
+      is: noRefreshToken
+    },
+    {
+      name: "dead, in the grace: use, also in the background",
+      held: holding(expiring(now + 1), dead(false)),
+      policy: background,
+      is: use(now + 1)
+    },
+    { name: "dead, expired: log in", held: holding(expiring(now), dead(false)), is: grantDead },
+    {
+      name: "dead, forced: log in",
+      held: holding(expiring(now + hour), dead(false)),
+      request: { force: true },
+      is: grantDead
+    },
+    {
+      name: "dead, rejected: log in",
+      held: holding(expiring(now + hour), { ...dead(false), rejected: true }),
+      is: grantDead
+    },
+    {
+      name: "dead since an answer was lost: log in, and say so",
+      held: holding(expiring(now), dead(true)),
+      is: Decision.Reauthorize({ reason: "RotationLost", detail: "invalid_grant" })
+    },
+    {
+      name: "dead comes before the want of a refresh token",
+      held: holding(expiring(now), { ...dead(false), ...noRefresh }),
+      is: grantDead
+    },
+    {
+      name: "dead comes before the cool-down",
+      held: holding(expiring(now), { ...dead(false), ...cooling("Failed", now + hour) }),
+      is: grantDead
+    }
+  ])
+})
+
+describe("judge, cooling down", () => {
+  const inGrace = expiring(now + minute)
+  judged([
+    {
+      name: "1 ms before its end: wait, and serve the valid token",
+      held: holding(inGrace, cooling("Failed", now + 1)),
+      is: Decision.CoolDown({ until: now + 1, reason: "Failed", fallback: served })
+    },
+    {
+      name: "at its end: refresh",
+      held: holding(inGrace, cooling("Failed", now)),
+      is: refresh("InGrace", served)
+    },
+    {
+      name: "right after its start: wait",
+      held: holding(inGrace, cooling("Ineffective", now + 1, now)),
+      is: Decision.CoolDown({ until: now + 1, reason: "Ineffective", fallback: served })
+    },
+    {
+      name: "before its start, the clock having been set back: refresh",
+      held: holding(inGrace, cooling("Failed", now + hour, now + 1)),
+      is: refresh("InGrace", served)
+    },
+    {
+      name: "expired: wait, with nothing to serve",
+      held: holding(expiring(now), cooling("ServerAsked", now + minute)),
+      is: Decision.CoolDown({ until: now + minute, reason: "ServerAsked", fallback: none })
+    },
+    {
+      name: "rejected: wait, with nothing to serve",
+      held: holding(expiring(now + hour), { rejected: true, ...cooling("Rejected", now + minute) }),
+      is: Decision.CoolDown({ until: now + minute, reason: "Rejected", fallback: none })
+    },
+    {
+      name: "not due: use",
+      held: holding(expiring(now + hour), cooling("Failed", now + minute)),
+      is: use(now + 30 * second)
+    },
+    {
+      name: "no token yet: wait",
+      held: holding(undefined, cooling("Failed", now + minute)),
+      is: Decision.CoolDown({ until: now + minute, reason: "Failed", fallback: none })
+    },
+    {
+      name: "no token yet, forced: refresh",
+      held: holding(undefined, cooling("Failed", now + minute)),
+      request: { force: true },
+      is: refresh("NoToken", none)
+    },
+    ...(["Failed", "Ineffective", "Rejected"] as const).map((reason) => ({
+      name: `forced past our own cool-down (${reason}): refresh`,
+      held: holding(inGrace, cooling(reason, now + minute)),
+      request: { force: true },
+      is: refresh("Forced", served)
+    })),
+    {
+      name: "forced, but the server asked to wait: wait",
+      held: holding(inGrace, cooling("ServerAsked", now + minute)),
+      request: { force: true },
+      is: Decision.CoolDown({ until: now + minute, reason: "ServerAsked", fallback: served })
+    }
+  ])
+})
+
+describe("coolDown", () => {
+  const after = (failures: number, changes: Partial<Parameters<typeof Decision.coolDown>[0]> = {}) =>
+    Decision.coolDown({
+      failures,
+      now,
+      policy,
+      reason: "Failed",
+      retryAfter: Option.none(),
+      jitterShare: 0,
+      ...changes
+    })
+
+  it.each([
+    [1, second],
+    [2, 2 * second],
+    [3, 4 * second],
+    [9, 256 * second],
+    [10, 5 * minute],
+    [11, 5 * minute],
+    [5000, 5 * minute]
+  ])("after %d failures waits %d ms", (failures, waits) => {
+    expect(after(failures)).toEqual({ since: now, until: now + waits, reason: "Failed", failures })
+  })
+
+  it.each([
+    [0, 4 * second],
+    [0.5, 3.5 * second],
+    [1, 3 * second]
+  ])("a share of %d in the jitter leaves %d ms of 4 s", (jitterShare, waits) => {
+    expect(after(3, { jitterShare }).until).toBe(now + waits)
+  })
+
+  it.each([
+    ["less than our own", 3999, 4000, "Failed"],
+    ["as long as our own", 4000, 4000, "Failed"],
+    ["longer than our own", 4001, 4001, "ServerAsked"],
+    ["longer than our longest", 10 * minute, 10 * minute, "ServerAsked"],
+    ["a day", day, day, "ServerAsked"],
+    ["more than a day", day + 1, day, "ServerAsked"],
+    ["for ever", Infinity, day, "ServerAsked"],
+    ["nothing", 0, 4000, "Failed"],
+    ["less than nothing", -hour, 4000, "Failed"],
+    ["no number", Number.NaN, 4000, "Failed"]
+  ] as const)("the server asks for %s", (_, retryAfter, waits, reason) => {
+    expect(after(3, { retryAfter: Option.some(retryAfter) })).toEqual({
+      since: now,
+      until: now + waits,
+      reason,
+      failures: 3
+    })
+  })
+
+  it("keeps the reason it is given", () => {
+    expect(after(1, { reason: "Ineffective" }).reason).toBe("Ineffective")
+    expect(after(1, { reason: "Rejected", retryAfter: Option.some(1) }).reason).toBe("Rejected")
+  })
+
+  it("stays finite whatever the policy and however many failures", () => {
+    const endless = { ...policy, coolDownMax: 1e300 }
+    expect(after(31, { policy: endless }).until).toBe(now + 2 ** 30 * second)
+    expect(after(32, { policy: endless }).until).toBe(now + 2 ** 30 * second)
+    expect(after(5000, { policy: { ...policy, coolDownBase: 0 } }).until).toBe(now)
+  })
+})
+
+describe("isIneffective", () => {
+  const made = (accessToken: string, expiresAt?: number) => Credentials.make({ accessToken, expiresAt })
+  const at1 = Option.some(made("at-1", now + hour))
+
+  it.each([
+    ["a new token and a later expiry", at1, made("at-2", now + 2 * hour), false],
+    ["a new token and an earlier expiry", at1, made("at-2", now + minute), false],
+    ["a new token that expires in 1 ms", at1, made("at-2", now + 1), false],
+    ["a new token that has just expired", at1, made("at-2", now), true],
+    ["a new token without expiry", at1, made("at-2"), false],
+    ["the same token, a later expiry", at1, made("at-1", now + 2 * hour), true],
+    ["a new token, the same expiry", at1, made("at-2", now + hour), true],
+    ["new tokens that never expire", Option.some(made("at-1")), made("at-2"), false],
+    ["the same token that never expires", Option.some(made("at-1")), made("at-1"), true],
+    ["the first token", Option.none(), made("at-1", now + hour), false],
+    ["the first token, expired", Option.none(), made("at-1", now), true]
+  ])("%s", (_, before, after, ineffective) => {
+    expect(Decision.isIneffective(before, after, now)).toBe(ineffective)
+  })
+})
+
+describe("jitterShare", () => {
+  it("is the same for the same text and spreads similar ones over the whole range", () => {
+    const shares = Array.from({ length: 1000 }, (_, i) => Decision.jitterShare(`acct-1 host-${i}`))
+    expect(shares).toEqual(Array.from({ length: 1000 }, (_, i) => Decision.jitterShare(`acct-1 host-${i}`)))
+    const tenths = Array.from({ length: 10 }, (_, i) => shares.filter((s) => Math.floor(s * 10) === i).length)
+    expect(tenths.reduce((sum, n) => sum + n)).toBe(1000)
+    for (const n of tenths) expect(n).toBeGreaterThan(60)
+  })
+
+  it.each([
+    ["", 0xab3e7c0b],
+    ["a", 0x1a80b1b3],
+    ["foobar", 0xc0da6dc],
+    ["acct-1 host-1", 0x7f4b0c13],
+    ["acct-1 host-2", 0x198b6e23]
+  ])("of %j is FNV-1a with Murmur3's last mixing", (text, hash) => {
+    expect(Decision.jitterShare(text)).toBe(hash / 2 ** 32)
+  })
+})
+
+describe("describe", () => {
+  it.each<[Decision.Decision, string]>([
+    [use(now + 1500), "use the token in memory; look again in 1.5 s"],
+    [use(now - 1), "use the token in memory; look again in 0 s"],
+    [use(Infinity), "use the token in memory; it has no expiry"],
+    [Decision.Reload({ reason: "NotLoaded" }), "read storage again (nothing is in memory)"],
+    [
+      Decision.Reload({ reason: "Stale" }),
+      "read storage again (what is in memory is older than the credentials TTL)"
+    ],
+    [Decision.Reload({ reason: "Expired" }), "read storage again (the token in memory has expired)"],
+    [
+      Decision.UseAndRefresh({ token, reason: "InGrace" }),
+      "use the token and refresh it behind (the token is within the grace of its expiry)"
+    ],
+    [
+      refresh("InGrace", served),
+      "refresh (the token is within the grace of its expiry); meanwhile the token is still valid and is served"
+    ],
+    [refresh("NoToken", none), "refresh (there is no token yet); meanwhile there is no valid token to serve"],
+    [refresh("Expired", none), "refresh (the token has expired); meanwhile there is no valid token to serve"],
+    [
+      refresh("MinValidity", none),
+      "refresh (the token lives for less than was asked for); meanwhile there is no valid token to serve"
+    ],
+    [
+      refresh("Forced", served),
+      "refresh (it was asked for); meanwhile the token is still valid and is served"
+    ],
+    [
+      refresh("Rejected", none),
+      "refresh (a resource server rejected the token); meanwhile there is no valid token to serve"
+    ],
+    [
+      Decision.CoolDown({ until: now + 2000, reason: "Failed", fallback: served }),
+      "post nothing for 2 s (the last refresh failed); the token is still valid and is served"
+    ],
+    [
+      Decision.CoolDown({ until: now, reason: "ServerAsked", fallback: none }),
+      "post nothing for 0 s (the server asked to wait); there is no valid token to serve"
+    ],
+    [
+      Decision.CoolDown({ until: now + 1, reason: "Ineffective", fallback: none }),
+      "post nothing for 0.001 s (the last refresh brought no newer token); there is no valid token to serve"
+    ],
+    [
+      Decision.CoolDown({ until: now + 1000, reason: "Rejected", fallback: none }),
+      "post nothing for 1 s (fresh tokens keep being rejected); there is no valid token to serve"
+    ],
+    [Decision.Reauthorize({ reason: "GrantDead", detail: "invalid_grant" }), "log in again: invalid_grant"],
+    [
+      Decision.TooShortLived({ lifetime: 1500, minValidity: hour }),
+      "the server's tokens live for 1.5 s, less than the 3600 s asked for"
+    ]
+  ])("%o", (decision, words) => {
+    expect(Decision.describe(decision, now)).toBe(words)
+  })
+
+  it("has the reason of each reauthorization in its detail", () => {
+    const decision = Decision.judge(holding(undefined, { refreshable: false }), now, policy)
+    expect(Decision.describe(decision, now)).toBe("log in again: No credentials found")
+  })
+})

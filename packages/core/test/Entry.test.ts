@@ -1,0 +1,420 @@
+import { inspect } from "node:util"
+import { addEqualityTesters, describe, expect, it } from "@effect/vitest"
+import { Either, FastCheck as FC, Option, Redacted } from "effect"
+import * as Credentials from "@latchkey/core/Credentials"
+import * as Entry from "@latchkey/core/Entry"
+import * as Fingerprint from "@latchkey/core/Fingerprint"
+import { entry as anyEntry, runs } from "./support/Arbitraries.js"
+
+// Two Redacted are equal when their secrets are.
+addEqualityTesters()
+
+const now = 1_700_000_000_000
+const fingerprintOf = (secret: string) => Fingerprint.of(Redacted.make(secret))
+
+const grant = (refreshToken: string | undefined, accessToken = "at-1") =>
+  Credentials.make({ accessToken, refreshToken })
+
+const entryOf = (credentials: Credentials.Credentials, changes: Partial<Entry.Entry> = {}) =>
+  new Entry.Entry({ ...Entry.first(credentials), ...changes })
+
+const intent = new Entry.Intent({ fingerprint: fingerprintOf("rt-1"), at: now, attempt: 2 })
+const dead = new Entry.DeadGrant({
+  fingerprint: fingerprintOf("rt-1"),
+  at: now,
+  reason: "invalid_grant",
+  rotationLost: true
+})
+
+describe("grantFingerprint", () => {
+  it("is the refresh token's, or else the access token's", () => {
+    expect(Entry.grantFingerprint(grant("rt-1", "at-1"))).toBe(fingerprintOf("rt-1"))
+    expect(Entry.grantFingerprint(grant(undefined, "at-1"))).toBe(fingerprintOf("at-1"))
+  })
+})
+
+describe("first", () => {
+  it("begins a family, at generation 1 unless another program wrote it", () => {
+    const credentials = grant("rt-1")
+    expect({ ...Entry.first(credentials) }).toEqual({
+      credentials,
+      family: fingerprintOf("rt-1"),
+      generation: 1,
+      fence: 0,
+      intent: Option.none(),
+      dead: Option.none()
+    })
+    expect(Entry.first(credentials, 0).generation).toBe(0)
+  })
+})
+
+describe("saved", () => {
+  const previous = entryOf(grant("rt-1"), {
+    family: "family",
+    generation: 7,
+    fence: 9,
+    intent: Option.some(intent),
+    dead: Option.some(dead)
+  })
+  const next = { fence: 0, intent: Option.none(), dead: Option.none() }
+
+  it("where there was nothing: the first of its family", () => {
+    const credentials = grant("rt-2")
+    expect({ ...Entry.saved(Option.none(), credentials) }).toEqual({ ...Entry.first(credentials) })
+  })
+
+  it("the same refresh token: the next of its family, journal and mark cleared", () => {
+    const credentials = grant("rt-1", "at-2")
+    expect({ ...Entry.saved(Option.some(previous), credentials) }).toEqual({
+      ...next,
+      credentials,
+      family: "family",
+      generation: 8
+    })
+  })
+
+  it("the family's first refresh token again: the next of it", () => {
+    const rotated = entryOf(grant("rt-5"), { family: fingerprintOf("rt-1"), generation: 5 })
+    expect(Entry.saved(Option.some(rotated), grant("rt-1"))).toMatchObject({
+      family: fingerprintOf("rt-1"),
+      generation: 6
+    })
+  })
+
+  it("another refresh token: the first of a new family", () => {
+    const credentials = grant("rt-2")
+    expect({ ...Entry.saved(Option.some(previous), credentials) }).toEqual({
+      ...next,
+      credentials,
+      family: fingerprintOf("rt-2"),
+      generation: 1
+    })
+  })
+
+  it("a refresh token where there was none: the first of a new family", () => {
+    expect(Entry.saved(Option.some(entryOf(grant(undefined))), grant("rt-1")).generation).toBe(1)
+  })
+})
+
+describe("refreshed", () => {
+  it("the next generation of the same family under the same fence, journal and mark cleared", () => {
+    const previous = entryOf(grant("rt-1"), {
+      family: "family",
+      generation: 7,
+      fence: 9,
+      intent: Option.some(intent),
+      dead: Option.some(dead)
+    })
+    const credentials = grant("rt-2")
+    expect({ ...Entry.refreshed(previous, credentials) }).toEqual({
+      credentials,
+      family: "family",
+      generation: 8,
+      fence: 9,
+      intent: Option.none(),
+      dead: Option.none()
+    })
+  })
+})
+
+describe("keepFence and passesFence", () => {
+  it.each([
+    [0, 0, 0, true],
+    [0, 1, 1, true],
+    [1, 0, 1, true],
+    [4, 5, 5, false],
+    [5, 5, 5, true],
+    [6, 5, 6, true]
+  ])("a fence of %d where %d was seen: kept %d, passes %s", (fence, seen, kept, passes) => {
+    const entry = entryOf(grant("rt-1"), { fence, generation: 3 })
+    expect({ ...Entry.keepFence(entry, seen) }).toEqual({ ...entry, fence: kept })
+    expect(Entry.passesFence(entry, seen)).toBe(passes)
+  })
+})
+
+describe("isRolledBack", () => {
+  const seen = entryOf(grant("rt-5"), { family: "family", generation: 5 })
+  it.each([
+    ["an earlier generation", "family", 4, "rt-4", true],
+    ["the first generation", "family", 1, "rt-1", true],
+    ["the same generation, another token", "family", 5, "rt-x", false],
+    ["a later generation", "family", 6, "rt-6", false],
+    ["an earlier generation with the same refresh token", "family", 4, "rt-5", false],
+    ["another family", "other", 4, "rt-4", false],
+    ["written by another program", "family", 0, "rt-4", false]
+  ])("%s", (_, family, generation, refreshToken, rolledBack) => {
+    expect(Entry.isRolledBack(entryOf(grant(refreshToken), { family, generation }), seen)).toBe(rolledBack)
+  })
+})
+
+describe("instantProblem", () => {
+  const seconds = Option.some("is before 1974: seconds where milliseconds are due?")
+  const micros = Option.some("is beyond the year 5138: microseconds where milliseconds are due?")
+  it.each([
+    ["milliseconds", now + 1, now, Option.none()],
+    ["seconds", now / 1000, now, seconds],
+    ["microseconds", now * 1000, now, micros],
+    ["zero", 0, now, seconds],
+    ["1 ms before the earliest", 99_999_999_999, now, seconds],
+    ["the earliest", 100_000_000_000, now, Option.none()],
+    ["the latest", 100_000_000_000_000, now, Option.none()],
+    ["1 ms after the latest", 100_000_000_000_001, now, micros],
+    ["no end", Infinity, now, micros],
+    ["no beginning", -Infinity, now, micros],
+    ["no number", Number.NaN, now, micros],
+    ["little, by a clock at the epoch", 600_000, 0, Option.none()],
+    ["little, by a clock 1 ms before the earliest", 600_000, 99_999_999_999, Option.none()],
+    ["little, by a clock at the earliest", 600_000, 100_000_000_000, seconds],
+    ["microseconds, by a clock at the epoch", now * 1000, 0, micros]
+  ])("%s", (_, millis, clock, problem) => {
+    expect(Entry.instantProblem(millis, clock)).toEqual(problem)
+  })
+})
+
+const fingerprint = "0123456789ab" as Fingerprint.Fingerprint
+
+/** A record with all there is. */
+const full = {
+  latchkey: 1,
+  accessToken: "at-1",
+  refreshToken: "rt-1",
+  idToken: "id-1",
+  tokenType: "Bearer",
+  obtainedAt: now - 1000,
+  expiresAt: now + 1000,
+  scopes: ["a", "b"],
+  accountId: "acct-1",
+  extras: { tenant: "t", deep: { list: [1, null] } },
+  family: "family",
+  generation: 7,
+  fence: 9,
+  intent: { fingerprint, at: now, attempt: 2 },
+  dead: { fingerprint, at: now, reason: "invalid_grant", rotationLost: true }
+}
+
+/** A record with no more than it must have. */
+const least = {
+  latchkey: 1,
+  accessToken: "at-1",
+  tokenType: "Bearer",
+  scopes: [],
+  family: "f",
+  generation: 0
+}
+
+/** A full record in which some fields were replaced by any other value. */
+const anyRecord = FC.dictionary(FC.constantFrom(...Object.keys(full)), FC.jsonValue(), { maxKeys: 3 }).map(
+  (changes) => ({ ...full, ...changes })
+)
+
+const read = (json: unknown) => Entry.fromJson(json, now)
+
+describe("fromJson and toJson", () => {
+  it("a full record reads as it says, and is written as it was", () => {
+    const entry = Either.getOrThrow(read(full))
+    expect(entry).toBeInstanceOf(Entry.Entry)
+    expect(entry.credentials).toBeInstanceOf(Credentials.Credentials)
+    expect({ ...entry, credentials: { ...entry.credentials, extras: 0 } }).toEqual({
+      credentials: {
+        accessToken: Redacted.make("at-1"),
+        refreshToken: Option.some(Redacted.make("rt-1")),
+        idToken: Option.some(Redacted.make("id-1")),
+        tokenType: "Bearer",
+        obtainedAt: Option.some(now - 1000),
+        expiresAt: Option.some(now + 1000),
+        scopes: ["a", "b"],
+        accountId: Option.some("acct-1"),
+        extras: 0
+      },
+      family: "family",
+      generation: 7,
+      fence: 9,
+      intent: Option.some(new Entry.Intent({ fingerprint, at: now, attempt: 2 })),
+      dead: Option.some(
+        new Entry.DeadGrant({
+          fingerprint,
+          at: now,
+          reason: "invalid_grant",
+          rotationLost: true
+        })
+      )
+    })
+    expect(Redacted.value(entry.credentials.extras)).toEqual(full.extras)
+    expect(Entry.toJson(entry)).toEqual(full)
+  })
+
+  it("the least record has nothing that it does not say", () => {
+    const entry = Either.getOrThrow(read(least))
+    expect(Redacted.value(entry.credentials.extras)).toEqual({})
+    expect({ ...entry.credentials, extras: 0 }).toEqual({
+      ...Credentials.make({ accessToken: "at-1" }),
+      extras: 0
+    })
+    expect(entry).toMatchObject({ family: "f", generation: 0, fence: 0 })
+    expect([entry.intent, entry.dead]).toEqual([Option.none(), Option.none()])
+    expect(Entry.toJson(entry)).toEqual({ ...least, extras: {}, fence: 0 })
+  })
+
+  it("keys that are not ours are passed over, the record's own format is written", () => {
+    expect(Entry.toJson(Either.getOrThrow(read({ ...full, revision: "x", other: {} })))).toEqual(full)
+    expect(Entry.toJson(Entry.first(grant("rt-1")))["latchkey"]).toBe(Entry.formatVersion)
+  })
+
+  it.prop(
+    "what is written is read back the same",
+    [anyEntry],
+    ([entry]) => {
+      const json = JSON.stringify(Entry.toJson(entry))
+      const again = Either.getOrThrow(read(JSON.parse(json)))
+      expect(JSON.stringify(Entry.toJson(again))).toBe(json)
+      expect({ ...again, credentials: 0 }).toEqual({ ...entry, credentials: 0 })
+      expect({ ...again.credentials, extras: 0 }).toEqual({ ...entry.credentials, extras: 0 })
+    },
+    runs(500)
+  )
+
+  it("extras of any depth and name survive, __proto__ too", () => {
+    let deep: unknown = "bottom"
+    for (let i = 0; i < 10_000; i++) deep = [deep]
+    const extras = JSON.parse('{"__proto__":{"polluted":true},"constructor":1}') as Record<string, unknown>
+    const entry = Either.getOrThrow(read({ ...full, extras: Object.assign(extras, { deep }) }))
+    const kept = Redacted.value(entry.credentials.extras)
+    expect(Object.keys(kept)).toEqual(["__proto__", "constructor", "deep"])
+    expect(kept["polluted"]).toBeUndefined()
+    expect(Object.keys(Entry.toJson(entry)["extras"] as object)).toEqual(["__proto__", "constructor", "deep"])
+  })
+
+  it("what cannot be stored is refused without a secret", () => {
+    const write = () => Entry.toJson(Entry.first(grant("canary\n", "canary")))
+    expect(write).toThrow(/control character/)
+    try {
+      write()
+    } catch (error) {
+      expect(inspect(error, { depth: 20, showHidden: true }) + JSON.stringify(error)).not.toContain("canary")
+    }
+  })
+})
+
+describe("fromJson, bad records", () => {
+  const due = "is not what is due here"
+  const without = (name: keyof typeof full) =>
+    Object.fromEntries(Object.entries(full).filter(([key]) => key !== name))
+
+  const bad: ReadonlyArray<readonly [name: string, json: unknown, path: string, problem: string]> = [
+    ["null", null, "(the record)", due],
+    ["undefined", undefined, "(the record)", due],
+    ["a number", 5, "(the record)", due],
+    ["a string", "canary", "(the record)", due],
+    ["a list", [full], "(the record)", due],
+    ["an empty object", {}, "latchkey", "is missing"],
+    ["no format", without("latchkey"), "latchkey", "is missing"],
+    ["an older format", { ...full, latchkey: 0 }, "latchkey", due],
+    ["a format in words", { ...full, latchkey: "2" }, "latchkey", due],
+    ["a format of null", { ...full, latchkey: null }, "latchkey", due],
+    ["no access token", without("accessToken"), "accessToken", "is missing"],
+    ["an access token of null", { ...full, accessToken: null }, "accessToken", due],
+    ["an access token that is a number", { ...full, accessToken: 5 }, "accessToken", due],
+    ["a blank access token", { ...full, accessToken: "" }, "accessToken", due],
+    ["an access token of spaces", { ...full, accessToken: "  " }, "accessToken", due],
+    ["undefined in words", { ...full, accessToken: "undefined" }, "accessToken", due],
+    ["LF in an access token", { ...full, accessToken: "canary\n" }, "accessToken", due],
+    ["a blank refresh token", { ...full, refreshToken: "" }, "refreshToken", due],
+    ["null in words", { ...full, refreshToken: "null" }, "refreshToken", due],
+    ["a refresh token of null", { ...full, refreshToken: null }, "refreshToken", due],
+    ["NUL in an id token", { ...full, idToken: "canary\0" }, "idToken", due],
+    ["no token type", without("tokenType"), "tokenType", "is missing"],
+    ["an empty token type", { ...full, tokenType: "" }, "tokenType", due],
+    ["a date in words", { ...full, obtainedAt: "canary" }, "obtainedAt", due],
+    ["a negative instant", { ...full, obtainedAt: -1 }, "obtainedAt", due],
+    ["an expiry in words", { ...full, expiresAt: "canary" }, "expiresAt", due],
+    ["an expiry without end", { ...full, expiresAt: Infinity }, "expiresAt", due],
+    ["an expiry that is NaN", { ...full, expiresAt: Number.NaN }, "expiresAt", due],
+    ["a negative expiry", { ...full, expiresAt: -1 }, "expiresAt", due],
+    ["no scopes", without("scopes"), "scopes", "is missing"],
+    ["scopes in words", { ...full, scopes: "canary" }, "scopes", due],
+    ["a scope that is a number", { ...full, scopes: ["canary", 5] }, "scopes.1", due],
+    ["an empty account", { ...full, accountId: "" }, "accountId", due],
+    ["extras in a list", { ...full, extras: ["canary"] }, "extras", due],
+    ["extras of null", { ...full, extras: null }, "extras", due],
+    ["extras in words", { ...full, extras: "canary" }, "extras", due],
+    ["no family", without("family"), "family", "is missing"],
+    ["an empty family", { ...full, family: "" }, "family", due],
+    ["no generation", without("generation"), "generation", "is missing"],
+    ["a negative generation", { ...full, generation: -1 }, "generation", due],
+    ["half a generation", { ...full, generation: 0.5 }, "generation", due],
+    ["a negative fence", { ...full, fence: -1 }, "fence", due],
+    ["half a fence", { ...full, fence: 0.5 }, "fence", due],
+    ["an empty journal", { ...full, intent: {} }, "intent.fingerprint", "is missing"],
+    ["a journal in words", { ...full, intent: "canary" }, "intent", due],
+    [
+      "a journal of nothing",
+      { ...full, intent: { ...full.intent, fingerprint: "" } },
+      "intent.fingerprint",
+      due
+    ],
+    ["a journal without a time", { ...full, intent: { ...full.intent, at: null } }, "intent.at", due],
+    [
+      "a journal of half an attempt",
+      { ...full, intent: { ...full.intent, attempt: 0.5 } },
+      "intent.attempt",
+      due
+    ],
+    ["an empty mark", { ...full, dead: {} }, "dead.fingerprint", "is missing"],
+    ["a mark of nothing", { ...full, dead: { ...full.dead, fingerprint: "" } }, "dead.fingerprint", due],
+    ["a mark without a time", { ...full, dead: { ...full.dead, at: -1 } }, "dead.at", due],
+    ["a mark without a reason", { ...full, dead: { ...full.dead, reason: 5 } }, "dead.reason", due],
+    ["a mark in doubt", { ...full, dead: { ...full.dead, rotationLost: "canary" } }, "dead.rotationLost", due]
+  ]
+
+  it.each(bad)("%s: named by its place, never quoted", (_, json, path, problem) => {
+    const found = Either.getOrThrow(Either.flip(read(json)))
+    expect({ ...found }).toEqual({ _tag: "RecordProblem", reason: "Malformed", path, problem })
+    expect(JSON.stringify(found)).not.toContain("canary")
+  })
+
+  it.each([
+    [2, "is format 2, this version reads up to 1: upgrade @latchkey"],
+    [1.5, "is format 1.5, this version reads up to 1: upgrade @latchkey"],
+    [Infinity, "is format Infinity, this version reads up to 1: upgrade @latchkey"]
+  ])("a newer format, %d, is told apart from a broken one", (latchkey, problem) => {
+    for (const json of [{ ...full, latchkey }, { latchkey }]) {
+      expect({ ...Either.getOrThrow(Either.flip(read(json))) }).toEqual({
+        _tag: "RecordProblem",
+        reason: "NewerFormat",
+        path: "latchkey",
+        problem
+      })
+    }
+  })
+
+  it.each([
+    ["seconds", now / 1000, "is before 1974: seconds where milliseconds are due?"],
+    ["microseconds", now * 1000, "is beyond the year 5138: microseconds where milliseconds are due?"]
+  ])("an expiry in %s is told apart from one that has passed", (_, expiresAt, problem) => {
+    expect({ ...Either.getOrThrow(Either.flip(read({ ...full, expiresAt }))) }).toEqual({
+      _tag: "RecordProblem",
+      reason: "WrongUnit",
+      path: "expiresAt",
+      problem
+    })
+  })
+
+  it("an expiry near the epoch is right by a clock that is there too", () => {
+    expect(Either.isRight(Entry.fromJson({ ...full, expiresAt: 600_000 }, 0))).toBe(true)
+  })
+
+  it.prop(
+    "any JSON value is an entry or a problem with a place",
+    [FC.oneof(FC.jsonValue(), anyRecord)],
+    ([json]) => {
+      const result = read(json)
+      if (Either.isLeft(result)) {
+        expect(result.left.path).not.toBe("")
+        expect(result.left.problem).not.toBe("")
+      } else {
+        expect(Either.isRight(read(Entry.toJson(result.right)))).toBe(true)
+      }
+    },
+    runs(1000)
+  )
+})
