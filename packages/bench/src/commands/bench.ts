@@ -1,0 +1,148 @@
+/** `npm run bench`: ratios against peers in one run. Absolute times are this machine's and of no meaning. */
+import { FetchHttpClient } from "@effect/platform"
+import { Credentials, RefreshLease, TokenConfig, TokenManager, TokenRefresher, TokenStorage } from "@latchkey/core"
+import { ScriptedRefresher } from "@latchkey/core/testing"
+import { RefreshToken } from "@latchkey/oauth"
+import { Clock, Effect, Layer, Option, Redacted, Ref, Scope } from "effect"
+import { compare, type Measured, table } from "../Measure.js"
+import { startServer } from "../Servers.js"
+
+const hour = 3_600_000
+const asJson = process.argv.includes("--json")
+const results: Record<string, ReadonlyArray<Measured>> = {}
+const tell = (title: string, unit: "ns" | "µs", rows: ReadonlyArray<Measured>): void => {
+  results[title] = rows
+  if (!asJson) process.stdout.write(`${table(title, unit, rows)}\n\n`)
+}
+
+const scope = Effect.runSync(Scope.make())
+const local = Layer.mergeAll(TokenStorage.layerMemory, RefreshLease.layerProcess)
+
+const fresh = await Effect.runPromise(
+  Effect.gen(function* () {
+    const manager = yield* TokenManager.make({ watch: false })
+    const now = yield* Clock.currentTimeMillis
+    yield* manager.save(
+      Credentials.make({ accessToken: "a", refreshToken: "r", obtainedAt: now, expiresAt: now + 24 * hour })
+    )
+    yield* manager.getAccessToken
+    return manager
+  }).pipe(
+    Scope.extend(scope),
+    Effect.provide(
+      Layer.mergeAll(local, TokenConfig.layer({ credentialsTtl: "1 day" }), ScriptedRefresher.layer([]))
+    )
+  )
+)
+
+/** A loop in one fiber, so that what is measured is the step and not the start of a fiber. */
+const loop =
+  <E>(step: Effect.Effect<unknown, E>) =>
+  (n: number): Promise<void> => {
+    let i = 0
+    return Effect.runPromise(Effect.orDie(Effect.whileLoop({ while: () => i < n, body: () => step, step: () => void i++ })))
+  }
+
+const cell = Effect.runSync(Ref.make({ token: Redacted.make("a"), expiresAt: Number.MAX_SAFE_INTEGER }))
+const generator = Effect.gen(function* () {
+  const { expiresAt, token } = yield* Ref.get(cell)
+  const now = yield* Clock.currentTimeMillis
+  return now < expiresAt ? token : yield* Effect.dieMessage("expired")
+})
+const semaphore = Effect.unsafeMakeSemaphore(1)
+const ttlCache = Effect.runSync(Effect.cachedWithTTL(Effect.succeed(Redacted.make("a")), "1 hour"))
+
+tell(
+  "A token that is fresh, in one fiber",
+  "ns",
+  await compare(
+    {
+      "an empty step": loop(Effect.void),
+      "latchkey getAccessToken": loop(fresh.getAccessToken),
+      "Effect.gen over Ref and Clock": loop(generator),
+      "the same behind a semaphore": loop(semaphore.withPermits(1)(generator)),
+      "Effect.cachedWithTTL": loop(ttlCache)
+    },
+    { operations: 20_000, rounds: 15 }
+  )
+)
+
+const bare = { token: "a", expiresAt: Number.MAX_SAFE_INTEGER }
+let sink = ""
+tell(
+  "A token that is fresh, outside Effect",
+  "ns",
+  await compare(
+    {
+      "a bare cache": (n) => {
+        for (let i = 0; i < n; i++) if (Date.now() < bare.expiresAt) sink = bare.token
+      },
+      "latchkey unsafePeek": (n) => {
+        for (let i = 0; i < n; i++) {
+          const peeked = fresh.unsafePeek()
+          if (Option.isSome(peeked)) sink = Redacted.value(peeked.value)
+        }
+      }
+    },
+    { operations: 200_000, rounds: 15 }
+  )
+)
+
+const server = await startServer()
+const tokenEndpoint = `${server.issuer}/token`
+const clientId = "public-client"
+
+const plainFetch = async () => {
+  let refreshToken = await server.login()
+  return async (n: number) => {
+    for (let i = 0; i < n; i++) {
+      const body = new URLSearchParams({ grant_type: "refresh_token", refresh_token: refreshToken, client_id: clientId })
+      const answer = (await (await fetch(tokenEndpoint, { method: "POST", body })).json()) as {
+        refresh_token: string
+      }
+      refreshToken = answer.refresh_token
+    }
+  }
+}
+
+const ours = Layer.provide(
+  RefreshToken.layer({ server: { tokenEndpoint }, client: { clientId } }),
+  FetchHttpClient.layer
+)
+
+const wireAlone = async () => {
+  const refresher = await Effect.runPromise(Effect.provide(TokenRefresher.TokenRefresher, ours))
+  let held = Credentials.make({ accessToken: "none", refreshToken: await server.login() })
+  return async (n: number) => {
+    for (let i = 0; i < n; i++) held = await Effect.runPromise(refresher.refresh(Option.some(held)))
+  }
+}
+
+const wholeManager = async () => {
+  const refreshToken = await server.login()
+  const manager = await Effect.runPromise(
+    Effect.tap(TokenManager.make({ watch: false }), (m) =>
+      m.save(Credentials.make({ accessToken: "none", refreshToken }))
+    ).pipe(Scope.extend(scope), Effect.provide(Layer.mergeAll(local, TokenConfig.layer(), ours)))
+  )
+  return async (n: number) => {
+    for (let i = 0; i < n; i++) await Effect.runPromise(manager.refresh)
+  }
+}
+
+tell(
+  "One refresh at a real authorization server in another process",
+  "µs",
+  await compare(
+    {
+      "plain fetch": await plainFetch(),
+      "latchkey, the refresh grant": await wireAlone(),
+      "latchkey, the whole transaction": await wholeManager()
+    },
+    { operations: 40, rounds: 25, warmUp: 150 }
+  )
+)
+server.stop()
+if (asJson) process.stdout.write(`${JSON.stringify(results)}\n`)
+if (sink === "") process.exitCode = 1
+process.exit()
