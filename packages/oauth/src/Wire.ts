@@ -2,13 +2,12 @@
  * Every request to an authorization server: `oauth4webapi` over the platform's `HttpClient`.
  *
  * What holds for each of them: it goes to https or to this machine, follows no redirect, ends within the
- * time-out, and 1 MiB of the answer is read at most. It appears in traces as the client's own span, without
- * a secret: the body is not shown, and the headers that hold one are redacted.
+ * time-out, and 1 MiB of the answer is read at most. It appears in traces as a span like the client's own,
+ * which it replaces, with neither headers nor query: nothing in it is secret.
  *
  * @since 0.1.0
  */
 import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
-import * as Headers from "@effect/platform/Headers"
 import * as HttpClient from "@effect/platform/HttpClient"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
@@ -86,9 +85,6 @@ export interface Options {
 
 const maxTimeout = Duration.seconds(30)
 
-/** Beside those the platform redacts in spans: a proof can be replayed, a location can hold a code. */
-const redactedHeaders = ["dpop", "dpop-nonce", "location", "content-location"]
-
 /**
  * A wire over the `HttpClient` in the context.
  *
@@ -108,10 +104,7 @@ export const make = (options: Options = {}): Effect.Effect<Wire, OAuthConfigErro
     const init: RequestInit = { ...Option.getOrElse(given, () => ({})), redirect: "manual" }
     return {
       send: (request, encoding = "form") =>
-        send(client, timeout, request, encoding).pipe(
-          Effect.provideService(FetchHttpClient.RequestInit, init),
-          Effect.locallyWith(Headers.currentRedactedNames, (names) => [...names, ...redactedHeaders])
-        )
+        Effect.provideService(send(client, timeout, request, encoding), FetchHttpClient.RequestInit, init)
     }
   })
 

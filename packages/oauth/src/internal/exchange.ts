@@ -1,5 +1,5 @@
 import * as HttpBody from "@effect/platform/HttpBody"
-import type * as HttpClient from "@effect/platform/HttpClient"
+import * as HttpClient from "@effect/platform/HttpClient"
 import type { HttpClientError, ResponseError } from "@effect/platform/HttpClientError"
 import type { HttpMethod } from "@effect/platform/HttpMethod"
 import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
@@ -8,7 +8,9 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import { constTrue } from "effect/Function"
 import * as Stream from "effect/Stream"
+import type * as Tracer from "effect/Tracer"
 import * as Answer from "../Answer.js"
 import * as Endpoint from "../Endpoint.js"
 import { OAuthError } from "../OAuthError.js"
@@ -57,6 +59,19 @@ export const make = (
         secrets
       })
     )
+  const read = (response: HttpClientResponse) => {
+    if (isRedirect(response, url)) return Effect.fail(redirected(endpoint, response.status))
+    if (isKnownSmall(response)) {
+      return Effect.matchEffect(response.text, {
+        onFailure: (error) => answer(response, "", noAnswer(endpoint, error)),
+        onSuccess: (text) => answer(response, text, undefined)
+      })
+    }
+    head = response
+    return Effect.flatMap(readBody(endpoint, response, chunks), (cut) =>
+      answer(response, decode(chunks), cut)
+    )
+  }
   return {
     run: Effect.suspend(() => {
       const checked = Endpoint.check(endpoint, url)
@@ -64,28 +79,53 @@ export const make = (
         const message = `${checked.left.message}; nothing was sent.`
         return Effect.fail(new OAuthError({ reason: "Misconfigured", endpoint, message }))
       }
-      return Effect.matchEffect(client.execute(toRequest(url, outgoing)), {
-        onFailure: (error) => Effect.fail(noAnswer(endpoint, error)),
-        onSuccess: (response) => {
-          if (isRedirect(response, url)) return Effect.fail(redirected(endpoint, response.status))
-          if (isKnownSmall(response)) {
-            return Effect.matchEffect(response.text, {
-              onFailure: (error) => answer(response, "", noAnswer(endpoint, error)),
-              onSuccess: (text) => answer(response, text, undefined)
-            })
+      return traced(checked.right, endpoint, outgoing.method, (span) =>
+        Effect.matchEffect(client.execute(toRequest(url, outgoing)), {
+          onFailure: (error) => Effect.fail(noAnswer(endpoint, error)),
+          onSuccess: (response) => {
+            span.attribute("http.response.status_code", response.status)
+            return read(response)
           }
-          head = response
-          return Effect.flatMap(readBody(endpoint, response, chunks), (cut) =>
-            answer(response, decode(chunks), cut)
-          )
-        }
-      })
+        })
+      )
     }),
     timedOut: Effect.suspend(() => {
       const cut = tooSlow(endpoint, timeout)
       return head === undefined ? Effect.fail(cut) : answer(head, decode(chunks), cut)
     })
   }
+}
+
+/**
+ * In a span named and described as the platform's own, which is left out: that keeps the request and the
+ * response, with the secrets in both, as its result. Ours has no result, no headers and no query.
+ */
+const traced = <A, E>(
+  url: URL,
+  endpoint: string,
+  method: string,
+  body: (span: Tracer.Span) => Effect.Effect<A, E>
+): Effect.Effect<A, E> => {
+  const attributes = {
+    "http.request.method": method,
+    "server.address": url.origin,
+    ...(url.port !== "" && { "server.port": Number(url.port) }),
+    "url.full": endpoint,
+    "url.path": url.pathname,
+    "url.scheme": url.protocol.slice(0, -1)
+  }
+  let result: A
+  return Effect.map(
+    Effect.useSpan(
+      `http.client ${method}`,
+      { kind: "client", captureStackTrace: false, attributes },
+      (span) =>
+        Effect.map(Effect.locally(body(span), HttpClient.currentTracerDisabledWhen, constTrue), (value) => {
+          result = value
+        })
+    ),
+    () => result
+  )
 }
 
 /** Then the HTTP client itself reads no further, and reading it at once is three times as fast. */

@@ -1,0 +1,82 @@
+/** The device authorization response (RFC 8628 §3.2). */
+import * as Credentials from "@latchkey/core/Credentials"
+import * as Either from "effect/Either"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import type { Prompt } from "../DeviceLogin.js"
+import { isLoopback } from "../Endpoint.js"
+
+export interface DeviceCode {
+  readonly deviceCode: Redacted.Redacted
+  readonly prompt: Prompt
+  /** Between polls, in milliseconds. */
+  readonly interval: number
+}
+
+/** Reads it, or says in words what is wrong with it. What a user is shown is fit to be shown. */
+export const parse = (
+  body: Readonly<Record<string, unknown>>,
+  requestedAt: number
+): Either.Either<DeviceCode, string> =>
+  Either.gen(function* () {
+    const deviceCode = yield* token(body, "device_code")
+    const userCode = yield* token(body, "user_code")
+    // Some servers of before the RFC say `url`.
+    const verificationUri = yield* page(
+      body,
+      body["verification_uri"] === undefined ? "verification_url" : "verification_uri"
+    )
+    const complete = body["verification_uri_complete"] == null ? [] : ["verification_uri_complete"]
+    const [verificationUriComplete] = yield* Either.all(complete.map((name) => page(body, name)))
+    const lifetime = yield* seconds(body, "expires_in", maxLifetime)
+    const interval =
+      body["interval"] == null ? defaultInterval : yield* seconds(body, "interval", maxInterval)
+    return {
+      deviceCode: Redacted.make(deviceCode),
+      prompt: {
+        userCode,
+        verificationUri,
+        verificationUriComplete: Option.fromNullable(verificationUriComplete),
+        expiresAt: requestedAt + lifetime * 1000
+      },
+      interval: Math.max(interval, shortestInterval) * 1000
+    }
+  })
+
+/** In seconds (§3.5). */
+const defaultInterval = 5
+
+/** A server that says 0 does not mean a busy loop. */
+const shortestInterval = 1
+
+const token = (body: Readonly<Record<string, unknown>>, name: string): Either.Either<string, string> => {
+  const problem = Credentials.tokenProblem(body[name])
+  return Option.isSome(problem)
+    ? Either.left(`is unusable: ${name} ${problem.value}`)
+    : Either.right(String(body[name]))
+}
+
+/** A page to be opened: nothing that an opener would run. */
+const page = (body: Readonly<Record<string, unknown>>, name: string): Either.Either<URL, string> => {
+  const value = body[name]
+  const url = typeof value === "string" && URL.canParse(value) ? new URL(value) : undefined
+  return url !== undefined && (url.protocol === "https:" || (url.protocol === "http:" && isLoopback(url)))
+    ? Either.right(url)
+    : Either.left(`is unusable: ${name} is no https URL`)
+}
+
+/** Above these it is an absolute time, or nonsense. */
+const maxLifetime = 1_000_000_000
+const maxInterval = 86_400
+
+const seconds = (
+  body: Readonly<Record<string, unknown>>,
+  name: string,
+  most: number
+): Either.Either<number, string> => {
+  const raw = body[name]
+  const value = typeof raw === "string" && /^\d{1,9}$/.test(raw) ? Number(raw) : raw
+  return typeof value === "number" && value >= 0 && value <= most
+    ? Either.right(value)
+    : Either.left(`is unusable: ${name} is no number of seconds`)
+}

@@ -1,0 +1,107 @@
+/** An answer without the token that its request was sent with. */
+import { isHttpClientError, RequestError, ResponseError } from "@effect/platform/HttpClientError"
+import type { HttpClientRequest } from "@effect/platform/HttpClientRequest"
+import * as HttpClientResponse from "@effect/platform/HttpClientResponse"
+import * as HttpIncomingMessage from "@effect/platform/HttpIncomingMessage"
+import * as Effect from "effect/Effect"
+import * as Inspectable from "effect/Inspectable"
+import * as Stream from "effect/Stream"
+import { transportFailure } from "./transport.js"
+
+/**
+ * The answer as one to `request`, which is what the caller had sent. Everything that can lead to the
+ * request as it went out is replaced, errors of the body included.
+ */
+export const hide = (
+  response: HttpClientResponse.HttpClientResponse,
+  request: HttpClientRequest
+): HttpClientResponse.HttpClientResponse => new Hidden(response, request)
+
+/**
+ * An error as one about `request`. What it was caused by is in the client's hands and may hold the request
+ * too: its code is what remains.
+ */
+export const hideError = <E>(error: E, request: HttpClientRequest): E | RequestError | ResponseError => {
+  if (!isHttpClientError(error)) return error
+  const { code } = transportFailure(error)
+  const description = error.description ?? code
+  const said = description === undefined ? {} : { description }
+  const cause = code === undefined ? {} : { cause: { code } }
+  return error._tag === "RequestError"
+    ? new RequestError({ request, reason: error.reason, ...said, ...cause })
+    : new ResponseError({
+        request,
+        response: hide(error.response, request),
+        reason: error.reason,
+        ...said,
+        ...cause
+      })
+}
+
+class Hidden extends Inspectable.Class implements HttpClientResponse.HttpClientResponse {
+  readonly [HttpIncomingMessage.TypeId]: HttpIncomingMessage.TypeId = HttpIncomingMessage.TypeId
+  readonly [HttpClientResponse.TypeId]: HttpClientResponse.TypeId = HttpClientResponse.TypeId
+  readonly #response: HttpClientResponse.HttpClientResponse
+
+  constructor(
+    response: HttpClientResponse.HttpClientResponse,
+    readonly request: HttpClientRequest
+  ) {
+    super()
+    this.#response = response
+  }
+
+  get status() {
+    return this.#response.status
+  }
+  get headers() {
+    return this.#response.headers
+  }
+  get cookies() {
+    return this.#response.cookies
+  }
+  get remoteAddress() {
+    return this.#response.remoteAddress
+  }
+  get text() {
+    return this.clean(this.#response.text)
+  }
+  get json() {
+    return this.clean(this.#response.json)
+  }
+  get urlParamsBody() {
+    return this.clean(this.#response.urlParamsBody)
+  }
+  get formData() {
+    return this.clean(this.#response.formData)
+  }
+  get arrayBuffer() {
+    return this.clean(this.#response.arrayBuffer)
+  }
+  get stream() {
+    return Stream.mapError(this.#response.stream, (error) => this.cleanError(error))
+  }
+
+  /** Without its body, which the platform would show: a server may echo what it was sent. */
+  toJSON(): unknown {
+    return {
+      _id: "@effect/platform/HttpClientResponse",
+      request: this.request.toJSON(),
+      status: this.status,
+      headers: Inspectable.redact(this.headers)
+    }
+  }
+
+  private clean<A>(effect: Effect.Effect<A, ResponseError>): Effect.Effect<A, ResponseError> {
+    return Effect.mapError(effect, (error) => this.cleanError(error))
+  }
+
+  private cleanError({ description, reason }: ResponseError): ResponseError {
+    return new ResponseError({
+      request: this.request,
+      response: this,
+      reason,
+      ...(description !== undefined && { description })
+    })
+  }
+}

@@ -1,0 +1,47 @@
+/** What the logins have in common of the grant that they bring. */
+import { Credentials, type Extras } from "@latchkey/core/Credentials"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import * as IdToken from "../IdToken.js"
+import type * as TokenEndpoint from "../TokenEndpoint.js"
+
+const idTokenOf = (response: Extras): Option.Option<Redacted.Redacted> =>
+  Option.map(
+    Option.liftPredicate((v: unknown): v is string => typeof v === "string" && v !== "")(
+      response["id_token"]
+    ),
+    Redacted.make
+  )
+
+/** The account is the subject of the id token, unless the provider names it otherwise. */
+export const withAccount = <A extends TokenEndpoint.Options>(options: A): A => ({
+  ...options,
+  accountId:
+    options.accountId ?? ((response: Extras) => Option.flatMap(idTokenOf(response), IdToken.subjectOf))
+})
+
+/** RFC 6749 §5.1: a scope that is left out is the one that was asked for. */
+export const withScopes =
+  (asked: ReadonlyArray<string>) =>
+  (credentials: Credentials): Credentials =>
+    credentials.scopes.length > 0 ? credentials : new Credentials({ ...credentials, scopes: asked })
+
+/** How much later than `max_age` says a user may have logged in, in seconds, for slow pages. */
+const maxAgeSlack = 60
+
+/** What is wrong with the id token as the answer to what this login asked (OpenID Connect Core §3.1.3.7). */
+export const idTokenProblem =
+  (asked: { readonly nonce: string | undefined; readonly maxAge: string | undefined }) =>
+  (response: Extras): Option.Option<string> =>
+    Option.flatMap(Option.flatMap(idTokenOf(response), IdToken.decode), (claims) => {
+      if (asked.nonce !== undefined && claims["nonce"] !== asked.nonce) {
+        return Option.some("has an id_token with another nonce than this login's")
+      }
+      if (asked.maxAge === undefined) return Option.none()
+      const { auth_time: authTime, iat } = claims
+      const recent =
+        typeof authTime === "number" &&
+        typeof iat === "number" &&
+        iat - authTime <= Number(asked.maxAge) + maxAgeSlack
+      return recent ? Option.none() : Option.some("has an id_token of a login longer ago than max_age allows")
+    })

@@ -1,0 +1,149 @@
+/**
+ * The listener to which a browser brings the answer of a login (RFC 8252 §7.3, §8.3): on a loopback
+ * address only, for one path, for one answer, and closed with its scope.
+ */
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import type * as Scope from "effect/Scope"
+import * as Http from "node:http"
+import { invalid, isLoopback, type OAuthConfigError } from "../Endpoint.js"
+import { LoginError } from "../LoginError.js"
+import { isResponse } from "./authorizationResponse.js"
+import * as Page from "./page.js"
+
+/** Where to listen; port 0 is any free one. */
+export interface Redirect {
+  readonly hostname: string
+  readonly port: number
+  readonly path: string
+}
+
+export interface Listener {
+  /** The redirect URI, with the port that was found. */
+  readonly redirectUri: string
+  /** The parameters of the first answer. Its browser waits until {@link Listener.reply}. */
+  readonly answer: Effect.Effect<URLSearchParams>
+  /** Shows a page to the browser that brought the answer; after that there is nothing to reply to. */
+  readonly reply: (page: Page.Page) => Effect.Effect<void>
+}
+
+/** A loopback redirect URI; without a port, any free one is taken (RFC 8252 §7.3). */
+export const parse = (redirectUri: string): Either.Either<Redirect, OAuthConfigError> => {
+  const refuse = (problem: string) => Either.left(invalid("redirectUri", problem))
+  if (!URL.canParse(redirectUri)) return refuse("must be an absolute URL")
+  const url = new URL(redirectUri)
+  if (url.protocol !== "http:" || !isLoopback(url)) {
+    return refuse("must be http to 127.0.0.1, [::1] or localhost: use ManualLogin for any other")
+  }
+  if (url.username !== "" || url.password !== "" || url.search !== "" || redirectUri.includes("#")) {
+    return refuse("must have no user info, query or fragment")
+  }
+  return Either.right({ hostname: url.hostname, port: Number(url.port), path: url.pathname })
+}
+
+/** Listens until the scope closes; whoever waits then for a reply is told that the login was given up. */
+export const listen = (redirect: Redirect): Effect.Effect<Listener, LoginError, Scope.Scope> =>
+  Effect.gen(function* () {
+    const answer = yield* Deferred.make<URLSearchParams>()
+    let host = ""
+    let taken = false
+    let pending: Http.ServerResponse | undefined
+    const handle: Http.RequestListener = (request, response) => {
+      const [path, query = ""] = splitOnce(request.url ?? "", "?")
+      const parameters = new URLSearchParams(query)
+      if (request.headers.host !== host || path !== redirect.path) return write(response, Page.notHere)
+      if (request.method !== "GET") return write(response, { ...Page.notAnAnswer, status: 405 })
+      // What a page of another site loads in passing is no login coming back.
+      const mode = request.headers["sec-fetch-mode"]
+      if (!isResponse(parameters) || (mode !== undefined && mode !== "navigate")) {
+        return write(response, Page.notAnAnswer)
+      }
+      if (taken) return write(response, Page.over)
+      taken = true
+      pending = response
+      Deferred.unsafeDone(answer, Effect.succeed(parameters))
+    }
+    const reply = (page: Page.Page): Effect.Effect<void> =>
+      Effect.suspend(() => {
+        const response = pending
+        pending = undefined
+        return response === undefined ? Effect.void : delivered(response, page)
+      })
+
+    const port = yield* bind(redirect, handle)
+    yield* Effect.addFinalizer(() => reply(Page.cancelled))
+    host = `${redirect.hostname}:${port}`
+    return { redirectUri: `http://${host}${redirect.path}`, answer: Deferred.await(answer), reply }
+  })
+
+/** Listens on each address of the name, on one port; gives the port. */
+const bind = (
+  { hostname, port }: Redirect,
+  handle: Http.RequestListener
+): Effect.Effect<number, LoginError, Scope.Scope> =>
+  Effect.gen(function* () {
+    const [first, ...others] = addressesOf(hostname)
+    const found = yield* open(first, port, handle)
+    // A machine without IPv6 has but one localhost.
+    for (const other of others) {
+      yield* Effect.catchIf(open(other, found, handle), isWithoutAddress, () => Effect.void)
+    }
+    return found
+  }).pipe(Effect.mapError((error) => portBusy(port, error)))
+
+const addressesOf = (hostname: string): readonly [string, ...Array<string>] =>
+  hostname === "localhost" ? ["127.0.0.1", "::1"] : [hostname.replace(/^\[|\]$/g, "")]
+
+const open = (
+  address: string,
+  port: number,
+  handle: Http.RequestListener
+): Effect.Effect<number, NodeJS.ErrnoException, Scope.Scope> =>
+  Effect.map(
+    Effect.acquireRelease(
+      Effect.async<Http.Server, NodeJS.ErrnoException>((resume) => {
+        const server = Http.createServer(handle)
+        server.once("error", (error) => resume(Effect.fail(error)))
+        server.listen({ host: address, port, exclusive: true }, () => resume(Effect.succeed(server)))
+      }),
+      (server) =>
+        Effect.async<void>((resume) => {
+          server.close(() => resume(Effect.void))
+          server.closeAllConnections()
+        })
+    ),
+    (server) => {
+      const bound = server.address()
+      return typeof bound === "object" && bound !== null ? bound.port : port
+    }
+  )
+
+const isWithoutAddress = ({ code }: NodeJS.ErrnoException): boolean =>
+  code === "EADDRNOTAVAIL" || code === "EAFNOSUPPORT"
+
+const portBusy = (port: number, { code }: NodeJS.ErrnoException): LoginError =>
+  new LoginError({
+    reason: "PortBusy",
+    message: `The loopback port ${port === 0 ? "" : `${port} `}that the browser is to come back to could not be had (${code ?? "unknown"}): ${
+      port === 0 ? "" : "end the program that uses it, or "
+    }log in by hand (ManualLogin).`
+  })
+
+const write = (response: Http.ServerResponse, page: Page.Page): void => {
+  response.writeHead(page.status, Page.headers).end(Page.html(page))
+}
+
+/** Written, and out of our hands: or the browser has gone. */
+const delivered = (response: Http.ServerResponse, page: Page.Page): Effect.Effect<void> =>
+  Effect.async<void>((resume) => {
+    const done = () => resume(Effect.void)
+    if (response.destroyed) return done()
+    response.once("finish", done).once("close", done)
+    write(response, page)
+  })
+
+const splitOnce = (text: string, separator: string): readonly [string, string?] => {
+  const at = text.indexOf(separator)
+  return at < 0 ? [text] : [text.slice(0, at), text.slice(at + 1)]
+}

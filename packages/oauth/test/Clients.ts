@@ -1,0 +1,10 @@
+/** The HTTP clients that everything must hold for. */
+import { FetchHttpClient, type HttpClient } from "@effect/platform"
+import { NodeHttpClient } from "@effect/platform-node"
+import type { Layer } from "effect"
+
+export const clients: ReadonlyArray<readonly [name: string, layer: Layer.Layer<HttpClient.HttpClient>]> = [
+  ["FetchHttpClient", FetchHttpClient.layer],
+  ["NodeHttpClient", NodeHttpClient.layer],
+  ["NodeHttpClient on undici", NodeHttpClient.layerUndici]
+]
