@@ -1,0 +1,62 @@
+/** An entry as one JSON text of our own, and back; what would not read back is never written. */
+import type * as Entry from "@latchkey/core/Entry"
+import type { StorageError } from "@latchkey/core/TokenStorage"
+import * as Data from "effect/Data"
+import * as Either from "effect/Either"
+import * as Option from "effect/Option"
+import { randomBytes } from "node:crypto"
+import * as FileFormat from "../FileFormat.js"
+import * as StrictJson from "./StrictJson.js"
+
+/** What is wrong with a text, or with an entry; in words that name the place and hold no value. */
+export class RecordProblem extends Data.TaggedError("RecordProblem")<{
+  readonly reason: StorageError["reason"]
+  readonly problem: string
+}> {}
+
+/** A record that was read: the entry, and the whole document with what is not ours in it. */
+export interface Record {
+  readonly document: FileFormat.JsonObject
+  readonly entry: Entry.Entry
+}
+
+/** The record in a text; `now` tells whether its instants can be right. */
+export const decode = (text: string, now: number): Either.Either<Record, RecordProblem> =>
+  Either.gen(function* () {
+    const document = yield* Either.mapLeft(StrictJson.parse(encoder.encode(text)), malformed)
+    const entry = yield* Either.mapLeft(
+      FileFormat.native.decode(document, now),
+      (p) => new RecordProblem({ reason: p.reason, problem: `, in ${p.path}, ${p.problem}` })
+    )
+    return yield* Option.match(entry, {
+      onNone: () => Either.left(malformed("holds no entry")),
+      onSome: (found) => Either.right({ document, entry: found })
+    })
+  })
+
+/** The text of an entry, with what `document` holds beside ours; no two are ever alike. */
+export const encode = (
+  document: FileFormat.JsonObject,
+  entry: Entry.Entry,
+  now: number
+): Either.Either<string, RecordProblem> =>
+  Either.gen(function* () {
+    const text = yield* Either.try({
+      try: () => {
+        const revision = randomBytes(8).toString("hex")
+        return StrictJson.stringify(FileFormat.native.encode(document, entry, revision), onOneLine)
+      },
+      // The encoder's own error may quote what it could not encode.
+      catch: () => malformed("has a value that JSON cannot hold, or a blank token")
+    })
+    yield* decode(text, now)
+    return text
+  })
+
+/** Room is dear in some keychains. */
+const onOneLine = "{}"
+
+const encoder = new TextEncoder()
+
+const malformed = (problem: string): RecordProblem =>
+  new RecordProblem({ reason: "Malformed", problem: ` ${problem}` })
