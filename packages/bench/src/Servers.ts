@@ -1,28 +1,41 @@
-/** The other end of the measurements: a real authorization server in a process of its own. */
+/** A real authorization server in a process of its own, for measurements and campaigns. */
 import { fork } from "node:child_process"
 import { once } from "node:events"
 import { fileURLToPath } from "node:url"
+
+/** What its token endpoint has seen: answered with tokens, refused, and at most at once. */
+export interface ServerFigures {
+  readonly requests: number
+  readonly answered: number
+  readonly failed: number
+  readonly mostAtOnce: number
+}
 
 export interface RemoteServer {
   readonly issuer: string
   /** A first grant: its refresh token. */
   readonly login: () => Promise<string>
+  readonly figures: () => Promise<ServerFigures>
   readonly stop: () => void
 }
 
-export const startServer = async (): Promise<RemoteServer> => {
-  const child = fork(fileURLToPath(new URL("./commands/authorization-server.ts", import.meta.url)), {
+/** `accessTokenTtl` is in seconds. */
+export const startServer = async (options: { readonly accessTokenTtl: number }): Promise<RemoteServer> => {
+  const program = fileURLToPath(new URL("./commands/authorization-server.ts", import.meta.url))
+  const child = fork(program, [String(options.accessTokenTtl)], {
     stdio: ["ignore", "ignore", "ignore", "ipc"]
   })
-  const reply = async (): Promise<string> => String((await once(child, "message"))[0])
-  const issuer = await reply()
+  const reply = async (): Promise<unknown> => (await once(child, "message"))[0] as unknown
+  const ask = (question: string): Promise<unknown> => {
+    const answer = reply()
+    child.send(question)
+    return answer
+  }
+  const issuer = String(await reply())
   return {
     issuer,
-    login: async () => {
-      const token = reply()
-      child.send("login")
-      return token
-    },
-    stop: () => child.kill("SIGKILL")
+    login: async () => String(await ask("login")),
+    figures: async () => (await ask("figures")) as ServerFigures,
+    stop: () => void child.kill("SIGKILL")
   }
 }

@@ -1,17 +1,37 @@
-/** `oidc-provider` on a free loopback port, told by messages from its parent; ends with it. */
-import { Credentials } from "@latchkey/core"
+/** `oidc-provider` on a free loopback port, asked by messages from its parent; ends with it. */
 import { Effect, Option, Redacted, Scope } from "effect"
 import * as Provider from "../../../oauth/test/Provider.js"
+import type { ServerFigures } from "../Servers.js"
+
+const seen = { requests: 0, answered: 0, failed: 0, mostAtOnce: 0 } satisfies ServerFigures
+let active = 0
 
 const server = await Effect.runPromise(
-  Provider.start({ accessTokenTtl: 60 }).pipe(Scope.extend(Effect.runSync(Scope.make())))
+  Provider.start({
+    accessTokenTtl: Number(process.argv[2]),
+    configuration: {
+      ttl: { AccessToken: Number(process.argv[2]), IdToken: 60, RefreshToken: 36_000, Grant: 36_000 }
+    },
+    setUp: (provider) =>
+      provider.use(async (context, next) => {
+        if (context.path !== "/token") return next()
+        seen.requests++
+        seen.mostAtOnce = Math.max(seen.mostAtOnce, ++active)
+        await next()
+        active--
+        if (context.status === 200) seen.answered++
+        else seen.failed++
+      })
+  }).pipe(Scope.extend(Effect.runSync(Scope.make())))
 )
 
-const refreshToken = (credentials: Credentials.Credentials): string =>
+const login = Effect.map(server.grant(), (credentials) =>
   Redacted.value(Option.getOrThrow(credentials.refreshToken))
+)
 
-process.on("message", () => {
-  void Effect.runPromise(server.grant()).then((credentials) => process.send?.(refreshToken(credentials)))
+process.on("message", (question) => {
+  if (question === "login") void Effect.runPromise(login).then((token) => process.send?.(token))
+  else process.send?.(seen)
 })
 process.on("disconnect", () => process.exit(0))
 process.send?.(server.issuer)

@@ -1,6 +1,13 @@
 /** `npm run bench`: ratios against peers in one run. Absolute times are this machine's and of no meaning. */
 import { FetchHttpClient } from "@effect/platform"
-import { Credentials, RefreshLease, TokenConfig, TokenManager, TokenRefresher, TokenStorage } from "@latchkey/core"
+import {
+  Credentials,
+  RefreshLease,
+  TokenConfig,
+  TokenManager,
+  TokenRefresher,
+  TokenStorage
+} from "@latchkey/core"
 import { ScriptedRefresher } from "@latchkey/core/testing"
 import { RefreshToken } from "@latchkey/oauth"
 import { Clock, Effect, Layer, Option, Redacted, Ref, Scope } from "effect"
@@ -40,7 +47,9 @@ const loop =
   <E>(step: Effect.Effect<unknown, E>) =>
   (n: number): Promise<void> => {
     let i = 0
-    return Effect.runPromise(Effect.orDie(Effect.whileLoop({ while: () => i < n, body: () => step, step: () => void i++ })))
+    return Effect.runPromise(
+      Effect.orDie(Effect.whileLoop({ while: () => i < n, body: () => step, step: () => void i++ }))
+    )
   }
 
 const cell = Effect.runSync(Ref.make({ token: Redacted.make("a"), expiresAt: Number.MAX_SAFE_INTEGER }))
@@ -88,7 +97,7 @@ tell(
   )
 )
 
-const server = await startServer()
+const server = await startServer({ accessTokenTtl: 60 })
 const tokenEndpoint = `${server.issuer}/token`
 const clientId = "public-client"
 
@@ -96,7 +105,11 @@ const plainFetch = async () => {
   let refreshToken = await server.login()
   return async (n: number) => {
     for (let i = 0; i < n; i++) {
-      const body = new URLSearchParams({ grant_type: "refresh_token", refresh_token: refreshToken, client_id: clientId })
+      const body = new URLSearchParams({
+        grant_type: "refresh_token",
+        refresh_token: refreshToken,
+        client_id: clientId
+      })
       const answer = (await (await fetch(tokenEndpoint, { method: "POST", body })).json()) as {
         refresh_token: string
       }

@@ -1,0 +1,72 @@
+/**
+ * `kill`: a writer is killed with SIGKILL at random points, again and again, on one store. Afterwards what
+ * is stored must be whole, and no older than what the writer was told is stored (invariant 1).
+ */
+import * as TokenStorage from "@latchkey/core/TokenStorage"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Option from "effect/Option"
+import { readdir, stat } from "node:fs/promises"
+import { dirname, join } from "node:path"
+import * as Backend from "./Backend.js"
+import * as Campaign from "./Campaign.js"
+
+/** At most this long, in milliseconds, a writer lives after its first commit. */
+const longestLife = 30
+
+const load = (backend: Backend.Backend) =>
+  Effect.flatMap(TokenStorage.TokenStorage, (storage) => storage.load).pipe(
+    Effect.provide(Backend.layer(backend)),
+    Effect.either,
+    Effect.runPromise
+  )
+
+/** Files beside the store that others could read. */
+const readableByOthers = async (location: string): Promise<ReadonlyArray<string>> => {
+  const folder = dirname(location)
+  const names = await readdir(folder)
+  const found: Array<string> = []
+  for (const name of names) {
+    // It may be gone by now: the other lanes have folders of their own, but a writer sweeps.
+    const { mode } = await stat(join(folder, name)).catch(() => ({ mode: 0 }))
+    if ((mode & 0o077) !== 0) found.push(name)
+  }
+  return found
+}
+
+export const run = async (
+  open: (directory: string) => Promise<Backend.Backend>,
+  n: number,
+  seed: number
+): Promise<Campaign.Figures> => {
+  const program = await Campaign.bundle()
+  const random = Campaign.random(seed)
+  const broken: Array<string> = []
+  const lanes = 2
+  let kills = 0
+  let commits = 0
+  const began = performance.now()
+  await Campaign.inParallel(lanes, lanes, (lane) =>
+    Campaign.inDirectory(async (directory) => {
+      const backend = await open(directory)
+      for (let i = lane; i < n; i += lanes) {
+        const child = Campaign.start(program, { do: "write", backend })
+        const first = await child.line()
+        await new Promise((resolve) => setTimeout(resolve, random() * longestLife))
+        const acknowledged = [first, ...(await child.end())].map(Number)
+        const last = Math.max(...acknowledged)
+        kills++
+        commits += acknowledged.length
+        const loaded = await load(backend)
+        if (Either.isLeft(loaded)) broken.push(`kill ${i}: torn, ${loaded.left.message}`)
+        else if (!(Option.isSome(loaded.right) && loaded.right.value.entry.generation >= last)) {
+          broken.push(`kill ${i}: commit ${last} was acknowledged and is missing`)
+        }
+        for (const name of await readableByOthers(backend.location)) {
+          broken.push(`kill ${i}: ${name} can be read by others`)
+        }
+      }
+    })
+  )
+  return { kills, commits, seconds: Math.round((performance.now() - began) / 1000), broken }
+}

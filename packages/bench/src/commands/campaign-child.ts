@@ -1,0 +1,185 @@
+/** The processes of the campaigns: the job comes as JSON in the first argument, answers go out in lines of JSON. */
+import { FetchHttpClient } from "@effect/platform"
+import * as Credentials from "@latchkey/core/Credentials"
+import * as Entry from "@latchkey/core/Entry"
+import * as Fingerprint from "@latchkey/core/Fingerprint"
+import * as RefreshLease from "@latchkey/core/RefreshLease"
+import * as TokenConfig from "@latchkey/core/TokenConfig"
+import * as TokenManager from "@latchkey/core/TokenManager"
+import * as TokenStorage from "@latchkey/core/TokenStorage"
+import * as RefreshToken from "@latchkey/oauth/RefreshToken"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Schedule from "effect/Schedule"
+import { closeSync, openSync, unlinkSync, writeSync } from "node:fs"
+import { createInterface } from "node:readline"
+import * as Backend from "../campaigns/Backend.js"
+
+type Job = { readonly backend: Backend.Backend } & (
+  | { readonly do: "write" }
+  | { readonly do: "ask"; readonly issuer: string }
+  | { readonly do: "hold"; readonly ttl: number }
+  | { readonly do: "inherit" }
+  | { readonly do: "contend"; readonly contender: number; readonly marker: string }
+)
+
+const account = "campaign"
+const say = (value: unknown): void => void writeSync(1, `${JSON.stringify(value)}\n`)
+
+const input = createInterface({ input: process.stdin })[Symbol.asyncIterator]()
+const told = Effect.promise(() => input.next())
+
+/** Padding makes a torn write likely to show. */
+const padding = "x".repeat(4000)
+
+const commitNext = (fence: number) =>
+  Effect.gen(function* () {
+    const storage = yield* TokenStorage.TokenStorage
+    const loaded = yield* storage.load
+    const generation = 1 + Option.match(loaded, { onNone: () => 0, onSome: (l) => l.entry.generation })
+    const credentials = Credentials.make({
+      accessToken: `${generation}-${padding}`,
+      refreshToken: `${generation}`
+    })
+    yield* storage.commit(
+      new Entry.Entry({ ...Entry.first(credentials, generation), fence }),
+      Option.map(loaded, (l) => l.version)
+    )
+    return generation
+  })
+
+const ask = (issuer: string) =>
+  Effect.gen(function* () {
+    const manager = yield* TokenManager.TokenManager
+    let asked = 0
+    let stopped = false
+    const errors: Array<string> = []
+    const once = Effect.gen(function* () {
+      asked++
+      const got = yield* Effect.either(manager.getAccessToken)
+      if (Either.isLeft(got)) errors.push(`${got.left._tag}: ${got.left.message}`)
+      return got
+    })
+    yield* once
+    say("ready")
+    yield* Effect.fork(
+      Effect.zipRight(
+        told,
+        Effect.sync(() => (stopped = true))
+      )
+    )
+    while (!stopped) {
+      yield* once
+      yield* Effect.sleep(25)
+    }
+    // All others have been told to stop as well: what is stored now is the last.
+    yield* Effect.sleep("2 seconds")
+    yield* manager.invalidate
+    const credentials = Option.getOrThrow(yield* manager.credentials)
+    say({ asked, errors: errors.slice(0, 20), token: Fingerprint.of(credentials.accessToken) })
+  }).pipe(
+    Effect.provide(
+      TokenManager.layer({ account }).pipe(
+        Layer.provide(RefreshToken.layer({ server: { issuer }, client: { clientId: "public-client" } })),
+        Layer.provide(TokenConfig.layer({ refreshGrace: 0 })),
+        Layer.provide(FetchHttpClient.layer)
+      )
+    )
+  )
+
+const hold = (ttl: number) =>
+  Effect.gen(function* () {
+    const lease = yield* RefreshLease.RefreshLease
+    const storage = yield* TokenStorage.TokenStorage
+    const loaded = yield* storage.load
+    const { fence } = yield* acquire(lease, ttl)
+    say({ fence })
+    yield* told
+    const late = yield* Effect.either(
+      storage.commit(
+        new Entry.Entry({
+          ...Entry.first(Credentials.make({ accessToken: "late", refreshToken: "late" })),
+          fence
+        }),
+        Option.map(loaded, (l) => l.version)
+      )
+    )
+    say(
+      Either.isRight(late) ? "committed" : late.left._tag === "CommitRefused" ? "refused" : late.left.message
+    )
+    yield* Effect.never
+  })
+
+/** Waits for the lease as long as another has it; a lease that cannot be had at all is a failure. */
+const acquire = (lease: typeof RefreshLease.RefreshLease.Service, ttl: number) =>
+  lease.acquire(account, ttl).pipe(
+    Effect.retry({
+      while: (error) => error.reason === "Busy",
+      schedule: Schedule.spaced("2 millis")
+    })
+  )
+
+const inherit = Effect.gen(function* () {
+  const lease = yield* RefreshLease.RefreshLease
+  const storage = yield* TokenStorage.TokenStorage
+  const { fence } = yield* acquire(lease, 60_000)
+  say({ generation: yield* commitNext(fence) })
+  yield* told
+  say({ generation: Option.getOrThrow(yield* storage.load).entry.generation })
+  yield* Effect.never
+})
+
+const contend = (contender: number, marker: string) =>
+  Effect.gen(function* () {
+    const lease = yield* RefreshLease.RefreshLease
+    say("ready")
+    for (;;) {
+      yield* told
+      yield* Effect.scoped(
+        Effect.gen(function* () {
+          const { fence } = yield* acquire(lease, 60_000)
+          const at = Date.now()
+          const overlapped = !enter(marker)
+          yield* Effect.yieldNow()
+          if (!overlapped) unlinkSync(marker)
+          say({ contender, fence, at, overlapped })
+        })
+      )
+    }
+  })
+
+/** Exclusive by itself: it fails where another owner is inside. */
+const enter = (marker: string): boolean => {
+  try {
+    closeSync(openSync(marker, "wx"))
+    return true
+  } catch {
+    return false
+  }
+}
+
+const job = JSON.parse(process.argv[2] ?? "") as Job
+
+const perform = (): Effect.Effect<
+  unknown,
+  unknown,
+  TokenStorage.TokenStorage | RefreshLease.RefreshLease
+> => {
+  switch (job.do) {
+    case "write":
+      return Effect.forever(Effect.map(commitNext(0), say))
+    case "ask":
+      return ask(job.issuer)
+    case "hold":
+      return Effect.scoped(hold(job.ttl))
+    case "inherit":
+      return Effect.scoped(inherit)
+    case "contend":
+      return contend(job.contender, job.marker)
+  }
+}
+
+await Effect.runPromise(Effect.provide(perform(), Backend.layer(job.backend)))
+process.exit(0)
