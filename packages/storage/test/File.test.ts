@@ -274,7 +274,7 @@ describe("what is refused", () => {
       fs.mkdirSync(path)
       yield* checkRefused(yield* storageOf({ path }), "Malformed", "is a directory")
       const fifo = `${path}.fifo`
-      ChildProcess.execFileSync("mkfifo", ["-m", "600", fifo])
+      ChildProcess.execFileSync("/bin/sh", ["-c", 'mkfifo -m 600 "$0"', fifo])
       yield* checkRefused(yield* storageOf({ path: fifo }), "Malformed", "is a FIFO")
       const socket = `${path}.socket`
       const server = createServer().listen(socket)
