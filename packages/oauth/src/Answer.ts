@@ -148,7 +148,7 @@ const isText = (value: unknown): value is string => typeof value === "string" &&
 export const retryAfter = (answer: Answer): Option.Option<Duration.Duration> => {
   const value = answer.headers["retry-after"]?.trim() ?? ""
   if (/^\d{1,9}$/.test(value)) return Option.some(Duration.seconds(Number(value)))
-  const until = value === "" ? Number.NaN : Date.parse(value)
+  const until = value.endsWith(" GMT") ? Date.parse(value) : Number.NaN
   return Number.isFinite(until)
     ? Option.some(Duration.millis(Math.max(0, until - serverTime(answer))))
     : Option.none()

@@ -1,0 +1,37 @@
+/** An `HttpClient` that answers from memory, and keeps what it was asked. */
+import { HttpClient, HttpClientResponse } from "@effect/platform"
+import { Effect, Layer } from "effect"
+
+export interface Reply {
+  readonly status?: number
+  readonly headers?: Record<string, string>
+  /** A value is sent as JSON, a string as it is. */
+  readonly body?: unknown
+}
+
+export interface Asked {
+  readonly method: string
+  readonly url: string
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: string
+}
+
+/** Replies in order; the last one again and again. */
+export const answering = (
+  ...replies: ReadonlyArray<Reply | ((asked: Asked) => Reply)>
+): { readonly asked: Array<Asked>; readonly layer: Layer.Layer<HttpClient.HttpClient> } => {
+  const asked: Array<Asked> = []
+  const client = HttpClient.make((request, url) =>
+    Effect.sync(() => {
+      const body = request.body._tag === "Uint8Array" ? new TextDecoder().decode(request.body.body) : ""
+      const seen: Asked = { method: request.method, url: url.href, headers: { ...request.headers }, body }
+      const next = replies[Math.min(asked.length, replies.length - 1)]
+      asked.push(seen)
+      const reply = typeof next === "function" ? next(seen) : (next ?? {})
+      const text = typeof reply.body === "string" ? reply.body : JSON.stringify(reply.body)
+      const headers = { "content-type": "application/json", ...reply.headers }
+      return HttpClientResponse.fromWeb(request, new Response(text, { status: reply.status ?? 200, headers }))
+    })
+  )
+  return { asked, layer: Layer.succeed(HttpClient.HttpClient, client) }
+}

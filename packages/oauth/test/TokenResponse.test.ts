@@ -1,0 +1,384 @@
+import { describe, expect, it } from "@effect/vitest"
+import { Credentials } from "@latchkey/core"
+import { RefreshToken } from "@latchkey/oauth"
+import { Cause, Duration, Effect, FastCheck as fc, Option, Redacted, TestClock } from "effect"
+import { inspect } from "node:util"
+import { answering, type Reply } from "./Memory.js"
+
+const now = 1_700_000_000_000
+
+const previous = Credentials.make({
+  accessToken: "canary-old-access",
+  refreshToken: "canary-old-refresh",
+  tokenType: "Bearer",
+  scopes: ["read", "write"],
+  accountId: "alice",
+  expiresAt: now + 1000,
+  extras: { kept: "yes" }
+})
+
+const good = {
+  access_token: "canary-new-access",
+  token_type: "Bearer",
+  expires_in: 3600,
+  refresh_token: "canary-new-refresh"
+}
+
+const options: RefreshToken.Options = {
+  server: { tokenEndpoint: "https://auth.example.com/token" },
+  client: { clientId: "client" },
+  accountId: (response) =>
+    Option.filter(Option.fromNullable(response["account"]), (a) => typeof a === "string")
+}
+
+const exchange = (reply: Reply, more: Partial<RefreshToken.Options> = {}) =>
+  Effect.gen(function* () {
+    yield* TestClock.setTime(now)
+    const refresher = yield* RefreshToken.make({ ...options, ...more })
+    return yield* refresher.refresh(Option.some(previous))
+  }).pipe(Effect.provide(answering(reply).layer))
+
+const refused = (reply: Reply, more: Partial<RefreshToken.Options> = {}) =>
+  Effect.map(Effect.flip(exchange(reply, more)), (error) => {
+    if (error._tag !== "RefreshError") throw new Error(`not sent: ${error.message}`)
+    const shown = [
+      error.message,
+      JSON.stringify(error),
+      inspect(error, { depth: 20 }),
+      Cause.pretty(Cause.fail(error))
+    ]
+    for (const text of shown) expect(text).not.toContain("canary")
+    return error
+  })
+
+const refreshTokenOf = (credentials: Credentials.Credentials | undefined) =>
+  credentials && Option.getOrNull(Option.map(credentials.refreshToken, Redacted.value))
+
+describe("a bad answer to a refresh: a typed error, and the new refresh token is saved", () => {
+  const without = (name: keyof typeof good) => {
+    const { [name]: _, ...rest } = good
+    return rest
+  }
+  it.effect.each<readonly [string, unknown, string]>([
+    ["19 no access_token", without("access_token"), "access_token is missing"],
+    ["20 access_token a number", { ...good, access_token: 12 }, "access_token is a number"],
+    ["20 access_token null", { ...good, access_token: null }, "access_token is null"],
+    [
+      "21 a token with CR and LF",
+      { ...good, access_token: "canary\r\nX: y" },
+      "access_token has a control character"
+    ],
+    ["21 a token with NUL", { ...good, access_token: "canary\0" }, "access_token has a control character"],
+    ["21 an id_token with LF", { ...good, id_token: "canary\n" }, "id_token that has a control character"],
+    ["22 no token_type", without("token_type"), "token_type is missing"],
+    ["22 a token_type not understood", { ...good, token_type: "mac" }, "token_type is not one"],
+    ["22 DPoP where no proof was given", { ...good, token_type: "DPoP" }, "token_type is not one"],
+    ["23 expires_in soon", { ...good, expires_in: "soon" }, "expires_in is not a number"],
+    ["24 expires_in 3600abc", { ...good, expires_in: "3600abc" }, "expires_in is not a number"],
+    ["25 expires_in negative", { ...good, expires_in: -1 }, "expires_in is negative"],
+    ["26 expires_in 1e308", { ...good, expires_in: 1e308 }, "expires_in is absurd"],
+    ["27 expires_in null", { ...good, expires_in: null }, "expires_in is null"],
+    ["28 expires_in an epoch", { ...good, expires_in: 1_700_003_600 }, "expires_in is absurd"],
+    ["30 another account", { ...good, account: "mallory" }, "another account"],
+    ["32 a 200 with error", { ...good, error: "server_error" }, "holds the error server_error"],
+    [
+      "32 a 200 with invalid_grant",
+      { error: "invalid_grant", refresh_token: good.refresh_token },
+      "invalid_grant"
+    ],
+    ["33 over 1 MiB", { ...good, filler: "x".repeat(2 ** 20) }, "broke off"],
+    [
+      "33 nested 10,000 deep",
+      `${JSON.stringify(good).slice(0, -1)},"a":${"[".repeat(10_000)}${"]".repeat(10_000)}}`,
+      "nested too deeply"
+    ],
+    ["cut off", `{"refresh_token":"${good.refresh_token}","access_tok`, "is not JSON"],
+    ["trailing data", `${JSON.stringify(good)} trailing`, "is not JSON"],
+    ["a scope that is no string", { ...good, scope: ["read"] }, "scope is an array"]
+  ])("%s", ([, body, problem]) =>
+    Effect.gen(function* () {
+      const error = yield* refused({ body })
+      expect(error.reason).toBe("Malformed")
+      expect(error.status).toBe(200)
+      expect(error.message).toContain(problem)
+      expect(error.message).toContain("https://auth.example.com/token")
+      expect(refreshTokenOf(error.salvaged)).toBe("canary-new-refresh")
+      expect(Credentials.sameAccessToken(error.salvaged!, previous)).toBe(true)
+      expect(error.salvaged!.scopes).toEqual(previous.scopes)
+    })
+  )
+
+  it.effect.each<readonly [string, Reply, string]>([
+    [
+      "31 HTML with 200",
+      { headers: { "content-type": "text/html" }, body: "<html>canary</html>" },
+      "is not JSON but text/html"
+    ],
+    ["empty", { body: "" }, "is empty"],
+    ["204", { status: 204 }, "is empty"],
+    ["an array", { body: [good] }, "no object"],
+    [
+      "a refresh token with NUL",
+      { body: { ...good, refresh_token: "canary\0" } },
+      "refresh_token has a control character"
+    ],
+    [
+      "the word undefined",
+      { body: { ...good, refresh_token: "undefined" } },
+      'refresh_token is the word "undefined"'
+    ],
+    [
+      "a refresh token that is a number",
+      { body: { ...good, refresh_token: 7 } },
+      "refresh_token is a number"
+    ],
+    ["only in an inner object", { body: { data: good } }, "access_token is missing"]
+  ])("nothing to save: %s", ([, reply, problem]) =>
+    Effect.gen(function* () {
+      const error = yield* refused(reply)
+      expect(error.reason).toBe("Malformed")
+      expect(error.message).toContain(problem)
+      expect(error.salvaged).toBeUndefined()
+    })
+  )
+})
+
+describe("what is accepted", () => {
+  it.effect("29 an empty refresh_token keeps the old one", () =>
+    Effect.gen(function* () {
+      const credentials = yield* exchange({ body: { ...good, refresh_token: "" } })
+      expect(refreshTokenOf(credentials)).toBe("canary-old-refresh")
+    })
+  )
+
+  it.effect("an omitted one too; the account, the scopes and the unknown fields stay", () =>
+    Effect.gen(function* () {
+      const { refresh_token: _, ...rest } = good
+      const credentials = yield* exchange({ body: { ...rest, tier: 3 } })
+      expect(refreshTokenOf(credentials)).toBe("canary-old-refresh")
+      expect(credentials.accountId).toEqual(Option.some("alice"))
+      expect(credentials.scopes).toEqual(["read", "write"])
+      expect(Redacted.value(credentials.extras)).toEqual({ kept: "yes", tier: 3 })
+    })
+  )
+
+  it.effect("a lifetime as text; an absent one is unknown", () =>
+    Effect.gen(function* () {
+      const text = yield* exchange({ body: { ...good, expires_in: "3600" } })
+      expect(text.expiresAt).toEqual(Option.some(now + 3_600_000))
+      const { expires_in: _, ...rest } = good
+      expect((yield* exchange({ body: rest })).expiresAt).toEqual(Option.none())
+    })
+  )
+
+  it.effect.each<readonly [string, Reply]>([
+    ["any case of token_type", { body: { ...good, token_type: "bEARER" } }],
+    ["201", { status: 201, body: good }],
+    ["another content type", { headers: { "content-type": "text/plain" }, body: JSON.stringify(good) }],
+    ["a byte order mark", { body: `\ufeff${JSON.stringify(good)}` }],
+    [
+      "a form",
+      {
+        headers: { "content-type": "application/x-www-form-urlencoded" },
+        body: "access_token=canary-new-access&token_type=bearer&refresh_token=canary-new-refresh&expires_in=3600"
+      }
+    ]
+  ])("%s", ([, reply]) =>
+    Effect.gen(function* () {
+      const credentials = yield* exchange(reply)
+      expect(refreshTokenOf(credentials)).toBe("canary-new-refresh")
+      expect(credentials.expiresAt).toEqual(Option.some(now + 3_600_000))
+    })
+  )
+})
+
+describe("an error answer is sorted", () => {
+  const oauth = (error: unknown, more: object = {}): Reply => ({ status: 400, body: { error, ...more } })
+  it.effect.each<readonly [string, Reply, string]>([
+    ["invalid_grant", oauth("invalid_grant"), "GrantDead"],
+    ["invalid_grant with 401", { ...oauth("invalid_grant"), status: 401 }, "GrantDead"],
+    ["invalid_grant in a 200", { ...oauth("invalid_grant"), status: 200 }, "GrantDead"],
+    [
+      "a code that the server is known for",
+      oauth({ code: "refresh_token_reused", message: "used" }),
+      "GrantDead"
+    ],
+    ["invalid_grant with 500", { ...oauth("invalid_grant"), status: 500 }, "Transient"],
+    ["invalid_client", { ...oauth("invalid_client"), status: 401 }, "Misconfigured"],
+    ["unauthorized_client", oauth("unauthorized_client"), "Misconfigured"],
+    ["invalid_scope", oauth("invalid_scope"), "Misconfigured"],
+    ["invalid_request", oauth("invalid_request"), "Misconfigured"],
+    ["unsupported_grant_type", oauth("unsupported_grant_type"), "Misconfigured"],
+    ["invalid_target", oauth("invalid_target"), "Misconfigured"],
+    ["a code that nobody knows", oauth("grue_in_the_dark"), "Misconfigured"],
+    ["404 in HTML", { status: 404, body: "<html>" }, "Misconfigured"],
+    ["temporarily_unavailable", oauth("temporarily_unavailable"), "Transient"],
+    ["server_error with 400", oauth("server_error"), "Transient"],
+    ["slow_down", oauth("slow_down"), "Transient"],
+    ["429", { status: 429, body: "" }, "Transient"],
+    ["429 with a code", { ...oauth("rate_limit_error"), status: 429 }, "Transient"],
+    ["408", { status: 408, body: "" }, "Transient"],
+    ["503 with a code", { ...oauth("temporarily_unavailable"), status: 503 }, "Transient"],
+    ["500 with a code", { ...oauth("server_error"), status: 500 }, "Transient"],
+    ["500 in HTML", { status: 500, body: "<html>" }, "MaybeSent"],
+    ["502 of a proxy", { status: 502, body: "Bad gateway" }, "MaybeSent"],
+    ["504 of a proxy", { status: 504, body: "" }, "MaybeSent"]
+  ])("%s", ([, reply, reason]) =>
+    Effect.gen(function* () {
+      const error = yield* refused(reply, { deadCodes: ["refresh_token_reused"] })
+      expect(error.reason).toBe(reason)
+      expect(error.status).toBe(reply.status)
+      expect(error.salvaged).toBeUndefined()
+    })
+  )
+
+  it.effect("the server's own words are cut, escaped and stripped of what looks like a token", () =>
+    Effect.gen(function* () {
+      const error = yield* refused(
+        oauth("invalid_client\u001b[31m", {
+          error_description: `\r\nsecond line \u202e ${"word ".repeat(200)} canary-old-refresh`
+        })
+      )
+      expect(error.oauthError).toBe("invalid_client\\u001b[31m")
+      expect(error.message).toContain("\\u000d\\u000asecond line \\u202e word")
+      expect(error.message.length).toBeLessThan(500)
+      expect(error.message).toMatch(/^[\x20-\x7e…]*$/)
+
+      const long = yield* refused(oauth("x", { error_description: `no ${"A1b2".repeat(20)} here` }))
+      expect(long.message).toContain("(no <redacted> here)")
+    })
+  )
+
+  it.effect.each<readonly [string, Record<string, string>, Duration.Duration | undefined]>([
+    ["seconds", { "retry-after": "17" }, Duration.seconds(17)],
+    ["zero", { "retry-after": "0" }, Duration.zero],
+    [
+      "a date, by the server's clock",
+      { "retry-after": "Wed, 21 Oct 2015 07:28:30 GMT", date: "Wed, 21 Oct 2015 07:28:00 GMT" },
+      Duration.seconds(30)
+    ],
+    ["a date, by ours", { "retry-after": new Date(now + 5000).toUTCString() }, Duration.seconds(5)],
+    ["a date in the past", { "retry-after": "Wed, 21 Oct 2015 07:28:00 GMT" }, Duration.zero],
+    ["nonsense", { "retry-after": "in a while" }, undefined],
+    ["negative", { "retry-after": "-5" }, undefined],
+    ["none", {}, undefined]
+  ])("Retry-After: %s", ([, headers, expected]) =>
+    Effect.gen(function* () {
+      const error = yield* refused({ status: 429, headers, body: "" })
+      expect(error.retryAfter).toEqual(expected)
+    })
+  )
+})
+
+describe("10,000 fuzzed answers that hold a usable refresh token", () => {
+  const seed = Number(process.env["SEED"] ?? Date.now() % 2 ** 31)
+  const runs = 10_000
+
+  const token = fc
+    .array(fc.integer({ min: 0x21, max: 0x7e }), { minLength: 1, maxLength: 40 })
+    .map((codes) => String.fromCharCode(...codes))
+    .filter((text) => Option.isNone(Credentials.tokenProblem(text)))
+  const anything = fc.oneof(
+    fc.constantFrom<unknown>("Bearer", "DPoP", "soon", "3600abc", -1, 1e308, 3600, "", null, true, [], {}),
+    fc.string({ maxLength: 20 }),
+    fc.jsonValue({ maxDepth: 2 })
+  )
+  const mostly = (arbitrary: fc.Arbitrary<unknown>) =>
+    fc.oneof({ arbitrary, weight: 6 }, { arbitrary: anything, weight: 1 })
+  const fields = fc
+    .tuple(
+      fc.record(
+        {
+          access_token: mostly(token),
+          token_type: mostly(fc.constantFrom("Bearer", "bearer")),
+          expires_in: mostly(fc.constantFrom(3600, "3600", 0)),
+          scope: mostly(fc.constantFrom("a b", "")),
+          id_token: mostly(token),
+          account: mostly(fc.constant("alice"))
+        },
+        { requiredKeys: ["access_token", "token_type"] }
+      ),
+      fc.dictionary(
+        fc.oneof(fc.constantFrom("error", "dpop_jwk", "__proto__", "toString"), fc.string({ maxLength: 12 })),
+        anything,
+        { maxKeys: 2 }
+      )
+    )
+    .map(([first, second]) => ({ ...first, ...second }))
+  const spoil = fc.constantFrom(
+    "no",
+    "no",
+    "no",
+    "no",
+    "trailing",
+    "unclosed",
+    "comma",
+    "before-bom",
+    "html-type"
+  )
+  const answer = fc.record({
+    token,
+    fields,
+    front: fc.boolean(),
+    spoil,
+    status: fc.constantFrom(200, 200, 201, 203)
+  })
+
+  const write = (given: {
+    token: string
+    fields: Record<string, unknown>
+    front: boolean
+    spoil: string
+  }) => {
+    // The member is written by hand among the others, so that none of them can take its place.
+    const others = Object.entries(given.fields)
+      .filter(([name, value]) => name !== "refresh_token" && value !== undefined)
+      .map(([name, value]) => `${JSON.stringify(name)}:${JSON.stringify(value)}`)
+    const member = `"refresh_token" : ${JSON.stringify(given.token)}`
+    const members = given.front ? [member, ...others] : [...others, member]
+    const body = `{${members.join(",")}`
+    switch (given.spoil) {
+      case "trailing":
+        return `${body}} <!-- served by proxy -->`
+      case "unclosed":
+        return body
+      case "comma":
+        return `${body},}`
+      case "before-bom":
+        return `\ufeff${body}}`
+      default:
+        return `${body}}`
+    }
+  }
+
+  it.live(
+    `are all saved (seed ${seed})`,
+    () =>
+      Effect.gen(function* () {
+        const tally = { accepted: 0, salvaged: 0 }
+        let reply: Reply = {}
+        const { layer } = answering(() => reply)
+        const refresher = yield* Effect.provide(RefreshToken.make(options), layer)
+        for (const given of fc.sample(answer, { numRuns: runs, seed })) {
+          reply = {
+            status: given.status,
+            headers: {
+              "content-length": "0",
+              ...(given.spoil === "html-type" && { "content-type": "text/html" })
+            },
+            body: write(given)
+          }
+          const outcome = yield* Effect.either(refresher.refresh(Option.some(previous)))
+          const saved = outcome._tag === "Right" ? outcome.right : outcome.left.salvaged
+          if (refreshTokenOf(saved) !== given.token) {
+            throw new Error(`lost, with seed ${seed}: ${String(reply.body)}: ${inspect(outcome)}`)
+          }
+          tally[outcome._tag === "Right" ? "accepted" : "salvaged"]++
+        }
+        expect(tally.accepted + tally.salvaged).toBe(runs)
+        expect(tally.accepted).toBeGreaterThan(runs / 20)
+        expect(tally.salvaged).toBeGreaterThan(runs / 20)
+      }),
+    60_000
+  )
+})
