@@ -588,7 +588,23 @@ describe("storage that fails", () => {
         reason: "Denied"
       })
       expect(yield* calls.count).toBe(0)
+      expect(yield* Effect.flip(manager.getAccessToken)).toMatchObject({ reason: "CoolingDown" })
+      yield* TestClock.adjust(1000)
       expect(yield* token(manager.getAccessToken)).toBe("at-101")
+    })
+  )
+
+  it.scoped("does not try to write a read-only storage for each caller in the grace", () =>
+    Effect.gen(function* () {
+      let commits = 0
+      const { calls, manager } = yield* bench({
+        initial: grant(1, 10 * minute),
+        faults: [{ operation: "commit", call: () => ++commits > 0, reason: "Denied" }]
+      })
+      yield* TestClock.adjust(8 * minute)
+      for (let i = 0; i < 100; i++) expect(yield* token(manager.getAccessToken)).toBe("at-1")
+      expect(commits).toBe(1)
+      expect(yield* calls.count).toBe(0)
     })
   )
 
@@ -629,8 +645,8 @@ describe("storage that fails", () => {
       yield* TestClock.adjust(10 * minute)
       expect(yield* Effect.flip(manager.getAccessToken)).toMatchObject({ _tag: "StorageError" })
       expect(yield* calls.count).toBe(1)
-      yield* Effect.flip(manager.getAccessToken)
-      expect(yield* token(manager.getAccessToken)).toBe("at-102")
+      yield* Effect.flip(manager.refresh)
+      expect(yield* token(manager.refresh)).toBe("at-102")
       const previous = yield* calls.all
       expect(
         previous.map((p) => Redacted.value(Option.getOrThrow(Option.getOrThrow(p).refreshToken)))

@@ -89,7 +89,29 @@ export const run = (parts: Parts, trigger: Trigger): Effect.Effect<void, TokenEr
         onSome: (held) => underLease(parts, trigger, held, 0)
       })
     )
-  ).pipe(Effect.withSpan("TokenManager.refresh", { attributes: { "latchkey.account": parts.account } }))
+  ).pipe(
+    Effect.tapError((error) =>
+      error._tag === "StorageError" ||
+      (error._tag === "RefreshUnavailable" && error.cause?._tag === "LeaseError")
+        ? coolDown(parts, error.message, Option.none())
+        : Effect.void
+    ),
+    Effect.withSpan("TokenManager.refresh", { attributes: { "latchkey.account": parts.account } })
+  )
+
+/** A storage or a lease that fails is not asked by every caller in turn, any more than the server is. */
+const coolDown = (
+  { emit, state }: Parts,
+  message: string,
+  retryAfter: Option.Option<number>
+): Effect.Effect<Decision.CoolingDown> =>
+  Effect.gen(function* () {
+    const at = yield* Clock.currentTimeMillis
+    const cooling = state.cool(at, "Failed", retryAfter)
+    state.lastFailure = message
+    yield* emit(TokenEvent.CoolingDownBegan({ at, until: cooling.until, reason: cooling.reason }))
+    return cooling
+  })
 
 /** The lease, or none where another holder has refreshed while we waited for it. */
 const acquire = (
@@ -383,12 +405,10 @@ const fail = (
     // An outcome that is known needs no journal; one that is not keeps it.
     if (error.reason !== "MaybeSent" && error.salvaged === undefined) yield* clearIntent(parts, intended)
     const retryAfter = Option.map(Option.fromNullable(error.retryAfter), Duration.toMillis)
-    const coolDown = state.cool(now, "Failed", retryAfter)
-    state.lastFailure = error.message
-    yield* emit(TokenEvent.CoolingDownBegan({ at: now, until: coolDown.until, reason: coolDown.reason }))
+    const cooling = yield* coolDown(parts, error.message, retryAfter)
     return yield* new RefreshUnavailable({
       reason: error.reason,
-      retryAt: coolDown.until,
+      retryAt: cooling.until,
       message: error.message,
       cause: error
     })
