@@ -1,0 +1,192 @@
+/**
+ * The authorization code grant (RFC 6749 §4.1) with PKCE (RFC 7636, S256 and nothing else): where to send
+ * the user, and what to make of the answer. How the answer comes back is the business of `BrowserLogin`,
+ * `ManualLogin`, or a web server of your own.
+ *
+ * @since 0.1.0
+ */
+import type { HttpClient } from "@effect/platform/HttpClient"
+import type { Credentials } from "@latchkey/core/Credentials"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import * as oauth from "oauth4webapi"
+import { invalid, type OAuthConfigError } from "./Endpoint.js"
+import * as AuthorizationResponse from "./internal/authorizationResponse.js"
+import * as LoginGrant from "./internal/loginGrant.js"
+import * as Target from "./internal/target.js"
+import { fromRequest, LoginError } from "./LoginError.js"
+import * as Server from "./Server.js"
+import * as TokenEndpoint from "./TokenEndpoint.js"
+
+/**
+ * What a login by code asks for.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options extends TokenEndpoint.Options {
+  readonly scopes?: ReadonlyArray<string> | undefined
+  /** Where the access token is to be used (RFC 8707): absolute, without fragment. */
+  readonly resource?: string | ReadonlyArray<string> | undefined
+  /**
+   * Parameters of the authorization URL beside the standard ones: `prompt`, `login_hint`, what a step-up
+   * challenge asks for (RFC 9470: `acr_values`, `max_age`), a provider's own.
+   */
+  readonly authorizationParameters?: Readonly<Record<string, string>> | undefined
+  /** Whether the code is redeemed together with the state, as some servers want it; false. */
+  readonly sendState?: boolean | undefined
+}
+
+/**
+ * One login under way, with a state, nonce and verifier of its own.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Attempt {
+  /** Where the user is to go. Good for this attempt; not for a log, as it holds the state. */
+  readonly url: URL
+  readonly redirectUri: string
+  /**
+   * Redeems the code in the parameters with which the server sent the user back. The state is checked
+   * first, and good once; then the issuer (RFC 9207), then whether it is an error.
+   *
+   * The credentials are ready to be saved: scopes as granted (as asked for, where the server left them
+   * out), and the account as `accountId` or else the id token tells it. Interruption abandons the login.
+   */
+  readonly redeem: (response: URLSearchParams) => Effect.Effect<Credentials, LoginError>
+  /** Redeems a bare code, which comes without a state: for a user who carried it over by hand. */
+  readonly redeemCode: (code: Redacted.Redacted) => Effect.Effect<Credentials, LoginError>
+}
+
+/**
+ * Begins a login whose answer is to go to `redirectUri`, sent as it is given. Nothing is sent yet but the
+ * discovery, where one is due.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const begin = (
+  options: Options,
+  redirectUri: string
+): Effect.Effect<Attempt, OAuthConfigError | LoginError, HttpClient> =>
+  Effect.gen(function* () {
+    yield* checkSettings(options, redirectUri)
+    const resource = yield* Target.resources(options.resource)
+    const server = yield* Server.from(options.server)
+    const endpoint = yield* TokenEndpoint.make(LoginGrant.withAccount({ ...options, server }))
+    const metadata = yield* Effect.mapError(server.metadata, fromRequest)
+    const authorizationEndpoint = yield* usableEndpoint(metadata)
+
+    const scopes = options.scopes ?? []
+    const secrets = yield* makeSecrets(scopes.includes("openid"))
+    const url = new URL(authorizationEndpoint)
+    const parameters: ReadonlyArray<readonly [string, string | undefined]> = [
+      ["response_type", "code"],
+      ["client_id", options.client.clientId],
+      ["redirect_uri", redirectUri],
+      ["scope", Target.scope(scopes)],
+      ["state", secrets.state],
+      ["nonce", secrets.nonce],
+      ["code_challenge", secrets.challenge],
+      ["code_challenge_method", "S256"],
+      ...resource.map((uri) => ["resource", uri] as const),
+      ...Object.entries(options.authorizationParameters ?? {})
+    ]
+    for (const [name, value] of parameters) if (value !== undefined) url.searchParams.append(name, value)
+
+    const redeemCode = (code: Redacted.Redacted): Effect.Effect<Credentials, LoginError> =>
+      endpoint
+        .request({
+          grantType: "authorization_code",
+          parameters: {
+            code: Redacted.value(code),
+            redirect_uri: redirectUri,
+            code_verifier: Redacted.value(secrets.verifier),
+            state: options.sendState === true ? secrets.state : undefined,
+            resource
+          },
+          previous: Option.none(),
+          check: LoginGrant.idTokenProblem({
+            nonce: secrets.nonce,
+            maxAge: options.authorizationParameters?.["max_age"]
+          })
+        })
+        .pipe(Effect.mapBoth({ onFailure: fromRequest, onSuccess: LoginGrant.withScopes(scopes) }))
+
+    let spent = false
+    return {
+      url,
+      redirectUri,
+      redeemCode,
+      redeem: (response) =>
+        Effect.gen(function* () {
+          yield* AuthorizationResponse.checkState(response, secrets.state)
+          if (spent) return yield* alreadyUsed
+          spent = true
+          const code = yield* AuthorizationResponse.code(response, {
+            issuer: server.issuer,
+            sendsIssuer: metadata.authorization_response_iss_parameter_supported === true
+          })
+          return yield* redeemCode(code)
+        })
+    }
+  })
+
+/** What the library derives of the rest; given a second time they would contradict it. */
+const reserved = [
+  ...["response_type", "client_id", "redirect_uri", "scope", "state", "nonce", "resource"],
+  ...["code_challenge", "code_challenge_method", "response_mode", "request", "request_uri"]
+]
+
+const checkSettings = (options: Options, redirectUri: string): Effect.Effect<void, OAuthConfigError> => {
+  if (!URL.canParse(redirectUri) || redirectUri.includes("#")) {
+    return invalid("redirectUri", "must be an absolute URI without a fragment (RFC 6749 §3.1.2)")
+  }
+  const taken = Object.keys(options.authorizationParameters ?? {}).find((name) => reserved.includes(name))
+  return taken === undefined
+    ? Effect.void
+    : invalid("authorizationParameters", `may not hold ${taken}: it is set by the login itself`)
+}
+
+const usableEndpoint = (metadata: Server.Metadata): Effect.Effect<string, LoginError> => {
+  const { authorization_endpoint: endpoint, code_challenge_methods_supported: methods } = metadata
+  if (endpoint === undefined) {
+    return new LoginError({
+      reason: "Misconfigured",
+      message:
+        "The server names no authorization endpoint: set server.authorizationEndpoint, or use another login."
+    })
+  }
+  return methods === undefined || methods.includes("S256")
+    ? Effect.succeed(endpoint)
+    : new LoginError({
+        reason: "Misconfigured",
+        message:
+          "The server does not take PKCE challenges of the method S256, and plain ones are not sent: use another login."
+      })
+}
+
+const makeSecrets = (
+  openid: boolean
+): Effect.Effect<{
+  readonly verifier: Redacted.Redacted
+  readonly challenge: string
+  readonly state: string
+  readonly nonce: string | undefined
+}> =>
+  Effect.promise(async () => {
+    const verifier = oauth.generateRandomCodeVerifier()
+    return {
+      verifier: Redacted.make(verifier),
+      challenge: await oauth.calculatePKCECodeChallenge(verifier),
+      state: oauth.generateRandomState(),
+      nonce: openid ? oauth.generateRandomNonce() : undefined
+    }
+  })
+
+const alreadyUsed = new LoginError({
+  reason: "StateMismatch",
+  message: "The answer to this login has come before and is good once: start a new login."
+})

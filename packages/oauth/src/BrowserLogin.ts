@@ -1,0 +1,89 @@
+/**
+ * The login in the user's own browser, for a program on the same machine (RFC 8252): the answer comes back
+ * to a listener on a loopback address. Runs on Node.
+ *
+ * @since 0.1.0
+ */
+import type { HttpClient } from "@effect/platform/HttpClient"
+import type { Credentials } from "@latchkey/core/Credentials"
+import * as Cause from "effect/Cause"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import * as AuthorizationCode from "./AuthorizationCode.js"
+import type { OAuthConfigError } from "./Endpoint.js"
+import * as Loopback from "./internal/loopback.js"
+import * as Page from "./internal/page.js"
+import { LoginError } from "./LoginError.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options<E = never, R = never> extends AuthorizationCode.Options {
+  /**
+   * Takes the user to the URL: `SystemBrowser.open`, or anything else. Runs while the answer is waited
+   * for, and no longer; its failure ends the login, so let it fail only where there is no other way to
+   * the URL.
+   */
+  readonly openUrl: (url: URL) => Effect.Effect<void, E, R>
+  /**
+   * As it is registered with the server; `http://127.0.0.1/callback` unless given. Without a port, any
+   * free one is taken; a server that compares ports too wants it said.
+   */
+  readonly redirectUri?: string | undefined
+  /** How long the user may take, all in all; 5 minutes. */
+  readonly patience?: Duration.DurationInput | undefined
+}
+
+const defaultRedirectUri = "http://127.0.0.1/callback"
+const defaultPatience = "5 minutes"
+
+/**
+ * Logs in: opens the browser, waits for the answer, checks it (RFC 9700 §2.1, RFC 9207), redeems the code
+ * with PKCE, and tells the user how it went, in words, in the browser.
+ *
+ * The first request to the exact path that is an answer at all decides; one with another state ends the
+ * login as `StateMismatch`. The listener is closed afterwards in any case: success, failure, time-out,
+ * interruption. `PortBusy` where it could not be opened: then `ManualLogin` helps.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const login = <E, R>(
+  options: Options<E, R>
+): Effect.Effect<Credentials, LoginError | OAuthConfigError | E, HttpClient | R> =>
+  Effect.gen(function* () {
+    const { openUrl, patience = defaultPatience, redirectUri = defaultRedirectUri } = options
+    const listener = yield* Loopback.listen(yield* Loopback.parse(redirectUri))
+    const attempt = yield* AuthorizationCode.begin(options, listener.redirectUri)
+    const notOpened = yield* Deferred.make<never, E>()
+    yield* openUrl(attempt.url).pipe(
+      Effect.catchAllCause((cause) => Deferred.failCause(notOpened, cause)),
+      Effect.forkScoped
+    )
+    return yield* Effect.raceFirst(listener.answer, Deferred.await(notOpened)).pipe(
+      Effect.flatMap((answer) =>
+        Effect.onExit(attempt.redeem(answer), (exit) => listener.reply(pageFor(exit)))
+      ),
+      Effect.timeoutFail({ duration: patience, onTimeout: () => timedOut(patience) })
+    )
+  }).pipe(Effect.scoped)
+
+const pageFor = (exit: Exit.Exit<unknown, LoginError>): Page.Page =>
+  Exit.match(exit, {
+    onSuccess: () => Page.success,
+    onFailure: (cause) =>
+      Option.match(Cause.failureOption(cause), {
+        onNone: () => Page.cancelled,
+        onSome: (error) => Page.failure(error.message)
+      })
+  })
+
+const timedOut = (patience: Duration.DurationInput): LoginError =>
+  new LoginError({
+    reason: "TimedOut",
+    message: `The login was not finished within ${Duration.format(patience)}: start it again, or log in by hand (ManualLogin) if the browser could not come back.`
+  })

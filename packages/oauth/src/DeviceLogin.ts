@@ -1,0 +1,181 @@
+/**
+ * The login on another device (RFC 8628): the user enters a short code in any browser, while the program
+ * asks the server from time to time whether that is done.
+ *
+ * @since 0.1.0
+ */
+import type { HttpClient } from "@effect/platform/HttpClient"
+import type { Credentials } from "@latchkey/core/Credentials"
+import type { RefreshError } from "@latchkey/core/TokenRefresher"
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import * as oauth from "oauth4webapi"
+import * as Answer from "./Answer.js"
+import * as ClientAuth from "./ClientAuth.js"
+import type { OAuthConfigError } from "./Endpoint.js"
+import * as DeviceCode from "./internal/deviceCode.js"
+import * as LoginGrant from "./internal/loginGrant.js"
+import * as Target from "./internal/target.js"
+import { expired, fromRequest, LoginError } from "./LoginError.js"
+import * as Server from "./Server.js"
+import * as TokenEndpoint from "./TokenEndpoint.js"
+import * as Wire from "./Wire.js"
+
+/**
+ * What the user is to do: go to `verificationUri` and enter `userCode`, until `expiresAt` (epoch
+ * milliseconds). For the user's eyes: who has the code can pretend to be the one who is to log in.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Prompt {
+  readonly userCode: string
+  readonly verificationUri: URL
+  /** The same with the code in it, for a link or a QR code; show `userCode` beside it (§3.3.1). */
+  readonly verificationUriComplete: Option.Option<URL>
+  readonly expiresAt: number
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options<E = never, R = never> extends TokenEndpoint.Options {
+  /** Shows the user what to do. Polling begins when it is done; its failure ends the login. */
+  readonly prompt: (prompt: Prompt) => Effect.Effect<void, E, R>
+  readonly scopes?: ReadonlyArray<string> | undefined
+  /** Where the access token is to be used (RFC 8707): absolute, without fragment. */
+  readonly resource?: string | ReadonlyArray<string> | undefined
+  /** Parameters that the server wants at its device authorization endpoint beside the standard ones. */
+  readonly deviceParameters?: Readonly<Record<string, string>> | undefined
+}
+
+const grantType = "urn:ietf:params:oauth:grant-type:device_code"
+
+/**
+ * Logs in: asks for a code, shows it, and polls until the user is done.
+ *
+ * Between polls lies the server's interval, 5 s unless it says; `slow_down` adds 5 s for good (§3.5). While
+ * the server does not answer, or answers that it cannot now, the interval doubles each time, up to a minute
+ * or what `Retry-After` says, and is as before once it answers. `Denied` and `Expired` end it, the latter at the
+ * code's end in any case. Interruption stops the polling.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const login = <E, R>(
+  options: Options<E, R>
+): Effect.Effect<Credentials, LoginError | OAuthConfigError | E, HttpClient | R> =>
+  Effect.gen(function* () {
+    const scopes = options.scopes ?? []
+    const resource = yield* Target.resources(options.resource)
+    const server = yield* Server.from(options.server)
+    const endpoint = yield* TokenEndpoint.make(LoginGrant.withAccount({ ...options, server }))
+    const device = yield* authorize(options, server, resource)
+    yield* options.prompt(device.prompt)
+    const credentials = yield* poll(
+      endpoint.request({
+        grantType,
+        parameters: { device_code: Redacted.value(device.deviceCode), resource },
+        previous: Option.none()
+      }),
+      device
+    )
+    return LoginGrant.withScopes(scopes)(credentials)
+  })
+
+/** The device authorization request (§3.1). */
+const authorize = (
+  options: Options<unknown, unknown>,
+  server: Effect.Effect.Success<ReturnType<typeof Server.from>>,
+  resource: ReadonlyArray<string>
+): Effect.Effect<DeviceCode.DeviceCode, LoginError | OAuthConfigError, HttpClient> =>
+  Effect.gen(function* () {
+    const wire = yield* Wire.make({ timeout: options.timeout })
+    const auth = yield* ClientAuth.authenticate(options.client)
+    const metadata = yield* Effect.mapError(server.metadata, fromRequest)
+    if (metadata.device_authorization_endpoint === undefined) {
+      return yield* new LoginError({
+        reason: "Misconfigured",
+        message:
+          "The server names no device authorization endpoint: set server.deviceAuthorizationEndpoint, or use another login."
+      })
+    }
+    const scope = Target.scope(options.scopes)
+    const parameters = new URLSearchParams({
+      ...(scope !== undefined && { scope }),
+      ...options.deviceParameters
+    })
+    for (const uri of resource) parameters.append("resource", uri)
+    const requestedAt = yield* Clock.currentTimeMillis
+    const client = { ...auth.client, [oauth.clockSkew]: yield* Wire.clockSkew(requestedAt) }
+    const answer = yield* Effect.mapError(
+      wire.send(
+        (common) =>
+          oauth.deviceAuthorizationRequest(metadata, client, auth.method, parameters, {
+            ...common,
+            ...(options.headers !== undefined && { headers: { ...options.headers } })
+          }),
+        options.encoding
+      ),
+      fromRequest
+    )
+    return yield* Either.mapLeft(read(answer, requestedAt), fromRequest)
+  })
+
+const read = (answer: Answer.Answer, requestedAt: number) => {
+  if (!Answer.isOk(answer)) return Either.left(Answer.toError(answer))
+  if (Option.isSome(answer.cut)) return Either.left(answer.cut.value)
+  return Answer.json(answer).pipe(
+    Either.mapLeft((problem) => Answer.malformed(answer, "device authorization", problem)),
+    Either.flatMap((body) =>
+      Option.isSome(Answer.oauthError(body))
+        ? Either.left(Answer.toError(answer))
+        : Either.mapLeft(DeviceCode.parse(body, requestedAt), (problem) =>
+            Answer.malformed(answer, "device authorization", problem)
+          )
+    )
+  )
+}
+
+/** What `slow_down` adds to the interval, in milliseconds. */
+const slowDown = 5000
+
+/** The longest back-off that we choose ourselves, in milliseconds. */
+const longestBackOff = 60_000
+
+/** No server may silence us for longer than this, in milliseconds. */
+const longestRetryAfter = 86_400_000
+
+const poll = (
+  ask: Effect.Effect<Credentials, RefreshError>,
+  device: DeviceCode.DeviceCode
+): Effect.Effect<Credentials, LoginError> =>
+  Effect.gen(function* () {
+    let interval = device.interval
+    let wait = interval
+    while (true) {
+      const left = device.prompt.expiresAt - (yield* Clock.currentTimeMillis)
+      yield* Effect.sleep(Math.max(0, Math.min(wait, left)))
+      if ((yield* Clock.currentTimeMillis) >= device.prompt.expiresAt) return yield* expired()
+      const result = yield* Effect.either(ask)
+      if (Either.isRight(result)) return result.right
+      const error = result.left
+      if (error.oauthError === "authorization_pending") wait = interval
+      else if (error.oauthError === "slow_down") wait = interval += slowDown
+      else if (isPassing(error)) {
+        const asked = error.retryAfter === undefined ? 0 : Duration.toMillis(error.retryAfter)
+        wait = Math.max(Math.min(asked, longestRetryAfter), interval, Math.min(wait * 2, longestBackOff))
+      } else return yield* fromRequest(error)
+    }
+  })
+
+/** No answer, or one that says not now: the code is as good as before. */
+const isPassing = ({ oauthError, reason }: RefreshError): boolean =>
+  oauthError !== "access_denied" &&
+  oauthError !== "expired_token" &&
+  (reason === "NotSent" || reason === "MaybeSent" || reason === "Transient")

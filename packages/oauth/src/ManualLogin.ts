@@ -1,0 +1,118 @@
+/**
+ * The login by hand, for a machine without a browser: the user opens the URL anywhere, and carries the
+ * answer over.
+ *
+ * @since 0.1.0
+ */
+import type { HttpClient } from "@effect/platform/HttpClient"
+import type { Credentials } from "@latchkey/core/Credentials"
+import * as CredentialsModule from "@latchkey/core/Credentials"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import * as AuthorizationCode from "./AuthorizationCode.js"
+import type { OAuthConfigError } from "./Endpoint.js"
+import { isResponse } from "./internal/authorizationResponse.js"
+import { LoginError } from "./LoginError.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options<E = never, R = never> extends AuthorizationCode.Options {
+  /**
+   * Shows the URL and gives what the user pasted: the URL that the browser ended at, whether or not it
+   * shows a page there, or the code as the server's own page shows it, alone or as `code#state`.
+   */
+  readonly ask: (url: URL) => Effect.Effect<string | Redacted.Redacted, E, R>
+  /**
+   * As it is registered with the server: a page of its own that shows the code, or a loopback address,
+   * where the browser finds nothing and its address bar holds the answer; `http://127.0.0.1/callback`
+   * unless given.
+   */
+  readonly redirectUri?: string | undefined
+}
+
+/**
+ * Logs in by hand. What was pasted is checked as an answer that comes by itself is: state (unless a bare
+ * code was pasted, which has none; PKCE binds it to this login), issuer, error.
+ *
+ * Fails as `Cancelled` where nothing was pasted, `Malformed` where it is no answer. There is no time-out but
+ * the server's own: a code that was carried over too late is `Expired`.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const login = <E, R>(
+  options: Options<E, R>
+): Effect.Effect<Credentials, LoginError | OAuthConfigError | E, HttpClient | R> =>
+  Effect.gen(function* () {
+    const attempt = yield* AuthorizationCode.begin(
+      options,
+      options.redirectUri ?? "http://127.0.0.1/callback"
+    )
+    const pasted = yield* options.ask(attempt.url)
+    const answer = yield* parse(Redacted.isRedacted(pasted) ? Redacted.value(pasted) : pasted, attempt)
+    return yield* answer._tag === "Code" ? attempt.redeemCode(answer.code) : attempt.redeem(answer.parameters)
+  })
+
+type Pasted =
+  | { readonly _tag: "Code"; readonly code: Redacted.Redacted }
+  | { readonly _tag: "Response"; readonly parameters: URLSearchParams }
+
+/** Far above any answer, far below what would be slow to look at. */
+const maxLength = 16_384
+
+const parse = (
+  input: string,
+  attempt: Pick<AuthorizationCode.Attempt, "redirectUri" | "url">
+): Either.Either<Pasted, LoginError> => {
+  // A terminal may have wrapped it, a mail put it in brackets.
+  const text = input.replace(/\s+/g, "").replace(/^["'<](.*)["'>]$/, "$1")
+  if (text === "") {
+    return fail("Cancelled", "Nothing was pasted: start the login again.")
+  }
+  if (text.length > maxLength || Option.isSome(CredentialsModule.tokenProblem(text))) {
+    return fail("Malformed", `What was pasted is neither a URL nor a code: ${pasteAgain}`)
+  }
+  if (/^[a-z][a-z0-9+.-]*:/i.test(text) && URL.canParse(text)) return parseUrl(new URL(text), attempt)
+  const query = new URLSearchParams(text.replace(/^\?/, ""))
+  if (/[?&=]/.test(text) && isResponse(query)) return response(query)
+  const [code = "", state, ...more] = text.split("#")
+  if (code === "" || more.length > 0) {
+    return fail("Malformed", `What was pasted is no code: ${pasteAgain}`)
+  }
+  return state === undefined
+    ? Either.right({ _tag: "Code", code: Redacted.make(code) })
+    : response(new URLSearchParams({ code, state }))
+}
+
+const parseUrl = (
+  url: URL,
+  { redirectUri, url: start }: Pick<AuthorizationCode.Attempt, "redirectUri" | "url">
+): Either.Either<Pasted, LoginError> => {
+  if (sameAddress(url, new URL(redirectUri)) && isResponse(url.searchParams))
+    return response(url.searchParams)
+  return sameAddress(url, start)
+    ? fail(
+        "Malformed",
+        `What was pasted is the URL where the login begins: open it, log in, and ${pasteAgain}`
+      )
+    : fail(
+        "Malformed",
+        `What was pasted is not the URL of the answer, which begins with ${redirectUri}: ${pasteAgain}`
+      )
+}
+
+const pasteAgain =
+  "start again, and paste the whole address that the browser ends at, or the code that is shown."
+
+const sameAddress = (a: URL, b: URL): boolean =>
+  a.protocol === b.protocol && a.host === b.host && a.pathname === b.pathname
+
+const response = (parameters: URLSearchParams): Either.Either<Pasted, LoginError> =>
+  Either.right({ _tag: "Response", parameters })
+
+const fail = (reason: LoginError["reason"], message: string): Either.Either<never, LoginError> =>
+  Either.left(new LoginError({ reason, message }))
