@@ -23,7 +23,8 @@ export const hide = (
  */
 export const hideError = <E>(error: E, request: HttpClientRequest): E | RequestError | ResponseError => {
   if (!isHttpClientError(error)) return error
-  const { code } = transportFailure(error)
+  const code =
+    error._tag === "RequestError" && error.reason === "Transport" ? transportFailure(error).code : undefined
   const description = error.description ?? code
   const said = description === undefined ? {} : { description }
   const cause = code === undefined ? {} : { cause: { code } }

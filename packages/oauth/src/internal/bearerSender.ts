@@ -1,0 +1,115 @@
+/** One request with a token: where it may go, and what of it may be seen afterwards. */
+import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
+import * as HttpClient from "@effect/platform/HttpClient"
+import { type HttpClientError, RequestError } from "@effect/platform/HttpClientError"
+import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
+import type { HttpClientResponse } from "@effect/platform/HttpClientResponse"
+import * as UrlParams from "@effect/platform/UrlParams"
+import type { Credentials } from "@latchkey/core/Credentials"
+import type { TokenError } from "@latchkey/core/TokenError"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Option from "effect/Option"
+import type * as DPoP from "../DPoP.js"
+import * as BearerSpan from "./bearerSpan.js"
+import * as BearerToken from "./bearerToken.js"
+import { hide, hideError } from "./hiddenResponse.js"
+
+export interface Sender {
+  readonly origins: ReadonlySet<string>
+  readonly nonces: DPoP.Nonces
+}
+
+/** What a request was sent with. */
+export interface Used {
+  readonly credentials: Credentials
+  readonly url: URL
+}
+
+/** A request that was answered; `request` is what it was before the token came to it. */
+export interface Sent {
+  readonly response: HttpClientResponse
+  readonly request: HttpClientRequest.HttpClientRequest
+  readonly used: Option.Option<Used>
+}
+
+/** Sends with a token if the URL is of an allowed origin, else as it is. */
+export const send = <E, R>(
+  sender: Sender,
+  client: HttpClient.HttpClient.With<E, R>,
+  given: HttpClientRequest.HttpClientRequest,
+  credentials: Effect.Effect<Credentials, TokenError>
+): Effect.Effect<Sent, E | HttpClientError, R> =>
+  Effect.suspend(() => {
+    const sent: { request: HttpClientRequest.HttpClientRequest; used: Option.Option<Used> } = {
+      request: given,
+      used: Option.none()
+    }
+    let span: Option.Option<BearerSpan.Traced> = Option.none()
+    // Runs after all that the client below does to a request by itself: its URL is the final one.
+    const attach = (
+      request: HttpClientRequest.HttpClientRequest
+    ): Effect.Effect<HttpClientRequest.HttpClientRequest, RequestError> =>
+      Effect.gen(function* () {
+        sent.request = request
+        const url = UrlParams.makeUrl(request.url, request.urlParams, request.hash)
+        if (Either.isLeft(url) || !sender.origins.has(url.right.origin)) return request
+        const held = yield* Effect.mapError(credentials, noToken(request))
+        sent.used = Option.some({ credentials: held, url: url.right })
+        const ready = yield* BearerToken.attach(held, request, url.right, sender.nonces)
+        const traced = yield* BearerSpan.begin(request, url.right)
+        span = Option.some(traced)
+        return HttpClientRequest.setHeaders(ready, traced.headers)
+      })
+    const attaching = client.pipe(
+      HttpClient.transform((effect: Effect.Effect<HttpClientResponse, E, R>) =>
+        Option.match(span, {
+          onNone: () => effect,
+          onSome: ({ run }) => run(unredirected(effect), (error) => hideError(error, sent.request))
+        })
+      ),
+      HttpClient.mapRequestEffect(attach)
+    )
+    return attaching.execute(given).pipe(
+      Effect.mapError((error) => (Option.isSome(sent.used) ? hideError(error, sent.request) : error)),
+      Effect.filterOrFail(
+        (response) => !Option.exists(sent.used, ({ url }) => wentElsewhere(response, url)),
+        () => redirected(sent.request)
+      ),
+      Effect.map((response) => ({
+        ...sent,
+        response: Option.isSome(sent.used) ? hide(response, sent.request) : response
+      }))
+    )
+  })
+
+/** `fetch` would follow a redirect by itself, and take a proof along. */
+const unredirected = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.flatMap(Effect.serviceOption(FetchHttpClient.RequestInit), (given) =>
+    Effect.provideService(effect, FetchHttpClient.RequestInit, {
+      ...Option.getOrElse(given, (): RequestInit => ({})),
+      redirect: "manual"
+    })
+  )
+
+const wentElsewhere = (response: HttpClientResponse, url: URL): boolean =>
+  URL.canParse(response.request.url) && new URL(response.request.url).origin !== url.origin
+
+const redirected = (request: HttpClientRequest.HttpClientRequest): RequestError =>
+  new RequestError({
+    request,
+    reason: "Encode",
+    description:
+      "the client below followed a redirect to another origin and took the token along: wrap HttpClient.followRedirects around the bearer client, not inside it, and revoke the token"
+  })
+
+/** A failure that passes is one of transport, so that policies for such retry it; the others are not. */
+export const noToken =
+  (request: HttpClientRequest.HttpClientRequest) =>
+  (error: TokenError): RequestError =>
+    new RequestError({
+      request,
+      reason: error._tag === "ReauthorizationRequired" ? "Encode" : "Transport",
+      description: error.message,
+      cause: error
+    })

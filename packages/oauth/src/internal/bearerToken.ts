@@ -1,0 +1,77 @@
+/** The manager's token as a request carries it. */
+import { RequestError } from "@effect/platform/HttpClientError"
+import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
+import { type Credentials, sameAccessToken } from "@latchkey/core/Credentials"
+import { ReauthorizationRequired, type TokenError } from "@latchkey/core/TokenError"
+import type { Manager } from "@latchkey/core/TokenManager"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import * as DPoP from "../DPoP.js"
+import { quote } from "./text.js"
+
+export interface Tokens {
+  /** Credentials whose access token is valid now. */
+  readonly current: Effect.Effect<Credentials, TokenError>
+  /** What replaces credentials that a resource server refused; none if it is the same token again. */
+  readonly replace: (refused: Credentials) => Effect.Effect<Option.Option<Credentials>, TokenError>
+}
+
+export const make = (manager: Manager): Tokens => {
+  let last: Credentials | undefined
+  /** The record that a token belongs to: its type and key are not to be guessed. */
+  const recordOf = (token: Redacted.Redacted): Effect.Effect<Credentials, TokenError> =>
+    last?.accessToken === token
+      ? Effect.succeed(last)
+      : Effect.flatMap(
+          manager.credentials,
+          Option.match({
+            onNone: () =>
+              Effect.fail(
+                new ReauthorizationRequired({
+                  reason: "NoCredentials",
+                  location: manager.location,
+                  message: `The grant at ${manager.location} was removed while it was to be used: log in again.`
+                })
+              ),
+            // A peer may have replaced it meanwhile: then its token is the one to send.
+            onSome: (credentials) => Effect.sync(() => (last = credentials))
+          })
+        )
+  return {
+    current: Effect.flatMap(manager.getAccessToken, recordOf),
+    replace: (refused) =>
+      Effect.map(Effect.flatMap(manager.reject(refused.accessToken), recordOf), (fresh) =>
+        sameAccessToken(fresh, refused) ? Option.none() : Option.some(fresh)
+      )
+  }
+}
+
+/** The request with its `Authorization`, and a proof where the token is bound to a key. */
+export const attach = (
+  credentials: Credentials,
+  request: HttpClientRequest.HttpClientRequest,
+  url: URL,
+  nonces: DPoP.Nonces
+): Effect.Effect<HttpClientRequest.HttpClientRequest, RequestError> =>
+  Effect.gen(function* () {
+    const { accessToken, tokenType } = credentials
+    const refuse = (description: string) => new RequestError({ request, reason: "Encode", description })
+    if (tokenType.toLowerCase() === "bearer") {
+      return HttpClientRequest.setHeader(request, "authorization", `Bearer ${Redacted.value(accessToken)}`)
+    }
+    if (!DPoP.isBound(credentials)) {
+      return yield* refuse(
+        `the token is of the type ${quote(tokenType, [])}, which this client does not understand, and was not sent (RFC 6749 §7.1)`
+      )
+    }
+    const key = yield* Effect.mapError(DPoP.keyOf(credentials), (error) => refuse(error.message))
+    if (Option.isNone(key))
+      return yield* refuse("the token is bound to a key that is not there: log in again")
+    const { method } = request
+    const proof = yield* DPoP.proof({ key: key.value, nonces, method, url, accessToken })
+    return HttpClientRequest.setHeaders(request, {
+      authorization: `DPoP ${Redacted.value(accessToken)}`,
+      dpop: proof
+    })
+  })
