@@ -1,0 +1,215 @@
+/**
+ * Encrypts what another storage keeps, whichever it is: AES-256-GCM through Web Crypto.
+ *
+ * The inner storage gets an entry like any other, whose access token is the sealed record:
+ * `latchkey-sealed.1.<key id>.<nonce>.<ciphertext>`. The credentials, the journal and the mark of a dead
+ * grant are inside it. Beside it remain, in clear, what the inner storage needs for compare-and-set, fences
+ * and the order of states: family, generation and fence. None of them is a secret.
+ *
+ * **What it rests on.** Each write has a new random nonce of 96 bits, which is safe for 2^32 writes with one
+ * key. Format, provider, account, key id, family and generation are authenticated with the record: one that
+ * was moved to another account, set to another generation, or changed in any bit does not open (`WrongKey`).
+ * The fence may rise in the inner storage; below the one sealed it does not open either.
+ *
+ * **Where it does not hold.** An older record put back in its entirety opens: it loads as what it is, and
+ * is told from the newer one by its generation. Who has the key can read and forge everything. The length
+ * of the tokens shows. Over `File` it needs `FileFormat.native`: another program could not read its own
+ * file any more.
+ *
+ * @since 0.1.0
+ */
+import * as Credentials from "@latchkey/core/Credentials"
+import * as Entry from "@latchkey/core/Entry"
+import type { CommitRefused, Versioned } from "@latchkey/core/TokenStorage"
+import { StorageError, TokenStorage } from "@latchkey/core/TokenStorage"
+import * as Clock from "effect/Clock"
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import { EncryptionKeys } from "./EncryptionKeys.js"
+import * as Record from "./internal/Record.js"
+import * as Sealed from "./internal/Sealed.js"
+
+/**
+ * Whose record it is. Both are part of what is authenticated: the same names must be given to read it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  readonly provider: string
+  readonly account: string
+  /**
+   * What to do with a record in clear, found where an encrypted one is due: `refuse` it (`Insecure`, the
+   * default), since who can write there could plant one; or `adopt` it, to be encrypted with the next
+   * commit, while encryption is being introduced.
+   */
+  readonly clear?: "refuse" | "adopt" | undefined
+}
+
+/**
+ * The storage that encrypts what `inner` keeps, with the keys in context. What the first key did not write
+ * is encrypted with it at the next commit. `remove` needs no key.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (
+  inner: Context.Tag.Service<TokenStorage>,
+  options: Options
+): Effect.Effect<Context.Tag.Service<TokenStorage>, never, EncryptionKeys> =>
+  Effect.map(EncryptionKeys, (keys) => ({
+    location: inner.location,
+    load: Effect.flatMap(
+      inner.load,
+      Option.match({
+        onNone: () => Effect.succeedNone,
+        onSome: (found) => Effect.asSome(opened(inner.location, keys, options, found))
+      })
+    ),
+    commit: (entry, expected) =>
+      Effect.flatMap(sealed(inner.location, keys, options, entry), (closed) =>
+        inner.commit(closed, expected)
+      ),
+    remove: inner.remove,
+    changes: inner.changes
+  }))
+
+/**
+ * {@link make} over the storage in context.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (options: Options): Layer.Layer<TokenStorage, never, TokenStorage | EncryptionKeys> =>
+  Layer.effect(
+    TokenStorage,
+    Effect.flatMap(TokenStorage, (inner) => make(inner, options))
+  )
+
+/**
+ * Encrypts with the first key what another one wrote, now rather than with the next commit; whether there
+ * was something to do. Run it over all accounts before a key is dropped.
+ *
+ * Safe beside refreshes, and needs no lease: a refresh under way finds a new version at its commit and
+ * writes on top of it. `CommitRefused` where another writer came in between: then there is nothing left to
+ * do, or it is to be tried again.
+ *
+ * @since 0.1.0
+ * @category rotation
+ */
+export const reencrypt = (
+  inner: Context.Tag.Service<TokenStorage>,
+  options: Options
+): Effect.Effect<boolean, StorageError | CommitRefused, EncryptionKeys> =>
+  Effect.gen(function* () {
+    const keys = yield* EncryptionKeys
+    const found = yield* inner.load
+    if (Option.isNone(found) || isCurrent(keys, found.value.entry)) return false
+    const { entry, version } = yield* opened(inner.location, keys, options, found.value)
+    const closed = yield* sealed(inner.location, keys, options, entry)
+    // Without a lease, as a login is; the fence that storage holds stays.
+    yield* inner.commit(new Entry.Entry({ ...closed, fence: 0 }), Option.some(version))
+    return true
+  })
+
+type Keys = Context.Tag.Service<EncryptionKeys>
+
+const isCurrent = (keys: Keys, entry: Entry.Entry): boolean => {
+  const parts = Sealed.parse(Redacted.value(entry.credentials.accessToken))
+  return Either.isRight(parts) && parts.right.keyId === keys.first.id
+}
+
+/** Marks the entries that we sealed: no token response has it. */
+const tokenType = "latchkey-sealed"
+
+const identity = (options: Options, keyId: string, entry: Entry.Entry): Sealed.Identity => [
+  options.provider,
+  options.account,
+  keyId,
+  entry.family,
+  entry.generation
+]
+
+const sealed = (
+  location: string,
+  keys: Keys,
+  options: Options,
+  entry: Entry.Entry
+): Effect.Effect<Entry.Entry, StorageError> =>
+  Effect.gen(function* () {
+    const now = yield* Clock.currentTimeMillis
+    const text = yield* Either.mapLeft(
+      Record.encode({}, entry, now),
+      ({ reason, problem }) =>
+        new StorageError({
+          reason,
+          operation: "commit",
+          location,
+          message: `The entry for ${location}${problem}. Nothing was written.`
+        })
+    )
+    const token = yield* Sealed.seal(keys.first, identity(options, keys.first.id, entry), text)
+    return new Entry.Entry({
+      credentials: Credentials.make({ accessToken: token, tokenType }),
+      family: entry.family,
+      generation: entry.generation,
+      fence: entry.fence,
+      intent: Option.none(),
+      dead: Option.none()
+    })
+  })
+
+const opened = (
+  location: string,
+  keys: Keys,
+  options: Options,
+  found: Versioned
+): Effect.Effect<Versioned, StorageError> =>
+  Effect.gen(function* () {
+    const fail = (reason: StorageError["reason"], message: string) =>
+      new StorageError({ reason, operation: "load", location, message })
+    const { credentials, fence } = found.entry
+    const token = Redacted.value(credentials.accessToken)
+    if (credentials.tokenType !== tokenType && !Sealed.looksSealed(token)) {
+      if (options.clear === "adopt") return found
+      return yield* fail(
+        "Insecure",
+        `The record at ${location} is in clear where an encrypted one is due. Remove it and log in again, ` +
+          'or, if it was written before encryption was set up, give `clear: "adopt"` until the next commit.'
+      )
+    }
+    const unopened = fail(
+      "WrongKey",
+      `The record at ${location} does not open as that of ${options.account} at ${options.provider}: it ` +
+        "belongs to another, or was changed after it was written. Put the right one back, or remove it and " +
+        "log in again."
+    )
+    const parts = yield* Either.mapLeft(Sealed.parse(token), (problem) =>
+      problem === "Damaged"
+        ? unopened
+        : fail("NewerFormat", `A later version wrote the record at ${location}: upgrade @latchkey/storage.`)
+    )
+    const key = keys.all.find(({ id }) => id === parts.keyId)
+    if (key === undefined) {
+      return yield* fail(
+        "WrongKey",
+        `The record at ${location} is encrypted with the key ${parts.keyId}, and the keys given are ` +
+          `${keys.all.map(({ id }) => id).join(", ")}. Give that one too, behind the one that writes; ` +
+          "if it is lost, remove the record and log in again."
+      )
+    }
+    const text = yield* Effect.orElseFail(
+      Sealed.open(key, identity(options, key.id, found.entry), parts),
+      () => unopened
+    )
+    const now = yield* Clock.currentTimeMillis
+    const { entry } = yield* Either.mapLeft(Record.decode(text, now), ({ reason, problem }) =>
+      fail(reason, `What is encrypted at ${location}${problem}. It was left as it is.`)
+    )
+    if (fence < entry.fence) return yield* unopened
+    return { entry: Entry.keepFence(entry, fence), version: found.version }
+  })
