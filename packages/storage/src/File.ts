@@ -10,11 +10,12 @@
  * alive but stopped loses the lease when its ttl has passed, and the fence then refuses its commit.
  *
  * **Where it does not hold.** A process stopped (SIGSTOP) in the few milliseconds in which it holds the lock
- * makes the others fail with `Unavailable` until it goes on or is killed. Programs that know nothing of the lock: a file they have changed is noticed
- * until the very rename, not between that last look and it. File systems without working locks or atomic
- * rename (NFS before version 4, many FUSE and cloud folders): keep the file on a local one, or the lease
- * elsewhere. Processes on other hosts that share a volume: their leases count by ttl alone, and the hosts'
- * clocks must agree. Windows: files have no modes, and directories cannot be flushed.
+ * makes the others fail with `Unavailable` until it goes on or is killed. Programs that know nothing of the
+ * lock: a file they have changed is noticed until the very rename, not between that last look and it. File
+ * systems without working locks or atomic rename (NFS before version 4, many FUSE and cloud folders): keep
+ * the file on a local one, or the lease elsewhere. Processes on other hosts that share a volume: their leases
+ * count by ttl alone, and the hosts' clocks must agree. Windows: files have no modes, and directories cannot
+ * be flushed.
  *
  * Symbolic links, owners and modes: see {@link Options}.
  *
