@@ -18,13 +18,13 @@ const arrows = {
     "node:*",
     "@latchkey/core/*",
     "@effect/platform/*",
+    "@effect/experimental/Reactivity",
     "@effect/sql/*",
-    "@effect/sql-libsql/*",
     "@effect/sql-pg/*",
-    "@libsql/client",
     "@napi-rs/keyring",
     "fs-native-extensions",
     "ioredis",
+    "libsql/promise",
     "pg"
   ]
 }
