@@ -1,0 +1,88 @@
+/**
+ * PostgreSQL for {@link Sql}: any number of processes on any number of hosts, through `@effect/sql-pg` (an
+ * optional peer, with `pg`).
+ *
+ * **What it rests on.** The server's transactions and row locks, its clock for the leases, and its
+ * `synchronous_commit` for what a crash of it may undo (not to be `off`). `changes` come by `LISTEN` and
+ * `NOTIFY`, in the transaction of the change, over one connection for all accounts of a client; one that is
+ * lost is made anew, and then counts as a change.
+ *
+ * **Where it does not hold.** A pooler between that shares connections by the transaction: storage and
+ * leases work through it, `LISTEN` does not. Behind one, or where no connection is to be kept for it, give
+ * {@link Sql} the client alone: it then has no `changes`.
+ *
+ * @since 0.1.0
+ */
+import type { RefreshLease } from "@latchkey/core/RefreshLease"
+import type { TokenStorage } from "@latchkey/core/TokenStorage"
+import type { StorageError } from "@latchkey/core/TokenStorage"
+import * as PgClient from "@effect/sql-pg/PgClient"
+import type * as SqlClient from "@effect/sql/SqlClient"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as RcMap from "effect/RcMap"
+import * as Stream from "effect/Stream"
+import * as PgListener from "./internal/PgListener.js"
+import { toStorageError } from "./internal/ServerProblem.js"
+import { fromClient } from "./internal/SqlProblem.js"
+import * as Sql from "./Sql.js"
+
+/**
+ * Which server, as `@effect/sql-pg` takes it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type ClientOptions = PgClient.PgClientConfig
+
+/**
+ * A pool of connections, and what {@link Sql} is to know of the server. Connects once when it is built, and
+ * fails where that does not succeed. For many accounts, share this layer among their `Sql.layer`s.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerClient = (
+  options: ClientOptions
+): Layer.Layer<PgClient.PgClient | SqlClient.SqlClient | Sql.SqlSurroundings, StorageError> =>
+  Layer.provideMerge(
+    layerSurroundings,
+    Layer.catchAll(PgClient.layer(options), (error) =>
+      Layer.fail(toStorageError("load", "PostgreSQL")(fromClient("PostgreSQL")(error)))
+    )
+  )
+
+/**
+ * What {@link Sql} is to know of the server of a client that is there already. It listens from the first
+ * subscriber to `changes` until the last.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerSurroundings: Layer.Layer<Sql.SqlSurroundings, never, PgClient.PgClient> = Layer.scoped(
+  Sql.SqlSurroundings,
+  Effect.gen(function* () {
+    const { config } = yield* PgClient.PgClient
+    const channels = yield* RcMap.make({
+      lookup: (channel: string) => Stream.share(PgListener.listen(config, channel), { capacity: "unbounded" })
+    })
+    const { host = "localhost", port = 5432, database = "postgres" } = config
+    return {
+      location: `PostgreSQL at ${host}:${port}/${database}`,
+      file: Option.none(),
+      listen: Option.some((channel: string) => Stream.unwrapScoped(RcMap.get(channels, channel)))
+    }
+  })
+)
+
+/**
+ * Storage and lease of one account on a server, with connections of its own.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (
+  options: Sql.Options & { readonly client: ClientOptions }
+): Layer.Layer<TokenStorage | RefreshLease, StorageError> =>
+  Layer.provide(Sql.layer(options), layerClient(options.client))

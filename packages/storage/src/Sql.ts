@@ -1,0 +1,216 @@
+/**
+ * Many grants and their leases in one SQL database, SQLite or PostgreSQL, over the `SqlClient` of
+ * `@effect/sql`. {@link Sqlite} and {@link Postgres} bring clients that are set up for it.
+ *
+ * **What it rests on.** Two tables, made on first use: entries (account, version, fence, record) and leases
+ * (account, owner, expiry, fence). Each change is one statement, so the database makes it atomic: a commit
+ * writes only where the row is the one that was read, and where no lease above its fence was granted, in the
+ * same statement; on PostgreSQL the lease's row is locked meanwhile. What `commit` has acknowledged is as
+ * durable as the database's own commit: PostgreSQL with `synchronous_commit` not `off`, SQLite in WAL with
+ * `synchronous` at `FULL`.
+ *
+ * **Leases** go by the database server's clock on PostgreSQL, whatever the hosts' own say, and by this host's
+ * `Clock` on SQLite. A holder keeps a kernel lock on a file of its own, so that on the same host a dead one is
+ * known at once; elsewhere its lease is taken over when its ttl has passed. A holder that was only stopped
+ * loses it then too, and the fence refuses what it commits later.
+ *
+ * **Shared by** all who use the same tables: the processes of a host for SQLite, any number of hosts for
+ * PostgreSQL. The records hold tokens in clear for whoever may read the tables.
+ *
+ * @since 0.1.0
+ */
+import type { RefreshLease as Lease } from "@latchkey/core/RefreshLease"
+import { RefreshLease } from "@latchkey/core/RefreshLease"
+import { StorageError, TokenStorage } from "@latchkey/core/TokenStorage"
+import * as SqlClient from "@effect/sql/SqlClient"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
+import * as HolderProof from "./internal/HolderProof.js"
+import * as LeaseKeeper from "./internal/LeaseKeeper.js"
+import * as SqlLease from "./internal/SqlLease.js"
+import * as SqlSession from "./internal/SqlSession.js"
+import * as SqlStorage from "./internal/SqlStorage.js"
+
+/**
+ * How the tables are used.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface TableOptions {
+  /** What the names of the tables begin with: `latchkey` unless given. Lower case, digits, underscores. */
+  readonly tables?: string | undefined
+  /** How long the database may take to answer, real time: 10 seconds unless given. */
+  readonly timeout?: Duration.DurationInput | undefined
+}
+
+/**
+ * Which grant, and how the tables are used.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options extends TableOptions {
+  /** Names the grant in the tables, and is what its leases are called. */
+  readonly account: string
+}
+
+/**
+ * What {@link make} yields.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Sql {
+  readonly storage: Context.Tag.Service<TokenStorage>
+  readonly lease: Context.Tag.Service<Lease>
+}
+
+/**
+ * What a client's surroundings offer beside its answers. {@link Sqlite} and {@link Postgres} provide it with
+ * their clients; where it is absent, storage cannot tell of changes.
+ *
+ * @since 0.1.0
+ * @category tags
+ */
+export class SqlSurroundings extends Context.Tag("@latchkey/storage/SqlSurroundings")<
+  SqlSurroundings,
+  {
+    /** Where the database is, for people; without secrets. */
+    readonly location: string
+    /** The file beside which the holders of leases keep theirs, where all who share the database see it. */
+    readonly file: Option.Option<string>
+    /** Emits the payload of each notification on a channel, none where some may have been missed. */
+    readonly listen: Option.Option<(channel: string) => Stream.Stream<Option.Option<string>>>
+  }
+>() {}
+
+/**
+ * The storage of one account and the leases of all in one database. Asks the database nothing yet: the
+ * tables are made, or brought to this version, by the first operation. Fails where the options cannot work
+ * or the dialect is another.
+ *
+ * All operations may run concurrently; none joins a transaction of its caller, and none is undone by an
+ * interruption. Time-outs and lost connections are `Unavailable`: whether a commit took place is then told
+ * by the next load.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (options: Options): Effect.Effect<Sql, StorageError, SqlClient.SqlClient> =>
+  Effect.gen(function* () {
+    if (options.account === "" || options.account.includes("\0")) {
+      return yield* misuse("The account is blank or has a NUL in it: give another.")
+    }
+    const { session, surroundings } = yield* open(options)
+    const channel = SqlStorage.channelOf(session)
+    const key = SqlStorage.keyOf(options.account)
+    const changes = Option.map(
+      Option.flatMap(surroundings, ({ listen }) => listen),
+      (listen) =>
+        listen(channel).pipe(
+          Stream.filter((payload) => Option.isNone(payload) || payload.value === key),
+          Stream.as(undefined)
+        )
+    )
+    return {
+      storage: SqlStorage.make(session, options.account, changes),
+      lease: leaseOf(session, surroundings)
+    }
+  })
+
+/**
+ * The leases of all accounts, for credentials stored elsewhere.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const makeLease = (
+  options: TableOptions = {}
+): Effect.Effect<Context.Tag.Service<Lease>, StorageError, SqlClient.SqlClient> =>
+  Effect.map(open(options), ({ session, surroundings }) => leaseOf(session, surroundings))
+
+/**
+ * Storage and lease of one account.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (
+  options: Options
+): Layer.Layer<TokenStorage | Lease, StorageError, SqlClient.SqlClient> =>
+  Layer.effectContext(
+    Effect.map(make(options), ({ storage, lease }) =>
+      Context.make(TokenStorage, storage).pipe(Context.add(RefreshLease, lease))
+    )
+  )
+
+/**
+ * Storage alone, to go with a lease kept elsewhere.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerStorage = (
+  options: Options
+): Layer.Layer<TokenStorage, StorageError, SqlClient.SqlClient> =>
+  Layer.effect(
+    TokenStorage,
+    Effect.map(make(options), ({ storage }) => storage)
+  )
+
+/**
+ * Leases alone, for credentials stored elsewhere: they name each account as `acquire` is given it.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerLease = (
+  options: TableOptions = {}
+): Layer.Layer<Lease, StorageError, SqlClient.SqlClient> => Layer.effect(RefreshLease, makeLease(options))
+
+const misuse = (message: string): StorageError =>
+  new StorageError({ reason: "Malformed", operation: "load", location: "the database", message })
+
+type Surroundings = Option.Option<Context.Tag.Service<SqlSurroundings>>
+
+const open = (options: TableOptions) =>
+  Effect.gen(function* () {
+    const { tables = "latchkey", timeout = "10 seconds" } = options
+    const timeoutMillis = Duration.toMillis(timeout)
+    if (!/^[a-z_][a-z0-9_]{0,39}$/.test(tables)) {
+      return yield* misuse(
+        "`tables` must be 1 to 40 lower-case letters, digits or underscores, no digit first."
+      )
+    }
+    if (!Number.isFinite(timeoutMillis) || timeoutMillis <= 0) {
+      return yield* misuse("`timeout` must be a positive, finite time.")
+    }
+    const client = yield* SqlClient.SqlClient
+    const dialect = client.onDialectOrElse({
+      pg: () => "pg" as const,
+      sqlite: () => "sqlite" as const,
+      orElse: () => undefined
+    })
+    if (dialect === undefined) {
+      return yield* misuse("This SqlClient speaks neither SQLite nor PostgreSQL: give one that does.")
+    }
+    const surroundings: Surroundings = yield* Effect.serviceOption(SqlSurroundings)
+    const named = Option.match(surroundings, {
+      onNone: () => (dialect === "pg" ? "PostgreSQL" : "SQLite"),
+      onSome: ({ location }) => location
+    })
+    const location = `${named}, tables ${tables}_*`
+    const session = SqlSession.make(client, dialect, { prefix: tables, timeoutMillis, location })
+    return { session, surroundings }
+  })
+
+const leaseOf = (session: SqlSession.Session, surroundings: Surroundings): Context.Tag.Service<Lease> => {
+  const file = Option.flatMap(surroundings, (s) => s.file)
+  const base = Option.isSome(file) ? Effect.succeed(file) : HolderProof.ownDirectory
+  return LeaseKeeper.make(SqlLease.make(session), HolderProof.make(base))
+}

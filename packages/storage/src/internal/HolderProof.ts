@@ -1,0 +1,102 @@
+/**
+ * The proof that the holder of a lease lives, for those on the same host: a file that it keeps locked in the
+ * kernel. A file that can be locked had a holder that is dead; one that cannot be found says nothing, since
+ * its holder may be in another container or run as another user, and the lease's time decides.
+ */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import { randomBytes } from "node:crypto"
+import { constants } from "node:fs"
+import * as fs from "node:fs/promises"
+import { tmpdir } from "node:os"
+import * as Path from "node:path"
+import { attempt, type FileProblem } from "./FileProblem.js"
+import { close, openForLock, tryLock } from "./KernelLock.js"
+import { here } from "./LeaseFile.js"
+import { holderOf, unlink } from "./PrivateFile.js"
+
+/** One who may hold a lease, named anew each time. */
+export interface Holder {
+  /** What the lease records: never used before, and on this host it leads to the proof. */
+  readonly owner: string
+  /** Ends the proof. Where the lease could not be given up, the file stays, so that it tells of a death. */
+  readonly end: (released: boolean) => Effect.Effect<void>
+}
+
+export interface Proofs {
+  /** Never fails: where no proof can be had, the lease's time decides alone. */
+  readonly begin: Effect.Effect<Holder>
+  readonly isDead: (owner: string) => Effect.Effect<boolean>
+  /** Removes what a dead holder left. */
+  readonly bury: (owner: string) => Effect.Effect<void>
+}
+
+const place = `${here.host}/${here.boot}/`
+
+/** Proofs beside the path that `base` yields; none where it yields none. */
+export const make = (base: Effect.Effect<Option.Option<string>>): Proofs => {
+  const fileOf = (id: string) =>
+    Effect.map(
+      base,
+      Option.map((path) => holderOf(path, id))
+    )
+  const find = (owner: string): Effect.Effect<Option.Option<string>> => {
+    const id = owner.slice(place.length)
+    return owner.startsWith(place) && /^[0-9a-f]{32}$/.test(id) ? fileOf(id) : Effect.succeedNone
+  }
+  return {
+    begin: Effect.suspend(() => {
+      const id = randomBytes(16).toString("hex")
+      return Effect.map(Effect.flatMap(fileOf(id), lockNew), (end): Holder => ({ owner: place + id, end }))
+    }),
+    isDead: (owner) =>
+      Effect.flatMap(
+        find(owner),
+        Option.match({
+          onNone: () => Effect.succeed(false),
+          onSome: (path) => Effect.orElseSucceed(canLock(path), () => false)
+        })
+      ),
+    bury: (owner) =>
+      Effect.flatMap(
+        find(owner),
+        Option.match({ onNone: () => Effect.void, onSome: (path) => Effect.ignore(unlink(path)) })
+      )
+  }
+}
+
+/** A directory of this user alone, for leases that are kept on no file of this host. */
+export const ownDirectory: Effect.Effect<Option.Option<string>> = Effect.promise(async () => {
+  const uid = process.getuid?.()
+  const directory = Path.join(tmpdir(), `latchkey-${uid ?? "holders"}`)
+  try {
+    await fs.mkdir(directory, { recursive: true, mode: 0o700 })
+    const stats = await fs.lstat(directory)
+    // Somebody else's would let them feign the death of our holders.
+    const ours = uid === undefined || (stats.uid === uid && (stats.mode & 0o077) === 0)
+    return stats.isDirectory() && ours ? Option.some(Path.join(directory, "lease")) : Option.none()
+  } catch {
+    return Option.none()
+  }
+})
+
+const lockNew = (file: Option.Option<string>): Effect.Effect<Holder["end"]> => {
+  if (Option.isNone(file)) return Effect.succeed(() => Effect.void)
+  const path = file.value
+  return openForLock(path, constants.O_EXCL).pipe(
+    Effect.flatMap((handle) =>
+      Effect.as(tryLock(handle, path), (released: boolean) =>
+        released ? Effect.zipRight(Effect.ignore(unlink(path)), close(handle)) : close(handle)
+      ).pipe(Effect.onError(() => Effect.zipRight(Effect.ignore(unlink(path)), close(handle))))
+    ),
+    Effect.orElseSucceed(() => () => Effect.void)
+  )
+}
+
+/** Must not make the file: it is its holder's word. */
+const canLock = (path: string): Effect.Effect<boolean, FileProblem> =>
+  Effect.acquireUseRelease(
+    attempt("open the lock", path, () => fs.open(path, constants.O_RDWR | (constants.O_NOFOLLOW ?? 0))),
+    (handle) => tryLock(handle, path),
+    close
+  )

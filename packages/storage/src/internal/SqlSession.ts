@@ -1,0 +1,85 @@
+/** One database as the storage and the leases use it: its statements, bounded in time, their failures typed. */
+import * as SqlClient from "@effect/sql/SqlClient"
+import type { SqlError } from "@effect/sql/SqlError"
+import type { Fragment, Identifier } from "@effect/sql/Statement"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import { bounded } from "./Bounded.js"
+import { ServerProblem } from "./ServerProblem.js"
+import { fromClient } from "./SqlProblem.js"
+import * as SqlSchema from "./SqlSchema.js"
+
+export type Dialect = "sqlite" | "pg"
+
+export interface Session {
+  readonly sql: SqlClient.SqlClient
+  readonly dialect: Dialect
+  readonly tables: SqlSchema.Tables
+  /** For people and for messages. */
+  readonly location: string
+  /** Runs statements, the tables being there, outside any transaction of the caller's. */
+  readonly run: <A>(statement: Effect.Effect<A, SqlError>) => Effect.Effect<A, ServerProblem>
+  /** A text column as bytes: some drivers end the process over text that is not UTF-8. */
+  readonly bytes: (column: Fragment | Identifier) => Fragment
+  /** The time that leases go by, epoch milliseconds: the server's, or this host's clock for a file. */
+  readonly now: Effect.Effect<Fragment>
+}
+
+export interface Settings {
+  readonly prefix: string
+  readonly timeoutMillis: number
+  readonly location: string
+}
+
+export const make = (client: SqlClient.SqlClient, dialect: Dialect, settings: Settings): Session => {
+  const { location, prefix, timeoutMillis } = settings
+  // The columns are called as they are called here.
+  const sql = client.withoutTransforms()
+  const tables = SqlSchema.tables(prefix)
+  const fails = fromClient(location)
+  let ready = false
+  const ensure = Effect.suspend(() =>
+    ready
+      ? Effect.void
+      : Effect.tap(SqlSchema.ensure(sql, tables, fails, location), () => {
+          ready = true
+        })
+  )
+  const late = () =>
+    new ServerProblem({
+      reason: "Unavailable",
+      message: `${location} did not answer within ${timeoutMillis} ms: look whether it hangs, or try again.`
+    })
+  return {
+    sql,
+    dialect,
+    tables,
+    location,
+    run: (statement) =>
+      Effect.zipRight(ensure, Effect.mapError(statement, fails)).pipe(outside, (call) =>
+        bounded(call, timeoutMillis, late)
+      ),
+    bytes: (column) => (dialect === "pg" ? sql`convert_to(${column}, 'UTF8')` : sql`CAST(${column} AS BLOB)`),
+    now:
+      dialect === "pg"
+        ? Effect.succeed(sql.literal("CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)"))
+        : Effect.map(Clock.currentTimeMillis, (now) => sql`CAST(${now} AS BIGINT)`)
+  }
+}
+
+/** What is acknowledged must not hang on whether a transaction of the caller's commits. */
+const outside = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+  Effect.mapInputContext(effect, (context: Context.Context<never>) =>
+    Context.omit(SqlClient.TransactionConnection)(context as Context.Context<SqlClient.TransactionConnection>)
+  )
+
+/** What a driver gives for bytes. */
+export const bytesOf = (value: unknown): Uint8Array =>
+  value instanceof ArrayBuffer
+    ? new Uint8Array(value)
+    : value instanceof Uint8Array
+      ? value
+      : new Uint8Array()
+
+export const textOf = (value: unknown): string => new TextDecoder().decode(bytesOf(value))

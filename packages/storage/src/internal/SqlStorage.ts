@@ -1,0 +1,148 @@
+/** The storage of one account in the table of entries. Each change is one statement, and so atomic. */
+import type { CommitRefused as Refusal, TokenStorage, Version } from "@latchkey/core/TokenStorage"
+import { CommitRefused } from "@latchkey/core/TokenStorage"
+import * as Entry from "@latchkey/core/Entry"
+import type { StorageError } from "@latchkey/core/TokenStorage"
+import * as Clock from "effect/Clock"
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type * as Stream from "effect/Stream"
+import { createHash } from "node:crypto"
+import * as RecordText from "./RecordText.js"
+import { ServerProblem, toStorageError } from "./ServerProblem.js"
+import { isRace } from "./SqlProblem.js"
+import { bytesOf, type Session } from "./SqlSession.js"
+
+/** What tells of a change: the channel of one table, and in it the key of one account. */
+export const channelOf = (session: Session): string => session.tables.entries
+export const keyOf = (account: string): string => createHash("sha256").update(account).digest("hex")
+
+export const make = (
+  session: Session,
+  account: string,
+  changes: Option.Option<Stream.Stream<void, StorageError>>
+): Context.Tag.Service<TokenStorage> => {
+  const location = `${session.location}, account ${account}`
+  return {
+    location,
+    load: Effect.mapError(load(session, account, location), toStorageError("load", location)),
+    commit: (entry, expected) =>
+      commit(session, account, location, entry, expected).pipe(
+        Effect.catchTag("ServerProblem", (problem) => toStorageError("commit", location)(problem))
+      ),
+    remove: Effect.mapError(remove(session, account), toStorageError("remove", location)),
+    changes
+  }
+}
+
+interface Row {
+  /** 0 where there is none yet. */
+  readonly number: number
+  readonly fence: number
+  readonly granted: number
+  readonly held: Option.Option<{ readonly entry: Entry.Entry; readonly version: Version }>
+}
+
+/** The digest tells of a record that was put back or edited behind our back. */
+const versionOf = (number: number, text: Uint8Array): Version =>
+  `${number}-${createHash("sha256").update(text).digest("hex").slice(0, 16)}` as Version
+
+const read = (session: Session, account: string, location: string): Effect.Effect<Row, ServerProblem> => {
+  const { sql, tables } = session
+  const bytes = session.bytes(sql("record"))
+  const statement = sql<Record<"version" | "fence" | "granted" | "size" | "record", unknown>>`
+    SELECT kept.version, kept.fence, length(${bytes}) AS size,
+      (SELECT fence FROM ${sql(tables.leases)} WHERE account = ${account}) AS granted,
+      CASE WHEN length(${bytes}) <= ${sql.literal(String(RecordText.maxBytes))} THEN ${bytes} END AS record
+    FROM (SELECT 1 AS one) AS one LEFT JOIN ${sql(tables.entries)} AS kept ON kept.account = ${account}`
+  return Effect.gen(function* () {
+    const [row] = yield* session.run(statement)
+    const number = Number(row?.version ?? 0)
+    const found = { number, fence: Number(row?.fence ?? 0), granted: Number(row?.granted ?? 0) }
+    if (row === undefined || row.size === null) return { ...found, held: Option.none() }
+    if (row.record === null) return yield* RecordText.tooLarge(location)
+    const text = bytesOf(row.record)
+    const entry = yield* RecordText.decode(text, location, yield* Clock.currentTimeMillis)
+    return { ...found, held: Option.some({ entry, version: versionOf(number, text) }) }
+  })
+}
+
+const load = (session: Session, account: string, location: string) =>
+  Effect.map(read(session, account, location), ({ held }) => held)
+
+/** How often a row that moves under our hands is looked at again. */
+const maxRaces = 20
+
+const commit = (
+  session: Session,
+  account: string,
+  location: string,
+  entry: Entry.Entry,
+  expected: Option.Option<Version>,
+  races = 0
+): Effect.Effect<Version, ServerProblem | Refusal> =>
+  Effect.gen(function* () {
+    const { number, fence, granted, held } = yield* read(session, account, location)
+    const version = Option.map(held, (h) => h.version)
+    if (Option.getOrUndefined(version) !== Option.getOrUndefined(expected)) {
+      return yield* new CommitRefused({ reason: "Conflict", location })
+    }
+    const seen = Math.max(fence, granted)
+    if (!Entry.passesFence(entry, seen)) return yield* new CommitRefused({ reason: "Fenced", location })
+    const kept = Entry.keepFence(entry, seen)
+    const text = yield* RecordText.encode(kept, location, yield* Clock.currentTimeMillis)
+    const written = yield* write(session, account, { number, text, fence: kept.fence, lease: entry.fence })
+    if (written) return versionOf(number + 1, new TextEncoder().encode(text))
+    if (races < maxRaces) return yield* commit(session, account, location, entry, expected, races + 1)
+    return yield* new ServerProblem({
+      reason: "Unavailable",
+      message: `Others keep changing ${location}: try again.`
+    })
+  })
+
+/**
+ * Writes the entry where its row is still the one that was read and no later lease was granted; whether it
+ * was so. On PostgreSQL the lease's row is locked meanwhile: a grant comes wholly before or after.
+ */
+const write = (
+  session: Session,
+  account: string,
+  next: { readonly number: number; readonly text: string; readonly fence: number; readonly lease: number }
+): Effect.Effect<boolean, ServerProblem> => {
+  const { sql, tables, dialect } = session
+  const pg = dialect === "pg"
+  const leases = sql`SELECT fence FROM ${sql(tables.leases)} WHERE account = ${account}`
+  return session
+    .run(
+      sql`
+      WITH granted AS (${leases} ${sql.literal(pg ? "FOR SHARE" : "")})
+      INSERT INTO ${sql(tables.entries)} AS kept (account, version, fence, record)
+      SELECT CAST(${account} AS TEXT), CAST(${next.number + 1} AS BIGINT), CAST(${next.fence} AS BIGINT),
+        CAST(${next.text} AS TEXT)
+      WHERE CAST(${next.lease} AS BIGINT) = 0
+        OR NOT EXISTS (SELECT 1 FROM granted WHERE fence > CAST(${next.lease} AS BIGINT))
+      ON CONFLICT (account) DO UPDATE
+        SET version = excluded.version, fence = excluded.fence, record = excluded.record
+        WHERE kept.version = CAST(${next.number} AS BIGINT)
+      RETURNING version ${tell(session, account)}`
+    )
+    .pipe(
+      Effect.map((rows) => rows.length > 0),
+      Effect.catchIf(isRace, () => Effect.succeed(false))
+    )
+}
+
+const remove = (session: Session, account: string): Effect.Effect<boolean, ServerProblem> => {
+  const { sql, tables } = session
+  const statement = sql`UPDATE ${sql(tables.entries)} SET record = NULL, version = version + 1
+    WHERE account = ${account} AND record IS NOT NULL
+    RETURNING version ${tell(session, account)}`
+  return Effect.map(session.run(statement), (rows) => rows.length > 0)
+}
+
+/** In the statement that makes the change: it is told if and only if that is committed. */
+const tell = (session: Session, account: string) =>
+  session.dialect === "pg"
+    ? session.sql`, pg_notify(${channelOf(session)}, ${keyOf(account)})`
+    : session.sql.literal("")
