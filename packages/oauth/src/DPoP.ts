@@ -194,27 +194,29 @@ export const proof = (options: {
   readonly url: string | URL
   readonly accessToken: Redacted.Redacted
 }): Effect.Effect<string> =>
-  Effect.flatMap(handle(options.key, options.nonces.get(options.url)), (dpop) =>
-    Effect.promise(async () => {
-      let made = ""
-      // The library has no door to the proof alone: its request is caught on the way out.
-      await oauth.protectedResourceRequest(
-        Redacted.value(options.accessToken),
-        options.method,
-        new URL(options.url),
-        undefined,
-        null,
-        {
-          DPoP: dpop,
-          [oauth.allowInsecureRequests]: true,
-          [oauth.customFetch]: async (_url, init) => {
-            made = init.headers["dpop"] ?? ""
-            return new Response()
+  Effect.flatMap(
+    Effect.suspend(() => handle(options.key, options.nonces.get(options.url))),
+    (dpop) =>
+      Effect.promise(async () => {
+        let made = ""
+        // The library has no door to the proof alone: its request is caught on the way out.
+        await oauth.protectedResourceRequest(
+          Redacted.value(options.accessToken),
+          options.method,
+          new URL(options.url),
+          undefined,
+          null,
+          {
+            DPoP: dpop,
+            [oauth.allowInsecureRequests]: true,
+            [oauth.customFetch]: async (_url, init) => {
+              made = init.headers["dpop"] ?? ""
+              return new Response()
+            }
           }
-        }
-      )
-      return made
-    })
+        )
+        return made
+      })
   )
 
 /**

@@ -1,21 +1,14 @@
-import { FetchHttpClient, type HttpClient } from "@effect/platform"
-import { NodeHttpClient } from "@effect/platform-node"
 import { describe, expect, it } from "@effect/vitest"
 import { Credentials, TokenRefresher } from "@latchkey/core"
 import { RefreshToken } from "@latchkey/oauth"
-import { Effect, Layer, Option, Redacted } from "effect"
+import { Effect, Option, Redacted } from "effect"
+import { clients } from "./Clients.js"
 import * as Provider from "./Provider.js"
-
-const clients: Record<string, Layer.Layer<HttpClient.HttpClient>> = {
-  FetchHttpClient: FetchHttpClient.layer,
-  NodeHttpClient: NodeHttpClient.layer,
-  "NodeHttpClient (undici)": NodeHttpClient.layerUndici
-}
 
 const refreshTokenOf = (credentials: Credentials.Credentials) =>
   Redacted.value(Option.getOrThrow(credentials.refreshToken))
 
-describe.each(Object.entries(clients))("over %s", (_, client) => {
+describe.each(clients)("over %s", (_, client) => {
   it.scopedLive("rotates, again and again, against a real server", () =>
     Effect.gen(function* () {
       const server = yield* Provider.start()

@@ -3,7 +3,11 @@ declare module "oidc-provider" {
   import type { IncomingMessage, ServerResponse } from "node:http"
 
   export interface Context {
-    readonly oidc: { readonly route: string }
+    readonly oidc: {
+      readonly route: string
+      readonly params: Record<string, string>
+      readonly client: object
+    }
     readonly req: IncomingMessage
     readonly request: { readonly header: Record<string, string | undefined>; readonly path: string }
     readonly path: string
@@ -36,6 +40,12 @@ declare module "oidc-provider" {
       find(value: string): Promise<{ readonly consumed?: unknown; readonly grantId: string } | undefined>
       revokeByGrantId(grantId: string): Promise<void>
     }
+    readonly ClientCredentials: new (properties: Record<string, unknown>) => Token
+    registerGrantType(
+      name: string,
+      handler: (ctx: Context) => Promise<void>,
+      parameters: ReadonlyArray<string>
+    ): void
     readonly AccessToken: {
       new (properties: Record<string, unknown>): Token
       revokeByGrantId(grantId: string): Promise<void>

@@ -1,8 +1,8 @@
 /** The most of a server's text that an error quotes. */
 const maxQuote = 200
 
-/** Long runs of token characters: an echoed credential, an identifier, never prose. */
-const tokenLike = /[A-Za-z0-9_\-.~+/=]{24,}/g
+/** Long runs of token characters: an echoed credential, never prose; a URL's parts are shorter. */
+const tokenLike = /[A-Za-z0-9_\-.~+=]{24,}/g
 
 const escape = (text: string): string =>
   text.replace(/[^\x20-\x7e]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`)

@@ -1,0 +1,323 @@
+import { FetchHttpClient, HttpClient, HttpClientResponse } from "@effect/platform"
+import { describe, expect, it } from "@effect/vitest"
+import { Credentials, Profile } from "@latchkey/core"
+import { ClientAuth, Introspection, RefreshToken, Revocation, UserInfo } from "@latchkey/oauth"
+import { Config, ConfigProvider, Effect, Fiber, Layer, Option, Redacted, TestClock } from "effect"
+import { answering, type Reply } from "./Memory.js"
+import * as Provider from "./Provider.js"
+
+const client = {
+  client_id: "confidential",
+  client_secret: "secret",
+  redirect_uris: ["https://client.example.com/callback"],
+  grant_types: ["authorization_code", "refresh_token"],
+  response_types: ["code"]
+}
+const auth = { clientId: client.client_id, auth: ClientAuth.basic(Redacted.make("secret")) }
+
+const features = {
+  introspection: { enabled: true, allowedPolicy: () => true },
+  revocation: { enabled: true, allowedPolicy: () => true },
+  userinfo: { enabled: true }
+}
+
+const credentials = Credentials.make({ accessToken: "the-access", refreshToken: "the-refresh" })
+
+const server = {
+  tokenEndpoint: "https://a.example/token",
+  revocationEndpoint: "https://a.example/revoke",
+  introspectionEndpoint: "https://a.example/introspect",
+  userinfoEndpoint: "https://a.example/me"
+}
+
+describe("against a real server", () => {
+  it.scopedLive("introspection, user info, and then revocation ends the grant", () =>
+    Effect.gen(function* () {
+      const real = yield* Provider.start({ clients: [client], features })
+      const at = { server: { issuer: real.issuer }, client: auth }
+      const first = yield* real.grant({
+        clientId: client.client_id,
+        scope: "openid offline_access email profile"
+      })
+      const grant = yield* (yield* RefreshToken.make(at)).refresh(Option.some(first))
+      const { introspect } = yield* Introspection.make(at)
+      const { revoke } = yield* Revocation.make(at)
+      const source = yield* UserInfo.make({ server: at.server, provider: "test" })
+
+      const info = yield* introspect(grant.accessToken, "access_token")
+      expect(info).toMatchObject({
+        active: true,
+        subject: Option.some("alice"),
+        clientId: Option.some(client.client_id),
+        scopes: ["openid", "offline_access", "email", "profile"]
+      })
+      const expiry = Option.getOrThrow(info.expiresAt)
+      expect(Math.abs(expiry - Option.getOrThrow(grant.expiresAt))).toBeLessThanOrEqual(2000)
+      expect((yield* introspect(Redacted.make("never issued"))).active).toBe(false)
+
+      const profile = yield* source.fetch(grant)
+      expect(profile).toEqual(
+        Profile.make({
+          provider: "test",
+          accountId: "alice",
+          email: "alice@example.com",
+          displayName: "alice",
+          extras: { email_verified: true }
+        })
+      )
+      expect(source.quick(grant).accountId).toEqual(Option.some("alice"))
+
+      yield* revoke(grant)
+      const revocations = real.requests.filter((r) => r.line === "POST /token/revocation")
+      expect(revocations.map((r) => new URLSearchParams(r.body).get("token_type_hint"))).toEqual([
+        "refresh_token",
+        "access_token"
+      ])
+      expect((yield* introspect(Option.getOrThrow(grant.refreshToken))).active).toBe(false)
+      expect((yield* introspect(grant.accessToken)).active).toBe(false)
+      const dead = yield* Effect.flip((yield* RefreshToken.make(at)).refresh(Option.some(grant)))
+      expect(dead.reason).toBe("GrantDead")
+      expect((yield* Effect.flip(source.fetch(grant))).reason).toBe("Rejected")
+      // RFC 7009 §2.2: once more does no harm.
+      yield* revoke(grant)
+    }).pipe(Effect.provide(FetchHttpClient.layer))
+  )
+})
+
+describe("revocation", () => {
+  const revoking = (options: Partial<Revocation.Options>, ...replies: ReadonlyArray<Reply>) => {
+    const { asked, layer } = answering(...replies)
+    return Effect.map(
+      Effect.provide(Revocation.make({ server, client: auth, ...options }), layer),
+      ({ revoke }) => ({ revoke: revoke(credentials), asked })
+    )
+  }
+  const busy = (seconds: string): Reply => ({ status: 503, headers: { "retry-after": seconds }, body: "" })
+
+  it.effect("503: it is alive, and asked again when the server says", () =>
+    Effect.gen(function* () {
+      const { revoke, asked } = yield* revoking({}, busy("7"), { body: "" })
+      const fiber = yield* Effect.fork(revoke)
+      yield* TestClock.adjust("6 seconds")
+      expect(asked.length).toBe(1)
+      yield* TestClock.adjust("1 second")
+      yield* Fiber.join(fiber)
+      expect(asked.map((a) => new URLSearchParams(a.body).get("token"))).toEqual([
+        "the-refresh",
+        "the-refresh",
+        "the-access"
+      ])
+    })
+  )
+
+  it.effect("three times at most, and never for longer than it may wait", () =>
+    Effect.gen(function* () {
+      const tired = yield* revoking({}, { status: 503, body: "" })
+      const fiber = yield* Effect.fork(Effect.flip(tired.revoke))
+      yield* TestClock.adjust("1 minute")
+      expect(yield* Fiber.join(fiber)).toMatchObject({ _tag: "OAuthError", status: 503 })
+      expect(tired.asked.length).toBe(3)
+
+      const long = yield* revoking({ maxWait: "1 minute" }, busy("61"))
+      expect((yield* Effect.flip(long.revoke)).status).toBe(503)
+      expect(long.asked.length).toBe(1)
+    })
+  )
+
+  it.effect("what is no use to repeat is not", () =>
+    Effect.gen(function* () {
+      const { revoke, asked } = yield* revoking({}, { status: 401, body: { error: "invalid_client" } })
+      expect((yield* Effect.flip(revoke)).reason).toBe("Misconfigured")
+      expect(asked.length).toBe(1)
+    })
+  )
+
+  it.effect("a server that revokes no access tokens has ended the grant all the same", () =>
+    Effect.gen(function* () {
+      const no = { status: 400, body: { error: "unsupported_token_type" } }
+      yield* (yield* revoking({}, { body: "" }, no)).revoke
+      const refused = yield* revoking({}, no)
+      expect((yield* Effect.flip(refused.revoke)).oauthError).toBe("unsupported_token_type")
+    })
+  )
+
+  it.effect("a server without the endpoint is a configuration error; nothing is sent", () =>
+    Effect.gen(function* () {
+      const { revoke, asked } = yield* revoking({ server: { tokenEndpoint: server.tokenEndpoint } }, {})
+      const error = yield* Effect.flip(revoke)
+      expect(error.reason).toBe("Misconfigured")
+      expect(error.message).toContain("revocation_endpoint")
+      expect(asked).toEqual([])
+    })
+  )
+})
+
+describe("introspection", () => {
+  const now = 1_700_000_000_000
+  const introspecting = (options: Partial<Introspection.Options>, ...replies: ReadonlyArray<Reply>) =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(now)
+      const { asked, layer } = answering(...replies)
+      const { introspect } = yield* Effect.provide(
+        Introspection.make({ server, client: auth, ...options }),
+        layer
+      )
+      return { asked, introspect: introspect(Redacted.make("token")) }
+    })
+
+  it.effect("is not kept unless asked for", () =>
+    Effect.gen(function* () {
+      const { asked, introspect } = yield* introspecting({}, { body: { active: true } })
+      expect(yield* introspect).toMatchObject({ active: true, scopes: [], subject: Option.none() })
+      yield* introspect
+      expect(asked.length).toBe(2)
+    })
+  )
+
+  it.effect("is kept for its time, and never past exp", () =>
+    Effect.gen(function* () {
+      const { asked, introspect } = yield* introspecting(
+        { cacheTtl: "1 minute" },
+        { body: { active: true, exp: now / 1000 + 30 } }
+      )
+      yield* introspect
+      yield* TestClock.adjust("29 seconds")
+      yield* introspect
+      expect(asked.length).toBe(1)
+      yield* TestClock.adjust("1 second")
+      expect((yield* introspect).active).toBe(false)
+      expect(asked.length).toBe(2)
+      // What is not active is asked about again.
+      yield* introspect
+      expect(asked.length).toBe(3)
+    })
+  )
+
+  it.effect.each<readonly [string, Reply, string]>([
+    ["no active", { body: {} }, "Malformed"],
+    ["active in words", { body: { active: "true" } }, "Malformed"],
+    ["exp in words", { body: { active: true, exp: "soon" } }, "Malformed"],
+    ["HTML", { body: "<html>" }, "Malformed"],
+    ["401", { status: 401, body: { error: "invalid_client" } }, "Misconfigured"],
+    ["503", { status: 503, body: { error: "temporarily_unavailable" } }, "Transient"]
+  ])("%s", ([, reply, reason]) =>
+    Effect.gen(function* () {
+      const { introspect } = yield* introspecting({}, reply)
+      expect((yield* Effect.flip(introspect)).reason).toBe(reason)
+    })
+  )
+})
+
+describe("user info", () => {
+  const asking = (reply: Reply, grant = credentials) => {
+    const { asked, layer } = answering(reply)
+    return Effect.map(
+      Effect.either(
+        Effect.provide(
+          Effect.flatMap(UserInfo.make({ server, provider: "p" }), (source) => source.fetch(grant)),
+          layer
+        )
+      ),
+      (result) => ({ result, asked })
+    )
+  }
+  const idToken = (claims: object) => `e30.${Buffer.from(JSON.stringify(claims)).toString("base64url")}.c2ln`
+
+  it.effect("the token goes in the header, never in the URL", () =>
+    Effect.gen(function* () {
+      const { asked } = yield* asking({ body: { sub: "alice" } })
+      expect(asked[0]).toMatchObject({ method: "GET", url: server.userinfoEndpoint, body: "" })
+      expect(asked[0]!.headers["authorization"]).toBe("Bearer the-access")
+    })
+  )
+
+  it.effect("is refused for another subject than the id token's", () =>
+    Effect.gen(function* () {
+      const grant = Credentials.make({ accessToken: "a", idToken: idToken({ sub: "alice" }) })
+      const { result } = yield* asking({ body: { sub: "mallory" } }, grant)
+      expect(result).toMatchObject({ _tag: "Left", left: { _tag: "ProfileError", reason: "Malformed" } })
+    })
+  )
+
+  it.effect.each<readonly [string, Reply, string]>([
+    ["401", { status: 401, body: "" }, "Rejected"],
+    ["403", { status: 403, body: "" }, "Rejected"],
+    ["503", { status: 503, body: "" }, "Unavailable"],
+    ["429", { status: 429, body: "" }, "Unavailable"],
+    ["404", { status: 404, body: "" }, "Malformed"],
+    ["HTML", { body: "<html>" }, "Malformed"],
+    ["a redirect", { status: 302, headers: { location: "https://b.example" }, body: "" }, "Malformed"]
+  ])("%s", ([, reply, reason]) =>
+    Effect.gen(function* () {
+      const { result } = yield* asking(reply)
+      expect(result).toMatchObject({ _tag: "Left", left: { _tag: "ProfileError", reason } })
+    })
+  )
+
+  it.effect("quick reads the id token, or the credentials, and asks nobody", () =>
+    Effect.gen(function* () {
+      const nobody = Layer.succeed(
+        HttpClient.HttpClient,
+        HttpClient.make((request) => Effect.succeed(HttpClientResponse.fromWeb(request, Response.error())))
+      )
+      const source = yield* Effect.provide(UserInfo.make({ server, provider: "p" }), nobody)
+      const claims = { sub: "alice", email: "alice@example.com", name: "Älice", plan: "pro" }
+      const quick = source.quick(Credentials.make({ accessToken: "a", idToken: idToken(claims) }))
+      expect(quick).toEqual(
+        Profile.make({
+          provider: "p",
+          accountId: "alice",
+          email: "alice@example.com",
+          displayName: "Älice",
+          extras: { plan: "pro" }
+        })
+      )
+      for (const bad of ["nonsense", "a.b.c", `a.${Buffer.from("[]").toString("base64url")}.c`]) {
+        const grant = Credentials.make({ accessToken: "a", idToken: bad, accountId: "bob" })
+        expect(source.quick(grant)).toEqual(Profile.make({ provider: "p", accountId: "bob" }))
+      }
+    })
+  )
+})
+
+it.effect("all of them by configuration", () =>
+  Effect.gen(function* () {
+    const { asked, layer } = answering({ body: { active: true, sub: "alice" } })
+    const common = {
+      server: Config.succeed(server),
+      client: {
+        clientId: Config.string("CLIENT_ID"),
+        auth: Config.map(Config.redacted("CLIENT_SECRET"), ClientAuth.post)
+      }
+    }
+    const services = Layer.mergeAll(
+      Revocation.layerConfig(common),
+      Introspection.layerConfig(common),
+      UserInfo.layerConfig({ server: common.server, provider: Config.succeed("p") })
+    ).pipe(
+      Layer.provide(layer),
+      Layer.provide(
+        Layer.setConfigProvider(
+          ConfigProvider.fromMap(
+            new Map([
+              ["CLIENT_ID", "id"],
+              ["CLIENT_SECRET", "from the environment"]
+            ])
+          )
+        )
+      )
+    )
+    yield* Effect.gen(function* () {
+      yield* (yield* Introspection.Introspection).introspect(Redacted.make("t"))
+      yield* (yield* Profile.ProfileSource).fetch(credentials)
+      yield* (yield* Revocation.Revocation).revoke(credentials)
+    }).pipe(Effect.provide(services))
+    expect(asked.map((a) => a.url)).toEqual([
+      server.introspectionEndpoint,
+      server.userinfoEndpoint,
+      server.revocationEndpoint,
+      server.revocationEndpoint
+    ])
+    expect(new URLSearchParams(asked[0]!.body).get("client_secret")).toBe("from the environment")
+  })
+)

@@ -1,0 +1,198 @@
+import { HttpClient, HttpClientResponse } from "@effect/platform"
+import { describe, expect, it } from "@effect/vitest"
+import { Server } from "@latchkey/oauth"
+import { ConfigProvider, Config, Deferred, Effect, Exit, Fiber, Layer, TestClock } from "effect"
+import { clients } from "./Clients.js"
+import { answering, type Reply } from "./Memory.js"
+import * as Provider from "./Provider.js"
+
+const issuer = "https://auth.example.com/tenant/1"
+const document = { issuer, token_endpoint: "https://auth.example.com/token" }
+
+const discover = (options: Partial<Server.Discovery>, ...replies: Array<Reply>) => {
+  const { asked, layer } = answering(...replies)
+  return Effect.map(
+    Effect.either(
+      Effect.provide(
+        Effect.flatMap(Server.make({ issuer, ...options }), (server) => server.metadata),
+        layer
+      )
+    ),
+    (result) => ({ result, urls: asked.map((a) => `${a.method} ${a.url}`) })
+  )
+}
+
+const problem = (options: Partial<Server.Discovery>, ...replies: Array<Reply>) =>
+  Effect.map(discover(options, ...replies), ({ result }) => {
+    if (result._tag === "Right") throw new Error("was accepted")
+    return result.left
+  })
+
+describe("discovery", () => {
+  it.scopedLive.each(clients)("of a real server, over %s", ([, client]) =>
+    Effect.gen(function* () {
+      const real = yield* Provider.start()
+      const server = yield* Server.make({ issuer: real.issuer })
+      const metadata = yield* server.metadata
+      expect(metadata.token_endpoint).toBe(`${real.issuer}/token`)
+      expect(metadata.issuer).toBe(real.issuer)
+      yield* server.metadata
+      expect(real.requests.map((r) => r.line)).toEqual(["GET /.well-known/openid-configuration"])
+    }).pipe(Effect.provide(client))
+  )
+
+  it.effect("OpenID's place is after the path, RFC 8414's before it", () =>
+    Effect.gen(function* () {
+      const oidc = yield* discover({ discovery: "oidc" }, { body: document })
+      expect(oidc.urls).toEqual(["GET https://auth.example.com/tenant/1/.well-known/openid-configuration"])
+      const oauth2 = yield* discover({ discovery: "oauth2" }, { body: document })
+      expect(oauth2.urls).toEqual([
+        "GET https://auth.example.com/.well-known/oauth-authorization-server/tenant/1"
+      ])
+    })
+  )
+
+  it.effect("what is not at the one place may be at the other; a failure is no such hint", () =>
+    Effect.gen(function* () {
+      const found = yield* discover({}, { status: 404, body: "" }, { body: document })
+      expect(found.result).toMatchObject({ _tag: "Right", right: document })
+      expect(found.urls.length).toBe(2)
+      const down = yield* discover({}, { status: 503, body: "" }, { body: document })
+      expect(down.result).toMatchObject({ _tag: "Left", left: { reason: "MaybeSent" } })
+      expect(down.urls.length).toBe(1)
+    })
+  )
+
+  it.effect.each([
+    "https://auth.example.com/tenant/1/",
+    "https://auth.example.com/tenant/2",
+    "https://AUTH.example.com/tenant/1",
+    "https://evil.example.com"
+  ])("37 the issuer %s is not ours", (other) =>
+    Effect.gen(function* () {
+      const error = yield* problem({}, { body: { ...document, issuer: other } })
+      expect(error).toMatchObject({ _tag: "OAuthError", reason: "Misconfigured" })
+      expect(error.message).toContain(other)
+      expect(error.message).toContain(issuer)
+    })
+  )
+
+  it.effect.each<readonly [string, Reply, string]>([
+    ["HTML", { body: "<html>" }, "is not JSON"],
+    ["no issuer", { body: { token_endpoint: "https://a.example/t" } }, "names no issuer"],
+    [
+      "an endpoint over http",
+      { body: { ...document, token_endpoint: "http://a.example/t" } },
+      "must be https"
+    ],
+    [
+      "an endpoint with user info",
+      { body: { ...document, jwks_uri: "https://u:p@a.example/t" } },
+      "user info"
+    ],
+    ["an endpoint that is a number", { body: { ...document, userinfo_endpoint: 7 } }, "no string"],
+    ["over 1 MiB", { body: { ...document, x: "x".repeat(2 ** 20) } }, "1 MiB"]
+  ])("a document that is refused: %s", ([, reply, said]) =>
+    Effect.gen(function* () {
+      const error = yield* problem({}, reply)
+      expect(error).toMatchObject({ _tag: "OAuthError", reason: "Malformed" })
+      expect(error.message).toContain(said)
+    })
+  )
+
+  it.effect.each([
+    ["http://auth.example.com", "must be https"],
+    ["https://me@auth.example.com", "user info"],
+    ["https://auth.example.com#x", "fragment"],
+    ["https://auth.example.com?x=1", "query"],
+    ["auth.example.com", "absolute URL"]
+  ] as const)("an issuer that cannot be one: %s", ([bad, said]) =>
+    Effect.gen(function* () {
+      const error = yield* problem({ issuer: bad }, { body: document })
+      expect(error).toMatchObject({ _tag: "OAuthConfigError", setting: "server.issuer" })
+      expect(error.message).toContain(said)
+    })
+  )
+})
+
+describe("what was discovered", () => {
+  it.effect("is kept for its time; then what was known outlives a failure", () =>
+    Effect.gen(function* () {
+      let reply: Reply = { body: document }
+      const { asked, layer } = answering(() => reply)
+      const server = yield* Effect.provide(Server.make({ issuer, ttl: "10 minutes" }), layer)
+      yield* server.metadata
+      yield* TestClock.adjust("9 minutes")
+      yield* server.metadata
+      expect(asked.length).toBe(1)
+      yield* TestClock.adjust("1 minute")
+      reply = { status: 503, body: "" }
+      expect((yield* server.metadata).token_endpoint).toBe(document.token_endpoint)
+      expect(asked.length).toBe(2)
+      reply = { body: { ...document, token_endpoint: "https://auth.example.com/moved" } }
+      yield* TestClock.adjust("10 minutes")
+      expect((yield* server.metadata).token_endpoint).toBe("https://auth.example.com/moved")
+    })
+  )
+
+  it.effect("a first failure is not kept", () =>
+    Effect.gen(function* () {
+      const { layer } = answering({ status: 503, body: "" }, { body: document })
+      const server = yield* Effect.provide(Server.make({ issuer }), layer)
+      expect((yield* Effect.flip(server.metadata)).reason).toBe("MaybeSent")
+      expect((yield* server.metadata).issuer).toBe(issuer)
+    })
+  )
+
+  it.effect("is asked for once by a thousand at a time, and interrupting the first stops nobody", () =>
+    Effect.gen(function* () {
+      const go = yield* Deferred.make<void>()
+      let asked = 0
+      const slow = HttpClient.make((request) => {
+        asked++
+        return Effect.as(Deferred.await(go), HttpClientResponse.fromWeb(request, Response.json(document)))
+      })
+      const server = yield* Effect.provide(
+        Server.make({ issuer }),
+        Layer.succeed(HttpClient.HttpClient, slow)
+      )
+      const first = yield* Effect.fork(server.metadata)
+      yield* Effect.yieldNow()
+      const rest = yield* Effect.forkAll(Array.from({ length: 1000 }, () => server.metadata))
+      yield* TestClock.adjust("1 second")
+      yield* Fiber.interrupt(first)
+      yield* Deferred.done(go, Exit.void)
+      expect((yield* Fiber.join(rest)).every((m) => m.issuer === issuer)).toBe(true)
+      expect(asked).toBe(1)
+    })
+  )
+})
+
+describe("by configuration", () => {
+  const make = (entries: Record<string, string>) =>
+    Effect.provide(
+      Server.Server,
+      Server.layerConfig({
+        tokenEndpoint: Config.string("TOKEN_ENDPOINT"),
+        issuer: Config.string("ISSUER").pipe(Config.withDefault(undefined))
+      })
+    ).pipe(
+      Effect.provide(answering({}).layer),
+      Effect.withConfigProvider(ConfigProvider.fromMap(new Map(Object.entries(entries))))
+    )
+
+  it.effect("endpoints", () =>
+    Effect.gen(function* () {
+      const server = yield* make({ TOKEN_ENDPOINT: "https://a.example/token" })
+      expect(yield* server.metadata).toMatchObject({ token_endpoint: "https://a.example/token" })
+    })
+  )
+
+  it.effect("35 one that is no https names its setting; one that is missing its variable", () =>
+    Effect.gen(function* () {
+      const error = yield* Effect.flip(make({ TOKEN_ENDPOINT: "http://a.example/token" }))
+      expect(error).toMatchObject({ _tag: "OAuthConfigError", setting: "server.tokenEndpoint" })
+      expect(String(yield* Effect.flip(make({})))).toContain("TOKEN_ENDPOINT")
+    })
+  )
+})
