@@ -9,6 +9,7 @@ import * as Option from "effect/Option"
 import { readdir, stat } from "node:fs/promises"
 import { dirname, join } from "node:path"
 import * as Backend from "./Backend.js"
+import type { Open } from "./Opener.js"
 import * as Campaign from "./Campaign.js"
 
 /** At most this long, in milliseconds, a writer lives after its first commit. */
@@ -34,11 +35,7 @@ const readableByOthers = async (location: string): Promise<ReadonlyArray<string>
   return found
 }
 
-export const run = async (
-  open: (directory: string) => Promise<Backend.Backend>,
-  n: number,
-  seed: number
-): Promise<Campaign.Figures> => {
+export const run = async (open: Open, n: number, seed: number): Promise<Campaign.Figures> => {
   const program = await Campaign.bundle()
   const random = Campaign.random(seed)
   const broken: Array<string> = []
@@ -62,7 +59,7 @@ export const run = async (
         else if (!(Option.isSome(loaded.right) && loaded.right.value.entry.generation >= last)) {
           broken.push(`kill ${i}: commit ${last} was acknowledged and is missing`)
         }
-        for (const name of await readableByOthers(backend.location)) {
+        for (const name of Backend.isLocal(backend) ? await readableByOthers(backend.location) : []) {
           broken.push(`kill ${i}: ${name} can be read by others`)
         }
       }

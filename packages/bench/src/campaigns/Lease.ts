@@ -2,8 +2,8 @@
  * `lease`: holders are killed, or stopped beyond their lease, while others contend for it (invariant 6).
  * Never two owners, no stale commit, and the time it takes to take over.
  */
-import type * as Backend from "./Backend.js"
 import * as Campaign from "./Campaign.js"
+import type { Open } from "./Opener.js"
 
 interface Taken {
   readonly contender: number
@@ -15,7 +15,7 @@ interface Taken {
 const median = (sorted: ReadonlyArray<number>): number => sorted[Math.floor(sorted.length / 2)] ?? 0
 
 export const run = async (
-  open: (directory: string) => Promise<Backend.Backend>,
+  open: Open,
   options: { readonly killed: number; readonly stopped: number; readonly contenders: number }
 ): Promise<Campaign.Figures> => {
   const program = await Campaign.bundle()

@@ -12,6 +12,7 @@ import * as Fingerprint from "@latchkey/core/Fingerprint"
 import { startServer } from "../Servers.js"
 import * as Backend from "./Backend.js"
 import * as Campaign from "./Campaign.js"
+import type { Open } from "./Opener.js"
 
 /** What one process says at its end. */
 export interface Account {
@@ -25,11 +26,7 @@ const withStorage = <A, E>(
   use: (storage: typeof TokenStorage.TokenStorage.Service) => Effect.Effect<A, E>
 ) => Effect.runPromise(Effect.provide(Effect.flatMap(TokenStorage.TokenStorage, use), Backend.layer(backend)))
 
-export const run = async (
-  open: (directory: string) => Promise<Backend.Backend>,
-  expiries: number,
-  processes: number
-): Promise<Campaign.Figures> => {
+export const run = async (open: Open, expiries: number, processes: number): Promise<Campaign.Figures> => {
   const program = await Campaign.bundle()
   const server = await startServer({ accessTokenTtl: 1 })
   try {

@@ -25,7 +25,10 @@ type Job = { readonly backend: Backend.Backend } & (
   | { readonly do: "contend"; readonly contender: number; readonly marker: string }
 )
 
-const account = "campaign"
+const job = JSON.parse(process.argv[2] ?? "") as Job
+
+/** The name of the lease that all of a campaign's processes contend for. */
+const { account } = job.backend
 const say = (value: unknown): void => void writeSync(1, `${JSON.stringify(value)}\n`)
 
 const input = createInterface({ input: process.stdin })[Symbol.asyncIterator]()
@@ -159,8 +162,6 @@ const enter = (marker: string): boolean => {
     return false
   }
 }
-
-const job = JSON.parse(process.argv[2] ?? "") as Job
 
 const perform = (): Effect.Effect<
   unknown,

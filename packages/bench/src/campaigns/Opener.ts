@@ -1,0 +1,31 @@
+/** Starts what a backend needs, once for a campaign, and opens a store of its own for each part of it. */
+import type { Scope } from "effect/Scope"
+import * as Effect from "effect/Effect"
+import { basename, join } from "node:path"
+import * as PostgresServer from "../../../storage/test/support/PostgresServer.js"
+import type { Backend } from "./Backend.js"
+
+/** A store in, or named after, an empty directory. */
+export type Open = (directory: string) => Promise<Backend>
+
+export const openers: Readonly<Record<Backend["kind"], Effect.Effect<Open, string, Scope>>> = {
+  file: Effect.succeed(async (directory) => ({
+    kind: "file",
+    location: join(directory, "credentials.json"),
+    account: "campaign"
+  })),
+  sqlite: Effect.succeed(async (directory) => ({
+    kind: "sqlite",
+    location: join(directory, "credentials.db"),
+    account: "campaign"
+  })),
+  postgres: Effect.suspend(() =>
+    PostgresServer.missing === undefined
+      ? Effect.map(PostgresServer.make, ({ url }): Open => async (directory) => ({
+          kind: "postgres",
+          location: url,
+          account: basename(directory)
+        }))
+      : Effect.fail(PostgresServer.missing)
+  )
+}
