@@ -231,7 +231,7 @@ export const fromResponse = (
     return fail("scope", `is ${describeType(rawScope)}, not a string`)
   }
 
-  const scopes = (rawScope ?? "").split(/\s+/).filter((scope) => scope !== "")
+  const scopes = (rawScope ?? "").split(/\s/).filter((scope) => scope !== "")
 
   const before = Option.flatMap(previous, (p) => p.accountId)
   const after = Option.filter(context.accountId?.(response) ?? Option.none(), (account) => account !== "")
@@ -254,7 +254,7 @@ export const fromResponse = (
         scopes.length > 0 ? scopes : Option.match(previous, { onNone: () => [], onSome: (p) => p.scopes }),
       accountId: Option.orElse(after, () => before),
       extras: Redacted.make({
-        ...Option.match(previous, { onNone: () => ({}), onSome: (p) => Redacted.value(p.extras) }),
+        ...Option.getOrUndefined(Option.map(previous, (p) => Redacted.value(p.extras))),
         ...extras
       })
     })

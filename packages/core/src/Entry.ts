@@ -167,7 +167,7 @@ export const formatVersion = 1
 
 const Millis = Schema.Number.pipe(Schema.finite(), Schema.nonNegative())
 const Token = Schema.Redacted(
-  Schema.String.pipe(Schema.filter((value) => Option.getOrElse(Credentials.tokenProblem(value), () => true)))
+  Schema.String.pipe(Schema.filter((value) => Option.getOrUndefined(Credentials.tokenProblem(value))))
 )
 
 const optional = <A, I>(schema: Schema.Schema<A, I>) => Schema.optionalWith(schema, { as: "Option" })

@@ -27,7 +27,8 @@ export type Fingerprint = string & Brand.Brand<"@latchkey/core/Fingerprint">
 export const of = (secret: Redacted.Redacted): Fingerprint =>
   sha256(new TextEncoder().encode(Redacted.value(secret))).slice(0, 12) as Fingerprint
 
-const fractionalBits = (x: number): number => ((x - Math.floor(x)) * 0x100000000) >>> 0
+/** The first 32 bits after the point: `>>>` drops what is beyond them on both sides. */
+const fractionalBits = (x: number): number => (x * 0x100000000) >>> 0
 
 const primes = (count: number): ReadonlyArray<number> => {
   const found: Array<number> = []

@@ -420,7 +420,7 @@ describe("fromResponse, bad responses", () => {
     "%s: refused by name, never by value, the new refresh token salvaged",
     (_, response, field, problem) => {
       const found = refused(response as Credentials.Extras)
-      expect({ field: found.field, problem: found.problem }).toEqual({ field, problem })
+      expect({ ...found, salvaged: 0 }).toEqual({ _tag: "ResponseProblem", field, problem, salvaged: 0 })
       expect(plain(Option.getOrThrow(found.salvaged))).toEqual({ ...plain(previous), refreshToken: "rt-2" })
       expect(JSON.stringify(found)).not.toContain("canary")
     }

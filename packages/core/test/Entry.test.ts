@@ -128,6 +128,7 @@ describe("keepFence and passesFence", () => {
   ])("a fence of %d where %d was seen: kept %d, passes %s", (fence, seen, kept, passes) => {
     const entry = entryOf(grant("rt-1"), { fence, generation: 3 })
     expect({ ...Entry.keepFence(entry, seen) }).toEqual({ ...entry, fence: kept })
+    expect(Entry.keepFence(entry, seen) === entry).toBe(fence === kept)
     expect(Entry.passesFence(entry, seen)).toBe(passes)
   })
 })
