@@ -61,7 +61,7 @@ let pair: typeof connect
 /** Text in PostgreSQL is UTF-8 without NUL. */
 const impossible = ["filled with NUL", "NUL in its second half", "not UTF-8", "UTF-16"]
 
-describe.skipIf(PostgresServer.missing)(PostgresServer.missing ?? "PostgreSQL", () => {
+describe.skipIf(PostgresServer.missing)(PostgresServer.missing ?? "PostgreSQL", { concurrent: true }, () => {
   beforeAll(() =>
     Effect.runPromise(
       Effect.gen(function* () {

@@ -36,7 +36,7 @@ const record = Effect.map(handles, ({ first: { sql, storage } }) => ({
   )
 }))
 
-describe("SQLite", () => {
+describe.concurrent("SQLite", () => {
   const laws = [
     ...StorageLaws.laws({ make: stores, changes: false }),
     ...HistoryLaws.laws({ make: stores, histories: 40 }),

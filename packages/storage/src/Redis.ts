@@ -1,0 +1,238 @@
+/**
+ * Grants and their leases in Redis, for any number of processes on any number of hosts. The client is
+ * `ioredis` 5 (an optional peer).
+ *
+ * **What it rests on.** Redis runs one script at a time: each operation is one, on one key for each account,
+ * so that compare-and-set, lease and fence are atomic, in a cluster too. Leases go by the server's clock. A
+ * commit is as durable as the server makes it: with `appendonly yes` and `appendfsync always` a crash undoes
+ * none that was acknowledged; with `everysec` it may undo those of the last second, with snapshots alone
+ * those of minutes, and a fail-over to a replica those that had not reached it. A rotated refresh token that
+ * is undone so is lost. The server must not evict keys (`maxmemory-policy noeviction`).
+ *
+ * **Leases.** A holder keeps a kernel lock on a file of its own, so that on the same host a dead one is known
+ * at once; elsewhere its lease is taken over when its ttl has passed. Fences follow the server's clock where
+ * they were forgotten, and so rise through a fail-over.
+ *
+ * **Errors told apart.** Held by another is `Busy`; Redis away is `Unavailable` at once, Redis hanging
+ * `Unavailable` when the time-out is over. No command waits in a queue for a connection, and none is sent
+ * twice: after a lost connection, the next load tells whether a commit took place.
+ *
+ * The records hold tokens in clear for whoever may read the keys, or the server's `MONITOR` and slow log.
+ *
+ * @since 0.1.0
+ */
+import type { RefreshLease as Lease } from "@latchkey/core/RefreshLease"
+import { RefreshLease } from "@latchkey/core/RefreshLease"
+import { StorageError, TokenStorage } from "@latchkey/core/TokenStorage"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import type * as Scope from "effect/Scope"
+import { type Cluster, Redis as Client } from "ioredis"
+import * as HolderProof from "./internal/HolderProof.js"
+import * as LeaseKeeper from "./internal/LeaseKeeper.js"
+import * as RedisClient from "./internal/RedisClient.js"
+import * as RedisGrant from "./internal/RedisGrant.js"
+
+/**
+ * How Redis is reached.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ConnectionOptions {
+  /**
+   * `redis://` or, through TLS, `rediss://`, with user and password where they are needed; or what makes a
+   * client of your own, for a cluster or sentinels. That is called for each connection, and is to give one
+   * with `enableOfflineQueue: false`, `maxRetriesPerRequest: 0` and `autoResendUnfulfilledCommands: false`.
+   */
+  readonly server: string | Redacted.Redacted | (() => Client | Cluster)
+  /** How long Redis may take to answer, real time: 5 seconds unless given. */
+  readonly timeout?: Duration.DurationInput | undefined
+}
+
+/**
+ * How the leases are called.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface KeyOptions {
+  /** What keys begin with: `latchkey` unless given. An account's key is `prefix:{account}`. */
+  readonly prefix?: string | undefined
+}
+
+/**
+ * Which grant.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options extends KeyOptions {
+  /** Names the grant in Redis, and is what its leases are called. */
+  readonly account: string
+}
+
+/**
+ * What {@link make} yields.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Redis {
+  readonly storage: Context.Tag.Service<TokenStorage>
+  readonly lease: Context.Tag.Service<Lease>
+}
+
+/**
+ * A connection, to be shared by many accounts.
+ *
+ * @since 0.1.0
+ * @category tags
+ */
+export class RedisConnection extends Context.Tag("@latchkey/storage/RedisConnection")<
+  RedisConnection,
+  RedisClient.Connection
+>() {}
+
+/**
+ * The storage of one account and the leases of all. Asks Redis nothing yet; fails where the options cannot
+ * work.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (options: Options): Effect.Effect<Redis, StorageError, RedisConnection> =>
+  Effect.gen(function* () {
+    if (options.account === "") return yield* misuse("The account is blank: name it.")
+    const prefix = yield* resolvePrefix(options)
+    const connection = yield* RedisConnection
+    const key = RedisGrant.keyOf(prefix, options.account)
+    const place = { key, location: `${connection.location}, key ${key}` }
+    const changes = connection.listen(RedisGrant.channelOf(key))
+    return {
+      storage: RedisGrant.storage(connection, place, changes),
+      lease: leaseOver(connection, prefix)
+    }
+  })
+
+/**
+ * The leases of all accounts, for credentials stored elsewhere.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const makeLease = (
+  options: KeyOptions = {}
+): Effect.Effect<Context.Tag.Service<Lease>, StorageError, RedisConnection> =>
+  Effect.gen(function* () {
+    const prefix = yield* resolvePrefix(options)
+    return leaseOver(yield* RedisConnection, prefix)
+  })
+
+/**
+ * A connection that lives as long as the layer, and another for `changes` once they are asked for. Does not
+ * wait for Redis: while it is away, each operation says so.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerConnection = (options: ConnectionOptions): Layer.Layer<RedisConnection, StorageError> =>
+  Layer.scoped(RedisConnection, connection(options))
+
+/**
+ * Storage and lease of one account on a connection shared with others.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerShared = (
+  options: Options
+): Layer.Layer<TokenStorage | Lease, StorageError, RedisConnection> =>
+  Layer.effectContext(
+    Effect.map(make(options), ({ storage, lease }) =>
+      Context.make(TokenStorage, storage).pipe(Context.add(RefreshLease, lease))
+    )
+  )
+
+/**
+ * Storage and lease of one account on a connection of its own.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (
+  options: Options & ConnectionOptions
+): Layer.Layer<TokenStorage | Lease, StorageError> =>
+  Layer.provide(layerShared(options), layerConnection(options))
+
+/**
+ * Leases alone, for credentials stored elsewhere: they name each account as `acquire` is given it.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerLease = (options: KeyOptions & ConnectionOptions): Layer.Layer<Lease, StorageError> =>
+  Layer.provide(Layer.effect(RefreshLease, makeLease(options)), layerConnection(options))
+
+const misuse = (message: string): StorageError =>
+  new StorageError({ reason: "Malformed", operation: "load", location: "Redis", message })
+
+const resolvePrefix = ({ prefix = "latchkey" }: KeyOptions): Effect.Effect<string, StorageError> =>
+  /[{}]/.test(prefix)
+    ? misuse("`prefix` must have no braces: in a cluster they would part the keys.")
+    : Effect.succeed(prefix)
+
+const leaseOver = (connection: RedisClient.Connection, prefix: string): Context.Tag.Service<Lease> =>
+  LeaseKeeper.make(RedisGrant.leases(connection, prefix), HolderProof.make(HolderProof.ownDirectory))
+
+const connection = ({
+  server,
+  timeout = "5 seconds"
+}: ConnectionOptions): Effect.Effect<RedisClient.Connection, StorageError, Scope.Scope> =>
+  Effect.gen(function* () {
+    const timeoutMillis = Duration.toMillis(timeout)
+    if (!Number.isFinite(timeoutMillis) || timeoutMillis <= 0) {
+      return yield* misuse("`timeout` must be a positive, finite time.")
+    }
+    const { location, connect } =
+      typeof server === "function"
+        ? { location: "Redis", connect: server }
+        : yield* parse(Redacted.isRedacted(server) ? Redacted.value(server) : server, timeoutMillis)
+    const opened: Array<Client | Cluster> = []
+    const open = () => {
+      const client = connect()
+      opened.push(client)
+      return client
+    }
+    yield* Effect.addFinalizer(() => Effect.sync(() => opened.forEach((client) => client.disconnect())))
+    return {
+      location,
+      run: RedisClient.run(open(), location, timeoutMillis),
+      listen: RedisClient.listen(open)
+    }
+  })
+
+const parse = (text: string, timeoutMillis: number) => {
+  const url = URL.canParse(text) ? new URL(text) : undefined
+  return url === undefined || !["redis:", "rediss:"].includes(url.protocol) || url.host === ""
+    ? misuse("The server is no URL of the form redis://host:port or rediss://host:port: correct it.")
+    : Effect.succeed({
+        location: `Redis at ${url.host}${url.pathname === "/" ? "" : url.pathname}`,
+        connect: () =>
+          new Client(url.href, {
+            connectTimeout: timeoutMillis,
+            // A server that hangs is left, and what it was asked with it.
+            socketTimeout: timeoutMillis,
+            // What cannot be sent now, or was sent and not answered, fails: only the caller knows what then.
+            enableOfflineQueue: false,
+            maxRetriesPerRequest: 0,
+            autoResendUnfulfilledCommands: false,
+            retryStrategy: (times) => Math.min(times * 50, 1_000),
+            // A primary that was demoted: its successor is found by connecting anew.
+            reconnectOnError: (error) => error.message.startsWith("READONLY")
+          })
+      })
+}

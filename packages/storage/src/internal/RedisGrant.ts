@@ -1,0 +1,93 @@
+/** The storage of one account, and the leases, in Redis. */
+import type { StorageError, TokenStorage, Version } from "@latchkey/core/TokenStorage"
+import { CommitRefused } from "@latchkey/core/TokenStorage"
+import * as Entry from "@latchkey/core/Entry"
+import * as Clock from "effect/Clock"
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type * as Stream from "effect/Stream"
+import type * as LeaseKeeper from "./LeaseKeeper.js"
+import * as RecordText from "./RecordText.js"
+import type { Connection } from "./RedisClient.js"
+import * as RedisScripts from "./RedisScripts.js"
+import { toStorageError } from "./ServerProblem.js"
+
+/** The braces keep all that concerns an account in one slot of a cluster. */
+export const keyOf = (prefix: string, account: string): string =>
+  `${prefix}:{${account.replace(/[%{}]/g, (char) => `%${char.charCodeAt(0).toString(16)}`)}}`
+
+export const channelOf = (key: string): string => `${key}:changes`
+
+/** Where a storage keeps its entry. */
+export interface Place {
+  readonly key: string
+  /** For people and for messages. */
+  readonly location: string
+}
+
+export const storage = (
+  { run }: Connection,
+  { key, location }: Place,
+  changes: Stream.Stream<void, StorageError>
+): Context.Tag.Service<TokenStorage> => ({
+  location,
+  load: Effect.gen(function* () {
+    const [version, fence, record] = list(yield* run(RedisScripts.load, key, [RecordText.maxBytes]))
+    if (version === undefined) return Option.none()
+    if (record === undefined) return yield* RecordText.tooLarge(location)
+    const entry = yield* RecordText.decode(record, location, yield* Clock.currentTimeMillis)
+    return Option.some({
+      entry: Entry.keepFence(entry, Number(text(fence))),
+      version: text(version) as Version
+    })
+  }).pipe(Effect.mapError(toStorageError("load", location))),
+  commit: (entry, expected) =>
+    Effect.gen(function* () {
+      const record = yield* RecordText.encode(entry, location, yield* Clock.currentTimeMillis)
+      const args = [Option.getOrElse(expected, () => ""), entry.fence, record, channelOf(key)]
+      const [outcome, version] = list(yield* run(RedisScripts.commit, key, args))
+      const became = text(outcome)
+      if (became === "Committed") return text(version) as Version
+      return yield* new CommitRefused({ reason: became === "Fenced" ? "Fenced" : "Conflict", location })
+    }).pipe(Effect.catchTag("ServerProblem", (problem) => toStorageError("commit", location)(problem))),
+  remove: run(RedisScripts.remove, key, [channelOf(key)]).pipe(
+    Effect.map((removed) => removed === 1),
+    Effect.mapError(toStorageError("remove", location))
+  ),
+  changes: Option.some(changes)
+})
+
+export const leases = ({ run }: Connection, prefix: string): LeaseKeeper.Backend => {
+  const holds = (script: string, account: string, args: ReadonlyArray<string | number>) =>
+    Effect.map(run(script, keyOf(prefix, account), args), (answer) => answer === 1)
+  return {
+    grant: ({ account, owner, holder, ttl, over }) =>
+      Effect.map(
+        run(RedisScripts.grant, keyOf(prefix, account), [
+          owner,
+          holder,
+          Math.ceil(ttl),
+          Option.getOrElse(over, () => "")
+        ]),
+        (answer): LeaseKeeper.Answer => {
+          const [outcome = "", second = "", third = ""] = list(answer).map(text)
+          return outcome === "Granted"
+            ? {
+                _tag: "Granted",
+                fence: Number(second),
+                previous: third === "" ? Option.none() : Option.some(third)
+              }
+            : { _tag: "Busy", owner: second, holder: third }
+        }
+      ),
+    renew: (account, owner, ttl) => holds(RedisScripts.renew, account, [owner, Math.ceil(ttl)]),
+    isHeld: (account, owner) => holds(RedisScripts.isHeld, account, [owner]),
+    release: (account, owner) => holds(RedisScripts.release, account, [owner])
+  }
+}
+
+const list = (answer: unknown): ReadonlyArray<Uint8Array> =>
+  Array.isArray(answer) ? answer.filter((item) => item instanceof Uint8Array) : []
+
+const text = (bytes: Uint8Array | undefined): string => new TextDecoder().decode(bytes)

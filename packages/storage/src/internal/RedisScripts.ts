@@ -1,0 +1,77 @@
+/**
+ * What is done in Redis: one script for each operation, on one key, so that each is atomic and a cluster
+ * needs no second slot.
+ *
+ * The key is a hash. `record`: the entry, absent where it was removed; `version` and `fence` (the highest one
+ * written or granted) outlive it. `owner`, `holder`, `until`: the lease, in epoch milliseconds of the server.
+ */
+
+const prelude = `
+local key = KEYS[1]
+local function number(text) return tonumber(text or '0') or 0 end
+local function text(n) return string.format('%.0f', n) end
+local function now()
+  local time = redis.call('TIME')
+  return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+end
+local function state()
+  local found = redis.call('HMGET', key, 'record', 'version', 'fence')
+  local named = found[1] and (text(number(found[2])) .. '-' .. string.sub(redis.sha1hex(found[1]), 1, 16))
+  return found[1], number(found[2]), number(found[3]), named or ''
+end
+-- Who may write need not be allowed to tell of it.
+local function tell(channel) redis.pcall('PUBLISH', channel, '') end
+`
+
+/** ARGV: the longest record that is read. Answers version, fence, record; nothing without one. */
+export const load = `${prelude}
+if redis.call('HSTRLEN', key, 'record') > number(ARGV[1]) then return {'', 'large'} end
+local record, _, fence, named = state()
+if not record then return {} end
+return {named, text(fence), record}`
+
+/** ARGV: expected version or nothing, fence, record, channel. Answers what became of it, and the version. */
+export const commit = `${prelude}
+local _, version, seen, named = state()
+if named ~= ARGV[1] then return {'Conflict'} end
+local fence = number(ARGV[2])
+if fence > 0 and fence < seen then return {'Fenced'} end
+redis.call('HSET', key, 'record', ARGV[3], 'version', text(version + 1), 'fence', text(math.max(fence, seen)))
+tell(ARGV[4])
+local _, _, _, written = state()
+return {'Committed', written}`
+
+/** ARGV: channel. Answers whether there was a record. */
+export const remove = `${prelude}
+if redis.call('HDEL', key, 'record') == 0 then return 0 end
+redis.call('HINCRBY', key, 'version', 1)
+tell(ARGV[1])
+return 1`
+
+/** ARGV: owner, holder, ttl, an owner that is dead or nothing. Answers the fence and whose it was, or who has it. */
+export const grant = `${prelude}
+local found = redis.call('HMGET', key, 'owner', 'holder', 'until', 'fence')
+local at = now()
+if found[1] and at < number(found[3]) and found[1] ~= ARGV[4] then
+  return {'Busy', found[1], found[2] or ''}
+end
+local fence = text(math.max(number(found[4]) + 1, at))
+redis.call('HSET', key, 'owner', ARGV[1], 'holder', ARGV[2], 'until', text(at + number(ARGV[3])), 'fence', fence)
+return {'Granted', fence, found[1] or ''}`
+
+/** ARGV: owner, ttl. Answers whether the lease was this owner's. */
+export const renew = `${prelude}
+if redis.call('HGET', key, 'owner') ~= ARGV[1] then return 0 end
+redis.call('HSET', key, 'until', text(now() + number(ARGV[2])))
+return 1`
+
+/** ARGV: owner. Answers whether the lease is this owner's and has not lapsed. */
+export const isHeld = `${prelude}
+local found = redis.call('HMGET', key, 'owner', 'until')
+return (found[1] == ARGV[1] and now() < number(found[2])) and 1 or 0`
+
+/** ARGV: owner. */
+export const release = `${prelude}
+if redis.call('HGET', key, 'owner') ~= ARGV[1] then return 0 end
+redis.call('HDEL', key, 'owner', 'holder', 'until')
+return 1`
