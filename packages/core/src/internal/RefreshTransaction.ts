@@ -9,6 +9,7 @@ import type * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Equal from "effect/Equal"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Credentials from "../Credentials.js"
@@ -20,7 +21,7 @@ import type { TokenConfig } from "../TokenConfig.js"
 import { ReauthorizationRequired, RefreshUnavailable, type TokenError } from "../TokenError.js"
 import * as TokenEvent from "../TokenEvent.js"
 import { RefreshError, type TokenRefresher } from "../TokenRefresher.js"
-import { StorageError, type TokenStorage } from "../TokenStorage.js"
+import { StorageError, type TokenStorage, type Version } from "../TokenStorage.js"
 import type { GrantState } from "./GrantState.js"
 
 /** What started a refresh: what its caller asked, and the access token that it had. */
@@ -168,8 +169,9 @@ const underLease = (
       // Storage must hold a refresh token before it is spent.
       yield* saveUnsaved(parts, lease.fence)
     }
-    const base = parts.state.entry
-    const intended = yield* writeIntent(parts, base, lease)
+    // Both of one moment: what memory takes in later must not vouch for what was read before.
+    const { entry: base, version } = parts.state
+    const intended = yield* writeIntent(parts, base, version, lease)
     if (Option.isSome(intended)) return yield* redeem(parts, decision.reason, base, intended.value, lease)
     return conflicts < maxConflicts
       ? yield* underLease(parts, trigger, lease, conflicts + 1)
@@ -244,6 +246,7 @@ const reauthorize = (
 const writeIntent = (
   parts: Parts,
   base: Option.Option<Entry.Entry>,
+  expected: Option.Option<Version>,
   lease: Lease
 ): Effect.Effect<Option.Option<Option.Option<Entry.Entry>>, TokenError> =>
   Effect.gen(function* () {
@@ -257,7 +260,7 @@ const writeIntent = (
       fence: lease.fence,
       intent: Option.some(new Entry.Intent({ fingerprint, at: now, attempt }))
     })
-    return yield* storage.commit(entry, state.version).pipe(
+    return yield* storage.commit(entry, expected).pipe(
       Effect.tap((version) => Effect.sync(() => state.noteCommitted(entry, version, now))),
       Effect.uninterruptible,
       Effect.as(Option.some(Option.some(entry))),
@@ -443,7 +446,8 @@ const bury = (
     yield* emit(TokenEvent.GrantDead({ at: now, grant: dead.fingerprint }))
     yield* amend(
       parts,
-      new Entry.Entry({ ...intended.value, intent: Option.none(), dead: Option.some(dead) })
+      intended.value,
+      (held) => new Entry.Entry({ ...held, intent: Option.none(), dead: Option.some(dead) })
     )
     return yield* reauthorize(
       parts,
@@ -451,16 +455,39 @@ const bury = (
     )
   })
 
+/** Takes back our own note; that of another who is refreshing by now is not ours to clear. */
 const clearIntent = (parts: Parts, intended: Option.Option<Entry.Entry>): Effect.Effect<void> =>
   Option.isSome(intended) && Option.isSome(intended.value.intent)
-    ? amend(parts, new Entry.Entry({ ...intended.value, intent: Option.none() }))
+    ? amend(parts, intended.value, (held) =>
+        Equal.equals(held.intent, intended.value.intent)
+          ? new Entry.Entry({ ...held, intent: Option.none() })
+          : held
+      )
     : Effect.void
 
-/** Rewrites our bookkeeping; if that fails, memory has it and nothing is lost. */
-const amend = (parts: Parts, entry: Entry.Entry): Effect.Effect<void> =>
-  parts.storage.commit(entry, parts.state.version).pipe(
-    Effect.flatMap((version) =>
-      Effect.map(Clock.currentTimeMillis, (now) => parts.state.noteCommitted(entry, version, now))
-    ),
-    Effect.ignore
-  )
+/**
+ * Rewrites our bookkeeping in the newest entry, where that is still of the refresh token that we sent:
+ * memory may have taken in another writer's rotation since, whose version would let an older entry pass.
+ * If the write fails, memory has what is needed and nothing is lost.
+ */
+const amend = (
+  parts: Parts,
+  intended: Entry.Entry,
+  change: (held: Entry.Entry) => Entry.Entry
+): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const { state, storage } = parts
+    const held = state.entry
+    if (Option.isNone(held) || !Credentials.sameRefreshToken(held.value.credentials, intended.credentials)) {
+      return Effect.void
+    }
+    const changed = change(held.value)
+    if (changed === held.value) return Effect.void
+    const entry = new Entry.Entry({ ...changed, fence: intended.fence })
+    return storage.commit(entry, state.version).pipe(
+      Effect.flatMap((version) =>
+        Effect.map(Clock.currentTimeMillis, (now) => state.noteCommitted(entry, version, now))
+      ),
+      Effect.ignore
+    )
+  })

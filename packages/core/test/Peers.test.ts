@@ -1,0 +1,61 @@
+/** Another process refreshes the same grant without sharing our lease: what it wrote is never undone. */
+import { describe, expect, it } from "@effect/vitest"
+import { Entry, type TokenRefresher } from "@latchkey/core"
+import { ScriptedRefresher } from "@latchkey/core/testing"
+import { Effect, Fiber, Option, TestClock } from "effect"
+import { bench, grant, minute, peerWrites, settle, start, stored, token } from "./support/Bench.js"
+
+const reasons: ReadonlyArray<TokenRefresher.RefreshReason> = [
+  "NotSent",
+  "MaybeSent",
+  "Transient",
+  "GrantDead",
+  "Misconfigured",
+  "Malformed"
+]
+
+/** A refresh that takes a second and then fails; half-way, `peer` happens and is taken in. */
+const failing = (reason: TokenRefresher.RefreshReason, peer: (entry: Entry.Entry) => Entry.Entry) =>
+  Effect.gen(function* () {
+    const { manager, storage } = yield* bench({
+      initial: grant(1, 10 * minute),
+      config: { credentialsTtl: 0 },
+      script: [ScriptedRefresher.fail(reason, { after: 1000 })]
+    })
+    const refresh = yield* Effect.fork(Effect.either(token(manager.refresh)))
+    yield* settle
+    yield* TestClock.adjust(500)
+    yield* peerWrites(storage, peer)
+    yield* manager.credentials
+    yield* TestClock.adjust(500)
+    yield* Fiber.join(refresh)
+    return {
+      entry: Option.getOrThrow(yield* storage.load).entry,
+      view: Option.getOrThrow(yield* stored(storage))
+    }
+  })
+
+describe("when our own refresh fails", () => {
+  it.scoped.each(reasons)("of %s, a peer's rotation that was taken in meanwhile stays", (reason) =>
+    Effect.gen(function* () {
+      const { view } = yield* failing(reason, (e) => Entry.refreshed(e, grant(2, 10 * minute, start + 500)))
+      expect(view).toMatchObject({ access: "at-2", refresh: "rt-2", generation: 2, dead: false })
+    })
+  )
+
+  it.scoped.each(reasons.filter((reason) => reason !== "GrantDead"))(
+    "of %s, the journal of a peer that is refreshing stays",
+    (reason) =>
+      Effect.gen(function* () {
+        const { entry } = yield* failing(
+          reason,
+          (e) =>
+            new Entry.Entry({
+              ...e,
+              intent: Option.map(e.intent, (i) => new Entry.Intent({ ...i, at: i.at + 500, attempt: 2 }))
+            })
+        )
+        expect(entry.intent).toMatchObject(Option.some({ at: start + 500, attempt: 2 }))
+      })
+  )
+})
