@@ -1,4 +1,4 @@
-/** Another process refreshes the same grant without sharing our lease: what it wrote is never undone. */
+/** Refreshes that fail, of ours and of others: what a peer wrote is never undone, what may be lost never forgotten. */
 import { describe, expect, it } from "@effect/vitest"
 import { Entry, type TokenRefresher } from "@latchkey/core"
 import { ScriptedRefresher } from "@latchkey/core/testing"
@@ -56,6 +56,55 @@ describe("when our own refresh fails", () => {
             })
         )
         expect(entry.intent).toMatchObject(Option.some({ at: start + 500, attempt: 2 }))
+      })
+  )
+})
+
+describe("what became of an earlier refresh", () => {
+  it.scoped.each(["NotSent", "Transient", "Misconfigured", "Malformed"] as const)(
+    "is still unknown after a later one fails of %s",
+    (reason) =>
+      Effect.gen(function* () {
+        const { manager } = yield* bench({
+          initial: grant(1, 10 * minute),
+          script: [
+            ScriptedRefresher.fail("MaybeSent"),
+            ScriptedRefresher.fail(reason),
+            ScriptedRefresher.fail("GrantDead")
+          ]
+        })
+        for (const last of ["MaybeSent", reason, "RotationLost"]) {
+          expect((yield* Effect.flip(manager.refresh)).reason).toBe(last)
+          yield* TestClock.adjust(minute)
+        }
+      })
+  )
+
+  it.scoped("is unknown after an answer that nobody can read", () =>
+    Effect.gen(function* () {
+      const { manager } = yield* bench({
+        initial: grant(1, 10 * minute),
+        script: [ScriptedRefresher.fail("Malformed"), ScriptedRefresher.fail("GrantDead")]
+      })
+      for (const last of ["Malformed", "RotationLost"]) {
+        expect((yield* Effect.flip(manager.refresh)).reason).toBe(last)
+        yield* TestClock.adjust(minute)
+      }
+    })
+  )
+
+  it.scoped.each(["NotSent", "Transient", "Misconfigured"] as const)(
+    "is known after one that failed of %s: nothing was lost by it",
+    (reason) =>
+      Effect.gen(function* () {
+        const { manager, storage } = yield* bench({
+          initial: grant(1, 10 * minute),
+          script: [ScriptedRefresher.fail(reason), ScriptedRefresher.fail("GrantDead")]
+        })
+        expect((yield* Effect.flip(manager.refresh)).reason).toBe(reason)
+        expect(Option.getOrThrow(yield* stored(storage)).intent).toBe(false)
+        yield* TestClock.adjust(minute)
+        expect((yield* Effect.flip(manager.refresh)).reason).toBe("GrantDead")
       })
   )
 })

@@ -405,8 +405,9 @@ const fail = (
       yield* Effect.ignore(saveUnsaved(parts, lease.fence))
     }
     if (error.reason === "GrantDead") return yield* bury(parts, error, base, intended)
-    // An outcome that is known needs no journal; one that is not keeps it.
-    if (error.reason !== "MaybeSent" && error.salvaged === undefined) yield* clearIntent(parts, intended)
+    // An outcome that is known needs no journal; one that is not keeps it, and so does an unreadable answer.
+    const unknown = error.reason === "MaybeSent" || error.reason === "Malformed"
+    if (!unknown && error.salvaged === undefined) yield* clearIntent(parts, base, intended)
     const retryAfter = Option.map(Option.fromNullable(error.retryAfter), Duration.toMillis)
     const cooling = yield* coolDown(parts, error.message, retryAfter)
     return yield* new RefreshUnavailable({
@@ -455,12 +456,19 @@ const bury = (
     )
   })
 
-/** Takes back our own note; that of another who is refreshing by now is not ours to clear. */
-const clearIntent = (parts: Parts, intended: Option.Option<Entry.Entry>): Effect.Effect<void> =>
+/**
+ * Takes back our own note; that of another who is refreshing by now is not ours to clear. One of an earlier
+ * refresh of the same token is put back: what became of that is no better known than before.
+ */
+const clearIntent = (
+  parts: Parts,
+  base: Option.Option<Entry.Entry>,
+  intended: Option.Option<Entry.Entry>
+): Effect.Effect<void> =>
   Option.isSome(intended) && Option.isSome(intended.value.intent)
     ? amend(parts, intended.value, (held) =>
         Equal.equals(held.intent, intended.value.intent)
-          ? new Entry.Entry({ ...held, intent: Option.none() })
+          ? new Entry.Entry({ ...held, intent: Option.flatMap(base, unanswered) })
           : held
       )
     : Effect.void
