@@ -51,14 +51,19 @@ export const start = (
     let handle: Http.RequestListener = (_, response) => response.writeHead(503).end()
     const server = yield* listen((request, response) => {
       const chunks: Array<Buffer> = []
-      request.on("data", (chunk: Buffer) => chunks.push(chunk))
-      request.on("end", () =>
-        requests.push({
-          line: `${request.method} ${request.url}`,
-          headers: request.headers,
-          body: Buffer.concat(chunks).toString()
-        })
-      )
+      // Looked at on the way: a listener of our own would set it flowing before the provider reads it.
+      const { emit } = request
+      request.emit = (event: string | symbol, ...args: ReadonlyArray<unknown>) => {
+        if (event === "data") chunks.push(args[0] as Buffer)
+        return emit.call(request, event, ...args)
+      }
+      requests.push({
+        line: `${request.method} ${request.url}`,
+        headers: request.headers,
+        get body() {
+          return Buffer.concat(chunks).toString()
+        }
+      })
       handle(request, response)
     })
     const issuer = server.url
