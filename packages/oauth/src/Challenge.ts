@@ -22,7 +22,7 @@ const maxLength = 16_384
 
 const separators = /[ \t,]*/y
 const parameter = /([!#$%&'*+.^_`|~\w-]+)[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([!#$%&'*+.^_`|~\w-]+))/y
-const schemeName = /[!#$%&'*+.^_`|~\w-]+/y
+const schemeName = /[!#$%&'*+.^_`|~\w-]+(?=[ \t,]|$)/y
 const token68 = /[ \t]+[\w\-.~+/]+=*(?=[ \t]*(?:,|$))/y
 
 /**
