@@ -1,0 +1,247 @@
+/**
+ * One grant in the keychain of the operating system, through `@napi-rs/keyring` (an optional peer): the
+ * Secret Service on Linux and BSD (GNOME Keyring, KWallet, KeePassXC), Keychain on macOS, Credential Manager
+ * on Windows. And the keys of `Encrypted`, kept there.
+ *
+ * **What it rests on.** The keychain, for privacy and durability. It has neither compare-and-set nor leases,
+ * so both are made with kernel locks, as `File` makes them, on files in a directory of this user that hold
+ * no secret: `~/.local/state/latchkey` on Linux and BSD, `~/Library/Application Support/latchkey` on macOS,
+ * `AppData\Local\latchkey` on Windows. It is found through the user database, not through the environment:
+ * all who share a keychain must agree on it.
+ *
+ * **Locked is not absent.** A locked Secret Service may find nothing. So where nothing is found, an item of
+ * its own that holds no secret (`latchkey: is the keychain open?`) is read, or written where it is missing,
+ * and then it is looked for again. That item stays. What is locked fails with `Denied`, a prompt that nobody
+ * answers with `Unavailable` after `timeout`, and no keychain at all with `Unavailable`, naming the
+ * alternatives. The kernel's own keyring is never used: it forgets all at a restart.
+ *
+ * **Where it does not hold.** Programs that change the item without these locks. A call that has begun
+ * cannot be taken back: when it is late, it goes on behind, keeping the locks until it ends, and a commit
+ * that was reported as late may still be written. One call runs at a time in a process, off the main
+ * thread, except that the first on each item asks a hanging Secret Service for up to two seconds on it.
+ *
+ * Credential Manager takes 2,560 bytes, which are 1,280 characters: with long tokens a commit fails and says
+ * so. Then keep the credentials in `File` under `Encrypted`, and in the keychain only the key.
+ *
+ * @since 0.1.0
+ */
+import type { RefreshLease as Lease } from "@latchkey/core/RefreshLease"
+import { RefreshLease } from "@latchkey/core/RefreshLease"
+import { StorageError, TokenStorage } from "@latchkey/core/TokenStorage"
+import * as Fingerprint from "@latchkey/core/Fingerprint"
+import type * as Arr from "effect/Array"
+import type * as ConfigError from "effect/ConfigError"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import * as EncryptionKeys from "./EncryptionKeys.js"
+import * as FileLease from "./internal/FileLease.js"
+import * as FileStorage from "./internal/FileStorage.js"
+import * as Keychain from "./internal/Keychain.js"
+import * as LeaseFile from "./internal/LeaseFile.js"
+import * as PrivateFile from "./internal/PrivateFile.js"
+import * as TextCell from "./internal/TextCell.js"
+import { homedir, userInfo } from "node:os"
+import * as Path from "node:path"
+
+/**
+ * Which item of the keychain.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  readonly account: string
+  /** The name under which keychains list the item: `latchkey` unless given. */
+  readonly service?: string | undefined
+  /** How long an operation may take, a prompt to unlock included: 10 seconds unless given. */
+  readonly timeout?: Duration.DurationInput | undefined
+  /** Where the lock and lease files are; it is made 0700 where it is missing. */
+  readonly directory?: string | undefined
+  /** The largest record that is read or written, in bytes: 1,280 on Windows and 1 MiB elsewhere. */
+  readonly maxBytes?: number | undefined
+}
+
+/**
+ * What {@link make} yields.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Keyring {
+  readonly storage: Context.Tag.Service<TokenStorage>
+  readonly lease: Context.Tag.Service<Lease>
+}
+
+/**
+ * The storage and the lease of one item. Calls nothing yet; fails where the options cannot work.
+ *
+ * Every operation ends within `timeout`. `load` takes no lock. `commit` and `remove` cannot be interrupted.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (options: Options): Effect.Effect<Keyring, StorageError> =>
+  Effect.map(cellOf(options), ({ cell, where }) => ({
+    storage: TextCell.make(cell),
+    lease: FileLease.make(where, () => TextCell.writtenFence(cell))
+  }))
+
+/**
+ * Storage and lease on one item. For the lease, `account` is a name within this item.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (options: Options): Layer.Layer<TokenStorage | Lease, StorageError> =>
+  Layer.effectContext(
+    Effect.map(make(options), ({ storage, lease }) =>
+      Context.make(TokenStorage, storage).pipe(Context.add(RefreshLease, lease))
+    )
+  )
+
+/**
+ * Storage alone, to go with a lease kept elsewhere.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerStorage = (options: Options): Layer.Layer<TokenStorage, StorageError> =>
+  Layer.effect(
+    TokenStorage,
+    Effect.map(make(options), ({ storage }) => storage)
+  )
+
+type Keys = Arr.NonEmptyReadonlyArray<Redacted.Redacted>
+
+/**
+ * The keys of `Encrypted` from the item of the keychain called `account`: the same text that
+ * `EncryptionKeys.layerConfig` reads. Where there is none, a first key is made and kept.
+ *
+ * @since 0.1.0
+ * @category encryption keys
+ */
+export const layerEncryptionKeys = (
+  options: Options
+): Layer.Layer<EncryptionKeys.EncryptionKeys, StorageError | ConfigError.ConfigError> =>
+  Layer.effect(
+    EncryptionKeys.EncryptionKeys,
+    Effect.flatMap(
+      updateEncryptionKeys(options, (keys) => keys),
+      (keys) => EncryptionKeys.make(keys, locationOf(options))
+    )
+  )
+
+/**
+ * Changes the keys that the keychain holds, alone among all who do: to put a new one behind the others
+ * (`EncryptionKeys.generate`), then first, and to drop an old one. Returns those it holds now. Processes
+ * that run already keep the keys they have.
+ *
+ * @since 0.1.0
+ * @category encryption keys
+ */
+export const updateEncryptionKeys = (
+  options: Options,
+  update: (keys: Keys) => Keys
+): Effect.Effect<Keys, StorageError> =>
+  Effect.gen(function* () {
+    const { cell } = yield* cellOf(options)
+    const change = Effect.gen(function* () {
+      const held = yield* cell.get
+      const before = Option.match(held, {
+        onNone: () => Effect.map(EncryptionKeys.generate, (key): Keys => [key]),
+        onSome: (text) => Effect.succeed(EncryptionKeys.split(Redacted.make(text)))
+      })
+      const after = update(yield* before)
+      const text = after.map(Redacted.value).join(",")
+      if (!Option.contains(held, text)) yield* cell.set(text)
+      return after
+    })
+    return yield* Effect.mapError(cell.alone(change), ({ reason, message, cause }) =>
+      failure(options, reason, message, cause)
+    )
+  })
+
+const locationOf = ({ service = "latchkey", account }: Options): string => `keychain: ${service}/${account}`
+
+const failure = (
+  options: Options,
+  reason: StorageError["reason"],
+  message: string,
+  cause?: unknown
+): StorageError =>
+  new StorageError({
+    reason,
+    operation: "load",
+    location: locationOf(options),
+    message,
+    ...(cause === undefined ? {} : { cause })
+  })
+
+interface Guarded {
+  readonly cell: TextCell.Cell
+  readonly where: Parameters<typeof FileLease.make>[0]
+}
+
+const cellOf = (options: Options): Effect.Effect<Guarded, StorageError> => {
+  const { account, service = "latchkey", timeout = "10 seconds", directory = stateDirectory() } = options
+  const { maxBytes = process.platform === "win32" ? 1_280 : 1_048_576 } = options
+  const millis = Duration.toMillis(timeout)
+  const problem = [account, service].some((name) => name.trim() === "" || name.includes("\0"))
+    ? "The account or service of the keychain item is blank or has a NUL in it: give another."
+    : account === Keychain.probeName
+      ? "This account has the name of the item that holds no secret: give another."
+      : !Number.isFinite(millis) || millis <= 0
+        ? "`timeout` must be positive and finite."
+        : !Number.isSafeInteger(maxBytes) || maxBytes <= 0
+          ? "`maxBytes` must be a whole number above 0."
+          : undefined
+  if (problem !== undefined) return Effect.fail(failure(options, "Malformed", problem))
+
+  const name = Fingerprint.sha256(new TextEncoder().encode(JSON.stringify([service, account])))
+  const path = Path.resolve(directory, name.slice(0, 32))
+  const { get, set, remove } = Keychain.secret(service, account)
+  // Half of the time is left for the keychain when another process is waited for.
+  const where = { path, symlinks: "refuse", owner: "self", lockMillis: millis / 2 } as const
+  return Effect.succeed({
+    where,
+    cell: {
+      location: locationOf(options),
+      maxBytes,
+      tooLongAdvice: Keychain.tooLongAdvice,
+      get,
+      set,
+      remove,
+      grantedFence: LeaseFile.highestFence(PrivateFile.leaseOf(path)),
+      alone: (use) =>
+        Effect.uninterruptible(
+          Keychain.bounded(
+            FileStorage.locked(where, () => use),
+            millis
+          )
+        ),
+      looking: (use) => Keychain.bounded(use, millis)
+    }
+  })
+}
+
+const stateDirectory = (): string => {
+  const home = homeDirectory()
+  return process.platform === "win32"
+    ? Path.join(home, "AppData", "Local", "latchkey")
+    : process.platform === "darwin"
+      ? Path.join(home, "Library", "Application Support", "latchkey")
+      : Path.join(home, ".local", "state", "latchkey")
+}
+
+const homeDirectory = (): string => {
+  try {
+    return userInfo().homedir
+  } catch {
+    // The user database need not know a container's user.
+    return homedir()
+  }
+}

@@ -1,0 +1,33 @@
+/**
+ * A process of its own in a session of its own: the client reads the bus's address once in its life. Runs
+ * the checks of the suites named and says how each went, one JSON value a line.
+ */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as fs from "node:fs"
+import type * as Keyring from "@latchkey/storage/Keyring"
+import { increment, type Suite, suites } from "./keyring.js"
+
+const [what = "", options = ""] = process.argv.slice(2)
+
+const runSuite = (suite: Suite) =>
+  Effect.zipRight(
+    suites[suite].before,
+    Effect.forEach(
+      suites[suite].checks,
+      ({ name, effect }) =>
+        Effect.map(Effect.exit(effect), (exit) => {
+          const problem = Exit.isFailure(exit) ? Cause.pretty(exit.cause) : undefined
+          fs.writeSync(1, `${JSON.stringify({ name: `${suite}: ${name}`, problem })}\n`)
+        }),
+      { concurrency: 8, discard: true }
+    )
+  )
+
+await Effect.runPromise(
+  what === "increment"
+    ? increment(JSON.parse(options) as Keyring.Options)
+    : Effect.forEach(what.split(",") as Array<Suite>, runSuite, { discard: true })
+)
+process.exit(0)
