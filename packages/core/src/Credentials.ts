@@ -132,10 +132,14 @@ export const tokenProblem = (value: unknown): Option.Option<string> => {
   if (typeof value !== "string") return Option.some(`is ${describeType(value)}, not a string`)
   if (value.trim() === "") return Option.some("is blank")
   if (value === "undefined" || value === "null") return Option.some(`is the word "${value}"`)
+  if (value.length > longestToken) return Option.some("is longer than any header can carry")
   return /^[\x20-\x7e]+$/.test(value)
     ? Option.none()
     : Option.some("has a control character or one outside ASCII")
 }
+
+/** In characters; servers refuse headers of far less. */
+const longestToken = 131_072
 
 const describeType = (value: unknown): string =>
   value === undefined
@@ -239,7 +243,7 @@ export const fromResponse = (
     return fail("account", "belongs to another account than the grant that was refreshed")
   }
 
-  const extras = Object.fromEntries(Object.entries(response).filter(([name]) => !known.has(name)))
+  const kept = Option.match(previous, { onNone: () => ({}), onSome: (p) => Redacted.value(p.extras) })
   return Either.right(
     new Credentials({
       accessToken: Redacted.make(accessToken as string),
@@ -253,13 +257,32 @@ export const fromResponse = (
       scopes:
         scopes.length > 0 ? scopes : Option.match(previous, { onNone: () => [], onSome: (p) => p.scopes }),
       accountId: Option.orElse(after, () => before),
-      extras: Redacted.make({
-        ...Option.getOrUndefined(Option.map(previous, (p) => Redacted.value(p.extras))),
-        ...extras
-      })
+      extras: Redacted.make(withUnknownFields(kept, response))
     })
   )
 }
+
+/** What unknown fields may take, in characters of JSON and in levels: more could not be stored. */
+const mostExtras = 262_144
+const deepestExtras = 64
+
+/**
+ * A server's unknown fields must never keep its tokens from being stored: those that would are left out.
+ * Nor may they grow without end, refresh after refresh.
+ */
+const withUnknownFields = (kept: Extras, response: Extras): Extras => {
+  const fields = Object.entries(response).filter(
+    ([name, value]) => !known.has(name) && name !== "__proto__" && isFlat(value, deepestExtras)
+  )
+  const merged = { ...kept, ...Object.fromEntries(fields) }
+  return JSON.stringify(merged).length <= mostExtras ? merged : kept
+}
+
+const isFlat = (value: unknown, levels: number): boolean =>
+  typeof value !== "object" ||
+  value === null ||
+  (levels > 0 &&
+    Object.entries(value).every(([name, inner]) => name !== "__proto__" && isFlat(inner, levels - 1)))
 
 const tokenTypeProblem = (
   value: unknown,

@@ -257,13 +257,32 @@ describe("fromResponse, the merge rule", () => {
     })
   })
 
-  it("an unknown field named __proto__ is data", () => {
+  it("unknown fields that could not be stored are left out, and no token with them", () => {
+    const nested = (levels: number): unknown => (levels === 0 ? 1 : { in: nested(levels - 1) })
     const hostile = JSON.parse(JSON.stringify(good).replace("{", '{"__proto__":{"polluted":true},')) as object
     expect(Object.hasOwn(hostile, "__proto__")).toBe(true)
-    const { extras } = merged(hostile as Credentials.Extras)
-    expect(Object.hasOwn(extras, "__proto__")).toBe(true)
-    expect(extras["polluted"]).toBeUndefined()
-    expect(({} as Record<string, unknown>)["polluted"]).toBeUndefined()
+    const { extras } = merged({
+      ...(JSON.parse('{"inner":{"__proto__":1}}') as object),
+      ...hostile,
+      __proto__: {},
+      deepest: nested(64),
+      tooDeep: nested(65)
+    } as Credentials.Extras)
+    expect(Object.keys(extras).sort()).toEqual(["changed", "deepest", "kept"])
+    expect(Object.keys(merged(hostile as Credentials.Extras).extras)).not.toContain("__proto__")
+  })
+
+  it("unknown fields do not grow without end: too large ones leave what was kept", () => {
+    const room = 262_144 - JSON.stringify({ kept: 1, changed: "before", big: "" }).length
+    expect(merged({ ...good, big: "x".repeat(room) }).extras["big"]).toHaveLength(room)
+    expect(merged({ ...good, big: "x".repeat(room + 1) }).extras).toEqual({ kept: 1, changed: "before" })
+  })
+
+  it("a token longer than any header can carry is refused", () => {
+    expect(Credentials.tokenProblem("x".repeat(131_072))).toEqual(Option.none())
+    expect(Credentials.tokenProblem("x".repeat(131_073))).toEqual(
+      Option.some("is longer than any header can carry")
+    )
   })
 
   it.each([

@@ -16,7 +16,8 @@ import {
   TestClock,
   Tracer
 } from "effect"
-import { Credentials, Entry, RefreshLease, TokenManager, type TokenStorage } from "@latchkey/core"
+import type { TokenManager} from "@latchkey/core";
+import { Credentials, Entry, RefreshLease, type TokenStorage } from "@latchkey/core"
 import { ScriptedRefresher } from "@latchkey/core/testing"
 import { bench, minute, peerWrites, settle, type Setup, start } from "./support/Bench.js"
 

@@ -8,13 +8,6 @@ import { join } from "node:path"
 import { createInterface } from "node:readline"
 import { fileURLToPath } from "node:url"
 
-/** How large a campaign is, from which seed its choices come, and on which backends it runs. */
-export interface Arguments {
-  readonly n: number | undefined
-  readonly seed: number
-  readonly backends: ReadonlyArray<string>
-}
-
 /** The figures of one campaign; `broken` names each invariant that did not hold. */
 export interface Figures {
   readonly broken: ReadonlyArray<string>
@@ -31,6 +24,9 @@ export const random = (seed: number) => {
     return ((t ^ (t >>> 14)) >>> 0) / 0x100000000
   }
 }
+
+/** Epoch milliseconds, to be compared with those of another process. */
+export const wallClock = (): number => performance.timeOrigin + performance.now()
 
 /** Runs `use` with a directory that is removed afterwards. */
 export const inDirectory = async <A>(use: (directory: string) => Promise<A>): Promise<A> => {

@@ -36,11 +36,11 @@ export const run = async (
       if (!(held.fence > lastFence)) broken.push(`round ${round}: the fence fell to ${held.fence}`)
       for (const contender of contenders) contender.tell("contend")
       await new Promise((resolve) => setTimeout(resolve, 5))
-      const killedAt = Date.now()
+      const killedAt = Campaign.wallClock()
       await holder.end()
       const taken = (await Promise.all(contenders.map((c) => c.line()))) as ReadonlyArray<Taken>
       const first = Math.min(...taken.map((t) => t.at))
-      takeovers.push(first - killedAt)
+      takeovers.push(Math.round(first - killedAt))
       lastFence = Math.max(...taken.map((t) => t.fence))
       if (first < killedAt) broken.push(`round ${round}: taken while its holder lived`)
       if (taken.some((t) => t.overlapped)) broken.push(`round ${round}: two owners at once`)

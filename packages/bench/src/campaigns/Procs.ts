@@ -34,7 +34,11 @@ export const run = async (open: Open, expiries: number, processes: number): Prom
       const backend = await open(directory)
       const began = performance.now()
       const refreshToken = await server.login()
-      const first = Credentials.make({ accessToken: "first", refreshToken, expiresAt: Date.now() - 1000 })
+      const first = Credentials.make({
+        accessToken: "first",
+        refreshToken,
+        expiresAt: Campaign.wallClock() - 1000
+      })
       await withStorage(backend, (storage) =>
         Effect.flatMap(storage.load, (before) =>
           storage.commit(

@@ -143,7 +143,7 @@ const contend = (contender: number, marker: string) =>
       yield* Effect.scoped(
         Effect.gen(function* () {
           const { fence } = yield* acquire(lease, 60_000)
-          const at = Date.now()
+          const at = performance.timeOrigin + performance.now()
           const overlapped = !enter(marker)
           yield* Effect.yieldNow()
           if (!overlapped) unlinkSync(marker)

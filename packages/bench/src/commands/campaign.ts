@@ -4,7 +4,7 @@
  */
 import { Effect, Either } from "effect"
 import { parseArgs } from "node:util"
-import * as Campaign from "../campaigns/Campaign.js"
+import type * as Campaign from "../campaigns/Campaign.js"
 import * as Kill from "../campaigns/Kill.js"
 import * as Lease from "../campaigns/Lease.js"
 import { type Open, openers } from "../campaigns/Opener.js"

@@ -1,6 +1,5 @@
 /** What the manager's tests stand on: a manager over memory, a script, and a clock that the test moves. */
 import {
-  Clock,
   type ConfigError,
   Context,
   Effect,
@@ -17,8 +16,7 @@ import {
   RefreshLease,
   TokenConfig,
   TokenManager,
-  TokenRefresher,
-  TokenStorage
+    TokenStorage
 } from "@latchkey/core"
 import { FaultyStorage, ScriptedRefresher } from "@latchkey/core/testing"
 
@@ -121,8 +119,3 @@ export const overTime = <A, E, R>(effect: Effect.Effect<A, E, R>, millis: number
     yield* TestClock.adjust(millis)
     return yield* Fiber.join(fiber)
   })
-
-export const refreshError = (reason: TokenRefresher.RefreshReason) =>
-  new TokenRefresher.RefreshError({ reason, message: reason })
-
-export const now = Clock.currentTimeMillis
