@@ -27,7 +27,7 @@ export interface Secret {
   readonly remove: Effect.Effect<void, KeychainProblem>
 }
 
-export const alternatives =
+const alternatives =
   "Keep the credentials in `File`, or in any storage under `Encrypted` with a key from the configuration."
 
 export const tooLongAdvice =
