@@ -52,11 +52,17 @@ export const make = (options: {
   readonly text: string
   readonly cut?: OAuthError | undefined
   readonly receivedAt: number
-  readonly secrets?: ReadonlyArray<string>
-}): Answer => {
-  const { secrets = [], cut, ...fields } = options
-  return new Answer({ ...fields, cut: Option.fromNullable(cut), quote: (text) => quote(text, secrets) })
-}
+  readonly secrets?: () => ReadonlyArray<string>
+}): Answer =>
+  new Answer({
+    endpoint: options.endpoint,
+    status: options.status,
+    headers: options.headers,
+    text: options.text,
+    cut: Option.fromNullable(options.cut),
+    receivedAt: options.receivedAt,
+    quote: (text) => quote(text, options.secrets?.() ?? [])
+  })
 
 /**
  * Whether the server did what it was asked.
@@ -65,18 +71,6 @@ export const make = (options: {
  * @category predicates
  */
 export const isOk = (answer: Answer): boolean => answer.status >= 200 && answer.status < 300
-
-/**
- * The answer as the web's `Response`, for checks that want one.
- *
- * @since 0.1.0
- * @category conversions
- */
-export const toResponse = (answer: Answer): Response =>
-  new Response(answer.status === 204 || answer.status === 205 || answer.status === 304 ? null : answer.text, {
-    status: answer.status,
-    headers: { ...answer.headers }
-  })
 
 /**
  * How deep an answer may nest. Nothing in OAuth comes near; what is deeper breaks those who would write it.
@@ -93,7 +87,7 @@ const maxDepth = 64
 export const json = (answer: Answer): Either.Either<Readonly<Record<string, unknown>>, string> => {
   const type = contentType(answer)
   if (answer.text.trim() === "") return Either.left("is empty")
-  if (type === "application/x-www-form-urlencoded") {
+  if (type === "application/x-www-form-urlencoded" && !answer.text.trimStart().startsWith("{")) {
     return Either.right(Object.fromEntries(new URLSearchParams(answer.text)))
   }
   try {

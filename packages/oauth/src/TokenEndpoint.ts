@@ -115,7 +115,7 @@ export const make = (options: Options): Effect.Effect<TokenEndpoint, OAuthConfig
     const request = (asked: Request): Effect.Effect<Credentials, RefreshError> =>
       Effect.gen(function* () {
         const key = yield* Effect.mapError(keyFor(asked.previous, options.dpop === true), keyLost)
-        const metadata = yield* Effect.mapError(server.metadata, unsaved)
+        const metadata = yield* Effect.mapError(server.metadata, undiscovered)
         const first = yield* Effect.mapError(send(metadata, asked, key), unsaved)
         const { answer, requestedAt } = first.again
           ? yield* Effect.mapError(send(metadata, asked, key), unsaved)
@@ -129,17 +129,15 @@ export const make = (options: Options): Effect.Effect<TokenEndpoint, OAuthConfig
           deadCodes: options.deadCodes
         }
         const { credentials, response } = yield* TokenResponse.judge(answer, context)
-        const checks = [
-          Effect.sync(() => asked.check?.(response) ?? Option.none()),
-          Effect.sync(() => subjectProblem(asked.previous, response)),
-          checksIdToken
-            ? idTokenProblem(metadata, options.client.clientId, answer, response)
-            : Effect.succeedNone
-        ]
-        for (const check of checks) {
-          const problem = yield* check
-          if (Option.isSome(problem)) return yield* TokenResponse.unusable(answer, context, problem.value)
-        }
+        const idToken = idTokenOf(response)
+        const problem = (asked.check?.(response) ?? Option.none()).pipe(
+          Option.orElse(() => subjectProblem(asked.previous, idToken))
+        )
+        const refused =
+          Option.isSome(problem) || !checksIdToken || Option.isNone(idToken)
+            ? problem
+            : yield* idTokenProblem(metadata, options.client.clientId, answer, idToken.value)
+        if (Option.isSome(refused)) return yield* TokenResponse.unusable(answer, context, refused.value)
         // Attached again: a field of the server's must not take the key's place.
         return attach(key)(credentials)
       })
@@ -147,6 +145,20 @@ export const make = (options: Options): Effect.Effect<TokenEndpoint, OAuthConfig
   })
 
 const unsaved = (error: OAuthError): RefreshError => toRefreshError(error, Option.none())
+
+/** Nothing was redeemed yet, whatever became of the request for the server's metadata. */
+const undiscovered = (error: OAuthError): RefreshError =>
+  new RefreshError({
+    reason:
+      error.reason === "NotSent" || error.reason === "MaybeSent"
+        ? "NotSent"
+        : error.reason === "Transient"
+          ? "Transient"
+          : "Misconfigured",
+    message: `The server could not be discovered, and no token was sent. ${error.message}`,
+    ...(error.status !== undefined && { status: error.status }),
+    ...(error.retryAfter !== undefined && { retryAfter: error.retryAfter })
+  })
 
 /** The key that the grant is bound to; a new one where binding is wanted and there is none yet. */
 const keyFor = (
@@ -175,9 +187,13 @@ const idTokenOf = (response: Extras): Option.Option<Redacted.Redacted> => {
 }
 
 /** OpenID Connect Core §12.2: the same subject as before. */
-const subjectProblem = (previous: Option.Option<Credentials>, response: Extras): Option.Option<string> => {
+const subjectProblem = (
+  previous: Option.Option<Credentials>,
+  idToken: Option.Option<Redacted.Redacted>
+): Option.Option<string> => {
+  if (Option.isNone(idToken)) return Option.none()
   const before = Option.flatMap(previous, IdToken.subject)
-  const after = Option.flatMap(idTokenOf(response), IdToken.subjectOf)
+  const after = IdToken.subjectOf(idToken.value)
   return Option.isSome(before) && Option.isSome(after) && before.value !== after.value
     ? Option.some("has an id_token for another account than the grant that was refreshed")
     : Option.none()
@@ -187,16 +203,12 @@ const idTokenProblem = (
   metadata: Server.Metadata,
   clientId: string,
   answer: Answer.Answer,
-  response: Extras
+  idToken: Redacted.Redacted
 ): Effect.Effect<Option.Option<string>> =>
-  Option.match(idTokenOf(response), {
-    onNone: () => Effect.succeedNone,
-    onSome: (idToken) =>
-      Effect.map(
-        IdToken.problem(metadata, clientId, idToken, Answer.serverTime(answer)),
-        Option.map((problem) => `has an id_token that is refused: ${problem}`)
-      )
-  })
+  Effect.map(
+    IdToken.problem(metadata, clientId, idToken, Answer.serverTime(answer)),
+    Option.map((problem) => `has an id_token that is refused: ${problem}`)
+  )
 
 const toParameters = (parameters: Request["parameters"]): URLSearchParams =>
   new URLSearchParams(

@@ -52,23 +52,22 @@ export interface Accepted {
  * @category constructors
  */
 export const judge = (answer: Answer.Answer, context: Context): Either.Either<Accepted, RefreshError> => {
-  if (!Answer.isOk(answer)) return refuse(Answer.toError(answer, context.deadCodes), Option.none())
-  const salvaged = salvage(answer, context)
+  if (!Answer.isOk(answer)) return refuse(Answer.toError(answer, context.deadCodes))
   const malformed = (problem: string) => Either.left(unusable(answer, context, problem))
 
   if (Option.isSome(answer.cut)) {
-    return Option.isSome(salvaged)
+    return Option.isSome(salvage(answer, context))
       ? malformed("broke off before its end")
-      : refuse(answer.cut.value, salvaged)
+      : refuse(answer.cut.value)
   }
   const body = Answer.json(answer)
   if (Either.isLeft(body)) return malformed(body.left)
   const response = body.right
   const error = Answer.oauthError(response)
   if (Option.isSome(error)) {
-    return Option.isSome(salvaged)
+    return Option.isSome(salvage(answer, context))
       ? malformed(`holds the error ${answer.quote(error.value.code)}`)
-      : refuse(Answer.toError(answer, context.deadCodes), salvaged)
+      : refuse(Answer.toError(answer, context.deadCodes))
   }
   // Storage would refuse to read back what is no token.
   const idToken = response["id_token"]
@@ -121,10 +120,8 @@ export const salvage = (
   return Option.flatMap(Either.getLeft(merged), (problem) => problem.salvaged)
 }
 
-const refuse = (
-  error: OAuthError,
-  salvaged: Option.Option<Credentials.Credentials>
-): Either.Either<never, RefreshError> => Either.left(toRefreshError(error, salvaged))
+const refuse = (error: OAuthError): Either.Either<never, RefreshError> =>
+  Either.left(toRefreshError(error, Option.none()))
 
 const nonEmpty =
   (accountId: (response: Credentials.Extras) => Option.Option<string>) =>

@@ -10,11 +10,15 @@
 import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import * as HttpClient from "@effect/platform/HttpClient"
 import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import type * as Exit from "effect/Exit"
+import * as FiberRefs from "effect/FiberRefs"
+import { constTrue } from "effect/Function"
 import * as Option from "effect/Option"
+import * as Runtime from "effect/Runtime"
 import * as oauth from "oauth4webapi"
 import type * as Answer from "./Answer.js"
 import { invalid, type OAuthConfigError } from "./Endpoint.js"
@@ -60,8 +64,7 @@ export interface Wire {
   /**
    * Runs a request function of `oauth4webapi` and gives the answer to its request, error answers too:
    * `wire.send((options) => oauth.revocationRequest(as, client, auth, token, options))`. The `Response` that
-   * the function resolves with is empty; where one of the library's checks wants one, make it of the answer
-   * by {@link Answer.toResponse}.
+   * the function resolves with is empty: the answer is read here.
    *
    * Fails where there was no answer: `NotSent`, `MaybeSent`, or `Misconfigured` for a request that could
    * not be built, may not go where it should, or was redirected. Interruption aborts the request.
@@ -91,7 +94,8 @@ const maxTimeout = Duration.seconds(30)
  * `FetchHttpClient` is told not to follow redirects through its `RequestInit` service, on top of the one in
  * the context here. A `RequestInit` given to the client's own layer is hidden from here and so replaced:
  * give it to this layer too, or put what it does (a proxy's dispatcher) into `FetchHttpClient.Fetch`.
- * Other clients follow no redirect unless wrapped to do so, in which case the answer is refused.
+ * Other clients follow no redirect unless wrapped to do so, in which case the answer is refused. The one
+ * with the least overhead is `NodeHttpClient.layerUndici`.
  *
  * @since 0.1.0
  * @category constructors
@@ -102,11 +106,38 @@ export const make = (options: Options = {}): Effect.Effect<Wire, OAuthConfigErro
     const given = yield* Effect.serviceOption(FetchHttpClient.RequestInit)
     const timeout = yield* checkTimeout(options.timeout ?? maxTimeout)
     const init: RequestInit = { ...Option.getOrElse(given, () => ({})), redirect: "manual" }
+    const targets = new Map<string, Exchange.Target>()
+    const targetOf = (url: string, method: string): Exchange.Target => {
+      const known = targets.get(`${method} ${url}`)
+      if (known !== undefined) return known
+      const target = Exchange.target(url, method)
+      if (targets.size < maxTargets) targets.set(`${method} ${url}`, target)
+      return target
+    }
     return {
       send: (request, encoding = "form") =>
-        Effect.provideService(send(client, timeout, request, encoding), FetchHttpClient.RequestInit, init)
+        Effect.withFiberRuntime((fiber) => {
+          // What runs outside of this fiber has its context and its references, but is always interruptible.
+          const runtime = Runtime.make({
+            context: Context.add(fiber.currentContext, FetchHttpClient.RequestInit, init),
+            fiberRefs: FiberRefs.updateAs(fiber.getFiberRefs(), {
+              fiberId: fiber.id(),
+              fiberRef: HttpClient.currentTracerDisabledWhen,
+              value: constTrue
+            }),
+            runtimeFlags: Runtime.defaultRuntimeFlags
+          })
+          return send(request, (url, { body, headers, method }) => {
+            const outgoing = { method, headers, body: body ?? undefined, asJson: encoding === "json" }
+            const exchange = Exchange.make(client, timeout, targetOf(url, method), outgoing)
+            return Deadline.run(runtime, exchange.run, timeout, exchange.timedOut)
+          })
+        })
     }
   })
+
+/** More endpoints than a server has; what asks others again and again is not kept. */
+const maxTargets = 32
 
 /**
  * How many seconds `now` (epoch milliseconds) is ahead of the system's clock, which `oauth4webapi` reads:
@@ -121,30 +152,25 @@ export const clockSkew = (now: number): Effect.Effect<number> =>
 const systemTime = Clock.make().currentTimeMillis
 
 const send = (
-  client: HttpClient.HttpClient,
-  timeout: Duration.Duration,
   request: (options: SendOptions) => Promise<Response>,
-  encoding: Encoding
+  start: (url: string, init: FetchInit) => Deadline.Running<Answer.Answer, OAuthError>
 ): Effect.Effect<Answer.Answer, OAuthError> =>
-  Effect.flatMap(Effect.runtime<never>(), (runtime) =>
-    Effect.async((resume) => {
-      let running: Deadline.Running<Answer.Answer, OAuthError> | undefined
-      let last: Exit.Exit<Answer.Answer, OAuthError> | undefined
-      const customFetch = async (url: string, { method, headers, body }: FetchInit) => {
-        const outgoing = { method, headers, body: body ?? undefined, asJson: encoding === "json" }
-        const exchange = Exchange.make(client, timeout, url, outgoing)
-        running = Deadline.run(runtime, exchange.run, timeout, exchange.timedOut)
-        last = await running.exit
-        return unread
-      }
-      const finish = (error?: unknown) => resume(last ?? Effect.fail(notBuilt(error)))
-      request({ [oauth.allowInsecureRequests]: true, [oauth.customFetch]: customFetch }).then(
-        () => finish(),
-        finish
-      )
-      return Effect.sync(() => running?.cancel())
-    })
-  )
+  Effect.async((resume) => {
+    let running: Deadline.Running<Answer.Answer, OAuthError> | undefined
+    let last: Exit.Exit<Answer.Answer, OAuthError> | undefined
+    const customFetch = async (url: string, init: FetchInit) => {
+      running = start(url, init)
+      last = await running.exit
+      return unread
+    }
+    // What the library makes of an answer, or of its absence, does not matter here.
+    const finish = (error?: unknown) => resume(last ?? Effect.fail(notBuilt(error)))
+    request({ [oauth.allowInsecureRequests]: true, [oauth.customFetch]: customFetch }).then(
+      () => finish(),
+      finish
+    )
+    return Effect.sync(() => running?.cancel())
+  })
 
 /** What the library's request functions are given: they hand it on, and the answer itself is read here. */
 const unread = new Response()

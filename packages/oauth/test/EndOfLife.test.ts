@@ -3,7 +3,8 @@ import { describe, expect, it } from "@effect/vitest"
 import { Credentials, Profile } from "@latchkey/core"
 import { ClientAuth, Introspection, RefreshToken, Revocation, UserInfo } from "@latchkey/oauth"
 import { Config, ConfigProvider, Effect, Fiber, Layer, Option, Redacted, TestClock } from "effect"
-import { answering, type Reply } from "./Memory.js"
+import { inspect } from "node:util"
+import { answering, type Asked, type Reply } from "./Memory.js"
 import * as Provider from "./Provider.js"
 
 const client = {
@@ -279,6 +280,32 @@ describe("user info", () => {
     })
   )
 })
+
+it.effect("no error repeats a token or a secret that the server threw back", () =>
+  Effect.gen(function* () {
+    const echo = (asked: Asked): Reply => {
+      const { authorization = "" } = asked.headers
+      const basic = Buffer.from(authorization.split(" ")[1] ?? "", "base64").toString()
+      const said = `${asked.body} ${authorization} ${basic} the-access the-refresh sesame`
+      return { status: 400, body: { error: `bad ${said}`, error_description: said } }
+    }
+    const client = { clientId: "id", auth: ClientAuth.basic(Redacted.make("sesame")) }
+    const errors = yield* Effect.all([
+      Effect.flatMap(Revocation.make({ server, client }), ({ revoke }) => Effect.flip(revoke(credentials))),
+      Effect.flatMap(Introspection.make({ server, client }), ({ introspect }) =>
+        Effect.flip(introspect(Option.getOrThrow(credentials.refreshToken)))
+      ),
+      Effect.flatMap(UserInfo.make({ server, provider: "p" }), (s) => Effect.flip(s.fetch(credentials)))
+    ]).pipe(Effect.provide(answering(echo).layer))
+    const own = ["the-refresh", "the-refresh", "the-access"]
+    errors.forEach((error, i) => {
+      const shown = `${error.message} ${JSON.stringify(error)} ${inspect(error, { depth: 9 })}`
+      expect(shown).toContain("<redacted>")
+      expect(shown).not.toContain(own[i])
+      if (i < 2) expect(shown).not.toContain("sesame")
+    })
+  })
+)
 
 it.effect("all of them by configuration", () =>
   Effect.gen(function* () {

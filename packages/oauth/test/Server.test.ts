@@ -1,7 +1,19 @@
 import { HttpClient, HttpClientResponse } from "@effect/platform"
 import { describe, expect, it } from "@effect/vitest"
-import { Server } from "@latchkey/oauth"
-import { ConfigProvider, Config, Deferred, Effect, Exit, Fiber, Layer, TestClock } from "effect"
+import { Credentials, TokenRefresher } from "@latchkey/core"
+import { ClientAuth, ClientCredentials, RefreshToken, Server } from "@latchkey/oauth"
+import {
+  Config,
+  ConfigProvider,
+  Deferred,
+  Duration,
+  Effect,
+  Exit,
+  Fiber,
+  Layer,
+  Option,
+  TestClock
+} from "effect"
 import { clients } from "./Clients.js"
 import { answering, type Reply } from "./Memory.js"
 import * as Provider from "./Provider.js"
@@ -168,6 +180,30 @@ describe("what was discovered", () => {
   )
 })
 
+describe("a refresh whose server cannot be discovered", () => {
+  it.effect.each<readonly [string, Reply, string]>([
+    ["503", { status: 503, headers: { "retry-after": "9" }, body: "" }, "NotSent"],
+    ["429", { status: 429, headers: { "retry-after": "9" }, body: "" }, "Transient"],
+    ["invalid_grant", { status: 400, body: { error: "invalid_grant" } }, "Misconfigured"],
+    ["another issuer", { body: { ...document, issuer: "https://evil.example.com" } }, "Misconfigured"],
+    ["HTML", { body: "<html>" }, "Misconfigured"]
+  ])("%s: the grant is not touched", ([, reply, reason]) =>
+    Effect.gen(function* () {
+      const { asked, layer } = answering(reply)
+      const refresher = yield* Effect.provide(
+        RefreshToken.make({ server: { issuer }, client: { clientId: "c" } }),
+        layer
+      )
+      const grant = Credentials.make({ accessToken: "a", refreshToken: "r" })
+      const error = yield* Effect.flip(refresher.refresh(Option.some(grant)))
+      expect(error.reason).toBe(reason)
+      expect(error.message).toContain("no token was sent")
+      expect(error.retryAfter).toEqual(reply.headers === undefined ? undefined : Duration.seconds(9))
+      expect(asked.every((a) => a.method === "GET")).toBe(true)
+    })
+  )
+})
+
 describe("by configuration", () => {
   const make = (entries: Record<string, string>) =>
     Effect.provide(
@@ -193,6 +229,46 @@ describe("by configuration", () => {
       const error = yield* Effect.flip(make({ TOKEN_ENDPOINT: "http://a.example/token" }))
       expect(error).toMatchObject({ _tag: "OAuthConfigError", setting: "server.tokenEndpoint" })
       expect(String(yield* Effect.flip(make({})))).toContain("TOKEN_ENDPOINT")
+    })
+  )
+
+  it.effect("refreshers", () =>
+    Effect.gen(function* () {
+      const { asked, layer } = answering({ body: { access_token: "a", token_type: "bearer" } })
+      const common = {
+        server: { tokenEndpoint: Config.string("TOKEN_ENDPOINT") },
+        client: {
+          clientId: Config.string("CLIENT_ID"),
+          auth: Config.map(Config.redacted("CLIENT_SECRET"), ClientAuth.post)
+        },
+        scopes: Config.array(Config.string(), "SCOPES")
+      }
+      const grant = Option.some(Credentials.make({ accessToken: "a", refreshToken: "r" }))
+      for (const refreshers of [RefreshToken.layerConfig(common), ClientCredentials.layerConfig(common)]) {
+        yield* Effect.flatMap(TokenRefresher.TokenRefresher, (refresher) => refresher.refresh(grant)).pipe(
+          Effect.provide(Layer.provide(refreshers, layer)),
+          Effect.withConfigProvider(
+            ConfigProvider.fromMap(
+              new Map([
+                ["TOKEN_ENDPOINT", "https://a.example/token"],
+                ["CLIENT_ID", "id"],
+                ["CLIENT_SECRET", "s"],
+                ["SCOPES", "read,write"]
+              ])
+            )
+          )
+        )
+      }
+      expect(asked.map((a) => Object.fromEntries(new URLSearchParams(a.body)))).toEqual([
+        {
+          grant_type: "refresh_token",
+          refresh_token: "r",
+          scope: "read write",
+          client_id: "id",
+          client_secret: "s"
+        },
+        { grant_type: "client_credentials", scope: "read write", client_id: "id", client_secret: "s" }
+      ])
     })
   )
 })

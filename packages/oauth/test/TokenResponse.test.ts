@@ -93,6 +93,8 @@ describe("a bad answer to a refresh: a typed error, and the new refresh token is
       "nested too deeply"
     ],
     ["cut off", `{"refresh_token":"${good.refresh_token}","access_tok`, "is not JSON"],
+    ["in an array", [good], "no object"],
+    ["after a warning", `<b>Warning</b>: {x} in /srv/a.php\n${JSON.stringify(good)}`, "is not JSON"],
     ["trailing data", `${JSON.stringify(good)} trailing`, "is not JSON"],
     ["a scope that is no string", { ...good, scope: ["read"] }, "scope is an array"]
   ])("%s", ([, body, problem]) =>
@@ -116,7 +118,6 @@ describe("a bad answer to a refresh: a typed error, and the new refresh token is
     ],
     ["empty", { body: "" }, "is empty"],
     ["204", { status: 204 }, "is empty"],
-    ["an array", { body: [good] }, "no object"],
     [
       "a refresh token with NUL",
       { body: { ...good, refresh_token: "canary\0" } },
@@ -314,7 +315,10 @@ describe("10,000 fuzzed answers that hold a usable refresh token", () => {
     "unclosed",
     "comma",
     "before-bom",
-    "html-type"
+    "html-type",
+    "form-type",
+    "warning",
+    "array"
   )
   const answer = fc.record({
     token,
@@ -342,6 +346,10 @@ describe("10,000 fuzzed answers that hold a usable refresh token", () => {
         return `${body}} <!-- served by proxy -->`
       case "unclosed":
         return body
+      case "warning":
+        return `)]}'\n<b>Notice</b>: undefined {$x}\n${body}}`
+      case "array":
+        return `[${body}}]`
       case "comma":
         return `${body},}`
       case "before-bom":
@@ -364,7 +372,8 @@ describe("10,000 fuzzed answers that hold a usable refresh token", () => {
             status: given.status,
             headers: {
               "content-length": "0",
-              ...(given.spoil === "html-type" && { "content-type": "text/html" })
+              ...(given.spoil === "html-type" && { "content-type": "text/html" }),
+              ...(given.spoil === "form-type" && { "content-type": "application/x-www-form-urlencoded" })
             },
             body: write(given)
           }

@@ -13,7 +13,7 @@ export interface Running<A, E> {
 
 /**
  * Runs `effect`, or `late` in its place once `timeout` has passed: then it is interrupted and not waited
- * for, so that the time holds even if it cannot be interrupted, or the caller's region is uninterruptible.
+ * for, so that the time holds even if it cannot be interrupted.
  *
  * It costs a third of `Effect.timeoutTo`, which is most of what a request through Effect would take longer
  * than one without.
@@ -28,8 +28,8 @@ export const run = <A, E>(
   const fibers: Array<Fiber.RuntimeFiber<unknown, unknown>> = []
   const cancel = () => fibers.forEach((fiber) => fiber.unsafeInterruptAsFork(FiberId.none))
   const exit = new Promise<Exit.Exit<A, E>>((resolve) => {
-    const work = fork(Effect.interruptible(effect))
-    const timer = fork(Effect.interruptible(Effect.sleep(timeout)))
+    const work = fork(effect)
+    const timer = fork(Effect.sleep(timeout))
     fibers.push(work, timer)
     work.addObserver((result) => {
       timer.unsafeInterruptAsFork(FiberId.none)

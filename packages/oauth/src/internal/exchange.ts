@@ -1,5 +1,5 @@
 import * as HttpBody from "@effect/platform/HttpBody"
-import * as HttpClient from "@effect/platform/HttpClient"
+import type * as HttpClient from "@effect/platform/HttpClient"
 import type { HttpClientError, ResponseError } from "@effect/platform/HttpClientError"
 import type { HttpMethod } from "@effect/platform/HttpMethod"
 import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
@@ -8,7 +8,6 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import { constTrue } from "effect/Function"
 import * as Stream from "effect/Stream"
 import type * as Tracer from "effect/Tracer"
 import * as Answer from "../Answer.js"
@@ -37,58 +36,84 @@ export interface Exchange {
   readonly timedOut: Effect.Effect<Answer.Answer, OAuthError>
 }
 
+/** An endpoint as it is asked and described, again and again. */
+export interface Target {
+  readonly url: string
+  /** Without its query, for errors and spans. */
+  readonly endpoint: string
+  /** As the platform describes a request, but without its query and headers. */
+  readonly attributes: Readonly<Record<string, unknown>>
+  /** Why nothing may be sent there. */
+  readonly refused: OAuthError | undefined
+}
+
+export const target = (url: string, method: string): Target => {
+  const endpoint = Endpoint.display(url)
+  return Either.match(Endpoint.check(endpoint, url), {
+    onLeft: (error) => {
+      const message = `${error.message}; nothing was sent.`
+      return {
+        url,
+        endpoint,
+        attributes: {},
+        refused: new OAuthError({ reason: "Misconfigured", endpoint, message })
+      }
+    },
+    onRight: ({ origin, pathname, port, protocol }) => ({
+      url,
+      endpoint,
+      attributes: {
+        "http.request.method": method,
+        "server.address": origin,
+        ...(port !== "" && { "server.port": Number(port) }),
+        "url.full": endpoint,
+        "url.path": pathname,
+        "url.scheme": protocol.slice(0, -1)
+      },
+      refused: undefined
+    })
+  })
+}
+
 export const make = (
   client: HttpClient.HttpClient,
   timeout: Duration.Duration,
-  url: string,
+  { attributes, endpoint, refused, url }: Target,
   outgoing: Outgoing
 ): Exchange => {
-  const endpoint = Endpoint.display(url)
-  const secrets = secretsOf(outgoing)
   const chunks: Array<Uint8Array> = []
-  let head: HttpClientResponse | undefined
-  const answer = (response: HttpClientResponse, text: string, cut: OAuthError | undefined) =>
+  let head: Head | undefined
+  const answer = ({ headers, status }: Head, text: string, cut: OAuthError | undefined) =>
     Effect.map(Clock.currentTimeMillis, (receivedAt) =>
-      Answer.make({
-        endpoint,
-        status: response.status,
-        headers: response.headers,
-        text,
-        cut,
-        receivedAt,
-        secrets
-      })
+      Answer.make({ endpoint, status, headers, text, cut, receivedAt, secrets: () => secretsOf(outgoing) })
     )
   const read = (response: HttpClientResponse) => {
     if (isRedirect(response, url)) return Effect.fail(redirected(endpoint, response.status))
-    if (isKnownSmall(response)) {
+    const received = { status: response.status, headers: response.headers }
+    if (isKnownSmall(received)) {
       return Effect.matchEffect(response.text, {
-        onFailure: (error) => answer(response, "", noAnswer(endpoint, error)),
-        onSuccess: (text) => answer(response, text, undefined)
+        onFailure: (error) => answer(received, "", noAnswer(endpoint, error)),
+        onSuccess: (text) => answer(received, text, undefined)
       })
     }
-    head = response
+    head = received
     return Effect.flatMap(readBody(endpoint, response, chunks), (cut) =>
-      answer(response, decode(chunks), cut)
+      answer(received, decode(chunks), cut)
     )
   }
   return {
-    run: Effect.suspend(() => {
-      const checked = Endpoint.check(endpoint, url)
-      if (Either.isLeft(checked)) {
-        const message = `${checked.left.message}; nothing was sent.`
-        return Effect.fail(new OAuthError({ reason: "Misconfigured", endpoint, message }))
-      }
-      return traced(checked.right, endpoint, outgoing.method, (span) =>
-        Effect.matchEffect(client.execute(toRequest(url, outgoing)), {
-          onFailure: (error) => Effect.fail(noAnswer(endpoint, error)),
-          onSuccess: (response) => {
-            span.attribute("http.response.status_code", response.status)
-            return read(response)
-          }
-        })
-      )
-    }),
+    run:
+      refused !== undefined
+        ? Effect.fail(refused)
+        : traced(`http.client ${outgoing.method}`, attributes, (span) =>
+            Effect.matchEffect(client.execute(toRequest(url, outgoing)), {
+              onFailure: (error) => Effect.fail(noAnswer(endpoint, error)),
+              onSuccess: (response) => {
+                span.attribute("http.response.status_code", response.status)
+                return read(response)
+              }
+            })
+          ),
     timedOut: Effect.suspend(() => {
       const cut = tooSlow(endpoint, timeout)
       return head === undefined ? Effect.fail(cut) : answer(head, decode(chunks), cut)
@@ -96,41 +121,32 @@ export const make = (
   }
 }
 
+/** What has arrived before the body. */
+type Head = Pick<Answer.Answer, "status" | "headers">
+
 /**
- * In a span named and described as the platform's own, which is left out: that keeps the request and the
- * response, with the secrets in both, as its result. Ours has no result, no headers and no query.
+ * In a span like the platform's own, which is left out (`currentTracerDisabledWhen`): that keeps the request
+ * and the response, with the secrets in both, as its result. This one has no result.
  */
 const traced = <A, E>(
-  url: URL,
-  endpoint: string,
-  method: string,
+  name: string,
+  attributes: Target["attributes"],
   body: (span: Tracer.Span) => Effect.Effect<A, E>
 ): Effect.Effect<A, E> => {
-  const attributes = {
-    "http.request.method": method,
-    "server.address": url.origin,
-    ...(url.port !== "" && { "server.port": Number(url.port) }),
-    "url.full": endpoint,
-    "url.path": url.pathname,
-    "url.scheme": url.protocol.slice(0, -1)
-  }
   let result: A
   return Effect.map(
-    Effect.useSpan(
-      `http.client ${method}`,
-      { kind: "client", captureStackTrace: false, attributes },
-      (span) =>
-        Effect.map(Effect.locally(body(span), HttpClient.currentTracerDisabledWhen, constTrue), (value) => {
-          result = value
-        })
+    Effect.useSpan(name, { kind: "client", captureStackTrace: false, attributes }, (span) =>
+      Effect.map(body(span), (value) => {
+        result = value
+      })
     ),
     () => result
   )
 }
 
 /** Then the HTTP client itself reads no further, and reading it at once is three times as fast. */
-const isKnownSmall = (response: HttpClientResponse): boolean => {
-  const { "content-length": length, "content-encoding": encoding } = response.headers
+const isKnownSmall = ({ headers }: Head): boolean => {
+  const { "content-length": length, "content-encoding": encoding } = headers
   return (
     encoding === undefined && length !== undefined && /^\d{1,7}$/.test(length) && Number(length) <= maxBytes
   )
@@ -196,7 +212,7 @@ const basicSecret = (credentials: string): string =>
 const isRedirect = (response: HttpClientResponse, url: string): boolean =>
   response.status === 0 ||
   (response.status >= 300 && response.status < 400) ||
-  Endpoint.display(response.request.url) !== Endpoint.display(url)
+  (response.request.url !== url && Endpoint.display(response.request.url) !== Endpoint.display(url))
 
 const redirected = (endpoint: string, status: number): OAuthError =>
   new OAuthError({

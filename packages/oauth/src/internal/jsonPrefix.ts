@@ -1,13 +1,24 @@
+/** How many braces are tried as the object's: what stands before it is a warning or a guard, not a book. */
+const maxStarts = 16
+
 /**
- * A string member of a JSON object's top level, read from a text that need not be whole: an answer cut by
- * a reset or by the size limit, or spoiled further on. Only a member whose closing quote was seen counts;
- * the last one wins, as in `JSON.parse`.
+ * A string member of a JSON object's top level, read from a text that need not be whole or clean: an answer
+ * cut by a reset or by the size limit, spoiled further on, or with something before it. Only a member whose
+ * closing quote was seen counts; the last one wins, as in `JSON.parse`.
  */
 export const topLevelString = (text: string, name: string): string | undefined => {
+  let at = text.indexOf("{")
+  for (let tried = 0; at >= 0 && tried < maxStarts; tried++) {
+    const found = memberOf(text, at, name)
+    if (found !== undefined) return found
+    at = text.indexOf("{", at + 1)
+  }
+  return undefined
+}
+
+const memberOf = (text: string, start: number, name: string): string | undefined => {
   let found: string | undefined
-  let at = skipSpace(text, 0)
-  if (text[at] !== "{") return undefined
-  at = skipSpace(text, at + 1)
+  let at = skipSpace(text, start + 1)
   while (at < text.length) {
     const key = readString(text, at)
     if (key === undefined) return found
@@ -29,7 +40,7 @@ export const topLevelString = (text: string, name: string): string | undefined =
 
 const skipSpace = (text: string, from: number): number => {
   let at = from
-  while (at < text.length && " \t\r\n\ufeff".includes(text[at]!)) at++
+  while (at < text.length && " \t\r\n".includes(text[at]!)) at++
   return at
 }
 
