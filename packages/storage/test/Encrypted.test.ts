@@ -162,6 +162,28 @@ describe("a record that is not what was written", () => {
     }).pipe(withKeys("a"), Effect.withRandom(Random.make(seed)))
   )
 
+  it.effect("is refused in another spelling of the same bytes", () =>
+    Effect.gen(function* () {
+      const { inner, mine } = yield* accounts
+      let respelled = 0
+      for (const name of ["", "x", "xx"]) {
+        const sealed = yield* sealedFor(me, Sample.plain(name))
+        const token = tokenOf(sealed)
+        const bytes = (text: string) => Buffer.from(text.split(".")[4] ?? "", "base64url").toString("hex")
+        const others = [..."ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"]
+          .map((last) => token.slice(0, -1) + last)
+          .filter((other) => other !== token && bytes(other) === bytes(token))
+        for (const other of others) {
+          yield* plant(inner, amended(sealed, other))
+          assert.strictEqual((yield* Effect.flip(mine.load)).reason, "WrongKey")
+          respelled++
+        }
+      }
+      // One of three lengths leaves four bits unused, one two, one none.
+      assert.strictEqual(respelled, 15 + 3)
+    }).pipe(withKeys("a"))
+  )
+
   it.live(`is refused or harmless, whichever bit of its file is flipped (seed ${seed})`, () =>
     Effect.gen(function* () {
       const path = yield* freshPath
@@ -276,6 +298,18 @@ describe("rotation", () => {
       const other = yield* TokenStorage.makeMemory()
       assert.isFalse(yield* Encrypted.reencrypt(other, me))
     }).pipe(withKeys("new", "old"))
+  )
+
+  it.live("needs no lease, even where one was granted since", () =>
+    Effect.gen(function* () {
+      const { storage, lease } = yield* File.make({ path: yield* freshPath })
+      const old = yield* withKeys("old")(Encrypted.make(storage, me))
+      yield* old.commit(new Entry.Entry({ ...Sample.full, fence: 5 }), Option.none())
+      const { fence } = yield* Effect.scoped(lease.acquire("me", "1 minute"))
+      assert.isTrue(yield* Encrypted.reencrypt(storage, me))
+      assert.strictEqual((yield* heldEntry(storage)).fence, fence)
+      yield* heldEntry(yield* withKeys("new")(Encrypted.make(storage, me)))
+    }).pipe(withKeys("new", "old"), Effect.scoped)
   )
 
   it.effect("is refused where another writer came in between", () =>
