@@ -48,6 +48,7 @@ declare module "oidc-provider" {
     ): void
     readonly AccessToken: {
       new (properties: Record<string, unknown>): Token
+      find(value: string): Promise<{ destroy(): Promise<void> } | undefined>
       revokeByGrantId(grantId: string): Promise<void>
     }
   }
