@@ -71,30 +71,26 @@ const begin = (
 ): Effect.Effect<Held, LeaseError> =>
   Effect.flatMap(proofs.begin, (mine) =>
     grant(backend, proofs, { account, owner: mine.owner, holder, ttl, over: Option.none() }).pipe(
-      Effect.matchEffect({
-        // Whether it was granted may be unknown: it is given up in the background, and else it lapses.
-        onFailure: (problem) =>
-          backend
-            .release(account, mine.owner)
-            .pipe(
-              Effect.ignore,
-              Effect.zipRight(mine.end(true)),
-              Effect.forkDaemon,
-              Effect.zipRight(toLeaseError(account)(problem))
-            ),
-        onSuccess: (answer) =>
-          answer._tag === "Granted"
-            ? Effect.succeed({ fence: answer.fence, mine })
-            : Effect.zipRight(
-                mine.end(true),
-                new LeaseError({
-                  reason: "Busy",
-                  account,
-                  holder: answer.holder,
-                  message: "Another process is refreshing this grant; wait for what it writes."
-                })
-              )
-      })
+      // Whether it was granted may be unknown: it is given up in the background, and else it lapses.
+      Effect.onError(() =>
+        Effect.forkDaemon(
+          Effect.zipRight(Effect.ignore(backend.release(account, mine.owner)), mine.end(true))
+        )
+      ),
+      Effect.mapError(toLeaseError(account)),
+      Effect.flatMap((answer) =>
+        answer._tag === "Granted"
+          ? Effect.succeed({ fence: answer.fence, mine })
+          : Effect.zipRight(
+              mine.end(true),
+              new LeaseError({
+                reason: "Busy",
+                account,
+                holder: answer.holder,
+                message: "Another process is refreshing this grant; wait for what it writes."
+              })
+            )
+      )
     )
   )
 

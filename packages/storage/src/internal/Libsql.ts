@@ -38,7 +38,13 @@ export const open = (
         try: (): Driver => new Database(filename, { timeout: busyMillis }),
         catch: fromClient(location)
       }),
-      (d) => turn.withPermits(1)(Effect.sync(() => d.close()))
+      // The log keeps what was removed until it is folded into the file.
+      (d) =>
+        run(d, "PRAGMA wal_checkpoint(TRUNCATE)", []).pipe(
+          Effect.ignore,
+          Effect.zipRight(Effect.sync(() => d.close())),
+          turn.withPermits(1)
+        )
     )
     yield* configure(driver, location)
     const alone = connection(driver)

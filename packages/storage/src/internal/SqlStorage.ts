@@ -138,8 +138,15 @@ const remove = (session: Session, account: string): Effect.Effect<boolean, Serve
   const statement = sql`UPDATE ${sql(tables.entries)} SET record = NULL, version = version + 1
     WHERE account = ${account} AND record IS NOT NULL
     RETURNING version ${tell(session, account)}`
-  return Effect.map(session.run(statement), (rows) => rows.length > 0)
+  return Effect.tap(
+    Effect.map(session.run(statement), (rows) => rows.length > 0),
+    (existed) => (existed && session.dialect === "sqlite" ? forget(session) : Effect.void)
+  )
 }
+
+/** A write-ahead log keeps what was removed until it is folded into the file: done now, if nobody reads. */
+const forget = (session: Session): Effect.Effect<void> =>
+  Effect.ignore(session.run(session.sql`PRAGMA wal_checkpoint(TRUNCATE)`))
 
 /** In the statement that makes the change: it is told if and only if that is committed. */
 const tell = (session: Session, account: string) =>

@@ -1,0 +1,76 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as fs from "node:fs/promises"
+import * as Path from "node:path"
+import * as HolderProof from "../src/internal/HolderProof.js"
+import { freshDirectory } from "./fixtures.js"
+
+const fresh = Effect.map(freshDirectory, (directory) => ({
+  proofs: HolderProof.make(Effect.succeed(Option.some(Path.join(directory, "lease")))),
+  list: Effect.promise(() => fs.readdir(directory))
+}))
+
+describe("the proof that a holder lives", () => {
+  it.effect("holds until it ends", () =>
+    Effect.gen(function* () {
+      const { proofs, list } = yield* fresh
+      const holder = yield* proofs.begin
+      assert.isFalse(yield* proofs.isDead(holder.owner))
+      yield* holder.end(true)
+      assert.deepStrictEqual(yield* list, [])
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("tells of a lease that could not be given up, until that is buried", () =>
+    Effect.gen(function* () {
+      const { proofs, list } = yield* fresh
+      const holder = yield* proofs.begin
+      yield* holder.end(false)
+      assert.isTrue(yield* proofs.isDead(holder.owner))
+      yield* proofs.bury(holder.owner)
+      assert.deepStrictEqual(yield* list, [])
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("says nothing of a holder whose file is not there, and makes none", () =>
+    Effect.gen(function* () {
+      const { proofs, list } = yield* fresh
+      const { proofs: elsewhere } = yield* fresh
+      const holder = yield* elsewhere.begin
+      assert.isFalse(yield* proofs.isDead(holder.owner))
+      yield* holder.end(true)
+      assert.isFalse(yield* elsewhere.isDead(holder.owner))
+      for (const owner of [
+        "",
+        "another host/boot/0123456789abcdef0123456789abcdef",
+        `${holder.owner}/../x`
+      ]) {
+        assert.isFalse(yield* proofs.isDead(owner))
+        yield* proofs.bury(owner)
+      }
+      assert.deepStrictEqual(yield* list, [])
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("is done without where there is no place for it", () =>
+    Effect.gen(function* () {
+      for (const base of [Option.none(), Option.some("/nowhere/at/all")]) {
+        const proofs = HolderProof.make(Effect.succeed(base))
+        const holder = yield* proofs.begin
+        assert.isFalse(yield* proofs.isDead(holder.owner))
+        yield* holder.end(false)
+        assert.isFalse(yield* proofs.isDead(holder.owner))
+      }
+    })
+  )
+
+  it.effect("is kept in a directory of this user alone, where it has none of its own", () =>
+    Effect.gen(function* () {
+      const base = Option.getOrThrow(yield* HolderProof.ownDirectory)
+      const stats = yield* Effect.promise(() => fs.stat(Path.dirname(base)))
+      assert.strictEqual(stats.mode & 0o777, 0o700)
+      assert.strictEqual(stats.uid, process.getuid?.())
+    })
+  )
+})

@@ -1,0 +1,280 @@
+import * as Credentials from "@latchkey/core/Credentials"
+import * as Entry from "@latchkey/core/Entry"
+import * as Postgres from "@latchkey/storage/Postgres"
+import * as Sql from "@latchkey/storage/Sql"
+import { Sample } from "@latchkey/storage/testing"
+import * as SqlClient from "@effect/sql/SqlClient"
+import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Queue from "effect/Queue"
+import * as Redacted from "effect/Redacted"
+import * as Schedule from "effect/Schedule"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as TestClock from "effect/TestClock"
+import { inspect } from "node:util"
+import * as PostgresServer from "./support/PostgresServer.js"
+
+const scope = Effect.runSync(Scope.make())
+let server: PostgresServer.PostgresServer
+let serial = 0
+
+const account = "me"
+const freshTables = Effect.sync(() => `t${++serial}`)
+const range = (n: number) => Array.from({ length: n }, (_, i) => i)
+
+const open = (options: Partial<Sql.Options> = {}, client: Postgres.ClientOptions = {}) =>
+  Effect.gen(function* () {
+    const config = { url: Redacted.make(server.url), maxConnections: 4, ...client }
+    const context = yield* Layer.build(Layer.fresh(Postgres.layerClient(config)))
+    const handle = yield* Effect.provide(Sql.make({ account, ...options }), context)
+    return { ...handle, sql: Context.get(context, SqlClient.SqlClient) }
+  })
+
+const connecting = (user: string, database = "postgres"): Postgres.ClientOptions => ({
+  url: Redacted.make(server.url.replace("//latchkey@", `//${user}@`).replace("/postgres?", `/${database}?`))
+})
+
+const generation = (n: number) => new Entry.Entry({ ...Sample.plain(`${n}`), generation: n })
+
+/** Every failure on the way is Unavailable. */
+const untilItAnswers = <A, E extends { readonly _tag: string; readonly reason: string }>(
+  effect: Effect.Effect<A, E>
+): Effect.Effect<A, E> =>
+  Effect.retry(effect, {
+    while: (error) => error.reason === "Unavailable",
+    schedule: Schedule.intersect(Schedule.spaced("20 millis"), Schedule.recurs(250))
+  })
+
+const elapsed = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.gen(function* () {
+    const before = yield* Clock.currentTimeMillis
+    const result = yield* effect
+    return [result, (yield* Clock.currentTimeMillis) - before] as const
+  })
+
+describe.skipIf(PostgresServer.missing)(PostgresServer.missing ?? "a PostgreSQL server", () => {
+  beforeAll(async () => {
+    server = await Effect.runPromise(Scope.extend(PostgresServer.make, scope))
+  })
+  afterAll(() => Effect.runPromise(Scope.close(scope, Exit.void)))
+
+  it.live("has its tables made once, however many ask first at the same time", () =>
+    Effect.gen(function* () {
+      const tables = yield* freshTables
+      const handles = yield* Effect.forEach(range(8), () => open({ tables }))
+      const loaded = yield* Effect.forEach(handles, ({ storage }) => storage.load, {
+        concurrency: "unbounded"
+      })
+      assert.isTrue(loaded.every(Option.isNone))
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("keeps what a transaction of the caller's takes back", () =>
+    Effect.gen(function* () {
+      const { sql, storage } = yield* open({ tables: yield* freshTables })
+      const version = yield* storage.commit(Sample.plain("a"), Option.none()).pipe(
+        Effect.tap(() => storage.load),
+        Effect.flatMap((committed) => Effect.fail(committed)),
+        sql.withTransaction,
+        Effect.flip
+      )
+      assert.strictEqual(Option.getOrThrow(yield* storage.load).version, version)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("is used under its own names, whatever the client renames", () =>
+    Effect.gen(function* () {
+      const shout = (name: string) => name.toUpperCase()
+      const { storage, lease } = yield* open(
+        { tables: yield* freshTables },
+        { transformQueryNames: shout, transformResultNames: shout }
+      )
+      const { fence } = yield* lease.acquire(account, "1 minute")
+      yield* storage.commit(new Entry.Entry({ ...Sample.plain("a"), fence }), Option.none())
+      assert.strictEqual(Option.getOrThrow(yield* storage.load).entry.fence, fence)
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("lets leases lapse by its own clock, not by the program's", () =>
+    Effect.gen(function* () {
+      const tables = yield* freshTables
+      const { lease } = yield* open({ tables })
+      const { lease: other } = yield* open({ tables })
+      const mine = yield* lease.acquire(account, "1 minute")
+      assert.isAbove(mine.fence, 1_700_000_000_000)
+      yield* TestClock.setTime(4_000_000_000_000)
+      assert.isTrue(yield* mine.isHeld)
+      assert.strictEqual((yield* Effect.flip(other.acquire(account, "1 minute"))).reason, "Busy")
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("may cut connections: nothing is lost, and the next ones serve", () =>
+    Effect.gen(function* () {
+      const tables = yield* freshTables
+      const { storage } = yield* open({ tables })
+      const { sql } = yield* open({ tables })
+      let version = yield* storage.commit(generation(0), Option.none())
+      for (const n of range(5)) {
+        yield* sql`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+          WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'`
+        const loaded = Option.getOrThrow(yield* untilItAnswers(storage.load))
+        assert.strictEqual(loaded.version, version)
+        version = yield* storage.commit(generation(n + 1), Option.some(version))
+      }
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("may crash and come back: what it acknowledged is there, and leases go on", () =>
+    Effect.gen(function* () {
+      const tables = yield* freshTables
+      const { storage, lease } = yield* open({ tables })
+      const { fence, isHeld } = yield* lease.acquire(account, "1 minute")
+      let acknowledged = 0
+      const write = Effect.gen(function* () {
+        const loaded = yield* storage.load
+        const n = Option.match(loaded, { onNone: () => 1, onSome: ({ entry }) => entry.generation + 1 })
+        const version = Option.map(loaded, (l) => l.version)
+        yield* storage.commit(new Entry.Entry({ ...generation(n), fence }), version)
+        acknowledged = n
+      })
+      const writer = yield* Effect.fork(Effect.forever(untilItAnswers(write)))
+      for (const signal of ["SIGQUIT", "SIGINT"] as const) {
+        yield* Effect.sleep("150 millis")
+        yield* server.stop(signal)
+        const before: number = acknowledged
+        yield* server.start
+        const { entry } = Option.getOrThrow(yield* untilItAnswers(storage.load))
+        assert.isAtLeast(entry.generation, before)
+      }
+      yield* Effect.sleep("150 millis")
+      yield* Fiber.interrupt(writer)
+      const { entry } = Option.getOrThrow(yield* storage.load)
+      assert.isAtLeast(acknowledged, 3)
+      assert.isAtLeast(entry.generation, acknowledged)
+      assert.isTrue(yield* isHeld)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("tells of changes again after it was away", () =>
+    Effect.gen(function* () {
+      const tables = yield* freshTables
+      const { storage } = yield* open({ tables })
+      const { storage: other } = yield* open({ tables })
+      const told = yield* Queue.unbounded<void>()
+      const changes = Option.getOrThrow(storage.changes)
+      yield* Effect.forkScoped(Stream.runForEach(changes, () => Queue.offer(told, undefined)))
+      const next = Effect.timeout(Queue.take(told), "10 seconds")
+      yield* next
+      const version = yield* other.commit(Sample.plain("a"), Option.none())
+      yield* next
+      yield* server.stop("SIGINT")
+      yield* server.start
+      // It may have changed meanwhile.
+      yield* next
+      yield* Queue.takeAll(told)
+      yield* untilItAnswers(other.commit(Sample.plain("b"), Option.some(version)))
+      yield* next
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("that is down is Unavailable, at once", () =>
+    Effect.gen(function* () {
+      const { storage, lease } = yield* open({ tables: yield* freshTables })
+      yield* storage.load
+      yield* server.stop("SIGINT")
+      const [failures, millis] = yield* elapsed(
+        Effect.all([
+          Effect.flip(storage.load),
+          Effect.flip(storage.commit(Sample.plain("a"), Option.none())),
+          Effect.flip(lease.acquire(account, "1 minute")),
+          Effect.flip(open())
+        ])
+      )
+      yield* server.start
+      for (const failure of failures) {
+        assert.strictEqual(failure.reason, "Unavailable")
+        assert.include(failure.message, "it cannot be reached")
+      }
+      assert.isBelow(millis, 2_000)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("that hangs is Unavailable when the time is over, even where nothing can be interrupted", () =>
+    Effect.gen(function* () {
+      const tables = yield* freshTables
+      const { storage, sql } = yield* open({ tables })
+      const { storage: hasty } = yield* open({ tables, timeout: "300 millis" })
+      const version = yield* storage.commit(Sample.plain("a"), Option.none())
+      yield* hasty.load
+      const [outcome, millis] = yield* Effect.zipRight(
+        sql`LOCK TABLE ${sql(`${tables}_entries`)} IN EXCLUSIVE MODE`,
+        elapsed(Effect.uninterruptible(Effect.flip(hasty.commit(Sample.plain("b"), Option.some(version)))))
+      ).pipe(
+        // The server is told as well, a moment later.
+        Effect.tap(() => Effect.sleep("300 millis")),
+        sql.withTransaction
+      )
+      assert.include(outcome, { _tag: "StorageError", reason: "Unavailable" })
+      assert.isBelow(millis, 1_500)
+      yield* storage.commit(Sample.plain("c"), Option.some(version))
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("that refuses says what to do about it", () =>
+    Effect.gen(function* () {
+      const tables = yield* freshTables
+      const { sql, storage } = yield* open({ tables })
+      yield* storage.commit(Sample.plain("a"), Option.none())
+      yield* sql`CREATE ROLE reader LOGIN`
+      yield* sql.unsafe(`GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader`)
+      const nobody = yield* Effect.flip(open({}, connecting("nobody:canary-password")))
+      assert.include(nobody, { _tag: "StorageError", reason: "Denied" })
+      assert.include(nobody.message, "it refused the login")
+      const nowhere = yield* Effect.flip(open({}, connecting("latchkey", "nowhere")))
+      assert.include(nowhere, { _tag: "StorageError", reason: "Denied" })
+      assert.notInclude(inspect([nobody, nowhere], { depth: 9 }), "canary")
+
+      const { storage: reader, lease } = yield* open({ tables }, connecting("reader"))
+      const { version } = Option.getOrThrow(yield* reader.load)
+      const denied = yield* Effect.flip(reader.commit(Sample.plain("b"), Option.some(version)))
+      assert.include(denied, { _tag: "StorageError", reason: "Denied" })
+      assert.include(denied.message, "(42501)")
+      assert.strictEqual((yield* Effect.flip(lease.acquire(account, "1 minute"))).reason, "Unavailable")
+      const fresh = yield* open({ tables: yield* freshTables }, connecting("reader"))
+      assert.strictEqual((yield* Effect.flip(fresh.storage.load)).reason, "Denied")
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("whose error quotes the row is not quoted", () =>
+    Effect.gen(function* () {
+      const tables = yield* freshTables
+      const { sql, storage } = yield* open({ tables })
+      yield* storage.load
+      yield* sql.unsafe(`ALTER TABLE ${tables}_entries ADD CHECK (fence > 0)`)
+      const secret = Entry.first(Credentials.make({ accessToken: "canary-access", refreshToken: "canary-r" }))
+      const raw = sql`INSERT INTO ${sql(`${tables}_entries`)} VALUES ('x', 1, 0, 'canary-row')`
+      assert.include(inspect(yield* Effect.flip(raw), { depth: 9 }), "canary-row")
+      const error = yield* Effect.flip(storage.commit(secret, Option.none()))
+      assert.include(error, { _tag: "StorageError", reason: "Unavailable" })
+      const said = [inspect(error, { depth: 9, showHidden: true }), JSON.stringify(error), String(error)]
+      assert.notInclude(said.join(), "canary")
+      assert.include(said.join(), "23514")
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("is named without its password", () =>
+    Effect.gen(function* () {
+      const { storage } = yield* open({}, connecting("latchkey:canary-password"))
+      assert.match(storage.location, /^PostgreSQL at \S+:5432\/postgres, tables latchkey_\*, account me$/)
+      assert.isTrue(Either.isRight(yield* Effect.either(storage.load)))
+    }).pipe(Effect.scoped)
+  )
+})
