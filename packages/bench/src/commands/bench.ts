@@ -1,5 +1,6 @@
 /** `npm run bench`: ratios against peers in one run. Absolute times are this machine's and of no meaning. */
-import { FetchHttpClient } from "@effect/platform"
+import { FetchHttpClient, type HttpClient } from "@effect/platform"
+import { NodeHttpClient } from "@effect/platform-node"
 import {
   Credentials,
   RefreshLease,
@@ -10,7 +11,7 @@ import {
 } from "@latchkey/core"
 import { ScriptedRefresher } from "@latchkey/core/testing"
 import { RefreshToken } from "@latchkey/oauth"
-import { Clock, Effect, Layer, Option, Redacted, Ref, Scope } from "effect"
+import { Clock, Context, Effect, Layer, Option, Redacted, Ref, Scope } from "effect"
 import { compare, type Measured, table } from "../Measure.js"
 import { startServer } from "../Servers.js"
 
@@ -118,25 +119,30 @@ const plainFetch = async () => {
   }
 }
 
-const ours = Layer.provide(
-  RefreshToken.layer({ server: { tokenEndpoint }, client: { clientId } }),
-  FetchHttpClient.layer
-)
+const over = (client: Layer.Layer<HttpClient.HttpClient>) =>
+  Layer.provide(RefreshToken.layer({ server: { tokenEndpoint }, client: { clientId } }), client)
 
-const wireAlone = async () => {
-  const refresher = await Effect.runPromise(Effect.provide(TokenRefresher.TokenRefresher, ours))
+const wireAlone = async (client: Layer.Layer<HttpClient.HttpClient>) => {
+  const refresher = await Effect.runPromise(
+    Layer.build(over(client)).pipe(
+      Effect.map((context) => Context.get(context, TokenRefresher.TokenRefresher)),
+      Scope.extend(scope)
+    )
+  )
   let held = Credentials.make({ accessToken: "none", refreshToken: await server.login() })
   return async (n: number) => {
     for (let i = 0; i < n; i++) held = await Effect.runPromise(refresher.refresh(Option.some(held)))
   }
 }
 
-const wholeManager = async () => {
+const wholeManager = async (client: Layer.Layer<HttpClient.HttpClient>) => {
   const refreshToken = await server.login()
   const manager = await Effect.runPromise(
-    Effect.tap(TokenManager.make({ watch: false }), (m) =>
-      m.save(Credentials.make({ accessToken: "none", refreshToken }))
-    ).pipe(Scope.extend(scope), Effect.provide(Layer.mergeAll(local, TokenConfig.layer(), ours)))
+    Effect.flatMap(Layer.build(Layer.mergeAll(local, TokenConfig.layer(), over(client))), (services) =>
+      Effect.tap(TokenManager.make({ watch: false }), (m) =>
+        m.save(Credentials.make({ accessToken: "none", refreshToken }))
+      ).pipe(Effect.provide(services))
+    ).pipe(Scope.extend(scope))
   )
   return async (n: number) => {
     for (let i = 0; i < n; i++) await Effect.runPromise(manager.refresh)
@@ -149,8 +155,10 @@ tell(
   await compare(
     {
       "plain fetch": await plainFetch(),
-      "latchkey, the refresh grant": await wireAlone(),
-      "latchkey, the whole transaction": await wholeManager()
+      "latchkey, the refresh grant over fetch": await wireAlone(FetchHttpClient.layer),
+      "latchkey, the refresh grant over node:http": await wireAlone(NodeHttpClient.layer),
+      "latchkey, the whole transaction over fetch": await wholeManager(FetchHttpClient.layer),
+      "latchkey, the whole transaction over node:http": await wholeManager(NodeHttpClient.layer)
     },
     { operations: 40, rounds: 25, warmUp: 150 }
   )
