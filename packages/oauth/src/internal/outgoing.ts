@@ -1,0 +1,69 @@
+import * as HttpBody from "@effect/platform/HttpBody"
+import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
+import type { HttpMethod } from "@effect/platform/HttpMethod"
+
+/** What a request to be sent looks like, as `fetch` takes it. */
+export interface Outgoing {
+  readonly method: string
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: string | URLSearchParams | undefined
+  readonly asJson: boolean
+}
+
+/** The request as the platform sends it. */
+export const toRequest = (url: string, outgoing: Outgoing): HttpClientRequest.HttpClientRequest => {
+  const body =
+    outgoing.body instanceof URLSearchParams && outgoing.asJson ? toJson(outgoing.body) : outgoing.body
+  const contentType = outgoing.asJson ? "application/json" : outgoing.headers["content-type"]
+  return HttpClientRequest.make(outgoing.method as HttpMethod)(url, {
+    headers: outgoing.headers,
+    ...(body !== undefined && { body: hiddenBody(String(body), contentType) })
+  })
+}
+
+const toJson = (form: URLSearchParams): string =>
+  JSON.stringify(
+    Object.fromEntries(
+      [...new Set(form.keys())].map((name) => {
+        const values = form.getAll(name)
+        return [name, values.length === 1 ? values[0] : values]
+      })
+    )
+  )
+
+/** The platform shows a JSON or text body when a request is inspected, as it is inside a failed span. */
+const hiddenBody = (text: string, contentType: string | undefined): HttpBody.HttpBody => {
+  const hidden = () => ({ _id: "@effect/platform/HttpBody", _tag: "Uint8Array", body: "<redacted>" })
+  return Object.assign(HttpBody.text(text, contentType), { toJSON: hidden })
+}
+
+/** What the server knows by itself and may say in an error. */
+const publicParameters = new Set([
+  "grant_type",
+  "client_id",
+  "scope",
+  "resource",
+  "audience",
+  "redirect_uri",
+  "client_assertion_type",
+  "token_type_hint",
+  "subject_token_type",
+  "actor_token_type",
+  "requested_token_type"
+])
+
+/** What is sent in it that no error may repeat. */
+export const secretsOf = ({ body, headers }: Outgoing): ReadonlyArray<string> => {
+  const [scheme = "", credentials = ""] = (headers["authorization"] ?? "").split(" ", 2)
+  return [
+    credentials,
+    scheme === "Basic" ? basicSecret(credentials) : "",
+    ...(body instanceof URLSearchParams
+      ? [...body].filter(([name]) => !publicParameters.has(name)).map(([, value]) => value)
+      : [])
+  ]
+}
+
+/** Each half was form-encoded before both were put together (RFC 6749 §2.3.1). */
+const basicSecret = (credentials: string): string =>
+  new URLSearchParams(`secret=${atob(credentials).replace(/^[^:]*:/, "")}`).get("secret") ?? ""
