@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { AuthorizationCode } from "@latchkey/oauth"
+import { AuthorizationCode, DPoP } from "@latchkey/oauth"
 import { Effect, Encoding, Option, Redacted, TestClock } from "effect"
 import { createHash } from "node:crypto"
 import { inspect } from "node:util"
@@ -230,6 +230,23 @@ describe("the redemption", () => {
           message: expect.stringContaining("max_age") as unknown
         })
       }
+    })
+  )
+
+  it.effect("binds the grant to a new key where that is asked for, and the key comes with it", () =>
+    Effect.gen(function* () {
+      const bound: Reply = { body: { access_token: "at-1", token_type: "DPoP", refresh_token: "rt-1" } }
+      const { answer, asked } = yield* begin({ dpop: true }, bound)
+      const credentials = yield* answer({ code: "c" })
+      const key = Option.getOrThrow(yield* DPoP.keyOf(credentials))
+      const [header] = asked[0]!.headers["dpop"]!.split(".")
+      const { jwk } = JSON.parse(Buffer.from(header!, "base64url").toString())
+      const { x, y } = Redacted.value(key.jwk)
+      expect(jwk).toMatchObject({ x, y })
+      expect(jwk).not.toHaveProperty("d")
+
+      const fallen = yield* begin({ dpop: true })
+      expect(yield* Effect.flip(fallen.answer({ code: "c" }))).toMatchObject({ reason: "Malformed" })
     })
   )
 

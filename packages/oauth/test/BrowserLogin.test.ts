@@ -2,9 +2,9 @@ import { HttpClient } from "@effect/platform"
 import { describe, expect, it } from "@effect/vitest"
 import type { Credentials } from "@latchkey/core"
 import { BrowserLogin, type LoginError } from "@latchkey/oauth"
-import { Deferred, Effect, Exit, Fiber, Layer, Redacted, type Scope } from "effect"
+import { Deferred, Effect, Exit, Fiber, Layer, Redacted, Scope } from "effect"
 import * as Http from "node:http"
-import * as Os from "node:os"
+import * as Loopback from "../src/internal/loopback.js"
 import { answering, type Reply } from "./Memory.js"
 import * as Provider from "./Provider.js"
 
@@ -50,7 +50,12 @@ const begin = (
     return { url, callback, fiber }
   })
 
-const hasIPv6 = Object.values(Os.networkInterfaces()).some((all) => all?.some((one) => one.address === "::1"))
+/** Whether there is a second localhost here. */
+const hasIPv6 = Effect.async<boolean>((resume) => {
+  const server = Http.createServer()
+  server.once("error", () => resume(Effect.succeed(false)))
+  server.listen({ host: "::1", port: 0 }, () => server.close(() => resume(Effect.succeed(true))))
+})
 
 interface Got {
   readonly status: number
@@ -152,7 +157,7 @@ describe("a login", () => {
           get(callback, { host: address, path, headers: { host: callback.host } }),
           (got) => got.status
         )
-      if (hasIPv6) expect(yield* at("::1", "/callback")).toBe(404)
+      if (yield* hasIPv6) expect(yield* at("::1", "/callback")).toBe(404)
       expect(yield* at("127.0.0.1", `/auth/callback${callback.search}`)).toBe(200)
       yield* Fiber.join(started.fiber)
     })
@@ -164,6 +169,20 @@ describe("a login", () => {
       expect(new Set(all.map(({ callback }) => callback({}).port)).size).toBe(20)
       yield* Effect.forEach(all, ({ callback }) => get(callback({ code: "c" })), { concurrency: "unbounded" })
       yield* Effect.forEach(all, ({ fiber }) => Fiber.join(fiber))
+    })
+  )
+
+  it.scopedLive("leaves no browser waiting, even where nobody took its answer", () =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const listener = yield* Scope.extend(
+        Effect.flatMap(Loopback.parse("http://127.0.0.1/callback"), Loopback.listen),
+        scope
+      )
+      const waiting = yield* Effect.fork(get(new URL(`${listener.redirectUri}?code=c`)))
+      expect((yield* listener.answer).get("code")).toBe("c")
+      yield* Scope.close(scope, Exit.void)
+      expect((yield* Fiber.join(waiting)).text).toContain("stopped waiting")
     })
   )
 
