@@ -10,10 +10,11 @@ import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as AuthorizationCode from "./AuthorizationCode.js"
-import type { OAuthConfigError } from "./Endpoint.js"
+import { invalid, type OAuthConfigError } from "./Endpoint.js"
 import * as Loopback from "./internal/loopback.js"
 import * as Page from "./internal/page.js"
 import { LoginError } from "./LoginError.js"
@@ -56,7 +57,8 @@ export const login = <E, R>(
   options: Options<E, R>
 ): Effect.Effect<Credentials, LoginError | OAuthConfigError | E, HttpClient | R> =>
   Effect.gen(function* () {
-    const { openUrl, patience = defaultPatience, redirectUri = defaultRedirectUri } = options
+    const { openUrl, redirectUri = defaultRedirectUri } = options
+    const patience = yield* checkPatience(options.patience ?? defaultPatience)
     const listener = yield* Loopback.listen(yield* Loopback.parse(redirectUri))
     const attempt = yield* AuthorizationCode.begin(options, listener.redirectUri)
     const notOpened = yield* Deferred.make<never, E>()
@@ -82,7 +84,13 @@ const pageFor = (exit: Exit.Exit<unknown, LoginError>): Page.Page =>
       })
   })
 
-const timedOut = (patience: Duration.DurationInput): LoginError =>
+/** What is negative or no number, `Duration` takes for zero. */
+const checkPatience = (input: Duration.DurationInput): Either.Either<Duration.Duration, OAuthConfigError> =>
+  Either.fromOption(Option.filter(Duration.decodeUnknown(input), Duration.greaterThan(Duration.zero)), () =>
+    invalid("patience", "must be a duration above zero")
+  )
+
+const timedOut = (patience: Duration.Duration): LoginError =>
   new LoginError({
     reason: "TimedOut",
     message: `The login was not finished within ${Duration.format(patience)}: start it again, or log in by hand (ManualLogin) if the browser could not come back.`

@@ -343,4 +343,16 @@ describe("a login that fails", () => {
       expect(error).toMatchObject({ _tag: "OAuthConfigError", setting: "redirectUri" })
     })
   )
+
+  it.effect.each([-1, 0, Number.NaN, "soon" as "1 second"])("%s is no time to wait", (patience) =>
+    Effect.gen(function* () {
+      const login = BrowserLogin.login({
+        ...options,
+        patience,
+        openUrl: () => Effect.dieMessage("It was opened.")
+      })
+      const error = yield* Effect.flip(Effect.provide(login, answering(granted).layer))
+      expect(error).toMatchObject({ _tag: "OAuthConfigError", setting: "patience" })
+    })
+  )
 })

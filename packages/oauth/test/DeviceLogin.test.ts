@@ -1,6 +1,6 @@
 import { HttpClient, HttpClientError, HttpClientResponse } from "@effect/platform"
 import { describe, expect, it } from "@effect/vitest"
-import { Credentials } from "@latchkey/core"
+import type { Credentials } from "@latchkey/core"
 import { DeviceLogin, type LoginError } from "@latchkey/oauth"
 import { Clock, Effect, Exit, Fiber, Inspectable, Option, Redacted, TestClock } from "effect"
 
@@ -386,7 +386,11 @@ describe("polling", () => {
     device({ expires_in: 12 }),
     [pending, pending],
     [5000, 10_000, 12_000],
-    { reason: "Expired", message: expect.stringContaining("start it again") as unknown as string, polls: 2 }
+    {
+      reason: "Expired",
+      message: "The code expired before the login was finished: start it again for a new one.",
+      polls: 2
+    }
   )
   ends(
     "ends at the expiry while the server is not there",
