@@ -11,6 +11,8 @@
  * leases work through it, `LISTEN` does not. Behind one, or where no connection is to be kept for it, give
  * {@link Sql} the client alone: it then has no `changes`.
  *
+ * Not among the package's root exports: import `@latchkey/storage/Postgres`.
+ *
  * @since 0.1.0
  */
 import type { RefreshLease } from "@latchkey/core/RefreshLease"

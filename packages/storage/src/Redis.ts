@@ -19,6 +19,8 @@
  *
  * The records hold tokens in clear for whoever may read the keys, or the server's `MONITOR` and slow log.
  *
+ * Not among the package's root exports: import `@latchkey/storage/Redis`.
+ *
  * @since 0.1.0
  */
 import type { RefreshLease as Lease } from "@latchkey/core/RefreshLease"

@@ -17,6 +17,9 @@
  * **Shared by** all who use the same tables: the processes of a host for SQLite, any number of hosts for
  * PostgreSQL. The records hold tokens in clear for whoever may read the tables.
  *
+ * Not among the package's root exports, so that who does not use it needs no `@effect/sql`: import
+ * `@latchkey/storage/Sql`.
+ *
  * @since 0.1.0
  */
 import type { RefreshLease as Lease } from "@latchkey/core/RefreshLease"

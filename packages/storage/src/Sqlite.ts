@@ -14,6 +14,8 @@
  * volume: take PostgreSQL or Redis. There are no `changes`: what another process writes is seen at the next
  * load.
  *
+ * Not among the package's root exports: import `@latchkey/storage/Sqlite`.
+ *
  * @since 0.1.0
  */
 import type { RefreshLease } from "@latchkey/core/RefreshLease"
@@ -66,12 +68,10 @@ export const layerClient = (
           message,
           ...(cause === undefined ? {} : { cause })
         })
-      const client = yield* Effect.mapError(
-        Effect.zipRight(SqliteFile.prepare(filename), Libsql.open(filename, location)),
-        failed
-      )
+      const file = yield* Effect.mapError(SqliteFile.prepare(filename), failed)
+      const client = yield* Effect.mapError(Libsql.open(file, location), failed)
       return Context.make(SqlClient.SqlClient, client).pipe(
-        Context.add(Sql.SqlSurroundings, { location, file: Option.some(filename), listen: Option.none() })
+        Context.add(Sql.SqlSurroundings, { location, file: Option.some(file), listen: Option.none() })
       )
     })
   )

@@ -2,11 +2,12 @@ import * as Credentials from "@latchkey/core/Credentials"
 import * as Entry from "@latchkey/core/Entry"
 import * as Postgres from "@latchkey/storage/Postgres"
 import * as Sql from "@latchkey/storage/Sql"
-import { Sample } from "@latchkey/storage/testing"
+import { LeaseLaws, Sample } from "@latchkey/storage/testing"
 import * as SqlClient from "@effect/sql/SqlClient"
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
@@ -113,6 +114,39 @@ describe.skipIf(PostgresServer.missing)(PostgresServer.missing ?? "a PostgreSQL 
       yield* TestClock.setTime(4_000_000_000_000)
       assert.isTrue(yield* mine.isHeld)
       assert.strictEqual((yield* Effect.flip(other.acquire(account, "1 minute"))).reason, "Busy")
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("puts a commit wholly before or after the grant that would fence it", () =>
+    Effect.gen(function* () {
+      const tables = yield* freshTables
+      const { storage, lease } = yield* open({ tables })
+      const { storage: next, lease: nextLease } = yield* open({ tables })
+      let version = yield* storage.commit(generation(0), Option.none())
+      let before = 0
+      for (const n of range(60)) {
+        const turn = Effect.gen(function* () {
+          // It has lapsed by the time of the commit, and nobody has taken it yet.
+          const { fence } = (yield* LeaseLaws.acquireStalled(lease, account, Duration.millis(5))).lease
+          yield* Effect.sleep(5)
+          const late = storage.commit(new Entry.Entry({ ...generation(n), fence }), Option.some(version))
+          const committing = yield* Effect.fork(Effect.either(Effect.delay(late, n % 4)))
+          yield* nextLease
+            .acquire(account, "1 minute")
+            .pipe(Effect.retry({ while: (error) => error.reason === "Busy", times: 500 }))
+          const seen = Option.getOrThrow(yield* next.load).version
+          const committed = yield* Fiber.join(committing)
+          if (Either.isRight(committed)) before++
+          assert.strictEqual(
+            seen,
+            Either.getOrElse(committed, () => version)
+          )
+          version = seen
+        })
+        yield* Effect.scoped(turn)
+      }
+      assert.isAtLeast(before, 1)
+      assert.isBelow(before, 60)
     }).pipe(Effect.scoped)
   )
 

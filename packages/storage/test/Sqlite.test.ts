@@ -208,6 +208,21 @@ describe("leases in a file", () => {
     }).pipe(Effect.scoped)
   )
 
+  it.live("are known by their file, whatever link leads to it", () =>
+    Effect.gen(function* () {
+      const filename = yield* freshFile
+      const link = Path.join(yield* freshDirectory, "link.db")
+      yield* Effect.promise(() => fs.symlink(filename, link))
+      const { lease } = yield* open(link)
+      yield* lease.acquire(account, 1_000)
+      const beside = yield* Effect.promise(() => fs.readdir(Path.dirname(filename)))
+      assert.lengthOf(
+        beside.filter((name) => name.startsWith("credentials.db.latchkey.holder-")),
+        1
+      )
+    }).pipe(Effect.scoped)
+  )
+
   it.live("leave nothing beside the file", () =>
     Effect.gen(function* () {
       const filename = yield* freshFile

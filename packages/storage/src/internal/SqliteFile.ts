@@ -7,7 +7,8 @@ import * as PrivateFile from "./PrivateFile.js"
 
 export type Problem = FileProblem | ServerProblem
 
-export const prepare = (filename: string): Effect.Effect<void, FileProblem> =>
+/** The file at the end of the links: all who use it must find the same companions. */
+export const prepare = (filename: string): Effect.Effect<string, FileProblem> =>
   Effect.gen(function* () {
     const target = yield* PrivateFile.resolve(filename, "follow")
     yield* PrivateFile.makeDirectory(target)
@@ -29,4 +30,5 @@ export const prepare = (filename: string): Effect.Effect<void, FileProblem> =>
           `repair it with: chmod 600 ${JSON.stringify(target)}`
       })
     }
+    return target
   })

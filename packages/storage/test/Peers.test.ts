@@ -1,0 +1,45 @@
+import { assert, describe, it } from "@effect/vitest"
+import { build } from "esbuild"
+import * as fs from "node:fs/promises"
+import { fileURLToPath } from "node:url"
+
+const source = fileURLToPath(new URL("../src", import.meta.url))
+
+/** What a module makes Node load before any of its code runs: a client that is not installed must not be there. */
+const loads = async (module: string): Promise<ReadonlyArray<string>> => {
+  const { metafile } = await build({
+    entryPoints: [`${source}/${module}.ts`],
+    bundle: true,
+    write: false,
+    metafile: true,
+    platform: "node",
+    format: "esm",
+    packages: "external",
+    logLevel: "error"
+  })
+  const imports = Object.values(metafile.outputs).flatMap((output) => output.imports)
+  return imports.filter(({ kind }) => kind === "import-statement").map(({ path }) => path)
+}
+
+interface Manifest {
+  readonly peerDependenciesMeta: Readonly<Record<string, { readonly optional: boolean }>>
+}
+
+const allowed: Readonly<Record<string, ReadonlyArray<string>>> = {
+  index: [],
+  Sql: ["@effect/sql"],
+  Sqlite: ["@effect/experimental", "@effect/sql", "libsql"],
+  Postgres: ["@effect/sql", "@effect/sql-pg", "pg"],
+  Redis: ["ioredis"]
+}
+
+describe("without the clients of other modules", () => {
+  it.each(Object.entries(allowed))("%s can be imported", async (module, own) => {
+    const manifest = JSON.parse(await fs.readFile(`${source}/../package.json`, "utf8")) as Manifest
+    const optional = Object.keys(manifest.peerDependenciesMeta)
+    const found = (await loads(module)).flatMap((path) =>
+      optional.filter((name) => path === name || path.startsWith(`${name}/`))
+    )
+    assert.deepStrictEqual([...new Set(found)].sort(), own)
+  })
+})
