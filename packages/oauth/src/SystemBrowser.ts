@@ -29,12 +29,12 @@ export interface Command {
 }
 
 /**
- * What opens a URL on a platform, as `process.platform` names it.
+ * What opens a URL on a platform, named as `process.platform` does.
  *
  * @since 0.1.0
  * @category getters
  */
-export const commandFor = (platform: NodeJS.Platform): Command => {
+export const commandFor = (platform: string): Command => {
   switch (platform) {
     case "darwin":
       return { program: "open", arguments: [] }
