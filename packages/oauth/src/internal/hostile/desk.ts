@@ -1,0 +1,63 @@
+/** Which fault meets which request, and how many came. */
+import type * as Utils from "effect/Utils"
+import * as Fault from "../../testing/Fault.js"
+import type { Endpoint, Options } from "../../testing/HostileServer.js"
+
+export class Desk {
+  readonly arrived: Record<Endpoint, number> = {
+    discovery: 0,
+    token: 0,
+    revocation: 0,
+    introspection: 0,
+    device: 0,
+    userinfo: 0,
+    resource: 0
+  }
+  mostAtOnce = 0
+  private underWay = 0
+  private readonly planned = new Map<string, Fault.Fault>()
+  private readonly standing = new Map<Endpoint, Fault.Fault>()
+
+  constructor(
+    private readonly chances: NonNullable<Options["chances"]>,
+    private readonly random: Utils.PCGRandom
+  ) {}
+
+  plan(faults: ReadonlyArray<Fault.Fault>, endpoint: Endpoint): void {
+    faults.forEach((fault, i) => this.faultAt(this.arrived[endpoint] + 1 + i, fault, endpoint))
+  }
+
+  faultAt(number: number, fault: Fault.Fault, endpoint: Endpoint): void {
+    this.planned.set(`${endpoint} ${number}`, fault)
+  }
+
+  always(fault: Fault.Fault, endpoint: Endpoint): void {
+    this.standing.set(endpoint, fault)
+  }
+
+  /** The fault that meets the next request to an endpoint. */
+  meet(endpoint: Endpoint): Fault.Fault {
+    const number = ++this.arrived[endpoint]
+    return (
+      this.planned.get(`${endpoint} ${number}`) ??
+      this.drawn(endpoint) ??
+      this.standing.get(endpoint) ??
+      Fault.none
+    )
+  }
+
+  /** Counts what is under way at the token endpoint. */
+  enter(endpoint: Endpoint): void {
+    if (endpoint === "token") this.mostAtOnce = Math.max(this.mostAtOnce, ++this.underWay)
+  }
+
+  leave(endpoint: Endpoint): void {
+    if (endpoint === "token") this.underWay--
+  }
+
+  private drawn(endpoint: Endpoint): Fault.Fault | undefined {
+    return this.chances.find(
+      (chance) => (chance.endpoint ?? "token") === endpoint && this.random.number() < chance.probability
+    )?.fault
+  }
+}

@@ -1,0 +1,144 @@
+/** The way to the hostile server and back, as a platform `HttpClient`. */
+import * as HttpClient from "@effect/platform/HttpClient"
+import { RequestError } from "@effect/platform/HttpClientError"
+import type { HttpClientRequest } from "@effect/platform/HttpClientRequest"
+import * as HttpClientResponse from "@effect/platform/HttpClientResponse"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import type * as Scope from "effect/Scope"
+import type * as Utils from "effect/Utils"
+import type { Fault, Outcome, Reply } from "../../testing/Fault.js"
+import type { Endpoint } from "../../testing/HostileServer.js"
+import { endpointOf, issuer } from "./addresses.js"
+import type { Desk } from "./desk.js"
+import { respond, type Incoming, type Site } from "./routes.js"
+
+export interface Options {
+  readonly desk: Desk
+  readonly site: Site
+  readonly random: Utils.PCGRandom
+  /** How long each way takes, in milliseconds: from, to. */
+  readonly latency: readonly [number, number]
+}
+
+export const make = ({
+  desk,
+  latency: [fastest, slowest],
+  random,
+  site
+}: Options): Effect.Effect<HttpClient.HttpClient, never, Scope.Scope> =>
+  Effect.map(Effect.scope, (scope) => {
+    const travel = () => fastest + (slowest > fastest ? random.integer(slowest - fastest + 1) : 0)
+    const serve = (endpoint: Endpoint, incoming: Incoming): Effect.Effect<Outcome> =>
+      Effect.suspend(() => {
+        const fault = desk.meet(endpoint)
+        desk.enter(endpoint)
+        const [there, back] = [fault.requestDelay + travel(), fault.answerDelay + travel()]
+        return pause(there).pipe(
+          Effect.zipRight(
+            Effect.map(Clock.currentTimeMillis, (now) => answer(site, endpoint, incoming, fault, now))
+          ),
+          Effect.zipLeft(pause(back)),
+          Effect.ensuring(Effect.sync(() => desk.leave(endpoint)))
+        )
+      })
+    return HttpClient.make((request, url) => {
+      const endpoint = endpointOf(url)
+      if (endpoint === undefined) {
+        return url.origin === issuer
+          ? Effect.succeed(toResponse(request, { status: 404, headers: {}, body: "" }))
+          : Effect.fail(noConnection(request, "ENOTFOUND"))
+      }
+      // A client that gives up does not call its request back: the server's part is a fiber of its own.
+      return serve(endpoint, toIncoming(request)).pipe(
+        Effect.forkIn(scope),
+        Effect.flatMap(Fiber.join),
+        Effect.flatMap((outcome) => deliver(request, outcome))
+      )
+    })
+  })
+
+const pause = (millis: number): Effect.Effect<void> => (millis > 0 ? Effect.sleep(millis) : Effect.void)
+
+const notProcessed: Reply = { status: 503, headers: {}, body: "" }
+
+const answer = (site: Site, endpoint: Endpoint, incoming: Incoming, fault: Fault, now: number): Outcome => {
+  const serverTime = now + site.skew
+  const honest = fault.processed ? respond(site, endpoint, incoming, now) : notProcessed
+  const outcome = fault.answer(honest, { serverTime })
+  return typeof outcome === "string"
+    ? outcome
+    : { ...outcome, headers: { date: new Date(serverTime).toUTCString(), ...outcome.headers } }
+}
+
+const deliver = (request: HttpClientRequest, outcome: Outcome) => {
+  switch (outcome) {
+    case "Silence":
+      return Effect.never
+    case "Refused":
+      return Effect.fail(noConnection(request, "ECONNREFUSED"))
+    case "Reset":
+      return Effect.fail(new RequestError({ request, reason: "Transport", cause: systemError("ECONNRESET") }))
+    default:
+      return Effect.succeed(toResponse(request, outcome))
+  }
+}
+
+const systemError = (code: string, syscall?: string): Error =>
+  Object.assign(new Error(`${syscall ?? "read"} ${code}`), {
+    code,
+    ...(syscall !== undefined && { syscall })
+  })
+
+const noConnection = (request: HttpClientRequest, code: string): RequestError =>
+  new RequestError({
+    request,
+    reason: "Transport",
+    cause: systemError(code, code === "ENOTFOUND" ? "getaddrinfo" : "connect")
+  })
+
+const toResponse = (request: HttpClientRequest, reply: Reply): HttpClientResponse.HttpClientResponse =>
+  HttpClientResponse.fromWeb(
+    request,
+    new Response(
+      reply.breaksOffAt === undefined ? reply.body : breaking(reply.body.slice(0, reply.breaksOffAt)),
+      {
+        status: reply.status,
+        headers: { ...reply.headers }
+      }
+    )
+  )
+
+const breaking = (text: string): ReadableStream<Uint8Array> => {
+  let sent = false
+  return new ReadableStream({
+    pull: (controller) => {
+      if (sent) controller.error(systemError("ECONNRESET"))
+      else controller.enqueue(new TextEncoder().encode(text))
+      sent = true
+    }
+  })
+}
+
+const toIncoming = (request: HttpClientRequest): Incoming => {
+  const { body } = request
+  const text = body._tag === "Uint8Array" ? new TextDecoder().decode(body.body) : ""
+  const isJson = (request.headers["content-type"] ?? "").startsWith("application/json")
+  return {
+    method: request.method,
+    headers: request.headers,
+    form: isJson ? jsonForm(text) : new URLSearchParams(text)
+  }
+}
+
+/** A body in JSON, as some servers want it. */
+const jsonForm = (text: string): URLSearchParams => {
+  try {
+    const value: unknown = JSON.parse(text)
+    if (typeof value !== "object" || value === null) return new URLSearchParams()
+    return new URLSearchParams(Object.entries(value).map(([name, v]): [string, string] => [name, String(v)]))
+  } catch {
+    return new URLSearchParams()
+  }
+}

@@ -1,0 +1,303 @@
+/**
+ * An authorization server and a resource server in memory, for testing programs that hold grants. As a
+ * layer it is the program's `HttpClient`; it does what a sound server does (rotation with reuse detection,
+ * revocation, introspection, client credentials, device login, discovery) until it is told otherwise.
+ *
+ * It reads Effect's `Clock`, so that a test's clock moves it, and a random generator of its own: the same
+ * seed gives the same tokens, delays and faults.
+ *
+ * ```ts
+ * const program = Effect.gen(function* () {
+ *   const server = yield* HostileServer.HostileServer
+ *   const manager = yield* TokenManager.TokenManager
+ *   yield* manager.save(yield* server.issueGrant())
+ *   yield* server.plan([Fault.lostAnswer, Fault.tooManyRequests("10 seconds")])
+ *   yield* TestClock.adjust("1 hour")
+ *   const token = yield* manager.getAccessToken
+ * })
+ * const refresher = RefreshToken.layer({ server: HostileServer.server, client: { clientId: "app" } })
+ * const manager = TokenManager.layer().pipe(
+ *   Layer.provide([refresher, TokenStorage.layerMemory, RefreshLease.layerProcess, TokenConfig.layer()]),
+ *   Layer.provideMerge(HostileServer.layer({ rotation: Rotation.newPair("30 seconds") }))
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ */
+import * as HttpClient from "@effect/platform/HttpClient"
+import * as Credentials from "@latchkey/core/Credentials"
+import type { Fingerprint } from "@latchkey/core/Fingerprint"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import type * as Scope from "effect/Scope"
+import * as Utils from "effect/Utils"
+import * as Addresses from "../internal/hostile/addresses.js"
+import { Devices } from "../internal/hostile/devices.js"
+import { Grants } from "../internal/hostile/grants.js"
+import { Desk } from "../internal/hostile/desk.js"
+import * as Network from "../internal/hostile/network.js"
+import type { Endpoints } from "../Server.js"
+import type { Fault } from "./Fault.js"
+import * as Rotation from "./Rotation.js"
+
+/**
+ * Which of the server's doors a request goes to.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Endpoint =
+  "discovery" | "token" | "revocation" | "introspection" | "device" | "userinfo" | "resource"
+
+/**
+ * One redemption of a refresh token; tokens by fingerprint, families by number in the order of their
+ * logins. `Granted`: on its first use. `Replayed`: again, within a window. `Reused`: again, outside of one.
+ * `Refused`: of a family that had ended.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Redemption {
+  readonly at: number
+  readonly family: number
+  readonly redeemed: Fingerprint
+  readonly outcome: "Granted" | "Replayed" | "Reused" | "Refused"
+  /** The refresh token to be used next, where tokens were given out. */
+  readonly brought: Fingerprint | undefined
+}
+
+/**
+ * The server's issuer; it can be discovered there.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const issuer: string = Addresses.issuer
+
+/**
+ * A protected resource that takes the server's access tokens; so does everything below it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const resource: string = Addresses.resource
+
+/**
+ * The server's endpoints, for the `server` option of refreshers and logins.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const server: Endpoints = Addresses.endpoints
+
+/**
+ * How the server is; each has a default.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  /** What is random follows from it; 0. */
+  readonly seed?: number
+  /** What becomes of a used refresh token; `Rotation.strict()`. */
+  readonly rotation?: Rotation.Rotation
+  /** The `expires_in` of answers; 1 hour. */
+  readonly accessTokenLifetime?: Duration.DurationInput
+  /** For how long the resource really takes an access token; as long as `expires_in` says. */
+  readonly acceptedFor?: Duration.DurationInput
+  /** For how long a refresh token is good; for ever. */
+  readonly refreshTokenLifetime?: Duration.DurationInput
+  /** How far the server's clock is ahead, in milliseconds; negative is behind. It shows in `Date` and `exp`. */
+  readonly clockSkew?: number
+  /** How long requests and answers travel, each: always the same, or drawn anew in whole milliseconds; 0. */
+  readonly latency?:
+    Duration.DurationInput | { readonly min: Duration.DurationInput; readonly max: Duration.DurationInput }
+  /** Faults of requests for which none is planned, each with its probability; at the token endpoint unless given. */
+  readonly chances?: ReadonlyArray<{
+    readonly fault: Fault
+    readonly probability: number
+    readonly endpoint?: Endpoint
+  }>
+  /** The only client that it knows (none, basic or post); without it, it takes everyone. */
+  readonly client?: { readonly clientId: string; readonly secret?: Redacted.Redacted }
+}
+
+/**
+ * A first grant, as after a login.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface GrantOptions {
+  readonly scopes?: ReadonlyArray<string>
+  readonly subject?: string
+}
+
+/**
+ * What happened so far.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Counts {
+  /** All requests, those that never arrived too; and how many of them to each endpoint. */
+  readonly requests: number
+  readonly byEndpoint: Readonly<Record<Endpoint, number>>
+  /** How many requests to the token endpoint were under way at once at most. */
+  readonly mostAtOnce: number
+  /** Redemptions that brought tokens, replays within a window among them. */
+  readonly refreshes: number
+  readonly replays: number
+  /** Replays that were not allowed, and the families that ended, by them or by revocation. */
+  readonly reuses: number
+  readonly familiesRevoked: number
+}
+
+/**
+ * The server's control desk.
+ *
+ * @since 0.1.0
+ * @category tags
+ */
+export class HostileServer extends Context.Tag("@latchkey/oauth/testing/HostileServer")<
+  HostileServer,
+  {
+    /** A new grant of a new family, without a request; `offline_access` unless `scopes` are given. */
+    readonly issueGrant: (options?: GrantOptions) => Effect.Effect<Credentials.Credentials>
+    /** The faults of the next requests, one each, in order; to the token endpoint unless given. */
+    readonly plan: (faults: ReadonlyArray<Fault>, endpoint?: Endpoint) => Effect.Effect<void>
+    /** The fault of the n-th request to an endpoint, counted from 1 from the beginning. */
+    readonly faultAt: (number: number, fault: Fault, endpoint?: Endpoint) => Effect.Effect<void>
+    /** The fault of all requests that nothing is planned for, from now on; `Fault.none` ends it. */
+    readonly always: (fault: Fault, endpoint?: Endpoint) => Effect.Effect<void>
+    readonly counts: Effect.Effect<Counts>
+    readonly redemptions: Effect.Effect<ReadonlyArray<Redemption>>
+    /** Whether the grant's family lives: neither revoked nor ended by a reuse. */
+    readonly isAlive: (credentials: Credentials.Credentials) => Effect.Effect<boolean>
+    /** Whether a refresh with this very refresh token would succeed now. */
+    readonly canRefresh: (credentials: Credentials.Credentials) => Effect.Effect<boolean>
+    /** Whether the resource would take this very access token now. */
+    readonly accepts: (credentials: Credentials.Credentials) => Effect.Effect<boolean>
+    /** Ends the grant, as its user may at the server. */
+    readonly revokeGrant: (credentials: Credentials.Credentials) => Effect.Effect<void>
+    /** Ends the access token alone: the resource answers 401 `invalid_token` from now on. */
+    readonly revokeAccessToken: (credentials: Credentials.Credentials) => Effect.Effect<void>
+    /** What the user does with a device's code; whether there is such a code. */
+    readonly answerDevice: (userCode: string, answer: "Approved" | "Denied") => Effect.Effect<boolean>
+  }
+>() {}
+
+/**
+ * A server and the client that reaches it, and nothing else: requests elsewhere find no such host. Requests
+ * under way end with the scope.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (
+  options: Options = {}
+): Effect.Effect<
+  { readonly client: HttpClient.HttpClient; readonly control: Context.Tag.Service<HostileServer> },
+  never,
+  Scope.Scope
+> =>
+  Effect.gen(function* () {
+    const random = new Utils.PCGRandom(options.seed ?? 0)
+    let serial = 0
+    const code = () => random.integer(0x100000000).toString(16).padStart(8, "0")
+    const toldLifetime = Duration.toMillis(options.accessTokenLifetime ?? "1 hour")
+    const grants = new Grants(
+      options.rotation ?? Rotation.strict(),
+      {
+        accessToken: Duration.toMillis(options.acceptedFor ?? toldLifetime),
+        refreshToken: Duration.toMillis(options.refreshTokenLifetime ?? Duration.infinity)
+      },
+      (kind) => `hostile-${kind}-${++serial}-${code()}`
+    )
+    const devices = new Devices({ lifetime: 600_000, interval: 5000 }, code)
+    const desk = new Desk(options.chances ?? [], random)
+    const client = yield* Network.make({
+      desk,
+      random,
+      latency: latencyOf(options.latency ?? 0),
+      site: {
+        grants,
+        devices,
+        toldLifetime,
+        skew: options.clockSkew ?? 0,
+        client: options.client && {
+          clientId: options.client.clientId,
+          secret: options.client.secret && Redacted.value(options.client.secret)
+        }
+      }
+    })
+
+    const withNow = <A>(f: (now: number) => A): Effect.Effect<A> => Effect.map(Clock.currentTimeMillis, f)
+    const refreshTokenOf = ({ refreshToken }: Credentials.Credentials) =>
+      Option.getOrElse(Option.map(refreshToken, Redacted.value), () => "")
+    const accessTokenOf = ({ accessToken }: Credentials.Credentials) => Redacted.value(accessToken)
+    const control = HostileServer.of({
+      issueGrant: ({ scopes = ["offline_access"], subject } = {}) =>
+        withNow((now) => {
+          const pair = grants.begin(subject, scopes, now)
+          return Credentials.make({
+            accessToken: pair.accessToken,
+            refreshToken: pair.refreshToken,
+            obtainedAt: now,
+            expiresAt: now + toldLifetime,
+            scopes
+          })
+        }),
+      plan: (faults, endpoint = "token") => Effect.sync(() => desk.plan(faults, endpoint)),
+      faultAt: (number, fault, endpoint = "token") =>
+        Effect.sync(() => desk.faultAt(number, fault, endpoint)),
+      always: (fault, endpoint = "token") => Effect.sync(() => desk.always(fault, endpoint)),
+      counts: Effect.sync(() => {
+        const granted = (outcome: Redemption["outcome"]) =>
+          grants.redemptions.filter((r) => r.outcome === outcome).length
+        const replays = granted("Replayed")
+        return {
+          requests: Object.values(desk.arrived).reduce((a, b) => a + b, 0),
+          byEndpoint: { ...desk.arrived },
+          mostAtOnce: desk.mostAtOnce,
+          refreshes: granted("Granted") + replays,
+          replays,
+          reuses: granted("Reused"),
+          familiesRevoked: grants.familiesRevoked
+        }
+      }),
+      redemptions: Effect.sync(() => [...grants.redemptions]),
+      isAlive: (credentials) => Effect.sync(() => grants.family(refreshTokenOf(credentials))?.alive ?? false),
+      canRefresh: (credentials) => withNow((now) => grants.canRefresh(refreshTokenOf(credentials), now)),
+      accepts: (credentials) =>
+        withNow((now) => grants.accepted(accessTokenOf(credentials), now) !== undefined),
+      revokeGrant: (credentials) => Effect.sync(() => grants.revoke(refreshTokenOf(credentials))),
+      revokeAccessToken: (credentials) => Effect.sync(() => grants.revoke(accessTokenOf(credentials))),
+      answerDevice: (userCode, answer) => Effect.sync(() => devices.answer(userCode, answer))
+    })
+    return { client, control }
+  })
+
+/**
+ * The server as the `HttpClient` of everything that it is provided to.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (options: Options = {}): Layer.Layer<HttpClient.HttpClient | HostileServer> =>
+  Layer.scopedContext(
+    Effect.map(make(options), ({ client, control }) =>
+      Context.make(HostileServer, control).pipe(Context.add(HttpClient.HttpClient, client))
+    )
+  )
+
+const latencyOf = (latency: NonNullable<Options["latency"]>): readonly [number, number] => {
+  const { max, min } =
+    typeof latency === "object" && "min" in latency ? latency : { min: latency, max: latency }
+  return [Duration.toMillis(min), Duration.toMillis(max)]
+}
