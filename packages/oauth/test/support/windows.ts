@@ -1,0 +1,75 @@
+/** One refresh that goes wrong in one way, at a server with one policy: is the grant lost, and is it said so? */
+import type { Entry } from "@latchkey/core"
+import { Credentials, RefreshLease } from "@latchkey/core"
+import type { Fault } from "@latchkey/oauth/testing"
+import { Rotation } from "@latchkey/oauth/testing"
+import { Clock, Effect, Either, Option } from "effect"
+import type { Case } from "./faults.js"
+import { inWorld, manager, recordingStorage } from "./world.js"
+
+const minute = 60_000
+const lifetime = 10 * minute
+
+/** Every policy, with a window that a client with a time-out of 30 s can meet. */
+export const policies: ReadonlyArray<Rotation.Rotation> = [
+  Rotation.reusable,
+  Rotation.strict("Revoke"),
+  Rotation.strict("Refuse"),
+  Rotation.newPair("2 minutes"),
+  Rotation.samePair("2 minutes"),
+  Rotation.predecessorValid()
+]
+
+export interface End {
+  /** What callers were told, those who got no token, in the order of time. */
+  readonly refusals: ReadonlyArray<string>
+  /** Whether any caller got none while the first token was still valid. */
+  readonly failedEarly: boolean
+  /** Whether the last caller's token is accepted, and the stored refresh token good. */
+  readonly alive: boolean
+  readonly stored: Entry.Entry
+  readonly reuses: number
+}
+
+/** A caller every five seconds, from the grace of the first token on, for two lives. */
+export const meet = (
+  rotation: Rotation.Rotation,
+  faults: ReadonlyArray<Fault.Fault>
+): Effect.Effect<End, unknown> =>
+  inWorld({ rotation, accessTokenLifetime: lifetime }, (server) =>
+    Effect.gen(function* () {
+      const { storage } = yield* recordingStorage()
+      const of = yield* manager({ storage, lease: yield* RefreshLease.makeProcess })
+      const grant = yield* server.issueGrant()
+      yield* of.save(grant)
+      yield* Effect.sleep(lifetime - 2 * minute)
+      yield* server.plan(faults)
+
+      const refusals: Array<string> = []
+      let failedEarly = false
+      let accepted = false
+      const expiry = Option.getOrThrow(grant.expiresAt)
+      for (let now = 0; now < expiry + lifetime; now = yield* Clock.currentTimeMillis) {
+        const got = yield* Effect.either(of.getAccessToken)
+        accepted =
+          Either.isRight(got) && (yield* server.accepts(Credentials.make({ accessToken: got.right })))
+        if (Either.isLeft(got)) {
+          refusals.push(got.left.reason)
+          if ((yield* Clock.currentTimeMillis) < expiry) failedEarly = true
+        }
+        yield* Effect.sleep(5000)
+      }
+      const { entry } = Option.getOrThrow(yield* storage.load)
+      return {
+        refusals,
+        failedEarly,
+        alive: accepted && (yield* server.canRefresh(entry.credentials)),
+        stored: entry,
+        reuses: (yield* server.counts).reuses
+      }
+    })
+  )
+
+/** Whether anybody could save the grant: not where a spent token is worth nothing and its successor is lost. */
+export const canBeSaved = (rotation: Rotation.Rotation, { fate }: Case): boolean =>
+  fate !== "lost" || rotation._tag !== "Strict"
