@@ -3,12 +3,13 @@ import type { RefreshLease } from "@latchkey/core/RefreshLease"
 import type { StorageError, TokenStorage } from "@latchkey/core/TokenStorage"
 import * as File from "@latchkey/storage/File"
 import * as Postgres from "@latchkey/storage/Postgres"
+import * as Redis from "@latchkey/storage/Redis"
 import * as Sqlite from "@latchkey/storage/Sqlite"
 import type * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 
 export interface Backend {
-  readonly kind: "file" | "sqlite" | "postgres"
+  readonly kind: "file" | "sqlite" | "postgres" | "redis"
   /** A path, or the URL of a server. */
   readonly location: string
   readonly account: string
@@ -26,5 +27,7 @@ export const layer = (backend: Backend): Layer.Layer<TokenStorage | RefreshLease
       return Sqlite.layer({ account, filename: location })
     case "postgres":
       return Postgres.layer({ account, client: { url: Redacted.make(location), maxConnections: 2 } })
+    case "redis":
+      return Redis.layer({ account, server: location })
   }
 }

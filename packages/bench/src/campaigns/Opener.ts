@@ -2,6 +2,7 @@
 import type { Scope } from "effect/Scope"
 import * as Effect from "effect/Effect"
 import { basename, join } from "node:path"
+import * as RedisServer from "../../../storage/test/support/RedisServer.js"
 import * as PostgresServer from "../../../storage/test/support/PostgresServer.js"
 import type { Backend } from "./Backend.js"
 
@@ -27,5 +28,14 @@ export const openers: Readonly<Record<Backend["kind"], Effect.Effect<Open, strin
           account: basename(directory)
         }))
       : Effect.fail(PostgresServer.missing)
+  ),
+  redis: Effect.suspend(() =>
+    RedisServer.missing === undefined
+      ? Effect.map(RedisServer.make(), ({ url }): Open => async (directory) => ({
+          kind: "redis",
+          location: url,
+          account: basename(directory)
+        }))
+      : Effect.fail(RedisServer.missing)
   )
 }
