@@ -16,7 +16,7 @@ import {
   TestClock,
   Tracer
 } from "effect"
-import type { TokenManager} from "@latchkey/core";
+import type { TokenManager } from "@latchkey/core"
 import { Credentials, Entry, RefreshLease, type TokenStorage } from "@latchkey/core"
 import { ScriptedRefresher } from "@latchkey/core/testing"
 import { bench, minute, peerWrites, settle, type Setup, start } from "./support/Bench.js"

@@ -10,14 +10,7 @@ import {
   type Scope,
   TestClock
 } from "effect"
-import {
-  Credentials,
-  Entry,
-  RefreshLease,
-  TokenConfig,
-  TokenManager,
-    TokenStorage
-} from "@latchkey/core"
+import { Credentials, Entry, RefreshLease, TokenConfig, TokenManager, TokenStorage } from "@latchkey/core"
 import { FaultyStorage, ScriptedRefresher } from "@latchkey/core/testing"
 
 export const minute = 60_000

@@ -7,7 +7,7 @@ import { type ConfigError, type Context, Effect, Layer, Logger, LogLevel, type S
 import type { OAuthConfigError } from "../../src/Endpoint.js"
 import { VirtualTime } from "./time.js"
 
-export const start = 1_700_000_000_000
+const start = 1_700_000_000_000
 
 /** A draw of whole numbers and chances that only depends on the seed. */
 export class Draw {
