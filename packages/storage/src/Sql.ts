@@ -7,7 +7,8 @@
  * writes only where the row is the one that was read, and where no lease above its fence was granted, in the
  * same statement; on PostgreSQL the lease's row is locked meanwhile. What `commit` has acknowledged is as
  * durable as the database's own commit: PostgreSQL with `synchronous_commit` not `off`, SQLite in WAL with
- * `synchronous` at `FULL`.
+ * `synchronous` at `FULL`. For SQLite, take the client of {@link Sqlite}: other clients over `libsql` (0.5)
+ * may acknowledge what they do not commit, once they have met a lock.
  *
  * **Leases** go by the database server's clock on PostgreSQL, whatever the hosts' own say, and by this host's
  * `Clock` on SQLite. A holder keeps a kernel lock on a file of its own, so that on the same host a dead one is

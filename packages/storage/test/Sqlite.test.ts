@@ -43,6 +43,10 @@ const lockedBy = (filename: string) =>
     (other) => Effect.sync(() => void other.close())
   )
 
+/** The number of the last version that another connection sees. */
+const seenFrom = (other: Database.Database) =>
+  (other.prepare("SELECT version FROM latchkey_entries").get() as { readonly version: number }).version
+
 /** The file and all that is beside it, as one text. */
 const everything = (filename: string) =>
   Effect.promise(async () => {
@@ -147,7 +151,11 @@ describe("a database that another program has locked", () => {
       assert.isTrue(Option.isNone(yield* Fiber.poll(writing)))
       assert.strictEqual(ticks, 21)
       other.exec("COMMIT")
-      yield* Fiber.join(writing)
+      assert.strictEqual(seenFrom(other), 1)
+      const version = yield* Fiber.join(writing)
+      assert.strictEqual(seenFrom(other), 2)
+      yield* storage.commit(Sample.plain("c"), Option.some(version))
+      assert.strictEqual(seenFrom(other), 3)
     }).pipe(Effect.scoped)
   )
 
@@ -155,7 +163,7 @@ describe("a database that another program has locked", () => {
     Effect.gen(function* () {
       const filename = yield* freshFile
       const { storage } = yield* open(filename)
-      yield* storage.commit(Sample.plain("a"), Option.none())
+      const start = yield* storage.commit(Sample.plain("a"), Option.none())
       const { storage: hasty, lease } = yield* open(filename, { timeout: "300 millis" })
       yield* hasty.load
       const other = yield* lockedBy(filename)
@@ -167,6 +175,9 @@ describe("a database that another program has locked", () => {
       assert.strictEqual(none.reason, "Unavailable")
       assert.isBelow((yield* Clock.currentTimeMillis) - before, 2_000)
       other.exec("COMMIT")
+      // What follows on the same connection is committed, not only done.
+      yield* hasty.commit(Sample.plain("b"), Option.some(start))
+      assert.strictEqual(seenFrom(other), 2)
     }).pipe(Effect.scoped)
   )
 })

@@ -1,6 +1,12 @@
 /**
- * An `@effect/sql` client over `libsql`. Statements run on the driver's own threads, so that waiting for
- * another process, or for the disk, does not stop this one.
+ * An `@effect/sql` client over `libsql`, whose statements run on threads of its own: waiting for the disk does
+ * not stop this process.
+ *
+ * The driver does not reset a prepared statement that met a lock of another connection. Until the garbage
+ * collector disposes of it, what the connection then writes looks done, and is not committed. So only what
+ * the driver resets by itself may meet a lock: each write begins with `exec("BEGIN IMMEDIATE")`, which is
+ * tried again here. The driver's own waiting is not used: it would take up its few threads, of which the
+ * holder of the lock may need one.
  */
 import * as Reactivity from "@effect/experimental/Reactivity"
 import * as SqlClient from "@effect/sql/SqlClient"
@@ -11,22 +17,27 @@ import * as Effect from "effect/Effect"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import Database from "libsql/promise"
+import { codeOf } from "./FileProblem.js"
 import { pause } from "./KernelLock.js"
 import { ServerProblem } from "./ServerProblem.js"
-import { fromClient, isRace } from "./SqlProblem.js"
+import { fromClient } from "./SqlProblem.js"
 
-/** How long a statement waits for other processes. */
-const busyMillis = 5_000
+/** How long a statement waits for other connections, and how long it pauses between two attempts at most. */
+const patienceMillis = 5_000
+const longestPauseMillis = 25
+
+type Rows = ReadonlyArray<Record<string, unknown>>
 
 /** The part of the driver that is used; its own types know less. */
-interface Prepared {
-  readonly all: (parameters: ReadonlyArray<unknown>) => Promise<ReadonlyArray<Record<string, unknown>>>
-}
 interface Driver {
-  readonly prepare: (text: string) => Promise<Prepared>
+  readonly prepare: (text: string) => Promise<{
+    readonly all: (parameters: ReadonlyArray<unknown>) => Promise<Rows>
+  }>
+  readonly exec: (text: string) => Promise<void>
   readonly close: () => void
 }
 
+/** A client with one connection; its statements follow each other. */
 export const open = (
   filename: string,
   location: string
@@ -35,80 +46,122 @@ export const open = (
     const turn = yield* Effect.makeSemaphore(1)
     const driver = yield* Effect.acquireRelease(
       Effect.try({
-        try: (): Driver => new Database(filename, { timeout: busyMillis }),
+        try: (): Driver => new Database(filename, { timeout: 0 }),
         catch: fromClient(location)
       }),
-      // The log keeps what was removed until it is folded into the file.
-      (d) =>
-        run(d, "PRAGMA wal_checkpoint(TRUNCATE)", []).pipe(
-          Effect.ignore,
-          Effect.zipRight(Effect.sync(() => d.close())),
-          turn.withPermits(1)
-        )
+      (d) => turn.withPermits(1)(close(d))
     )
     yield* configure(driver, location)
-    const alone = connection(driver)
-    const shared = connection(driver, turn)
     return yield* SqlClient.make({
-      acquirer: Effect.succeed(shared),
+      acquirer: Effect.succeed(
+        connection((text, parameters) =>
+          patiently(turn.withPermits(1)(Effect.uninterruptible(runAlone(driver, text, parameters))))
+        )
+      ),
       transactionAcquirer: Effect.uninterruptibleMask((restore) =>
         Effect.flatMap(Effect.scope, (scope) =>
           restore(turn.take(1)).pipe(
             Effect.zipRight(Scope.addFinalizer(scope, turn.release(1))),
-            Effect.as(alone)
+            Effect.as(
+              connection((text, parameters) =>
+                patiently(Effect.uninterruptible(runWithin(driver, text, parameters)))
+              )
+            )
           )
         )
       ),
-      // To read first and write later is to lose against another writer, without a wait.
-      beginTransaction: "BEGIN IMMEDIATE",
+      beginTransaction: begin,
       compiler: Statement.makeCompilerSqlite(),
       spanAttributes: [["db.system.name", "sqlite"]]
     }).pipe(Effect.provide(Reactivity.layer))
   })
 
-/** To change to the write-ahead log needs the file for oneself, and is not waited for by the driver. */
-const configure = (driver: Driver, location: string, left = 250): Effect.Effect<void, ServerProblem> =>
+/** The right to write from the start: who reads first and writes later loses against another writer. */
+const begin = "BEGIN IMMEDIATE"
+
+const configure = (driver: Driver, location: string): Effect.Effect<void, ServerProblem> =>
   Effect.gen(function* () {
-    const [mode] = yield* run(driver, "PRAGMA journal_mode = WAL", [])
+    const set = (pragma: string) => patiently(exec(driver, `PRAGMA ${pragma}`))
+    yield* set("journal_mode = WAL")
+    yield* set("synchronous = FULL")
+    yield* set("secure_delete = ON")
+    const [mode] = yield* patiently(query(driver, "PRAGMA journal_mode", []))
     if (mode?.["journal_mode"] !== "wal") {
       return yield* new ServerProblem({
         reason: "Unavailable",
         message: `${location} cannot keep a write-ahead log there: put it on a local file system.`
       })
     }
-    yield* run(driver, "PRAGMA synchronous = FULL", [])
-    yield* run(driver, "PRAGMA secure_delete = ON", [])
-  }).pipe(
-    Effect.mapError((error) => (error instanceof SqlError ? fromClient(location)(error) : error)),
-    Effect.catchIf(
-      (problem) => left > 0 && isRace(problem),
-      () => Effect.zipRight(pause(20), configure(driver, location, left - 1))
+  }).pipe(Effect.mapError((error) => (error instanceof SqlError ? fromClient(location)(error) : error)))
+
+/** The log keeps what was removed until it is folded into the file. */
+const close = (driver: Driver): Effect.Effect<void> =>
+  exec(driver, "PRAGMA wal_checkpoint(TRUNCATE)").pipe(
+    Effect.ignore,
+    Effect.zipRight(Effect.sync(() => driver.close()))
+  )
+
+/** A statement by itself: what may write is a transaction, begun and ended here. */
+const runAlone = (
+  driver: Driver,
+  text: string,
+  parameters: ReadonlyArray<unknown>
+): Effect.Effect<Rows, SqlError> => {
+  if (/^\s*(SELECT|PRAGMA)\b/i.test(text)) return runWithin(driver, text, parameters)
+  return Effect.zipRight(
+    exec(driver, begin),
+    Effect.onError(Effect.zipLeft(query(driver, text, parameters), exec(driver, "COMMIT")), () =>
+      Effect.ignore(exec(driver, "ROLLBACK"))
     )
   )
+}
 
-/** Not to be interrupted: the driver goes on, and the next statement must not meet it half-way. */
-const run = (driver: Driver, text: string, parameters: ReadonlyArray<unknown>) =>
-  Effect.uninterruptible(
-    Effect.tryPromise({
-      try: async () => (await driver.prepare(text)).all(parameters),
-      catch: (cause) => new SqlError({ cause, message: "Failed to execute statement" })
-    })
+/** A statement of a transaction, or one that cannot write. */
+const runWithin = (driver: Driver, text: string, parameters: ReadonlyArray<unknown>) =>
+  /^\s*(BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE|PRAGMA)\b/i.test(text)
+    ? Effect.as(exec(driver, text), [])
+    : query(driver, text, parameters)
+
+const failure = (cause: unknown): SqlError => new SqlError({ cause, message: "Failed to execute statement" })
+
+const exec = (driver: Driver, text: string): Effect.Effect<void, SqlError> =>
+  Effect.tryPromise({ try: () => driver.exec(text), catch: failure })
+
+const query = (
+  driver: Driver,
+  text: string,
+  parameters: ReadonlyArray<unknown>
+): Effect.Effect<Rows, SqlError> =>
+  Effect.tryPromise({ try: async () => (await driver.prepare(text)).all(parameters), catch: failure })
+
+/** Again, at growing intervals, while another connection is in the way: nothing was done until then. */
+const patiently = <A>(
+  attempt: Effect.Effect<A, SqlError>,
+  wait = 1,
+  left = patienceMillis
+): Effect.Effect<A, SqlError> =>
+  Effect.catchIf(
+    attempt,
+    (error) => left > 0 && isBusy(error.cause),
+    () =>
+      Effect.zipRight(pause(wait), patiently(attempt, Math.min(wait * 2, longestPauseMillis), left - wait))
   )
 
-/** With `turn`, each statement waits for the one before it; without, the caller has had its turn already. */
-const connection = (driver: Driver, turn?: Effect.Semaphore): Connection => {
-  const execute = (text: string, parameters: ReadonlyArray<unknown>) => {
-    const statement = run(driver, text, parameters)
-    return turn === undefined ? statement : turn.withPermits(1)(statement)
-  }
+/** A code that another statement's disposal cleared before the driver read it comes as "not an error". */
+const isBusy = (cause: unknown): boolean =>
+  codeOf(cause).startsWith("SQLITE_BUSY") || (cause instanceof Error && cause.message === "not an error")
+
+const connection = (
+  run: (text: string, parameters: ReadonlyArray<unknown>) => Effect.Effect<Rows, SqlError>
+): Connection => {
   const rows: Connection["execute"] = (text, parameters, transform) =>
-    Effect.map(execute(text, parameters), (found) => (transform === undefined ? found : transform(found)))
+    Effect.map(run(text, parameters), (found) => (transform === undefined ? found : transform(found)))
   return {
     execute: rows,
     executeUnprepared: rows,
-    executeRaw: (text, parameters) => execute(text, parameters),
+    executeRaw: run,
     executeValues: (text, parameters) =>
-      Effect.map(execute(text, parameters), (found) => found.map((row) => Object.values(row))),
+      Effect.map(run(text, parameters), (found) => found.map((row) => Object.values(row))),
     executeStream: (text, parameters, transform) =>
       Stream.fromIterableEffect(rows(text, parameters, transform))
   }

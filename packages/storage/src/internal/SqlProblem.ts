@@ -62,7 +62,7 @@ export const fromClient =
  * a table that another process has just made.
  */
 export const isRace = ({ cause }: ServerProblem): boolean =>
-  cause !== undefined && ["40001", "40P01", "23505", "42P07", "SQLITE_BUSY"].includes(cause.code)
+  cause !== undefined && ["40001", "40P01", "23505", "42710", "42P07", "SQLITE_BUSY"].includes(cause.code)
 
 /** The code of the first error in the chain of causes that has one. */
 const deepCode = (error: unknown, depth = 0): string => {
