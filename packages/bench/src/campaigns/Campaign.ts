@@ -2,7 +2,8 @@
 import { build } from "esbuild"
 import { type ChildProcess, spawn } from "node:child_process"
 import { once } from "node:events"
-import { mkdtemp, mkdir, rm } from "node:fs/promises"
+import { rmSync } from "node:fs"
+import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { createInterface } from "node:readline"
@@ -51,27 +52,31 @@ export const inParallel = async (
   await Promise.all(Array.from({ length: Math.min(n, width) }, lane))
 }
 
-/** The children's program in one file: it starts eight times faster than from its sources. */
+/** What cannot be bundled, or is loaded only where it is used. */
+const external = ["fs-native-extensions", "libsql", "pg", "ioredis"]
+
+/** The children's program, bundled: each backend in a file of its own, so that a child starts fast. */
 export const bundle = async (): Promise<string> => {
-  const folder = fileURLToPath(new URL("../../node_modules/.cache", import.meta.url))
-  await mkdir(folder, { recursive: true })
-  const outfile = join(folder, `campaign-child-${process.pid}.mjs`)
+  const outdir = fileURLToPath(new URL(`../../node_modules/.cache/children-${process.pid}`, import.meta.url))
+  const entry = fileURLToPath(new URL("../commands/campaign-child.ts", import.meta.url))
   await build({
-    entryPoints: [fileURLToPath(new URL("../commands/campaign-child.ts", import.meta.url))],
-    outfile,
+    entryPoints: [entry],
+    outdir,
+    outExtension: { ".js": ".mjs" },
     bundle: true,
+    splitting: true,
+    minify: true,
     platform: "node",
     format: "esm",
-    packages: "external",
-    alias: Object.fromEntries(
-      ["core", "oauth", "storage"].map((name) => [
-        `@latchkey/${name}`,
-        fileURLToPath(new URL(`../../../${name}/src`, import.meta.url))
-      ])
-    ),
+    conditions: ["@latchkey/source"],
+    banner: {
+      js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);'
+    },
+    external,
     logLevel: "error"
   })
-  return outfile
+  process.once("exit", () => rmSync(outdir, { recursive: true, force: true }))
+  return join(outdir, "campaign-child.mjs")
 }
 
 /** A process that speaks in lines of JSON. */

@@ -1,5 +1,5 @@
 /** The processes of the campaigns: the job comes as JSON in the first argument, answers go out in lines of JSON. */
-import { FetchHttpClient } from "@effect/platform"
+import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import * as Credentials from "@latchkey/core/Credentials"
 import * as Entry from "@latchkey/core/Entry"
 import * as Fingerprint from "@latchkey/core/Fingerprint"
@@ -7,7 +7,6 @@ import * as RefreshLease from "@latchkey/core/RefreshLease"
 import * as TokenConfig from "@latchkey/core/TokenConfig"
 import * as TokenManager from "@latchkey/core/TokenManager"
 import * as TokenStorage from "@latchkey/core/TokenStorage"
-import * as RefreshToken from "@latchkey/oauth/RefreshToken"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
@@ -55,42 +54,46 @@ const commitNext = (fence: number) =>
 
 const ask = (issuer: string) =>
   Effect.gen(function* () {
-    const manager = yield* TokenManager.TokenManager
-    let asked = 0
-    let stopped = false
-    const errors: Array<string> = []
-    const once = Effect.gen(function* () {
-      asked++
-      const got = yield* Effect.either(manager.getAccessToken)
-      if (Either.isLeft(got)) errors.push(`${got.left._tag}: ${got.left.message}`)
-      return got
-    })
-    yield* once
-    say("ready")
-    yield* Effect.fork(
-      Effect.zipRight(
-        told,
-        Effect.sync(() => (stopped = true))
-      )
-    )
-    while (!stopped) {
-      yield* once
-      yield* Effect.sleep(25)
-    }
-    // All others have been told to stop as well: what is stored now is the last.
-    yield* Effect.sleep("2 seconds")
-    yield* manager.invalidate
-    const credentials = Option.getOrThrow(yield* manager.credentials)
-    say({ asked, errors: errors.slice(0, 20), token: Fingerprint.of(credentials.accessToken) })
-  }).pipe(
-    Effect.provide(
+    const RefreshToken = yield* Effect.promise(() => import("@latchkey/oauth/RefreshToken"))
+    return yield* Effect.provide(
+      askOften,
       TokenManager.layer({ account }).pipe(
         Layer.provide(RefreshToken.layer({ server: { issuer }, client: { clientId: "public-client" } })),
         Layer.provide(TokenConfig.layer({ refreshGrace: 0 })),
         Layer.provide(FetchHttpClient.layer)
       )
     )
+  })
+
+const askOften = Effect.gen(function* () {
+  const manager = yield* TokenManager.TokenManager
+  let asked = 0
+  let stopped = false
+  const errors: Array<string> = []
+  const once = Effect.gen(function* () {
+    asked++
+    const got = yield* Effect.either(manager.getAccessToken)
+    if (Either.isLeft(got)) errors.push(`${got.left._tag}: ${got.left.message}`)
+    return got
+  })
+  yield* once
+  say("ready")
+  yield* Effect.fork(
+    Effect.zipRight(
+      told,
+      Effect.sync(() => (stopped = true))
+    )
   )
+  while (!stopped) {
+    yield* once
+    yield* Effect.sleep(25)
+  }
+  // All others have been told to stop as well: what is stored now is the last.
+  yield* Effect.sleep("2 seconds")
+  yield* manager.invalidate
+  const credentials = Option.getOrThrow(yield* manager.credentials)
+  say({ asked, errors: errors.slice(0, 20), token: Fingerprint.of(credentials.accessToken) })
+})
 
 const hold = (ttl: number) =>
   Effect.gen(function* () {
