@@ -38,14 +38,18 @@ export const run = async (
       await new Promise((resolve) => setTimeout(resolve, 5))
       const killedAt = Campaign.wallClock()
       await holder.end()
-      const taken = (await Promise.all(contenders.map((c) => c.line()))) as ReadonlyArray<Taken>
-      const first = Math.min(...taken.map((t) => t.at))
-      takeovers.push(Math.round(first - killedAt))
+      const answers = contenders.map((c) => c.line() as Promise<Taken | "stopped">)
+      const first = await Promise.race(answers)
+      for (const contender of contenders) contender.tell("stop")
+      const taken = (await Promise.all(answers)).filter((a) => a !== "stopped")
+      if (first === "stopped") broken.push(`round ${round}: a contender gave up`)
+      else takeovers.push(Math.round(first.at - killedAt))
       lastFence = Math.max(...taken.map((t) => t.fence))
-      if (first < killedAt) broken.push(`round ${round}: taken while its holder lived`)
+      if (taken.some((t) => t.at < killedAt)) broken.push(`round ${round}: taken while its holder lived`)
       if (taken.some((t) => t.overlapped)) broken.push(`round ${round}: two owners at once`)
-      if (new Set(taken.map((t) => t.fence)).size !== taken.length)
+      if (new Set(taken.map((t) => t.fence)).size !== taken.length) {
         broken.push(`round ${round}: a fence was given twice`)
+      }
     }
     for (const contender of contenders) await contender.end()
   })

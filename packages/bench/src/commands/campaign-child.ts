@@ -9,6 +9,7 @@ import * as TokenManager from "@latchkey/core/TokenManager"
 import * as TokenStorage from "@latchkey/core/TokenStorage"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
@@ -118,12 +119,12 @@ const hold = (ttl: number) =>
     yield* Effect.never
   })
 
-/** Waits for the lease as long as another has it; a lease that cannot be had at all is a failure. */
-const acquire = (lease: typeof RefreshLease.RefreshLease.Service, ttl: number) =>
+/** Waits for the lease as long as another has it and it is not over; that it cannot be had is a failure. */
+const acquire = (lease: typeof RefreshLease.RefreshLease.Service, ttl: number, over = () => false) =>
   lease.acquire(account, ttl).pipe(
     Effect.retry({
-      while: (error) => error.reason === "Busy",
-      schedule: Schedule.spaced("2 millis")
+      while: (error) => error.reason === "Busy" && !over(),
+      schedule: Schedule.spaced("10 millis")
     })
   )
 
@@ -137,22 +138,29 @@ const inherit = Effect.gen(function* () {
   yield* Effect.never
 })
 
+/** Round after round, told each time: tries for the lease until it has had it, or is told that another has. */
 const contend = (contender: number, marker: string) =>
   Effect.gen(function* () {
     const lease = yield* RefreshLease.RefreshLease
     say("ready")
     for (;;) {
       yield* told
-      yield* Effect.scoped(
-        Effect.gen(function* () {
-          const { fence } = yield* acquire(lease, 60_000)
-          const at = performance.timeOrigin + performance.now()
-          const overlapped = !enter(marker)
-          yield* Effect.yieldNow()
-          if (!overlapped) unlinkSync(marker)
-          say({ contender, fence, at, overlapped })
-        })
+      let over = false
+      const listening = yield* Effect.fork(Effect.map(told, () => (over = true)))
+      const turn = Effect.gen(function* () {
+        const { fence } = yield* acquire(lease, 60_000, () => over)
+        const at = performance.timeOrigin + performance.now()
+        const overlapped = !enter(marker)
+        yield* Effect.sleep(1)
+        if (!overlapped) unlinkSync(marker)
+        return { contender, fence, at, overlapped }
+      })
+      say(
+        yield* Effect.catchTag(Effect.scoped(turn), "LeaseError", (e) =>
+          Effect.succeed(over ? "stopped" : e.message)
+        )
       )
+      yield* Fiber.join(listening)
     }
   })
 
