@@ -1,13 +1,11 @@
 /** What all campaigns share: their arguments, their figures, and children of their own. */
-import { build } from "esbuild"
 import { type ChildProcess, spawn } from "node:child_process"
 import { once } from "node:events"
-import { rmSync } from "node:fs"
 import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { createInterface } from "node:readline"
-import { fileURLToPath } from "node:url"
+import { bundleCommand } from "../Bundle.js"
 
 /** The figures of one campaign; `broken` names each invariant that did not hold. */
 export interface Figures {
@@ -52,32 +50,8 @@ export const inParallel = async (
   await Promise.all(Array.from({ length: Math.min(n, width) }, lane))
 }
 
-/** What cannot be bundled, or is loaded only where it is used. */
-const external = ["fs-native-extensions", "libsql", "pg", "ioredis"]
-
-/** The children's program, bundled: each backend in a file of its own, so that a child starts fast. */
-export const bundle = async (): Promise<string> => {
-  const outdir = fileURLToPath(new URL(`../../node_modules/.cache/children-${process.pid}`, import.meta.url))
-  const entry = fileURLToPath(new URL("../commands/campaign-child.ts", import.meta.url))
-  await build({
-    entryPoints: [entry],
-    outdir,
-    outExtension: { ".js": ".mjs" },
-    bundle: true,
-    splitting: true,
-    minify: true,
-    platform: "node",
-    format: "esm",
-    conditions: ["@latchkey/source"],
-    banner: {
-      js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);'
-    },
-    external,
-    logLevel: "error"
-  })
-  process.once("exit", () => rmSync(outdir, { recursive: true, force: true }))
-  return join(outdir, "campaign-child.mjs")
-}
+/** The program of the children. */
+export const bundle = (): Promise<string> => bundleCommand("campaign-child")
 
 /** A process that speaks in lines of JSON. */
 export interface Child {
