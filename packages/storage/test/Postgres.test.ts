@@ -20,6 +20,7 @@ import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/TestClock"
+import * as Tracer from "effect/Tracer"
 import { inspect } from "node:util"
 import * as PostgresServer from "./support/PostgresServer.js"
 
@@ -52,6 +53,22 @@ const untilItAnswers = <A, E extends { readonly _tag: string; readonly reason: s
   Effect.retry(effect, {
     while: (error) => error.reason === "Unavailable",
     schedule: Schedule.intersect(Schedule.spaced("20 millis"), Schedule.recurs(250))
+  })
+
+/** Notes all that is said of spans. */
+const recording = (said: Array<unknown>): Tracer.Tracer =>
+  Tracer.make({
+    span: (name, parent, context, links, startTime, kind) => {
+      const note = (...values: ReadonlyArray<unknown>) => void said.push(...values)
+      note(name)
+      return {
+        ...({ _tag: "Span", spanId: name, traceId: name, sampled: true } as const),
+        ...{ name, parent, context, links, kind },
+        ...{ status: { _tag: "Started", startTime } as const, attributes: new Map<string, unknown>() },
+        ...{ end: note, attribute: note, event: note, addLinks: note }
+      }
+    },
+    context: (run) => run()
   })
 
 const elapsed = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
@@ -124,7 +141,7 @@ describe.skipIf(PostgresServer.missing)(PostgresServer.missing ?? "a PostgreSQL 
       const { storage: next, lease: nextLease } = yield* open({ tables })
       let version = yield* storage.commit(generation(0), Option.none())
       let before = 0
-      for (const n of range(60)) {
+      for (const n of range(40)) {
         const turn = Effect.gen(function* () {
           // It has lapsed by the time of the commit, and nobody has taken it yet.
           const { fence } = (yield* LeaseLaws.acquireStalled(lease, account, Duration.millis(5))).lease
@@ -146,7 +163,7 @@ describe.skipIf(PostgresServer.missing)(PostgresServer.missing ?? "a PostgreSQL 
         yield* Effect.scoped(turn)
       }
       assert.isAtLeast(before, 1)
-      assert.isBelow(before, 60)
+      assert.isBelow(before, 40)
     }).pipe(Effect.scoped)
   )
 
@@ -180,18 +197,21 @@ describe.skipIf(PostgresServer.missing)(PostgresServer.missing ?? "a PostgreSQL 
         acknowledged = n
       })
       const writer = yield* Effect.fork(Effect.forever(untilItAnswers(write)))
+      const more = Effect.suspend(() => {
+        const before: number = acknowledged
+        return Effect.repeat(Effect.sleep("5 millis"), { until: () => acknowledged > before + 2 })
+      })
       for (const signal of ["SIGQUIT", "SIGINT"] as const) {
-        yield* Effect.sleep("150 millis")
+        yield* more
         yield* server.stop(signal)
         const before: number = acknowledged
         yield* server.start
         const { entry } = Option.getOrThrow(yield* untilItAnswers(storage.load))
         assert.isAtLeast(entry.generation, before)
       }
-      yield* Effect.sleep("150 millis")
+      yield* more
       yield* Fiber.interrupt(writer)
       const { entry } = Option.getOrThrow(yield* storage.load)
-      assert.isAtLeast(acknowledged, 3)
       assert.isAtLeast(entry.generation, acknowledged)
       assert.isTrue(yield* isHeld)
     }).pipe(Effect.scoped)
@@ -237,7 +257,7 @@ describe.skipIf(PostgresServer.missing)(PostgresServer.missing ?? "a PostgreSQL 
         assert.strictEqual(failure.reason, "Unavailable")
         assert.include(failure.message, "it cannot be reached")
       }
-      assert.isBelow(millis, 2_000)
+      assert.isBelow(millis, 4_000)
     }).pipe(Effect.scoped)
   )
 
@@ -257,7 +277,7 @@ describe.skipIf(PostgresServer.missing)(PostgresServer.missing ?? "a PostgreSQL 
         sql.withTransaction
       )
       assert.include(outcome, { _tag: "StorageError", reason: "Unavailable" })
-      assert.isBelow(millis, 1_500)
+      assert.isBelow(millis, 3_000)
       yield* storage.commit(Sample.plain("c"), Option.some(version))
     }).pipe(Effect.scoped)
   )
@@ -296,9 +316,12 @@ describe.skipIf(PostgresServer.missing)(PostgresServer.missing ?? "a PostgreSQL 
       const secret = Entry.first(Credentials.make({ accessToken: "canary-access", refreshToken: "canary-r" }))
       const raw = sql`INSERT INTO ${sql(`${tables}_entries`)} VALUES ('x', 1, 0, 'canary-row')`
       assert.include(inspect(yield* Effect.flip(raw), { depth: 9 }), "canary-row")
-      const error = yield* Effect.flip(storage.commit(secret, Option.none()))
+      const spans: Array<unknown> = []
+      const commit = storage.commit(secret, Option.none()).pipe(Effect.withSpan("commit"))
+      const error = yield* Effect.withTracer(Effect.flip(commit), recording(spans))
+      assert.include(spans, "commit")
       assert.include(error, { _tag: "StorageError", reason: "Unavailable" })
-      const said = [inspect(error, { depth: 9, showHidden: true }), JSON.stringify(error), String(error)]
+      const said = [inspect([error, spans], { depth: 15, showHidden: true }), JSON.stringify(error)]
       assert.notInclude(said.join(), "canary")
       assert.include(said.join(), "23514")
     }).pipe(Effect.scoped)

@@ -69,7 +69,7 @@ describe.skipIf(RedisServer.missing)(RedisServer.missing ?? "a Redis server", ()
         assert.strictEqual(failure.reason, "Unavailable")
         assert.include(failure.message, "(ECONNREFUSED): it cannot be reached")
       }
-      assert.isBelow(millis, 1_000)
+      assert.isBelow(millis, 3_000)
       yield* server.start
       assert.isTrue(Option.isNone(yield* untilItAnswers(handle.storage.load)))
     }).pipe(Effect.scoped)
@@ -89,18 +89,21 @@ describe.skipIf(RedisServer.missing)(RedisServer.missing ?? "a Redis server", ()
         acknowledged = n
       })
       const writer = yield* Effect.fork(Effect.forever(untilItAnswers(write)))
+      const more = Effect.suspend(() => {
+        const before: number = acknowledged
+        return Effect.repeat(Effect.sleep("5 millis"), { until: () => acknowledged > before + 2 })
+      })
       for (const signal of ["SIGKILL", "SIGTERM"] as const) {
-        yield* Effect.sleep("100 millis")
+        yield* more
         yield* server.stop(signal)
         const before: number = acknowledged
         yield* server.start
         const { entry } = Option.getOrThrow(yield* untilItAnswers(storage.load))
         assert.isAtLeast(entry.generation, before)
       }
-      yield* Effect.sleep("100 millis")
+      yield* more
       yield* Fiber.interrupt(writer)
       const { entry } = Option.getOrThrow(yield* untilItAnswers(storage.load))
-      assert.isAtLeast(acknowledged, 3)
       assert.isAtLeast(entry.generation, acknowledged)
       assert.isTrue(yield* isHeld)
     }).pipe(Effect.scoped)
@@ -115,7 +118,7 @@ describe.skipIf(RedisServer.missing)(RedisServer.missing ?? "a Redis server", ()
       const commit = storage.commit(Sample.plain("b"), Option.some(version))
       const [error, millis] = yield* elapsed(Effect.uninterruptible(Effect.flip(commit)))
       assert.include(error, { _tag: "StorageError", reason: "Unavailable" })
-      assert.isBelow(millis, 1_000)
+      assert.isBelow(millis, 3_000)
       yield* server.send("SIGCONT")
       assert.isTrue(Option.isSome(yield* untilItAnswers(storage.load)))
     }).pipe(Effect.scoped)

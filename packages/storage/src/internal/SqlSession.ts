@@ -57,8 +57,11 @@ export const make = (client: SqlClient.SqlClient, dialect: Dialect, settings: Se
     tables,
     location,
     run: (statement) =>
-      Effect.zipRight(ensure, Effect.mapError(statement, fails)).pipe(outside, (call) =>
-        bounded(call, timeoutMillis, late)
+      Effect.zipRight(ensure, Effect.mapError(statement, fails)).pipe(
+        outside,
+        // The client's own spans end with its own errors, which may quote what was stored.
+        Effect.withTracerEnabled(false),
+        (call) => bounded(call, timeoutMillis, late)
       ),
     bytes: (column) => (dialect === "pg" ? sql`convert_to(${column}, 'UTF8')` : sql`CAST(${column} AS BLOB)`),
     now:
