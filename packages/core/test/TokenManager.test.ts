@@ -184,6 +184,20 @@ describe("getAccessToken", () => {
     })
   )
 
+  it.scoped("asks again where the new token expired before it could be served", () =>
+    Effect.gen(function* () {
+      const { calls, manager } = yield* bench({
+        initial: grant(1, 10 * minute),
+        script: [rotate(1, { expiresIn: 100 }), rotate(2)],
+        // The process is stalled between the answer and its use: a commit that takes longer than the token lives.
+        slowCommit: { call: 2, millis: 150 }
+      })
+      yield* TestClock.adjust(10 * minute)
+      expect(yield* overTime(token(manager.getAccessToken), 150)).toBe("at-102")
+      expect(yield* calls.count).toBe(2)
+    })
+  )
+
   it.scoped("changes nothing but the next decision when the clock is set back", () =>
     Effect.gen(function* () {
       const { calls, manager } = yield* bench({ initial: grant(1, 10 * minute) })

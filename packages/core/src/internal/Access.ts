@@ -21,6 +21,9 @@ export interface Access {
 /** For how long, in milliseconds, a storage that just failed is not asked again while there is a valid token. */
 const storagePause = 1000
 
+/** How often a caller joins a refresh whose token expires before it is served. */
+const mostAttempts = 5
+
 export const make = (
   parts: Parts,
   loads: SingleFlight<void, StorageError, void>,
@@ -94,10 +97,10 @@ export const make = (
     decision: Exclude<Decision.Decision, { _tag: "Refresh" | "UseAndRefresh" | "Use" }>
   ): Effect.Effect<never, TokenError> => Effect.zipRight(settled(parts, decision), notLongEnough)
 
-  const refresh = (request: Decision.Request): Effect.Effect<Redacted.Redacted, TokenError> =>
+  const refresh = (request: Decision.Request, attempt = 1): Effect.Effect<Redacted.Redacted, TokenError> =>
     Effect.suspend(() => refreshes.join({ request, had: state.credentials })).pipe(
       Effect.either,
-      Effect.flatMap((result) => conclude(result, request))
+      Effect.flatMap((result) => conclude(result, request, attempt))
     )
 
   /** A slow refresh is not waited for longer than the caller's patience, if its token lives that long. */
@@ -110,7 +113,7 @@ export const make = (
       Effect.timeoutOption(patience),
       Effect.flatMap(
         Option.match({
-          onSome: (result) => conclude(result, request),
+          onSome: (result) => conclude(result, request, 1),
           onNone: () =>
             Effect.flatMap(Clock.currentTimeMillis, (now) =>
               Option.match(servable(state.judge(now, request)), {
@@ -125,7 +128,8 @@ export const make = (
   /** What a refresh leaves to serve: a failed one in the grace leaves the token that is still valid. */
   const conclude = (
     result: Either.Either<void, TokenError>,
-    request: Decision.Request
+    request: Decision.Request,
+    attempt: number
   ): Effect.Effect<Redacted.Redacted, TokenError> =>
     Effect.flatMap(Clock.currentTimeMillis, (now) => {
       if (Either.isLeft(result) && request.force) return Effect.fail(result.left)
@@ -134,6 +138,10 @@ export const make = (
       const token = servable(decision)
       if (Option.isSome(token)) return Effect.succeed(token.value)
       if (Either.isLeft(result)) return Effect.fail(result.left)
+      // A process that is stalled for long may find that the new token has come and gone.
+      if (decision._tag === "Refresh" && decision.reason === "Expired" && attempt < mostAttempts) {
+        return refresh(request, attempt + 1)
+      }
       return decision._tag === "Refresh" || decision._tag === "UseAndRefresh" || decision._tag === "Use"
         ? notLongEnough
         : refuse(decision)

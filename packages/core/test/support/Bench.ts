@@ -48,6 +48,8 @@ export interface Setup {
   readonly initial?: Credentials.Credentials
   readonly config?: TokenConfig.Options
   readonly faults?: ReadonlyArray<FaultyStorage.Fault>
+  /** One commit that takes this long. */
+  readonly slowCommit?: { readonly call: number; readonly millis: number }
   readonly manager?: TokenManager.Options
   readonly needsRefreshToken?: boolean
 }
@@ -61,7 +63,10 @@ export const bench = (setup: Setup = {}): Effect.Effect<Bench, ConfigError.Confi
     )
     const services = yield* Layer.build(
       Layer.mergeAll(
-        Layer.succeed(TokenStorage.TokenStorage, FaultyStorage.make(storage, setup.faults ?? [])),
+        Layer.succeed(
+          TokenStorage.TokenStorage,
+          slowed(FaultyStorage.make(storage, setup.faults ?? []), setup.slowCommit)
+        ),
         RefreshLease.layerProcess,
         TokenConfig.layer({ instance: "test", ...setup.config }),
         ScriptedRefresher.layer(
@@ -73,6 +78,25 @@ export const bench = (setup: Setup = {}): Effect.Effect<Bench, ConfigError.Confi
     const manager = yield* Effect.provide(TokenManager.make(setup.manager), services)
     return { manager, storage, calls: Context.get(services, ScriptedRefresher.RefreshCalls) }
   })
+
+const slowed = (
+  inner: Context.Tag.Service<TokenStorage.TokenStorage>,
+  slow: Setup["slowCommit"]
+): Context.Tag.Service<TokenStorage.TokenStorage> => {
+  let commits = 0
+  return TokenStorage.TokenStorage.of({
+    location: inner.location,
+    load: inner.load,
+    commit: (entry, expected) =>
+      Effect.suspend(() =>
+        ++commits === slow?.call
+          ? Effect.zipRight(Effect.sleep(slow.millis), inner.commit(entry, expected))
+          : inner.commit(entry, expected)
+      ),
+    remove: inner.remove,
+    changes: inner.changes
+  })
+}
 
 /** The token in clear, for comparing. */
 export const token = <E, R>(effect: Effect.Effect<Redacted.Redacted, E, R>): Effect.Effect<string, E, R> =>
