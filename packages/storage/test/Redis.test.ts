@@ -222,6 +222,22 @@ describe.skipIf(RedisServer.missing)(RedisServer.missing ?? "a Redis server", ()
     }).pipe(Effect.scoped)
   )
 
+  it.live("keeps in a record what a later version has put there", () =>
+    Effect.gen(function* () {
+      const server = yield* RedisServer.make()
+      const other = yield* raw(server.url)
+      const { storage } = yield* open(server.url)
+      const field = ["latchkey:{me}", "record"] as const
+      const record = Effect.promise(async () => JSON.parse((await other.hget(...field)) ?? "") as object)
+      yield* storage.commit(Sample.plain("a"), Option.none())
+      const later = JSON.stringify({ later: { x: [1] }, ...(yield* record) })
+      yield* Effect.promise(() => other.hset(...field, later))
+      const { version } = Option.getOrThrow(yield* storage.load)
+      yield* storage.commit(Sample.plain("b"), Option.some(version))
+      assert.deepInclude(yield* record, { later: { x: [1] }, accessToken: "access-b" })
+    }).pipe(Effect.scoped)
+  )
+
   it.live("keeps accounts and prefixes apart, whatever they are called", () =>
     Effect.gen(function* () {
       const server = yield* RedisServer.make()

@@ -254,6 +254,20 @@ describe("leases in a file", () => {
   )
 })
 
+describe("a record", () => {
+  it.live("keeps what a later version has put there", () =>
+    Effect.gen(function* () {
+      const { sql, storage } = yield* open(yield* freshFile)
+      yield* storage.commit(Sample.plain("a"), Option.none())
+      yield* sql`UPDATE latchkey_entries SET record = replace(record, '{"latchkey"', '{"later":{"x":[1]},"latchkey"')`
+      const { version } = Option.getOrThrow(yield* storage.load)
+      yield* storage.commit(Sample.plain("b"), Option.some(version))
+      const [row] = yield* sql<{ readonly record: string }>`SELECT record FROM latchkey_entries`
+      assert.deepInclude(JSON.parse(row!.record), { later: { x: [1] }, accessToken: "access-b" })
+    }).pipe(Effect.scoped)
+  )
+})
+
 describe("what cannot be written", () => {
   it.live("is refused before anything is", () =>
     Effect.gen(function* () {

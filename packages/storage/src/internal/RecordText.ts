@@ -1,71 +1,62 @@
-/** An entry as one JSON text, for backends that keep a text under a name. */
-import * as Entry from "@latchkey/core/Entry"
+/** The records of a database or a server: bytes that came from elsewhere, and bounded. */
+import type * as Entry from "@latchkey/core/Entry"
 import * as Either from "effect/Either"
+import * as Record from "./Record.js"
 import { ServerProblem } from "./ServerProblem.js"
-import * as StrictJson from "./StrictJson.js"
 
-/** The longest text that is read or written, in bytes. */
+/** The longest record that is read or written, in bytes. */
 export const maxBytes = 1_048_576
 
-const advice = {
-  Malformed: " It was left as it is: repair it, or remove it and log in again.",
-  WrongUnit: " It was left as it is: repair it, or remove it and log in again.",
-  NewerFormat: ""
-}
-
-/** The entry in a text. `where` names its place, for the message. */
+/** The record in these bytes. `where` names its place, for the message. */
 export const decode = (
-  text: Uint8Array,
+  bytes: Uint8Array,
   where: string,
   now: number
-): Either.Either<Entry.Entry, ServerProblem> =>
-  Either.flatMap(
-    Either.mapLeft(StrictJson.parse(text), (problem) => malformed(where, problem)),
-    (json) =>
-      Either.mapLeft(
-        Entry.fromJson(json, now),
-        ({ reason, path, problem }) =>
-          new ServerProblem({
-            reason,
-            message: `In the record of ${where}, ${path} ${problem}.${advice[reason]}`
-          })
+): Either.Either<Record.Record, ServerProblem> =>
+  Either.try({
+    try: () => new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes),
+    catch: () => malformed(where, " is not UTF-8")
+  }).pipe(
+    Either.flatMap((text) =>
+      Either.mapLeft(Record.decode(text, now), ({ reason, problem }) =>
+        reason === "NewerFormat"
+          ? new ServerProblem({ reason, message: `The record of ${where}${problem}.` })
+          : malformed(where, problem, reason)
       )
+    )
   )
 
 export const tooLarge = (where: string): ServerProblem =>
-  malformed(where, `is larger than the ${maxBytes} bytes allowed`)
+  malformed(where, ` is larger than the ${maxBytes} bytes allowed`)
 
-const malformed = (where: string, problem: string): ServerProblem =>
+const malformed = (
+  where: string,
+  problem: string,
+  reason: ServerProblem["reason"] = "Malformed"
+): ServerProblem =>
   new ServerProblem({
-    reason: "Malformed",
-    message: `The record of ${where} ${problem}.${advice.Malformed}`
+    reason,
+    message: `The record of ${where}${problem}. It was left as it is: repair it, or remove it and log in again.`
   })
 
-/** The text of an entry, known to read back: what would not is refused before anything is written. */
+/** The text of an entry, with what `document` holds beside ours; refused where it would not read back. */
 export const encode = (
+  document: Record.Record["document"],
   entry: Entry.Entry,
   where: string,
   now: number
-): Either.Either<string, ServerProblem> => {
-  const text = Either.try({
-    // Any text that is not laid out in lines makes it compact.
-    try: () => StrictJson.stringify(Entry.toJson(entry), "{}").trimEnd(),
-    // The encoder's own error may quote what it could not encode.
-    catch: () => unreadable(where, "Malformed", "it has a value that JSON cannot hold, or a blank token")
-  })
-  return Either.flatMap(text, (written) => {
-    const bytes = new TextEncoder().encode(written)
-    if (bytes.length > maxBytes) return Either.left(unreadable(where, "Malformed", "it is too large"))
-    const json = Either.mapLeft(StrictJson.parse(bytes), (p) => unreadable(where, "Malformed", `it ${p}`))
-    const read = Either.flatMap(json, (value) =>
-      Either.mapLeft(Entry.fromJson(value, now), (p) => unreadable(where, p.reason, `${p.path} ${p.problem}`))
-    )
-    return Either.map(read, () => written)
-  })
-}
+): Either.Either<string, ServerProblem> =>
+  Either.filterOrLeft(
+    Either.mapLeft(Record.encode(document, entry, now), ({ reason, problem }) =>
+      unwritable(where, problem, reason)
+    ),
+    (text) => Buffer.byteLength(text) <= maxBytes,
+    () => unwritable(where, ` is larger than the ${maxBytes} bytes allowed`)
+  )
 
-const unreadable = (where: string, reason: ServerProblem["reason"], problem: string): ServerProblem =>
-  new ServerProblem({
-    reason,
-    message: `The entry for ${where} could not be read back: ${problem}. Nothing was written.`
-  })
+const unwritable = (
+  where: string,
+  problem: string,
+  reason: ServerProblem["reason"] = "Malformed"
+): ServerProblem =>
+  new ServerProblem({ reason, message: `The entry for ${where}${problem}. Nothing was written.` })

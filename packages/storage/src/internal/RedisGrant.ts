@@ -8,10 +8,11 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Stream from "effect/Stream"
 import type * as LeaseKeeper from "./LeaseKeeper.js"
+import type * as Record from "./Record.js"
 import * as RecordText from "./RecordText.js"
 import type { Connection } from "./RedisClient.js"
 import * as RedisScripts from "./RedisScripts.js"
-import { toStorageError } from "./ServerProblem.js"
+import { type ServerProblem, toStorageError } from "./ServerProblem.js"
 
 /** The braces keep all that concerns an account in one slot of a cluster. */
 export const keyOf = (prefix: string, account: string): string =>
@@ -32,19 +33,16 @@ export const storage = (
   changes: Stream.Stream<void, StorageError>
 ): Context.Tag.Service<TokenStorage> => ({
   location,
-  load: Effect.gen(function* () {
-    const [version, fence, record] = list(yield* run(RedisScripts.load, key, [RecordText.maxBytes]))
-    if (version === undefined) return Option.none()
-    if (record === undefined) return yield* RecordText.tooLarge(location)
-    const entry = yield* RecordText.decode(record, location, yield* Clock.currentTimeMillis)
-    return Option.some({
-      entry: Entry.keepFence(entry, Number(text(fence))),
-      version: text(version) as Version
-    })
-  }).pipe(Effect.mapError(toStorageError("load", location))),
+  load: read(run, { key, location }).pipe(
+    Effect.map(Option.map(({ entry, version }) => ({ entry, version }))),
+    Effect.mapError(toStorageError("load", location))
+  ),
   commit: (entry, expected) =>
     Effect.gen(function* () {
-      const record = yield* RecordText.encode(entry, location, yield* Clock.currentTimeMillis)
+      // Only for what a later version may have put beside ours: the script compares.
+      const held = Option.isSome(expected) ? yield* read(run, { key, location }) : Option.none()
+      const document = Option.match(held, { onNone: () => ({}), onSome: (h) => h.document })
+      const record = yield* RecordText.encode(document, entry, location, yield* Clock.currentTimeMillis)
       const args = [Option.getOrElse(expected, () => ""), entry.fence, record, channelOf(key)]
       const [outcome, version] = list(yield* run(RedisScripts.commit, key, args))
       const became = text(outcome)
@@ -57,6 +55,19 @@ export const storage = (
   ),
   changes: Option.some(changes)
 })
+
+const read = (
+  run: Connection["run"],
+  { key, location }: Place
+): Effect.Effect<Option.Option<Record.Record & { readonly version: Version }>, ServerProblem> =>
+  Effect.gen(function* () {
+    const [version, fence, bytes] = list(yield* run(RedisScripts.load, key, [RecordText.maxBytes]))
+    if (version === undefined) return Option.none()
+    if (bytes === undefined) return yield* RecordText.tooLarge(location)
+    const record = yield* RecordText.decode(bytes, location, yield* Clock.currentTimeMillis)
+    const entry = Entry.keepFence(record.entry, Number(text(fence)))
+    return Option.some({ ...record, entry, version: text(version) as Version })
+  })
 
 export const leases = ({ run }: Connection, prefix: string): LeaseKeeper.Backend => {
   const holds = (script: string, account: string, args: ReadonlyArray<string | number>) =>

@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Stream from "effect/Stream"
 import { createHash } from "node:crypto"
+import type * as Record from "./Record.js"
 import * as RecordText from "./RecordText.js"
 import { ServerProblem, toStorageError } from "./ServerProblem.js"
 import { isRace } from "./SqlProblem.js"
@@ -41,7 +42,7 @@ interface Row {
   readonly number: number
   readonly fence: number
   readonly granted: number
-  readonly held: Option.Option<{ readonly entry: Entry.Entry; readonly version: Version }>
+  readonly held: Option.Option<Record.Record & { readonly version: Version }>
 }
 
 /** The digest tells of a record that was put back or edited behind our back. */
@@ -63,13 +64,15 @@ const read = (session: Session, account: string, location: string): Effect.Effec
     if (row === undefined || row.size === null) return { ...found, held: Option.none() }
     if (row.record === null) return yield* RecordText.tooLarge(location)
     const text = bytesOf(row.record)
-    const entry = yield* RecordText.decode(text, location, yield* Clock.currentTimeMillis)
-    return { ...found, held: Option.some({ entry, version: versionOf(number, text) }) }
+    const record = yield* RecordText.decode(text, location, yield* Clock.currentTimeMillis)
+    return { ...found, held: Option.some({ ...record, version: versionOf(number, text) }) }
   })
 }
 
 const load = (session: Session, account: string, location: string) =>
-  Effect.map(read(session, account, location), ({ held }) => held)
+  Effect.map(read(session, account, location), ({ held }) =>
+    Option.map(held, ({ entry, version }) => ({ entry, version }))
+  )
 
 /** How often a row that moves under our hands is looked at again. */
 const maxRaces = 20
@@ -91,7 +94,8 @@ const commit = (
     const seen = Math.max(fence, granted)
     if (!Entry.passesFence(entry, seen)) return yield* new CommitRefused({ reason: "Fenced", location })
     const kept = Entry.keepFence(entry, seen)
-    const text = yield* RecordText.encode(kept, location, yield* Clock.currentTimeMillis)
+    const document = Option.match(held, { onNone: () => ({}), onSome: (h) => h.document })
+    const text = yield* RecordText.encode(document, kept, location, yield* Clock.currentTimeMillis)
     const written = yield* write(session, account, { number, text, fence: kept.fence, lease: entry.fence })
     if (written) return versionOf(number + 1, new TextEncoder().encode(text))
     if (races < maxRaces) return yield* commit(session, account, location, entry, expected, races + 1)
