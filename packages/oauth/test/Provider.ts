@@ -24,6 +24,8 @@ export interface Harness {
     readonly scope?: string
     readonly accountId?: string
     readonly jkt?: string
+    /** Resources that the grant is good for (RFC 8707), for its scopes. */
+    readonly resources?: ReadonlyArray<string>
   }) => Effect.Effect<Credentials.Credentials>
 }
 
@@ -75,15 +77,24 @@ export const start = (
       clientId = publicClient.client_id,
       scope = "openid offline_access",
       accountId = "alice",
-      jkt
+      jkt,
+      resources = []
     } = {}) =>
       Effect.promise(async () => {
         const client = await provider.Client.find(clientId)
         const entity = new provider.Grant({ accountId, clientId })
         entity.addOIDCScope(scope)
+        for (const resource of resources) entity.addResourceScope(resource, scope)
         const grantId = await entity.save()
         const now = Math.floor(Date.now() / 1000)
-        const common = { accountId, client, grantId, scope, ...(jkt !== undefined && { jkt }) }
+        const common = {
+          accountId,
+          client,
+          grantId,
+          scope,
+          ...(jkt !== undefined && { jkt }),
+          ...(resources.length > 0 && { resource: resources })
+        }
         const refreshToken = await new provider.RefreshToken({
           ...common,
           gty: "authorization_code",
