@@ -14,6 +14,7 @@ import { freshDirectory, spawn } from "./fixtures.js"
 import { account } from "./jobs.js"
 import * as PostgresServer from "./support/PostgresServer.js"
 import * as RedisServer from "./support/RedisServer.js"
+import { told } from "./support/told.js"
 
 const range = (n: number) => Array.from({ length: n }, (_, i) => i)
 
@@ -79,7 +80,7 @@ describe.each(kinds)("many processes on $kind", ({ kind, missing, server, ...muc
     }
   }))
 
-  describe.skipIf(missing)(missing ?? "share one store", () => {
+  describe.skipIf(told(missing))(missing ?? "share one store", () => {
     it.live(`and lose no increment of ${processes}`, () =>
       Effect.gen(function* () {
         const { path, database } = yield* fresh

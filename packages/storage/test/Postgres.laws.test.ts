@@ -10,6 +10,7 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
 import * as PostgresServer from "./support/PostgresServer.js"
+import { told } from "./support/told.js"
 
 const scope = Effect.runSync(Scope.make())
 let connect: Effect.Effect<Context.Context<SqlClient.SqlClient | Sql.SqlSurroundings>>
@@ -61,25 +62,29 @@ let pair: typeof connect
 /** Text in PostgreSQL is UTF-8 without NUL. */
 const impossible = ["filled with NUL", "NUL in its second half", "not UTF-8", "UTF-16"]
 
-describe.skipIf(PostgresServer.missing)(PostgresServer.missing ?? "PostgreSQL", { concurrent: true }, () => {
-  beforeAll(() =>
-    Effect.runPromise(
-      Effect.gen(function* () {
-        const server = yield* PostgresServer.make
-        const client = Postgres.layerClient({ url: Redacted.make(server.url) })
-        connect = Effect.succeed(yield* Layer.build(client))
-        pair = Effect.succeed(yield* Layer.build(Layer.fresh(client)))
-      }).pipe(Scope.extend(scope))
+describe.skipIf(told(PostgresServer.missing))(
+  PostgresServer.missing ?? "PostgreSQL",
+  { concurrent: true },
+  () => {
+    beforeAll(() =>
+      Effect.runPromise(
+        Effect.gen(function* () {
+          const server = yield* PostgresServer.make
+          const client = Postgres.layerClient({ url: Redacted.make(server.url) })
+          connect = Effect.succeed(yield* Layer.build(client))
+          pair = Effect.succeed(yield* Layer.build(Layer.fresh(client)))
+        }).pipe(Scope.extend(scope))
+      )
     )
-  )
-  afterAll(() => Effect.runPromise(Scope.close(scope, Exit.void)))
+    afterAll(() => Effect.runPromise(Scope.close(scope, Exit.void)))
 
-  const laws = [
-    ...StorageLaws.laws({ make: stores, changes: true }),
-    ...HistoryLaws.laws({ make: stores, histories: 40 }),
-    ...LeaseLaws.laws({ make: leases }),
-    ...FencingLaws.laws({ make: handles }),
-    ...RecordLaws.laws({ make: record, except: impossible })
-  ]
-  it.live.each(laws)("$name", (law) => law.effect)
-})
+    const laws = [
+      ...StorageLaws.laws({ make: stores, changes: true }),
+      ...HistoryLaws.laws({ make: stores, histories: 40 }),
+      ...LeaseLaws.laws({ make: leases }),
+      ...FencingLaws.laws({ make: handles }),
+      ...RecordLaws.laws({ make: record, except: impossible })
+    ]
+    it.live.each(laws)("$name", (law) => law.effect)
+  }
+)

@@ -23,6 +23,7 @@ import * as TestClock from "effect/TestClock"
 import * as Tracer from "effect/Tracer"
 import { inspect } from "node:util"
 import * as PostgresServer from "./support/PostgresServer.js"
+import { told } from "./support/told.js"
 
 const scope = Effect.runSync(Scope.make())
 let server: PostgresServer.PostgresServer
@@ -78,7 +79,7 @@ const elapsed = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
     return [result, (yield* Clock.currentTimeMillis) - before] as const
   })
 
-describe.skipIf(PostgresServer.missing)(PostgresServer.missing ?? "a PostgreSQL server", () => {
+describe.skipIf(told(PostgresServer.missing))(PostgresServer.missing ?? "a PostgreSQL server", () => {
   beforeAll(async () => {
     server = await Effect.runPromise(Scope.extend(PostgresServer.make, scope))
   })

@@ -8,6 +8,7 @@ import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import { Redis as Client } from "ioredis"
 import * as RedisServer from "./support/RedisServer.js"
+import { told } from "./support/told.js"
 
 const scope = Effect.runSync(Scope.make())
 let connections: readonly [
@@ -42,7 +43,7 @@ const record = Effect.map(handles, ({ account, first }) => {
   }
 })
 
-describe.skipIf(RedisServer.missing)(RedisServer.missing ?? "Redis", { concurrent: true }, () => {
+describe.skipIf(told(RedisServer.missing))(RedisServer.missing ?? "Redis", { concurrent: true }, () => {
   beforeAll(() =>
     Effect.runPromise(
       Effect.gen(function* () {

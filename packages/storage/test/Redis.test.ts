@@ -15,6 +15,7 @@ import * as TestClock from "effect/TestClock"
 import { Cluster, Redis as Client } from "ioredis"
 import { inspect } from "node:util"
 import * as RedisServer from "./support/RedisServer.js"
+import { told } from "./support/told.js"
 
 const account = "me"
 const range = (n: number) => Array.from({ length: n }, (_, i) => i)
@@ -58,7 +59,7 @@ const allOf = ({ storage, lease }: Redis.Redis) =>
     Effect.flip(Effect.scoped(lease.acquire(account, "1 minute")))
   ])
 
-describe.skipIf(RedisServer.missing)(RedisServer.missing ?? "a Redis server", () => {
+describe.skipIf(told(RedisServer.missing))(RedisServer.missing ?? "a Redis server", () => {
   it.live("that is down is Unavailable at once, and serves when it is up", () =>
     Effect.gen(function* () {
       const server = yield* RedisServer.make()
