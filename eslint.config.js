@@ -7,7 +7,7 @@ import tseslint from "typescript-eslint"
  */
 
 const src = (name) => `packages/${name}/src/**/*.ts`
-const published = ["core", "oauth", "storage"]
+const published = ["core", "oauth", "storage", "providers"]
 
 /** What each package may import, besides its own files. Arrows point down only. */
 const arrows = {
@@ -26,6 +26,14 @@ const arrows = {
     "ioredis",
     "libsql/promise",
     "pg"
+  ],
+  providers: [
+    "effect/*",
+    "node:*",
+    "@latchkey/core/*",
+    "@latchkey/oauth/*",
+    "@latchkey/storage/*",
+    "@effect/platform/*"
   ]
 }
 

@@ -7,6 +7,9 @@ export default defineConfig({
   test: {
     projects,
     testTimeout: 30_000,
+    // Many wait for leases to lapse and children to start: more workers than cores.
+    minWorkers: 1,
+    maxWorkers: 4,
     coverage: {
       include: ["AuthStatus", "Credentials", "Decision", "Entry", "Fingerprint", "Snapshot"].map(
         (pure) => `packages/core/src/${pure}.ts`
