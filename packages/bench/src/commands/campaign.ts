@@ -10,31 +10,35 @@ import { type Open, openers } from "../campaigns/Opener.js"
 const all = Object.keys(openers) as ReadonlyArray<keyof typeof openers>
 
 /** `n` is its size unless told otherwise: that of the invariant it is to show. */
-type Spec =
-  | {
-      readonly n: number
-      /** Those that it runs on, one after another. */
-      readonly backends: typeof all
-      readonly run: (open: Open, n: number, seed: number) => Promise<Figures>
-    }
-  | { readonly n: number; readonly run: (n: number, seed: number) => Promise<Figures> }
+interface OnBackends {
+  readonly n: number
+  /** Those that it runs on, one after another. */
+  readonly backends: typeof all
+  readonly runOn: (open: Open, n: number, seed: number) => Promise<Figures>
+}
+
+interface Alone {
+  readonly n: number
+  readonly run: (n: number, seed: number) => Promise<Figures>
+}
 
 /** A campaign's module is loaded when it runs: a small one starts without what the others need. */
-const campaigns: Readonly<Record<string, Spec>> = {
+const campaigns: Readonly<Record<string, OnBackends | Alone>> = {
   kill: {
     n: 10_000,
     backends: ["file", "sqlite"],
-    run: async (open, n, seed) => (await import("../campaigns/Kill.js")).run(open, n, seed)
+    runOn: async (open, n, seed) => (await import("../campaigns/Kill.js")).run(open, n, seed)
   },
   procs: {
     n: 200,
     backends: all,
-    run: async (open, n) => (await import("../campaigns/Procs.js")).run(open, n, Math.min(32, Math.max(4, n)))
+    runOn: async (open, n) =>
+      (await import("../campaigns/Procs.js")).run(open, n, Math.min(32, Math.max(4, n)))
   },
   lease: {
     n: 2000,
     backends: all,
-    run: async (open, n) =>
+    runOn: async (open, n) =>
       (await import("../campaigns/Lease.js")).run(open, {
         killed: n,
         stopped: Math.ceil(n / 2),
@@ -69,11 +73,11 @@ if (
 }
 
 const onBackends = async (
-  spec: Extract<Spec, { backends: unknown }>
+  spec: OnBackends
 ): Promise<Readonly<Record<string, Figures | { readonly skipped: string }>>> => {
   const figures: Record<string, Figures | { readonly skipped: string }> = {}
   for (const backend of chosen) {
-    const ran = Effect.flatMap(openers[backend], (open) => Effect.promise(() => spec.run(open, n, seed)))
+    const ran = Effect.flatMap(openers[backend], (open) => Effect.promise(() => spec.runOn(open, n, seed)))
     const outcome = await Effect.runPromise(Effect.either(Effect.scoped(ran)))
     figures[backend] = Either.getOrElse(outcome, (skipped) => ({ skipped }))
   }
