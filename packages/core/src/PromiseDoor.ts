@@ -1,0 +1,169 @@
+/**
+ * The door for code that is not written in Effect: tokens as `Promise<string>`.
+ *
+ * A token that is fresh is answered without a fiber, from a promise that is resolved already. Whatever
+ * fails rejects with the `TokenError` itself, an instance of `Error` that can be told apart by `instanceof`
+ * or by `_tag`, never with a wrapper around it.
+ *
+ * Tokens leave here in clear: hand them to the client that needs them, and log the door, not what it gave.
+ *
+ * @since 0.1.0
+ */
+import * as Cause from "effect/Cause"
+import type * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Layer from "effect/Layer"
+import * as ManagedRuntime from "effect/ManagedRuntime"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import * as Runtime from "effect/Runtime"
+import type { AuthStatus } from "./AuthStatus.js"
+import type { Credentials } from "./Credentials.js"
+import { type Manager, TokenManager } from "./TokenManager.js"
+
+/**
+ * Gives up waiting when the signal fires: the promise rejects with the signal's reason, as that of `fetch`
+ * does. A refresh under way goes on, for it may have spent a refresh token.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Abortable {
+  readonly signal?: AbortSignal | undefined
+}
+
+/**
+ * A manager for those who await promises; see `TokenManager.Manager` for what each member does.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Door {
+  /** Where the grant is kept. */
+  readonly location: string
+  /** A token that is valid now, or for at least `minValidity`. */
+  readonly getAccessToken: (
+    options?: Abortable & { readonly minValidity?: Duration.DurationInput | undefined }
+  ) => Promise<string>
+  /** The token in memory if it can be served without a thought: no promise, no I/O. */
+  readonly peekAccessToken: () => string | undefined
+  /** A resource server answered 401 to this token: a new one, refreshed only if it is still the current one. */
+  readonly reject: (token: string, options?: Abortable) => Promise<string>
+  /** A new token in any case. */
+  readonly refresh: (options?: Abortable) => Promise<string>
+  /** Stores the credentials of a login. */
+  readonly save: (credentials: Credentials) => Promise<void>
+  /** Removes the grant; whether there was one. */
+  readonly clear: () => Promise<boolean>
+  readonly status: () => Promise<AuthStatus>
+}
+
+/**
+ * A door that owns what is behind it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface OwnDoor extends Door {
+  /** Waits for a refresh under way and what it has to save, then releases everything. Once is enough. */
+  readonly close: () => Promise<void>
+}
+
+/**
+ * A door to a manager. It is open for as long as the manager's scope is.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (manager: Manager): Effect.Effect<Door> =>
+  Effect.map(Effect.runtime(), (runtime) => doorOf(manager, runtime))
+
+/**
+ * A door to a manager of a runtime that the program has already. For one of several managers give its tag.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const fromRuntime: {
+  <R, E>(runtime: ManagedRuntime.ManagedRuntime<R | TokenManager, E>): Promise<Door>
+  <Self, R, E>(
+    runtime: ManagedRuntime.ManagedRuntime<R | Self, E>,
+    tag: Context.Tag<Self, Manager>
+  ): Promise<Door>
+} = async <Self, R, E>(
+  managed: ManagedRuntime.ManagedRuntime<R | Self | TokenManager, E>,
+  tag?: Context.Tag<Self, Manager>
+): Promise<Door> => {
+  const found: Effect.Effect<Manager, never, Self | TokenManager> = tag ?? TokenManager
+  return unwrap(
+    await managed.runPromiseExit(
+      Effect.flatMap(found, (manager) => Effect.map(Effect.runtime(), (r) => doorOf(manager, r)))
+    )
+  )
+}
+
+/**
+ * Builds the layer and opens a door to its manager: all that a program needs that knows nothing of Effect.
+ * Rejects with the layer's own error where it cannot be built. `close` it at the end of the program.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const open = async <E>(layer: Layer.Layer<TokenManager, E>): Promise<OwnDoor> => {
+  const runtime = ManagedRuntime.make(layer)
+  try {
+    const door = await fromRuntime(runtime)
+    return { ...door, close: () => runtime.dispose() }
+  } catch (error) {
+    await runtime.dispose()
+    throw error
+  }
+}
+
+const doorOf = (manager: Manager, runtime: Runtime.Runtime<never>): Door => {
+  const runExit = Runtime.runPromiseExit(runtime)
+  const run = async <A, E>(effect: Effect.Effect<A, E>, signal?: AbortSignal): Promise<A> => {
+    signal?.throwIfAborted()
+    const exit = await runExit(effect, signal === undefined ? {} : { signal })
+    if (Exit.isFailure(exit)) signal?.throwIfAborted()
+    return unwrap(exit)
+  }
+  const clear = async (effect: Effect.Effect<Redacted.Redacted, unknown>, signal?: AbortSignal) =>
+    Redacted.value(await run(effect, signal))
+
+  // One promise for as long as the token is the same: nothing is made on the way to a fresh one.
+  let known: Option.Option<Redacted.Redacted> = Option.none()
+  let answer: Promise<string> = Promise.resolve("")
+  const getAccessToken: Door["getAccessToken"] = (options) => {
+    const minValidity = options?.minValidity
+    if (minValidity !== undefined) {
+      return clear(manager.getAccessTokenFor({ minValidity }), options?.signal)
+    }
+    const fresh = manager.unsafePeek()
+    if (fresh._tag === "None" || options?.signal?.aborted)
+      return clear(manager.getAccessToken, options?.signal)
+    if (fresh !== known) {
+      known = fresh
+      answer = Promise.resolve(Redacted.value(fresh.value))
+    }
+    return answer
+  }
+  return {
+    location: manager.location,
+    getAccessToken,
+    peekAccessToken: () => Option.getOrUndefined(Option.map(manager.unsafePeek(), Redacted.value)),
+    reject: (token, options) => clear(manager.reject(Redacted.make(token)), options?.signal),
+    refresh: (options) => clear(manager.refresh, options?.signal),
+    save: (credentials) => run(manager.save(credentials)),
+    clear: () => run(manager.clear),
+    status: () => run(manager.status)
+  }
+}
+
+/** The value, or the failure itself thrown. */
+const unwrap = <A, E>(exit: Exit.Exit<A, E>): A => {
+  if (Exit.isSuccess(exit)) return exit.value
+  throw Cause.squash(exit.cause)
+}

@@ -1,0 +1,162 @@
+/** Tokens as promises: without a fiber while fresh, with the manager's own errors, and with signals. */
+import { inspect } from "node:util"
+import { describe, expect, it } from "@effect/vitest"
+import {
+  PromiseDoor,
+  RefreshLease,
+  TokenConfig,
+  TokenError,
+  TokenManager,
+  TokenStorage
+} from "@latchkey/core"
+import { ManualClock, ScriptedRefresher } from "@latchkey/core/testing"
+import { Effect, Layer, ManagedRuntime, Option, TestClock } from "effect"
+import { bench, grant, minute, rotate, settle, start, stored, type Setup } from "./support/Bench.js"
+
+const opened = (setup: Setup = {}) =>
+  Effect.gen(function* () {
+    const made = yield* bench({ initial: grant(1, 10 * minute), ...setup })
+    return { ...made, door: yield* PromiseDoor.make(made.manager) }
+  })
+
+/** What a promise rejects with. */
+const rejection = (promise: Promise<unknown>): Effect.Effect<unknown> =>
+  Effect.promise(() =>
+    promise.then(
+      (value) => expect.unreachable(`it resolved with ${String(value)}`),
+      (error: unknown) => error
+    )
+  )
+
+describe("a door", () => {
+  it.scoped("answers a fresh token from one resolved promise, and in the same turn where it is peeked", () =>
+    Effect.gen(function* () {
+      const { calls, door } = yield* opened()
+      expect(door.peekAccessToken()).toBeUndefined()
+      expect(yield* Effect.promise(() => door.getAccessToken())).toBe("at-1")
+      expect(door.peekAccessToken()).toBe("at-1")
+      expect(door.getAccessToken()).toBe(door.getAccessToken())
+      // Nothing is pending behind it: it wins against a promise that is resolved when it is asked.
+      expect(
+        yield* Effect.promise(() => Promise.race([door.getAccessToken(), Promise.resolve("later")]))
+      ).toBe("at-1")
+      expect(yield* calls.count).toBe(0)
+    })
+  )
+
+  it.scoped("never answers from the promise of a token that is due, replaced or gone", () =>
+    Effect.gen(function* () {
+      const { door, manager } = yield* opened()
+      yield* Effect.promise(() => door.getAccessToken())
+      yield* TestClock.adjust(10 * minute)
+      expect(yield* Effect.promise(() => door.getAccessToken())).toBe("at-101")
+      expect(yield* Effect.promise(() => door.reject("at-101"))).toBe("at-102")
+      expect(yield* Effect.promise(() => door.getAccessToken())).toBe("at-102")
+      yield* manager.save(grant(7, 10 * minute, start + 10 * minute))
+      expect(yield* Effect.promise(() => door.getAccessToken())).toBe("at-7")
+      expect(yield* Effect.promise(() => door.clear())).toBe(true)
+      expect(yield* rejection(door.getAccessToken())).toBeInstanceOf(TokenError.ReauthorizationRequired)
+    })
+  )
+
+  it.scoped("refreshes for a longer life, by force, and not for a rejected token of before", () =>
+    Effect.gen(function* () {
+      const { calls, door } = yield* opened({
+        initial: grant(1, 60 * minute),
+        script: (n) => rotate(n, { expiresIn: 60 * minute })
+      })
+      yield* TestClock.adjust(40 * minute)
+      expect(yield* Effect.promise(() => door.getAccessToken({ minValidity: "30 minutes" }))).toBe("at-101")
+      expect(yield* Effect.promise(() => door.refresh())).toBe("at-102")
+      expect(yield* Effect.promise(() => door.reject("at-1"))).toBe("at-102")
+      expect(yield* calls.count).toBe(2)
+    })
+  )
+
+  it.scoped("rejects with the error itself, which shows no secret", () =>
+    Effect.gen(function* () {
+      const { door } = yield* opened({ script: [ScriptedRefresher.fail("Transient", { status: 503 })] })
+      yield* TestClock.adjust(10 * minute)
+      const error = yield* rejection(door.getAccessToken())
+      expect(error).toBeInstanceOf(Error)
+      expect(error).toBeInstanceOf(TokenError.RefreshUnavailable)
+      expect(error).toMatchObject({ _tag: "RefreshUnavailable", reason: "Transient" })
+      expect(
+        `${inspect(error, { depth: 20 })}${inspect(door, { depth: 20, showHidden: true })}`
+      ).not.toContain("rt-1")
+    })
+  )
+
+  it.scoped("gives up waiting by signal, and leaves the refresh to those who come after", () =>
+    Effect.gen(function* () {
+      const { calls, door, storage } = yield* opened({ script: [rotate(1, { after: 1000 })] })
+      yield* TestClock.adjust(10 * minute)
+      const controller = new AbortController()
+      const asked = rejection(door.getAccessToken({ signal: controller.signal }))
+      yield* settle
+      controller.abort(new Error("the user left"))
+      expect(yield* asked).toMatchObject({ message: "the user left" })
+      yield* TestClock.adjust(1000)
+      expect(Option.getOrThrow(yield* stored(storage)).refresh).toBe("rt-101")
+      expect(yield* Effect.promise(() => door.getAccessToken({ signal: new AbortController().signal }))).toBe(
+        "at-101"
+      )
+      expect(yield* calls.count).toBe(1)
+    })
+  )
+
+  it.scoped("does not even answer a fresh token to a signal that has fired", () =>
+    Effect.gen(function* () {
+      const { door } = yield* opened()
+      yield* Effect.promise(() => door.getAccessToken())
+      expect(yield* rejection(door.getAccessToken({ signal: AbortSignal.abort() }))).toMatchObject({
+        name: "AbortError"
+      })
+    })
+  )
+})
+
+class Second extends TokenManager.Tag("test/Second")<Second>() {}
+
+const services = Layer.mergeAll(
+  TokenStorage.layerMemory,
+  RefreshLease.layerProcess,
+  TokenConfig.layer(),
+  ScriptedRefresher.layer((n) => rotate(n)),
+  ManualClock.layer(start)
+)
+
+describe("outside Effect", () => {
+  it("a layer is opened, used and closed, and then says that it is closed", async () => {
+    const door = await PromiseDoor.open(Layer.provide(TokenManager.layer(), services))
+    await door.save(grant(1, 10 * minute))
+    expect(await door.getAccessToken()).toBe("at-1")
+    expect(await door.status()).toMatchObject({ authenticated: true })
+    await door.close()
+    await expect(door.refresh()).rejects.toMatchObject({ _tag: "RefreshUnavailable", reason: "Closed" })
+  })
+
+  it("a layer that cannot be built rejects with its own error", async () => {
+    const broken = TokenManager.layer().pipe(
+      Layer.provide(Layer.merge(services, TokenConfig.layer({ refreshGrace: -1 })))
+    )
+    await expect(PromiseDoor.open(broken)).rejects.toMatchObject({
+      _op: "InvalidData",
+      path: ["refreshGrace"]
+    })
+  })
+
+  it("one of several managers of a runtime is told by its tag", async () => {
+    const both = Layer.merge(TokenManager.layer(), TokenManager.layerFor(Second))
+    const runtime = ManagedRuntime.make(Layer.provide(both, services))
+    const [first, second] = [
+      await PromiseDoor.fromRuntime(runtime),
+      await PromiseDoor.fromRuntime(runtime, Second)
+    ]
+    await first.save(grant(1, 10 * minute))
+    expect(await second.getAccessToken()).toBe("at-1")
+    // @ts-expect-error a manager that the runtime does not hold
+    void (() => PromiseDoor.fromRuntime(ManagedRuntime.make(Layer.empty), Second))
+    await runtime.dispose()
+  })
+})
