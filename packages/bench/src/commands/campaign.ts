@@ -6,6 +6,7 @@ import { Effect, Either } from "effect"
 import { parseArgs } from "node:util"
 import type { Figures } from "../campaigns/Campaign.js"
 import { type Open, openers } from "../campaigns/Opener.js"
+import * as Seeded from "../campaigns/Seeded.js"
 
 const all = Object.keys(openers) as ReadonlyArray<keyof typeof openers>
 
@@ -44,6 +45,38 @@ const campaigns: Readonly<Record<string, OnBackends | Alone>> = {
         stopped: Math.ceil(n / 2),
         contenders: 16
       })
+  },
+  herd: {
+    n: 10_000,
+    run: async (n, seed) => (await import("../campaigns/Herd.js")).run(n, seed)
+  },
+  clock: {
+    n: 100_000,
+    run: async (n, seed) => {
+      const { history } = await import("../../../oauth/test/support/clocks.js")
+      return Seeded.run(n, seed, history, ({ requests }) => ({ requests }))
+    }
+  },
+  races: {
+    n: 10_000,
+    run: async (n, seed) => {
+      const { race } = await import("../../../oauth/test/support/races.js")
+      return Seeded.run(n, seed, race, ({ falseAlarms, refreshes, refused }) => ({
+        refreshes,
+        refused,
+        falseAlarms
+      }))
+    }
+  },
+  fuzz: {
+    n: 10_000,
+    run: async (n, seed) => {
+      const { fuzz } = await import("../../../oauth/test/support/fuzz.js")
+      return Seeded.run(n, seed, fuzz, ({ said }) => ({
+        accepted: said === "fine" ? 1 : 0,
+        salvaged: said === "fine" ? 0 : 1
+      }))
+    }
   }
 }
 
