@@ -2,6 +2,7 @@
 import { Effect, Option, Redacted, Scope } from "effect"
 import * as Provider from "../../../oauth/test/Provider.js"
 import type { ServerFigures } from "../Servers.js"
+import { Unlimited } from "../Unlimited.js"
 
 const seen = { requests: 0, answered: 0, failed: 0, mostAtOnce: 0 } satisfies ServerFigures
 let active = 0
@@ -10,6 +11,7 @@ const server = await Effect.runPromise(
   Provider.start({
     accessTokenTtl: Number(process.argv[2]),
     configuration: {
+      adapter: Unlimited,
       ttl: { AccessToken: Number(process.argv[2]), IdToken: 60, RefreshToken: 36_000, Grant: 36_000 }
     },
     setUp: (provider) =>
@@ -25,7 +27,7 @@ const server = await Effect.runPromise(
   }).pipe(Scope.extend(Effect.runSync(Scope.make())))
 )
 
-const login = Effect.map(server.grant(), (credentials) =>
+const login = Effect.map(server.grant({ scope: "openid profile offline_access" }), (credentials) =>
   Redacted.value(Option.getOrThrow(credentials.refreshToken))
 )
 

@@ -1,8 +1,10 @@
 /** `npm run bench [-- --json]`: ratios against peers, all in one run. */
 import { spawnSync } from "node:child_process"
 import { bundleCommand } from "../Bundle.js"
+import { installPeers } from "../Install.js"
 import { startServer } from "../Servers.js"
 
+installPeers()
 const program = await bundleCommand("bench-process")
 const server = await startServer({ accessTokenTtl: 60 })
 const logins: Array<string> = []

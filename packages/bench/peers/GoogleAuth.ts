@@ -1,0 +1,42 @@
+/** `google-auth-library`: `OAuth2Client`, with the `tokens` event keeping a rotated refresh token. */
+import { OAuth2Client } from "google-auth-library"
+import { type Held, heldAfter, type Peer } from "../src/Peer.js"
+
+export const googleAuth: Peer = {
+  name: "google-auth-library",
+  full: true,
+  open: (server, first) => {
+    let held = first
+    const client = new OAuth2Client({
+      clientId: server.clientId,
+      endpoints: { oauth2TokenUrl: server.tokenEndpoint },
+      eagerRefreshThresholdMillis: 0
+    })
+    const use = ({ accessToken, expiresAt, refreshToken }: Held): void => {
+      held = { accessToken, expiresAt, refreshToken }
+      client.setCredentials({
+        access_token: accessToken,
+        refresh_token: refreshToken,
+        expiry_date: expiresAt
+      })
+    }
+    client.on("tokens", (tokens) => {
+      const after = heldAfter({
+        access_token: tokens.access_token ?? undefined,
+        refresh_token: tokens.refresh_token ?? undefined,
+        expires_in: 0
+      })
+      held = { ...after, expiresAt: tokens.expiry_date ?? 0 }
+    })
+    use(held)
+    return {
+      get: async () => (await client.getAccessToken()).token,
+      refresh: async () => {
+        // It goes on with the refresh token that it had: the application sets the new one.
+        use(held)
+        return (await client.refreshAccessToken()).credentials.access_token
+      },
+      held: () => held
+    }
+  }
+}

@@ -1,0 +1,31 @@
+/** The memoized identity provider of smithy, which the AWS SDK gets its credentials by. */
+import { memoizeIdentityProvider } from "@smithy/core"
+import { type Peer, requestByFetch, wallClock } from "../src/Peer.js"
+
+export const smithy: Peer = {
+  name: "smithy identity",
+  full: true,
+  open: async (server, first) => {
+    let held = first
+    let asked = false
+    const identify = () => ({ accessToken: held.accessToken, expiration: new Date(held.expiresAt) })
+    const provider = memoizeIdentityProvider(
+      async () => {
+        // The first answer is the token that is there.
+        if (asked) held = await requestByFetch(server, held.refreshToken)
+        asked = true
+        return identify()
+      },
+      (identity) => (identity.expiration?.getTime() ?? 0) <= wallClock(),
+      (identity) => identity.expiration !== undefined
+    )
+    if (provider === undefined) throw new Error("There is no provider.")
+    if (first.expiresAt > wallClock()) await provider()
+    else asked = true
+    return {
+      get: async () => (await provider()).accessToken,
+      refresh: () => provider({ forceRefresh: true }),
+      held: () => held
+    }
+  }
+}

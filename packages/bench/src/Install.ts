@@ -1,0 +1,40 @@
+/** The peers are installed by those who measure them: the install of the repository stays small. */
+import { spawnSync } from "node:child_process"
+import { readFileSync } from "node:fs"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+
+const root = fileURLToPath(new URL("..", import.meta.url))
+
+interface Manifest {
+  readonly version?: string
+  readonly dependencies?: Readonly<Record<string, string>>
+}
+
+const read = (path: string): Manifest => JSON.parse(readFileSync(join(root, path), "utf8")) as Manifest
+
+const versionOf = (name: string): string | undefined => {
+  try {
+    return read(`node_modules/${name}/package.json`).version
+  } catch {
+    return undefined
+  }
+}
+
+/** What `npm run` tells its children of the repository is not about this package. */
+const environment = Object.fromEntries(
+  Object.entries(process.env).filter(([name]) => !/^npm_(config_local_prefix|package_|lifecycle_)/.test(name))
+)
+
+/** Installs the peers unless the versions that the manifest pins are there. */
+export const installPeers = (): void => {
+  const pinned = Object.entries(read("package.json").dependencies ?? {})
+  if (pinned.every(([name, version]) => versionOf(name) === version)) return
+  process.stderr.write("installing the libraries that are measured\n")
+  const { status } = spawnSync(
+    "npm",
+    ["install", "--no-audit", "--no-fund", "--omit-lockfile-registry-resolved"],
+    { cwd: root, env: environment, stdio: ["ignore", 2, 2] }
+  )
+  if (status !== 0) throw new Error("The peers could not be installed: see above, and packages/bench.")
+}
