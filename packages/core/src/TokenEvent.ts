@@ -5,8 +5,6 @@
  * @since 0.1.0
  */
 import * as Data from "effect/Data"
-import * as Effect from "effect/Effect"
-import * as Metric from "effect/Metric"
 import type { CoolingDown, DueReason } from "./Decision.js"
 import type { Fingerprint } from "./Fingerprint.js"
 import type { RefreshReason } from "./TokenRefresher.js"
@@ -67,35 +65,3 @@ export const {
   $match,
   $is
 } = Data.taggedEnum<TokenEvent>()
-
-const counter = Metric.counter("latchkey_events_total", {
-  description: "What happened to the grants of this process, by kind",
-  incremental: true
-})
-
-const counted = new Map<TokenEvent["_tag"], Metric.Metric.Counter<number>>()
-
-const counterOf = (tag: TokenEvent["_tag"]): Metric.Metric.Counter<number> => {
-  const known = counted.get(tag)
-  if (known !== undefined) return known
-  const tagged = Metric.tagged(counter, "event", tag)
-  counted.set(tag, tagged)
-  return tagged
-}
-
-const worrying: ReadonlySet<TokenEvent["_tag"]> = new Set(["SaveFailed", "GrantDead", "StorageFailed"])
-
-/**
- * Counts the event (`latchkey_events_total`, tag `event`) and logs it: at warning where a session is in
- * danger, else at debug.
- *
- * @since 0.1.0
- * @category observability
- */
-export const record = (event: TokenEvent): Effect.Effect<void> => {
-  const { _tag, ...fields } = event
-  const log = worrying.has(_tag)
-    ? Effect.logWarning(`latchkey: ${_tag}`)
-    : Effect.logDebug(`latchkey: ${_tag}`)
-  return Effect.zipRight(Metric.increment(counterOf(_tag)), Effect.annotateLogs(log, fields))
-}

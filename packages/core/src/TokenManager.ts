@@ -27,6 +27,7 @@ import * as Access from "./internal/Access.js"
 import { GrantState } from "./internal/GrantState.js"
 import * as RefreshTransaction from "./internal/RefreshTransaction.js"
 import * as Saver from "./internal/Saver.js"
+import * as Sight from "./internal/Sight.js"
 import * as SingleFlight from "./internal/SingleFlight.js"
 import * as Profile from "./Profile.js"
 import { RefreshLease } from "./RefreshLease.js"
@@ -164,7 +165,6 @@ export const make = (
     const storage = yield* TokenStorage
     const refresher = yield* TokenRefresher
     const config = yield* TokenConfig
-    const lease = yield* RefreshLease
     const profiles = yield* Effect.serviceOption(Profile.ProfileSource)
     const clock = yield* Effect.clock
     const provider = options.provider ?? "oauth"
@@ -177,8 +177,10 @@ export const make = (
       PubSub.sliding<TokenEvent.TokenEvent>(eventBacklog),
       PubSub.shutdown
     )
+    const sight = yield* Sight.make({ provider, account, state })
+    const lease = sight.watchLease(yield* RefreshLease)
     const emit = (event: TokenEvent.TokenEvent) =>
-      Effect.zipRight(PubSub.publish(hub, event), TokenEvent.record(event))
+      Effect.zipRight(PubSub.publish(hub, event), sight.record(event))
     const parts: Parts = { account, state, storage, lease, refresher, config, emit }
 
     const saver = yield* Saver.make(parts)
@@ -190,7 +192,8 @@ export const make = (
     })
     const refreshes = yield* SingleFlight.make<void, TokenError, RefreshTransaction.Trigger>({
       ...flight,
-      run: (trigger) => Effect.ensuring(RefreshTransaction.run(parts, trigger), saver.ensureSaved),
+      run: (trigger) =>
+        Effect.ensuring(sight.watchRefresh(RefreshTransaction.run(parts, trigger)), saver.ensureSaved),
       onClosed: closedManager
     })
     const access = Access.make(parts, loads, refreshes)

@@ -96,8 +96,7 @@ export const run = (parts: Parts, trigger: Trigger): Effect.Effect<void, TokenEr
       (error._tag === "RefreshUnavailable" && error.cause?._tag === "LeaseError")
         ? coolDown(parts, error.message, Option.none())
         : Effect.void
-    ),
-    Effect.withSpan("TokenManager.refresh", { attributes: { "latchkey.account": parts.account } })
+    )
   )
 
 /** A storage or a lease that fails is not asked by every caller in turn, any more than the server is. */

@@ -51,6 +51,8 @@ export interface Setup {
   /** One commit that takes this long. */
   readonly slowCommit?: { readonly call: number; readonly millis: number }
   readonly manager?: TokenManager.Options
+  /** Leases that others have a part in. */
+  readonly lease?: Context.Tag.Service<RefreshLease.RefreshLease>
   readonly needsRefreshToken?: boolean
 }
 
@@ -67,7 +69,9 @@ export const bench = (setup: Setup = {}): Effect.Effect<Bench, ConfigError.Confi
           TokenStorage.TokenStorage,
           slowed(FaultyStorage.make(storage, setup.faults ?? []), setup.slowCommit)
         ),
-        RefreshLease.layerProcess,
+        setup.lease === undefined
+          ? RefreshLease.layerProcess
+          : Layer.succeed(RefreshLease.RefreshLease, setup.lease),
         TokenConfig.layer({ instance: "test", ...setup.config }),
         ScriptedRefresher.layer(
           setup.script ?? ((n) => rotate(n)),

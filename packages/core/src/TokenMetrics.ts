@@ -1,0 +1,197 @@
+/**
+ * What the managers of this process measure, by OpenTelemetry's conventions: names in dots, spans of time
+ * in seconds, counts from the histograms, and nothing in a tag that grows with the number of accounts.
+ *
+ * Nothing is measured when a fresh token is asked for: the histograms are fed by refreshes, and the age of
+ * the token in use is looked at by {@link sample}, when somebody asks.
+ *
+ * | metric | tags besides `latchkey.provider` |
+ * |---|---|
+ * | `latchkey.events` | `latchkey.event` |
+ * | `latchkey.refresh.duration` | `latchkey.refresh.outcome` (`refreshed`, `adopted`, `failed`), `error.type` |
+ * | `latchkey.refresh.token.age`, `latchkey.refresh.token.time_to_expiry` | |
+ * | `latchkey.lease.wait.duration` | |
+ * | `latchkey.cool_down.duration` | `latchkey.cool_down.reason` |
+ * | `latchkey.rotation.unsaved` | |
+ * | `latchkey.token.age`, `latchkey.token.time_to_expiry` | `latchkey.account` |
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import type * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Metric from "effect/Metric"
+import * as MetricBoundaries from "effect/MetricBoundaries"
+import * as Option from "effect/Option"
+import * as Schedule from "effect/Schedule"
+import * as Decision from "./Decision.js"
+import type { Manager } from "./TokenManager.js"
+
+const seconds = (name: string, description: string, boundaries: ReadonlyArray<number>) =>
+  Metric.tagged(
+    Metric.histogram(name, MetricBoundaries.fromIterable(boundaries), description),
+    // How exporters of Effect's metrics are told.
+    "unit",
+    "s"
+  )
+
+const secondsNow = (name: string, description: string) =>
+  Metric.tagged(Metric.gauge(name, { description }), "unit", "s")
+
+/** OpenTelemetry's advice for the durations of requests, and on to what a refresh may take. */
+const ofRequests = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 30, 60]
+/** From short-lived tokens to those of a month. */
+const ofTokens = [0, 1, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 28_800, 86_400, 604_800, 2_592_000]
+
+/**
+ * What happened to the grants, by kind: see `TokenEvent`.
+ *
+ * @since 0.1.0
+ * @category metrics
+ */
+export const events = Metric.counter("latchkey.events", {
+  description: "What happened to the grants of this process, by kind",
+  incremental: true
+})
+
+/**
+ * One refresh, from the wait for the lease to the commit. Its count by outcome is the count of refreshes.
+ *
+ * @since 0.1.0
+ * @category metrics
+ */
+export const refreshDuration = seconds(
+  "latchkey.refresh.duration",
+  "How long refreshes took, from the wait for the lease to the commit",
+  ofRequests
+)
+
+/**
+ * How old the token in use was when a newer one took its place: the oldest that was served.
+ *
+ * @since 0.1.0
+ * @category metrics
+ */
+export const refreshTokenAge = seconds(
+  "latchkey.refresh.token.age",
+  "Age of the access token in use when a newer one took its place",
+  ofTokens
+)
+
+/**
+ * What the token in use had left when a newer one took its place; 0 where it had expired, so that callers
+ * had to wait.
+ *
+ * @since 0.1.0
+ * @category metrics
+ */
+export const refreshTimeToExpiry = seconds(
+  "latchkey.refresh.token.time_to_expiry",
+  "Time that the access token in use had left when a newer one took its place",
+  ofTokens
+)
+
+/**
+ * How long refreshes waited for the lease that they got.
+ *
+ * @since 0.1.0
+ * @category metrics
+ */
+export const leaseWait = seconds(
+  "latchkey.lease.wait.duration",
+  "How long refreshes waited for their lease",
+  ofRequests
+)
+
+/**
+ * For how long nothing is posted, after failures and where a server asked for it.
+ *
+ * @since 0.1.0
+ * @category metrics
+ */
+export const coolDown = seconds("latchkey.cool_down.duration", "How long grants cool down", ofTokens)
+
+/**
+ * How many grants have credentials that storage does not hold yet. Anything above 0 is lost if the process
+ * dies: mend the storage first.
+ *
+ * @since 0.1.0
+ * @category metrics
+ */
+export const unsaved = Metric.counter("latchkey.rotation.unsaved", {
+  description: "Grants whose newest credentials are not in storage yet"
+})
+
+/**
+ * @since 0.1.0
+ * @category metrics
+ */
+export const tokenAge = secondsNow("latchkey.token.age", "Age of the access token in use")
+
+/**
+ * Negative once it has expired.
+ *
+ * @since 0.1.0
+ * @category metrics
+ */
+export const tokenTimeToExpiry = secondsNow(
+  "latchkey.token.time_to_expiry",
+  "Time that the access token in use has left"
+)
+
+/**
+ * Sets the gauges of one grant, {@link tokenAge} and {@link tokenTimeToExpiry}, from what the manager holds;
+ * it reads storage as `credentials` does. An account has gauges of its own: for a few grants, not for
+ * hundreds of thousands.
+ *
+ * @since 0.1.0
+ * @category observability
+ */
+export const sample = (
+  manager: Manager,
+  options: { readonly provider?: string; readonly account?: string } = {}
+): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    const credentials = yield* Effect.orElseSucceed(manager.credentials, Option.none)
+    if (Option.isNone(credentials)) return
+    const now = yield* Clock.currentTimeMillis
+    const set = (gauge: Metric.Metric.Gauge<number>, millis: Option.Option<number>) =>
+      Option.isNone(millis)
+        ? Effect.void
+        : gauge.pipe(
+            Metric.tagged("latchkey.provider", options.provider ?? "oauth"),
+            Metric.tagged("latchkey.account", options.account ?? manager.location),
+            Metric.set(millis.value / 1000)
+          )
+    yield* set(
+      tokenAge,
+      Option.map(credentials.value.obtainedAt, (at) => Math.max(0, now - at))
+    )
+    yield* set(tokenTimeToExpiry, Decision.timeToExpiry(credentials.value, now))
+  })
+
+/**
+ * Samples a manager again and again, every 10 seconds unless told otherwise, for as long as the layer lives:
+ * `TokenMetrics.layerSampled(TokenManager.TokenManager)`.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerSampled = <Self>(
+  tag: Context.Tag<Self, Manager>,
+  options: {
+    readonly provider?: string
+    readonly account?: string
+    readonly every?: Duration.DurationInput
+  } = {}
+): Layer.Layer<never, never, Self> =>
+  Layer.scopedDiscard(
+    Effect.flatMap(tag, (manager) =>
+      sample(manager, options).pipe(
+        Effect.repeat(Schedule.spaced(options.every ?? "10 seconds")),
+        Effect.forkScoped
+      )
+    )
+  )
