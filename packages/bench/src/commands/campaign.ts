@@ -46,6 +46,11 @@ const campaigns: Readonly<Record<string, OnBackends | Alone>> = {
         contenders: 16
       })
   },
+  crash: {
+    n: 1000,
+    backends: ["file", "sqlite"],
+    runOn: async (open, n, seed) => (await import("../campaigns/Crash.js")).run(open, n, seed)
+  },
   herd: {
     n: 10_000,
     run: async (n, seed) => (await import("../campaigns/Herd.js")).run(n, seed)
