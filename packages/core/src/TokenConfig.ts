@@ -12,6 +12,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import type { Policy } from "./Decision.js"
+import { invalid, millis } from "./internal/Settings.js"
 
 /**
  * The settings; each has a default.
@@ -168,24 +169,3 @@ export const layerConfig = (options: Options = {}): Layer.Layer<TokenConfig, Con
 /** Absent is absent; anything else that is wrong stays an error. */
 const optionalSeconds = (name: string): Config.Config<Duration.Duration | undefined> =>
   Config.withDefault(seconds(name), undefined)
-
-const invalid = (setting: string, problem: string) =>
-  Either.left(ConfigError.InvalidData([setting], `${setting} ${problem}`))
-
-const millis = (
-  setting: string,
-  input: Duration.DurationInput
-): Either.Either<number, ConfigError.ConfigError> => {
-  const duration = Duration.decodeUnknown(input)
-  const value = duration._tag === "Some" ? Duration.toMillis(duration.value) : Number.NaN
-  // `Duration` turns what is negative or NaN into zero without a word: look at what was given.
-  return [value, ...numbersIn(input)].every((n) => Number.isFinite(n) && n >= 0)
-    ? Either.right(value)
-    : invalid(setting, "must be a finite duration, not negative")
-}
-
-const numbersIn = (input: Duration.DurationInput): ReadonlyArray<number> => {
-  if (Duration.isDuration(input)) return []
-  if (typeof input === "string") return [Number.parseFloat(input)]
-  return typeof input === "object" ? input : [Number(input)]
-}

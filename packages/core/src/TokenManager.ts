@@ -7,36 +7,30 @@
  *
  * @since 0.1.0
  */
-import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as PubSub from "effect/PubSub"
 import * as Random from "effect/Random"
 import type * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
-import * as AuthStatus from "./AuthStatus.js"
+import type * as Stream from "effect/Stream"
+import type * as AuthStatus from "./AuthStatus.js"
 import type { Credentials } from "./Credentials.js"
-import * as Decision from "./Decision.js"
-import * as Entry from "./Entry.js"
-import * as Fingerprint from "./Fingerprint.js"
-import * as Access from "./internal/Access.js"
-import { GrantState } from "./internal/GrantState.js"
-import * as RefreshTransaction from "./internal/RefreshTransaction.js"
-import * as Saver from "./internal/Saver.js"
-import * as Sight from "./internal/Sight.js"
-import * as SingleFlight from "./internal/SingleFlight.js"
+import type * as Decision from "./Decision.js"
+import { Grant } from "./internal/Grant.js"
+import * as GrantManager from "./internal/GrantManager.js"
+import { makeFlights } from "./internal/SingleFlight.js"
 import * as Profile from "./Profile.js"
 import { RefreshLease } from "./RefreshLease.js"
-import * as Snapshot from "./Snapshot.js"
+import { Renewal } from "./Renewal.js"
+import type * as Snapshot from "./Snapshot.js"
 import { TokenConfig } from "./TokenConfig.js"
-import { RefreshUnavailable, type TokenError } from "./TokenError.js"
-import * as TokenEvent from "./TokenEvent.js"
+import type { TokenError } from "./TokenError.js"
+import type * as TokenEvent from "./TokenEvent.js"
 import { TokenRefresher } from "./TokenRefresher.js"
-import { StorageError, TokenStorage } from "./TokenStorage.js"
+import { type StorageError, TokenStorage } from "./TokenStorage.js"
 
 /**
  * What `explain` tells: the decision as data and in words, and what it was made on.
@@ -142,18 +136,18 @@ export interface Options {
   readonly account?: string
   /** Whether to listen to storage for changes by others, where it can tell; true unless given. */
   readonly watch?: boolean
+  /** Names the token server to `Renewal`, which bounds what is sent to one; the refresher itself unless given. */
+  readonly server?: string
 }
-
-type Parts = RefreshTransaction.Parts
-
-/** How many events a slow reader may be behind. */
-const eventBacklog = 256
 
 /** How much longer than a refresh may take the closing of the scope waits for it, in milliseconds. */
 const closingSlack = 5000
 
 /**
  * A manager over the services in context, living in the scope.
+ *
+ * Where there is a `Renewal` in context, the manager renews its grant before it expires, without being asked,
+ * and waits for its turn at the server; `server` tells which others it shares that with.
  *
  * @since 0.1.0
  * @category constructors
@@ -165,124 +159,39 @@ export const make = (
     const storage = yield* TokenStorage
     const refresher = yield* TokenRefresher
     const config = yield* TokenConfig
-    const profiles = yield* Effect.serviceOption(Profile.ProfileSource)
-    const clock = yield* Effect.clock
-    const provider = options.provider ?? "oauth"
-    const account = options.account ?? storage.location
-    const instance = config.instance ?? `${yield* Random.next}`
-    const jitterShare = Decision.jitterShare(`${account} ${instance}`)
-    const state = new GrantState(config, refresher.needsRefreshToken, jitterShare)
-
-    const hub = yield* Effect.acquireRelease(
-      PubSub.sliding<TokenEvent.TokenEvent>(eventBacklog),
-      PubSub.shutdown
-    )
-    const sight = yield* Sight.make({ provider, account, state })
-    const lease = sight.watchLease(yield* RefreshLease)
-    const emit = (event: TokenEvent.TokenEvent) =>
-      Effect.zipRight(PubSub.publish(hub, event), sight.record(event))
-    const parts: Parts = { account, state, storage, lease, refresher, config, emit }
-
-    const saver = yield* Saver.make(parts)
-    const flight = { patience: config.refreshTimeout + closingSlack }
-    const loads = yield* SingleFlight.make<void, StorageError, void>({
-      ...flight,
-      run: () => RefreshTransaction.reload(parts),
-      onClosed: closedStorage(storage.location)
-    })
-    const refreshes = yield* SingleFlight.make<void, TokenError, RefreshTransaction.Trigger>({
-      ...flight,
-      run: (trigger) =>
-        Effect.ensuring(sight.watchRefresh(RefreshTransaction.run(parts, trigger)), saver.ensureSaved),
-      onClosed: closedManager
-    })
-    const access = Access.make(parts, loads, refreshes)
-    if (options.watch !== false) yield* Effect.forkScoped(watch(parts))
-
-    const look = <A>(view: (now: number) => A): Effect.Effect<A, StorageError> =>
-      Effect.zipRight(access.look, Effect.map(Clock.currentTimeMillis, view))
-
-    const isAuthenticated = look((now) =>
-      Option.exists(state.credentials, (c) => !Decision.isExpired(c, now))
-    )
-    const currentStatus = (now: number) => AuthStatus.of(state.credentials, now, state.warnings(now))
-    const status = look((now) => {
-      const current = currentStatus(now)
-      state.status = Option.some({ status: current, at: now })
-      return current
-    })
-
-    return {
-      location: storage.location,
-      getAccessToken: access.getAccessToken,
-      getAccessTokenFor: ({ minValidity }) =>
-        access.resolve({ force: false, minValidity: Duration.toMillis(minValidity) }),
-      refresh: access.resolve({ force: true, minValidity: 0 }),
-      peekAccessToken: look((now) =>
-        Option.filterMap(state.credentials, (c) =>
-          Decision.isExpired(c, now) ? Option.none() : Option.some(c.accessToken)
-        )
-      ),
-      unsafePeek: () => {
-        const now = clock.unsafeCurrentTimeMillis()
-        return now < state.door.until && now >= state.door.from ? state.door.token : Option.none()
-      },
-      reject: (token) =>
-        Effect.flatMap(
-          look((now) => ({ at: now, current: state.reject(token, now) })),
-          ({ at, current }) =>
-            current
-              ? Effect.zipRight(
-                  emit(TokenEvent.Rejected({ at, token: Fingerprint.of(token) })),
-                  access.resolve(Decision.anyValid)
-                )
-              : access.getAccessToken
-        ),
-      credentials: look(() => state.credentials),
-      save: (credentials) => save(parts, credentials),
-      clear: clear(parts),
-      invalidate: Effect.sync(() => state.invalidate()),
-      isAuthenticated,
-      validate: isAuthenticated,
-      status,
-      cachedStatus: Effect.flatMap(Clock.currentTimeMillis, (now) =>
-        Option.match(state.cachedStatus(now, config.statusTtl), {
-          onNone: () => status,
-          onSome: Effect.succeed
-        })
-      ),
-      snapshot: look(() => Option.map(state.credentials, (c) => Snapshot.fromCredentials(c, { provider }))),
-      profile: Effect.gen(function* () {
-        yield* access.getAccessToken
-        const credentials = Option.getOrThrow(state.credentials)
-        const profile = yield* Option.match(profiles, {
-          onNone: () => Effect.succeed(Profile.fromCredentials(provider, credentials)),
-          onSome: (source) => source.fetch(credentials)
-        })
-        state.profile = Option.some(profile)
-        return profile
-      }),
-      cachedProfile: Effect.sync(() =>
-        Option.orElse(state.profile, () =>
-          Option.map(state.credentials, (c) =>
-            Option.match(profiles, {
-              onNone: () => Profile.fromCredentials(provider, c),
-              onSome: (source) => source.quick(c)
-            })
-          )
-        )
-      ),
-      explain: Effect.map(Clock.currentTimeMillis, (now) => {
-        const decision = state.decide(now, Decision.anyValid)
-        return {
-          decision,
-          text: Decision.describe(decision, now),
-          status: currentStatus(now),
-          location: storage.location
-        }
-      }),
-      events: Stream.fromPubSub(hub)
+    const renewal = yield* Effect.serviceOption(Renewal)
+    const setting = {
+      provider: options.provider ?? "oauth",
+      instance: config.instance ?? `${yield* Random.next}`,
+      refresher,
+      config,
+      lease: yield* RefreshLease,
+      profiles: yield* Effect.serviceOption(Profile.ProfileSource),
+      storageOf: () => storage,
+      tellsChanges: options.watch !== false && Option.isSome(storage.changes),
+      clock: yield* Effect.clock,
+      scope: yield* Effect.scope,
+      renewal: Option.map(renewal, ({ scheduler, window }) => ({
+        lanes: scheduler.lanes,
+        lane: scheduler.lanes.of(options.server ?? refresher),
+        window
+      })),
+      tell: () => Effect.void
     }
+    const grants: Array<Grant> = []
+    yield* Effect.addFinalizer(() => Effect.forEach(grants, GrantManager.close, { discard: true }))
+    const flights = yield* makeFlights(config.refreshTimeout + closingSlack)
+    const grant = new Grant({ ...setting, flights }, options.account ?? storage.location)
+    grants.push(grant)
+    if (Option.isSome(renewal)) {
+      const { scheduler } = renewal.value
+      yield* Effect.acquireRelease(
+        Effect.sync(() => scheduler.add(grant)),
+        () => Effect.sync(() => scheduler.remove(grant))
+      )
+    }
+    if (setting.tellsChanges) yield* Effect.forkScoped(GrantManager.watch(grant))
+    return new GrantManager.GrantManager(grant)
   })
 
 /**
@@ -307,85 +216,3 @@ export const layer = (
   options: Options = {}
 ): Layer.Layer<TokenManager, never, TokenStorage | RefreshLease | TokenRefresher | TokenConfig> =>
   layerFor(TokenManager, options)
-
-const closedMessage = "The manager's scope is closed: ask within the life of its layer."
-
-const closedManager: Effect.Effect<never, RefreshUnavailable> = Effect.flatMap(
-  Clock.currentTimeMillis,
-  (now) => new RefreshUnavailable({ reason: "Closed", retryAt: now, message: closedMessage })
-)
-
-const closedStorage = (location: string): StorageError =>
-  new StorageError({ reason: "Unavailable", operation: "load", location, message: closedMessage })
-
-/** Another writer's change makes what is in memory stale. */
-const watch = ({ emit, state, storage }: Parts): Effect.Effect<void> =>
-  Option.match(storage.changes, {
-    onNone: () => Effect.void,
-    onSome: (changes) =>
-      changes.pipe(
-        Stream.runForEach(() => Effect.sync(() => state.stale())),
-        Effect.catchAll((error) =>
-          Effect.flatMap(Clock.currentTimeMillis, (at) =>
-            emit(TokenEvent.StorageFailed({ at, reason: error.reason, operation: error.operation }))
-          )
-        )
-      )
-  })
-
-/** How often a save is tried again over another writer's change. */
-const maxSaveConflicts = 10
-
-const save = (parts: Parts, credentials: Credentials, conflicts = 0): Effect.Effect<void, StorageError> =>
-  Effect.gen(function* () {
-    const { emit, state, storage } = parts
-    const loaded = yield* storage.load
-    const entry = Entry.saved(
-      Option.map(loaded, (l) => l.entry),
-      credentials
-    )
-    const saved = yield* storage
-      .commit(
-        entry,
-        Option.map(loaded, (l) => l.version)
-      )
-      .pipe(
-        Effect.flatMap((version) =>
-          Effect.map(Clock.currentTimeMillis, (now) => {
-            state.noteSaved(entry, version, now)
-            return Option.some(now)
-          })
-        ),
-        Effect.uninterruptible,
-        Effect.catchTag("CommitRefused", (refused) =>
-          conflicts < maxSaveConflicts
-            ? Effect.succeedNone
-            : Effect.fail(
-                new StorageError({
-                  reason: "Unavailable",
-                  operation: "commit",
-                  location: storage.location,
-                  message: `${refused.message} Other writers were faster ${maxSaveConflicts} times.`
-                })
-              )
-        )
-      )
-    if (Option.isNone(saved)) return yield* save(parts, credentials, conflicts + 1)
-    yield* emit(
-      TokenEvent.Saved({
-        at: saved.value,
-        generation: entry.generation,
-        token: Fingerprint.of(credentials.accessToken)
-      })
-    )
-  })
-
-const clear = ({ emit, state, storage }: Parts): Effect.Effect<boolean, StorageError> =>
-  Effect.uninterruptible(
-    Effect.gen(function* () {
-      const existed = (yield* storage.remove) || Option.isSome(state.unsaved)
-      state.reset()
-      yield* emit(TokenEvent.Cleared({ at: yield* Clock.currentTimeMillis, existed }))
-      return existed
-    })
-  )

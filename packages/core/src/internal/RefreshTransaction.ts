@@ -28,6 +28,10 @@ import type { GrantState } from "./GrantState.js"
 export interface Trigger {
   readonly request: Decision.Request
   readonly had: Option.Option<Credentials.Credentials>
+  /** Whether to leave it to another holder of the lease, rather than to wait; unless given, it waits. */
+  readonly givesWay?: () => boolean
+  /** Whether it has its place at the server already. */
+  readonly placed?: boolean
 }
 
 /** What a manager works with. */
@@ -100,7 +104,7 @@ export const run = (parts: Parts, trigger: Trigger): Effect.Effect<void, TokenEr
   )
 
 /** A storage or a lease that fails is not asked by every caller in turn, any more than the server is. */
-const coolDown = (
+export const coolDown = (
   { emit, state }: Parts,
   message: string,
   retryAfter: Option.Option<number>
@@ -124,6 +128,7 @@ const acquire = (
     for (let pause = 20; ; pause = Math.min(pause * 2, 500)) {
       const got = yield* Effect.either(lease.acquire(account, config.leaseTtl))
       if (Either.isRight(got)) return Option.some(got.right)
+      if (got.left.reason === "Busy" && trigger.givesWay?.() === true) return Option.none()
       const now = yield* Clock.currentTimeMillis
       const waited = now < began || now - began >= config.leaseWait
       if (got.left.reason !== "Busy" || waited) return yield* noLease(got.left, now)

@@ -6,7 +6,6 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
-import type * as Scope from "effect/Scope"
 import type { Credentials } from "../Credentials.js"
 import * as Decision from "../Decision.js"
 import type { RefreshLease } from "../RefreshLease.js"
@@ -23,9 +22,9 @@ interface Run {
   waited: number | undefined
 }
 
-/** One for each manager, of which there may be many: methods, not closures. */
+/** One for each grant that has something to show: methods, not closures. */
 export class Sight {
-  private run: Run | undefined
+  private run: Run | undefined = undefined
   private isUnsaved = false
 
   constructor(
@@ -127,16 +126,6 @@ export class Sight {
     })
   }
 }
-
-export const make = (options: {
-  readonly provider: string
-  readonly account: string
-  readonly state: GrantState
-}): Effect.Effect<Sight, never, Scope.Scope> =>
-  Effect.acquireRelease(
-    Effect.sync(() => new Sight(options.provider, options.account, options.state)),
-    (sight) => Effect.suspend(() => sight.countUnsaved(false))
-  )
 
 type Tags = Readonly<Record<string, string>>
 

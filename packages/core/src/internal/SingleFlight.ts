@@ -9,68 +9,128 @@ import * as FiberId from "effect/FiberId"
 import * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
 
-export interface SingleFlight<A, E, Why> {
-  /** Starts a run unless one is under way; does not wait. */
-  readonly start: (why: Why) => Effect.Effect<void>
-  /** Waits for the run under way, or for a new one. Interrupting the waiter does not touch the run. */
-  readonly join: (why: Why) => Effect.Effect<A, E>
-}
-
 interface Run<A, E> {
   readonly done: Deferred.Deferred<A, E>
-  fiber: Fiber.RuntimeFiber<A, E> | undefined
+  /** Whether anybody joined it: who only starts a run does not wait for it. */
+  waited: boolean
 }
 
-/**
- * The run is a fiber of the scope, not of any caller; of its first caller it has the clock. Closing the scope waits for it, `patience`
- * milliseconds at most, then interrupts it; who joins a run that was interrupted, or comes after, gets
- * `onClosed`.
- */
-export const make = <A, E, Why>(options: {
-  readonly run: (why: Why) => Effect.Effect<A, E>
-  readonly onClosed: Effect.Effect<never, E>
-  readonly patience: number
-}): Effect.Effect<SingleFlight<A, E, Why>, never, Scope.Scope> =>
+/** What is to be run one at a time. One object each, so that a hundred thousand may be at rest. */
+export abstract class SingleFlight<A, E, Why> {
+  private current: Run<A, E> | undefined = undefined
+
+  protected abstract readonly flights: Flights
+  protected abstract readonly isClosed: boolean
+  protected abstract run(why: Why): Effect.Effect<A, E>
+  protected abstract readonly onClosed: Effect.Effect<never, E>
+  /** Called after each run, when the next one may begin. */
+  protected abstract settled(): void
+
+  get isUnderWay(): boolean {
+    return this.current !== undefined
+  }
+
+  /** Whether somebody waits for the run under way. */
+  get isWaitedFor(): boolean {
+    return this.current?.waited === true
+  }
+
+  /** Starts a run unless one is under way; does not wait. */
+  start(why: Why): Effect.Effect<void> {
+    return Effect.clockWith((clock) => Effect.sync(() => void (this.isClosed || this.launch(why, clock))))
+  }
+
+  /** Waits for the run under way, or for a new one. Interrupting the waiter does not touch the run. */
+  join(why: Why): Effect.Effect<A, E> {
+    return Effect.clockWith((clock) => {
+      if (this.isClosed) return this.onClosed
+      const run = this.launch(why, clock)
+      run.waited = true
+      return Deferred.await(run.done)
+    })
+  }
+
+  /** Waits for the run under way, or for a new one, without its being noticed. */
+  follow(why: Why): Effect.Effect<A, E> {
+    return Effect.clockWith((clock) =>
+      this.isClosed ? this.onClosed : Deferred.await(this.launch(why, clock).done)
+    )
+  }
+
+  private launch(why: Why, clock: Clock.Clock): Run<A, E> {
+    if (this.current !== undefined) return this.current
+    // The run may end before `fork` returns: it is current before it starts.
+    const run: Run<A, E> = { done: Deferred.unsafeMake(FiberId.none), waited: false }
+    this.current = run
+    this.flights.fork(Effect.withClock(this.run(why), clock), (exit) => {
+      this.current = undefined
+      const interrupted = Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause)
+      Deferred.unsafeDone(run.done, interrupted ? this.onClosed : exit)
+      this.settled()
+    })
+    return run
+  }
+}
+
+/** The runs under way of one scope: fibers of the scope, not of any caller. */
+export interface Flights {
+  /** Whether the scope is closing, and whether it waits for nothing any more. */
+  readonly isClosing: boolean
+  readonly isClosed: boolean
+  readonly fork: <A, E>(run: Effect.Effect<A, E>, onEnd: (exit: Exit.Exit<A, E>) => void) => void
+  /** Waits for the runs under way, `patience` milliseconds at most, then interrupts them. */
+  readonly drain: Effect.Effect<void>
+}
+
+/** Closing the scope ends the runs as `drain` does; who joins a run that was interrupted, or comes after, gets `onClosed`. */
+export const makeFlights = (patience: number): Effect.Effect<Flights, never, Scope.Scope> =>
   Effect.gen(function* () {
     const runtime = yield* Effect.runtime()
-    let closed = false
-    let current: Run<A, E> | undefined
-
-    const launch = (why: Why, clock: Clock.Clock): Run<A, E> => {
-      if (current !== undefined) return current
-      // The run may end before `runFork` returns: it is current before it starts.
-      const run: Run<A, E> = { done: Deferred.unsafeMake(FiberId.none), fiber: undefined }
-      current = run
-      const settle = (exit: Exit.Exit<A, E>): void => {
-        if (current === run) current = undefined
-        const interrupted = Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause)
-        Deferred.unsafeDone(run.done, interrupted ? options.onClosed : exit)
-      }
-      run.fiber = Runtime.runFork(runtime)(
-        options.run(why).pipe(
-          Effect.withClock(clock),
-          Effect.onExit((exit) => Effect.sync(() => settle(exit)))
-        )
-      )
-      return run
-    }
-
+    const running = new Set<Fiber.RuntimeFiber<unknown, unknown>>()
+    let phase: "Open" | "Closing" | "Closed" = "Open"
+    const drain = Effect.suspend(() => {
+      const fibers = [...running]
+      return fibers.length === 0
+        ? Effect.void
+        : Fiber.awaitAll(fibers).pipe(
+            Effect.interruptible,
+            Effect.timeoutOption(patience),
+            Effect.zipRight(Fiber.interruptAll(fibers))
+          )
+    })
     yield* Effect.addFinalizer(() =>
       Effect.suspend(() => {
-        closed = true
-        const fiber = current?.fiber
-        return fiber === undefined
-          ? Effect.void
-          : Fiber.await(fiber).pipe(
-              Effect.interruptible,
-              Effect.timeoutOption(options.patience),
-              Effect.zipRight(Fiber.interrupt(fiber))
-            )
+        phase = "Closing"
+        return Effect.ensuring(
+          drain,
+          Effect.suspend(() => {
+            phase = "Closed"
+            return drain
+          })
+        )
       })
     )
     return {
-      start: (why) => Effect.clockWith((clock) => Effect.sync(() => void (closed || launch(why, clock)))),
-      join: (why) =>
-        Effect.clockWith((clock) => (closed ? options.onClosed : Deferred.await(launch(why, clock).done)))
+      get isClosing() {
+        return phase !== "Open"
+      },
+      get isClosed() {
+        return phase === "Closed"
+      },
+      drain,
+      fork: (run, onEnd) => {
+        let ended = false
+        const fiber = Runtime.runFork(runtime)(
+          Effect.onExit(run, (exit) =>
+            Effect.sync(() => {
+              ended = true
+              onEnd(exit)
+            })
+          )
+        )
+        if (ended) return
+        running.add(fiber)
+        fiber.addObserver(() => running.delete(fiber))
+      }
     }
   })

@@ -1,0 +1,252 @@
+/** The manager's doors to one grant: what a user of the library holds. Small, so that many may be held. */
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as PubSub from "effect/PubSub"
+import type * as Redacted from "effect/Redacted"
+import * as Stream from "effect/Stream"
+import * as AuthStatus from "../AuthStatus.js"
+import type { Credentials } from "../Credentials.js"
+import * as Decision from "../Decision.js"
+import * as Entry from "../Entry.js"
+import * as Fingerprint from "../Fingerprint.js"
+import * as Profile from "../Profile.js"
+import * as Snapshot from "../Snapshot.js"
+import type { TokenError } from "../TokenError.js"
+import * as TokenEvent from "../TokenEvent.js"
+import type { Explanation, Manager } from "../TokenManager.js"
+import { StorageError } from "../TokenStorage.js"
+import * as Access from "./Access.js"
+import type { Grant } from "./Grant.js"
+import { saveAtLast } from "./Saver.js"
+
+export class GrantManager implements Manager {
+  readonly getAccessToken: Effect.Effect<Redacted.Redacted, TokenError>
+  readonly #grant: Grant
+
+  constructor(grant: Grant) {
+    this.#grant = grant
+    this.getAccessToken = Access.fast(grant)
+  }
+
+  get location(): string {
+    return this.#grant.storage.location
+  }
+  get getAccessTokenFor(): Manager["getAccessTokenFor"] {
+    return ({ minValidity }) =>
+      Access.resolve(this.#grant, { force: false, minValidity: Duration.toMillis(minValidity) })
+  }
+  get refresh(): Effect.Effect<Redacted.Redacted, TokenError> {
+    return Access.resolve(this.#grant, { force: true, minValidity: 0 })
+  }
+  get peekAccessToken(): Manager["peekAccessToken"] {
+    return this.#look((now) =>
+      Option.filterMap(this.#grant.state.credentials, (c) =>
+        Decision.isExpired(c, now) ? Option.none() : Option.some(c.accessToken)
+      )
+    )
+  }
+  get unsafePeek(): Manager["unsafePeek"] {
+    return () => peek(this.#grant, this.#grant.setting.clock.unsafeCurrentTimeMillis())
+  }
+  get reject(): Manager["reject"] {
+    const grant = this.#grant
+    return (token) =>
+      Effect.flatMap(
+        this.#look((now) => ({ at: now, current: grant.state.reject(token, now) })),
+        ({ at, current }) =>
+          current
+            ? Effect.zipRight(
+                grant.emit(TokenEvent.Rejected({ at, token: Fingerprint.of(token) })),
+                Access.resolve(grant, Decision.anyValid)
+              )
+            : this.getAccessToken
+      )
+  }
+  get credentials(): Manager["credentials"] {
+    return this.#look(() => this.#grant.state.credentials)
+  }
+  get save(): Manager["save"] {
+    return (credentials) => Effect.ensuring(save(this.#grant, credentials), this.#looked)
+  }
+  get clear(): Manager["clear"] {
+    return Effect.ensuring(clear(this.#grant), this.#looked)
+  }
+  get invalidate(): Effect.Effect<void> {
+    return Effect.sync(() => this.#grant.state.invalidate())
+  }
+  get isAuthenticated(): Effect.Effect<boolean, StorageError> {
+    return this.#look((now) =>
+      Option.exists(this.#grant.state.credentials, (c) => !Decision.isExpired(c, now))
+    )
+  }
+  get validate(): Effect.Effect<boolean, StorageError> {
+    return this.isAuthenticated
+  }
+  get status(): Manager["status"] {
+    return status(this.#grant)
+  }
+  get cachedStatus(): Manager["status"] {
+    const { config, state } = this.#grant
+    return Effect.flatMap(Clock.currentTimeMillis, (now) =>
+      Option.match(state.cachedStatus(now, config.statusTtl), {
+        onNone: () => this.status,
+        onSome: Effect.succeed
+      })
+    )
+  }
+  get snapshot(): Manager["snapshot"] {
+    const { setting, state } = this.#grant
+    return this.#look(() =>
+      Option.map(state.credentials, (c) => Snapshot.fromCredentials(c, { provider: setting.provider }))
+    )
+  }
+  get profile(): Manager["profile"] {
+    const { setting, state } = this.#grant
+    return Effect.gen(this, function* () {
+      yield* this.getAccessToken
+      const credentials = Option.getOrThrow(state.credentials)
+      const profile = yield* Option.match(setting.profiles, {
+        onNone: () => Effect.succeed(Profile.fromCredentials(setting.provider, credentials)),
+        onSome: (source) => source.fetch(credentials)
+      })
+      state.profile = Option.some(profile)
+      return profile
+    })
+  }
+  get cachedProfile(): Manager["cachedProfile"] {
+    const { setting, state } = this.#grant
+    return Effect.sync(() =>
+      Option.orElse(state.profile, () =>
+        Option.map(state.credentials, (c) =>
+          Option.match(setting.profiles, {
+            onNone: () => Profile.fromCredentials(setting.provider, c),
+            onSome: (source) => source.quick(c)
+          })
+        )
+      )
+    )
+  }
+  get explain(): Effect.Effect<Explanation> {
+    return Effect.map(Clock.currentTimeMillis, (now) => {
+      const decision = this.#grant.state.decide(now, Decision.anyValid)
+      return {
+        decision,
+        text: Decision.describe(decision, now),
+        status: statusNow(this.#grant, now),
+        location: this.location
+      }
+    })
+  }
+  get events(): Manager["events"] {
+    return Stream.unwrap(Effect.map(this.#grant.events, (hub) => Stream.fromPubSub(hub)))
+  }
+
+  #look<A>(view: (now: number) => A): Effect.Effect<A, StorageError> {
+    return Effect.zipRight(Access.look(this.#grant), Effect.map(Clock.currentTimeMillis, view))
+  }
+  get #looked(): Effect.Effect<void> {
+    return Effect.sync(() => this.#grant.noteLooked())
+  }
+}
+
+/** The token in memory, if it can be served without a thought. */
+export const peek = ({ state: { door } }: Grant, now: number): Option.Option<Redacted.Redacted> =>
+  now < door.until && now >= door.from ? door.token : Option.none()
+
+/** The grant's status by what is in memory, or in storage where that is stale. */
+export const status = (grant: Grant): Effect.Effect<AuthStatus.AuthStatus, StorageError> =>
+  Effect.zipRight(
+    Access.look(grant),
+    Effect.map(Clock.currentTimeMillis, (now) => {
+      const current = statusNow(grant, now)
+      grant.state.status = Option.some({ status: current, at: now })
+      return current
+    })
+  )
+
+const statusNow = ({ state }: Grant, now: number) =>
+  AuthStatus.of(state.credentials, now, state.warnings(now))
+
+/** The end of a grant's life in this process, after its flights. */
+export const close = (grant: Grant): Effect.Effect<void> =>
+  Effect.zipRight(
+    Effect.zipRight(
+      saveAtLast(grant),
+      Effect.suspend(() => grant.sight.countUnsaved(false))
+    ),
+    Effect.suspend(() => (grant.hub === undefined ? Effect.void : PubSub.shutdown(grant.hub)))
+  )
+
+/** Another writer's change makes what is in memory stale. */
+export const watch = (grant: Grant): Effect.Effect<void> =>
+  Option.match(grant.storage.changes, {
+    onNone: () => Effect.void,
+    onSome: (changes) =>
+      changes.pipe(
+        Stream.runForEach(() => Effect.sync(() => grant.noteChange())),
+        Effect.catchAll((error) =>
+          Effect.flatMap(Clock.currentTimeMillis, (at) =>
+            grant.emit(TokenEvent.StorageFailed({ at, reason: error.reason, operation: error.operation }))
+          )
+        )
+      )
+  })
+
+/** How often a save is tried again over another writer's change. */
+const maxSaveConflicts = 10
+
+const save = (parts: Grant, credentials: Credentials, conflicts = 0): Effect.Effect<void, StorageError> =>
+  Effect.gen(function* () {
+    const { emit, state, storage } = parts
+    const loaded = yield* storage.load
+    const entry = Entry.saved(
+      Option.map(loaded, (l) => l.entry),
+      credentials
+    )
+    const saved = yield* storage
+      .commit(
+        entry,
+        Option.map(loaded, (l) => l.version)
+      )
+      .pipe(
+        Effect.flatMap((version) =>
+          Effect.map(Clock.currentTimeMillis, (now) => {
+            state.noteSaved(entry, version, now)
+            return Option.some(now)
+          })
+        ),
+        Effect.uninterruptible,
+        Effect.catchTag("CommitRefused", (refused) =>
+          conflicts < maxSaveConflicts
+            ? Effect.succeedNone
+            : Effect.fail(
+                new StorageError({
+                  reason: "Unavailable",
+                  operation: "commit",
+                  location: storage.location,
+                  message: `${refused.message} Other writers were faster ${maxSaveConflicts} times.`
+                })
+              )
+        )
+      )
+    if (Option.isNone(saved)) return yield* save(parts, credentials, conflicts + 1)
+    yield* emit(
+      TokenEvent.Saved({
+        at: saved.value,
+        generation: entry.generation,
+        token: Fingerprint.of(credentials.accessToken)
+      })
+    )
+  })
+
+const clear = ({ emit, state, storage }: Grant): Effect.Effect<boolean, StorageError> =>
+  Effect.uninterruptible(
+    Effect.gen(function* () {
+      const existed = (yield* storage.remove) || Option.isSome(state.unsaved)
+      state.reset()
+      yield* emit(TokenEvent.Cleared({ at: yield* Clock.currentTimeMillis, existed }))
+      return existed
+    })
+  )

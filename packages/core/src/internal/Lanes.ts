@@ -1,0 +1,194 @@
+/**
+ * Who may be at a server now. Each server has a lane of its own: those of one server are bounded together, and
+ * one that is slow or down holds up no other. Servers take turns.
+ *
+ * In a lane, callers who wait go before renewals that nobody waits for. A quarter of the places is kept free
+ * of renewals, and half of them of accounts whose last refresh failed: those never hold up the others.
+ */
+import * as Effect from "effect/Effect"
+
+export interface Limits {
+  /** At a time, over all servers. */
+  readonly concurrency: number
+  /** At a time, to one server. */
+  readonly perServer: number
+  /** Begun within a second, at one server. */
+  readonly perSecond: number
+}
+
+/** One who waits for a place. */
+export interface Entrant {
+  readonly urgent: boolean
+  readonly troubled: boolean
+  /** Called once there is a place; to be given back with `leave`. */
+  readonly enter: () => void
+}
+
+export class Lane {
+  inside = 0
+  renewing = 0
+  troubled = 0
+  /** When the next one may begin, epoch milliseconds. */
+  nextStart = Number.NEGATIVE_INFINITY
+  private readonly urgent = new Set<Entrant>()
+  private readonly renewals = new Set<Entrant>()
+  private readonly troubledUrgent = new Set<Entrant>()
+  private readonly troubledRenewals = new Set<Entrant>()
+
+  get waiting(): number {
+    return this.urgent.size + this.renewals.size + this.troubledUrgent.size + this.troubledRenewals.size
+  }
+
+  queueOf({ troubled, urgent }: Entrant): Set<Entrant> {
+    return troubled
+      ? urgent
+        ? this.troubledUrgent
+        : this.troubledRenewals
+      : urgent
+        ? this.urgent
+        : this.renewals
+  }
+
+  /** Takes who may go in now, if somebody may. */
+  next(places: number): Entrant | undefined {
+    if (this.inside >= places) return undefined
+    const mayRenew = this.renewing < Math.ceil(places * 0.75)
+    const mayTrouble = this.troubled < Math.ceil(places / 2)
+    return (
+      first(this.urgent) ??
+      (mayTrouble ? first(this.troubledUrgent) : undefined) ??
+      (mayRenew ? first(this.renewals) : undefined) ??
+      (mayRenew && mayTrouble ? first(this.troubledRenewals) : undefined)
+    )
+  }
+}
+
+const first = <A>(items: Set<A>): A | undefined => {
+  for (const item of items) {
+    items.delete(item)
+    return item
+  }
+  return undefined
+}
+
+/** How far behind its rate a server may be before what it missed is not made up for, in milliseconds. */
+const slack = 100
+
+export class Lanes {
+  inside = 0
+  private readonly lanes = new Map<unknown, Lane>()
+  /** Those where somebody may get in, in turn; those that wait for time to pass. */
+  private readonly ready = new Set<Lane>()
+  private readonly delayed = new Set<Lane>()
+  private admitting = false
+
+  constructor(
+    private readonly limits: Limits,
+    private readonly now: () => number,
+    /** Told when somebody waits for nothing but time to pass. */
+    private readonly onDelay: () => void
+  ) {}
+
+  of(server: unknown): Lane {
+    const known = this.lanes.get(server)
+    if (known !== undefined) return known
+    const lane = new Lane()
+    this.lanes.set(server, lane)
+    return lane
+  }
+
+  get waiting(): number {
+    let sum = 0
+    for (const lane of this.lanes.values()) sum += lane.waiting
+    return sum
+  }
+
+  /** When time lets somebody in who waits now; Infinity where time alone does not. */
+  get nextStart(): number {
+    let earliest = Infinity
+    for (const lane of this.delayed) earliest = Math.min(earliest, lane.nextStart)
+    return earliest
+  }
+
+  ask(lane: Lane, entrant: Entrant): void {
+    lane.queueOf(entrant).add(entrant)
+    this.ready.add(lane)
+    this.admit()
+  }
+
+  leave(lane: Lane, entrant: Entrant): void {
+    this.count(lane, entrant, -1)
+    if (lane.waiting > 0) this.ready.add(lane)
+    this.admit()
+  }
+
+  /** Looks again at those who waited for time to pass. */
+  tick(): void {
+    for (const lane of this.delayed) this.ready.add(lane)
+    this.delayed.clear()
+    this.admit()
+  }
+
+  /** Runs `effect` in a place that its caller waits for. */
+  within(lane: Lane, troubled: boolean) {
+    return <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+      Effect.acquireUseRelease(
+        Effect.interruptible(this.enter(lane, troubled)),
+        () => effect,
+        (entrant) => Effect.sync(() => this.leave(lane, entrant))
+      )
+  }
+
+  private enter(lane: Lane, troubled: boolean): Effect.Effect<Entrant> {
+    return Effect.async((resume) => {
+      const entrant: Entrant = { urgent: true, troubled, enter: () => resume(Effect.succeed(entrant)) }
+      this.ask(lane, entrant)
+      return Effect.sync(() => {
+        if (!lane.queueOf(entrant).delete(entrant)) this.leave(lane, entrant)
+      })
+    })
+  }
+
+  /** Lets in all who may go in now, one of each server in turn. */
+  private admit(): void {
+    if (this.admitting) return
+    this.admitting = true
+    for (const lane of this.ready) {
+      if (this.inside >= this.limits.concurrency) break
+      this.ready.delete(lane)
+      // It goes to the end of those that the loop has yet to visit.
+      if (this.admitOne(lane) && lane.waiting > 0) this.ready.add(lane)
+    }
+    this.admitting = false
+    if (this.delayed.size > 0) this.onDelay()
+  }
+
+  private admitOne(lane: Lane): boolean {
+    const spacing = 1000 / this.limits.perSecond
+    if (spacing > 0 && lane.waiting > 0) {
+      const now = this.now()
+      // Further ahead than one step it was never put: the clock was set back.
+      if (now < lane.nextStart && lane.nextStart <= now + spacing) {
+        this.delayed.add(lane)
+        return false
+      }
+    }
+    const entrant = lane.next(this.limits.perServer)
+    if (entrant === undefined) return false
+    if (spacing > 0) {
+      const now = this.now()
+      const due = lane.nextStart > now ? now : lane.nextStart
+      lane.nextStart = Math.max(due, now - slack) + spacing
+    }
+    this.count(lane, entrant, 1)
+    entrant.enter()
+    return true
+  }
+
+  private count(lane: Lane, { troubled, urgent }: Entrant, by: 1 | -1): void {
+    this.inside += by
+    lane.inside += by
+    if (!urgent) lane.renewing += by
+    if (troubled) lane.troubled += by
+  }
+}

@@ -1,0 +1,45 @@
+/** When a grant is to be renewed without being asked. Pure, like `Decision`; times are epoch milliseconds. */
+import * as Option from "effect/Option"
+import * as Credentials from "../Credentials.js"
+import * as Decision from "../Decision.js"
+
+/**
+ * How long before its expiry a token is renewed: the grace, so that no caller meets it, and this account and
+ * instance's share of the window (at most a quarter of the token's lifetime) before that.
+ */
+export const lead = (
+  credentials: Credentials.Credentials,
+  policy: Decision.Policy,
+  window: number,
+  jitterShare: number
+): number => {
+  const spread = Option.match(Credentials.lifetime(credentials), {
+    onNone: () => window,
+    onSome: (lifetime) => Math.min(window, lifetime / 4)
+  })
+  return Decision.clampedGrace(credentials, policy.grace) + spread * jitterShare
+}
+
+/**
+ * When to renew; Infinity where there is nothing to renew, or nothing to do it with. No later than the
+ * token's own lifetime from now, whatever the clock said when it came.
+ */
+export const renewAt = (
+  held: Decision.Held,
+  now: number,
+  policy: Decision.Policy,
+  window: number
+): number => {
+  if (Option.isSome(held.dead) || !held.refreshable) return Infinity
+  const cooled = Option.match(held.coolDown, {
+    onNone: () => Number.NEGATIVE_INFINITY,
+    onSome: (c) => (c.since <= now ? c.until : Number.NEGATIVE_INFINITY)
+  })
+  if (Option.isNone(held.credentials)) return Math.max(cooled, now)
+  const credentials = held.credentials.value
+  const left = Decision.timeToExpiry(credentials, now)
+  if (Option.isNone(left)) return Infinity
+  const longest = Option.getOrElse(Credentials.lifetime(credentials), () => Infinity)
+  const at = now + Math.min(left.value, longest) - lead(credentials, policy, window, held.jitterShare)
+  return Math.max(cooled, at)
+}
