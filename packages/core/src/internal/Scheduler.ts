@@ -2,7 +2,7 @@
  * When what is to be done: one fiber and one timer for any number of tasks, earliest first. A task is an
  * object with its place in the heap, and no fiber until it runs.
  */
-import * as Clock from "effect/Clock"
+import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as Runtime from "effect/Runtime"
