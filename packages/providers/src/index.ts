@@ -1,1 +1,1 @@
-export {}
+export * as Session from "./Session.js"

@@ -1,0 +1,12 @@
+/**
+ * The two providers: a tag for each, a prefix of the configuration for each, and nothing shared. One that is
+ * down, or whose grant has ended, does not slow the other.
+ */
+import { TokenManager } from "@latchkey/core"
+import { Session } from "@latchkey/providers"
+
+export class Calendar extends TokenManager.Tag("example/Calendar")<Calendar>() {}
+export class Mail extends TokenManager.Tag("example/Mail")<Mail>() {}
+
+export const CalendarSession = Session.layerConfigFor(Calendar, { prefix: "CALENDAR_", provider: "calendar" })
+export const MailSession = Session.layerConfigFor(Mail, { prefix: "MAIL_", provider: "mail" })

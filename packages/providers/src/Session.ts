@@ -1,0 +1,196 @@
+/**
+ * One grant from configuration alone: its server, its client and the file that keeps it.
+ *
+ * The one obvious way for a program that has one provider, and with a tag and a prefix for each, for one
+ * that has several. What is too special for it is composed by hand from the same parts.
+ *
+ * | variable | is |
+ * |---|---|
+ * | `OAUTH_ISSUER` | the server, to be discovered; or `OAUTH_TOKEN_ENDPOINT`, where it cannot be |
+ * | `OAUTH_CLIENT_ID` | the client |
+ * | `OAUTH_CLIENT_SECRET` | its secret; a public client has none |
+ * | `OAUTH_CLIENT_AUTH` | how the secret is shown: `basic` (the default) or `post` |
+ * | `OAUTH_GRANT` | `refresh_token` (the default) or `client_credentials`, which needs no login |
+ * | `OAUTH_SCOPES` | separated by spaces; never more than were granted |
+ * | `OAUTH_CREDENTIALS_FILE` | where the grant is kept |
+ *
+ * `TokenConfig.layerConfig` reads the policy beside them.
+ *
+ * @since 0.1.0
+ */
+import type { HttpClient } from "@effect/platform/HttpClient"
+import type { RefreshLease } from "@latchkey/core/RefreshLease"
+import * as TokenConfig from "@latchkey/core/TokenConfig"
+import * as TokenManager from "@latchkey/core/TokenManager"
+import type { TokenRefresher } from "@latchkey/core/TokenRefresher"
+import type { StorageError, TokenStorage } from "@latchkey/core/TokenStorage"
+import * as ClientAuth from "@latchkey/oauth/ClientAuth"
+import * as ClientCredentials from "@latchkey/oauth/ClientCredentials"
+import type { OAuthConfigError } from "@latchkey/oauth/Endpoint"
+import * as RefreshToken from "@latchkey/oauth/RefreshToken"
+import type * as Server from "@latchkey/oauth/Server"
+import * as File from "@latchkey/storage/File"
+import * as Config from "effect/Config"
+import * as ConfigError from "effect/ConfigError"
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import type * as Redacted from "effect/Redacted"
+
+/**
+ * What the variables tell.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Settings {
+  readonly server: Server.Endpoints | Server.Discovery
+  readonly client: ClientAuth.Client
+  readonly grant: "refresh_token" | "client_credentials"
+  readonly scopes: ReadonlyArray<string>
+  readonly file: string
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  /** What the variables begin with, `_` included: `OAUTH_` unless given. */
+  readonly prefix?: string
+  /** Names the provider in snapshots, metrics and profiles. */
+  readonly provider?: string
+  readonly policy?: TokenConfig.Options
+}
+
+/**
+ * What building a session can fail with.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export type SessionError = ConfigError.ConfigError | OAuthConfigError | StorageError
+
+/**
+ * The settings under a prefix. A variable that is missing or wrong is a `ConfigError` that names it.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const settings = (prefix = "OAUTH_"): Config.Config<Settings> => {
+  const name = (variable: string) => `${prefix}${variable}`
+  const text = (variable: string) =>
+    Config.validate(Config.string(name(variable)), {
+      message: `${name(variable)} is blank: give it a value, or leave it out`,
+      validation: (value) => value.trim() !== ""
+    })
+  const orNone = <A>(config: Config.Config<A>) => Config.option(config)
+  const all = Config.all({
+    issuer: orNone(text("ISSUER")),
+    tokenEndpoint: orNone(text("TOKEN_ENDPOINT")),
+    clientId: text("CLIENT_ID"),
+    secret: orNone(Config.redacted(text("CLIENT_SECRET"))),
+    auth: Config.withDefault(Config.literal("basic", "post")(name("CLIENT_AUTH")), "basic"),
+    grant: Config.withDefault(
+      Config.literal("refresh_token", "client_credentials")(name("GRANT")),
+      "refresh_token"
+    ),
+    scopes: Config.withDefault(text("SCOPES"), ""),
+    file: text("CREDENTIALS_FILE")
+  })
+  return Config.mapOrFail(all, ({ auth, clientId, file, grant, issuer, scopes, secret, tokenEndpoint }) =>
+    Either.gen(function* () {
+      const server = yield* serverOf(issuer, tokenEndpoint, name)
+      if (grant === "client_credentials" && Option.isNone(secret)) {
+        return yield* Either.left(
+          ConfigError.MissingData(
+            [name("CLIENT_SECRET")],
+            `${name("GRANT")} is client_credentials, which takes a secret`
+          )
+        )
+      }
+      return {
+        server,
+        client: Option.match(secret, {
+          onNone: (): ClientAuth.Client => ({ clientId }),
+          onSome: (value) => ({ clientId, auth: authOf(auth, value) })
+        }),
+        grant,
+        scopes: scopes.split(/\s+/).filter((scope) => scope !== ""),
+        file
+      }
+    })
+  )
+}
+
+/**
+ * The session of a program that has one.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerConfig = (
+  options: Options = {}
+): Layer.Layer<TokenManager.TokenManager, SessionError, HttpClient> =>
+  layerConfigFor(TokenManager.TokenManager, options)
+
+/**
+ * A session under a tag of its own: one of several, each with its prefix.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerConfigFor = <Self, Id extends string>(
+  tag: Context.TagClass<Self, Id, TokenManager.Manager>,
+  options: Options = {}
+): Layer.Layer<Self, SessionError, HttpClient> =>
+  Layer.unwrapEffect(
+    Effect.map(settings(options.prefix), (found) =>
+      Layer.provide(layerOver(tag, found, options), File.layer({ path: found.file }))
+    )
+  )
+
+/**
+ * A session whose credentials and leases are kept by the services in context, in place of the file.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerOver = <Self, Id extends string>(
+  tag: Context.TagClass<Self, Id, TokenManager.Manager>,
+  found: Settings,
+  options: Options = {}
+): Layer.Layer<Self, SessionError, HttpClient | TokenStorage | RefreshLease> =>
+  TokenManager.layerFor(tag, options.provider === undefined ? {} : { provider: options.provider }).pipe(
+    Layer.provide(refresherOf(found)),
+    Layer.provide(TokenConfig.layerConfig(options.policy))
+  )
+
+const refresherOf = ({
+  client,
+  grant,
+  scopes,
+  server
+}: Settings): Layer.Layer<TokenRefresher, OAuthConfigError, HttpClient> =>
+  grant === "refresh_token"
+    ? RefreshToken.layer({ server, client, scopes })
+    : ClientCredentials.layer({ server, client, scopes })
+
+const serverOf = (
+  issuer: Option.Option<string>,
+  tokenEndpoint: Option.Option<string>,
+  name: (variable: string) => string
+): Either.Either<Settings["server"], ConfigError.ConfigError> => {
+  if (Option.isSome(tokenEndpoint)) {
+    return Either.right({ tokenEndpoint: tokenEndpoint.value, issuer: Option.getOrUndefined(issuer) })
+  }
+  return Either.fromOption(
+    Option.map(issuer, (value) => ({ issuer: value })),
+    () => ConfigError.MissingData([name("ISSUER")], `Give ${name("ISSUER")}, or ${name("TOKEN_ENDPOINT")}`)
+  )
+}
+
+const authOf = (auth: "basic" | "post", secret: Redacted.Redacted): ClientAuth.ClientAuth =>
+  auth === "basic" ? ClientAuth.basic(secret) : ClientAuth.post(secret)

@@ -1,0 +1,134 @@
+/** A session from configuration alone: what it reads, what it refuses, and that it works. */
+import { describe, expect, it } from "@effect/vitest"
+import { HttpClient } from "@effect/platform"
+import { TokenManager } from "@latchkey/core"
+import { HostileServer } from "@latchkey/oauth/testing"
+import { Session } from "@latchkey/providers"
+import { ConfigProvider, Effect, Either, Layer, Option, Redacted } from "effect"
+import { mkdtempSync, rmSync, statSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { inspect } from "node:util"
+
+const folder = Effect.acquireRelease(
+  Effect.sync(() => mkdtempSync(join(tmpdir(), "latchkey-session-"))),
+  (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
+)
+
+type Variables = Readonly<Record<string, string>>
+
+const env = (variables: Variables) =>
+  Layer.setConfigProvider(ConfigProvider.fromMap(new Map(Object.entries(variables))))
+
+const read = (variables: Variables, prefix?: string) =>
+  Effect.runSync(Effect.either(Effect.provide(Session.settings(prefix), env(variables))))
+
+const least = {
+  OAUTH_ISSUER: "https://id.example.com",
+  OAUTH_CLIENT_ID: "app",
+  OAUTH_CREDENTIALS_FILE: "c.json"
+}
+
+const without = (name: keyof typeof least): Variables =>
+  Object.fromEntries(Object.entries(least).filter(([key]) => key !== name))
+
+describe("the settings", () => {
+  it("of a public client are three variables", () => {
+    expect(Either.getOrThrow(read(least))).toEqual({
+      server: { issuer: "https://id.example.com" },
+      client: { clientId: "app" },
+      grant: "refresh_token",
+      scopes: [],
+      file: "c.json"
+    })
+  })
+
+  it("take endpoints, a secret, scopes and a prefix, and show no secret", () => {
+    const found = read(
+      {
+        GITHUB_TOKEN_ENDPOINT: "https://id.example.com/token",
+        GITHUB_CLIENT_ID: "app",
+        GITHUB_CLIENT_SECRET: "hush",
+        GITHUB_CLIENT_AUTH: "post",
+        GITHUB_GRANT: "client_credentials",
+        GITHUB_SCOPES: "  read  write ",
+        GITHUB_CREDENTIALS_FILE: "g.json"
+      },
+      "GITHUB_"
+    )
+    expect(Either.getOrThrow(found)).toMatchObject({
+      server: { tokenEndpoint: "https://id.example.com/token" },
+      client: { clientId: "app", auth: { _tag: "ClientSecretPost" } },
+      grant: "client_credentials",
+      scopes: ["read", "write"]
+    })
+    expect(inspect(found, { depth: 20, showHidden: true })).not.toContain("hush")
+  })
+
+  it.each<[string, Variables]>([
+    ["OAUTH_CLIENT_ID", without("OAUTH_CLIENT_ID")],
+    ["OAUTH_CLIENT_ID", { ...least, OAUTH_CLIENT_ID: " " }],
+    ["OAUTH_ISSUER", without("OAUTH_ISSUER")],
+    ["OAUTH_ISSUER", { ...least, OAUTH_ISSUER: "" }],
+    ["OAUTH_CREDENTIALS_FILE", { ...least, OAUTH_CREDENTIALS_FILE: "" }],
+    ["OAUTH_CLIENT_AUTH", { ...least, OAUTH_CLIENT_AUTH: "magic" }],
+    ["OAUTH_GRANT", { ...least, OAUTH_GRANT: "password" }],
+    ["OAUTH_CLIENT_SECRET", { ...least, OAUTH_GRANT: "client_credentials" }],
+    ["OAUTH_CLIENT_SECRET", { ...least, OAUTH_CLIENT_SECRET: "" }]
+  ])("name %s where it is missing or wrong", (name, variables) => {
+    expect(String(Either.getOrThrow(Either.flip(read(variables))))).toContain(name)
+  })
+})
+
+class Second extends TokenManager.Tag("test/Second")<Second>() {}
+
+describe("the layer", () => {
+  it.scoped("keeps the grant in the file and refreshes it at the server", () =>
+    Effect.gen(function* () {
+      const file = join(yield* folder, "credentials.json")
+      const { client, control } = yield* HostileServer.make()
+      const session = Session.layerConfig({ provider: "example" }).pipe(
+        Layer.provide(Layer.succeed(HttpClient.HttpClient, client)),
+        Layer.provide(env({ ...least, OAUTH_ISSUER: HostileServer.issuer, OAUTH_CREDENTIALS_FILE: file }))
+      )
+      yield* Effect.gen(function* () {
+        const manager = yield* TokenManager.TokenManager
+        const first = yield* control.issueGrant()
+        yield* manager.save(first)
+        expect(statSync(file).mode & 0o777).toBe(0o600)
+        const second = yield* manager.refresh
+        expect(Redacted.value(second)).not.toBe(Redacted.value(first.accessToken))
+        expect(Option.getOrThrow(yield* manager.snapshot).provider).toBe("example")
+      }).pipe(Effect.provide(session))
+    })
+  )
+
+  it.scoped("of client credentials needs no login, and each of several is its own", () =>
+    Effect.gen(function* () {
+      const path = yield* folder
+      const { client, control } = yield* HostileServer.make()
+      const of = (prefix: string) => ({
+        [`${prefix}TOKEN_ENDPOINT`]: HostileServer.server.tokenEndpoint,
+        [`${prefix}CLIENT_ID`]: "app",
+        [`${prefix}CLIENT_SECRET`]: "hush",
+        [`${prefix}GRANT`]: "client_credentials",
+        [`${prefix}CREDENTIALS_FILE`]: join(path, `${prefix}.json`)
+      })
+      const sessions = Layer.merge(
+        Session.layerConfig(),
+        Session.layerConfigFor(Second, { prefix: "SECOND_" })
+      ).pipe(
+        Layer.provide(Layer.succeed(HttpClient.HttpClient, client)),
+        Layer.provide(env({ ...of("OAUTH_"), ...of("SECOND_") }))
+      )
+      const tokens = yield* Effect.gen(function* () {
+        const managers = [yield* TokenManager.TokenManager, yield* Second]
+        return yield* Effect.forEach(managers, ({ getAccessToken }) =>
+          Effect.map(getAccessToken, Redacted.value)
+        )
+      }).pipe(Effect.provide(sessions))
+      expect(new Set(tokens).size).toBe(2)
+      expect((yield* control.counts).byEndpoint.token).toBe(2)
+    })
+  )
+})
