@@ -7,7 +7,7 @@ import tseslint from "typescript-eslint"
  */
 
 const src = (name) => `packages/${name}/src/**/*.ts`
-const published = ["core", "oauth", "storage", "providers"]
+const published = ["core", "oauth", "storage", "providers", "cli"]
 
 /** What each package may import, besides its own files. Arrows point down only. */
 const arrows = {
@@ -34,6 +34,17 @@ const arrows = {
     "@latchkey/oauth/*",
     "@latchkey/storage/*",
     "@effect/platform/*"
+  ],
+  cli: [
+    "effect/*",
+    "node:*",
+    "@latchkey/core/*",
+    "@latchkey/oauth/*",
+    "@latchkey/providers/*",
+    "@latchkey/storage/*",
+    "@effect/cli/*",
+    "@effect/platform/*",
+    "@effect/platform-node/*"
   ]
 }
 
@@ -189,8 +200,8 @@ export default tseslint.config(
     }
   },
   {
-    files: [".ci/*.mjs"],
-    languageOptions: { globals: { console: false, performance: false, process: false } }
+    files: [".ci/*.mjs", "packages/cli/bin/*.js", "packages/cli/build.mjs"],
+    languageOptions: { globals: { console: false, performance: false, process: false, URL: false } }
   },
   {
     files: ["packages/*/src/**/*.ts", "examples/*/src/**/*.ts"],

@@ -1,2 +1,13 @@
 #!/usr/bin/env node
-export {}
+/** The command. A token that is asked for in a plain way is served without loading what parses all commands. */
+import { plainToken, splitRest } from "./internal/arguments.js"
+
+const argv = process.argv.slice(2)
+const token = plainToken(argv)
+if (token !== undefined) {
+  const [Run, Token] = [await import("./Run.js"), await import("./commands/Token.js")]
+  Run.main(Token.run(token), { json: token.json })
+} else {
+  const [Run, Cli] = [await import("./Run.js"), await import("./Cli.js")]
+  Run.main(Cli.run(argv), { json: splitRest(argv).own.includes("--json") })
+}

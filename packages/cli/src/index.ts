@@ -1,1 +1,1 @@
-export {}
+export * as ExitCode from "./ExitCode.js"

@@ -1,0 +1,139 @@
+/**
+ * What the command says when it cannot do what it was asked: in words, with the next step and an exit code.
+ *
+ * @since 0.1.0
+ */
+import type { TokenError } from "@latchkey/core/TokenError"
+import * as Cause from "effect/Cause"
+import type * as ConfigError from "effect/ConfigError"
+import * as Data from "effect/Data"
+import * as Option from "effect/Option"
+import { ExitCode } from "./ExitCode.js"
+
+/**
+ * A failure as it is shown. `reason` is for scripts, `next` is what the user can do; neither holds a secret.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class Failure extends Data.TaggedError("Failure")<{
+  readonly code: ExitCode
+  readonly reason: string
+  readonly message: string
+  readonly next?: string | undefined
+}> {}
+
+/**
+ * What was typed cannot be done.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const usage = (message: string, next?: string): Failure =>
+  new Failure({ code: ExitCode.usage, reason: "Usage", message, next })
+
+/**
+ * A setting, or a file of settings, is wrong.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const configuration = (message: string, next?: string): Failure =>
+  new Failure({ code: ExitCode.configuration, reason: "Configuration", message, next })
+
+/**
+ * The credentials, or what is known of the account, cannot be read or written.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const storage = (reason: string, message: string, next?: string): Failure =>
+  new Failure({ code: ExitCode.storage, reason, message, next })
+
+/**
+ * Whose failure it is, for the next step: how to log in again, and what the account is called.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface About {
+  readonly account: string
+  readonly login: string
+}
+
+/**
+ * Why there is no token, for the user of an account.
+ *
+ * @since 0.1.0
+ * @category conversions
+ */
+export const fromToken = (error: TokenError | ConfigError.ConfigError, about: About): Failure => {
+  switch (error._tag) {
+    case "ReauthorizationRequired":
+      return new Failure({
+        code: ExitCode.loginRequired,
+        reason: error.reason,
+        message: `${about.account}: ${error.message}`,
+        next: about.login
+      })
+    case "RefreshUnavailable":
+      return new Failure({
+        code: isConfiguration(error.reason) ? ExitCode.configuration : ExitCode.tryLater,
+        reason: error.reason,
+        message: `${about.account}: ${error.message}`,
+        next: isConfiguration(error.reason) ? about.login : `latchkey explain ${about.account}`
+      })
+    case "StorageError":
+      return storage(error.reason, error.message, storageAdvice[error.reason])
+    default:
+      return configuration(configProblem(error))
+  }
+}
+
+const isConfiguration = (reason: string): boolean => reason === "Misconfigured"
+
+const storageAdvice: Readonly<Record<string, string>> = {
+  Unavailable: "latchkey doctor",
+  Denied: "latchkey doctor",
+  Malformed: "latchkey doctor",
+  Insecure: "latchkey doctor",
+  WrongKey: "latchkey doctor"
+}
+
+/**
+ * What is wrong with a setting, in one line.
+ *
+ * @since 0.1.0
+ * @category conversions
+ */
+export const configProblem = (error: ConfigError.ConfigError): string =>
+  error.message !== "" ? error.message : String(error).replace(/\s+/g, " ")
+
+/**
+ * What a defect is told as: its kind alone, since its words and its stack may quote anything.
+ *
+ * @since 0.1.0
+ * @category conversions
+ */
+export const fromDefect = (defect: unknown): Failure =>
+  new Failure({
+    code: ExitCode.failed,
+    reason: "Unexpected",
+    message: `Something unexpected happened (${kindOf(defect)}). Nothing more is shown, as it may hold a secret.`,
+    next: "latchkey doctor"
+  })
+
+const kindOf = (defect: unknown): string => {
+  const name = defect instanceof Error ? defect.constructor.name : typeof defect
+  const code = (defect as { readonly code?: unknown } | null | undefined)?.code
+  return typeof code === "string" && /^[A-Z][A-Z0-9_]{1,40}$/.test(code) ? `${name}, ${code}` : name
+}
+
+/**
+ * The failure of a whole command; none where it was only interrupted.
+ *
+ * @since 0.1.0
+ * @category conversions
+ */
+export const fromCause = (cause: Cause.Cause<Failure>): Option.Option<Failure> =>
+  Option.orElse(Cause.failureOption(cause), () => Option.map(Cause.dieOption(cause), fromDefect))

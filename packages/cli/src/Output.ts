@@ -1,0 +1,159 @@
+/**
+ * Where the command writes: results to stdout, words for people to stderr.
+ *
+ * @since 0.1.0
+ */
+import * as Config from "effect/Config"
+import type * as ConfigError from "effect/ConfigError"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { writeSync } from "node:fs"
+import { escape } from "./internal/text.js"
+
+export {
+  /**
+   * Control characters as they are written, so that no name or message can move the cursor or hide a line.
+   *
+   * @since 0.1.0
+   * @category text
+   */
+  escape
+}
+
+/**
+ * What stands behind a stream.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Surface {
+  readonly isTerminal: boolean
+  /** Whether to colour: a terminal that can, and `NO_COLOR` is not set; or `FORCE_COLOR` is. */
+  readonly colors: boolean
+  readonly columns: number
+}
+
+/**
+ * @since 0.1.0
+ * @category tags
+ */
+export class Output extends Context.Tag("@latchkey/cli/Output")<
+  Output,
+  {
+    readonly stdout: Surface
+    readonly stderr: Surface
+    /** Writes to stdout as it is. */
+    readonly write: (text: string) => Effect.Effect<void>
+    /** Writes to stderr as it is. */
+    readonly writeError: (text: string) => Effect.Effect<void>
+  }
+>() {}
+
+/**
+ * A line on stdout.
+ *
+ * @since 0.1.0
+ * @category writing
+ */
+export const print = (line: string): Effect.Effect<void, never, Output> =>
+  Effect.flatMap(Output, (output) => output.write(`${line}\n`))
+
+/**
+ * A value on stdout as one line of JSON.
+ *
+ * @since 0.1.0
+ * @category writing
+ */
+export const printJson = (value: unknown): Effect.Effect<void, never, Output> => print(JSON.stringify(value))
+
+/**
+ * Words for people, on stderr. What came from elsewhere cannot move their cursor.
+ *
+ * @since 0.1.0
+ * @category writing
+ */
+export const say = (words: string): Effect.Effect<void, never, Output> =>
+  Effect.flatMap(Output, (output) => output.writeError(`${escape(words)}\n`))
+
+/**
+ * A passing remark on stderr: rewritten by the next one on a terminal, and left out elsewhere.
+ *
+ * @since 0.1.0
+ * @category writing
+ */
+export const progress = (words: string): Effect.Effect<void, never, Output> =>
+  Effect.flatMap(Output, (output) =>
+    output.stderr.isTerminal
+      ? output.writeError(`\r\u001b[2K${escape(words).slice(0, output.stderr.columns - 1)}`)
+      : Effect.void
+  )
+
+/**
+ * The streams of this process. A reader that has gone away is no error of ours.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer: Layer.Layer<Output, ConfigError.ConfigError> = Layer.effect(
+  Output,
+  Effect.gen(function* () {
+    const noColor = yield* variable("NO_COLOR")
+    const forced = yield* variable("FORCE_COLOR")
+    const dumb = (yield* variable("TERM")) === "dumb"
+    const surface = (stream: NodeJS.WriteStream): Surface => {
+      const isTerminal = stream.isTTY === true
+      return {
+        isTerminal,
+        colors:
+          noColor === "" && ((forced !== "" && forced !== "0") || (isTerminal && !dumb && forced !== "0")),
+        columns: isTerminal && stream.columns > 0 ? stream.columns : 80
+      }
+    }
+    return {
+      stdout: surface(process.stdout),
+      stderr: surface(process.stderr),
+      write: writers.write,
+      writeError: writers.writeError
+    }
+  })
+)
+
+const writers = {
+  write: (text: string) => Effect.sync(() => writeAll(1, text)),
+  writeError: (text: string) => Effect.sync(() => writeAll(2, text))
+}
+
+const colourless: Surface = { isTerminal: false, colors: false, columns: 80 }
+
+/**
+ * The streams of this process as if they were files, for when the environment cannot be read.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerPlain: Layer.Layer<Output> = Layer.succeed(Output, {
+  stdout: colourless,
+  stderr: colourless,
+  write: writers.write,
+  writeError: writers.writeError
+})
+
+const variable = (name: string): Config.Config<string> => Config.withDefault(Config.string(name), "")
+
+/** Whole and in order, before the process ends: also into a pipe that is full, or has lost its reader. */
+const writeAll = (file: number, text: string): void => {
+  const bytes = Buffer.from(text)
+  for (let at = 0; at < bytes.length;) {
+    try {
+      at += writeSync(file, bytes, at)
+    } catch (error) {
+      const code = (error as NodeJS.ErrnoException).code
+      if (code === "EAGAIN") Atomics.wait(pauser, 0, 0, 5)
+      else if (code === "EPIPE" || code === "EBADF" || code === "EIO") return
+      else throw error
+    }
+  }
+}
+
+const pauser = new Int32Array(new SharedArrayBuffer(4))

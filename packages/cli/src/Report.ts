@@ -1,0 +1,195 @@
+/**
+ * What is shown of an account: one plain record, for the table and for JSON alike. Pure.
+ *
+ * @since 0.1.0
+ */
+import * as Decision from "@latchkey/core/Decision"
+import * as Entry from "@latchkey/core/Entry"
+import * as Snapshot from "@latchkey/core/Snapshot"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import * as Account from "./Account.js"
+import type { Failure } from "./Failure.js"
+import * as Format from "./Format.js"
+import * as Table from "./Table.js"
+
+/**
+ * - `valid`: the token can be used. `refreshable`: it has expired, or there is none yet, and a new one can be had.
+ * - `ending`: it can be used, but the server has ended the grant: log in again before it expires.
+ * - `expired`: there is nothing to refresh it with. `dead`: the server has ended the grant.
+ * - `absent`: there is no grant. `unreadable`: it cannot be read; see `problem`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type State = "valid" | "refreshable" | "ending" | "expired" | "dead" | "absent" | "unreadable"
+
+/**
+ * One account. Instants are epoch milliseconds; the tokens are masked.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Row {
+  readonly id: string
+  readonly provider: string
+  readonly account: string
+  readonly state: State
+  readonly expiresAt: number | null
+  readonly expiresInSeconds: number | null
+  readonly accountId: string | null
+  readonly scopes: ReadonlyArray<string>
+  readonly storage: string
+  readonly encryption: Account.Encryption | null
+  readonly accessToken: string | null
+  readonly refreshToken: string | null
+  readonly problem: string | null
+}
+
+/**
+ * Whether the account serves its purpose: there is a valid token, or one can be had without a login.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
+export const isUsable = (state: State): boolean =>
+  state === "valid" || state === "refreshable" || state === "ending"
+
+/**
+ * The state of what storage holds, for an account that needs a refresh token or not.
+ *
+ * @since 0.1.0
+ * @category getters
+ */
+export const stateOf = (
+  entry: Option.Option<Entry.Entry>,
+  grant: Account.Account["grant"],
+  now: number
+): State => {
+  if (Option.isNone(entry)) return grant === "client-credentials" ? "refreshable" : "absent"
+  const { credentials, dead } = entry.value
+  const isDead = Option.exists(dead, (d) => d.fingerprint === Entry.grantFingerprint(credentials))
+  if (!Decision.isExpired(credentials, now)) return isDead ? "ending" : "valid"
+  if (isDead) return "dead"
+  return grant === "client-credentials" || Option.isSome(credentials.refreshToken) ? "refreshable" : "expired"
+}
+
+/**
+ * The record of an account whose storage was read.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const row = (
+  account: Account.Account,
+  storage: string,
+  entry: Option.Option<Entry.Entry>,
+  now: number
+): Row => {
+  const credentials = Option.map(entry, (e) => e.credentials)
+  const expiresAt = Option.flatMap(credentials, (c) => c.expiresAt)
+  return {
+    ...blank(account, storage),
+    state: stateOf(entry, account.grant, now),
+    expiresAt: Option.getOrNull(expiresAt),
+    expiresInSeconds: Option.getOrNull(
+      Decision.wholeSeconds(Option.flatMap(credentials, (c) => Decision.timeToExpiry(c, now)))
+    ),
+    accountId: Option.getOrNull(Option.flatMap(credentials, (c) => c.accountId)),
+    scopes: Option.match(credentials, { onNone: () => [], onSome: (c) => c.scopes }),
+    accessToken: preview(Option.map(credentials, (c) => c.accessToken)),
+    refreshToken: preview(Option.flatMap(credentials, (c) => c.refreshToken))
+  }
+}
+
+/**
+ * The record of an account whose storage could not be read.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const unreadable = (account: Account.Account, storage: string, failure: Failure): Row => ({
+  ...blank(account, storage),
+  problem: failure.message
+})
+
+const blank = (account: Account.Account, storage: string): Row => ({
+  id: Account.idOf(account),
+  provider: account.provider,
+  account: account.name,
+  state: "unreadable",
+  expiresAt: null,
+  expiresInSeconds: null,
+  accountId: null,
+  scopes: [],
+  storage,
+  encryption: account.home.kind === "store" ? account.home.encryption : null,
+  accessToken: null,
+  refreshToken: null,
+  problem: null
+})
+
+/** At each end no more than four characters, and never more than a quarter of a token in all. */
+const preview = (token: Option.Option<Redacted.Redacted>): string | null =>
+  Option.getOrNull(
+    Option.map(token, (t) => {
+      const length = Redacted.value(t).length
+      return length < 16
+        ? "*".repeat(8)
+        : Snapshot.mask(Redacted.value(t), Math.min(4, Math.floor(length / 8)))
+    })
+  )
+
+const stateColors = {
+  valid: "green",
+  refreshable: "green",
+  ending: "yellow",
+  expired: "red",
+  dead: "red",
+  absent: "red",
+  unreadable: "red"
+} as const
+
+/**
+ * The table of accounts at `now`, which counts down what is left.
+ *
+ * @since 0.1.0
+ * @category rendering
+ */
+export const table = (
+  rows: ReadonlyArray<Row>,
+  now: number,
+  options: { readonly width: number; readonly colors: boolean }
+): ReadonlyArray<string> =>
+  Table.render(
+    [
+      { title: "PROVIDER" },
+      { title: "ACCOUNT", shrinks: true },
+      { title: "STATE" },
+      { title: "EXPIRES" },
+      { title: "ACCESS TOKEN" },
+      { title: "REFRESH TOKEN" },
+      { title: "STORAGE", shrinks: true }
+    ],
+    rows.map((r) => [
+      { text: r.provider },
+      { text: r.accountId === null ? r.account : `${r.account} (${r.accountId})` },
+      { text: r.state, color: stateColors[r.state] },
+      { text: expires(r, now) },
+      { text: r.accessToken ?? "-", color: "dim" },
+      { text: r.refreshToken ?? "-", color: "dim" },
+      { text: r.encryption === null ? r.storage : `${r.storage}, ${encryptionWords[r.encryption]}` }
+    ]),
+    options
+  )
+
+const encryptionWords: Readonly<Record<Account.Encryption, string>> = {
+  keychain: "encrypted",
+  environment: "encrypted",
+  none: "in clear"
+}
+
+const expires = ({ expiresAt, state }: Row, now: number): string => {
+  if (expiresAt === null) return state === "valid" || state === "ending" ? "never" : "-"
+  return expiresAt > now ? `in ${Format.span(expiresAt - now)}` : `${Format.span(now - expiresAt)} ago`
+}

@@ -1,0 +1,114 @@
+/**
+ * How a command ends: its failure in words on stderr, its exit code, and what signals do.
+ *
+ * @since 0.1.0
+ */
+import * as Cause from "effect/Cause"
+import type * as ConfigError from "effect/ConfigError"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as LogLevel from "effect/LogLevel"
+import * as Option from "effect/Option"
+import { ExitCode } from "./ExitCode.js"
+import * as Failure from "./Failure.js"
+import * as Signals from "./internal/signals.js"
+import { paint } from "./internal/text.js"
+import * as Output from "./Output.js"
+import * as Workspace from "./Workspace.js"
+
+/**
+ * What every command may use.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Services = Output.Output | Workspace.Workspace
+
+/**
+ * A command's end as an exit code; its failure is told on stderr, in one line of JSON where that was asked for.
+ *
+ * @since 0.1.0
+ * @category running
+ */
+export const settle = <R>(
+  command: Effect.Effect<number, Failure.Failure, R>,
+  options: { readonly json: boolean }
+): Effect.Effect<number, never, R | Output.Output> =>
+  Effect.matchCauseEffect(command, {
+    onSuccess: Effect.succeed,
+    onFailure: (cause) =>
+      Option.match(Failure.fromCause(cause), {
+        onNone: () =>
+          Cause.isInterruptedOnly(cause)
+            ? Effect.succeed(ExitCode.interrupted)
+            : Effect.succeed(ExitCode.failed),
+        onSome: (failure) => Effect.as(tell(failure, options.json), failure.code)
+      })
+  })
+
+const tell = (failure: Failure.Failure, json: boolean): Effect.Effect<void, never, Output.Output> =>
+  Effect.flatMap(Output.Output, (output) => {
+    const { code, message, next, reason } = failure
+    if (json) {
+      return output.writeError(
+        `${JSON.stringify({ error: { code, reason, message, next: next ?? null } })}\n`
+      )
+    }
+    const { colors } = output.stderr
+    const head = paint("latchkey:", "red", colors)
+    const tail = next === undefined ? "" : `\n${paint("    next:", "bold", colors)} ${clean(next)}`
+    return output.writeError(`${head} ${clean(message)}${tail}\n`)
+  })
+
+const clean = Output.escape
+
+/**
+ * The services of a process. What they need of the environment may be wrong in itself.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const services: Layer.Layer<Services, ConfigError.ConfigError> = Layer.merge(
+  Output.layer,
+  Workspace.layer
+)
+
+/** Nothing is logged unless it is asked for, and then to stderr: stdout is for results. */
+const logging = Layer.merge(
+  Logger.replace(Logger.defaultLogger, Logger.withConsoleError(Logger.logfmtLogger)),
+  Logger.minimumLogLevel(LogLevel.None)
+)
+
+/**
+ * Runs a command as this process, and ends it. Ctrl-C interrupts it once, in order: a refresh that is under way
+ * is finished, so that no token is lost. A second one ends it at once.
+ *
+ * @since 0.1.0
+ * @category running
+ */
+export const main = (
+  command: Effect.Effect<number, Failure.Failure, Services>,
+  options: { readonly json: boolean }
+): void => {
+  const program = settle(command, options).pipe(
+    Effect.provide(services),
+    Effect.catchAll((error) =>
+      Effect.provide(
+        settle(Effect.fail(Failure.configuration(Failure.configProblem(error))), options),
+        Output.layerPlain
+      )
+    ),
+    Effect.provide(logging)
+  )
+  const fiber = Effect.runFork(program)
+  let signalled: number | undefined
+  Signals.take((signal) => {
+    const code = signal === "SIGINT" ? ExitCode.interrupted : ExitCode.terminated
+    if (signalled !== undefined) process.exit(code)
+    signalled = code
+    fiber.unsafeInterruptAsFork(fiber.id())
+  })
+  fiber.addObserver((exit) => process.exit(Exit.getOrElse(exit, () => signalled ?? ExitCode.failed)))
+}

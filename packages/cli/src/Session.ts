@@ -1,0 +1,173 @@
+/**
+ * An account at work: its storage, and a manager over it.
+ *
+ * What renews a grant (the provider, the wire) is loaded when a grant is to be renewed: to serve a token that
+ * is still valid takes neither. The manager is the same.
+ *
+ * @since 0.1.0
+ */
+import * as Decision from "@latchkey/core/Decision"
+import { RefreshLease } from "@latchkey/core/RefreshLease"
+import * as TokenConfig from "@latchkey/core/TokenConfig"
+import * as TokenManager from "@latchkey/core/TokenManager"
+import { RefreshError, TokenRefresher, rotating } from "@latchkey/core/TokenRefresher"
+import { TokenStorage } from "@latchkey/core/TokenStorage"
+import * as Clock from "effect/Clock"
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
+import * as Account from "./Account.js"
+import * as Accounts from "./Accounts.js"
+import * as Failure from "./Failure.js"
+import * as Paths from "./Paths.js"
+import type { Kept } from "./Store.js"
+import { Workspace } from "./Workspace.js"
+
+/**
+ * An account and where its grant is kept; `place` says so for people.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Session extends Kept {
+  readonly account: Account.Account
+  readonly about: Failure.About
+  readonly place: string
+}
+
+/**
+ * How a user logs in to an account again.
+ *
+ * @since 0.1.0
+ * @category getters
+ */
+export const aboutOf = ({ grant, name, provider }: Account.Account): Failure.About => ({
+  account: Account.idOf({ provider, name }),
+  login:
+    `latchkey login ${provider}` +
+    (name === Account.defaultName ? "" : ` --account ${name}`) +
+    (grant === "client-credentials" ? " --client-credentials" : "")
+})
+
+/**
+ * The account that a user means by `text`. Its own file is looked for first: most names are whole.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const find = (text: string): Effect.Effect<Account.Account, Failure.Failure, Workspace> =>
+  Effect.gen(function* () {
+    const { paths } = yield* Workspace
+    const { accounts, broken } = yield* Accounts.list(paths)
+    const found = yield* Effect.either(Account.find(text, accounts))
+    if (found._tag === "Right") return found.right
+    // What cannot be read may be what is meant.
+    const [unreadable] = broken
+    if (unreadable !== undefined) return yield* unreadable
+    const { discovered } = yield* access
+    return yield* Account.find(text, [...accounts, ...(yield* discovered(accounts))])
+  })
+
+/**
+ * All accounts: those that were logged in to here, and those of providers whose own programs were.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const all: Effect.Effect<
+  { readonly accounts: ReadonlyArray<Account.Account>; readonly broken: ReadonlyArray<Failure.Failure> },
+  Failure.Failure,
+  Workspace
+> = Effect.gen(function* () {
+  const { paths } = yield* Workspace
+  const { accounts, broken } = yield* Accounts.list(paths)
+  const { discovered } = yield* access
+  return { accounts: [...accounts, ...(yield* discovered(accounts))], broken }
+})
+
+/**
+ * The account with its storage opened.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const open = (
+  account: Account.Account
+): Effect.Effect<Session, Failure.Failure, Workspace | Scope.Scope> =>
+  Effect.gen(function* () {
+    const { paths, store } = yield* Workspace
+    const about = aboutOf(account)
+    if (account.home.kind === "provider") {
+      const { open } = yield* access
+      return { account, about, ...(yield* open(account)) }
+    }
+    const { provider } = account
+    const { encryption } = account.home
+    const kept = yield* Effect.mapError(
+      store.open({ provider, account: Account.idOf(account), encryption }),
+      (error) => Failure.fromToken(error, about)
+    )
+    return { account, about, ...kept, place: Paths.shorten(paths, paths.store) }
+  })
+
+/**
+ * The manager of an account, with the means to renew its grant loaded if `request` is likely to need them.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const manager = (
+  session: Session,
+  request: Decision.Request = Decision.anyValid
+): Effect.Effect<TokenManager.Manager, Failure.Failure, Workspace | Scope.Scope> =>
+  Effect.gen(function* () {
+    const { about, account, lease, storage } = session
+    const config = yield* Effect.mapError(
+      Effect.provide(TokenConfig.TokenConfig, TokenConfig.layerConfig()),
+      (error) => Failure.fromToken(error, about)
+    )
+    const fresh = !request.force && (yield* isFresh(session, Math.max(config.grace, request.minValidity)))
+    const refresher = fresh ? yield* onDemand(session) : yield* loadRefresher(session)
+    return yield* TokenManager.make({
+      provider: account.provider,
+      account: Account.idOf(account),
+      watch: false
+    }).pipe(
+      Effect.provideService(TokenStorage, storage),
+      Effect.provideService(RefreshLease, lease),
+      Effect.provideService(TokenRefresher, refresher),
+      Effect.provideService(TokenConfig.TokenConfig, config)
+    )
+  })
+
+/** The provider and the wire: in a module of their own, with all that they need. */
+const access = Effect.promise(() => import("./ProviderAccess.js"))
+
+const loadRefresher = (session: Session) => Effect.flatMap(access, ({ refresher }) => refresher(session))
+
+/** Only a guess at what the manager will decide, and wrong at no harm. */
+const isFresh = ({ storage }: Session, grace: number): Effect.Effect<boolean> =>
+  Effect.flatMap(Clock.currentTimeMillis, (now) =>
+    Effect.match(storage.load, {
+      onFailure: () => false,
+      onSuccess: Option.exists(({ entry }) => !Decision.shouldRefresh(entry.credentials, now, grace))
+    })
+  )
+
+/** Loads the real one when it is called after all, as when a token expires at this very moment. */
+const onDemand = (
+  session: Session
+): Effect.Effect<Context.Tag.Service<TokenRefresher>, never, Workspace | Scope.Scope> =>
+  Effect.map(Effect.context<Workspace | Scope.Scope>(), (context) =>
+    TokenRefresher.of({
+      needsRefreshToken: session.account.grant === "refresh",
+      rotation: rotating(),
+      refresh: (previous) =>
+        loadRefresher(session).pipe(
+          Effect.mapError(({ message }) => new RefreshError({ reason: "Misconfigured", message })),
+          Effect.flatMap((refresher) => refresher.refresh(previous)),
+          Effect.provide(context)
+        )
+    })
+  )

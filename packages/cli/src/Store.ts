@@ -1,0 +1,149 @@
+/**
+ * The embedded store: one SQLite database for the grants of all accounts that have no file of their own,
+ * each encrypted where there is a key for it.
+ *
+ * What encrypts a grant is said in its account's file, and never guessed again: a keychain that is locked
+ * later is told, not gone around.
+ *
+ * @since 0.1.0
+ */
+import type { RefreshLease } from "@latchkey/core/RefreshLease"
+import type { StorageError, TokenStorage } from "@latchkey/core/TokenStorage"
+import * as Encrypted from "@latchkey/storage/Encrypted"
+import * as EncryptionKeys from "@latchkey/storage/EncryptionKeys"
+import * as Sql from "@latchkey/storage/Sql"
+import * as Sqlite from "@latchkey/storage/Sqlite"
+import * as Config from "effect/Config"
+import type * as ConfigError from "effect/ConfigError"
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
+import type { Encryption } from "./Account.js"
+import type { Paths } from "./Paths.js"
+
+/**
+ * What can go wrong in opening it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type OpenError = StorageError | ConfigError.ConfigError
+
+/**
+ * A grant's storage and the leases that go with it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Kept {
+  readonly storage: Context.Tag.Service<TokenStorage>
+  readonly lease: Context.Tag.Service<RefreshLease>
+}
+
+/**
+ * The store, opened when the first grant is asked for and closed with the scope.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Store {
+  /** The grant called `account` in the database, under what it is encrypted with. */
+  readonly open: (grant: {
+    readonly provider: string
+    readonly account: string
+    readonly encryption: Encryption
+  }) => Effect.Effect<Kept, OpenError>
+  /** What to encrypt a new grant with here, and why if with nothing. */
+  readonly choose: Effect.Effect<Choice, OpenError>
+}
+
+/**
+ * `why` is for the user, where a grant is kept in clear though nobody asked for that.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Choice {
+  readonly encryption: Encryption
+  readonly why?: string | undefined
+}
+
+/**
+ * The setting that says what to encrypt new grants with: `auto` unless given.
+ *
+ * @since 0.1.0
+ * @category settings
+ */
+export const encryptionVariable = "LATCHKEY_ENCRYPTION"
+
+/** The setting that holds keys of the user's own. */
+const keysVariable = "AUTH__ENCRYPTION_KEYS"
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (paths: Paths): Effect.Effect<Store, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const scope = yield* Effect.scope
+    const client = yield* Effect.cached(
+      Layer.buildWithScope(Sqlite.layerClient({ filename: paths.store }), scope)
+    )
+    const keychain = yield* Effect.cached(keysFrom(keychainKeys))
+    const environment = yield* Effect.cached(keysFrom(EncryptionKeys.layerConfig(keysVariable)))
+    const keys = (encryption: "keychain" | "environment") =>
+      encryption === "keychain" ? keychain : environment
+    return {
+      open: ({ account, encryption, provider }) =>
+        Effect.gen(function* () {
+          const { lease, storage } = yield* Effect.provide(Sql.make({ account }), yield* client)
+          if (encryption === "none") return { lease, storage }
+          const sealed = Encrypted.make(storage, { provider, account })
+          return {
+            lease,
+            storage: yield* Effect.provideService(
+              sealed,
+              EncryptionKeys.EncryptionKeys,
+              yield* keys(encryption)
+            )
+          }
+        }),
+      choose: Effect.gen(function* () {
+        const setting = yield* wanted
+        const own = yield* hasOwnKeys
+        const encryption = setting === "auto" ? (own ? "environment" : "keychain") : setting
+        const chosen: Choice = { encryption }
+        if (encryption === "none") return chosen
+        return yield* Effect.catchAll(Effect.as(keys(encryption), chosen), (error) =>
+          setting === "auto" && isNoKeychain(error)
+            ? Effect.succeed<Choice>({ encryption: "none", why: error.message })
+            : Effect.fail(error)
+        )
+      })
+    }
+  })
+
+const wanted = Config.withDefault(
+  Config.literal("auto", "keychain", "environment", "none")(encryptionVariable),
+  "auto" as const
+)
+
+const hasOwnKeys = Config.map(Config.withDefault(Config.string(keysVariable), ""), (keys) => keys !== "")
+
+/** There is none here. One that is locked is there: to go around it would be to keep secrets in clear. */
+const isNoKeychain = (error: OpenError): boolean =>
+  error._tag === "StorageError" && error.reason === "Unavailable"
+
+/** Loaded when it is used: most of what runs here needs no keychain. */
+const keychainKeys = Layer.unwrapEffect(
+  Effect.map(
+    Effect.promise(() => import("@latchkey/storage/Keyring")),
+    (Keyring) => Keyring.layerEncryptionKeys({ account: "encryption key of the store" })
+  )
+)
+
+const keysFrom = (
+  layer: Layer.Layer<EncryptionKeys.EncryptionKeys, OpenError>
+): Effect.Effect<Context.Tag.Service<typeof EncryptionKeys.EncryptionKeys>, OpenError> =>
+  Effect.provide(EncryptionKeys.EncryptionKeys, layer)

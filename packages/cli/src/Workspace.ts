@@ -1,0 +1,34 @@
+/**
+ * What a run of the command works with: its paths, the store, and how a provider is found.
+ *
+ * @since 0.1.0
+ */
+import type * as ConfigError from "effect/ConfigError"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Paths from "./Paths.js"
+import * as Store from "./Store.js"
+
+/**
+ * @since 0.1.0
+ * @category tags
+ */
+export class Workspace extends Context.Tag("@latchkey/cli/Workspace")<
+  Workspace,
+  { readonly paths: Paths.Paths; readonly store: Store.Store }
+>() {}
+
+/**
+ * Reads nothing but the environment; the store is opened when it is used.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer: Layer.Layer<Workspace, ConfigError.ConfigError> = Layer.scoped(
+  Workspace,
+  Effect.gen(function* () {
+    const paths = yield* Paths.make
+    return { paths, store: yield* Store.make(paths) }
+  })
+)

@@ -1,0 +1,106 @@
+/**
+ * `latchkey exec ACCOUNT -- CMD…`: runs a command with a valid token in its environment.
+ *
+ * The token goes into the environment of that command alone, never into its arguments. Signals are passed on, and
+ * this process ends as the command does.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
+import { spawn } from "node:child_process"
+import { constants } from "node:os"
+import { ExitCode } from "../ExitCode.js"
+import * as Failure from "../Failure.js"
+import * as Signals from "../internal/signals.js"
+import type { Services } from "../Run.js"
+import * as Token from "./Token.js"
+
+/**
+ * The variable that holds the token, unless another is named.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
+export const defaultVariable = "ACCESS_TOKEN"
+
+/**
+ * `variable` is that which is to hold the token; `minValidity` is in milliseconds.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  readonly account: string
+  readonly command: ReadonlyArray<string>
+  readonly variable: string
+  readonly minValidity: number
+}
+
+/**
+ * Ends with the command's own exit code, 128 and the signal's number where a signal ended it, 126 and 127 where
+ * it could not be run or found, and 125 where there is no token for it.
+ *
+ * @since 0.1.0
+ * @category commands
+ */
+export const run = (options: Options): Effect.Effect<number, Failure.Failure, Services> =>
+  Effect.gen(function* () {
+    const [program, ...args] = options.command
+    if (program === undefined) {
+      return yield* Failure.usage(
+        "There is no command to run.",
+        `latchkey exec ${options.account} -- COMMAND ARGUMENTS…`
+      )
+    }
+    if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(options.variable)) {
+      return yield* Failure.usage(
+        `${JSON.stringify(options.variable.slice(0, 40))} is no name of an environment variable.`,
+        "--env NAME, of letters, digits and _"
+      )
+    }
+    const { accessToken } = yield* Effect.scoped(Token.get(options.account, options.minValidity))
+    return yield* execute(program, args, { [options.variable]: Redacted.value(accessToken) })
+  }).pipe(
+    Effect.mapError((failure) =>
+      failure.code === ExitCode.usage ||
+      failure.code === ExitCode.notFound ||
+      failure.code === ExitCode.notExecutable
+        ? failure
+        : new Failure.Failure({ ...failure, message: failure.message, code: ExitCode.exec })
+    )
+  )
+
+/** Nothing interrupts this: it is the command that signals go to, and whose end is awaited. */
+const execute = (
+  program: string,
+  args: ReadonlyArray<string>,
+  added: Readonly<Record<string, string>>
+): Effect.Effect<number, Failure.Failure> =>
+  Effect.uninterruptible(
+    Effect.async<number, Failure.Failure>((resume) => {
+      const child = spawn(program, [...args], { stdio: "inherit", env: { ...process.env, ...added } })
+      // Ctrl-C in a terminal reaches the command by itself, as it is of the same group.
+      const release = Signals.take((signal) => {
+        if (signal !== "SIGINT" || !process.stdin.isTTY) child.kill(signal)
+      })
+      child.once("error", (error: NodeJS.ErrnoException) => {
+        release()
+        resume(Effect.fail(notStarted(program, error.code ?? "unknown")))
+      })
+      child.once("exit", (code, signal) => {
+        release()
+        resume(Effect.succeed(code ?? 128 + (signal === null ? 0 : constants.signals[signal])))
+      })
+    })
+  )
+
+const notStarted = (program: string, code: string): Failure.Failure =>
+  new Failure.Failure({
+    code: code === "ENOENT" ? ExitCode.notFound : ExitCode.notExecutable,
+    reason: code === "ENOENT" ? "NotFound" : "NotExecutable",
+    message:
+      code === "ENOENT"
+        ? `The command ${JSON.stringify(program)} was not found.`
+        : `The command ${JSON.stringify(program)} cannot be run (${code}).`
+  })

@@ -1,0 +1,104 @@
+/**
+ * `latchkey explain ACCOUNT`: what asking for a token would do now, and why.
+ *
+ * @since 0.1.0
+ */
+import * as Decision from "@latchkey/core/Decision"
+import * as Entry from "@latchkey/core/Entry"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import { ExitCode } from "../ExitCode.js"
+import * as Failure from "../Failure.js"
+import * as Format from "../Format.js"
+import * as Output from "../Output.js"
+import * as Report from "../Report.js"
+import type { Services } from "../Run.js"
+import * as Session from "../Session.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  readonly account: string
+  readonly json: boolean
+}
+
+/**
+ * Sends nothing, and changes nothing.
+ *
+ * @since 0.1.0
+ * @category commands
+ */
+export const run = (options: Options): Effect.Effect<ExitCode, Failure.Failure, Services> =>
+  Effect.gen(function* () {
+    const session = yield* Session.open(yield* Session.find(options.account))
+    const { about, account, place, storage } = session
+    const failed = Effect.mapError((error: Parameters<typeof Failure.fromToken>[0]) =>
+      Failure.fromToken(error, about)
+    )
+    const entry = Option.map(yield* failed(storage.load), (loaded) => loaded.entry)
+    const manager = yield* Session.manager(session)
+    yield* failed(manager.status)
+    const { decision, status } = yield* manager.explain
+    const now = yield* Clock.currentTimeMillis
+    // A grant that is not there is read again by the manager, and then there is nothing to do but this.
+    const text =
+      decision._tag === "Reload" && Option.isNone(entry) && account.grant === "refresh"
+        ? "log in: there are no credentials"
+        : Decision.describe(decision, now)
+    const row = Report.row(account, place, entry, now)
+    if (options.json) {
+      const reason = "reason" in decision ? decision.reason : null
+      yield* Output.printJson({ ...row, decision: decision._tag, reason, text, warnings: status.warnings })
+      return ExitCode.ok
+    }
+    for (const line of words(row, text, entry, now, status.warnings)) yield* Output.print(Output.escape(line))
+    if (!Report.isUsable(row.state)) yield* Output.say(`next: ${about.login}`)
+    return ExitCode.ok
+  }).pipe(Effect.scoped)
+
+const words = (
+  row: Report.Row,
+  text: string,
+  entry: Option.Option<Entry.Entry>,
+  now: number,
+  warnings: ReadonlyArray<string>
+): ReadonlyArray<string> => {
+  const facts: ReadonlyArray<readonly [string, string | undefined]> = [
+    ["account", row.accountId === null ? row.id : `${row.id} (${row.accountId})`],
+    ["asked now", text],
+    ["state", row.state],
+    ["expires", expires(row.expiresAt, now)],
+    ["scopes", row.scopes.length === 0 ? undefined : row.scopes.join(" ")],
+    ["storage", row.encryption === null ? row.storage : `${row.storage}, encryption: ${row.encryption}`],
+    ["written", Option.getOrUndefined(Option.map(entry, written))],
+    ["unanswered", Option.getOrUndefined(Option.flatMap(entry, (e) => unanswered(e, now)))],
+    ["ended", Option.getOrUndefined(Option.flatMap(entry, ended))],
+    ["warnings", warnings.length === 0 ? undefined : warnings.join(", ")]
+  ]
+  return facts.flatMap(([name, value]) => (value === undefined ? [] : [`${name.padEnd(11)} ${value}`]))
+}
+
+const expires = (at: number | null, now: number): string | undefined =>
+  at === null ? undefined : at > now ? `in ${Format.span(at - now)}` : `${Format.span(now - at)} ago`
+
+const written = ({ family, fence, generation }: Entry.Entry): string =>
+  `generation ${generation} of grant ${family}${fence === 0 ? "" : `, fence ${fence}`}`
+
+const unanswered = ({ credentials, intent }: Entry.Entry, now: number): Option.Option<string> =>
+  Option.filterMap(intent, (i) =>
+    i.fingerprint === Entry.grantFingerprint(credentials)
+      ? Option.some(
+          `a refresh sent ${Format.span(now - i.at)} ago, whose answer never came (try ${i.attempt})`
+        )
+      : Option.none()
+  )
+
+const ended = ({ credentials, dead }: Entry.Entry): Option.Option<string> =>
+  Option.filterMap(dead, (d) =>
+    d.fingerprint === Entry.grantFingerprint(credentials)
+      ? Option.some(`the server refused the refresh token: ${d.reason}`)
+      : Option.none()
+  )

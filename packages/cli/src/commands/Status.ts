@@ -1,0 +1,114 @@
+/**
+ * `latchkey status [ACCOUNT]` and `latchkey list`: what there is, and whether it works. Nothing is refreshed.
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Option from "effect/Option"
+import type { Account } from "../Account.js"
+import { ExitCode } from "../ExitCode.js"
+import * as Failure from "../Failure.js"
+import * as Output from "../Output.js"
+import * as Report from "../Report.js"
+import type { Services } from "../Run.js"
+import * as Session from "../Session.js"
+import { watch } from "./Watch.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  readonly account: Option.Option<string>
+  readonly json: boolean
+  readonly watch: boolean
+}
+
+/**
+ * Ends with 0 only if every account is valid or can be refreshed.
+ *
+ * @since 0.1.0
+ * @category commands
+ */
+export const run = (options: Options): Effect.Effect<ExitCode, Failure.Failure, Services> => {
+  const look = report(options.account)
+  return options.watch
+    ? watch(look, options.json)
+    : Effect.flatMap(look, (found) => Effect.as(show(found, options.json), codeOf(found)))
+}
+
+/**
+ * What was found; `broken` is what could not even be told apart as accounts.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Found {
+  readonly rows: ReadonlyArray<Report.Row>
+  readonly broken: ReadonlyArray<Failure.Failure>
+}
+
+/**
+ * @since 0.1.0
+ * @category getters
+ */
+export const codeOf = ({ broken, rows }: Found): ExitCode => {
+  if (broken.length > 0 || rows.some(({ state }) => state === "unreadable")) return ExitCode.storage
+  return rows.length > 0 && rows.every(({ state }) => Report.isUsable(state))
+    ? ExitCode.ok
+    : ExitCode.loginRequired
+}
+
+const report = (account: Option.Option<string>): Effect.Effect<Found, Failure.Failure, Services> =>
+  Effect.gen(function* () {
+    const { accounts, broken } = Option.isSome(account)
+      ? { accounts: [yield* Session.find(account.value)], broken: [] }
+      : yield* Session.all
+    return { rows: yield* Effect.forEach(accounts, (one) => Effect.scoped(rowOf(one))), broken }
+  })
+
+const rowOf = (account: Account) =>
+  Effect.gen(function* () {
+    const session = yield* Effect.either(Session.open(account))
+    if (Either.isLeft(session)) return Report.unreadable(account, "-", session.left)
+    const { about, place, storage } = session.right
+    const loaded = yield* Effect.either(storage.load)
+    if (Either.isLeft(loaded)) return Report.unreadable(account, place, Failure.fromToken(loaded.left, about))
+    const entry = Option.map(loaded.right, (found) => found.entry)
+    return Report.row(account, place, entry, yield* Clock.currentTimeMillis)
+  })
+
+const show = (found: Found, json: boolean): Effect.Effect<void, never, Output.Output> =>
+  Effect.gen(function* () {
+    const { rows, broken } = found
+    if (json) {
+      return yield* Output.printJson({
+        accounts: rows,
+        broken: broken.map(({ message, reason }) => ({ reason, message }))
+      })
+    }
+    const { stdout } = yield* Output.Output
+    const now = yield* Clock.currentTimeMillis
+    for (const line of lines(found, now, stdout)) yield* Output.print(line)
+    if (rows.length + broken.length === 0) {
+      yield* Output.say("There are no accounts yet. Log in to one: latchkey login PROVIDER")
+    }
+  })
+
+/**
+ * The table, and under it what is wrong with what could not be read.
+ *
+ * @since 0.1.0
+ * @category rendering
+ */
+export const lines = (found: Found, now: number, surface: Output.Surface): ReadonlyArray<string> => {
+  const { rows, broken } = found
+  const width = surface.isTerminal ? surface.columns : Infinity
+  return [
+    ...(rows.length === 0 ? [] : Report.table(rows, now, { width, colors: surface.colors })),
+    ...rows.flatMap(({ id, problem }) => (problem === null ? [] : [`${id}: ${Output.escape(problem)}`])),
+    ...broken.map(({ message }) => Output.escape(message))
+  ]
+}

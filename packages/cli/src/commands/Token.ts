@@ -1,0 +1,91 @@
+/**
+ * `latchkey token ACCOUNT`: a valid token, and nothing else, on stdout.
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import { ExitCode } from "../ExitCode.js"
+import * as Failure from "../Failure.js"
+import * as Output from "../Output.js"
+import type { Services } from "../Run.js"
+import * as Session from "../Session.js"
+
+/**
+ * `minValidity` is in milliseconds; `header` asks for a whole `Authorization` header.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  readonly account: string
+  readonly minValidity: number
+  readonly header: boolean
+  readonly json: boolean
+}
+
+/**
+ * @since 0.1.0
+ * @category commands
+ */
+export const run = (options: Options): Effect.Effect<ExitCode, Failure.Failure, Services> =>
+  Effect.gen(function* () {
+    const token = yield* get(options.account, options.minValidity)
+    if (options.json) yield* Output.printJson(yield* describe(token, options.header))
+    else yield* Output.print(options.header ? headerOf(token) : Redacted.value(token.accessToken))
+    return ExitCode.ok
+  }).pipe(Effect.scoped)
+
+/**
+ * A token and what is to be known of it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Token {
+  readonly account: string
+  readonly accessToken: Redacted.Redacted
+  readonly tokenType: string
+  readonly expiresAt: Option.Option<number>
+}
+
+/**
+ * A valid token of an account, refreshed where that is due.
+ *
+ * @since 0.1.0
+ * @category operations
+ */
+export const get = (name: string, minValidity: number) =>
+  Effect.gen(function* () {
+    const session = yield* Session.open(yield* Session.find(name))
+    const request = { force: false, minValidity }
+    const manager = yield* Session.manager(session, request)
+    const asked = minValidity > 0 ? manager.getAccessTokenFor({ minValidity }) : manager.getAccessToken
+    const accessToken = yield* Effect.mapError(asked, (error) => Failure.fromToken(error, session.about))
+    const credentials = yield* Effect.orElseSucceed(manager.credentials, Option.none)
+    return {
+      account: session.about.account,
+      accessToken,
+      tokenType: Option.match(credentials, { onNone: () => "Bearer", onSome: (c) => c.tokenType }),
+      expiresAt: Option.flatMap(credentials, (c) => c.expiresAt)
+    } satisfies Token
+  })
+
+/** A DPoP-bound token is of no use without a proof for each request, so its header is not for a shell. */
+const headerOf = ({ accessToken, tokenType }: Token): string =>
+  `Authorization: ${/^bearer$/i.test(tokenType) ? "Bearer" : tokenType} ${Redacted.value(accessToken)}`
+
+const describe = (token: Token, header: boolean) =>
+  Effect.map(Clock.currentTimeMillis, (now) => {
+    const expiresAt = Option.getOrNull(token.expiresAt)
+    return {
+      account: token.account,
+      token: Redacted.value(token.accessToken),
+      tokenType: token.tokenType,
+      expiresAt,
+      expiresInSeconds: expiresAt === null ? null : Math.max(0, Math.floor((expiresAt - now) / 1000)),
+      ...(header && { header: headerOf(token) })
+    }
+  })

@@ -1,0 +1,85 @@
+/** Small text files of this user: read whole, replaced whole. */
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import { randomBytes } from "node:crypto"
+import * as fs from "node:fs/promises"
+import * as Path from "node:path"
+
+export class FileProblem extends Data.TaggedError("FileProblem")<{
+  readonly path: string
+  readonly code: string
+}> {}
+
+/** What nobody writes by hand, and nobody needs. */
+const maxBytes = 1_048_576
+
+export const codeOf = (error: unknown): string => {
+  const code = (error as { readonly code?: unknown } | null | undefined)?.code
+  return typeof code === "string" ? code : "unknown"
+}
+
+export const attempt = <A>(path: string, use: () => Promise<A>): Effect.Effect<A, FileProblem> =>
+  Effect.tryPromise({ try: use, catch: (error) => new FileProblem({ path, code: codeOf(error) }) })
+
+/** None where there is none. */
+export const read = (path: string): Effect.Effect<Option.Option<string>, FileProblem> =>
+  attempt(path, async () => {
+    const handle = await fs.open(path, "r").catch((error: unknown) => {
+      if (codeOf(error) === "ENOENT") return undefined
+      throw error
+    })
+    if (handle === undefined) return Option.none()
+    try {
+      if ((await handle.stat()).size > maxBytes) throw Object.assign(new Error(), { code: "EFBIG" })
+      return Option.some(await handle.readFile("utf8"))
+    } finally {
+      await handle.close()
+    }
+  })
+
+/** Private from its first moment; whole or not at all, also after a crash. */
+export const write = (path: string, text: string): Effect.Effect<void, FileProblem> =>
+  attempt(path, async () => {
+    await fs.mkdir(Path.dirname(path), { recursive: true, mode: 0o700 })
+    const temporary = `${path}.${randomBytes(6).toString("hex")}.tmp`
+    try {
+      const handle = await fs.open(temporary, "wx", 0o600)
+      try {
+        await handle.writeFile(text)
+        await handle.sync()
+      } finally {
+        await handle.close()
+      }
+      await fs.rename(temporary, path)
+    } catch (error) {
+      await fs.rm(temporary, { force: true })
+      throw error
+    }
+  })
+
+export const remove = (path: string): Effect.Effect<void, FileProblem> =>
+  attempt(path, () => fs.rm(path, { force: true }))
+
+/** The names in a directory; none where it is not there. */
+export const list = (path: string): Effect.Effect<ReadonlyArray<string>, FileProblem> =>
+  attempt(path, () =>
+    fs.readdir(path).catch((error: unknown) => {
+      if (codeOf(error) === "ENOENT") return []
+      throw error
+    })
+  )
+
+const words: Readonly<Record<string, string>> = {
+  EACCES: "it may not be read or written by this user",
+  EPERM: "it may not be read or written by this user",
+  EROFS: "it is on a read-only file system",
+  ENOSPC: "there is no space left",
+  EISDIR: "it is a directory",
+  ENOTDIR: "something on the way to it is no directory",
+  EFBIG: "it is larger than 1 MiB",
+  ELOOP: "its links lead nowhere"
+}
+
+export const describe = ({ code, path }: FileProblem): string =>
+  `${path} cannot be used: ${words[code] ?? `the system says ${code}`}.`

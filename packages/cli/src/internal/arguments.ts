@@ -1,0 +1,34 @@
+/** The arguments of the commands that are served before the parser of all commands is loaded. */
+import * as Either from "effect/Either"
+import * as Format from "../Format.js"
+import type * as Token from "../commands/Token.js"
+
+/** What follows `--` is another command's, and is not ours to read. */
+export const splitRest = (
+  argv: ReadonlyArray<string>
+): { readonly own: ReadonlyArray<string>; readonly rest: ReadonlyArray<string> | undefined } => {
+  const at = argv.indexOf("--")
+  return at === -1 ? { own: argv, rest: undefined } : { own: argv.slice(0, at), rest: argv.slice(at + 1) }
+}
+
+/**
+ * The plain forms of `token`; none for whatever else is asked for, which is read in full elsewhere, and where
+ * that says what is wrong with it.
+ */
+export const plainToken = (argv: ReadonlyArray<string>): Token.Options | undefined => {
+  const [command, ...args] = argv
+  if (command !== "token") return undefined
+  const found = { account: "", minValidity: 0, header: false, json: false }
+  for (let at = 0; at < args.length; at++) {
+    const argument = args[at]!
+    if (argument === "--header") found.header = true
+    else if (argument === "--json") found.json = true
+    else if (argument === "--min-validity") {
+      const span = Format.parseSpan(args[++at] ?? "")
+      if (Either.isLeft(span)) return undefined
+      found.minValidity = span.right
+    } else if (argument.startsWith("-") || argument === "" || found.account !== "") return undefined
+    else found.account = argument
+  }
+  return found.account === "" ? undefined : found
+}
