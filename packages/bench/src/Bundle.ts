@@ -11,9 +11,19 @@ const external = ["fs-native-extensions", "libsql", "pg", "ioredis"]
  * A command of this package as plain JavaScript, for the life of this process: it starts fast, runs as a
  * build would, and what is imported on demand is in files of its own.
  */
-export const bundleCommand = async (name: string): Promise<string> => {
+export const bundleCommand = (name: string): Promise<string> => bundle(name, `./commands/${name}.ts`)
+
+/** The program that measures; the libraries that it measures stay as they were installed. */
+export const bundleBench = (libraries: ReadonlyArray<string>): Promise<string> =>
+  bundle("main", "../peers/main.ts", libraries)
+
+const bundle = async (
+  name: string,
+  source: string,
+  libraries: ReadonlyArray<string> = []
+): Promise<string> => {
   const outdir = fileURLToPath(new URL(`../node_modules/.cache/${name}-${process.pid}`, import.meta.url))
-  const entry = fileURLToPath(new URL(`./commands/${name}.ts`, import.meta.url))
+  const entry = fileURLToPath(new URL(source, import.meta.url))
   await build({
     entryPoints: [entry],
     outdir,
@@ -27,7 +37,7 @@ export const bundleCommand = async (name: string): Promise<string> => {
     banner: {
       js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);'
     },
-    external,
+    external: [...external, ...libraries],
     logLevel: "error"
   })
   process.once("exit", () => rmSync(outdir, { recursive: true, force: true }))

@@ -26,10 +26,11 @@ const environment = Object.fromEntries(
   Object.entries(process.env).filter(([name]) => !/^npm_(config_local_prefix|package_|lifecycle_)/.test(name))
 )
 
-/** Installs the peers unless the versions that the manifest pins are there. */
-export const installPeers = (): void => {
+/** Installs the peers unless the versions that the manifest pins are there; their names. */
+export const installPeers = (): ReadonlyArray<string> => {
   const pinned = Object.entries(read("package.json").dependencies ?? {})
-  if (pinned.every(([name, version]) => versionOf(name) === version)) return
+  const names = pinned.map(([name]) => name)
+  if (pinned.every(([name, version]) => versionOf(name) === version)) return names
   process.stderr.write("installing the libraries that are measured\n")
   const { status } = spawnSync(
     "npm",
@@ -37,4 +38,5 @@ export const installPeers = (): void => {
     { cwd: root, env: environment, stdio: ["ignore", 2, 2] }
   )
   if (status !== 0) throw new Error("The peers could not be installed: see above, and packages/bench.")
+  return names
 }

@@ -3,52 +3,56 @@
 /** A candidate: runs `n` operations and resolves when all are done. */
 export type Candidate = (n: number) => Promise<void> | void
 
-/** Nanoseconds an operation, the median over the samples, and the ratio to the first candidate. */
+/** The median of samples, and the quartiles that half of them lie between. */
+export interface Spread {
+  readonly median: number
+  readonly low: number
+  readonly high: number
+}
+
+/** What an operation took, and its ratio to the first candidate. */
 export interface Measured {
   readonly name: string
-  readonly nanoseconds: number
-  readonly ratio: number
+  readonly nanoseconds: Spread
+  readonly ratio: Spread
 }
 
-const median = (values: ReadonlyArray<number>): number => {
-  const sorted = [...values].sort((a, b) => a - b)
-  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN
+export const spread = (samples: ReadonlyArray<number>): Spread => {
+  const sorted = [...samples].sort((a, b) => a - b)
+  const at = (share: number): number => sorted[Math.round((sorted.length - 1) * share)] ?? Number.NaN
+  return { median: at(0.5), low: at(0.25), high: at(0.75) }
 }
 
-/**
- * The ratio is the median of the ratios within each round, not the ratio of the medians: a slow second of
- * the machine then cancels out.
- */
+/** The order of a round: each begins with another one, so that none always comes after the same neighbour. */
+export const inTurn = <A>(all: ReadonlyArray<A>, round: number): ReadonlyArray<A> => {
+  const first = round % Math.max(1, all.length)
+  return [...all.slice(first), ...all.slice(0, first)]
+}
+
+/** Samples of candidates by round, as figures: the ratio is that within each round, so a slow second cancels out. */
+export const against = (
+  samples: ReadonlyMap<string, ReadonlyArray<number>>,
+  first: string
+): ReadonlyArray<Measured> =>
+  [...samples].map(([name, values]) => ({
+    name,
+    nanoseconds: spread(values),
+    ratio: spread(values.map((value, round) => value / (samples.get(first)?.[round] ?? Number.NaN)))
+  }))
+
 export const compare = async (
   candidates: Readonly<Record<string, Candidate>>,
   options: { readonly operations: number; readonly rounds: number; readonly warmUp?: number }
 ): Promise<ReadonlyArray<Measured>> => {
   const entries = Object.entries(candidates)
+  const samples = new Map(entries.map(([name]) => [name, [] as Array<number>]))
   for (const [, run] of entries) await run(options.warmUp ?? options.operations)
-  const samples = entries.map((): Array<number> => [])
   for (let round = 0; round < options.rounds; round++) {
-    // Each round begins with another one, so that none always comes after the same neighbour.
-    for (let i = 0; i < entries.length; i++) {
-      const index = (i + round) % entries.length
+    for (const [name, run] of inTurn(entries, round)) {
       const began = process.hrtime.bigint()
-      await entries[index]![1](options.operations)
-      samples[index]!.push(Number(process.hrtime.bigint() - began) / options.operations)
+      await run(options.operations)
+      samples.get(name)?.push(Number(process.hrtime.bigint() - began) / options.operations)
     }
   }
-  return entries.map(([name], index) => ({
-    name,
-    nanoseconds: median(samples[index]!),
-    ratio: median(samples[index]!.map((ns, round) => ns / samples[0]![round]!))
-  }))
-}
-
-/** A table of what was measured. */
-export const table = (title: string, unit: "ns" | "µs", rows: ReadonlyArray<Measured>): string => {
-  const width = Math.max(...rows.map((r) => r.name.length))
-  const scale = unit === "ns" ? 1 : 1000
-  const lines = rows.map(
-    (r) =>
-      `  ${r.name.padEnd(width)}  ${(r.nanoseconds / scale).toFixed(unit === "ns" ? 0 : 1).padStart(9)} ${unit}  × ${r.ratio.toFixed(2)}`
-  )
-  return [title, ...lines].join("\n")
+  return against(samples, entries[0]?.[0] ?? "")
 }

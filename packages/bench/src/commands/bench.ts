@@ -1,20 +1,65 @@
-/** `npm run bench [-- --json]`: ratios against peers, all in one run. */
-import { spawnSync } from "node:child_process"
-import { bundleCommand } from "../Bundle.js"
+/**
+ * `npm run bench [-- NAME… --json --small]`: side by side with what a user would pick instead. Absolute
+ * times are this machine's; the ratios are of one run. `--small` shows that all works, and judges nothing.
+ */
+import { fork } from "node:child_process"
+import { cpus } from "node:os"
+import { parseArgs } from "node:util"
+import { benches } from "../benches/index.js"
+import { bundleBench } from "../Bundle.js"
 import { installPeers } from "../Install.js"
+import { asText, type Findings } from "../Report.js"
 import { startServer } from "../Servers.js"
 
-installPeers()
-const program = await bundleCommand("bench-process")
-const server = await startServer({ accessTokenTtl: 60 })
-const logins: Array<string> = []
-for (let i = 0; i < 5; i++) logins.push(await server.login())
-const { status } = spawnSync(
-  process.execPath,
-  [program, server.issuer, logins.join(" "), ...process.argv.slice(2)],
-  {
-    stdio: "inherit"
+const { positionals, values } = parseArgs({
+  allowPositionals: true,
+  options: { json: { type: "boolean", default: false }, small: { type: "boolean", default: false } }
+})
+const unknown = positionals.filter((name) => !Object.hasOwn(benches, name))
+if (unknown.length > 0) {
+  process.stderr.write(
+    `no bench is called ${unknown.join(", ")}\nusage: npm run bench -- [${Object.keys(benches).join("|")}] [--json] [--small]\n`
+  )
+  process.exit(2)
+}
+
+const measure = async (name: string, accessTokenTtl: number): Promise<Findings> => {
+  const server = await startServer({ accessTokenTtl })
+  try {
+    return await new Promise((resolve, reject) => {
+      const child = fork(program, [name, JSON.stringify({ issuer: server.issuer, small: values.small })], {
+        execArgv: ["--expose-gc"],
+        stdio: ["ignore", 2, 2, "ipc"]
+      })
+      let answered = false
+      child.on("message", (message: { readonly question?: string; readonly findings?: Findings }) => {
+        if (message.question === "login") void server.login().then((token) => child.send(token))
+        else if (message.question === "figures") void server.figures().then((seen) => child.send(seen))
+        else if (message.findings !== undefined) {
+          answered = true
+          resolve(message.findings)
+        }
+      })
+      child.on("exit", (code) => {
+        if (!answered) reject(new Error(`The bench ${name} ended with ${code} before it was done.`))
+      })
+    })
+  } finally {
+    server.stop()
   }
-)
-server.stop()
-process.exit(status ?? 1)
+}
+
+const program = await bundleBench(installPeers())
+const found: Record<string, Findings> = {}
+for (const [name, { accessTokenTtl }] of Object.entries(benches)) {
+  if (positionals.length > 0 && !positionals.includes(name)) continue
+  const began = performance.now()
+  found[name] = await measure(name, accessTokenTtl)
+  const seconds = Math.round((performance.now() - began) / 1000)
+  if (!values.json) process.stdout.write(`${name}, in ${seconds} s\n\n${asText(found[name])}\n\n`)
+}
+if (values.json) {
+  const machine = { node: process.version, cores: cpus().length, small: values.small }
+  process.stdout.write(`${JSON.stringify({ ...machine, found })}\n`)
+}
+process.exit()

@@ -1,0 +1,29 @@
+/** What people write by hand: a token, its expiry, and a promise of the one refresh under way. */
+import { type Held, type Peer, requestByFetch } from "../src/Peer.js"
+
+export const byHand: Peer = {
+  name: "by hand, a Promise cache",
+  full: false,
+  open: (server, first) => {
+    let held = first
+    let pending: Promise<Held> | undefined
+    const refresh = async (): Promise<Held> => {
+      pending ??= requestByFetch(server, held.refreshToken).finally(() => (pending = undefined))
+      held = await pending
+      return held
+    }
+    return {
+      get: async () => (Date.now() < held.expiresAt ? held.accessToken : (await refresh()).accessToken),
+      refresh,
+      held: () => held
+    }
+  }
+}
+
+/** The limit: a field, and the clock. */
+export const fieldRead =
+  (held: Held, keep: (value: unknown) => void) =>
+  (n: number): void => {
+    const field = { ...held }
+    for (let i = 0; i < n; i++) if (Date.now() < field.expiresAt) keep(field.accessToken)
+  }

@@ -1,0 +1,89 @@
+/** What a bench found: tables of figures, and how each stands to the bar that was set for it. */
+import type { Measured, Spread } from "./Measure.js"
+
+export interface Row {
+  readonly name: string
+  readonly value: Spread
+  /** To the first row. */
+  readonly ratio?: Spread
+  readonly more?: Readonly<Record<string, string | number>>
+}
+
+export interface Table {
+  readonly title: string
+  readonly unit: string
+  readonly rows: ReadonlyArray<Row>
+}
+
+/** A bar: what was to be reached, and what was. */
+export interface Goal {
+  readonly what: string
+  readonly atMost: number
+  readonly found: number
+}
+
+export interface Findings {
+  readonly tables: ReadonlyArray<Table>
+  readonly goals: ReadonlyArray<Goal>
+}
+
+export const isMet = ({ atMost, found }: Goal): boolean => found <= atMost
+
+/** A table of durations. */
+export const durations = (
+  title: string,
+  unit: "ns" | "µs" | "ms",
+  measured: ReadonlyArray<Measured>
+): Table => {
+  const scale = { ns: 1, µs: 1e3, ms: 1e6 }[unit]
+  const scaled = (s: Spread): Spread => ({
+    median: s.median / scale,
+    low: s.low / scale,
+    high: s.high / scale
+  })
+  return {
+    title,
+    unit,
+    rows: measured.map(({ name, nanoseconds, ratio }) => ({ name, value: scaled(nanoseconds), ratio }))
+  }
+}
+
+/** A figure without a spread. */
+export const exactly = (value: number): Spread => ({ median: value, low: value, high: value })
+
+export const rowOf = (table: Table | undefined, name: string): Row | undefined =>
+  table?.rows.find((row) => row.name === name)
+
+/** The ratio of two rows of one table. */
+export const ratioOf = (table: Table, name: string, other: string): number =>
+  (rowOf(table, name)?.value.median ?? Number.NaN) / (rowOf(table, other)?.value.median ?? Number.NaN)
+
+export const figure = (value: number): string =>
+  Number.isInteger(value) || Math.abs(value) >= 100
+    ? String(Math.round(value)).replace(/\B(?=(\d{3})+$)/g, ",")
+    : value.toPrecision(3)
+
+const between = ({ high, low, median }: Spread): string =>
+  low === high ? figure(median) : `${figure(median)} (${figure(low)}–${figure(high)})`
+
+/** As text, for people. */
+export const asText = ({ goals, tables }: Findings): string =>
+  [...tables.map(tableText), ...(goals.length === 0 ? [] : [goals.map(goalText).join("\n")])].join("\n\n")
+
+const goalText = (goal: Goal): string =>
+  `  ${isMet(goal) ? "reached" : "NOT reached"}: ${goal.what}: ${figure(goal.found)}, to reach ${figure(goal.atMost)}`
+
+const tableText = ({ rows, title, unit }: Table): string => {
+  const cells = rows.map((row) => [
+    row.name,
+    `${between(row.value)} ${unit}`,
+    row.ratio === undefined ? "" : `× ${row.ratio.median.toFixed(2)}`,
+    ...Object.entries(row.more ?? {}).map(([name, value]) => `${name} ${value}`)
+  ])
+  const width = (column: number): number => Math.max(...cells.map((cell) => cell[column]?.length ?? 0))
+  const line = (cell: ReadonlyArray<string>): string =>
+    cell
+      .map((text, column) => (column === 0 ? text.padEnd(width(0)) : text.padStart(width(column))))
+      .join("  ")
+  return [title, ...cells.map((cell) => `  ${line(cell)}`)].join("\n")
+}

@@ -1,0 +1,147 @@
+/** `herd`: very many callers at the moment of expiry. */
+import * as Effect from "effect/Effect"
+import type { Bench, Context } from "../Bench.js"
+import { cacheOf } from "../candidates/Effects.js"
+import { managerOf, sessionOf } from "../candidates/Latchkey.js"
+import { inTurn, spread } from "../Measure.js"
+import type { Held, Session } from "../Peer.js"
+import type { Goal, Row, Table } from "../Report.js"
+
+/** Asks all at once; how many failed. */
+type Crowd = (callers: number) => Promise<number>
+
+interface Candidate {
+  readonly name: string
+  /** A crowd at a grant whose token has expired, and one refresh afterwards. */
+  readonly gather: (held: Held) => Promise<{ readonly ask: Crowd; readonly refresh: Session["refresh"] }>
+}
+
+const promised =
+  ({ get }: Session): Crowd =>
+  async (callers) => {
+    const all = await Promise.allSettled(Array.from({ length: callers }, () => get()))
+    return all.filter((one) => one.status === "rejected").length
+  }
+
+const inFibers =
+  <A, E>(get: Effect.Effect<A, E>): Crowd =>
+  (callers) =>
+    Effect.runPromise(
+      Effect.map(
+        Effect.forEach(Array.from({ length: callers }), () => Effect.isFailure(get), {
+          concurrency: "unbounded"
+        }),
+        (failed) => failed.filter(Boolean).length
+      )
+    )
+
+const candidates = ({ peers, server }: Context): ReadonlyArray<Candidate> => [
+  {
+    name: "latchkey",
+    gather: async (held) => {
+      const session = sessionOf(await managerOf(server, held))
+      return { ask: promised(session), refresh: session.refresh }
+    }
+  },
+  {
+    name: "latchkey, a fiber each",
+    gather: async (held) => {
+      const manager = await managerOf(server, held)
+      return { ask: inFibers(manager.getAccessToken), refresh: sessionOf(manager).refresh }
+    }
+  },
+  {
+    name: "effect Cache, a fiber each",
+    gather: async (held) => {
+      const { get, refresh } = cacheOf(server, held)
+      return { ask: inFibers(get), refresh: () => Effect.runPromise(refresh) }
+    }
+  },
+  ...peers.map((peer) => ({
+    name: peer.name,
+    gather: async (held: Held) => {
+      const session = await peer.open(server, held)
+      return { ask: promised(session), refresh: session.refresh }
+    }
+  }))
+]
+
+interface Seen {
+  readonly milliseconds: Array<number>
+  requests: number
+  errors: number
+  lost: boolean
+}
+
+/** A library that floods the server is asked once; the others every round. */
+const herdOf = async (context: Context, callers: number, rounds: number): Promise<Table> => {
+  const all = candidates(context)
+  const seen = new Map<string, Seen>()
+  for (let round = 0; round < rounds; round++) {
+    for (const { gather, name } of inTurn(all, round)) {
+      const figures = seen.get(name) ?? { milliseconds: [], requests: 0, errors: 0, lost: false }
+      seen.set(name, figures)
+      if (figures.requests > 1) continue
+      const { ask, refresh } = await gather({
+        accessToken: "expired",
+        refreshToken: await context.login(),
+        expiresAt: 1
+      })
+      const before = (await context.figures()).requests
+      const began = performance.now()
+      const errors = await ask(callers)
+      figures.milliseconds.push(performance.now() - began)
+      figures.requests = Math.max(figures.requests, (await context.figures()).requests - before)
+      figures.errors = Math.max(figures.errors, errors)
+      figures.lost ||= await refresh().then(
+        () => false,
+        () => true
+      )
+    }
+  }
+  const first = spread(seen.get("latchkey")?.milliseconds ?? []).median
+  return {
+    title: `${callers.toLocaleString("en")} callers at expiry`,
+    unit: "ms",
+    rows: all.map(({ name }): Row => {
+      const figures = seen.get(name)
+      const value = spread(figures?.milliseconds ?? [])
+      const ratio = { median: value.median / first, low: value.low / first, high: value.high / first }
+      return {
+        name,
+        value,
+        ratio,
+        more: {
+          requests: figures?.requests ?? 0,
+          errors: figures?.errors ?? 0,
+          grant: figures?.lost === true ? "lost" : "kept"
+        }
+      }
+    })
+  }
+}
+
+const goalsOf = (context: Context, { rows, title }: Table): ReadonlyArray<Goal> => {
+  const row = (name: string) => rows.find((r) => r.name === name)
+  const others = rows.filter(
+    ({ more, name }) => context.peers.some((peer) => peer.name === name) && more?.["requests"] === 1
+  )
+  const best = Math.min(...others.map(({ value }) => value.median))
+  return ["latchkey", "latchkey, a fiber each"].flatMap((name) => [
+    { what: `${title}: requests of ${name}`, found: Number(row(name)?.more?.["requests"]), atMost: 1 },
+    { what: `${title}: errors of ${name}`, found: Number(row(name)?.more?.["errors"]), atMost: 0 },
+    {
+      what: `${title}: ${name} against the best other that makes one request`,
+      found: (row(name)?.value.median ?? Number.NaN) / best,
+      atMost: 1
+    }
+  ])
+}
+
+export const herd: Bench = async (context) => {
+  const tables: Array<Table> = []
+  for (const callers of context.small ? [50] : [1000, 10_000]) {
+    tables.push(await herdOf(context, callers, context.small ? 1 : 9))
+  }
+  return { tables, goals: tables.flatMap((table) => goalsOf(context, table)) }
+}

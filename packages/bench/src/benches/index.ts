@@ -1,0 +1,18 @@
+/** All benches, by name. */
+import type { Bench } from "../Bench.js"
+import { cold } from "./Cold.js"
+import { herd } from "./Herd.js"
+import { hot } from "./Hot.js"
+
+interface Spec {
+  readonly run: Bench
+  /** How long the tokens of the authorization server live, in seconds. */
+  readonly accessTokenTtl: number
+}
+
+export const benches: Readonly<Record<string, Spec>> = {
+  hot: { run: hot, accessTokenTtl: 3600 },
+  cold: { run: cold, accessTokenTtl: 3600 },
+  // Shorter than the early renewal of those who have one: always due.
+  herd: { run: herd, accessTokenTtl: 60 }
+}
