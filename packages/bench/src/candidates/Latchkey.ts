@@ -2,6 +2,7 @@
 import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import type * as HttpClient from "@effect/platform/HttpClient"
 import * as Credentials from "@latchkey/core/Credentials"
+import * as PromiseDoor from "@latchkey/core/PromiseDoor"
 import * as RefreshLease from "@latchkey/core/RefreshLease"
 import * as TokenConfig from "@latchkey/core/TokenConfig"
 import * as TokenManager from "@latchkey/core/TokenManager"
@@ -47,26 +48,22 @@ export const managerOf = (
   )
 }
 
-/** For code outside Effect: the token in memory, or else a promise of one. */
-const doorOf = (manager: TokenManager.Manager): Session["get"] => {
-  return async () => {
-    const peeked = manager.unsafePeek()
-    return Option.isSome(peeked) ? peeked.value : await Effect.runPromise(manager.getAccessToken)
-  }
-}
-
-export const sessionOf = (manager: TokenManager.Manager): Session => ({
-  get: doorOf(manager),
-  refresh: () => Effect.runPromise(manager.refresh),
-  held: () => {
-    const credentials = Option.getOrThrow(Effect.runSync(manager.credentials))
-    return {
-      accessToken: Redacted.value(credentials.accessToken),
-      refreshToken: Redacted.value(Option.getOrThrow(credentials.refreshToken)),
-      expiresAt: Option.getOrThrow(credentials.expiresAt)
+/** By the door for code outside Effect. */
+export const sessionOf = (manager: TokenManager.Manager): Session => {
+  const door = Effect.runSync(PromiseDoor.make(manager))
+  return {
+    get: () => door.getAccessToken(),
+    refresh: () => door.refresh(),
+    held: () => {
+      const credentials = Option.getOrThrow(Effect.runSync(manager.credentials))
+      return {
+        accessToken: Redacted.value(credentials.accessToken),
+        refreshToken: Redacted.value(Option.getOrThrow(credentials.refreshToken)),
+        expiresAt: Option.getOrThrow(credentials.expiresAt)
+      }
     }
   }
-})
+}
 
 export const latchkey: Peer = {
   name: "latchkey",
