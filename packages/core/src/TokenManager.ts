@@ -134,6 +134,8 @@ export interface Options {
   readonly provider?: string
   /** Names the grant to the lease; all who share the grant must agree. The storage's location unless given. */
   readonly account?: string
+  /** What snapshots show of the provider's own beyond the tokens; nothing that is secret. */
+  readonly snapshotExtras?: (credentials: Credentials) => Snapshot.Snapshot["extras"]
   /** Whether to listen to storage for changes by others, where it can tell; true unless given. */
   readonly watch?: boolean
   /** Names the token server to `Renewal`, which bounds what is sent to one; the refresher itself unless given. */
@@ -162,6 +164,7 @@ export const make = (
     const renewal = yield* Effect.serviceOption(Renewal)
     const setting = {
       provider: options.provider ?? "oauth",
+      ...(options.snapshotExtras && { snapshotExtras: options.snapshotExtras }),
       instance: config.instance ?? `${yield* Random.next}`,
       refresher,
       config,

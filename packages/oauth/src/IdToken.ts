@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as oauth from "oauth4webapi"
+import * as Jwt from "./Jwt.js"
 import type { Metadata } from "./Server.js"
 import * as Wire from "./Wire.js"
 
@@ -16,7 +17,7 @@ import * as Wire from "./Wire.js"
  * @since 0.1.0
  * @category models
  */
-export type Claims = Readonly<Record<string, unknown>>
+export type Claims = Jwt.Claims
 
 /**
  * What an id token claims, unchecked; none where it is no JWT.
@@ -24,19 +25,7 @@ export type Claims = Readonly<Record<string, unknown>>
  * @since 0.1.0
  * @category getters
  */
-export const decode = (idToken: Redacted.Redacted): Option.Option<Claims> => {
-  const [, payload] = Redacted.value(idToken).split(".")
-  if (payload === undefined) return Option.none()
-  try {
-    const bytes = Uint8Array.from(atob(payload.replace(/-/g, "+").replace(/_/g, "/")), (c) => c.charCodeAt(0))
-    const claims: unknown = JSON.parse(new TextDecoder().decode(bytes))
-    return typeof claims === "object" && claims !== null && !Array.isArray(claims)
-      ? Option.some(claims as Claims)
-      : Option.none()
-  } catch {
-    return Option.none()
-  }
-}
+export const decode: (idToken: Redacted.Redacted) => Option.Option<Claims> = Jwt.claims
 
 /**
  * The subject of the id token in some credentials.

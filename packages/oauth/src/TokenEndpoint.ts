@@ -39,6 +39,11 @@ export interface Options {
   readonly headers?: Readonly<Record<string, string>> | undefined
   /** Where the provider names the account in its response; an answer for another one is refused. */
   readonly accountId?: ((response: Extras) => Option.Option<string>) | undefined
+  /**
+   * An answer of this server in the terms of the standard, where it says things its own way: a token type left
+   * out, scopes between commas. It is called with success answers alone.
+   */
+  readonly adapt?: ((response: Extras) => Extras) | undefined
   /** Error codes that end a grant with this server, beside `invalid_grant`. */
   readonly deadCodes?: ReadonlyArray<string> | undefined
   /** Whether an id token in an answer is checked, where the issuer is known; true. */
@@ -126,6 +131,7 @@ export const make = (options: Options): Effect.Effect<TokenEndpoint, OAuthConfig
           // RFC 9449 §5: what was asked for with a proof is not taken without.
           tokenTypes: [Option.isSome(key) ? "dpop" : "bearer"],
           accountId: options.accountId,
+          adapt: options.adapt,
           deadCodes: options.deadCodes
         }
         const { credentials, response } = yield* TokenResponse.judge(answer, context)

@@ -29,6 +29,8 @@ export interface Context {
   readonly tokenTypes: ReadonlyArray<string>
   /** Where the provider names the account in its response. */
   readonly accountId?: ((response: Credentials.Extras) => Option.Option<string>) | undefined
+  /** The body in the terms of the standard, where the server says things its own way. */
+  readonly adapt?: ((response: Credentials.Extras) => Credentials.Extras) | undefined
   /** Error codes that end a grant here, beside `invalid_grant`. */
   readonly deadCodes?: ReadonlyArray<string> | undefined
 }
@@ -62,13 +64,13 @@ export const judge = (answer: Answer.Answer, context: Context): Either.Either<Ac
   }
   const body = Answer.json(answer)
   if (Either.isLeft(body)) return malformed(body.left)
-  const response = body.right
-  const error = Answer.oauthError(response)
+  const error = Answer.oauthError(body.right)
   if (Option.isSome(error)) {
     return Option.isSome(salvage(answer, context))
       ? malformed(`holds the error ${answer.quote(error.value.code)}`)
       : refuse(Answer.toError(answer, context.deadCodes))
   }
+  const response = context.adapt?.(body.right) ?? body.right
   // Storage would refuse to read back what is no token.
   const idToken = response["id_token"]
   if (idToken !== undefined && idToken !== null && idToken !== "") {

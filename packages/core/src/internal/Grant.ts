@@ -8,9 +8,11 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
 import type * as Scope from "effect/Scope"
+import type { Credentials } from "../Credentials.js"
 import * as Decision from "../Decision.js"
 import type { ProfileSource } from "../Profile.js"
 import type { RefreshLease } from "../RefreshLease.js"
+import type { Snapshot } from "../Snapshot.js"
 import type { TokenConfig } from "../TokenConfig.js"
 import { RefreshUnavailable, type TokenError } from "../TokenError.js"
 import type * as TokenEvent from "../TokenEvent.js"
@@ -28,6 +30,7 @@ import { type Flights, SingleFlight } from "./SingleFlight.js"
 /** What the grants of one pool, or a manager alone, work with. */
 export interface Setting {
   readonly provider: string
+  readonly snapshotExtras?: (credentials: Credentials) => Snapshot["extras"]
   readonly instance: string
   readonly refresher: Context.Tag.Service<TokenRefresher>
   readonly config: Context.Tag.Service<TokenConfig>

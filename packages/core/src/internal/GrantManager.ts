@@ -99,7 +99,12 @@ export class GrantManager implements Manager {
   get snapshot(): Manager["snapshot"] {
     const { setting, state } = this.#grant
     return this.#look(() =>
-      Option.map(state.credentials, (c) => Snapshot.fromCredentials(c, { provider: setting.provider }))
+      Option.map(state.credentials, (c) =>
+        Snapshot.fromCredentials(c, {
+          provider: setting.provider,
+          extras: setting.snapshotExtras?.(c) ?? {}
+        })
+      )
     )
   }
   get profile(): Manager["profile"] {

@@ -1,0 +1,69 @@
+/**
+ * A JSON document that is had with a token: a profile of a provider's own, a token for a token.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import * as oauth from "oauth4webapi"
+import * as Answer from "./Answer.js"
+import { check } from "./Endpoint.js"
+import { OAuthError } from "./OAuthError.js"
+import type { Wire } from "./Wire.js"
+
+/**
+ * What is asked for, and with which token; it goes as `Authorization: Bearer` (RFC 6750 §2.1).
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Request {
+  readonly url: string
+  readonly token: Redacted.Redacted
+  readonly headers?: Readonly<Record<string, string>> | undefined
+}
+
+/**
+ * Asks for it by GET. Every answer is given, error answers too; {@link document} reads it. Fails as
+ * `Wire.send` does.
+ *
+ * @since 0.1.0
+ * @category requests
+ */
+export const get = (wire: Wire, request: Request): Effect.Effect<Answer.Answer, OAuthError> =>
+  Effect.gen(function* () {
+    const url = yield* Either.mapLeft(
+      check("url", request.url),
+      (error) =>
+        new OAuthError({
+          reason: "Misconfigured",
+          endpoint: "(none)",
+          message: `${error.message}; nothing was sent.`
+        })
+    )
+    const headers = {
+      accept: "application/json",
+      ...request.headers,
+      authorization: `Bearer ${Redacted.value(request.token)}`
+    }
+    return yield* wire.send((options) =>
+      options[oauth.customFetch](url.href, { method: "GET", headers, body: undefined, redirect: "manual" })
+    )
+  })
+
+/**
+ * The JSON object in a success answer; `what` names it in errors.
+ *
+ * @since 0.1.0
+ * @category getters
+ */
+export const document = (
+  answer: Answer.Answer,
+  what: string
+): Either.Either<Readonly<Record<string, unknown>>, OAuthError> => {
+  if (!Answer.isOk(answer)) return Either.left(Answer.toError(answer))
+  if (Option.isSome(answer.cut)) return Either.left(answer.cut.value)
+  return Either.mapLeft(Answer.json(answer), (problem) => Answer.malformed(answer, what, problem))
+}

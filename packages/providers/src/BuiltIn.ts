@@ -1,0 +1,186 @@
+/**
+ * The providers that come with the package, each as settings: nothing here is more than a default, which a file
+ * of providers or an environment variable replaces.
+ *
+ * @since 0.1.0
+ */
+import type { Encoded } from "./ProviderSettings.js"
+
+/**
+ * Claude, as Claude Code logs in to it: JSON bodies, the state in the code exchange, `code#state` to be pasted.
+ *
+ * @since 0.1.0
+ * @category providers
+ */
+export const claude: Encoded = {
+  displayName: "Claude",
+  name: "claude-api",
+  server: {
+    authorizationEndpoint: "https://claude.ai/oauth/authorize",
+    tokenEndpoint: "https://console.anthropic.com/v1/oauth/token"
+  },
+  client: { id: "9d1c250a-e61b-44d9-88ed-5944d1962f5e" },
+  scopes: ["org:create_api_key", "user:profile", "user:inference"],
+  login: {
+    ways: ["browser", "manual"],
+    redirectUri: "http://localhost/callback",
+    manualRedirectUri: "https://console.anthropic.com/oauth/code/callback",
+    authorizationParameters: { code: "true" },
+    sendState: true
+  },
+  token: { encoding: "json", defaultType: "Bearer" },
+  credentials: {
+    format: "claude",
+    file: "~/.claude/.credentials.json",
+    directoryVariable: "CLAUDE_CONFIG_DIR",
+    keychainService: "Claude Code-credentials"
+  },
+  profile: {
+    endpoint: "https://api.anthropic.com/api/oauth/profile",
+    accountId: ["account", "uuid"],
+    email: ["account", "email"],
+    displayName: [
+      ["account", "full_name"],
+      ["account", "display_name"]
+    ]
+  }
+}
+
+/**
+ * Codex, as its command logs in: the expiry from the access token itself, the account from a claim of
+ * OpenAI's own in the id token, single-use refresh tokens.
+ *
+ * @since 0.1.0
+ * @category providers
+ */
+export const codex: Encoded = {
+  displayName: "Codex",
+  server: {
+    authorizationEndpoint: "https://auth.openai.com/oauth/authorize",
+    tokenEndpoint: "https://auth.openai.com/oauth/token"
+  },
+  client: { id: "app_EMoamEEZ73f0CkXaXp7hrann" },
+  scopes: ["openid", "profile", "email", "offline_access"],
+  login: { ways: ["browser", "manual"], redirectUri: "http://localhost:1455/auth/callback" },
+  token: {
+    defaultType: "Bearer",
+    expiry: "accessToken",
+    deadCodes: ["refresh_token_reused", "refresh_token_expired", "refresh_token_invalidated"]
+  },
+  refresh: { sendScopes: true },
+  account: { from: "idToken", path: ["https://api.openai.com/auth", "chatgpt_account_id"] },
+  credentials: { format: "codex", file: "~/.codex/auth.json", directoryVariable: "CODEX_HOME" },
+  profile: {
+    from: "idToken",
+    accountId: ["https://api.openai.com/auth", "chatgpt_account_id"]
+  }
+}
+
+/**
+ * Copilot: a long-lived token of GitHub's, kept as the refresh token, is shown for a service token of about
+ * 25 minutes, which is what callers want.
+ *
+ * @since 0.1.0
+ * @category providers
+ */
+export const copilot: Encoded = {
+  displayName: "GitHub Copilot",
+  server: {
+    tokenEndpoint: "https://github.com/login/oauth/access_token",
+    deviceAuthorizationEndpoint: "https://github.com/login/device/code"
+  },
+  client: { id: "Iv1.b507a08c87ecfe98" },
+  scopes: ["read:user"],
+  login: { ways: ["device"] },
+  token: { defaultType: "bearer", scopeSeparator: "," },
+  refresh: { by: "exchange", endpoint: "https://api.github.com/copilot_internal/v2/token" },
+  rotation: { policy: "reusable" },
+  credentials: { format: "copilot", file: "~/.config/copilot/credentials.json" },
+  profile: {
+    endpoint: "https://api.github.com/user",
+    token: "refreshToken",
+    accountId: ["id"],
+    email: ["email"],
+    displayName: [["name"], ["login"]]
+  }
+}
+
+/**
+ * GitHub, for an app of the user's own. Apps whose tokens expire get refresh tokens that are good once.
+ *
+ * @since 0.1.0
+ * @category providers
+ */
+export const github: Encoded = {
+  displayName: "GitHub",
+  server: {
+    authorizationEndpoint: "https://github.com/login/oauth/authorize",
+    tokenEndpoint: "https://github.com/login/oauth/access_token",
+    deviceAuthorizationEndpoint: "https://github.com/login/device/code"
+  },
+  scopes: ["read:user"],
+  login: { ways: ["browser", "device", "manual"] },
+  token: { scopeSeparator: ",", deadCodes: ["bad_refresh_token"] },
+  profile: {
+    endpoint: "https://api.github.com/user",
+    accountId: ["id"],
+    email: ["email"],
+    displayName: [["name"], ["login"]]
+  }
+}
+
+/**
+ * Google, by its discovery, for a client of the user's own. It wants offline access asked for in its own way.
+ *
+ * @since 0.1.0
+ * @category providers
+ */
+export const google: Encoded = {
+  displayName: "Google",
+  server: { issuer: "https://accounts.google.com", discovery: "oidc" },
+  client: { authentication: "post" },
+  scopes: ["openid", "email", "profile"],
+  login: {
+    ways: ["browser", "device", "manual"],
+    authorizationParameters: { access_type: "offline", prompt: "consent" }
+  },
+  rotation: { policy: "reusable" },
+  profile: { from: "userinfo" }
+}
+
+/**
+ * Microsoft Entra, for a client of the user's own. The endpoints are those of all tenants together, whose
+ * discovery names an issuer for each: with `server.issuer`
+ * (`https://login.microsoftonline.com/TENANT/v2.0`) one tenant is discovered and its id tokens are checked.
+ *
+ * @since 0.1.0
+ * @category providers
+ */
+export const microsoft: Encoded = {
+  displayName: "Microsoft",
+  server: {
+    authorizationEndpoint: "https://login.microsoftonline.com/common/oauth2/v2.0/authorize",
+    tokenEndpoint: "https://login.microsoftonline.com/common/oauth2/v2.0/token",
+    deviceAuthorizationEndpoint: "https://login.microsoftonline.com/common/oauth2/v2.0/devicecode",
+    userinfoEndpoint: "https://graph.microsoft.com/oidc/userinfo"
+  },
+  scopes: ["openid", "profile", "email", "offline_access"],
+  login: { ways: ["browser", "device", "manual"], redirectUri: "http://localhost" },
+  rotation: { policy: "reusable" },
+  profile: { from: "userinfo" }
+}
+
+/**
+ * All of them, by id.
+ *
+ * @since 0.1.0
+ * @category providers
+ */
+export const providers: Readonly<Record<string, Encoded>> = {
+  claude,
+  codex,
+  copilot,
+  github,
+  google,
+  microsoft
+}

@@ -1,0 +1,310 @@
+/**
+ * A provider as data: its server, the client, what a login asks for, how a grant is renewed, where its
+ * credentials live, and where its profile comes from.
+ *
+ * It is written as {@link Settings}, the JSON form in which built-in providers and a user's own are alike,
+ * and used as a {@link Provider}, where everything has a value.
+ *
+ * @since 0.1.0
+ */
+import type { RotationPolicy } from "@latchkey/core/TokenRefresher"
+import type { Discovery, Endpoints } from "@latchkey/oauth/Server"
+import * as Data from "effect/Data"
+import * as Duration from "effect/Duration"
+import * as Either from "effect/Either"
+import * as Option from "effect/Option"
+import type * as Redacted from "effect/Redacted"
+import * as Schema from "effect/Schema"
+import * as Reading from "./internal/reading.js"
+import * as Settings from "./ProviderSettings.js"
+
+/**
+ * A way to get the first grant.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Login = (typeof Settings.Login)["Type"]
+
+/**
+ * How the client shows who it is: what `ClientAuth` of `@latchkey/oauth` knows.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Client {
+  /** None where the user must bring one: then all but reading fails with `NoClient`. */
+  readonly clientId: string | undefined
+  readonly authentication: NonNullable<Settings.Settings["client"]>["authentication"] & string
+  readonly secret: Redacted.Redacted | undefined
+}
+
+/**
+ * What a login asks for, and by which ways; the first is the one to try first.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface LoginSettings {
+  readonly ways: ReadonlyArray<Login>
+  readonly redirectUri: string | undefined
+  readonly manualRedirectUri: string | undefined
+  readonly authorizationParameters: Readonly<Record<string, string>>
+  readonly deviceParameters: Readonly<Record<string, string>>
+  readonly sendState: boolean
+}
+
+/**
+ * What this server's token endpoint wants and answers beside the standard.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface TokenSettings {
+  readonly encoding: "form" | "json"
+  readonly parameters: Readonly<Record<string, string>>
+  readonly headers: Readonly<Record<string, string>>
+  /** What a token is where the answer does not say. */
+  readonly defaultType: string | undefined
+  readonly scopeSeparator: string
+  readonly expiry: "response" | "accessToken"
+  readonly deadCodes: ReadonlyArray<string>
+}
+
+/**
+ * How a grant is renewed. `refreshToken`: the refresh grant (RFC 6749 §6). `exchange`: a long-lived token, kept
+ * as the refresh token, is shown to get a short-lived one. `clientCredentials`: a new token each time.
+ * `none`: not at all.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Refresh =
+  | { readonly by: "refreshToken"; readonly sendScopes: boolean }
+  | {
+      readonly by: "exchange"
+      readonly endpoint: string
+      readonly headers: Readonly<Record<string, string>>
+      readonly token: string
+      readonly expiresAt: string
+      readonly refreshIn: string
+    }
+  | { readonly by: "clientCredentials" }
+  | { readonly by: "none" }
+
+/**
+ * Where an account is named: in the token response, or a claim of one of its tokens. `path` leads there, a
+ * key at a time.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface AccountSettings {
+  readonly from: "response" | "idToken" | "accessToken"
+  readonly path: ReadonlyArray<string>
+}
+
+/**
+ * The file in which the provider's own program keeps its credentials, and on macOS the keychain item beside
+ * it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface CredentialsSettings {
+  readonly format: "latchkey" | "claude" | "codex" | "copilot"
+  /** `~` is the home directory. */
+  readonly file: string
+  /** The environment variable that names the file's directory, as its own program reads it. */
+  readonly directoryVariable: string | undefined
+  readonly keychainService: string | undefined
+}
+
+/**
+ * Where the profile comes from. `userinfo`: the OpenID Connect endpoint. `endpoint`: a JSON document of the
+ * provider's own; the paths lead into it. `idToken`: the id token's claims. `none`: the account alone.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ProfileSettings {
+  readonly from: "userinfo" | "endpoint" | "idToken" | "none"
+  readonly endpoint: string | undefined
+  /** Which of the grant's tokens is shown to it. */
+  readonly token: "accessToken" | "refreshToken"
+  readonly headers: Readonly<Record<string, string>>
+  readonly accountId: ReadonlyArray<string>
+  readonly email: ReadonlyArray<string>
+  /** Several: the first that is there. */
+  readonly displayName: ReadonlyArray<ReadonlyArray<string>>
+}
+
+/**
+ * A provider, all of it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export class Provider extends Data.Class<{
+  readonly id: string
+  readonly displayName: string
+  /** In snapshots and profiles. */
+  readonly name: string
+  readonly server: Endpoints | Discovery
+  readonly client: Client
+  readonly scopes: ReadonlyArray<string>
+  readonly login: LoginSettings
+  readonly token: TokenSettings
+  readonly refresh: Refresh
+  readonly rotation: RotationPolicy
+  readonly account: AccountSettings | undefined
+  /** None: the credentials live wherever the program keeps those of others. */
+  readonly credentials: CredentialsSettings | undefined
+  readonly profile: ProfileSettings
+}> {}
+
+/**
+ * What is wrong with a provider. `Unknown`: there is none of this name. `Malformed`: its settings, or the file
+ * that they are in, are not what is due. `NoClient`: it needs a client id, or a secret, that was not given.
+ * `NotOffered`: it cannot do what it was asked.
+ *
+ * The message says where, and what to do; no secret is in it.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class ProviderError extends Schema.TaggedError<ProviderError>("@latchkey/providers/ProviderError")(
+  "ProviderError",
+  {
+    reason: Schema.Literal("Unknown", "Malformed", "NoClient", "NotOffered"),
+    provider: Schema.String,
+    message: Schema.String
+  }
+) {}
+
+/**
+ * A provider from its settings; `where` says in errors where these are.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const fromSettings = (
+  id: string,
+  settings: unknown,
+  where = `the provider ${id}`
+): Either.Either<Provider, ProviderError> =>
+  Either.gen(function* () {
+    const malformed = (message: string) => new ProviderError({ reason: "Malformed", provider: id, message })
+    if (!Settings.isId(id)) {
+      return yield* Either.left(
+        malformed(
+          `In ${where}, the id is not one: lower-case letters, digits and hyphens, beginning with a letter.`
+        )
+      )
+    }
+    const s = yield* Either.mapLeft(Reading.decode(Settings.Settings, settings), (problem) =>
+      malformed(`In ${where}, ${problem}.`)
+    )
+    const server = yield* Either.mapLeft(serverOf(s.server ?? {}), (problem) =>
+      malformed(`In ${where}, ${problem}.`)
+    )
+    const refresh = yield* Either.mapLeft(refreshOf(s.refresh ?? {}), (problem) =>
+      malformed(`In ${where}, ${problem}.`)
+    )
+    const profile = profileOf(s.profile)
+    if (profile.from === "endpoint" && profile.endpoint === undefined) {
+      return yield* Either.left(malformed(`In ${where}, profile.endpoint is missing.`))
+    }
+    return new Provider({
+      id,
+      displayName: s.displayName ?? id,
+      name: s.name ?? id,
+      server,
+      client: {
+        clientId: s.client?.id,
+        authentication: s.client?.authentication ?? (s.client?.secret === undefined ? "none" : "basic"),
+        secret: s.client?.secret
+      },
+      scopes: s.scopes ?? [],
+      login: loginOf(s.login ?? {}),
+      token: tokenOf(s.token ?? {}),
+      refresh,
+      rotation: rotationOf(s.rotation ?? {}),
+      account: s.account && { from: s.account.from ?? "response", path: s.account.path },
+      credentials: s.credentials && {
+        format: s.credentials.format ?? "latchkey",
+        file: s.credentials.file,
+        directoryVariable: s.credentials.directoryVariable,
+        keychainService: s.credentials.keychainService
+      },
+      profile
+    })
+  })
+
+type Part<Key extends keyof Settings.Settings> = NonNullable<Settings.Settings[Key]>
+
+const serverOf = (server: Part<"server">): Either.Either<Endpoints | Discovery, string> => {
+  const { discovery, issuer, tokenEndpoint, ...endpoints } = server
+  if (tokenEndpoint !== undefined) return Either.right({ tokenEndpoint, issuer, ...endpoints })
+  if (issuer === undefined) {
+    return Either.left("server names neither issuer nor tokenEndpoint: give one of them")
+  }
+  const given = Object.keys(endpoints)[0]
+  return given === undefined
+    ? Either.right({ issuer, discovery })
+    : Either.left(`server.${given} goes with a tokenEndpoint: give that too, or let the issuer tell both`)
+}
+
+const loginOf = (login: Part<"login">): LoginSettings => ({
+  ways: login.ways ?? ["browser", "manual"],
+  redirectUri: login.redirectUri,
+  manualRedirectUri: login.manualRedirectUri,
+  authorizationParameters: login.authorizationParameters ?? {},
+  deviceParameters: login.deviceParameters ?? {},
+  sendState: login.sendState ?? false
+})
+
+const tokenOf = (token: Part<"token">): TokenSettings => ({
+  encoding: token.encoding ?? "form",
+  parameters: token.parameters ?? {},
+  headers: token.headers ?? {},
+  defaultType: token.defaultType,
+  scopeSeparator: token.scopeSeparator ?? " ",
+  expiry: token.expiry ?? "response",
+  deadCodes: token.deadCodes ?? []
+})
+
+const refreshOf = (refresh: Part<"refresh">): Either.Either<Refresh, string> => {
+  const { by = "refreshToken" } = refresh
+  if (by === "refreshToken") return Either.right({ by, sendScopes: refresh.sendScopes ?? false })
+  if (by !== "exchange") return Either.right({ by })
+  const { endpoint } = refresh
+  return endpoint === undefined
+    ? Either.left("refresh.endpoint is missing: an exchange has to be asked somewhere")
+    : Either.right({
+        by,
+        endpoint,
+        headers: refresh.headers ?? {},
+        token: refresh.token ?? "token",
+        expiresAt: refresh.expiresAt ?? "expires_at",
+        refreshIn: refresh.refreshIn ?? "refresh_in"
+      })
+}
+
+const rotationOf = (rotation: Part<"rotation">): RotationPolicy =>
+  rotation.policy === "reusable"
+    ? { _tag: "Reusable" }
+    : {
+        _tag: "Rotating",
+        window: Option.getOrElse(Duration.decodeUnknown(rotation.window), () => Duration.zero)
+      }
+
+const profileOf = (profile: Settings.Settings["profile"]): ProfileSettings => ({
+  from: profile?.from ?? (profile?.endpoint === undefined ? "none" : "endpoint"),
+  endpoint: profile?.endpoint,
+  token: profile?.token ?? "accessToken",
+  headers: profile?.headers ?? {},
+  accountId: profile?.accountId ?? ["sub"],
+  email: profile?.email ?? ["email"],
+  displayName: profile?.displayName ?? [["name"]]
+})

@@ -1,0 +1,74 @@
+/**
+ * A provider's grant, ready to be used: its manager over its own file, or over a storage of the program's.
+ *
+ * @since 0.1.0
+ */
+import type { HttpClient } from "@effect/platform/HttpClient"
+import type { ProfileSource } from "@latchkey/core/Profile"
+import type { RefreshLease } from "@latchkey/core/RefreshLease"
+import type { TokenConfig } from "@latchkey/core/TokenConfig"
+import * as TokenManager from "@latchkey/core/TokenManager"
+import type { TokenRefresher } from "@latchkey/core/TokenRefresher"
+import type { StorageError, TokenStorage } from "@latchkey/core/TokenStorage"
+import type { OAuthConfigError } from "@latchkey/oauth/Endpoint"
+import type * as ConfigError from "effect/ConfigError"
+import * as Layer from "effect/Layer"
+import * as OwnStorage from "./OwnStorage.js"
+import * as Profiles from "./Profiles.js"
+import type { Provider, ProviderError } from "./Provider.js"
+import * as Refresher from "./Refresher.js"
+import * as Snapshots from "./Snapshots.js"
+
+/**
+ * What is the provider's part of a manager: how its grants are renewed, and whose they are.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const services = (
+  provider: Provider
+): Layer.Layer<TokenRefresher | ProfileSource, ProviderError | OAuthConfigError, HttpClient> =>
+  Layer.merge(Refresher.layer(provider), Profiles.layer(provider))
+
+/**
+ * How its manager is told apart.
+ *
+ * @since 0.1.0
+ * @category getters
+ */
+export const options = (provider: Provider): TokenManager.Options => ({
+  provider: provider.name,
+  snapshotExtras: (credentials) => Snapshots.extras(provider, credentials)
+})
+
+/**
+ * The manager of the grant in the provider's own file, or in another of the same form.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (
+  provider: Provider,
+  own: OwnStorage.Options = {}
+): Layer.Layer<
+  TokenManager.TokenManager,
+  StorageError | ProviderError | OAuthConfigError | ConfigError.ConfigError,
+  TokenConfig | HttpClient
+> =>
+  TokenManager.layer(options(provider)).pipe(
+    Layer.provide([OwnStorage.layer(provider, own), services(provider)])
+  )
+
+/**
+ * The same over a storage and a lease of the program's.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerStored = (
+  provider: Provider
+): Layer.Layer<
+  TokenManager.TokenManager,
+  ProviderError | OAuthConfigError,
+  TokenStorage | RefreshLease | TokenConfig | HttpClient
+> => TokenManager.layer(options(provider)).pipe(Layer.provide(services(provider)))

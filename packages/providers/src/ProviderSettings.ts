@@ -1,0 +1,225 @@
+/**
+ * The JSON form of a provider, as it stands in a user's file; also how the built-in ones are written.
+ *
+ * Everything is optional here: what a provider does not say, the one it extends does, or a default. From
+ * {@link File} the JSON Schema `providers.schema.json` of this package is made, which editors read.
+ *
+ * @since 0.1.0
+ */
+import * as Endpoint from "@latchkey/oauth/Endpoint"
+import * as Duration from "effect/Duration"
+import * as Either from "effect/Either"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+
+const idPattern = /^[a-z][a-z0-9-]{0,63}$/
+
+/**
+ * Whether a provider may be called so: letters, digits and hyphens, as in environment variables but for the
+ * case.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
+export const isId = (id: string): boolean => idPattern.test(id)
+
+/**
+ * The ways to log in.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const Login = Schema.Literal("browser", "device", "manual", "clientCredentials")
+
+const text = (description: string) => Schema.optional(Schema.NonEmptyString.annotations({ description }))
+
+const url = (description: string) =>
+  Schema.optional(
+    Schema.String.pipe(
+      Schema.filter((value) =>
+        Either.match(Endpoint.check("it", value), {
+          onLeft: (error) => error.message.replace(/^it /, ""),
+          onRight: () => true
+        })
+      )
+    ).annotations({ description, jsonSchema: { type: "string", format: "uri", description } })
+  )
+
+const texts = (description: string) =>
+  Schema.optional(Schema.Array(Schema.NonEmptyString).annotations({ description }))
+
+const record = (description: string) =>
+  Schema.optional(Schema.Record({ key: Schema.String, value: Schema.String }).annotations({ description }))
+
+const flag = (description: string) => Schema.optional(Schema.Boolean.annotations({ description }))
+
+const choice = <const A extends readonly [string, ...Array<string>]>(description: string, ...names: A) =>
+  Schema.optional(Schema.Literal(...names).annotations({ description }))
+
+const path = (description: string) => Schema.NonEmptyArray(Schema.NonEmptyString).annotations({ description })
+
+/** A duration as it is written: `30 seconds`. */
+const span = (description: string) =>
+  Schema.optional(
+    Schema.NonEmptyString.pipe(
+      Schema.filter((value) =>
+        Option.exists(Duration.decodeUnknown(value), Duration.isFinite) && !value.trim().startsWith("-")
+          ? true
+          : "is no duration: write it as 30 seconds, 5 minutes"
+      )
+    ).annotations({
+      description,
+      jsonSchema: { type: "string", description, examples: ["0 seconds", "30 seconds", "5 minutes"] }
+    })
+  )
+
+const section = <const Fields extends Schema.Struct.Fields>(description: string, fields: Fields) =>
+  Schema.optional(Schema.Struct(fields).annotations({ description }))
+
+/**
+ * One provider.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const Settings = Schema.Struct({
+  displayName: text("The name for people."),
+  name: text("The name in snapshots and profiles; the id unless given."),
+  server: section(
+    "The authorization server: its issuer, to be discovered, or at least its token endpoint. An issuer without a token endpoint replaces the whole server of the provider that is extended.",
+    {
+      issuer: url("As the server writes it, to the letter (RFC 8414 §3.3)."),
+      discovery: choice("Where to look for its metadata; both unless given.", "oidc", "oauth2"),
+      tokenEndpoint: url("With it nothing is discovered."),
+      authorizationEndpoint: url("Where a browser goes to log in."),
+      deviceAuthorizationEndpoint: url("Where a login on another device begins (RFC 8628)."),
+      revocationEndpoint: url("Where a grant is ended (RFC 7009)."),
+      introspectionEndpoint: url("Where a token is looked up (RFC 7662)."),
+      userinfoEndpoint: url("Where the account's claims are (OpenID Connect Core §5.3)."),
+      jwksUri: url("Where the server's keys are.")
+    }
+  ),
+  client: section("The client, as it is registered with the server.", {
+    id: text("The client id."),
+    authentication: choice(
+      "How it shows who it is; basic where there is a secret, else none.",
+      ...(["none", "basic", "post", "secretJwt"] as const)
+    ),
+    secret: Schema.optional(
+      Schema.Redacted(Schema.NonEmptyString).annotations({
+        description: "Better in the environment than in a file: LATCHKEY_<ID>_CLIENT_SECRET."
+      })
+    )
+  }),
+  scopes: texts("What a login asks for."),
+  login: section("How a login goes.", {
+    ways: Schema.optional(
+      Schema.NonEmptyArray(Login).annotations({
+        description:
+          "The ways that the server offers, the one to try first in front; browser and manual unless given."
+      })
+    ),
+    redirectUri: url(
+      "The loopback address as it is registered; http://127.0.0.1/callback with any port unless given."
+    ),
+    manualRedirectUri: url(
+      "The page of the server that shows the code to be pasted; redirectUri unless given."
+    ),
+    authorizationParameters: record("More parameters of the authorization URL."),
+    deviceParameters: record("More parameters of the device authorization request."),
+    sendState: flag("Whether the code is redeemed together with the state.")
+  }),
+  token: section("What the token endpoint wants and answers beside the standard.", {
+    encoding: choice("How requests are written; form unless given.", "form", "json"),
+    parameters: record("More parameters of every request."),
+    headers: record("More headers of every request."),
+    defaultType: text("What a token is where the answer does not say: Bearer."),
+    scopeSeparator: text("Between scopes in the answer; a space unless given."),
+    expiry: choice(
+      "Where a token's expiry is told: expires_in of the response, or exp of the access token.",
+      ...(["response", "accessToken"] as const)
+    ),
+    deadCodes: texts("Error codes that end a grant, beside invalid_grant.")
+  }),
+  refresh: section("How a grant is renewed.", {
+    by: choice(
+      "The refresh grant unless given; an exchange shows a long-lived token for a short-lived one.",
+      ...(["refreshToken", "exchange", "clientCredentials", "none"] as const)
+    ),
+    sendScopes: flag("Whether the refresh grant names the scopes."),
+    endpoint: url("exchange: where the short-lived token is had, by GET."),
+    headers: record("exchange: more headers of the request."),
+    token: text("exchange: the answer's field with the token."),
+    expiresAt: text("exchange: the answer's field with the expiry, in epoch seconds."),
+    refreshIn: text("exchange: the answer's field with the seconds until the token is to be renewed.")
+  }),
+  rotation: section("What becomes of a refresh token once used.", {
+    policy: choice("rotating unless given, which is the safe assumption.", "reusable", "rotating"),
+    window: span("For how long the spent one may be sent again to get the answer again; none unless given.")
+  }),
+  account: section("Where the account is named; the subject of the id token unless given.", {
+    from: choice(
+      "In the token response, or a claim of one of its tokens.",
+      ...(["response", "idToken", "accessToken"] as const)
+    ),
+    path: path("The keys that lead to it.")
+  }),
+  credentials: section(
+    "The file of the provider's own program; without it the credentials live in the store.",
+    {
+      format: choice("How the file holds them.", "latchkey", "claude", "codex", "copilot"),
+      file: Schema.NonEmptyString.annotations({ description: "Its path; ~ is the home directory." }),
+      directoryVariable: text("The environment variable that names its directory."),
+      keychainService: text("On macOS, the keychain item that is used where the file is not there.")
+    }
+  ),
+  profile: section("Where the account's profile comes from.", {
+    from: choice(
+      "userinfo, an endpoint of the provider's own, the id token, or none.",
+      ...(["userinfo", "endpoint", "idToken", "none"] as const)
+    ),
+    endpoint: url("endpoint: its address."),
+    token: choice("Which token is shown to it.", "accessToken", "refreshToken"),
+    headers: record("More headers of the request."),
+    accountId: Schema.optional(path("The keys that lead to the account's id.")),
+    email: Schema.optional(path("The keys that lead to its address.")),
+    displayName: Schema.optional(
+      Schema.NonEmptyArray(Schema.NonEmptyArray(Schema.NonEmptyString)).annotations({
+        description: "The keys that lead to its name; several ways, the first that is there."
+      })
+    )
+  })
+})
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type Settings = (typeof Settings)["Type"]
+
+/**
+ * One provider as it is written in JSON.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Encoded = (typeof Settings)["Encoded"]
+
+/**
+ * A file of providers: the user's own, and changes to the built-in ones.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const File = Schema.Struct({
+  $schema: Schema.optional(Schema.String.annotations({ description: "For editors; not read." })),
+  providers: Schema.Record({
+    key: Schema.String.pipe(Schema.pattern(idPattern)).annotations({
+      description: "The provider's id: lower-case letters, digits and hyphens."
+    }),
+    value: Schema.Struct({
+      extends: text("The provider whose settings these change; the built-in one of this id unless given."),
+      ...Settings.fields
+    })
+  })
+}).annotations({ title: "Providers of Latchkey" })

@@ -1,0 +1,140 @@
+/**
+ * The providers of a program, by id: the built-in ones, those of the user's file, and what the environment
+ * changes in either.
+ *
+ * Each is read when it is asked for, so that one whose settings are wrong stands in nobody else's way.
+ *
+ * @since 0.1.0
+ */
+import * as Config from "effect/Config"
+import type * as ConfigError from "effect/ConfigError"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type * as Either from "effect/Either"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as BuiltIn from "./BuiltIn.js"
+import * as Chain from "./internal/chain.js"
+import * as ProvidersFile from "./internal/providersFile.js"
+import * as Paths from "./internal/paths.js"
+import * as Variables from "./internal/variables.js"
+import { fromSettings, type Provider, ProviderError } from "./Provider.js"
+import type { Encoded } from "./ProviderSettings.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Registry {
+  readonly get: (id: string) => Effect.Effect<Provider, ProviderError>
+  /** All ids, in order. */
+  readonly ids: Effect.Effect<ReadonlyArray<string>, ProviderError>
+  /** All providers, in the order of their ids; those whose settings are wrong as their errors. */
+  readonly all: Effect.Effect<ReadonlyArray<Either.Either<Provider, ProviderError>>, ProviderError>
+}
+
+/**
+ * @since 0.1.0
+ * @category tags
+ */
+export class Providers extends Context.Tag("@latchkey/providers/Providers")<Providers, Registry>() {}
+
+/**
+ * Where providers come from, beside the built-in ones.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  /** The program's own; one with the id of a built-in one changes it. */
+  readonly providers?: Readonly<Record<string, Encoded & { readonly extends?: string }>> | undefined
+  /** A file of the user's, of the form of `providers.schema.json`; it need not exist. */
+  readonly file?: string | undefined
+  /** Whether environment variables (`LATCHKEY_<ID>_…`) change them, through Effect's `Config`; false. */
+  readonly variables?: boolean | undefined
+}
+
+/**
+ * A registry. Nothing is read yet; the file is read once, when the first provider is asked for.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (options: Options = {}): Effect.Effect<Registry> =>
+  Effect.gen(function* () {
+    const sources = yield* Effect.cached(
+      Effect.map(
+        options.file === undefined ? Effect.succeed({}) : ProvidersFile.read(options.file),
+        (fromFile) => [
+          { where: "the built-in providers", providers: BuiltIn.providers },
+          { where: "the program's providers", providers: options.providers ?? {} },
+          { where: options.file ?? "", providers: fromFile }
+        ]
+      )
+    )
+    const ids = Effect.map(sources, (all) =>
+      [...new Set(all.flatMap(({ providers }) => Object.keys(providers)))].sort()
+    )
+    const get = (id: string): Effect.Effect<Provider, ProviderError> =>
+      Effect.gen(function* () {
+        const known = yield* ids
+        if (!known.includes(id)) return yield* unknown(id, known, options.file)
+        const { settings, where } = yield* Chain.resolve(id, yield* sources)
+        const overrides = options.variables === true ? yield* Variables.read(id) : Option.none()
+        return yield* Option.match(overrides, {
+          onNone: () => fromSettings(id, settings, where),
+          onSome: (o) =>
+            fromSettings(id, Chain.merge(settings, o.settings), `${where}, with ${o.names.join(", ")}`)
+        })
+      })
+    return {
+      get,
+      ids,
+      all: Effect.flatMap(
+        ids,
+        Effect.forEach((id) => Effect.either(get(id)))
+      )
+    }
+  })
+
+const unknown = (id: string, known: ReadonlyArray<string>, file: string | undefined): ProviderError =>
+  new ProviderError({
+    reason: "Unknown",
+    provider: id,
+    message:
+      `There is no provider ${JSON.stringify(id.slice(0, 64))}: there are ${known.join(", ")}.` +
+      (file === undefined ? "" : ` Others are added in ${file}.`)
+  })
+
+/**
+ * {@link make} as a layer.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (options: Options = {}): Layer.Layer<Providers> => Layer.effect(Providers, make(options))
+
+/**
+ * {@link layer} as a command wants it: with the environment's changes, and the file that
+ * `LATCHKEY_PROVIDERS_FILE` names, or `latchkey/providers.json` in the XDG configuration directory.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerConfig = (options: Options = {}): Layer.Layer<Providers, ConfigError.ConfigError> =>
+  Layer.effect(
+    Providers,
+    Effect.gen(function* () {
+      const named = yield* Config.option(Config.nonEmptyString("LATCHKEY_PROVIDERS_FILE"))
+      const configHome = yield* Config.option(Config.nonEmptyString("XDG_CONFIG_HOME"))
+      const file = Option.getOrElse(
+        Option.orElse(Option.fromNullable(options.file), () => named),
+        () =>
+          Paths.join(
+            Option.getOrElse(configHome, () => Paths.expand("~/.config")),
+            "latchkey/providers.json"
+          )
+      )
+      return yield* make({ variables: true, ...options, file: Paths.expand(file) })
+    })
+  )

@@ -1,0 +1,84 @@
+/**
+ * How a provider's grants are renewed: the core's `TokenRefresher`.
+ *
+ * @since 0.1.0
+ */
+import type { HttpClient } from "@effect/platform/HttpClient"
+import type { Credentials } from "@latchkey/core/Credentials"
+import { RefreshError, TokenRefresher } from "@latchkey/core/TokenRefresher"
+import * as ClientCredentials from "@latchkey/oauth/ClientCredentials"
+import type { OAuthConfigError } from "@latchkey/oauth/Endpoint"
+import * as RefreshToken from "@latchkey/oauth/RefreshToken"
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Option from "effect/Option"
+import * as Exchange from "./internal/exchange.js"
+import * as Wire from "./internal/wire.js"
+import type { Provider, ProviderError } from "./Provider.js"
+
+/**
+ * The refresher of a provider. Nothing is sent yet.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (
+  provider: Provider
+): Effect.Effect<Context.Tag.Service<TokenRefresher>, ProviderError | OAuthConfigError, HttpClient> =>
+  Effect.gen(function* () {
+    const { refresh, rotation, scopes } = provider
+    if (refresh.by === "none") return neverRefreshed(provider)
+    if (refresh.by === "exchange") return yield* Exchange.make(refresh, Wire.exchangeKey(provider))
+    if (refresh.by === "clientCredentials") return yield* forClient(provider)
+    const endpoint = yield* Wire.endpointOf(provider)
+    const inner = yield* RefreshToken.make({
+      ...endpoint,
+      rotation,
+      // Not as scopes to narrow down to: the server may not have named all that it granted.
+      ...(refresh.sendScopes &&
+        scopes.length > 0 && { parameters: { scope: scopes.join(" "), ...endpoint.parameters } })
+    })
+    return TokenRefresher.of({
+      needsRefreshToken: inner.needsRefreshToken,
+      rotation: inner.rotation,
+      refresh: (previous: Option.Option<Credentials>) =>
+        Effect.map(inner.refresh(previous), Wire.finish(provider))
+    })
+  })
+
+/**
+ * The refresher of a provider by client credentials, whatever else its grants are renewed by.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const forClient = (
+  provider: Provider,
+  scopes: ReadonlyArray<string> = provider.scopes
+): Effect.Effect<Context.Tag.Service<TokenRefresher>, ProviderError | OAuthConfigError, HttpClient> =>
+  Effect.flatMap(Wire.endpointOf(provider), (endpoint) => ClientCredentials.make({ ...endpoint, scopes }))
+
+/**
+ * {@link make} as a layer.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (
+  provider: Provider
+): Layer.Layer<TokenRefresher, ProviderError | OAuthConfigError, HttpClient> =>
+  Layer.effect(TokenRefresher, make(provider))
+
+const neverRefreshed = ({ displayName, rotation }: Provider): Context.Tag.Service<TokenRefresher> =>
+  TokenRefresher.of({
+    needsRefreshToken: true,
+    rotation,
+    refresh: () =>
+      Effect.fail(
+        new RefreshError({
+          reason: "NotSent",
+          message: `The tokens of ${displayName} are not renewed: log in again for a new one.`
+        })
+      )
+  })

@@ -1,0 +1,79 @@
+/** How settings inherit: what a provider does not say, the one that it extends does. */
+import * as Either from "effect/Either"
+import * as Predicate from "effect/Predicate"
+import { ProviderError } from "../Provider.js"
+
+/** A place where providers are, later ones change earlier ones. */
+export interface Source {
+  readonly where: string
+  readonly providers: Readonly<Record<string, unknown>>
+}
+
+type Json = Readonly<Record<string, unknown>>
+
+/** The settings of a provider with all that it inherits, and the place that had the last word. */
+export const resolve = (
+  id: string,
+  sources: ReadonlyArray<Source>
+): Either.Either<{ readonly settings: Json; readonly where: string }, ProviderError> => {
+  const from = (
+    name: string,
+    level: number,
+    seen: ReadonlyArray<string>
+  ): Either.Either<{ readonly settings: Json; readonly where: string }, ProviderError> => {
+    const at = sources
+      .slice(0, level)
+      .map(({ providers }) => Object.hasOwn(providers, name))
+      .lastIndexOf(true)
+    const source = sources[at]
+    const where = source === undefined ? "" : `${source.where}, providers.${name}`
+    const fail = (reason: "Malformed" | "Unknown", message: string) =>
+      Either.left(new ProviderError({ reason, provider: id, message }))
+    if (source === undefined) {
+      return fail(
+        "Unknown",
+        `The provider ${seen.at(-1) ?? id} extends ${JSON.stringify(name.slice(0, 64))}, which there is not.`
+      )
+    }
+    const step = `${at}:${name}`
+    if (seen.includes(step)) return fail("Malformed", `In ${where}, extends leads back to itself.`)
+    const own = source.providers[name]
+    if (!Predicate.isRecord(own)) return fail("Malformed", `In ${where}, the settings are no object.`)
+    const { extends: parent, ...settings } = own
+    if (parent !== undefined && typeof parent !== "string") {
+      return fail("Malformed", `In ${where}, extends is no text: give the id of a provider.`)
+    }
+    // Without a word it is the one of the same name that was there before.
+    const inherited =
+      parent === undefined || parent === name
+        ? sources.some((s, i) => i < at && Object.hasOwn(s.providers, name))
+          ? from(name, at, [...seen, step])
+          : undefined
+        : from(parent, sources.length, [...seen, step])
+    return inherited === undefined
+      ? Either.right({ settings, where })
+      : Either.map(inherited, (i) => ({ settings: merge(i.settings, settings), where }))
+  }
+  return from(id, sources.length, [])
+}
+
+/** Sections and records are merged key by key, all else is replaced. */
+export const merge = (old: Json, changes: Json): Json => {
+  const merged = mergeObjects(old, changes)
+  const server = changes["server"]
+  // Another issuer is another server: the endpoints of the old one are not its own.
+  return Predicate.isRecord(server) && server["issuer"] !== undefined && server["tokenEndpoint"] === undefined
+    ? { ...merged, server }
+    : merged
+}
+
+const mergeObjects = (old: Json, changes: Json): Json => {
+  const merged: Record<string, unknown> = Object.assign(Object.create(null), old)
+  for (const [key, value] of Object.entries(changes)) {
+    const before = merged[key]
+    merged[key] = isObject(value) && isObject(before) ? mergeObjects(before, value) : value
+  }
+  return Object.fromEntries(Object.entries(merged))
+}
+
+const isObject = (value: unknown): value is Json => Predicate.isRecord(value) && !Array.isArray(value)

@@ -1,0 +1,88 @@
+/**
+ * A long-lived token, kept as the refresh token, is shown by GET for a short-lived one. To repeat it is always
+ * safe.
+ */
+import type { HttpClient } from "@effect/platform/HttpClient"
+import * as Credentials from "@latchkey/core/Credentials"
+import * as TokenRefresher from "@latchkey/core/TokenRefresher"
+import type { Answer } from "@latchkey/oauth/Answer"
+import type { OAuthConfigError } from "@latchkey/oauth/Endpoint"
+import { OAuthError, toRefreshError } from "@latchkey/oauth/OAuthError"
+import * as Resource from "@latchkey/oauth/Resource"
+import * as Wire from "@latchkey/oauth/Wire"
+import * as Clock from "effect/Clock"
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import type { Refresh } from "../Provider.js"
+
+type Exchange = Extract<Refresh, { readonly by: "exchange" }>
+
+export const make = (
+  exchange: Exchange,
+  keepUnder: string
+): Effect.Effect<Context.Tag.Service<TokenRefresher.TokenRefresher>, OAuthConfigError, HttpClient> =>
+  Effect.map(Wire.make(), (wire) =>
+    TokenRefresher.make({
+      rotation: TokenRefresher.reusable,
+      refresh: (credentials, token) =>
+        Effect.gen(function* () {
+          const requestedAt = yield* Clock.currentTimeMillis
+          const { endpoint: url, headers } = exchange
+          const answer = yield* Resource.get(wire, { url, token, headers })
+          return yield* read(answer, exchange, keepUnder, credentials, requestedAt)
+        }).pipe(Effect.mapError((error) => toRefreshError(error, Option.none())))
+    })
+  )
+
+/** Above this, seconds are milliseconds: the year 5138. */
+const latestSeconds = 100_000_000_000
+
+const read = (
+  answer: Answer,
+  exchange: Exchange,
+  keepUnder: string,
+  previous: Credentials.Credentials,
+  requestedAt: number
+): Either.Either<Credentials.Credentials, OAuthError> =>
+  Either.gen(function* () {
+    const body = yield* Either.mapLeft(Resource.document(answer, "token"), refusal)
+    const { [exchange.expiresAt]: expiresAt, [exchange.token]: token, ...rest } = body
+    const malformed = (field: string, problem: string) =>
+      Either.left(
+        new OAuthError({
+          reason: "Malformed",
+          endpoint: answer.endpoint,
+          status: answer.status,
+          message: `${answer.endpoint} answered ${answer.status}, but its ${field} ${problem}; report it to whoever runs the server.`
+        })
+      )
+    const problem = Credentials.tokenProblem(token)
+    if (Option.isSome(problem)) return yield* malformed(exchange.token, problem.value)
+    if (
+      expiresAt !== undefined &&
+      !(typeof expiresAt === "number" && expiresAt >= 0 && expiresAt <= latestSeconds)
+    ) {
+      return yield* malformed(exchange.expiresAt, "is no time in epoch seconds")
+    }
+    return new Credentials.Credentials({
+      ...previous,
+      accessToken: Redacted.make(token as string),
+      obtainedAt: Option.some(requestedAt),
+      expiresAt: Option.map(Option.fromNullable(expiresAt as number | undefined), (s) => s * 1000),
+      extras: Redacted.make({ ...Redacted.value(previous.extras), [keepUnder]: rest })
+    })
+  })
+
+/** 401: the long-lived token is good no more, and nothing but a login brings another. */
+const refusal = (error: OAuthError): OAuthError =>
+  error.status === 401
+    ? new OAuthError({
+        reason: "GrantDead",
+        endpoint: error.endpoint,
+        status: 401,
+        message: `${error.endpoint} answered 401: the token that was shown to it is good no more.`
+      })
+    : error

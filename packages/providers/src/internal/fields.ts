@@ -1,0 +1,59 @@
+/** Fields of another program's file: absent, there, or not what is due. */
+import type { FormatProblem } from "@latchkey/storage/FileFormat"
+import * as Either from "effect/Either"
+import * as Option from "effect/Option"
+import { isObject, type JsonObject } from "./json.js"
+
+type Field<A> = Either.Either<Option.Option<A>, FormatProblem>
+
+export const malformed = (path: string, problem: string): FormatProblem => ({
+  reason: "Malformed",
+  path,
+  problem
+})
+
+/** A field that may be absent or null, and otherwise is what `is` says. */
+const field =
+  <A>(is: (value: unknown) => value is A, due: string) =>
+  (object: JsonObject, key: string, at = key): Field<A> => {
+    const value = Object.hasOwn(object, key) ? object[key] : undefined
+    if (value === undefined || value === null) return Either.right(Option.none())
+    return is(value) ? Either.right(Option.some(value)) : Either.left(malformed(at, `is no ${due}`))
+  }
+
+export const text = field((value): value is string => typeof value === "string", "text")
+export const number = field((value): value is number => typeof value === "number", "number")
+export const object = field(isObject, "object")
+
+/** Scopes: a list, or one text with spaces or commas between them. */
+export const scopes = (
+  object: JsonObject,
+  key: string,
+  at = key
+): Either.Either<ReadonlyArray<string>, FormatProblem> => {
+  const value = Object.hasOwn(object, key) ? object[key] : undefined
+  if (value === undefined || value === null) return Either.right([])
+  if (typeof value === "string") return Either.right(value.split(/[\s,]+/).filter((scope) => scope !== ""))
+  return Array.isArray(value) && value.every((scope) => typeof scope === "string")
+    ? Either.right(value)
+    : Either.left(malformed(at, "is neither a list of texts nor a text"))
+}
+
+/** Above this, seconds are milliseconds: the year 5138. */
+const latestSeconds = 100_000_000_000
+
+/** An instant in epoch seconds, as milliseconds. */
+export const seconds = (object: JsonObject, key: string, at = key): Field<number> =>
+  Either.flatMap(number(object, key, at), (value) =>
+    Option.exists(value, (s) => s > latestSeconds)
+      ? Either.left({
+          reason: "WrongUnit",
+          path: at,
+          problem: "is beyond the year 5138: milliseconds where seconds are due?"
+        })
+      : Either.right(Option.map(value, (s) => s * 1000))
+  )
+
+/** What is in an object beside these keys. */
+export const without = (object: JsonObject, keys: ReadonlyArray<string>): JsonObject =>
+  Object.fromEntries(Object.entries(object).filter(([key]) => !keys.includes(key)))

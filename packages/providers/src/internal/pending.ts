@@ -1,0 +1,16 @@
+/** A short-lived token that there is not yet: its long-lived one stands in, as if it had expired. */
+import { Credentials } from "@latchkey/core/Credentials"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+
+/** A long-lived token as the grant that it is: never served itself, and a refresh is due. */
+export const pending = (credentials: Credentials, now: number): Credentials =>
+  new Credentials({
+    ...credentials,
+    refreshToken: Option.some(credentials.accessToken),
+    expiresAt: Option.some(now)
+  })
+
+/** Whether the access token only stands in for one that there is not yet. */
+export const isPending = ({ accessToken, refreshToken }: Credentials): boolean =>
+  Option.exists(refreshToken, (token) => Redacted.value(token) === Redacted.value(accessToken))

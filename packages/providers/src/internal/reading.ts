@@ -1,0 +1,35 @@
+/** What is wrong with settings, in words that name the place and quote nothing that may be a secret. */
+import * as Either from "effect/Either"
+import * as ParseResult from "effect/ParseResult"
+import * as Schema from "effect/Schema"
+
+/** The value, or where it is wrong and how: `client.id is missing`. */
+export const decode = <A, I>(schema: Schema.Schema<A, I>, value: unknown): Either.Either<A, string> =>
+  Either.mapLeft(Schema.decodeUnknownEither(schema, strict)(value), firstProblem)
+
+/** A misspelt setting would otherwise be no setting. */
+const strict = { onExcessProperty: "error" } as const
+
+const firstProblem = (error: ParseResult.ParseError): string => {
+  const issue = ParseResult.ArrayFormatter.formatErrorSync(error)[0]!
+  const path = issue.path.map(String).join(".")
+  const place = path === "" ? "the value" : path
+  switch (issue._tag) {
+    case "Missing":
+      return `${place} is missing`
+    case "Unexpected":
+      return `${place} is no setting: see providers.schema.json for those that are`
+    case "Refinement":
+      return issue.message.startsWith("Expected")
+        ? `${place} is not what is due here`
+        : `${place} ${issue.message}`
+    default:
+      return `${place} is not what is due here${alternatives(issue.message)}`
+  }
+}
+
+/** The names to choose from are ours; what stands after `actual` is theirs. */
+const alternatives = (message: string): string => {
+  const expected = /^Expected ((?:"[A-Za-z0-9]+"(?: \| )?)+), actual/.exec(message)?.[1]
+  return expected === undefined ? "" : `: ${expected.replaceAll(" | ", ", ")}`
+}

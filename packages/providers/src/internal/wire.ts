@@ -1,0 +1,88 @@
+/** A provider in the terms of `@latchkey/oauth`. */
+import { Credentials, type Extras } from "@latchkey/core/Credentials"
+import * as ClientAuth from "@latchkey/oauth/ClientAuth"
+import * as Jwt from "@latchkey/oauth/Jwt"
+import type * as TokenEndpoint from "@latchkey/oauth/TokenEndpoint"
+import * as Either from "effect/Either"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import { type Provider, ProviderError } from "../Provider.js"
+import * as Expiry from "./expiry.js"
+import { textAt } from "./json.js"
+import { variable } from "./variables.js"
+
+/** The client, or what is missing of it. */
+export const clientOf = (provider: Provider): Either.Either<ClientAuth.Client, ProviderError> => {
+  const { authentication, clientId, secret } = provider.client
+  const missing = (what: string, name: string) =>
+    Either.left(
+      new ProviderError({
+        reason: "NoClient",
+        provider: provider.id,
+        message: `${provider.displayName} needs ${what}: register an application with it, and set ${variable(provider.id, ["client", name])}, or client.${name} in the file of providers.`
+      })
+    )
+  if (clientId === undefined) return missing("a client id of your own", "id")
+  if (authentication === "none") return Either.right({ clientId })
+  if (secret === undefined) return missing("the client's secret", "secret")
+  const auth = {
+    basic: ClientAuth.basic,
+    post: ClientAuth.post,
+    secretJwt: (s: Redacted.Redacted) => ClientAuth.clientSecretJwt(s)
+  }[authentication](secret)
+  return Either.right({ clientId, auth })
+}
+
+/** What all requests to the token endpoint have in common. */
+export const endpointOf = (provider: Provider): Either.Either<TokenEndpoint.Options, ProviderError> =>
+  Either.map(clientOf(provider), (client) => ({
+    server: provider.server,
+    client,
+    encoding: provider.token.encoding,
+    parameters: provider.token.parameters,
+    headers: provider.token.headers,
+    deadCodes: provider.token.deadCodes,
+    adapt: adapt(provider),
+    accountId: accountOf(provider)
+  }))
+
+/** An answer of this provider in the terms of the standard. */
+const adapt =
+  ({ token }: Provider) =>
+  (response: Extras): Extras => {
+    const { expires_in: lifetime, ...rest } = response
+    const type = token.defaultType
+    const untyped = response["token_type"] === undefined || response["token_type"] === null
+    const { scope } = response
+    return {
+      ...rest,
+      ...(token.expiry === "response" && lifetime !== undefined && { expires_in: lifetime }),
+      ...(untyped && type !== undefined && { token_type: type }),
+      ...(typeof scope === "string" && { scope: scope.split(token.scopeSeparator).join(" ") })
+    }
+  }
+
+/** Where this provider names the account; undefined leaves it to the default. */
+const accountOf = ({ account }: Provider): TokenEndpoint.Options["accountId"] =>
+  account === undefined
+    ? undefined
+    : (response) => {
+        if (account.from === "response") return textAt(response, account.path)
+        const token = response[account.from === "idToken" ? "id_token" : "access_token"]
+        return typeof token === "string" ? accountIn(Redacted.make(token), account.path) : Option.none()
+      }
+
+const accountIn = (token: Redacted.Redacted, path: ReadonlyArray<string>): Option.Option<string> =>
+  Option.flatMap(Jwt.claims(token), (claims) => textAt(claims, path))
+
+/** What the answer itself does not tell. */
+export const finish =
+  (provider: Provider) =>
+  (credentials: Credentials): Credentials =>
+    provider.token.expiry === "accessToken"
+      ? new Credentials({ ...credentials, expiresAt: Expiry.ofJwt(credentials.accessToken) })
+      : credentials
+
+/** Under which key of the extras the rest of an exchange's answer is kept. */
+export const exchangeKey = ({ credentials }: Provider): string =>
+  credentials?.format === "copilot" ? "copilot_token" : "exchange"
