@@ -11,9 +11,15 @@ export default defineConfig({
     minWorkers: 1,
     maxWorkers: 4,
     coverage: {
-      include: ["AuthStatus", "Credentials", "Decision", "Entry", "Fingerprint", "Snapshot"].map(
-        (pure) => `packages/core/src/${pure}.ts`
-      ),
+      include: [
+        "AuthStatus",
+        "Credentials",
+        "Decision",
+        "Entry",
+        "Fingerprint",
+        "RotationPolicy",
+        "Snapshot"
+      ].map((pure) => `packages/core/src/${pure}.ts`),
       reporter: ["text"],
       thresholds: { 100: true, perFile: true }
     }

@@ -32,7 +32,7 @@ const planted: ReadonlyArray<readonly [file: string, code: string, complaint: Re
   ),
   [pure, 'import type * as Effect from "effect/Effect"', /this module is pure/],
   [pure, 'import type { Service } from "./TokenStorage.js"', /this module is pure/],
-  ...["AuthStatus", "Credentials", "Entry", "Fingerprint", "Snapshot"].map(
+  ...["AuthStatus", "Credentials", "Entry", "Fingerprint", "RotationPolicy", "Snapshot"].map(
     (name) =>
       [`packages/core/src/${name}.ts`, 'import * as X from "effect/Effect"', /this module is pure/] as const
   ),

@@ -10,7 +10,8 @@ import * as Data from "effect/Data"
 import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import * as Credentials from "./Credentials.js"
-import type { DeadGrant } from "./Entry.js"
+import type { DeadGrant, Intent } from "./Entry.js"
+import * as Rotation from "./RotationPolicy.js"
 
 /**
  * What the decision needs of the policy, in milliseconds.
@@ -64,6 +65,10 @@ export interface Held {
   /** Whether a resource server has rejected this very access token. */
   readonly rejected: boolean
   readonly coolDown: Option.Option<CoolingDown>
+  /** The note of a refresh of this very refresh token whose answer has not been seen. */
+  readonly unanswered: Option.Option<Intent>
+  /** What the server does with a spent refresh token. */
+  readonly rotation: Rotation.RotationPolicy
   /** From 0 to 1: this account and instance's share of the jitter. */
   readonly jitterShare: number
 }
@@ -89,12 +94,24 @@ export interface Request {
 export const anyValid: Request = { force: false, minValidity: 0 }
 
 /**
- * Why a token is to be refreshed.
+ * Why a token is used as it is: it is not due, or it is but no refresh could help. `AnswerLost`: the server
+ * may have replaced the refresh token, and to send it again may end the grant, which is left for the time
+ * when there is nothing more to lose.
  *
  * @since 0.1.0
  * @category models
  */
-export type DueReason = "NoToken" | "Expired" | "InGrace" | "MinValidity" | "Forced" | "Rejected"
+export type UseReason = "NotDue" | "NoRefreshToken" | "GrantDead" | "AnswerLost"
+
+/**
+ * Why a token is to be refreshed. `AnswerLost`: it is not due, but an earlier refresh got no answer, and the
+ * server still lets it be repeated.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type DueReason =
+  "NoToken" | "Expired" | "InGrace" | "MinValidity" | "Forced" | "Rejected" | "AnswerLost"
 
 /**
  * Why a user must log in again.
@@ -106,13 +123,15 @@ export type ReauthorizeReason = "NoCredentials" | "NoRefreshToken" | "GrantDead"
 
 /**
  * What to do. Each outcome carries what the shell needs to do it; the same value drives behaviour, logs,
- * metrics and `explain`.
+ * metrics and `explain`. `replay` is there where an earlier refresh of the same refresh token got no answer:
+ * a refresh is a replay of it then.
  *
  * - `Use`: the token; no need to ask again before `nextCheckAt`.
  * - `Reload`: read storage, then decide again.
  * - `UseAndRefresh`: the token now; one refresh behind.
  * - `Refresh`: join the one refresh; `fallback` is the token to serve if it fails or is slow.
- * - `CoolDown`: nothing may be posted before `until`; `fallback` as above.
+ * - `CoolDown`: nothing may be posted before `until`; `fallback` as above. `AnswerLost`: see {@link UseReason};
+ *   the token is valid, but not for as long as was asked.
  * - `Reauthorize`: only a new login helps.
  * - `TooShortLived`: the server's tokens do not live for the `minValidity` asked for.
  *
@@ -120,13 +139,26 @@ export type ReauthorizeReason = "NoCredentials" | "NoRefreshToken" | "GrantDead"
  * @category models
  */
 export type Decision = Data.TaggedEnum<{
-  Use: { readonly token: Redacted.Redacted; readonly nextCheckAt: number }
+  Use: {
+    readonly token: Redacted.Redacted
+    readonly nextCheckAt: number
+    readonly reason: UseReason
+    readonly replay: Option.Option<Rotation.Replay>
+  }
   Reload: { readonly reason: "NotLoaded" | "Stale" | "Expired" }
-  UseAndRefresh: { readonly token: Redacted.Redacted; readonly reason: DueReason }
-  Refresh: { readonly reason: DueReason; readonly fallback: Option.Option<Redacted.Redacted> }
+  UseAndRefresh: {
+    readonly token: Redacted.Redacted
+    readonly reason: DueReason
+    readonly replay: Option.Option<Rotation.Replay>
+  }
+  Refresh: {
+    readonly reason: DueReason
+    readonly fallback: Option.Option<Redacted.Redacted>
+    readonly replay: Option.Option<Rotation.Replay>
+  }
   CoolDown: {
     readonly until: number
-    readonly reason: CoolingDown["reason"]
+    readonly reason: CoolingDown["reason"] | "AnswerLost"
     readonly fallback: Option.Option<Redacted.Redacted>
   }
   Reauthorize: { readonly reason: ReauthorizeReason; readonly detail: string }
@@ -241,18 +273,24 @@ export const decide = (
  * @category decisions
  */
 export const judge = (held: Held, now: number, policy: Policy, request: Request = anyValid): Decision => {
+  const replay = Rotation.replay(held.rotation, held.unanswered, now)
   if (Option.isNone(held.credentials)) {
     return held.refreshable
-      ? postpone(held, now, "NoToken", Option.none(), request.force)
+      ? postpone(held, now, { reason: "NoToken", fallback: Option.none(), replay }, request.force)
       : Reauthorize({ reason: "NoCredentials", detail: "No credentials found" })
   }
   const credentials = held.credentials.value
+  const token = credentials.accessToken
   const left = timeToExpiry(credentials, now)
   const grace = dueGrace(credentials, policy, held.jitterShare)
-  const due = dueReason(left, grace, held.rejected, request)
-  if (Option.isNone(due)) {
-    return Use({ token: credentials.accessToken, nextCheckAt: nextCheckAt(credentials, held, grace, policy) })
-  }
+  const canRefresh = held.refreshable && Option.isNone(held.dead)
+  const due = Option.orElse(dueReason(left, grace, held.rejected, request), () =>
+    canRefresh && isOpen(replay) ? Option.some("AnswerLost" as const) : Option.none()
+  )
+  const use = (reason: UseReason, graceLeft: number): Decision =>
+    Use({ token, nextCheckAt: nextCheckAt(held, credentials, now, graceLeft, policy), reason, replay })
+  if (Option.isNone(due)) return use("NotDue", grace)
+
   const tooShort = endsWithin(left, millis(request.minValidity))
   const usable = !held.rejected && !tooShort
   if (tooShort && !held.rejected && !endsWithin(left, 0)) {
@@ -261,21 +299,32 @@ export const judge = (held: Held, now: number, policy: Policy, request: Request 
       return TooShortLived({ lifetime: lifetime.value, minValidity: request.minValidity })
     }
   }
-  const fallback = usable ? Option.some(credentials.accessToken) : Option.none()
-  if (Option.isSome(held.dead) || !held.refreshable) {
+  if (!canRefresh) {
     return usable && !request.force
-      ? Use({ token: credentials.accessToken, nextCheckAt: nextCheckAt(credentials, held, 0, policy) })
+      ? use(Option.isSome(held.dead) ? "GrantDead" : "NoRefreshToken", 0)
       : Option.match(held.dead, {
           onSome: (dead) =>
             Reauthorize({ reason: dead.rotationLost ? "RotationLost" : "GrantDead", detail: dead.reason }),
           onNone: () => Reauthorize({ reason: "NoRefreshToken", detail: "There is no refresh token" })
         })
   }
-  const served = policy.mode === "background" && due.value === "InGrace"
-  return served && Option.isSome(fallback) && Option.isNone(cooling(held, now, false))
-    ? UseAndRefresh({ token: fallback.value, reason: due.value })
-    : postpone(held, now, due.value, fallback, request.force)
+  if (Option.exists(replay, ({ open }) => !open) && !request.force && !held.rejected) {
+    // The last resort, for when there is nothing more to lose.
+    if (usable) return use("AnswerLost", 0)
+    const alive = Option.filter(left, (millisLeft) => millisLeft > 0)
+    if (Option.isSome(alive)) {
+      const until = now + Math.min(alive.value, longestRetryAfter)
+      return CoolDown({ until, reason: "AnswerLost", fallback: Option.none() })
+    }
+  }
+  const fallback = usable ? Option.some(token) : Option.none()
+  const behind = due.value === "AnswerLost" || (policy.mode === "background" && due.value === "InGrace")
+  return behind && usable && Option.isNone(cooling(held, now, false))
+    ? UseAndRefresh({ token, reason: due.value, replay })
+    : postpone(held, now, { reason: due.value, fallback, replay }, request.force)
 }
+
+const isOpen = (replay: Option.Option<Rotation.Replay>): boolean => Option.exists(replay, (r) => r.open)
 
 const dueReason = (
   left: Option.Option<number>,
@@ -296,8 +345,9 @@ const dueGrace = (credentials: Credentials.Credentials, policy: Policy, jitterSh
 }
 
 const nextCheckAt = (
-  credentials: Credentials.Credentials,
   held: Held,
+  credentials: Credentials.Credentials,
+  now: number,
   grace: number,
   policy: Policy
 ): number =>
@@ -306,7 +356,12 @@ const nextCheckAt = (
     Option.getOrElse(
       Option.filter(credentials.expiresAt, (at) => !Number.isNaN(at)),
       () => Infinity
-    ) - grace
+    ) - grace,
+    // Where a request lies in the future, its window opens when time gets there.
+    Option.getOrElse(
+      Option.filterMap(held.unanswered, ({ at }) => (at > now ? Option.some(at) : Option.none())),
+      () => Infinity
+    )
   )
 
 /** Why nothing may be posted now, if so. A request that forces passes our own cool-down, never the server's. */
@@ -319,13 +374,12 @@ const cooling = (held: Held, now: number, force: boolean): Option.Option<Cooling
 const postpone = (
   held: Held,
   now: number,
-  reason: DueReason,
-  fallback: Option.Option<Redacted.Redacted>,
+  due: Omit<Extract<Decision, { _tag: "Refresh" }>, "_tag">,
   force: boolean
 ): Decision =>
   Option.match(cooling(held, now, force), {
-    onNone: () => Refresh({ reason, fallback }),
-    onSome: (c) => CoolDown({ until: c.until, reason: c.reason, fallback })
+    onNone: () => Refresh(due),
+    onSome: (c) => CoolDown({ until: c.until, reason: c.reason, fallback: due.fallback })
   })
 
 /** No server may silence us for longer than this. */
@@ -333,7 +387,8 @@ const longestRetryAfter = 86_400_000
 
 /**
  * The cool-down after one more failure: doubled each time up to the policy's maximum, less up to a quarter
- * of jitter; never shorter than the server asked for (a day at most).
+ * of jitter; short enough to ask for a lost answer while that can be had; never shorter than the server
+ * asked for (a day at most).
  *
  * @since 0.1.0
  * @category decisions
@@ -345,10 +400,13 @@ export const coolDown = (options: {
   readonly policy: Policy
   readonly reason: Exclude<CoolingDown["reason"], "ServerAsked">
   readonly retryAfter: Option.Option<number>
+  /** The refresh whose answer was not seen, if there is one by now. */
+  readonly replay: Option.Option<Rotation.Replay>
   readonly jitterShare: number
 }): CoolingDown => {
   const doubled = options.policy.coolDownBase * 2 ** Math.min(options.failures - 1, 30)
-  const own = Math.min(doubled, options.policy.coolDownMax) * (1 - options.jitterShare / 4)
+  const longest = Math.min(options.policy.coolDownMax, Rotation.longestPause(options.replay))
+  const own = Math.min(doubled, longest) * (1 - options.jitterShare / 4)
   const asked = Option.match(options.retryAfter, {
     onNone: () => 0,
     onSome: (retryAfter) => Math.min(millis(retryAfter), longestRetryAfter)
@@ -404,28 +462,44 @@ export const jitterShare = (text: string): number => {
  * @category getters
  */
 export const describe = (decision: Decision, now: number): string => {
-  const wait = (until: number): string => `${Math.max(0, (until - now) / 1000)} s`
+  const span = (time: number): string => `${millis(time) / 1000} s`
   const served = (fallback: Option.Option<unknown>): string =>
     Option.isSome(fallback) ? "the token is still valid and is served" : "there is no valid token to serve"
+  const again = (replay: Option.Option<Rotation.Replay>): string =>
+    Option.match(replay, {
+      onNone: () => "",
+      onSome: ({ open, since }) =>
+        `; this repeats a refresh begun ${span(now - since)} ago, whose answer was not seen, ` +
+        (open ? "while the server lets it be repeated" : "as a last resort: the server may end the grant")
+    })
   switch (decision._tag) {
-    case "Use":
-      return decision.nextCheckAt === Infinity
-        ? "use the token in memory; it has no expiry"
-        : `use the token in memory; look again in ${wait(decision.nextCheckAt)}`
+    case "Use": {
+      const { nextCheckAt, reason } = decision
+      const look = nextCheckAt === Infinity ? "it has no expiry" : `look again in ${span(nextCheckAt - now)}`
+      return `use the token in memory${useWords[reason]}; ${look}`
+    }
     case "Reload":
       return `read storage again (${reloadWords[decision.reason]})`
     case "UseAndRefresh":
-      return `use the token and refresh it behind (${dueWords[decision.reason]})`
+      return `use the token and refresh it behind (${dueWords[decision.reason]})${again(decision.replay)}`
     case "Refresh":
-      return `refresh (${dueWords[decision.reason]}); meanwhile ${served(decision.fallback)}`
+      return `refresh (${dueWords[decision.reason]}); meanwhile ${served(decision.fallback)}${again(decision.replay)}`
     case "CoolDown":
-      return `post nothing for ${wait(decision.until)} (${coolDownWords[decision.reason]}); ${served(decision.fallback)}`
+      return `post nothing for ${span(decision.until - now)} (${coolDownWords[decision.reason]}); ${served(decision.fallback)}`
     case "Reauthorize":
       return `log in again: ${decision.detail}`
     case "TooShortLived":
       return `the server's tokens live for ${decision.lifetime / 1000} s, less than the ${decision.minValidity / 1000} s asked for`
   }
 }
+
+const useWords = {
+  NotDue: "",
+  NoRefreshToken: " to its end: there is no refresh token",
+  GrantDead: " to its end: the authorization server ended the grant",
+  AnswerLost:
+    " to its end: the answer to a refresh was not seen, and the server may end the grant if it is repeated"
+} as const
 
 const reloadWords = {
   NotLoaded: "nothing is in memory",
@@ -439,12 +513,14 @@ const dueWords = {
   InGrace: "the token is within the grace of its expiry",
   MinValidity: "the token lives for less than was asked for",
   Forced: "it was asked for",
-  Rejected: "a resource server rejected the token"
+  Rejected: "a resource server rejected the token",
+  AnswerLost: "the answer to an earlier refresh was not seen"
 } as const
 
 const coolDownWords = {
   Failed: "the last refresh failed",
   ServerAsked: "the server asked to wait",
   Ineffective: "the last refresh brought no newer token",
-  Rejected: "fresh tokens keep being rejected"
+  Rejected: "fresh tokens keep being rejected",
+  AnswerLost: "the answer to a refresh was not seen, and the server may end the grant if it is repeated"
 } as const

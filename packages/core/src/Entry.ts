@@ -16,7 +16,8 @@ import * as Fingerprint from "./Fingerprint.js"
 
 /**
  * The write-ahead note of a refresh: which refresh token is about to be spent, when (epoch milliseconds),
- * and for which time. One that is still there later means that its answer was lost.
+ * and for which time. One that is still there later means that its answer was lost. One that is repeated
+ * takes the place of the one before, unless it is known not to have been sent.
  *
  * @since 0.1.0
  * @category models
@@ -125,6 +126,15 @@ export const refreshed = (previous: Entry, credentials: Credentials.Credentials)
     intent: Option.none(),
     dead: Option.none()
   })
+
+/**
+ * The note of a refresh of the very refresh token that the entry holds: its answer has not been seen.
+ *
+ * @since 0.1.0
+ * @category getters
+ */
+export const unanswered = (entry: Entry): Option.Option<Intent> =>
+  Option.filter(entry.intent, (i) => i.fingerprint === grantFingerprint(entry.credentials))
 
 /**
  * The entry with the higher of its own fence and the one that storage has seen: a fence never falls, even

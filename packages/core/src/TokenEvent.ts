@@ -11,7 +11,7 @@ import type { RefreshReason } from "./TokenRefresher.js"
 import type { StorageReason } from "./TokenStorage.js"
 
 /**
- * - `Refreshing`: a request is about to be sent. `Refreshed`: its answer is in use; see `Saved` for whether
+ * - `Refreshing`: a request is about to be sent; an `attempt` above 1 repeats one whose answer was not seen. `Refreshed`: its answer is in use; see `Saved` for whether
  *   it is stored.
  * - `Adopted`: storage held newer credentials than memory; nothing was sent.
  * - `Saved`, `SaveFailed`: the newest credentials are in storage, or are not, and are kept in memory.
@@ -23,7 +23,12 @@ import type { StorageReason } from "./TokenStorage.js"
  * @category models
  */
 export type TokenEvent = Data.TaggedEnum<{
-  Refreshing: { readonly at: number; readonly grant: Fingerprint | undefined; readonly why: DueReason }
+  Refreshing: {
+    readonly at: number
+    readonly grant: Fingerprint | undefined
+    readonly why: DueReason
+    readonly attempt: number
+  }
   Refreshed: {
     readonly at: number
     readonly took: number

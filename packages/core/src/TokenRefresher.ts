@@ -4,13 +4,13 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import { Credentials } from "./Credentials.js"
+import { reusable, rotating, type RotationPolicy } from "./RotationPolicy.js"
 
 /**
  * What became of a refresh that failed. The order is that of certainty.
@@ -67,34 +67,29 @@ export class RefreshError extends Schema.TaggedError<RefreshError>("@latchkey/co
   }
 ) {}
 
-/**
- * What the server does with a refresh token once used. `window` is how long the spent one may still be
- * replayed to get the answer again: zero for the strict servers, where a replay revokes the grant.
- *
- * @since 0.1.0
- * @category models
- */
-export type RotationPolicy =
-  { readonly _tag: "Reusable" } | { readonly _tag: "Rotating"; readonly window: Duration.Duration }
-
-/**
- * The refresh token stays the same for the life of the grant.
- *
- * @since 0.1.0
- * @category constructors
- */
-export const reusable: RotationPolicy = { _tag: "Reusable" }
-
-/**
- * Each refresh replaces the refresh token; the predecessor may be replayed within `window`.
- *
- * @since 0.1.0
- * @category constructors
- */
-export const rotating = (window: Duration.DurationInput = Duration.zero): RotationPolicy => ({
-  _tag: "Rotating",
-  window: Duration.decode(window)
-})
+export {
+  /**
+   * What the server does with a refresh token once used.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  type RotationPolicy,
+  /**
+   * The refresh token stays the same for the life of the grant.
+   *
+   * @since 0.1.0
+   * @category constructors
+   */
+  reusable,
+  /**
+   * Each refresh replaces the refresh token; the predecessor may be replayed within `window`.
+   *
+   * @since 0.1.0
+   * @category constructors
+   */
+  rotating
+} from "./RotationPolicy.js"
 
 /**
  * The port. `refresh` is called once at a time for a grant, under the lease, with what storage holds; it

@@ -2,6 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { FastCheck as FC, Option, Redacted } from "effect"
 import * as Credentials from "@latchkey/core/Credentials"
 import * as Decision from "@latchkey/core/Decision"
+import * as RotationPolicy from "@latchkey/core/RotationPolicy"
 import { absurd, held, instant, policy, request, runs } from "./support/Arbitraries.js"
 
 const hour = 3_600_000
@@ -122,10 +123,10 @@ describe("monotone in time", () => {
   )
 
   it.prop(
-    "a token that is used later would have been used before",
+    "a token that is used later would have been used before, but for a lost answer that was to be had then",
     { held: held(instant), policy, request, times: later },
     ({ held, policy, request, times: [before, after] }) => {
-      const read = { ...held, loadedAt: before }
+      const read = { ...held, unanswered: Option.none(), loadedAt: before }
       const used = (now: number) => Decision.decide(Option.some(read), now, policy, request)._tag === "Use"
       expect(used(after) && !used(before)).toBe(false)
     },
@@ -145,6 +146,33 @@ describe("monotone in time", () => {
       expect(Decision.decide(Option.some(held), then, policy)).toEqual(decision)
     },
     runs(2000)
+  )
+})
+
+describe("a lost answer", () => {
+  it.prop(
+    "is never asked for outside the window while the token can be used and nobody insists",
+    { held: held(instant), policy, now: instant },
+    ({ held, now, policy }) => {
+      const decision = Decision.judge(held, now, policy)
+      const replay = RotationPolicy.replay(held.rotation, held.unanswered, now)
+      if (Option.isNone(replay) || replay.value.open) return
+      expect(decision._tag).not.toBe("UseAndRefresh")
+      if (decision._tag === "Refresh") expect(decision.fallback).toEqual(Option.none())
+    },
+    runs(1000)
+  )
+
+  it.prop(
+    "is asked for in the window, unless that cannot be or has to wait",
+    { held: held(instant), policy, now: instant },
+    ({ held, now, policy }) => {
+      const decision = Decision.judge(held, now, policy)
+      const replay = RotationPolicy.replay(held.rotation, held.unanswered, now)
+      if (!held.refreshable || Option.isSome(held.dead) || Option.isNone(replay) || !replay.value.open) return
+      expect(["Refresh", "UseAndRefresh", "CoolDown"]).toContain(decision._tag)
+    },
+    runs(1000)
   )
 })
 
@@ -170,6 +198,8 @@ describe("grace", () => {
         dead: Option.none(),
         rejected: false,
         coolDown: Option.none(),
+        unanswered: Option.none(),
+        rotation: RotationPolicy.rotating(),
         jitterShare: 0
       }
       expect(Decision.judge(arrived, obtainedAt, { ...policy, grace })._tag).toBe("Use")
@@ -186,6 +216,7 @@ describe("coolDown", () => {
       now: instant,
       policy,
       retryAfter: FC.option(absurd).map(Option.fromNullable),
+      replay: FC.constant(Option.none<RotationPolicy.Replay>()),
       jitterShare: FC.double({ min: 0, max: 1, noNaN: true, maxExcluded: true })
     },
     (options) => {

@@ -1,8 +1,9 @@
 import { addEqualityTesters, describe, expect, it } from "@effect/vitest"
-import { Option, Redacted } from "effect"
+import { Duration, Option, Redacted } from "effect"
 import * as Credentials from "@latchkey/core/Credentials"
 import * as Decision from "@latchkey/core/Decision"
 import * as Entry from "@latchkey/core/Entry"
+import * as RotationPolicy from "@latchkey/core/RotationPolicy"
 
 // Two Redacted are equal when their secrets are.
 addEqualityTesters()
@@ -52,6 +53,8 @@ const holding = (
   dead: Option.none(),
   rejected: false,
   coolDown: Option.none(),
+  unanswered: Option.none(),
+  rotation: RotationPolicy.rotating(),
   jitterShare: 0,
   ...changes
 })
@@ -206,12 +209,12 @@ describe("decide", () => {
 
   it("judges what is fresh", () => {
     const held = holding(expiring(now + hour), { loadedAt: now - 30 * second + 1 })
-    expect(decide(held)).toEqual(Decision.Use({ token, nextCheckAt: now + 1 }))
+    expect(decide(held)).toEqual(use(now + 1))
   })
 
   it("passes on what is asked", () => {
     expect(decide(holding(expiring(now + hour)), { force: true, minValidity: 0 })).toEqual(
-      Decision.Refresh({ reason: "Forced", fallback: served })
+      refresh("Forced", served)
     )
   })
 })
@@ -229,9 +232,18 @@ const judged = (cases: ReadonlyArray<Case>) =>
     expect(Decision.judge(held, now, given ?? policy, { ...Decision.anyValid, ...request })).toEqual(is)
   })
 
-const use = (nextCheckAt: number) => Decision.Use({ token, nextCheckAt })
-const refresh = (reason: Decision.DueReason, fallback: Option.Option<Redacted.Redacted>) =>
-  Decision.Refresh({ reason, fallback })
+const use = (
+  nextCheckAt: number,
+  reason: Decision.UseReason = "NotDue",
+  replay: Option.Option<RotationPolicy.Replay> = Option.none()
+) => Decision.Use({ token, nextCheckAt, reason, replay })
+const refresh = (
+  reason: Decision.DueReason,
+  fallback: Option.Option<Redacted.Redacted>,
+  replay: Option.Option<RotationPolicy.Replay> = Option.none()
+) => Decision.Refresh({ reason, fallback, replay })
+const behind = (reason: Decision.DueReason, replay: Option.Option<RotationPolicy.Replay> = Option.none()) =>
+  Decision.UseAndRefresh({ token, reason, replay })
 
 describe("judge, at the boundaries of time", () => {
   judged([
@@ -305,7 +317,7 @@ describe("judge, in the background", () => {
       name: "in the grace: use, and refresh behind",
       held: holding(inGrace),
       policy: background,
-      is: Decision.UseAndRefresh({ token, reason: "InGrace" })
+      is: behind("InGrace")
     },
     {
       name: "jitter takes its share of the grace: 1 ms before the rest, use until then",
@@ -317,7 +329,7 @@ describe("judge, in the background", () => {
       name: "jitter takes its share of the grace: at the rest, refresh behind",
       held: holding(expiring(now + 1.5 * minute), jittered),
       policy: background,
-      is: Decision.UseAndRefresh({ token, reason: "InGrace" })
+      is: behind("InGrace")
     },
     {
       name: "no jitter where a caller waits",
@@ -349,7 +361,7 @@ describe("judge, in the background", () => {
       held: holding(inGrace),
       policy: background,
       request: { minValidity: 2 * minute - 1 },
-      is: Decision.UseAndRefresh({ token, reason: "InGrace" })
+      is: behind("InGrace")
     },
     {
       name: "cooling down: no refresh behind",
@@ -512,12 +524,12 @@ describe("judge, where nothing can be refreshed", () => {
     {
       name: "no refresh token, in the grace: use until the TTL",
       held: holding(expiring(now + minute), noRefresh),
-      is: use(now + 30 * second)
+      is: use(now + 30 * second, "NoRefreshToken")
     },
     {
       name: "no refresh token, 1 ms left: use until the expiry",
       held: holding(expiring(now + 1), noRefresh),
-      is: use(now + 1)
+      is: use(now + 1, "NoRefreshToken")
     },
     {
       name: "no refresh token, expired: log in",
@@ -545,7 +557,7 @@ describe("judge, where nothing can be refreshed", () => {
       name: "dead, in the grace: use, also in the background",
       held: holding(expiring(now + 1), dead(false)),
       policy: background,
-      is: use(now + 1)
+      is: use(now + 1, "GrantDead")
     },
     { name: "dead, expired: log in", held: holding(expiring(now), dead(false)), is: grantDead },
     {
@@ -573,6 +585,150 @@ describe("judge, where nothing can be refreshed", () => {
       name: "dead comes before the cool-down",
       held: holding(expiring(now), { ...dead(false), ...cooling("Failed", now + hour) }),
       is: grantDead
+    }
+  ])
+})
+
+describe("judge, where the answer to a refresh was not seen", () => {
+  const window = RotationPolicy.rotating("1 minute")
+  const inGrace = expiring(now + minute)
+  const noted = (ago: number, rotation: RotationPolicy.RotationPolicy = window): Partial<Decision.Held> => ({
+    rotation,
+    unanswered: Option.some(
+      new Entry.Intent({ fingerprint: Entry.grantFingerprint(inGrace), at: now - ago, attempt: 2 })
+    )
+  })
+  const replay = (ago: number, open: boolean, span = minute) =>
+    Option.some({ since: now - ago, attempts: 2, until: now - ago + span, open })
+  const strict = (ago: number) => noted(ago, RotationPolicy.rotating())
+
+  judged([
+    {
+      name: "in the window, in the grace: ask again at once, the token being valid",
+      held: holding(inGrace, noted(minute - 1)),
+      is: refresh("InGrace", served, replay(minute - 1, true))
+    },
+    {
+      name: "in the window, in the grace, in the background: ask again behind",
+      held: holding(inGrace, noted(0)),
+      policy: background,
+      is: behind("InGrace", replay(0, true))
+    },
+    {
+      name: "in the window, not due: ask again all the same, behind",
+      held: holding(expiring(now + hour), noted(second)),
+      is: behind("AnswerLost", replay(second, true))
+    },
+    {
+      name: "in the window, not due, cooling down: serve, and wait for the end of it",
+      held: holding(expiring(now + hour), { ...noted(second), ...cooling("Failed", now + 1) }),
+      is: Decision.CoolDown({ until: now + 1, reason: "Failed", fallback: served })
+    },
+    {
+      name: "in the window, not due, but dead: use",
+      held: holding(expiring(now + hour), { ...noted(second), ...dead(true) }),
+      is: use(now + 30 * second, "NotDue", replay(second, true))
+    },
+    {
+      name: "in the window, not due, but nothing to refresh with: use",
+      held: holding(expiring(now + hour), { ...noted(second), refreshable: false }),
+      is: use(now + 30 * second, "NotDue", replay(second, true))
+    },
+    {
+      name: "in the window, forced: ask again now",
+      held: holding(expiring(now + hour), noted(second)),
+      request: { force: true },
+      is: refresh("Forced", served, replay(second, true))
+    },
+    {
+      name: "at the end of the window, in the grace: leave the grant alone and use the token to its end",
+      held: holding(inGrace, noted(minute)),
+      is: use(now + 30 * second, "AnswerLost", replay(minute, false))
+    },
+    {
+      name: "after the window, in the background: the same",
+      held: holding(expiring(now + 1), noted(hour)),
+      policy: background,
+      is: use(now + 1, "AnswerLost", replay(hour, false))
+    },
+    {
+      name: "after the window, cooling down: the same, there is nothing to wait for",
+      held: holding(inGrace, { ...noted(hour), ...cooling("ServerAsked", now + minute) }),
+      is: use(now + 30 * second, "AnswerLost", replay(hour, false))
+    },
+    {
+      name: "after the window, not due: use until it is",
+      held: holding(expiring(now + 2 * minute + 1), noted(hour)),
+      is: use(now + 1, "NotDue", replay(hour, false))
+    },
+    {
+      name: "after the window, expired: the last resort",
+      held: holding(expiring(now), noted(hour)),
+      is: refresh("Expired", none, replay(hour, false))
+    },
+    {
+      name: "after the window, rejected: the last resort",
+      held: holding(expiring(now + hour), { ...noted(hour), rejected: true }),
+      is: refresh("Rejected", none, replay(hour, false))
+    },
+    {
+      name: "after the window, forced: the last resort",
+      held: holding(inGrace, noted(hour)),
+      request: { force: true },
+      is: refresh("Forced", served, replay(hour, false))
+    },
+    {
+      name: "after the window, more asked for than is left: not even then, while the token lives",
+      held: holding(inGrace, noted(hour)),
+      request: { minValidity: 2 * minute },
+      is: Decision.CoolDown({ until: now + minute, reason: "AnswerLost", fallback: none })
+    },
+    {
+      name: "after the window, more asked for than there can be: look again in a day",
+      held: holding(raw(Infinity, Infinity), noted(hour)),
+      request: { minValidity: Infinity },
+      is: Decision.CoolDown({ until: now + day, reason: "AnswerLost", fallback: none })
+    },
+    {
+      name: "in the window, more asked for than is left: ask again now",
+      held: holding(inGrace, noted(second)),
+      request: { minValidity: 2 * minute },
+      is: refresh("InGrace", none, replay(second, true))
+    },
+    {
+      name: "after the window, dead: use, since the grant is no more",
+      held: holding(inGrace, { ...noted(hour), ...dead(true) }),
+      is: use(now + 30 * second, "GrantDead", replay(hour, false))
+    },
+    {
+      name: "no window: it is over at once",
+      held: holding(inGrace, strict(0)),
+      is: use(now + 30 * second, "AnswerLost", replay(0, false, 0))
+    },
+    {
+      name: "a window without end is never over",
+      held: holding(inGrace, noted(day, RotationPolicy.rotating(Duration.infinity))),
+      is: refresh("InGrace", served, replay(day, true, Infinity))
+    },
+    {
+      name: "a reusable refresh token: refresh as ever",
+      held: holding(inGrace, noted(hour, RotationPolicy.reusable)),
+      is: refresh("InGrace", served)
+    },
+    {
+      name: "a request from the future, the clock having been set back: use, and look again when it is then",
+      held: holding(inGrace, noted(-1)),
+      is: use(now + 1, "AnswerLost", replay(-1, false))
+    },
+    {
+      name: "a request from the future, not due: use",
+      held: holding(expiring(now + hour), noted(-second)),
+      is: use(now + second, "NotDue", replay(-second, false))
+    },
+    {
+      name: "no token at all: get one",
+      held: holding(undefined, noted(second)),
+      is: refresh("NoToken", none, replay(second, true))
     }
   ])
 })
@@ -649,6 +805,7 @@ describe("coolDown", () => {
       policy,
       reason: "Failed",
       retryAfter: Option.none(),
+      replay: Option.none(),
       jitterShare: 0,
       ...changes
     })
@@ -691,6 +848,14 @@ describe("coolDown", () => {
       reason,
       failures: 3
     })
+  })
+
+  it("is short enough to ask for a lost answer within the window, but not shorter than the server asked", () => {
+    const replay = Option.some({ since: now - 1, attempts: 1, until: now - 1 + 20 * second, open: true })
+    expect(after(1, { replay }).until).toBe(now + second)
+    expect(after(9, { replay }).until).toBe(now + 5 * second)
+    expect(after(9, { replay, jitterShare: 1 }).until).toBe(now + 3.75 * second)
+    expect(after(9, { replay, retryAfter: Option.some(minute) }).until).toBe(now + minute)
   })
 
   it("keeps the reason it is given", () => {
@@ -748,20 +913,39 @@ describe("jitterShare", () => {
 })
 
 describe("describe", () => {
+  const lost = (open: boolean) =>
+    Option.some({ since: now - 2 * second, attempts: 1, until: now + minute, open })
   it.each<[Decision.Decision, string]>([
     [use(now + 1500), "use the token in memory; look again in 1.5 s"],
     [use(now - 1), "use the token in memory; look again in 0 s"],
     [use(Infinity), "use the token in memory; it has no expiry"],
+    [
+      use(now + 1500, "NoRefreshToken"),
+      "use the token in memory to its end: there is no refresh token; look again in 1.5 s"
+    ],
+    [
+      use(now + 1500, "GrantDead"),
+      "use the token in memory to its end: the authorization server ended the grant; look again in 1.5 s"
+    ],
+    [
+      use(now + 1500, "AnswerLost", lost(false)),
+      "use the token in memory to its end: the answer to a refresh was not seen, and the server may end the grant if it is repeated; look again in 1.5 s"
+    ],
+    [
+      behind("AnswerLost", lost(true)),
+      "use the token and refresh it behind (the answer to an earlier refresh was not seen); this repeats a refresh begun 2 s ago, whose answer was not seen, while the server lets it be repeated"
+    ],
+    [
+      refresh("Expired", none, lost(false)),
+      "refresh (the token has expired); meanwhile there is no valid token to serve; this repeats a refresh begun 2 s ago, whose answer was not seen, as a last resort: the server may end the grant"
+    ],
     [Decision.Reload({ reason: "NotLoaded" }), "read storage again (nothing is in memory)"],
     [
       Decision.Reload({ reason: "Stale" }),
       "read storage again (what is in memory is older than the credentials TTL)"
     ],
     [Decision.Reload({ reason: "Expired" }), "read storage again (the token in memory has expired)"],
-    [
-      Decision.UseAndRefresh({ token, reason: "InGrace" }),
-      "use the token and refresh it behind (the token is within the grace of its expiry)"
-    ],
+    [behind("InGrace"), "use the token and refresh it behind (the token is within the grace of its expiry)"],
     [
       refresh("InGrace", served),
       "refresh (the token is within the grace of its expiry); meanwhile the token is still valid and is served"
@@ -795,6 +979,10 @@ describe("describe", () => {
     [
       Decision.CoolDown({ until: now + 1000, reason: "Rejected", fallback: none }),
       "post nothing for 1 s (fresh tokens keep being rejected); there is no valid token to serve"
+    ],
+    [
+      Decision.CoolDown({ until: now + 1000, reason: "AnswerLost", fallback: none }),
+      "post nothing for 1 s (the answer to a refresh was not seen, and the server may end the grant if it is repeated); there is no valid token to serve"
     ],
     [Decision.Reauthorize({ reason: "GrantDead", detail: "invalid_grant" }), "log in again: invalid_grant"],
     [

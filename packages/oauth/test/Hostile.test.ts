@@ -4,6 +4,7 @@
  * to begin.
  */
 import { describe, expect, it } from "@effect/vitest"
+import { RotationPolicy } from "@latchkey/core"
 import { Fault, Rotation } from "@latchkey/oauth/testing"
 import { Effect, Option } from "effect"
 import { history } from "./support/clocks.js"
@@ -63,6 +64,27 @@ describe("each fault at each policy: no grant is lost that anybody could save", 
       })
   )
 
+  it.live("and outside of a window none is touched before its token has expired: then the loss is told", () =>
+    Effect.gen(function* () {
+      const lossy = faults.filter(({ fate, reason }) => fate === "lost" && reason === "MaybeSent")
+      for (const rotation of [Rotation.strict("Revoke"), Rotation.strict("Refuse")]) {
+        for (const { fault } of lossy) {
+          const end = yield* Effect.orDie(meet(rotation, [fault]))
+          expect(end.redeemed, fault.name).toHaveLength(2)
+          expect(end.redeemed[0], fault.name).toBeGreaterThan(0)
+          expect(end.redeemed[1], fault.name).toBeLessThanOrEqual(0)
+          expect(Option.getOrThrow(end.stored.dead).reason, fault.name).toContain("as a last resort")
+        }
+      }
+      // The same by a client that is not told of the server's window, which is over by then.
+      const end = yield* Effect.orDie(
+        meet(Rotation.newPair("1 minute"), [Fault.lostAnswer], RotationPolicy.rotating())
+      )
+      expect([end.alive, end.failedEarly, ...new Set(end.refusals)]).toEqual([false, false, "RotationLost"])
+      expect(end.redeemed[1]).toBeLessThanOrEqual(0)
+    })
+  )
+
   it.live("nor by several in a row, while the window is open", () =>
     Effect.gen(function* () {
       const bad = [
@@ -81,7 +103,7 @@ describe("each fault at each policy: no grant is lost that anybody could save", 
         expect(end, rotation._tag).toMatchObject({ alive: true, refusals: [], reuses: 0 })
       }
       const lost = yield* Effect.orDie(meet(Rotation.strict(), bad))
-      expect([lost.alive, ...new Set(lost.refusals)]).toEqual([false, "RotationLost"])
+      expect([lost.alive, lost.failedEarly, lost.refusals.at(-1)]).toEqual([false, false, "RotationLost"])
     })
   )
 })

@@ -74,7 +74,7 @@ export class Grant extends Task implements RefreshTransaction.Parts {
   ) {
     super()
     const share = Decision.jitterShare(`${account} ${setting.instance}`)
-    this.state = new GrantState(setting.config, setting.refresher.needsRefreshToken, share)
+    this.state = new GrantState(setting.config, setting.refresher, share)
     this.loads = new Loads(this)
     this.refreshes = new Refreshes(this)
   }
@@ -181,7 +181,9 @@ export class Grant extends Task implements RefreshTransaction.Parts {
     const { config, state, window } = this
     if (RenewalPlan.renewAt(state.held, now, config, window) > now) return Effect.void
     this.ranAt = now
-    const minValidity = Option.match(state.credentials, {
+    // A lost answer is asked for while that can be done, due or not.
+    const isReplay = Option.exists(state.replay(now), (replay) => replay.open)
+    const minValidity = Option.match(isReplay ? Option.none() : state.credentials, {
       onNone: () => 0,
       onSome: (c) => {
         const left = Option.getOrElse(Decision.timeToExpiry(c, now), () => 0)

@@ -3,6 +3,7 @@
  * functions here, so that no fiber ever sees half a change.
  */
 import * as Effect from "effect/Effect"
+import * as Equal from "effect/Equal"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type { AuthStatus, Warning } from "../AuthStatus.js"
@@ -10,6 +11,7 @@ import * as Credentials from "../Credentials.js"
 import * as Decision from "../Decision.js"
 import * as Entry from "../Entry.js"
 import type { Profile } from "../Profile.js"
+import * as Rotation from "../RotationPolicy.js"
 import type { Version, Versioned } from "../TokenStorage.js"
 
 /** A refresh that is not in storage yet: the new entry, and the one whose refresh token it spent. */
@@ -50,12 +52,21 @@ export class GrantState {
   private seen: Option.Option<Entry.Entry> = Option.none()
   /** The mark of a dead grant that storage may not have taken. */
   private dead: Option.Option<Entry.DeadGrant> = Option.none()
+  /** What our own note of a refresh means: nothing while that is under way, or once its outcome is known. */
+  private noted: Option.Option<{
+    readonly intent: Entry.Intent
+    readonly means: Option.Option<Entry.Intent>
+    readonly known: boolean
+  }> = Option.none()
   private rejection: Option.Option<{ readonly token: string; readonly at: number; readonly count: number }> =
     Option.none()
 
   constructor(
     private readonly policy: Decision.Policy,
-    private readonly needsRefreshToken: boolean,
+    private readonly refresher: {
+      readonly needsRefreshToken: boolean
+      readonly rotation: Rotation.RotationPolicy
+    },
     readonly jitterShare: number
   ) {}
 
@@ -92,12 +103,46 @@ export class GrantState {
       credentials: this.credentials,
       loadedAt: this.loadedAt,
       refreshable:
-        !this.needsRefreshToken || Option.exists(this.credentials, (c) => Option.isSome(c.refreshToken)),
+        !this.refresher.needsRefreshToken ||
+        Option.exists(this.credentials, (c) => Option.isSome(c.refreshToken)),
       dead,
       rejected: this.rejected,
       coolDown: this.coolDown,
+      unanswered: this.unanswered,
+      rotation: this.refresher.rotation,
       jitterShare: this.jitterShare
     }
+  }
+
+  /** The note of a refresh whose answer nobody has seen, as far as is known here. */
+  get unanswered(): Option.Option<Entry.Intent> {
+    const written = Option.flatMap(this.entry, Entry.unanswered)
+    return Option.match(Option.all([written, this.noted]), {
+      onNone: () => written,
+      onSome: ([intent, noted]) => (Equal.equals(intent, noted.intent) ? noted.means : written)
+    })
+  }
+
+  replay(now: number): Option.Option<Rotation.Replay> {
+    return Rotation.replay(this.refresher.rotation, this.unanswered, now)
+  }
+
+  /** Our own note is no news while its refresh is under way. */
+  noteIntent(intent: Entry.Intent): void {
+    this.noted = Option.some({ intent, means: Option.none(), known: false })
+    this.shut()
+  }
+
+  /** What became of our refresh is known, even if storage does not take that: `before` is what stays open. */
+  noteKnown(before: Option.Option<Entry.Intent>): void {
+    this.noted = Option.map(this.noted, ({ intent }) => ({ intent, means: before, known: true }))
+    this.shut()
+  }
+
+  /** The refresh is over: unless its outcome is known, our note is one like any other. */
+  noteEnded(): void {
+    this.noted = Option.filter(this.noted, ({ known }) => known)
+    this.shut()
   }
 
   warnings(now: number): ReadonlyArray<Warning> {
@@ -270,6 +315,7 @@ export class GrantState {
       policy: this.policy,
       reason,
       retryAfter,
+      replay: this.replay(now),
       jitterShare: this.jitterShare
     })
     this.coolDown = Option.some(next)

@@ -17,6 +17,7 @@ import * as Decision from "../Decision.js"
 import * as Entry from "../Entry.js"
 import * as Fingerprint from "../Fingerprint.js"
 import type { Lease, LeaseError, RefreshLease } from "../RefreshLease.js"
+import * as Rotation from "../RotationPolicy.js"
 import type { TokenConfig } from "../TokenConfig.js"
 import { ReauthorizationRequired, RefreshUnavailable, type TokenError } from "../TokenError.js"
 import * as TokenEvent from "../TokenEvent.js"
@@ -157,6 +158,18 @@ const judgeAgain = (parts: Parts, trigger: Trigger): Effect.Effect<Decision.Deci
     return parts.state.judge(now, { ...trigger.request, force: trigger.request.force && same })
   })
 
+/** One attempt to redeem a refresh token. */
+interface Attempt {
+  /** What storage held before, and what it holds now: the same with our note, where there is a need of one. */
+  readonly base: Option.Option<Entry.Entry>
+  readonly intended: Option.Option<Entry.Entry>
+  /** The note of an earlier refresh of the same token, whose answer nobody saw. */
+  readonly before: Option.Option<Entry.Intent>
+  /** What that makes of this attempt. */
+  readonly lost: Option.Option<Rotation.Replay>
+  readonly lease: Lease
+}
+
 const underLease = (
   parts: Parts,
   trigger: Trigger,
@@ -173,10 +186,15 @@ const underLease = (
       // Storage must hold a refresh token before it is spent.
       yield* saveUnsaved(parts, lease.fence)
     }
-    // Both of one moment: what memory takes in later must not vouch for what was read before.
-    const { entry: base, version } = parts.state
-    const intended = yield* writeIntent(parts, base, version, lease)
-    if (Option.isSome(intended)) return yield* redeem(parts, decision.reason, base, intended.value, lease)
+    // All of one moment: what memory takes in later must not vouch for what was read before.
+    const now = yield* Clock.currentTimeMillis
+    const { entry: base, unanswered: before, version } = parts.state
+    const lost = parts.state.replay(now)
+    const intended = yield* writeIntent(parts, base, before, version, lease)
+    if (Option.isSome(intended)) {
+      const attempt = { base, intended: intended.value, before, lost, lease }
+      return yield* redeem(parts, decision.reason, attempt)
+    }
     return conflicts < maxConflicts
       ? yield* underLease(parts, trigger, lease, conflicts + 1)
       : yield* unavailable("LeaseBusy", "Other writers keep changing the credentials; try again.")
@@ -211,7 +229,9 @@ const coolDownAdvice = {
   Failed: (last: string) => `The last refresh failed; nothing is posted before the retry time. ${last}`,
   ServerAsked: (last: string) => `The server asked to wait; nothing is posted before the retry time. ${last}`,
   Ineffective: () => "The last refresh brought no newer token; it is not repeated before the retry time.",
-  Rejected: () => "A resource server keeps rejecting fresh tokens: check audience and scopes, not the token."
+  Rejected: () => "A resource server keeps rejecting fresh tokens: check audience and scopes, not the token.",
+  AnswerLost: () =>
+    "The answer to a refresh was not seen, and the server may end the grant if it is repeated: that is left for when the token has expired. Until then, ask for a shorter validity."
 } as const
 
 const unavailable = (
@@ -250,6 +270,7 @@ const reauthorize = (
 const writeIntent = (
   parts: Parts,
   base: Option.Option<Entry.Entry>,
+  before: Option.Option<Entry.Intent>,
   expected: Option.Option<Version>,
   lease: Lease
 ): Effect.Effect<Option.Option<Option.Option<Entry.Entry>>, TokenError> =>
@@ -258,14 +279,15 @@ const writeIntent = (
     const { state, storage } = parts
     const now = yield* Clock.currentTimeMillis
     const fingerprint = Entry.grantFingerprint(base.value.credentials)
-    const attempt = 1 + Option.match(unanswered(base.value), { onNone: () => 0, onSome: (i) => i.attempt })
-    const entry = new Entry.Entry({
-      ...base.value,
-      fence: lease.fence,
-      intent: Option.some(new Entry.Intent({ fingerprint, at: now, attempt }))
-    })
+    const intent = new Entry.Intent({ fingerprint, at: now, attempt: attemptAfter(before) })
+    const entry = new Entry.Entry({ ...base.value, fence: lease.fence, intent: Option.some(intent) })
     return yield* storage.commit(entry, expected).pipe(
-      Effect.tap((version) => Effect.sync(() => state.noteCommitted(entry, version, now))),
+      Effect.tap((version) =>
+        Effect.sync(() => {
+          state.noteCommitted(entry, version, now)
+          state.noteIntent(intent)
+        })
+      ),
       Effect.uninterruptible,
       Effect.as(Option.some(Option.some(entry))),
       Effect.catchTag("CommitRefused", (refused) =>
@@ -277,27 +299,23 @@ const writeIntent = (
     )
   })
 
-/** The intent of an earlier refresh of the same refresh token, whose answer never came. */
-const unanswered = (entry: Entry.Entry): Option.Option<Entry.Intent> =>
-  Option.filter(entry.intent, (i) => i.fingerprint === Entry.grantFingerprint(entry.credentials))
+const attemptAfter = (before: Option.Option<Entry.Intent>): number =>
+  1 + Option.match(before, { onNone: () => 0, onSome: (i) => i.attempt })
 
-const redeem = (
-  parts: Parts,
-  why: Decision.DueReason,
-  base: Option.Option<Entry.Entry>,
-  intended: Option.Option<Entry.Entry>,
-  lease: Lease
-): Effect.Effect<void, TokenError> =>
+const redeem = (parts: Parts, why: Decision.DueReason, attempt: Attempt): Effect.Effect<void, TokenError> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.gen(function* () {
       const { config, emit, refresher } = parts
+      const { base, before, lease } = attempt
       // A holder that was stopped for long may have lost the lease: two must not redeem one token.
       const stillHeld = yield* Effect.orElseSucceed(lease.isHeld, () => false)
-      if (!stillHeld)
+      if (!stillHeld) {
+        yield* clearIntent(parts, attempt)
         return yield* unavailable("LeaseBusy", "The lease lapsed before the request; try again.")
+      }
       const requestedAt = yield* Clock.currentTimeMillis
       const grant = Option.getOrUndefined(Option.map(base, (b) => Entry.grantFingerprint(b.credentials)))
-      yield* emit(TokenEvent.Refreshing({ at: requestedAt, grant, why }))
+      yield* emit(TokenEvent.Refreshing({ at: requestedAt, grant, why, attempt: attemptAfter(before) }))
       const answer = yield* refresher.refresh(Option.map(base, (b) => b.credentials)).pipe(
         Effect.timeoutFail({
           duration: config.refreshTimeout,
@@ -308,10 +326,10 @@ const redeem = (
         Effect.either
       )
       return Either.isRight(answer)
-        ? yield* accept(parts, answer.right, base, intended, lease, requestedAt)
-        : yield* fail(parts, answer.left, base, intended, lease)
+        ? yield* accept(parts, answer.right, attempt, requestedAt)
+        : yield* fail(parts, answer.left, attempt)
     })
-  )
+  ).pipe(Effect.ensuring(Effect.sync(() => parts.state.noteEnded())))
 
 const tooSlow = (millis: number): RefreshError =>
   new RefreshError({
@@ -329,9 +347,7 @@ const broken = new RefreshError({
 const accept = (
   parts: Parts,
   credentials: Credentials.Credentials,
-  base: Option.Option<Entry.Entry>,
-  intended: Option.Option<Entry.Entry>,
-  lease: Lease,
+  { base, intended, lease }: Attempt,
   requestedAt: number
 ): Effect.Effect<void> =>
   Effect.gen(function* () {
@@ -393,25 +409,21 @@ export const saveUnsaved = (parts: Parts, fence: number): Effect.Effect<void, St
 const busy = (location: string, message: string): StorageError =>
   new StorageError({ reason: "Unavailable", operation: "commit", location, message })
 
-const fail = (
-  parts: Parts,
-  error: RefreshError,
-  base: Option.Option<Entry.Entry>,
-  intended: Option.Option<Entry.Entry>,
-  lease: Lease
-): Effect.Effect<void, TokenError> =>
+const fail = (parts: Parts, error: RefreshError, attempt: Attempt): Effect.Effect<void, TokenError> =>
   Effect.gen(function* () {
     const { emit, state } = parts
+    const { base, intended, lease } = attempt
     const now = yield* Clock.currentTimeMillis
     yield* emit(TokenEvent.RefreshFailed({ at: now, reason: error.reason, status: error.status }))
     if (error.salvaged !== undefined) {
       state.noteRefreshed(successor(intended, error.salvaged, lease.fence), base, now)
       yield* Effect.ignore(saveUnsaved(parts, lease.fence))
     }
-    if (error.reason === "GrantDead") return yield* bury(parts, error, base, intended)
+    if (error.reason === "GrantDead") return yield* bury(parts, error, attempt)
     // An outcome that is known needs no journal; one that is not keeps it, and so does an unreadable answer.
     const unknown = error.reason === "MaybeSent" || error.reason === "Malformed"
-    if (!unknown && error.salvaged === undefined) yield* clearIntent(parts, base, intended)
+    if (!unknown && error.salvaged === undefined) yield* clearIntent(parts, attempt)
+    state.noteEnded()
     const retryAfter = Option.map(Option.fromNullable(error.retryAfter), Duration.toMillis)
     const cooling = yield* coolDown(parts, error.message, retryAfter)
     return yield* new RefreshUnavailable({
@@ -426,8 +438,7 @@ const fail = (
 const bury = (
   parts: Parts,
   error: RefreshError,
-  base: Option.Option<Entry.Entry>,
-  intended: Option.Option<Entry.Entry>
+  { base, intended, lost }: Attempt
 ): Effect.Effect<void, TokenError> =>
   Effect.gen(function* () {
     const { emit, state } = parts
@@ -444,8 +455,11 @@ const bury = (
     const dead = new Entry.DeadGrant({
       fingerprint: Entry.grantFingerprint(base.value.credentials),
       at: now,
-      reason: error.message,
-      rotationLost: Option.isSome(unanswered(base.value))
+      reason: Option.match(lost, {
+        onNone: () => error.message,
+        onSome: (replay) => Rotation.describeLoss(replay, error.message)
+      }),
+      rotationLost: Option.isSome(lost)
     })
     state.noteDead(dead)
     yield* emit(TokenEvent.GrantDead({ at: now, grant: dead.fingerprint }))
@@ -464,18 +478,13 @@ const bury = (
  * Takes back our own note; that of another who is refreshing by now is not ours to clear. One of an earlier
  * refresh of the same token is put back: what became of that is no better known than before.
  */
-const clearIntent = (
-  parts: Parts,
-  base: Option.Option<Entry.Entry>,
-  intended: Option.Option<Entry.Entry>
-): Effect.Effect<void> =>
-  Option.isSome(intended) && Option.isSome(intended.value.intent)
-    ? amend(parts, intended.value, (held) =>
-        Equal.equals(held.intent, intended.value.intent)
-          ? new Entry.Entry({ ...held, intent: Option.flatMap(base, unanswered) })
-          : held
-      )
-    : Effect.void
+const clearIntent = (parts: Parts, { before, intended }: Attempt): Effect.Effect<void> => {
+  if (Option.isNone(intended) || Option.isNone(intended.value.intent)) return Effect.void
+  parts.state.noteKnown(before)
+  return amend(parts, intended.value, (held) =>
+    Equal.equals(held.intent, intended.value.intent) ? new Entry.Entry({ ...held, intent: before }) : held
+  )
+}
 
 /**
  * Rewrites our bookkeeping in the newest entry, where that is still of the refresh token that we sent:

@@ -2,6 +2,7 @@
 import * as Option from "effect/Option"
 import * as Credentials from "../Credentials.js"
 import * as Decision from "../Decision.js"
+import * as Rotation from "../RotationPolicy.js"
 
 /**
  * How long before its expiry a token is renewed: the grace, so that no caller meets it, and this account and
@@ -36,10 +37,13 @@ export const renewAt = (
     onSome: (c) => (c.since <= now ? c.until : Number.NEGATIVE_INFINITY)
   })
   if (Option.isNone(held.credentials)) return Math.max(cooled, now)
+  // The answer to a refresh was not seen: it is asked for at once, or not before there is nothing to lose.
+  const lost = Rotation.replay(held.rotation, held.unanswered, now)
+  if (Option.exists(lost, ({ open }) => open)) return Math.max(cooled, now)
   const credentials = held.credentials.value
   const left = Decision.timeToExpiry(credentials, now)
   if (Option.isNone(left)) return Infinity
   const longest = Option.getOrElse(Credentials.lifetime(credentials), () => Infinity)
-  const at = now + Math.min(left.value, longest) - lead(credentials, policy, window, held.jitterShare)
-  return Math.max(cooled, at)
+  const early = Option.isSome(lost) ? 0 : lead(credentials, policy, window, held.jitterShare)
+  return Math.max(cooled, now + Math.min(left.value, longest) - early)
 }

@@ -4,6 +4,7 @@ import * as Credentials from "@latchkey/core/Credentials"
 import type * as Decision from "@latchkey/core/Decision"
 import * as Entry from "@latchkey/core/Entry"
 import type { Fingerprint } from "@latchkey/core/Fingerprint"
+import * as RotationPolicy from "@latchkey/core/RotationPolicy"
 
 const seed = Number(process.env["LATCHKEY_SEED"] ?? 20_260_801)
 
@@ -112,6 +113,15 @@ export const held = (times: FC.Arbitrary<number>): FC.Arbitrary<Decision.Held> =
         failures: FC.integer({ min: 1, max: 2000 })
       })
     ),
+    unanswered: FC.option(
+      FC.record({
+        fingerprint,
+        at: FC.oneof({ weight: 5, arbitrary: instant }, { weight: 1, arbitrary: absurd }),
+        attempt: FC.nat()
+      }).map((fields) => new Entry.Intent(fields)),
+      { freq: 3 }
+    ).map(Option.fromNullable),
+    rotation: FC.oneof(FC.constant(RotationPolicy.reusable), span.map(RotationPolicy.rotating)),
     jitterShare: FC.constantFrom(0, 0.25, 0.5, 0.75)
   })
 

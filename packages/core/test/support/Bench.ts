@@ -10,7 +10,15 @@ import {
   type Scope,
   TestClock
 } from "effect"
-import { Credentials, Entry, RefreshLease, TokenConfig, TokenManager, TokenStorage } from "@latchkey/core"
+import {
+  Credentials,
+  Entry,
+  RefreshLease,
+  type RotationPolicy,
+  TokenConfig,
+  TokenManager,
+  TokenStorage
+} from "@latchkey/core"
 import { FaultyStorage, ScriptedRefresher } from "@latchkey/core/testing"
 
 export const minute = 60_000
@@ -54,6 +62,9 @@ export interface Setup {
   /** Leases that others have a part in. */
   readonly lease?: Context.Tag.Service<RefreshLease.RefreshLease>
   readonly needsRefreshToken?: boolean
+  readonly rotation?: RotationPolicy.RotationPolicy
+  /** What storage holds at first, where it is more than credentials. */
+  readonly entry?: Entry.Entry
 }
 
 /** Everything of a bench as one layer, over one storage that the test reaches past the faults. */
@@ -61,7 +72,9 @@ export const bench = (setup: Setup = {}): Effect.Effect<Bench, ConfigError.Confi
   Effect.gen(function* () {
     yield* TestClock.setTime(start)
     const storage = yield* TokenStorage.makeMemory(
-      Option.map(Option.fromNullable(setup.initial), (c) => Entry.first(c))
+      Option.orElse(Option.fromNullable(setup.entry), () =>
+        Option.map(Option.fromNullable(setup.initial), (c) => Entry.first(c))
+      )
     )
     const services = yield* Layer.build(
       Layer.mergeAll(
@@ -73,10 +86,10 @@ export const bench = (setup: Setup = {}): Effect.Effect<Bench, ConfigError.Confi
           ? RefreshLease.layerProcess
           : Layer.succeed(RefreshLease.RefreshLease, setup.lease),
         TokenConfig.layer({ instance: "test", ...setup.config }),
-        ScriptedRefresher.layer(
-          setup.script ?? ((n) => rotate(n)),
-          setup.needsRefreshToken === undefined ? {} : { needsRefreshToken: setup.needsRefreshToken }
-        )
+        ScriptedRefresher.layer(setup.script ?? ((n) => rotate(n)), {
+          ...(setup.needsRefreshToken !== undefined && { needsRefreshToken: setup.needsRefreshToken }),
+          ...(setup.rotation !== undefined && { rotation: setup.rotation })
+        })
       )
     )
     const manager = yield* Effect.provide(TokenManager.make(setup.manager), services)

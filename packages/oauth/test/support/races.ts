@@ -5,6 +5,7 @@
 import { Credentials, Entry, RefreshLease, type TokenManager } from "@latchkey/core"
 import { Fault, type HostileServer, Rotation } from "@latchkey/oauth/testing"
 import { Clock, Effect, Option } from "effect"
+import { told } from "./windows.js"
 import { Draw, inWorld, manager, recordingStorage } from "./world.js"
 
 export interface Race {
@@ -97,7 +98,10 @@ export const race = (seed: number): Effect.Effect<Race, unknown> =>
               storage,
               lease: own,
               config: { ...config, instance: `process ${n}` },
-              refresher: { timeout: "5 seconds" },
+              refresher: {
+                timeout: "5 seconds",
+                ...(draw.chance(0.5) && { rotation: told(rotation) })
+              },
               watch: draw.chance(0.5)
             })
           )

@@ -1,9 +1,9 @@
 /** One refresh that goes wrong in one way, at a server with one policy: is the grant lost, and is it said so? */
 import type { Entry } from "@latchkey/core"
-import { Credentials, RefreshLease } from "@latchkey/core"
+import { Credentials, RefreshLease, RotationPolicy } from "@latchkey/core"
 import type { Fault } from "@latchkey/oauth/testing"
 import { Rotation } from "@latchkey/oauth/testing"
-import { Clock, Effect, Either, Option } from "effect"
+import { Clock, Duration, Effect, Either, Option } from "effect"
 import type { Case } from "./faults.js"
 import { inWorld, manager, recordingStorage } from "./world.js"
 
@@ -20,6 +20,21 @@ export const policies: ReadonlyArray<Rotation.Rotation> = [
   Rotation.predecessorValid()
 ]
 
+/** What a client is told of its server. */
+export const told = (rotation: Rotation.Rotation): RotationPolicy.RotationPolicy => {
+  switch (rotation._tag) {
+    case "Reusable":
+      return RotationPolicy.reusable
+    case "Strict":
+      return RotationPolicy.rotating()
+    case "NewPair":
+    case "SamePair":
+      return RotationPolicy.rotating(rotation.window)
+    case "PredecessorValid":
+      return RotationPolicy.rotating(Duration.infinity)
+  }
+}
+
 export interface End {
   /** What callers were told, those who got no token, in the order of time. */
   readonly refusals: ReadonlyArray<string>
@@ -29,17 +44,24 @@ export interface End {
   readonly alive: boolean
   readonly stored: Entry.Entry
   readonly reuses: number
+  /** When refresh tokens were redeemed, in milliseconds before the first token's expiry; negative after it. */
+  readonly redeemed: ReadonlyArray<number>
 }
 
 /** A caller every five seconds, from the grace of the first token on, for two lives. */
 export const meet = (
   rotation: Rotation.Rotation,
-  faults: ReadonlyArray<Fault.Fault>
+  faults: ReadonlyArray<Fault.Fault>,
+  policy = told(rotation)
 ): Effect.Effect<End, unknown> =>
   inWorld({ rotation, accessTokenLifetime: lifetime }, (server) =>
     Effect.gen(function* () {
       const { storage } = yield* recordingStorage()
-      const of = yield* manager({ storage, lease: yield* RefreshLease.makeProcess })
+      const of = yield* manager({
+        storage,
+        lease: yield* RefreshLease.makeProcess,
+        refresher: { rotation: policy }
+      })
       const grant = yield* server.issueGrant()
       yield* of.save(grant)
       yield* Effect.sleep(lifetime - 2 * minute)
@@ -65,7 +87,8 @@ export const meet = (
         failedEarly,
         alive: accepted && (yield* server.canRefresh(entry.credentials)),
         stored: entry,
-        reuses: (yield* server.counts).reuses
+        reuses: (yield* server.counts).reuses,
+        redeemed: (yield* server.redemptions).map(({ at }) => expiry - at)
       }
     })
   )
