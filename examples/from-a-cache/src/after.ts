@@ -1,0 +1,16 @@
+/**
+ * The same with a manager. What was the cache's state is saved once, as a login would be; what was its function
+ * is `getAccessToken`. The grace, the single request, the lease, the journal and the errors come with it.
+ */
+import { RefreshLease, TokenConfig, TokenManager, TokenStorage } from "@latchkey/core"
+import { RefreshToken } from "@latchkey/oauth"
+import { Effect, Layer } from "effect"
+
+export const Session = (tokenEndpoint: string) =>
+  TokenManager.layer().pipe(
+    // `File.layer({ path })` of @latchkey/storage in a program: then a restart loses nothing.
+    Layer.provide([TokenStorage.layerMemory, RefreshLease.layerProcess, TokenConfig.layer()]),
+    Layer.provide(RefreshToken.layer({ server: { tokenEndpoint }, client: { clientId: "example" } }))
+  )
+
+export const getAccessToken = Effect.flatMap(TokenManager.TokenManager, (manager) => manager.getAccessToken)
