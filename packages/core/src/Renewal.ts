@@ -99,8 +99,10 @@ export const make = (
     if (lookEvery < 1) return yield* invalid("lookEvery", "must be a millisecond at least")
     const scheduler = yield* Scheduler.make({
       concurrency: yield* count("concurrency", options.concurrency ?? 64),
-      perServer: yield* count("perServer", options.perServer ?? 16),
-      perSecond: yield* rate(options.perSecond ?? Infinity),
+      server: {
+        places: yield* count("perServer", options.perServer ?? 16),
+        perSecond: yield* rate(options.perSecond ?? Infinity)
+      },
       lookEvery: Math.min(lookEvery, longestSleep)
     })
     return Renewal.of({

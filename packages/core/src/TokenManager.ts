@@ -176,7 +176,8 @@ export const make = (
       scope: yield* Effect.scope,
       renewal: Option.map(renewal, ({ scheduler, window }) => ({
         lanes: scheduler.lanes,
-        lane: scheduler.lanes.of(options.server ?? refresher),
+        lane: scheduler.laneOf(options.server ?? refresher),
+        storageLane: scheduler.storageLaneOf(storage),
         window
       })),
       tell: () => Effect.void

@@ -1,31 +1,60 @@
 /**
- * Many accounts, known only at run time: one manager each, made when first asked for, shared while in use,
- * released when idle.
+ * Many accounts, known only at run time: for a product that holds the tokens of its users.
+ *
+ * An account is set up when it is first asked for, shared while in use, and let go when idle. While it is
+ * here it is renewed before it expires (see `Renewal`). An account at rest is a few small objects: no fiber,
+ * no timer, no connection of its own, so that a process may keep hundreds of thousands.
+ *
+ * Accounts are kept apart: one that fails or is slow holds up no other. What is sent to a token server is
+ * bounded for each server, callers before renewals, and at most half of the places go to accounts whose last
+ * refresh failed; a server that is slow or down holds up no other server's accounts.
  *
  * @since 0.1.0
  */
 import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
-import * as RcMap from "effect/RcMap"
+import * as Option from "effect/Option"
+import * as Random from "effect/Random"
 import type * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
-import type { RefreshLease } from "./RefreshLease.js"
-import type { TokenConfig } from "./TokenConfig.js"
+import * as Stream from "effect/Stream"
+import type * as AuthStatus from "./AuthStatus.js"
+import type { Setting } from "./internal/Grant.js"
+import { Pool, type Setup } from "./internal/Pool.js"
+import { makeFlights } from "./internal/SingleFlight.js"
+import { ProfileSource } from "./Profile.js"
+import { RefreshLease } from "./RefreshLease.js"
+import * as Renewal from "./Renewal.js"
+import { TokenConfig } from "./TokenConfig.js"
 import type { TokenError } from "./TokenError.js"
-import * as TokenManager from "./TokenManager.js"
-import type { TokenRefresher } from "./TokenRefresher.js"
-import type { StorageError, TokenStorage } from "./TokenStorage.js"
+import type * as TokenEvent from "./TokenEvent.js"
+import type * as TokenManager from "./TokenManager.js"
+import { TokenRefresher } from "./TokenRefresher.js"
+import { type StorageError, TokenStorage } from "./TokenStorage.js"
+import { TokenStorages } from "./TokenStorages.js"
 
 /**
- * What can go wrong in setting up an account's manager.
+ * What can go wrong in setting up an account.
  *
  * @since 0.1.0
  * @category errors
  */
 export type SetupError = StorageError | ConfigError.ConfigError
+
+/**
+ * What happened, and to which account.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface AccountEvent {
+  readonly account: string
+  readonly event: TokenEvent.TokenEvent
+}
 
 /**
  * The pool.
@@ -38,8 +67,28 @@ export interface Managers {
   readonly get: (account: string) => Effect.Effect<TokenManager.Manager, SetupError, Scope.Scope>
   /** A valid token of the account. */
   readonly getAccessToken: (account: string) => Effect.Effect<Redacted.Redacted, TokenError | SetupError>
-  /** The accounts whose managers are alive. */
+  /** The account's token in memory, if it can be served without a thought: for code outside Effect. No I/O. */
+  readonly unsafePeek: (account: string) => Option.Option<Redacted.Redacted>
+  /**
+   * Keeps the accounts here, and so renewed, for as long as the scope is open. Does not wait for anything to be
+   * read. Those that could not be set up, and why, are in the answer; they hold up no other.
+   */
+  readonly keep: (
+    accounts: Iterable<string>
+  ) => Effect.Effect<ReadonlyMap<string, SetupError>, never, Scope.Scope>
+  /**
+   * The status of each account, as `status` of its manager tells it; of those that are here where none are
+   * given. Refreshes nothing, and keeps none that was not here.
+   */
+  readonly status: (
+    accounts?: Iterable<string>
+  ) => Effect.Effect<ReadonlyMap<string, Either.Either<AuthStatus.AuthStatus, StorageError | SetupError>>>
+  /** The accounts that are here. */
   readonly accounts: Effect.Effect<ReadonlyArray<string>>
+  /** What happens from now on, to any account; a slow reader misses the oldest. */
+  readonly events: Stream.Stream<AccountEvent>
+  /** What the scheduler has to do. */
+  readonly renewals: Effect.Effect<Renewal.Status>
 }
 
 /**
@@ -49,51 +98,228 @@ export interface Managers {
 export class TokenManagers extends Context.Tag("@latchkey/core/TokenManagers")<TokenManagers, Managers>() {}
 
 /**
- * How an account's services come about, and when an idle one is let go.
+ * What both kinds of pool can be told.
  *
  * @since 0.1.0
  * @category models
  */
-export interface Options<R> {
-  /** The services of one account; built once for as long as its manager lives. */
-  readonly services: (
-    account: string
-  ) => Layer.Layer<TokenStorage | RefreshLease | TokenRefresher | TokenConfig, SetupError, R>
-  /** How long a manager that nobody holds is kept; a minute unless given. */
-  readonly idleTimeToLive?: Duration.DurationInput
+export interface PoolOptions {
+  /** Names the provider in snapshots, profiles and metrics; `oauth` unless given. */
   readonly provider?: string
+  /** How long an account that nobody holds is kept; a minute unless given. What is let go is not renewed. */
+  readonly idleTimeToLive?: Duration.DurationInput
+  /** Whether accounts are renewed without being asked; true unless given. */
+  readonly renew?: boolean
+  /**
+   * Names an account's token server: what is sent to one is bounded together. Unless given, accounts that
+   * share a refresher share a server.
+   */
+  readonly server?: (account: string) => string
 }
 
 /**
+ * Each account with services of its own.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options<R> extends PoolOptions {
+  /** The services of one account; built once for as long as it is here. */
+  readonly services: (
+    account: string
+  ) => Layer.Layer<TokenStorage | RefreshLease | TokenRefresher | TokenConfig, SetupError, R>
+}
+
+/**
+ * All accounts with the services in context.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface SharedOptions extends PoolOptions {
+  /** The refresher of an account, where not all have the one in context: one for each provider, say. */
+  readonly refresher?: (account: string) => Context.Tag.Service<TokenRefresher>
+}
+
+/**
+ * A pool whose accounts share storage, lease, policy and refresher: one connection, one subscription to
+ * changes, and nothing built for an account. Takes the `Renewal` in context, or makes one of its own.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const makeShared = (
+  options: SharedOptions = {}
+): Effect.Effect<
+  Managers,
+  never,
+  TokenStorages | RefreshLease | TokenRefresher | TokenConfig | Scope.Scope
+> =>
+  Effect.gen(function* () {
+    const storages = yield* TokenStorages
+    const services = {
+      refresher: yield* TokenRefresher,
+      lease: yield* RefreshLease,
+      config: yield* TokenConfig
+    }
+    const tellsChanges = Option.isSome(storages.changes)
+    const storageOf = (account: string) => Either.getOrThrow(storages.of(account))
+    const pool = yield* makePool(options, ({ settingOf }) => {
+      const settings = new Map<unknown, Setting>()
+      return (account) => {
+        const named = storages.of(account)
+        if (Either.isLeft(named)) return { _tag: "Refused", error: named.left }
+        const refresher = options.refresher?.(account) ?? services.refresher
+        const server = options.server?.(account) ?? refresher
+        const known = settings.get(server)
+        const setting =
+          known?.refresher === refresher
+            ? known
+            : settingOf({ ...services, refresher, storageOf, tellsChanges }, { server, storage: storages })
+        settings.set(server, setting)
+        return { _tag: "Ready", setting }
+      }
+    })
+    if (Option.isSome(storages.changes)) {
+      yield* storages.changes.value.pipe(
+        Stream.runForEach((account) => Effect.sync(() => pool.noteChange(account))),
+        Effect.catchAll((error) =>
+          Effect.logWarning("latchkey: changes of storage are not told any more", error.message)
+        ),
+        Effect.forkScoped
+      )
+    }
+    return pool.managers
+  })
+
+/**
+ * A pool whose accounts have each their own services. For very many, {@link makeShared} takes less. Takes the
+ * `Renewal` in context, or makes one of its own.
+ *
  * @since 0.1.0
  * @category constructors
  */
 export const make = <R>(options: Options<R>): Effect.Effect<Managers, never, R | Scope.Scope> =>
-  Effect.gen(function* () {
-    const pool = yield* RcMap.make({
-      idleTimeToLive: options.idleTimeToLive ?? "1 minute",
-      lookup: (account: string) =>
-        Effect.flatMap(Layer.build(options.services(account)), (services) =>
-          Effect.provide(
-            TokenManager.make({
-              account,
-              ...(options.provider === undefined ? {} : { provider: options.provider })
-            }),
-            services
-          )
-        )
-    })
-    return {
-      get: (account) => RcMap.get(pool, account),
-      getAccessToken: (account) =>
-        Effect.scoped(Effect.flatMap(RcMap.get(pool, account), (manager) => manager.getAccessToken)),
-      accounts: Effect.orElseSucceed(RcMap.keys(pool), () => [])
-    }
-  })
+  Effect.flatMap(Effect.context<R>(), (context) =>
+    Effect.map(
+      makePool(options, ({ settingOf }) => (account) => ({
+        _tag: "Build",
+        setting: Effect.map(
+          Effect.flatMap(Layer.build(options.services(account)), (services) =>
+            Effect.provide(
+              Effect.all({
+                storage: TokenStorage,
+                refresher: TokenRefresher,
+                lease: RefreshLease,
+                config: TokenConfig
+              }),
+              services
+            )
+          ),
+          ({ storage, ...services }) =>
+            settingOf(
+              { ...services, storageOf: () => storage, tellsChanges: Option.isSome(storage.changes) },
+              { server: options.server?.(account) ?? services.refresher, storage }
+            )
+        ).pipe(Effect.provide(context))
+      })),
+      (pool) => pool.managers
+    )
+  )
 
 /**
+ * {@link make} as a layer.
+ *
  * @since 0.1.0
  * @category layers
  */
 export const layer = <R>(options: Options<R>): Layer.Layer<TokenManagers, never, R> =>
   Layer.scoped(TokenManagers, make(options))
+
+/**
+ * {@link makeShared} as a layer.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerShared = (
+  options: SharedOptions = {}
+): Layer.Layer<TokenManagers, never, TokenStorages | RefreshLease | TokenRefresher | TokenConfig> =>
+  Layer.scoped(TokenManagers, makeShared(options))
+
+type Services = Pick<Setting, "refresher" | "lease" | "config" | "storageOf" | "tellsChanges">
+
+interface Bench {
+  /** What the grants of one server work with. */
+  readonly settingOf: (
+    services: Services,
+    lanes: { readonly server: unknown; readonly storage: unknown }
+  ) => Setting
+}
+
+/** How long the closing of the scope waits for the refreshes under way, in milliseconds. */
+const closingPatience = 35_000
+
+/** How many accounts are looked at together. */
+const width = 16
+
+const makePool = (options: PoolOptions, setupOf: (bench: Bench) => Setup) =>
+  Effect.gen(function* () {
+    const found = yield* Effect.serviceOption(Renewal.Renewal)
+    // With the defaults nothing can be wrong.
+    const renewal = Option.isSome(found) ? found.value : yield* Effect.orDie(Renewal.make())
+    const { scheduler, window } = renewal
+    const clock = yield* Effect.clock
+    const scope = yield* Effect.scope
+    const profiles = yield* Effect.serviceOption(ProfileSource)
+    const instance = `${yield* Random.next}`
+    const pools: Array<Pool> = []
+    yield* Effect.addFinalizer(() => Effect.forEach(pools, (pool) => pool.close, { discard: true }))
+    const flights = yield* makeFlights(closingPatience)
+    const settingOf: Bench["settingOf"] = (services, lanes) => ({
+      ...services,
+      provider: options.provider ?? "oauth",
+      instance: services.config.instance ?? instance,
+      profiles,
+      clock,
+      scope,
+      flights,
+      renewal: Option.some({
+        lanes: scheduler.lanes,
+        lane: scheduler.laneOf(lanes.server),
+        storageLane: scheduler.storageLaneOf(lanes.storage),
+        window
+      }),
+      tell: (account, event) => pool.tell(account, event)
+    })
+    const pool = new Pool({
+      setup: setupOf({ settingOf }),
+      clock,
+      flights,
+      scheduler: options.renew === false ? Option.none() : Option.some(scheduler),
+      idleTimeToLive: Duration.toMillis(options.idleTimeToLive ?? "1 minute")
+    })
+    pools.push(pool)
+    yield* Effect.addFinalizer(() => Effect.sync(() => pool.unschedule()))
+    yield* Effect.forkScoped(pool.sweep)
+    const managers: Managers = {
+      get: (account) => pool.get(account),
+      getAccessToken: (account) => pool.getAccessToken(account),
+      unsafePeek: (account) => pool.unsafePeek(account),
+      keep: (accounts) => pool.keep(accounts),
+      accounts: Effect.sync(() => pool.accounts),
+      status: (accounts) =>
+        Effect.map(
+          Effect.forEach(
+            accounts ?? pool.accounts,
+            (account) =>
+              Effect.map(Effect.either(pool.status(account)), (status) => [account, status] as const),
+            { concurrency: width }
+          ),
+          (all) => new Map(all)
+        ),
+      events: pool.events,
+      renewals: renewal.status
+    }
+    return { managers, noteChange: (account: Option.Option<string>) => pool.noteChange(account) }
+  })

@@ -14,7 +14,8 @@ import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
-import { type Entry, keepFence, passesFence } from "./Entry.js"
+import type { Entry } from "./Entry.js"
+import { MemoryCell } from "./internal/MemoryCell.js"
 
 /**
  * Names one state of storage; opaque, compared for equality only. Every commit yields a new one.
@@ -141,36 +142,9 @@ export class TokenStorage extends Context.Tag("@latchkey/core/TokenStorage")<
 export const makeMemory = (
   initial: Option.Option<Entry> = Option.none()
 ): Effect.Effect<Context.Tag.Service<TokenStorage>> =>
-  Effect.gen(function* () {
-    const location = "memory"
-    const changed = yield* PubSub.sliding<void>(1)
-    let serial = 0
-    const versioned = (entry: Entry): Versioned => ({ entry, version: `${++serial}` as Version })
-    let held = Option.map(initial, versioned)
-    return TokenStorage.of({
-      location,
-      load: Effect.sync(() => held),
-      commit: (entry, expected) =>
-        Effect.suspend(() => {
-          const current = Option.map(held, (h) => h.version)
-          if (Option.getOrNull(current) !== Option.getOrNull(expected)) {
-            return Effect.fail(new CommitRefused({ reason: "Conflict", location }))
-          }
-          const fence = Option.match(held, { onNone: () => 0, onSome: (h) => h.entry.fence })
-          if (!passesFence(entry, fence)) {
-            return Effect.fail(new CommitRefused({ reason: "Fenced", location }))
-          }
-          const next = versioned(keepFence(entry, fence))
-          held = Option.some(next)
-          return Effect.as(PubSub.publish(changed, undefined), next.version)
-        }),
-      remove: Effect.suspend(() => {
-        const existed = Option.isSome(held)
-        held = Option.none()
-        return Effect.as(PubSub.publish(changed, undefined), existed)
-      }),
-      changes: Option.some(Stream.fromPubSub(changed))
-    })
+  Effect.map(PubSub.sliding<void>(1), (changed) => {
+    const cell = new MemoryCell(initial)
+    return cell.storage("memory", Option.some(Stream.fromPubSub(changed)), PubSub.publish(changed, undefined))
   })
 
 /**

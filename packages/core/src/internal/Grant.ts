@@ -5,6 +5,7 @@
 import * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
 import type * as Scope from "effect/Scope"
@@ -43,9 +44,17 @@ export interface Setting {
   readonly scope: Scope.Scope
   readonly flights: Flights
   /** Where refreshes wait for their turn, and how far renewals are spread; none where nobody bounds them. */
-  readonly renewal: Option.Option<{ readonly lanes: Lanes; readonly lane: Lane; readonly window: number }>
+  readonly renewal: Option.Option<Turns>
   /** Told of each event, beside those who listen to this grant. */
   readonly tell: (account: string, event: TokenEvent.TokenEvent) => Effect.Effect<void>
+}
+
+export interface Turns {
+  readonly lanes: Lanes
+  /** Of the token server, and of storage. */
+  readonly lane: Lane
+  readonly storageLane: Lane
+  readonly window: number
 }
 
 /** How many events a slow reader may be behind. */
@@ -64,8 +73,9 @@ export class Grant extends Task implements RefreshTransaction.Parts {
   hub: PubSub.PubSub<TokenEvent.TokenEvent> | undefined = undefined
   isSaving = false
   private shown: Sight | undefined = undefined
-  /** Storage may hold what would change the plan: when to look. */
+  /** Storage may hold what would change the plan: when to look, and when that was done last. */
   private lookAt = Number.NEGATIVE_INFINITY
+  private lookedAt = Number.NEGATIVE_INFINITY
   private ranAt = Number.NEGATIVE_INFINITY
 
   constructor(
@@ -127,24 +137,38 @@ export class Grant extends Task implements RefreshTransaction.Parts {
   /** Another writer's change makes what is in memory stale. */
   noteChange(): void {
     this.state.stale()
+    this.lookedAt = Number.NEGATIVE_INFINITY
     if (this.place >= 0) return
     // Nothing was to be done for it; now there may be. Not all at once, where many changed.
-    this.lookAt = this.setting.clock.unsafeCurrentTimeMillis() + shortestPause * this.state.jitterShare
+    this.lookAt = this.now + shortestPause * this.state.jitterShare
     this.replan()
   }
 
   /** Storage was read or written: what is in memory is what the plan is made on. */
   noteLooked(): void {
+    this.lookedAt = this.now
     this.lookAt = Infinity
     this.replan()
+  }
+
+  private get now(): number {
+    return this.setting.clock.unsafeCurrentTimeMillis()
   }
 
   get isTroubled(): boolean {
     return Option.exists(this.state.coolDown, (c) => c.reason === "Failed" || c.reason === "ServerAsked")
   }
 
-  get lane(): Lane {
-    return Option.getOrThrow(this.setting.renewal).lane
+  /** What was not read of late is read first, and costs the server nothing: a peer may have renewed it. */
+  laneAt(now: number): Lane {
+    const { lane, storageLane } = Option.getOrThrow(this.setting.renewal)
+    return this.hasLooked(now) ? lane : storageLane
+  }
+
+  private hasLooked(now: number): boolean {
+    // Where changes are told of, silence is as good as a look.
+    const lasts = this.setting.tellsChanges ? Infinity : Math.max(this.config.credentialsTtl, shortestPause)
+    return now >= this.lookedAt && now - this.lookedAt < lasts
   }
 
   private get window(): number {
@@ -154,9 +178,8 @@ export class Grant extends Task implements RefreshTransaction.Parts {
   plan(now: number): number {
     // What is under way may change everything, and asks again when it has ended.
     if (this.refreshes.isUnderWay) return Infinity
-    const { config, setting, state } = this
-    const pause = shortestPause * (1 + state.jitterShare)
-    const at = Math.max(RenewalPlan.renewAt(state.held, now, config, this.window), this.ranAt + pause)
+    const { setting, state } = this
+    const at = Math.max(this.renewAt(now), this.ranAt + shortestPause * (1 + state.jitterShare))
     if (at === Infinity && this.lookAt === Infinity && !setting.tellsChanges) {
       const { dead, refreshable } = state.held
       if (Option.isSome(dead) || !refreshable) this.lookAt = now + lookAgain
@@ -164,22 +187,25 @@ export class Grant extends Task implements RefreshTransaction.Parts {
     return Math.min(this.lookAt, at)
   }
 
-  /** Renews the grant if that is due: reads storage first, where a peer may have done it. Never fails. */
+  /** Reads storage, or renews the grant if that is due. Never fails. */
   get run(): Effect.Effect<void> {
-    return Effect.clockWith((clock) => {
-      const now = clock.unsafeCurrentTimeMillis()
-      if (this.refreshes.isUnderWay) return Effect.void
-      const look = this.state.isFresh(now) ? Effect.void : this.loads.follow()
-      return Effect.matchEffect(look, {
-        onFailure: (error) => RefreshTransaction.coolDown(this, error.message, Option.none()),
-        onSuccess: () => this.renewIfDue(clock.unsafeCurrentTimeMillis())
+    return Effect.suspend(() => {
+      const readsOnly = Option.exists(this.setting.renewal, (r) => this.lane === r.storageLane)
+      return readsOnly ? this.look : this.renewIfDue(this.now)
+    })
+  }
+
+  private get look(): Effect.Effect<void> {
+    return Effect.catchAll(this.loads.follow(), (error) =>
+      Effect.map(RefreshTransaction.coolDown(this, error.message, Option.none()), ({ until }) => {
+        this.lookAt = until
       })
-    }).pipe(Effect.ensuring(Effect.sync(() => this.noteLooked())))
+    )
   }
 
   private renewIfDue(now: number): Effect.Effect<void> {
     const { config, state, window } = this
-    if (RenewalPlan.renewAt(state.held, now, config, window) > now) return Effect.void
+    if (this.refreshes.isUnderWay || this.renewAt(now) > now) return Effect.void
     this.ranAt = now
     // A lost answer is asked for while that can be done, due or not.
     const isReplay = Option.exists(state.replay(now), (replay) => replay.open)
@@ -190,14 +216,23 @@ export class Grant extends Task implements RefreshTransaction.Parts {
         return Math.max(left, RenewalPlan.lead(c, config, window, state.jitterShare))
       }
     })
-    return Effect.ignore(
-      this.refreshes.follow({
-        request: { force: false, minValidity },
-        had: state.credentials,
-        givesWay: () => !this.refreshes.isWaitedFor,
-        placed: true
+    const refresh = this.refreshes.follow({
+      request: { force: false, minValidity },
+      had: state.credentials,
+      givesWay: () => !this.refreshes.isWaitedFor,
+      placed: true
+    })
+    return Effect.zipRight(
+      Effect.ignore(refresh),
+      Effect.sync(() => {
+        // Left to another: what that one wrote is read before anything is sent.
+        if (this.renewAt(this.now) <= this.now) this.lookedAt = Number.NEGATIVE_INFINITY
       })
     )
+  }
+
+  private renewAt(now: number): number {
+    return RenewalPlan.renewAt(this.state.held, now, this.config, this.window)
   }
 }
 
@@ -218,8 +253,9 @@ class Loads extends SingleFlight<void, StorageError, void> {
   protected run() {
     return RefreshTransaction.reload(this.grant)
   }
-  protected settled() {
-    this.grant.noteLooked()
+  protected settled(exit: Exit.Exit<void, StorageError>) {
+    if (Exit.isSuccess(exit)) this.grant.noteLooked()
+    else this.grant.replan()
   }
 }
 
@@ -247,8 +283,9 @@ class Refreshes extends SingleFlight<void, TokenError, RefreshTransaction.Trigge
       onSome: ({ lane, lanes }) => lanes.within(lane, grant.isTroubled)(refresh)
     })
   }
-  protected settled() {
-    this.grant.noteLooked()
+  protected settled(exit: Exit.Exit<void, TokenError>) {
+    if (Exit.isSuccess(exit)) this.grant.noteLooked()
+    else this.grant.replan()
   }
 }
 

@@ -7,12 +7,11 @@
  */
 import * as Effect from "effect/Effect"
 
+/** Of one server. */
 export interface Limits {
-  /** At a time, over all servers. */
-  readonly concurrency: number
-  /** At a time, to one server. */
-  readonly perServer: number
-  /** Begun within a second, at one server. */
+  /** At a time. */
+  readonly places: number
+  /** Begun within a second. */
   readonly perSecond: number
 }
 
@@ -25,6 +24,8 @@ export interface Entrant {
 }
 
 export class Lane {
+  constructor(readonly limits: Limits) {}
+
   inside = 0
   renewing = 0
   troubled = 0
@@ -50,7 +51,8 @@ export class Lane {
   }
 
   /** Takes who may go in now, if somebody may. */
-  next(places: number): Entrant | undefined {
+  next(): Entrant | undefined {
+    const { places } = this.limits
     if (this.inside >= places) return undefined
     const mayRenew = this.renewing < Math.ceil(places * 0.75)
     const mayTrouble = this.troubled < Math.ceil(places / 2)
@@ -83,16 +85,17 @@ export class Lanes {
   private admitting = false
 
   constructor(
-    private readonly limits: Limits,
+    /** At a time, over all servers. */
+    private readonly concurrency: number,
     private readonly now: () => number,
     /** Told when somebody waits for nothing but time to pass. */
     private readonly onDelay: () => void
   ) {}
 
-  of(server: unknown): Lane {
+  of(server: unknown, limits: Limits): Lane {
     const known = this.lanes.get(server)
     if (known !== undefined) return known
-    const lane = new Lane()
+    const lane = new Lane(limits)
     this.lanes.set(server, lane)
     return lane
   }
@@ -154,7 +157,7 @@ export class Lanes {
     if (this.admitting) return
     this.admitting = true
     for (const lane of this.ready) {
-      if (this.inside >= this.limits.concurrency) break
+      if (this.inside >= this.concurrency) break
       this.ready.delete(lane)
       // It goes to the end of those that the loop has yet to visit.
       if (this.admitOne(lane) && lane.waiting > 0) this.ready.add(lane)
@@ -164,7 +167,7 @@ export class Lanes {
   }
 
   private admitOne(lane: Lane): boolean {
-    const spacing = 1000 / this.limits.perSecond
+    const spacing = 1000 / lane.limits.perSecond
     if (spacing > 0 && lane.waiting > 0) {
       const now = this.now()
       // Further ahead than one step it was never put: the clock was set back.
@@ -173,7 +176,7 @@ export class Lanes {
         return false
       }
     }
-    const entrant = lane.next(this.limits.perServer)
+    const entrant = lane.next()
     if (entrant === undefined) return false
     if (spacing > 0) {
       const now = this.now()

@@ -24,7 +24,9 @@ export abstract class Task implements Timed, Entrant {
     return false
   }
   abstract readonly isTroubled: boolean
-  abstract readonly lane: Lane
+  /** Where it waits and runs once it is due. */
+  lane: Lane | undefined = undefined
+  abstract laneAt(now: number): Lane
   /** When it is to run next, epoch milliseconds; Infinity: not unless something changes. */
   abstract plan(now: number): number
   abstract readonly run: Effect.Effect<void>
@@ -44,7 +46,10 @@ export abstract class Task implements Timed, Entrant {
   }
 }
 
-export interface Settings extends Limits {
+export interface Settings {
+  /** Over all servers, and what each server's limits are. */
+  readonly concurrency: number
+  readonly server: Limits
   /** How long it sleeps at most before it looks at the clock again, in milliseconds. */
   readonly lookEvery: number
 }
@@ -64,10 +69,19 @@ export class Scheduler {
     private readonly clock: Clock.Clock
   ) {
     this.lanes = new Lanes(
-      settings,
+      settings.concurrency,
       () => clock.unsafeCurrentTimeMillis(),
       () => this.wakeBefore(this.lanes.nextStart)
     )
+  }
+
+  laneOf(server: unknown): Lane {
+    return this.lanes.of(server, this.settings.server)
+  }
+
+  /** Where storage is read: as many at a time as run at all, at any rate. */
+  storageLaneOf(storage: unknown): Lane {
+    return this.lanes.of(storage, { places: this.settings.concurrency, perSecond: Infinity })
   }
 
   get runningTasks(): number {
@@ -83,7 +97,7 @@ export class Scheduler {
   remove(task: Task): void {
     task.belongTo(undefined)
     this.heap.remove(task)
-    if (task.lane.queueOf(task).delete(task)) task.isDue = false
+    if (task.lane?.queueOf(task).delete(task) === true) task.isDue = false
   }
 
   /** Asks the task for its time. One that is due or running is asked when it has run. */
@@ -98,11 +112,14 @@ export class Scheduler {
 
   /** Runs a task that has a place at its server. */
   start(task: Task): void {
+    const { lane } = task
+    if (lane === undefined) return
     let ended = false
     const end = () => {
       ended = true
       task.isDue = false
-      this.lanes.leave(task.lane, task)
+      task.lane = undefined
+      this.lanes.leave(lane, task)
       task.replan()
     }
     const fiber = Runtime.runFork(this.runtime)(Effect.ensuring(task.run, Effect.sync(end)))
@@ -130,6 +147,7 @@ export class Scheduler {
       this.heap.remove(task)
       task.isDue = true
       task.troubled = task.isTroubled
+      task.lane = task.laneAt(now)
       this.lanes.ask(task.lane, task)
     }
     this.lanes.tick()

@@ -24,7 +24,7 @@ export abstract class SingleFlight<A, E, Why> {
   protected abstract run(why: Why): Effect.Effect<A, E>
   protected abstract readonly onClosed: Effect.Effect<never, E>
   /** Called after each run, when the next one may begin. */
-  protected abstract settled(): void
+  protected abstract settled(exit: Exit.Exit<A, E>): void
 
   get isUnderWay(): boolean {
     return this.current !== undefined
@@ -66,7 +66,7 @@ export abstract class SingleFlight<A, E, Why> {
       this.current = undefined
       const interrupted = Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause)
       Deferred.unsafeDone(run.done, interrupted ? this.onClosed : exit)
-      this.settled()
+      this.settled(exit)
     })
     return run
   }

@@ -1,0 +1,49 @@
+/** One grant kept in memory, with the storage port's meaning of versions and fences. */
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Entry from "../Entry.js"
+import { CommitRefused, type TokenStorage, type Version, type Versioned } from "../TokenStorage.js"
+
+type Storage = Context.Tag.Service<TokenStorage>
+
+export class MemoryCell {
+  private serial = 0
+  private held: Option.Option<Versioned>
+
+  constructor(initial: Option.Option<Entry.Entry> = Option.none()) {
+    this.held = Option.map(initial, (entry) => this.versioned(entry))
+  }
+
+  /** `tell` is run after each change. */
+  storage(location: string, changes: Storage["changes"], tell: Effect.Effect<unknown>): Storage {
+    return {
+      location,
+      changes,
+      load: Effect.sync(() => this.held),
+      commit: (entry, expected) =>
+        Effect.suspend(() => {
+          const current = Option.map(this.held, (h) => h.version)
+          if (Option.getOrNull(current) !== Option.getOrNull(expected)) {
+            return Effect.fail(new CommitRefused({ reason: "Conflict", location }))
+          }
+          const fence = Option.match(this.held, { onNone: () => 0, onSome: (h) => h.entry.fence })
+          if (!Entry.passesFence(entry, fence)) {
+            return Effect.fail(new CommitRefused({ reason: "Fenced", location }))
+          }
+          const next = this.versioned(Entry.keepFence(entry, fence))
+          this.held = Option.some(next)
+          return Effect.as(tell, next.version)
+        }),
+      remove: Effect.suspend(() => {
+        const existed = Option.isSome(this.held)
+        this.held = Option.none()
+        return Effect.as(tell, existed)
+      })
+    }
+  }
+
+  private versioned(entry: Entry.Entry): Versioned {
+    return { entry, version: `${++this.serial}` as Version }
+  }
+}
