@@ -1,0 +1,189 @@
+/** Draws a history from a seed. */
+import { Rotation } from "@latchkey/oauth/testing"
+import { Draw } from "./Draw.js"
+import {
+  type Ask,
+  type Deed,
+  type Fault,
+  type Mishap,
+  type Plan,
+  type Round,
+  type Setting,
+  type Step,
+  weathers
+} from "./Plan.js"
+
+const second = 1000
+const minute = 60 * second
+
+/** A window that no history outlives. */
+const forEver = 1000 * 24 * 60 * minute
+
+export const generate = (seed: number): Plan => {
+  const draw = new Draw(seed)
+  const setting = drawSetting(draw)
+  const slots = setting.machines.length
+  return {
+    seed,
+    setting,
+    rounds: draw.list(2, 6, () => drawRound(draw, setting)),
+    faults: setting.weather === "calm" ? [] : draw.list(1, 6, () => drawFault(draw, setting, slots))
+  }
+}
+
+const drawSetting = (draw: Draw): Setting => {
+  const weather = draw.of(weathers)
+  const lifetime = draw.of([
+    2 * second,
+    20 * second,
+    minute,
+    minute,
+    10 * minute,
+    60 * minute,
+    24 * 60 * minute
+  ])
+  const onReuse = draw.of(["Revoke", "Revoke", "Refuse"] as const)
+  const window = draw.of([20 * second, 2 * minute, forEver, forEver])
+  const refreshTimeout = draw.of([5 * second, 10 * second, 30 * second])
+  const machines = draw.of([[0], [0, 0], [0, 1], [0, 1], [0, 0, 1], [0, 1, 2]])
+  const wrong = () => (weather === "clock" && draw.chance(0.5) ? draw.between(-2 * minute, 2 * minute) : 0)
+  return {
+    weather,
+    rotation: draw.of([
+      Rotation.reusable,
+      Rotation.strict(onReuse),
+      Rotation.strict(onReuse),
+      Rotation.newPair(window, onReuse),
+      Rotation.samePair(window, onReuse),
+      Rotation.predecessorValid(onReuse)
+    ]),
+    machines,
+    offsets: [wrong(), wrong(), wrong()],
+    lifetime,
+    latency: {
+      storage: draw.of([0, 5, 50, 400]),
+      lease: draw.of([0, 5, 50, 400]),
+      network: draw.of([1, 20, 300, 900])
+    },
+    changes: draw.chance(0.5),
+    fencesGranted: draw.chance(0.7),
+    downtime: draw.of([0, second, 20 * second, 3 * minute]),
+    config: {
+      credentialsTtl: draw.of([0, second, 30 * second, 5 * minute]),
+      refreshGrace: draw.of([0, 5 * second, 20 * second, 2 * minute]),
+      refreshMode: draw.of(["wait", "wait", "background"] as const),
+      patience: draw.of([second, 10 * second]),
+      refreshTimeout,
+      leaseTtl: refreshTimeout + draw.of([2 * second, 5 * second, 30 * second]),
+      leaseWait: draw.of([weather === "calm" ? 45 * second : 2 * second, 45 * second]),
+      coolDownBase: draw.of([200, second]),
+      coolDownMax: draw.of([2 * second, 20 * second])
+    }
+  }
+}
+
+const drawRound = (draw: Draw, setting: Setting): Round => {
+  const { lifetime } = setting
+  const together = draw.of([0, 5, 50, 500, 5 * second])
+  return {
+    from: draw.of(["now", "due", "due", "expiry", "expiry"] as const),
+    offset: draw.of([-200, 0, 0, 0, 100, draw.between(0, 10 * second), draw.between(0, lifetime)]),
+    deeds: draw.list(1, 7, () => ({ after: draw.between(0, together), deed: drawDeed(draw, setting) }))
+  }
+}
+
+const drawDeed = (draw: Draw, setting: Setting): Deed => {
+  const { weather } = setting
+  const slot = draw.below(setting.machines.length)
+  const stormy = (...kinds: ReadonlyArray<Setting["weather"]>) => weather === "all" || kinds.includes(weather)
+  if (stormy("crash") && draw.chance(0.08)) return { is: draw.of(["kill", "kill", "close"] as const), slot }
+  if (stormy("freeze") && draw.chance(0.1)) return { is: "freeze", slot, millis: drawStop(draw, setting) }
+  if (stormy("clock") && draw.chance(0.12)) {
+    return { is: "jump", machine: setting.machines[slot]!, millis: drawJump(draw) }
+  }
+  if (weather !== "calm" && draw.chance(0.03)) {
+    return draw.of<Deed>([
+      { is: "revoke" },
+      { is: "clear", slot },
+      { is: "login", slot },
+      { is: "login", slot }
+    ])
+  }
+  const ask = drawAsk(draw, setting)
+  return weather !== "calm" && draw.chance(0.12)
+    ? { is: "ask", slot, ask, interruptAfter: draw.of([0, 5, 100, second, 5 * second]) }
+    : { is: "ask", slot, ask }
+}
+
+const drawAsk = (draw: Draw, { lifetime }: Setting): Ask => {
+  const p = draw.next()
+  if (p < 0.66) return { is: "get" }
+  if (p < 0.74) return { is: "refresh" }
+  if (p < 0.82) return { is: "reject" }
+  if (p < 0.9)
+    return { is: "for", minValidity: draw.of([second, lifetime / 2, lifetime * 0.9, lifetime * 2]) }
+  return { is: draw.of(["peek", "status", "explain", "invalidate"] as const) }
+}
+
+/** How long a process is stopped: often beyond its lease. */
+const drawStop = (draw: Draw, { config }: Setting): number =>
+  draw.of([second, config.refreshTimeout + second, config.leaseTtl + second, config.leaseTtl * 3])
+
+const drawJump = (draw: Draw): number =>
+  draw.of([1, -1]) * draw.of([second, 30 * second, 10 * minute, 24 * 60 * minute, 400 * 24 * 60 * minute])
+
+const stepsOf = {
+  network: ["redeem"],
+  crash: ["load", "commit", "commit", "acquire", "isHeld", "renew", "release", "redeem", "redeem", "redeem"],
+  freeze: ["load", "commit", "commit", "acquire", "isHeld", "renew", "release", "redeem", "redeem"],
+  storage: ["load", "commit", "commit", "commit"],
+  lease: ["acquire", "isHeld", "renew", "release"],
+  clock: ["redeem"]
+} as const satisfies Record<string, ReadonlyArray<Step>>
+
+const drawFault = (draw: Draw, setting: Setting, slots: number): Fault => {
+  const { weather } = setting
+  const kind =
+    weather === "all" || weather === "calm"
+      ? draw.of(["network", "crash", "freeze", "storage", "lease"] as const)
+      : weather
+  const on = draw.of<Step>(stepsOf[kind])
+  return {
+    slot: draw.below(slots),
+    on,
+    nth: draw.between(1, on === "load" || on === "commit" ? 12 : 5),
+    mishap: drawMishap(draw, setting, kind)
+  }
+}
+
+const drawMishap = (draw: Draw, setting: Setting, kind: keyof typeof stepsOf): Mishap => {
+  const when = draw.of(["before", "after"] as const)
+  switch (kind) {
+    case "crash":
+      return { is: "crash", when }
+    case "freeze":
+      return { is: "freeze", when, millis: drawStop(draw, setting) }
+    case "storage":
+    case "lease":
+      return draw.chance(0.75)
+        ? { is: "fail", when }
+        : { is: "slow", when, millis: draw.of([second, 8 * second]) }
+    case "clock":
+    case "network":
+      return draw.of<Mishap>([
+        { is: "refused" },
+        { is: "odd" },
+        { is: "busy", millis: draw.of([second, 10 * second, 2 * minute]) },
+        { is: "lost", when },
+        { is: "lost", when: "after" },
+        { is: "silence", when },
+        {
+          is: "slow",
+          when,
+          millis: draw.of([second, setting.config.refreshTimeout - second, setting.config.refreshTimeout * 2])
+        },
+        { is: "spoiled", salvage: true },
+        { is: "spoiled", salvage: false }
+      ])
+  }
+}

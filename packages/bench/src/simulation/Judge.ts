@@ -1,0 +1,400 @@
+/** Watches a history and says what must not have happened. */
+import type * as Credentials from "@latchkey/core/Credentials"
+import * as Decision from "@latchkey/core/Decision"
+import type * as Entry from "@latchkey/core/Entry"
+import * as Fingerprint from "@latchkey/core/Fingerprint"
+import type { RefreshError } from "@latchkey/core/TokenRefresher"
+import * as Either from "effect/Either"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import { type AuthServer, type Issued, mark, type Request, type Witness } from "./AuthServer.js"
+import type { Plan, Step } from "./Plan.js"
+import type { Steps } from "./Steps.js"
+import { type Audit, refreshTokenOf, type Store } from "./Store.js"
+import type { Process, World } from "./World.js"
+
+/** An invariant that did not hold: its name, and how. */
+export interface Broken {
+  readonly code: string
+  readonly text: string
+}
+
+/** For how long after a caller who asked for a new token in any case a request may still be for it. */
+const aftermath = 300_000
+
+/** What is known of one process. */
+export class Notes {
+  /** Callers under way who asked for more than a valid token. */
+  insistent = 0
+  forcing = 0
+  insistedAt = Number.NEGATIVE_INFINITY
+  coolingUntil = 0
+  coolingReason = ""
+  /** The token that it served last, unless it was told to forget it. */
+  served: string | undefined
+  /** What resource servers refused, as it was told. */
+  readonly rejected = new Set<string>()
+  /** The same, and what it is just being told. */
+  readonly refused = new Set<string>()
+  /** Refresh tokens that it was given and knows. */
+  readonly received = new Set<Issued>()
+  request: Request | undefined
+  refusedAt = Number.NEGATIVE_INFINITY
+  refreshing = 0
+  closing = false
+  /** What it may write without a lease: credentials of a login. */
+  readonly logins = new Set<string>()
+  clearing = 0
+  /** What its user does to the credentials just now. */
+  byUser = 0
+}
+
+export class Judge implements Witness, Audit {
+  readonly broken: Array<Broken> = []
+  /** A request of one who had lost the lease without knowing killed the grant. */
+  private ghosts = false
+  /** A spent token was sent once more as the last resort, and killed the grant. */
+  private lastResort = false
+  revoked = false
+  private cleared = false
+  /** Refresh tokens that were in storage at some time. */
+  readonly stored = new Set<string>()
+  /** Refresh tokens that were sent again, after an attempt of which nobody knew what became. */
+  private readonly repeated = new Set<string>()
+  private readonly notes = new WeakMap<Process, Notes>()
+  private readonly calm: boolean
+  readonly clocksRight: boolean
+
+  constructor(
+    private readonly world: World,
+    private readonly plan: Plan,
+    private readonly parts: () => {
+      readonly server: AuthServer
+      readonly store: Store
+      readonly steps: Steps
+    }
+  ) {
+    this.calm = plan.setting.weather === "calm"
+    this.clocksRight =
+      plan.setting.offsets.every((offset) => offset === 0) &&
+      !plan.rounds.some(({ deeds }) => deeds.some(({ deed }) => deed.is === "jump"))
+  }
+
+  of(process: Process): Notes {
+    let notes = this.notes.get(process)
+    if (notes === undefined) this.notes.set(process, (notes = new Notes()))
+    return notes
+  }
+
+  breaks(code: string, text: string): void {
+    this.world.tell?.(`*** ${code}: ${text}`)
+    if (this.broken.length < 20) this.broken.push({ code, text })
+  }
+
+  /** Nothing that anybody can see has a token in it. */
+  scan(where: string, text: string): void {
+    if (text.includes(mark)) this.breaks("secret", `a token is in ${where}`)
+  }
+
+  /** Whether it may have lost the lease since it last asked, and could not know. */
+  private unaware(process: Process): boolean {
+    const { steps, store } = this.parts()
+    const confirmedAt = store.confirmedAt.get(process)
+    if (confirmedAt === undefined) return false
+    return (
+      !process.alive ||
+      process.stoppedAt >= confirmedAt ||
+      this.world.now - (steps.leaseTrouble.get(process) ?? Number.NEGATIVE_INFINITY) < aftermath
+    )
+  }
+
+  sending(process: Process, token: string): void {
+    const { server, store } = this.parts()
+    const notes = this.of(process)
+    const who = `${process.name} sends ${token}`
+    const holds = store.holder === process
+    if (!holds && !this.unaware(process)) this.breaks("no-lease", `${who} without the lease`)
+    for (const other of server.requests) {
+      const excused =
+        other.process !== process && (!other.process.alive || this.unaware(other.process) || !holds)
+      if (!excused) this.breaks("two-at-once", `${who} while ${other.process.name} waits for an answer`)
+    }
+    const entry = Option.getOrUndefined(store.entry)
+    const issued = server.tokens.get(token)!
+    if (store.refreshToken !== token) {
+      const same = server.tokens.get(store.refreshToken ?? "")?.family === issued.family
+      if (same && holds) this.breaks("stale-token", `${who}, and storage has ${store.refreshToken}`)
+    } else if (entry !== undefined && holds) {
+      if (Option.getOrUndefined(entry.intent)?.fingerprint !== Fingerprint.of(Redacted.make(token))) {
+        this.breaks("no-intent", `${who}, and storage does not say so`)
+      }
+      this.needed(process, notes, entry.credentials, who)
+      for (const child of issued.children) {
+        if (notes.received.has(child) && !this.stored.has(child.token)) {
+          this.breaks("dropped", `${who}, which it was given ${child.token} for`)
+        }
+      }
+    }
+    const cooling = notes.coolingUntil > process.unsafeCurrentTimeMillis()
+    if (cooling && (notes.forcing === 0 || notes.coolingReason === "ServerAsked") && this.clocksRight) {
+      this.breaks("cool-down", `${who} before its cool-down is over (${notes.coolingReason})`)
+    }
+  }
+
+  /** A request is for a token that is due, or that somebody does not want. */
+  private needed(process: Process, notes: Notes, credentials: Credentials.Credentials, who: string): void {
+    if (!this.clocksRight || notes.insistent > 0 || this.world.now - notes.insistedAt < aftermath) return
+    const grace = Decision.clampedGrace(credentials, this.plan.setting.config.refreshGrace)
+    const left = Option.getOrElse(
+      Decision.timeToExpiry(credentials, process.unsafeCurrentTimeMillis()),
+      () => Infinity
+    )
+    if (left > grace) this.breaks("needless", `${who}, whose access token has ${left} ms left`)
+  }
+
+  redeemed(request: Request, outcome: "Granted" | "Replayed" | "Reused" | "Refused"): void {
+    const { store } = this.parts()
+    const { process, token } = request
+    this.of(process).request = request
+    if (outcome !== "Reused" && outcome !== "Replayed") return
+    if (this.plan.setting.rotation._tag === "Reusable") return
+    const ghost = store.holder !== process && this.unaware(process)
+    if (outcome === "Reused") {
+      if (ghost) this.ghosts = true
+      else this.lastResort = true
+    }
+    if (!ghost && token.children.some((child) => this.stored.has(child.token))) {
+      this.breaks("spent-twice", `${process.name} redeems ${token.token} again, whose successor is stored`)
+    }
+  }
+
+  answered(request: Request, answer: Either.Either<unknown, RefreshError>): void {
+    if (Either.isLeft(answer) && answer.left.reason === "GrantDead") {
+      this.of(request.process).refusedAt = this.world.now
+    }
+  }
+
+  abandoned(request: Request): void {
+    const { process, sentAt } = request
+    const early = this.world.now - sentAt < this.plan.setting.config.refreshTimeout
+    if (early && !this.of(process).closing) {
+      this.breaks(
+        "interrupted",
+        `a request of ${process.name} was given up after ${this.world.now - sentAt} ms`
+      )
+    }
+  }
+
+  committed(process: Process, before: Option.Option<Entry.Entry>, after: Entry.Entry): void {
+    const { server, store } = this.parts()
+    const token = Option.getOrUndefined(refreshTokenOf(after))
+    const who = `${process.name} commits ${token}`
+    if (token === undefined) return this.breaks("blanked", `${process.name} commits no refresh token`)
+    this.stored.add(token)
+    if (Option.exists(after.intent, ({ attempt }) => attempt > 1)) this.repeated.add(token)
+    if (this.of(process).logins.has(token)) return
+    if (after.fence === 0) this.breaks("no-fence", `${who} without a fence`)
+    const { lastGrant } = store
+    if (this.plan.setting.fencesGranted && lastGrant !== undefined && lastGrant.process !== process) {
+      this.breaks("stale-commit", `${who} after ${lastGrant.process.name} was given the lease`)
+    }
+    if (Option.isNone(before)) return this.breaks("overwritten", `${who} after the grant was removed`)
+    const old = Option.getOrUndefined(refreshTokenOf(before.value))!
+    if (token !== old && !descends(server.tokens.get(token), old)) {
+      return this.breaks("overwritten", `${who} over ${old}, which it does not come from`)
+    }
+    const grew = after.generation - before.value.generation
+    if (grew < 0 || (token !== old && grew === 0))
+      this.breaks("generation", `${who} as generation ${after.generation}`)
+    if (after.family !== before.value.family) this.breaks("family", `${who} as another family`)
+    const order = (entry: Entry.Entry) =>
+      server.accessTokens.indexOf(Redacted.value(entry.credentials.accessToken))
+    if (order(after) < order(before.value)) this.breaks("overwritten", `${who} with an older access token`)
+    if (Option.isSome(after.dead) && Option.isNone(before.value.dead) && server.canRefresh(token)) {
+      this.breaks("buried-alive", `${who} as dead, which can be refreshed`)
+    }
+  }
+
+  removed(process: Process): void {
+    this.cleared = true
+    if (this.of(process).clearing === 0) this.breaks("deleted", `${process.name} removes the grant`)
+  }
+
+  /** Of a process's own managers one asks for the lease, and what saves a rotation behind at most. */
+  acquiring(process: Process, underway: number): void {
+    if (underway > 2)
+      this.breaks("single-flight", `${process.name} asks for the lease ${underway} times at once`)
+  }
+
+  /** What is logged, also as an event. */
+  logged(process: Process, message: string, fields: ReadonlyMap<string, unknown>): void {
+    const notes = this.of(process)
+    switch (message) {
+      case "latchkey: CoolingDown":
+        notes.coolingUntil = Number(fields.get("until"))
+        notes.coolingReason = String(fields.get("reason"))
+        return
+      case "latchkey: Refreshed":
+        this.receives(notes)
+        notes.coolingUntil = 0
+        return
+      case "latchkey: RefreshFailed":
+        if (fields.get("reason") === "Malformed") this.receives(notes)
+        return
+      case "latchkey: Adopted":
+      case "latchkey: Cleared":
+      case "latchkey: Saved":
+        notes.coolingUntil = 0
+    }
+  }
+
+  private receives(notes: Notes): void {
+    const brought = notes.request?.over === true ? notes.request.brought : undefined
+    if (brought !== undefined) notes.received.add(brought)
+  }
+
+  span(process: Process, name: string, begins: boolean): void {
+    if (name !== "TokenManager.refresh") return
+    const notes = this.of(process)
+    notes.refreshing += begins ? 1 : -1
+    if (notes.refreshing > 1) this.breaks("single-flight", `${process.name} refreshes twice at once`)
+  }
+
+  /** A token that a caller was given. */
+  serves(
+    process: Process,
+    token: string,
+    asked: {
+      readonly minValidity: number
+      /** What was not wanted. */
+      readonly not: ReadonlySet<string>
+    }
+  ): void {
+    const { server } = this.parts()
+    const notes = this.of(process)
+    notes.served = token
+    const expiry = server.expiries.get(token)
+    if (expiry === undefined)
+      return this.breaks("no-token", `${process.name} serves what the server never gave`)
+    if (this.clocksRight && this.world.now + asked.minValidity >= expiry) {
+      this.breaks("stale", `${process.name} serves ${token}, which ends in ${expiry - this.world.now} ms`)
+    }
+    if (asked.not.has(token)) this.breaks("unwanted", `${process.name} serves ${token}, which was not wanted`)
+  }
+
+  /** A caller was told that only a login helps. */
+  sendsToLogin(process: Process, reason: string): void {
+    const { server, store } = this.parts()
+    const notes = this.of(process)
+    const knownAt = Math.max(store.readAt.get(process) ?? 0, notes.refusedAt)
+    if (store.changedAt >= knownAt) return
+    const token = store.refreshToken
+    const who = `${process.name} says ${reason}`
+    if (token === undefined || reason === "NoCredentials") {
+      if ((token === undefined) !== (reason === "NoCredentials")) {
+        this.breaks("false-alarm", `${who}, and storage has ${token ?? "nothing"}`)
+      }
+      return
+    }
+    if (reason === "NoRefreshToken" || server.canRefresh(token)) {
+      return this.breaks("false-alarm", `${who}, and ${token} can be refreshed`)
+    }
+    const issued = server.tokens.get(token)!
+    const lost = this.isLost(issued)
+    if (lost && reason !== "RotationLost")
+      this.breaks("untyped", `${who}, and the successor of ${token} was lost`)
+    if (!lost && !issued.uncertain && !this.repeated.has(token) && reason === "RotationLost") {
+      this.breaks("untyped", `${who}, and no answer for ${token} was lost`)
+    }
+  }
+
+  /** Whether it was redeemed, and what it brought is not in storage. */
+  isLost(issued: Issued): boolean {
+    return issued.children.length > 0 && !issued.children.some((child) => this.stored.has(child.token))
+  }
+
+  /** A caller got no token, and may have one later. */
+  withholds(process: Process, is: string, reason: string, served: string | undefined): void {
+    const { store } = this.parts()
+    const notes = this.of(process)
+    const who = `${process.name} fails ${is} with ${reason}`
+    const rejects = this.plan.rounds.some(({ deeds }) =>
+      deeds.some(({ deed }) => deed.is === "ask" && deed.ask.is === "reject")
+    )
+    if (
+      this.calm &&
+      is === "get" &&
+      this.plan.setting.lifetime >= 20_000 &&
+      !(rejects && reason === "CoolingDown")
+    ) {
+      this.breaks("calm-failure", `${who}, and nothing is wrong`)
+    }
+    if (reason === "RolledBack") this.breaks("false-alarm", `${who}, and storage never went back`)
+    const stored = Option.getOrUndefined(store.entry)?.credentials
+    if (
+      is !== "get" ||
+      stored === undefined ||
+      notes.served === undefined ||
+      notes.closing ||
+      !this.clocksRight
+    )
+      return
+    const token = Redacted.value(stored.accessToken)
+    const valid = !Decision.isExpired(stored, process.unsafeCurrentTimeMillis()) && !notes.refused.has(token)
+    // It had the token before, and nobody took it away.
+    if (valid && token === served && notes.served === served) {
+      this.breaks("withheld", `${who}, although ${token} is valid`)
+    }
+  }
+
+  /** A step that was taken after the manager was closed. */
+  worksOn(process: Process, on: Step): void {
+    // Its user may still save or remove credentials.
+    if (this.of(process).byUser === 0)
+      this.breaks("works-on", `${process.name} asks for ${on} after it was closed`)
+  }
+
+  /** What is lost for good by now: that callers are told is another matter. */
+  loss(): Loss | undefined {
+    const { server, store } = this.parts()
+    const token = store.refreshToken
+    if (token === undefined) return "Removed"
+    if (server.canRefresh(token)) return undefined
+    return this.isLost(server.tokens.get(token)!) ? "RotationLost" : "GrantDead"
+  }
+
+  /** What the last caller of a process was told, all being well again. */
+  ends(process: Process, ending: Ending | undefined): void {
+    const loss = this.loss()
+    if (ending === undefined) return this.breaks("hang", `the last caller of ${process.name} gets no answer`)
+    const who = `the last caller of ${process.name} gets ${ending.token ?? ending.error}`
+    if (loss === undefined) {
+      if (ending.token === undefined) this.breaks("unavailable", `${who}, and the grant is alive`)
+      return
+    }
+    const told = loss === "Removed" ? ["NoCredentials"] : ["RotationLost", "GrantDead"]
+    if (!told.includes(ending.error ?? "")) this.breaks("untyped", `${who}, and the end is ${loss}`)
+    if (!this.mayLose(loss)) this.breaks("lost", `${loss}, and nothing explains it`)
+  }
+
+  /** Nobody could save the grant. */
+  private mayLose(loss: Loss): boolean {
+    const { rotation } = this.plan.setting
+    if (loss === "Removed") return this.cleared || this.stored.size === 0
+    if (this.revoked || this.ghosts) return true
+    if (this.calm || rotation._tag === "Reusable" || rotation._tag === "PredecessorValid") return false
+    const windowed = rotation._tag !== "Strict" && rotation.window > this.world.now
+    return !windowed && (loss === "RotationLost" || this.lastResort)
+  }
+}
+
+/** \`RotationLost\`: the stored refresh token is spent and its successor nowhere; \`GrantDead\`: it is refused. */
+export type Loss = "RotationLost" | "GrantDead" | "Removed"
+
+export type Ending =
+  { readonly token: string; readonly error?: never } | { readonly error: string; readonly token?: never }
+
+const descends = (token: Issued | undefined, from: string): boolean => {
+  for (let one = token; one !== undefined; one = one.parent) if (one.token === from) return true
+  return false
+}
