@@ -647,6 +647,58 @@ describe("storage that fails", () => {
     })
   )
 
+  it.scoped("tells nobody to log in because memory was dropped while the lease was given back", () =>
+    Effect.gen(function* () {
+      const inner = yield* RefreshLease.makeProcess
+      const slowToEnd = Effect.addFinalizer(() => Effect.sleep(1000))
+      const { calls, manager } = yield* bench({
+        initial: grant(1, 10 * minute),
+        lease: { acquire: (account, ttl) => Effect.zipLeft(inner.acquire(account, ttl), slowToEnd) }
+      })
+      yield* TestClock.adjust(10 * minute)
+      const caller = yield* Effect.fork(token(manager.getAccessToken))
+      yield* settle
+      yield* manager.invalidate
+      yield* TestClock.adjust(1000)
+      expect(yield* Fiber.join(caller)).toBe("at-101")
+      expect(yield* calls.count).toBe(1)
+    })
+  )
+
+  it.scoped("keeps a rotation although memory was dropped while its answer was under way", () =>
+    Effect.gen(function* () {
+      const { calls, manager, storage } = yield* bench({
+        initial: grant(1, 10 * minute),
+        script: [rotate(1, { after: 1000 })]
+      })
+      yield* TestClock.adjust(10 * minute)
+      const caller = yield* Effect.fork(token(manager.getAccessToken))
+      yield* settle
+      yield* manager.invalidate
+      yield* TestClock.adjust(1000)
+      expect(yield* Fiber.join(caller)).toBe("at-101")
+      expect(Option.getOrThrow(yield* stored(storage))).toMatchObject({ refresh: "rt-101", intent: false })
+      expect(yield* calls.count).toBe(1)
+    })
+  )
+
+  it.scoped("does not bring back a grant that another removed while memory was dropped", () =>
+    Effect.gen(function* () {
+      const { manager, storage } = yield* bench({
+        initial: grant(1, 10 * minute),
+        script: [rotate(1, { after: 1000 })]
+      })
+      yield* TestClock.adjust(10 * minute)
+      const caller = yield* Effect.fork(Effect.flip(manager.getAccessToken))
+      yield* settle
+      yield* manager.invalidate
+      yield* storage.remove
+      yield* TestClock.adjust(1000)
+      expect(yield* Fiber.join(caller)).toMatchObject({ reason: "NoCredentials" })
+      expect(yield* stored(storage)).toEqual(Option.none())
+    })
+  )
+
   it.scoped("stores an unsaved rotation before it spends the next token", () =>
     Effect.gen(function* () {
       const { calls, manager, storage } = yield* bench({

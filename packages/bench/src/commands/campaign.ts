@@ -20,8 +20,11 @@ interface OnBackends {
 
 interface Alone {
   readonly n: number
-  readonly run: (n: number, seed: number) => Promise<Figures>
+  /** \`keep\`: of a history that went wrong, only the things of these numbers. */
+  readonly run: (n: number, seed: number, keep: ReadonlyArray<number> | undefined) => Promise<Figures>
 }
+
+const tell = (text: string): void => void process.stderr.write(`${text}\n`)
 
 /** A campaign's module is loaded when it runs: a small one starts without what the others need. */
 const campaigns: Readonly<Record<string, OnBackends | Alone>> = {
@@ -50,6 +53,10 @@ const campaigns: Readonly<Record<string, OnBackends | Alone>> = {
     n: 1000,
     backends: ["file", "sqlite"],
     runOn: async (open, n, seed) => (await import("../campaigns/Crash.js")).run(open, n, seed)
+  },
+  simulate: {
+    n: 100_000,
+    run: async (n, seed, keep) => (await import("../simulation/Simulate.js")).simulate(n, seed, tell, keep)
   },
   herd: {
     n: 10_000,
@@ -87,12 +94,18 @@ const campaigns: Readonly<Record<string, OnBackends | Alone>> = {
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,
-  options: { n: { type: "string" }, seed: { type: "string" }, backend: { type: "string" } }
+  options: {
+    n: { type: "string" },
+    seed: { type: "string" },
+    backend: { type: "string" },
+    keep: { type: "string" }
+  }
 })
 const name = positionals[0] ?? ""
 const campaign = Object.hasOwn(campaigns, name) ? campaigns[name] : undefined
 const n = values.n === undefined ? campaign?.n : Number(values.n)
 const seed = values.seed === undefined ? 1 : Number(values.seed)
+const keep = values.keep?.split(",").map(Number).filter(Number.isSafeInteger)
 const possible = campaign !== undefined && "backends" in campaign ? campaign.backends : []
 const names = values.backend === undefined ? possible : values.backend.split(",")
 const chosen = possible.filter((backend) => names.includes(backend))
@@ -122,7 +135,8 @@ const onBackends = async (
   return figures
 }
 
-const told = "backends" in campaign ? { backends: await onBackends(campaign) } : await campaign.run(n, seed)
+const told =
+  "backends" in campaign ? { backends: await onBackends(campaign) } : await campaign.run(n, seed, keep)
 const broke = (figures: object): boolean =>
   "broken" in figures && Array.isArray(figures.broken) && figures.broken.length > 0
 process.stdout.write(`${JSON.stringify({ campaign: name, n, seed, ...told })}\n`)

@@ -254,7 +254,7 @@ export class Judge implements Witness, Audit {
   }
 
   span(process: Process, name: string, begins: boolean): void {
-    if (name !== "TokenManager.refresh") return
+    if (name !== "latchkey.refresh") return
     const notes = this.of(process)
     notes.refreshing += begins ? 1 : -1
     if (notes.refreshing > 1) this.breaks("single-flight", `${process.name} refreshes twice at once`)

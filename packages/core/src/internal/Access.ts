@@ -85,20 +85,25 @@ const obey = (
         : refreshWithin(grant, config.patience, request)
     case "CoolDown":
       return Option.match(decision.fallback, {
-        onNone: () => refuse(grant, decision),
-        onSome: (token) => (request.force ? refuse(grant, decision) : Effect.succeed(token))
+        onNone: () => refuse(grant, decision, request),
+        onSome: (token) => (request.force ? refuse(grant, decision, request) : Effect.succeed(token))
       })
     case "Reload":
     case "Reauthorize":
     case "TooShortLived":
-      return refuse(grant, decision)
+      return refuse(grant, decision, request)
   }
 }
 
 const refuse = (
   grant: Grant,
-  decision: Exclude<Decision.Decision, { _tag: "Refresh" | "UseAndRefresh" | "Use" }>
-): Effect.Effect<never, TokenError> => Effect.zipRight(settled(grant, decision), notLongEnough)
+  decision: Exclude<Decision.Decision, { _tag: "Refresh" | "UseAndRefresh" | "Use" }>,
+  request: Decision.Request
+): Effect.Effect<Redacted.Redacted, TokenError> =>
+  // What was read was dropped again before this caller's turn: that is no word about the grant.
+  grant.state.isForgotten && Option.isNone(grant.state.entry)
+    ? resolve(grant, request)
+    : Effect.zipRight(settled(grant, decision), notLongEnough)
 
 const refresh = (
   grant: Grant,
@@ -154,7 +159,7 @@ const conclude = (
     }
     return decision._tag === "Refresh" || decision._tag === "UseAndRefresh" || decision._tag === "Use"
       ? notLongEnough
-      : refuse(grant, decision)
+      : refuse(grant, decision, { ...request, force: false })
   })
 
 /** The token that a decision lets be served now. */

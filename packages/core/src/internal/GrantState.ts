@@ -48,6 +48,7 @@ export class GrantState {
   epoch = 0
   private stored: Option.Option<Versioned> = Option.none()
   private loadedAt = never
+  private forgotten = false
   /** The latest entry of this grant ever seen here: what a rolled-back storage is recognised by. */
   private seen: Option.Option<Entry.Entry> = Option.none()
   /** The mark of a dead grant that storage may not have taken. */
@@ -80,6 +81,11 @@ export class GrantState {
 
   get credentials(): Option.Option<Credentials.Credentials> {
     return Option.map(this.entry, (e) => e.credentials)
+  }
+
+  /** Whether what storage holds was forgotten on request: that memory has no entry says nothing about it. */
+  get isForgotten(): boolean {
+    return this.forgotten
   }
 
   get version(): Option.Option<Version> {
@@ -197,6 +203,7 @@ export class GrantState {
 
   /** Drops what is in memory, but for a rotation that storage has not taken: that would lose it. */
   invalidate(): void {
+    this.forgotten = true
     this.stored = Option.none()
     this.profile = Option.none()
     this.stale()
@@ -216,6 +223,7 @@ export class GrantState {
       if (!this.lags(loaded)) return "RolledBack"
     }
     const before = this.credentials
+    this.forgotten = false
     this.stored = loaded
     this.loadedAt = now
     this.unsaved = Option.filter(this.unsaved, () => this.lags(loaded))
@@ -258,7 +266,7 @@ export class GrantState {
     const oldest = Option.match(this.unsaved, { onNone: () => base, onSome: (u) => u.base })
     // Unless the grant was cleared, or replaced by a login, while the answer was under way.
     this.unsaved = Option.some({ entry, base: oldest })
-    this.unsaved = Option.filter(this.unsaved, () => this.lags(this.stored))
+    this.unsaved = Option.filter(this.unsaved, () => this.forgotten || this.lags(this.stored))
     if (Option.isNone(this.unsaved)) return
     this.epoch++
     this.seen = Option.some(entry)
@@ -273,6 +281,7 @@ export class GrantState {
 
   noteCommitted(entry: Entry.Entry, version: Version, now: number): void {
     this.epoch++
+    this.forgotten = false
     this.stored = Option.some({ entry, version })
     this.unsaved = Option.none()
     this.seen = Option.some(entry)
@@ -295,6 +304,7 @@ export class GrantState {
     this.dead = Option.none()
     this.rejection = Option.none()
     this.invalidate()
+    this.forgotten = false
   }
 
   noteDead(dead: Entry.DeadGrant): void {

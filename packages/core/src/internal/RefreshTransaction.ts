@@ -387,6 +387,8 @@ export const saveUnsaved = (parts: Parts, fence: number): Effect.Effect<void, St
   Effect.uninterruptible(
     Effect.gen(function* () {
       const { emit, state, storage } = parts
+      // Without a version, storage that another cleared would be taken for one that was never written.
+      if (state.isForgotten) yield* reload(parts)
       for (let attempt = 0; Option.isSome(state.unsaved); attempt++) {
         const entry = new Entry.Entry({ ...state.unsaved.value.entry, fence })
         const committed = yield* Effect.either(storage.commit(entry, state.version))
