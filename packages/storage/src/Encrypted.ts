@@ -22,6 +22,7 @@ import * as Credentials from "@latchkey/core/Credentials"
 import * as Entry from "@latchkey/core/Entry"
 import type { CommitRefused, Versioned } from "@latchkey/core/TokenStorage"
 import { StorageError, TokenStorage } from "@latchkey/core/TokenStorage"
+import { mapStorage, TokenStorages } from "@latchkey/core/TokenStorages"
 import * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -61,22 +62,46 @@ export const make = (
   inner: Context.Tag.Service<TokenStorage>,
   options: Options
 ): Effect.Effect<Context.Tag.Service<TokenStorage>, never, EncryptionKeys> =>
-  Effect.map(EncryptionKeys, (keys) => ({
-    location: inner.location,
-    load: Effect.flatMap(
+  Effect.map(EncryptionKeys, (keys) => over(keys, inner, options))
+
+/**
+ * The same for the storages of all accounts: each is encrypted under its own name.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerAccounts = (
+  options: Omit<Options, "account">
+): Layer.Layer<TokenStorages, never, TokenStorages | EncryptionKeys> =>
+  Layer.effect(
+    TokenStorages,
+    Effect.map(Effect.all([TokenStorages, EncryptionKeys]), ([inner, keys]) =>
+      mapStorage(inner, (storage, account) => over(keys, storage, { ...options, account }))
+    )
+  )
+
+const over = (
+  keys: Context.Tag.Service<EncryptionKeys>,
+  inner: Context.Tag.Service<TokenStorage>,
+  options: Options
+): Context.Tag.Service<TokenStorage> => ({
+  location: inner.location,
+  get load() {
+    return Effect.flatMap(
       inner.load,
       Option.match({
         onNone: () => Effect.succeedNone,
         onSome: (found) => Effect.asSome(opened(inner.location, keys, options, found))
       })
-    ),
-    commit: (entry, expected) =>
-      Effect.flatMap(sealed(inner.location, keys, options, entry), (closed) =>
-        inner.commit(closed, expected)
-      ),
-    remove: inner.remove,
-    changes: inner.changes
-  }))
+    )
+  },
+  commit: (entry, expected) =>
+    Effect.flatMap(sealed(inner.location, keys, options, entry), (closed) => inner.commit(closed, expected)),
+  get remove() {
+    return inner.remove
+  },
+  changes: inner.changes
+})
 
 /**
  * {@link make} over the storage in context.

@@ -16,6 +16,7 @@
  * @since 0.1.0
  */
 import type { RefreshLease } from "@latchkey/core/RefreshLease"
+import type { TokenStorages } from "@latchkey/core/TokenStorages"
 import type { TokenStorage } from "@latchkey/core/TokenStorage"
 import type { StorageError } from "@latchkey/core/TokenStorage"
 import * as PgClient from "@effect/sql-pg/PgClient"
@@ -88,3 +89,14 @@ export const layer = (
   options: Sql.Options & { readonly client: ClientOptions }
 ): Layer.Layer<TokenStorage | RefreshLease, StorageError> =>
   Layer.provide(Sql.layer(options), layerClient(options.client))
+
+/**
+ * Storages and leases of all accounts on a server, over one pool of connections: for `TokenManagers`.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerAccounts = (
+  options: Sql.TableOptions & { readonly client: ClientOptions }
+): Layer.Layer<TokenStorages | RefreshLease, StorageError> =>
+  Layer.provide(Sql.layerAccounts(options), layerClient(options.client))

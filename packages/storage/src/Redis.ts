@@ -26,12 +26,16 @@
 import type { RefreshLease as Lease } from "@latchkey/core/RefreshLease"
 import { RefreshLease } from "@latchkey/core/RefreshLease"
 import { StorageError, TokenStorage } from "@latchkey/core/TokenStorage"
+import { TokenStorages } from "@latchkey/core/TokenStorages"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
 import { type Cluster, Redis as Client } from "ioredis"
 import * as HolderProof from "./internal/HolderProof.js"
 import * as LeaseKeeper from "./internal/LeaseKeeper.js"
@@ -89,6 +93,17 @@ export interface Redis {
 }
 
 /**
+ * What {@link makeAccounts} yields.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface RedisAccounts {
+  readonly storages: Context.Tag.Service<TokenStorages>
+  readonly lease: Context.Tag.Service<Lease>
+}
+
+/**
  * A connection, to be shared by many accounts.
  *
  * @since 0.1.0
@@ -107,15 +122,46 @@ export class RedisConnection extends Context.Tag("@latchkey/storage/RedisConnect
  * @category constructors
  */
 export const make = (options: Options): Effect.Effect<Redis, StorageError, RedisConnection> =>
+  Effect.flatMap(makeAccounts(options), ({ storages, lease }) =>
+    Effect.map(storages.of(options.account), (storage) => ({ storage, lease }))
+  )
+
+/**
+ * The storages and the leases of all accounts, over one connection. A storage of one account is made at once
+ * and holds nothing. Changes of all come by one subscription, to the pattern of their channels.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const makeAccounts = (
+  options: KeyOptions = {}
+): Effect.Effect<RedisAccounts, StorageError, RedisConnection> =>
   Effect.gen(function* () {
-    if (options.account === "") return yield* misuse("The account is blank: name it.")
     const prefix = yield* resolvePrefix(options)
     const connection = yield* RedisConnection
-    const key = RedisGrant.keyOf(prefix, options.account)
-    const place = { key, location: `${connection.location}, key ${key}` }
-    const changes = connection.listen(RedisGrant.channelOf(key))
+    const storageOf = (account: string) => {
+      const key = RedisGrant.keyOf(prefix, account)
+      return RedisGrant.storage(
+        connection,
+        { key, location: `${connection.location}, key ${key}` },
+        connection.listen(RedisGrant.channelOf(key))
+      )
+    }
+    const channels = connection.listenAll(RedisGrant.channelsOf(prefix))
     return {
-      storage: RedisGrant.storage(connection, place, changes),
+      storages: {
+        location: `${connection.location}, keys ${prefix}:*`,
+        changes: Option.some(
+          Stream.map(
+            channels,
+            Option.map((channel) => RedisGrant.accountIn(prefix, channel))
+          )
+        ),
+        of: (account) =>
+          account === ""
+            ? Either.left(misuse("The account is blank: name it."))
+            : Either.right(storageOf(account))
+      },
       lease: leaseOver(connection, prefix)
     }
   })
@@ -158,6 +204,32 @@ export const layerShared = (
       Context.make(TokenStorage, storage).pipe(Context.add(RefreshLease, lease))
     )
   )
+
+/**
+ * Storages and leases of all accounts on a connection shared with others, for `TokenManagers`.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerAccountsShared = (
+  options: KeyOptions = {}
+): Layer.Layer<TokenStorages | Lease, StorageError, RedisConnection> =>
+  Layer.effectContext(
+    Effect.map(makeAccounts(options), ({ storages, lease }) =>
+      Context.make(TokenStorages, storages).pipe(Context.add(RefreshLease, lease))
+    )
+  )
+
+/**
+ * Storages and leases of all accounts on a connection of their own, for `TokenManagers`.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerAccounts = (
+  options: KeyOptions & ConnectionOptions
+): Layer.Layer<TokenStorages | Lease, StorageError> =>
+  Layer.provide(layerAccountsShared(options), layerConnection(options))
 
 /**
  * Storage and lease of one account on a connection of its own.
@@ -213,7 +285,8 @@ const connection = ({
     return {
       location,
       run: RedisClient.run(open(), location, timeoutMillis),
-      listen: RedisClient.listen(open)
+      listen: RedisClient.listen(open),
+      listenAll: RedisClient.listenAll(open)
     }
   })
 

@@ -26,10 +26,12 @@
 import type { RefreshLease as Lease } from "@latchkey/core/RefreshLease"
 import { RefreshLease } from "@latchkey/core/RefreshLease"
 import { StorageError, TokenStorage } from "@latchkey/core/TokenStorage"
+import { TokenStorages } from "@latchkey/core/TokenStorages"
 import * as SqlClient from "@effect/sql/SqlClient"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
@@ -75,6 +77,17 @@ export interface Sql {
 }
 
 /**
+ * What {@link makeAccounts} yields.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface SqlAccounts {
+  readonly storages: Context.Tag.Service<TokenStorages>
+  readonly lease: Context.Tag.Service<Lease>
+}
+
+/**
  * What a client's surroundings offer beside its answers. {@link Sqlite} and {@link Postgres} provide it with
  * their clients; where it is absent, storage cannot tell of changes.
  *
@@ -106,26 +119,49 @@ export class SqlSurroundings extends Context.Tag("@latchkey/storage/SqlSurroundi
  * @category constructors
  */
 export const make = (options: Options): Effect.Effect<Sql, StorageError, SqlClient.SqlClient> =>
-  Effect.gen(function* () {
-    if (options.account === "" || options.account.includes("\0")) {
-      return yield* misuse("The account is blank or has a NUL in it: give another.")
-    }
-    const { session, surroundings } = yield* open(options)
-    const channel = SqlStorage.channelOf(session)
-    const key = SqlStorage.keyOf(options.account)
+  Effect.flatMap(makeAccounts(options), ({ storages, lease }) =>
+    Effect.map(storages.of(options.account), (storage) => ({ storage, lease }))
+  )
+
+/**
+ * The storages and the leases of all accounts, over one client; see {@link make}. A storage of one account is
+ * made at once and holds nothing. Changes of all come by one subscription.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const makeAccounts = (
+  options: TableOptions = {}
+): Effect.Effect<SqlAccounts, StorageError, SqlClient.SqlClient> =>
+  Effect.map(open(options), ({ session, surroundings }) => {
     const changes = Option.map(
       Option.flatMap(surroundings, ({ listen }) => listen),
-      (listen) =>
-        listen(channel).pipe(
-          Stream.filter((payload) => Option.isNone(payload) || payload.value === key),
-          Stream.as(undefined)
-        )
+      (listen) => Stream.map(listen(SqlStorage.channelOf(session)), SqlStorage.accountIn)
     )
     return {
-      storage: SqlStorage.make(session, options.account, changes),
+      storages: {
+        location: session.location,
+        changes,
+        of: (account) =>
+          account === "" || account.includes("\0")
+            ? Either.left(misuse("The account is blank or has a NUL in it: give another."))
+            : Either.right(SqlStorage.make(session, account, changesOf(changes, account)))
+      },
       lease: leaseOf(session, surroundings)
     }
   })
+
+/** Those of one account, among those of all. */
+const changesOf = (
+  changes: Context.Tag.Service<TokenStorages>["changes"],
+  account: string
+): Context.Tag.Service<TokenStorage>["changes"] =>
+  Option.map(changes, (all) =>
+    Stream.as(
+      Stream.filter(all, (changed) => Option.isNone(changed) || changed.value === account),
+      undefined
+    )
+  )
 
 /**
  * The leases of all accounts, for credentials stored elsewhere.
@@ -150,6 +186,21 @@ export const layer = (
   Layer.effectContext(
     Effect.map(make(options), ({ storage, lease }) =>
       Context.make(TokenStorage, storage).pipe(Context.add(RefreshLease, lease))
+    )
+  )
+
+/**
+ * Storages and leases of all accounts, for `TokenManagers`.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerAccounts = (
+  options: TableOptions = {}
+): Layer.Layer<TokenStorages | Lease, StorageError, SqlClient.SqlClient> =>
+  Layer.effectContext(
+    Effect.map(makeAccounts(options), ({ storages, lease }) =>
+      Context.make(TokenStorages, storages).pipe(Context.add(RefreshLease, lease))
     )
   )
 

@@ -19,6 +19,7 @@
  * @since 0.1.0
  */
 import type { RefreshLease } from "@latchkey/core/RefreshLease"
+import type { TokenStorages } from "@latchkey/core/TokenStorages"
 import type { TokenStorage } from "@latchkey/core/TokenStorage"
 import { StorageError } from "@latchkey/core/TokenStorage"
 import * as SqlClient from "@effect/sql/SqlClient"
@@ -86,6 +87,17 @@ export const layer = (
   options: Sql.Options & ClientOptions
 ): Layer.Layer<TokenStorage | RefreshLease, StorageError> =>
   Layer.provide(Sql.layer(options), layerClient(options))
+
+/**
+ * Storages and leases of all accounts in a database file: for `TokenManagers`.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerAccounts = (
+  options: Sql.TableOptions & ClientOptions
+): Layer.Layer<TokenStorages | RefreshLease, StorageError> =>
+  Layer.provide(Sql.layerAccounts(options), layerClient(options))
 
 const resolve = (filename: string): Effect.Effect<string, StorageError> =>
   filename.trim() === "" || filename.includes("\0") || filename === ":memory:"

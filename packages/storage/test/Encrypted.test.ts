@@ -1,6 +1,7 @@
 import * as Credentials from "@latchkey/core/Credentials"
 import * as Entry from "@latchkey/core/Entry"
 import * as TokenStorage from "@latchkey/core/TokenStorage"
+import * as TokenStorages from "@latchkey/core/TokenStorages"
 import * as Encrypted from "@latchkey/storage/Encrypted"
 import * as File from "@latchkey/storage/File"
 import { Law, Sample } from "@latchkey/storage/testing"
@@ -9,6 +10,7 @@ import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Inspectable from "effect/Inspectable"
+import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as Redacted from "effect/Redacted"
@@ -367,3 +369,28 @@ it.effect("an entry that would not read back is refused before anything is writt
     assert.strictEqual((yield* held(mine)).version, version)
   }).pipe(withKeys("a"))
 )
+
+describe("the storages of many accounts", () => {
+  it.effect("are each encrypted under their own name", () =>
+    Effect.gen(function* () {
+      const inner = yield* TokenStorages.makeMemory()
+      const outer = yield* Effect.provide(
+        TokenStorages.TokenStorages,
+        Layer.provide(
+          Encrypted.layerAccounts({ provider: "example" }),
+          Layer.succeed(TokenStorages.TokenStorages, inner)
+        )
+      )
+      const mine = Either.getOrThrow(outer.of("me"))
+      yield* mine.commit(Sample.full, Option.none())
+      assert.strictEqual(tokenOf(yield* heldEntry(mine)), tokenOf(Sample.full))
+      const sealed = yield* heldEntry(Either.getOrThrow(inner.of("me")))
+      assert.match(tokenOf(sealed), /^latchkey-sealed/)
+      yield* plant(Either.getOrThrow(inner.of("you")), sealed)
+      const moved = yield* Effect.flip(Either.getOrThrow(outer.of("you")).load)
+      assert.strictEqual(moved.reason, "WrongKey")
+      yield* mine.remove
+      assert.deepStrictEqual(yield* mine.load, Option.none())
+    }).pipe(withKeys("first"))
+  )
+})

@@ -1,5 +1,6 @@
 import * as Credentials from "@latchkey/core/Credentials"
 import * as Entry from "@latchkey/core/Entry"
+import { TokenStorages } from "@latchkey/core/TokenStorages"
 import * as Postgres from "@latchkey/storage/Postgres"
 import * as Sql from "@latchkey/storage/Sql"
 import { LeaseLaws, Sample } from "@latchkey/storage/testing"
@@ -215,6 +216,35 @@ describe.skipIf(told(PostgresServer.missing))(PostgresServer.missing ?? "a Postg
       const { entry } = Option.getOrThrow(yield* storage.load)
       assert.isAtLeast(entry.generation, acknowledged)
       assert.isTrue(yield* isHeld)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("serves many accounts over one connection, and tells which one changed", () =>
+    Effect.gen(function* () {
+      const config = { url: Redacted.make(server.url), maxConnections: 2 }
+      const options = { tables: yield* freshTables, client: config }
+      const context = yield* Layer.build(Layer.fresh(Postgres.layerAccounts(options)))
+      const storages = Context.get(context, TokenStorages)
+      const of = (name: string) => Either.getOrThrow(storages.of(name))
+      const told = yield* Queue.unbounded<Option.Option<string>>()
+      const changes = Option.getOrThrow(storages.changes)
+      yield* Effect.forkScoped(Stream.runForEach(changes, (name) => Queue.offer(told, name)))
+      const next = Effect.timeout(Queue.take(told), "10 seconds")
+      assert.deepStrictEqual(yield* next, Option.none())
+      const names = ["one", "two {%} 'and' *", "three".repeat(2000)]
+      for (const name of names) {
+        yield* of(name).commit(Sample.plain(name.slice(0, 8)), Option.none())
+        assert.deepStrictEqual(yield* next, name.length < 8000 ? Option.some(name) : Option.none())
+      }
+      for (const name of names) {
+        const { entry } = Option.getOrThrow(yield* of(name).load)
+        assert.strictEqual(
+          Redacted.value(entry.credentials.accessToken),
+          Redacted.value(Sample.plain(name.slice(0, 8)).credentials.accessToken)
+        )
+      }
+      const refused = Either.flip(storages.of("")).pipe(Either.getOrThrow)
+      assert.strictEqual(refused.reason, "Malformed")
     }).pipe(Effect.scoped)
   )
 

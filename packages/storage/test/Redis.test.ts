@@ -1,9 +1,12 @@
 import * as Entry from "@latchkey/core/Entry"
+import { TokenStorages } from "@latchkey/core/TokenStorages"
 import * as Redis from "@latchkey/storage/Redis"
 import { Sample } from "@latchkey/storage/testing"
 import { assert, describe, it } from "@effect/vitest"
 import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -136,6 +139,35 @@ describe.skipIf(told(RedisServer.missing))(RedisServer.missing ?? "a Redis serve
         assert.strictEqual(Option.getOrThrow(yield* untilItAnswers(storage.load)).version, version)
         version = yield* storage.commit(Sample.plain(`${n + 1}`), Option.some(version))
       }
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("serves many accounts over one connection, and tells which one changed", () =>
+    Effect.gen(function* () {
+      const server = yield* RedisServer.make()
+      const options = { server: server.url, prefix: "a*b[c]" }
+      const context = yield* Layer.build(Redis.layerAccounts(options))
+      const storages = Context.get(context, TokenStorages)
+      const of = (name: string) => Either.getOrThrow(storages.of(name))
+      const told = yield* Queue.unbounded<Option.Option<string>>()
+      const changes = Option.getOrThrow(storages.changes)
+      yield* Effect.forkScoped(Stream.runForEach(changes, (name) => Queue.offer(told, name)))
+      const next = Effect.timeout(Queue.take(told), "10 seconds")
+      assert.deepStrictEqual(yield* next, Option.none())
+      const names = ["one", "two {%} 'and' *", "three".repeat(2000)]
+      for (const name of names) {
+        yield* of(name).commit(Sample.plain(name.slice(0, 8)), Option.none())
+        assert.deepStrictEqual(yield* next, Option.some(name))
+      }
+      for (const name of names) {
+        const { entry } = Option.getOrThrow(yield* of(name).load)
+        assert.strictEqual(
+          Redacted.value(entry.credentials.accessToken),
+          Redacted.value(Sample.plain(name.slice(0, 8)).credentials.accessToken)
+        )
+      }
+      const refused = Either.flip(storages.of("")).pipe(Either.getOrThrow)
+      assert.strictEqual(refused.reason, "Malformed")
     }).pipe(Effect.scoped)
   )
 

@@ -1,6 +1,7 @@
 /** One client as the storage and the leases use it: scripts, bounded in time, and channels. */
 import type { Cluster, Redis } from "ioredis"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { bounded } from "./Bounded.js"
 import { fromClient } from "./RedisProblem.js"
@@ -20,6 +21,8 @@ export interface Connection {
   ) => Effect.Effect<unknown, ServerProblem>
   /** Emits for each message on a channel, and when messages may have been missed. */
   readonly listen: (channel: string) => Stream.Stream<void>
+  /** Emits each channel of a pattern on which there is a message, and none when messages may have been missed. */
+  readonly listenAll: (pattern: string) => Stream.Stream<Option.Option<string>>
 }
 
 export const run = (client: Client, location: string, timeoutMillis: number): Connection["run"] => {
@@ -106,3 +109,28 @@ export const listen = (connect: () => Client): Connection["listen"] => {
       { bufferSize: 1, strategy: "sliding" }
     )
 }
+
+/** All channels of a pattern, over a connection of their own, in the same way. */
+export const listenAll =
+  (connect: () => Client): Connection["listenAll"] =>
+  (pattern) =>
+    Stream.asyncPush<Option.Option<string>>(
+      (emit) =>
+        Effect.acquireRelease(
+          Effect.sync(() => {
+            const client = connect()
+            client.on("error", () => {})
+            client.on("pmessage", (_: string, channel: string) => emit.single(Option.some(channel)))
+            const subscribe = () =>
+              void client.psubscribe(pattern).then(
+                () => emit.single(Option.none()),
+                () => {}
+              )
+            client.on("ready", subscribe)
+            if (client.status === "ready") subscribe()
+            return client
+          }),
+          (client) => Effect.sync(() => client.disconnect())
+        ),
+      { bufferSize: "unbounded" }
+    )

@@ -20,6 +20,14 @@ export const keyOf = (prefix: string, account: string): string =>
 
 export const channelOf = (key: string): string => `${key}:changes`
 
+/** The channels of all accounts, as Redis matches them, and the account that one is of. */
+export const channelsOf = (prefix: string): string =>
+  `${prefix.replace(/[\\*?[\]]/g, (char) => `\\${char}`)}:{*}:changes`
+export const accountIn = (prefix: string, channel: string): string =>
+  channel
+    .slice(`${prefix}:{`.length, -"}:changes".length)
+    .replace(/%(25|7b|7d)/g, (_, code: string) => String.fromCharCode(Number.parseInt(code, 16)))
+
 /** Where a storage keeps its entry. */
 export interface Place {
   readonly key: string
@@ -33,10 +41,12 @@ export const storage = (
   changes: Stream.Stream<void, StorageError>
 ): Context.Tag.Service<TokenStorage> => ({
   location,
-  load: read(run, { key, location }).pipe(
-    Effect.map(Option.map(({ entry, version }) => ({ entry, version }))),
-    Effect.mapError(toStorageError("load", location))
-  ),
+  get load() {
+    return read(run, { key, location }).pipe(
+      Effect.map(Option.map(({ entry, version }) => ({ entry, version }))),
+      Effect.mapError(toStorageError("load", location))
+    )
+  },
   commit: (entry, expected) =>
     Effect.gen(function* () {
       // Only for what a later version may have put beside ours: the script compares.

@@ -15,9 +15,16 @@ import { ServerProblem, toStorageError } from "./ServerProblem.js"
 import { isRace } from "./SqlProblem.js"
 import { bytesOf, type Session } from "./SqlSession.js"
 
-/** What tells of a change: the channel of one table, and in it the key of one account. */
+/** What tells of a change: the channel of one table, and in it the account; nothing where that is too long. */
 export const channelOf = (session: Session): string => session.tables.entries
-export const keyOf = (account: string): string => createHash("sha256").update(account).digest("hex")
+const payloadOf = (account: string): string => (Buffer.byteLength(account) < longestPayload ? account : "")
+
+/** The account that a payload names; none where it may be any. */
+export const accountIn = (payload: Option.Option<string>): Option.Option<string> =>
+  Option.filter(payload, (account) => account !== "")
+
+/** In bytes; PostgreSQL refuses 8000. */
+const longestPayload = 7_900
 
 export const make = (
   session: Session,
@@ -27,12 +34,17 @@ export const make = (
   const location = `${session.location}, account ${account}`
   return {
     location,
-    load: Effect.mapError(load(session, account, location), toStorageError("load", location)),
+    // Made when it is asked for: who only commits has no use for its statement.
+    get load() {
+      return Effect.mapError(load(session, account, location), toStorageError("load", location))
+    },
     commit: (entry, expected) =>
       commit(session, account, location, entry, expected).pipe(
         Effect.catchTag("ServerProblem", (problem) => toStorageError("commit", location)(problem))
       ),
-    remove: Effect.mapError(remove(session, account), toStorageError("remove", location)),
+    get remove() {
+      return Effect.mapError(remove(session, account), toStorageError("remove", location))
+    },
     changes
   }
 }
@@ -155,5 +167,5 @@ const forget = (session: Session): Effect.Effect<void> =>
 /** In the statement that makes the change: it is told if and only if that is committed. */
 const tell = (session: Session, account: string) =>
   session.dialect === "pg"
-    ? session.sql`, pg_notify(${channelOf(session)}, ${keyOf(account)})`
+    ? session.sql`, pg_notify(${channelOf(session)}, ${payloadOf(account)})`
     : session.sql.literal("")
