@@ -54,7 +54,7 @@ export interface Accepted {
  * @category constructors
  */
 export const judge = (answer: Answer.Answer, context: Context): Either.Either<Accepted, RefreshError> => {
-  if (!Answer.isOk(answer)) return refuse(Answer.toError(answer, context.deadCodes))
+  if (!Answer.isOk(answer)) return refuse(errorOf(answer, context.deadCodes))
   const malformed = (problem: string) => Either.left(unusable(answer, context, problem))
 
   if (Option.isSome(answer.cut)) {
@@ -121,6 +121,12 @@ export const salvage = (
   const merged = Credentials.fromResponse({ refresh_token: refreshToken }, previous, { requestedAt })
   return Option.flatMap(Either.getLeft(merged), (problem) => problem.salvaged)
 }
+
+/** An error answer that broke off before it could be read says nothing of what became of the request. */
+const errorOf = (answer: Answer.Answer, deadCodes: Context["deadCodes"]): OAuthError =>
+  Option.isSome(answer.cut) && answer.cut.value.reason === "MaybeSent" && Either.isLeft(Answer.json(answer))
+    ? answer.cut.value
+    : Answer.toError(answer, deadCodes)
 
 const refuse = (error: OAuthError): Either.Either<never, RefreshError> =>
   Either.left(toRefreshError(error, Option.none()))

@@ -80,12 +80,6 @@ export const make = (
   const read = (response: HttpClientResponse) => {
     if (isRedirect(response, url)) return Effect.fail(redirected(endpoint, response.status))
     const received = { status: response.status, headers: response.headers }
-    if (isKnownSmall(received)) {
-      return Effect.matchEffect(response.text, {
-        onFailure: (error) => answer(received, "", noAnswer(endpoint, error)),
-        onSuccess: (text) => answer(received, text, undefined)
-      })
-    }
     head = received
     return Effect.flatMap(readBody(endpoint, response, chunks), (cut) =>
       answer(received, decode(chunks), cut)
@@ -134,14 +128,6 @@ const traced = <A, E>(
   )
 }
 
-/** Then the HTTP client itself reads no further, and reading it at once is three times as fast. */
-const isKnownSmall = ({ headers }: Head): boolean => {
-  const { "content-length": length, "content-encoding": encoding } = headers
-  return (
-    encoding === undefined && length !== undefined && /^\d{1,7}$/.test(length) && Number(length) <= maxBytes
-  )
-}
-
 /** 0 is what a browser's `fetch` gives for a redirect that it did not follow. */
 const isRedirect = (response: HttpClientResponse, url: string): boolean =>
   response.status === 0 ||
@@ -156,7 +142,10 @@ const redirected = (endpoint: string, status: number): OAuthError =>
     message: `${endpoint} redirects, and a request with a secret is not redirected: set the final URL.`
   })
 
-/** Reads into `chunks`; gives why it stopped short, if it did. */
+/**
+ * Reads into `chunks`; gives why it stopped short, if it did. Chunk by chunk, though the client would be
+ * faster at once: of an answer that breaks off it would give nothing, and a new refresh token may be in it.
+ */
 const readBody = (
   endpoint: string,
   response: HttpClientResponse,

@@ -29,8 +29,9 @@ const beforeSending = new Set([
   "UNABLE_TO_VERIFY_LEAF_SIGNATURE"
 ])
 
+/** Not `WRONG_VERSION_NUMBER`: what is garbled after the handshake, and perhaps after the request, is called so too. */
 const tlsHandshake =
-  /^(CERT_|ERR_TLS_|ERR_SSL_\w*(VERSION|HANDSHAKE|CERTIFICATE|UNKNOWN_CA|UNRECOGNIZED_NAME|PROTOCOL|CIPHER))/
+  /^(CERT_|ERR_TLS_|ERR_SSL_(?!WRONG_VERSION)\w*(VERSION|HANDSHAKE|CERTIFICATE|UNKNOWN_CA|UNRECOGNIZED_NAME|PROTOCOL|CIPHER))/
 
 /** What is safe to tell of a failure below HTTP, and whether the request can have left. */
 export interface TransportFailure {
