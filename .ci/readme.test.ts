@@ -51,23 +51,30 @@ const compile = (snippets: ReadonlyArray<Snippet>): ReadonlyArray<string> => {
   })
 }
 
+/** The pages in a folder, by their paths from the root. */
+const pagesIn = (folder: string): ReadonlyArray<string> =>
+  existsSync(join(root, folder))
+    ? readdirSync(join(root, folder))
+        .filter((name) => name.endsWith(".md"))
+        .map((name) => `${folder}/${name}`)
+    : []
+
+const packages = readdirSync(join(root, "packages")).map((name) => `packages/${name}`)
+
 const pages = [
   "README.md",
-  ...readdirSync(join(root, "packages")).map((name) => `packages/${name}/README.md`)
+  ".github",
+  "packages/docs/guide",
+  ...packages,
+  ...packages.map((p) => `${p}/docs`)
 ]
+  .flatMap((place) => (place.endsWith(".md") ? [place] : pagesIn(place)))
   .filter((page) => existsSync(join(root, page)))
   .map((page) => ({ page, snippets: snippetsOf(page, readFileSync(join(root, page), "utf8")) }))
 
-it("finds the snippets of the front page", () => {
-  expect(pages.find(({ page }) => page === "README.md")?.snippets.length).toBeGreaterThan(0)
-})
-
-it("compiles every snippet", () => {
-  expect(compile(pages.flatMap(({ snippets }) => snippets))).toEqual([])
-})
-
-it("would tell a broken snippet by its line", () => {
-  const page = [
+const broken = snippetsOf(
+  "PAGE.md",
+  [
     "# Page",
     "",
     "```ts",
@@ -82,7 +89,16 @@ it("would tell a broken snippet by its line", () => {
     "```",
     ""
   ].join("\n")
-  expect(compile(snippetsOf("PAGE.md", page))).toEqual([
+)
+
+it("finds the snippets of the front page and of the guides", () => {
+  for (const name of ["README.md", "packages/docs/guide/start.md"]) {
+    expect(pages.find(({ page }) => page === name)?.snippets.length).toBeGreaterThan(0)
+  }
+})
+
+it("compiles every snippet, and would tell a broken one by its line", { timeout: 240_000 }, () => {
+  expect(compile([...pages.flatMap(({ snippets }) => snippets), ...broken])).toEqual([
     expect.stringMatching(/^PAGE\.md:5 Property 'decideNot' does not exist/),
     "PAGE.md:6 Type 'string' is not assignable to type 'number'.",
     "PAGE.md:11 Identifier expected."

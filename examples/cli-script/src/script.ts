@@ -1,0 +1,39 @@
+/**
+ * The script: prints who one is. Started in eight terminals at once when the token has expired, it makes one
+ * refresh; the other seven wait for it and read what it wrote.
+ *
+ * Its settings come from the environment (`OAUTH_ISSUER`, `OAUTH_CLIENT_ID`, `OAUTH_CREDENTIALS_FILE`), the
+ * grant from a login before it, into that file.
+ */
+import { FetchHttpClient, HttpClient } from "@effect/platform"
+import { NodeRuntime } from "@effect/platform-node"
+import { BearerClient } from "@latchkey/oauth"
+import { Session } from "@latchkey/providers"
+import { Config, Effect, Layer, Logger, LogLevel, Option } from "effect"
+
+const Api = Layer.unwrapEffect(
+  Effect.map(Config.string("OAUTH_ISSUER"), (origin) => BearerClient.layer({ origins: [origin] }))
+)
+
+const script = Effect.gen(function* () {
+  const client = yield* HttpClient.HttpClient
+  const response = yield* client.get(`${yield* Config.string("OAUTH_ISSUER")}/me`)
+  process.stdout.write(`${yield* response.text}\n`)
+})
+
+NodeRuntime.runMain(
+  script.pipe(
+    Effect.provide(
+      Api.pipe(Layer.provideMerge(Session.layerConfig()), Layer.provideMerge(FetchHttpClient.layer))
+    ),
+    // One line for the user: the message of an error says what to do. 3 is "log in", 1 all the rest.
+    Effect.catchAll((error) =>
+      Effect.sync(() => {
+        const cause = error._tag === "RequestError" ? BearerClient.tokenError(error) : Option.none()
+        process.stderr.write(`${Option.getOrElse(cause, () => error).message}\n`)
+        process.exitCode = Option.exists(cause, (e) => e._tag === "ReauthorizationRequired") ? 3 : 1
+      })
+    ),
+    Logger.withMinimumLogLevel(LogLevel.Error)
+  )
+)
