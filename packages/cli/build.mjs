@@ -4,10 +4,11 @@
  */
 import { build } from "esbuild"
 import { existsSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs"
-import { dirname, join } from "node:path"
+import { dirname, join, resolve } from "node:path"
 
 const here = import.meta.dirname
-const outdir = join(here, "dist/bundle")
+/** The tests have one of their own. */
+const outdir = resolve(process.argv[2] ?? join(here, "dist/bundle"))
 rmSync(outdir, { recursive: true, force: true })
 
 const { metafile } = await build({

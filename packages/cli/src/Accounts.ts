@@ -9,7 +9,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Path from "node:path"
 import * as Account from "./Account.js"
-import { type Failure, storage } from "./Failure.js"
+import { type Failure, storage, usage } from "./Failure.js"
 import * as PrivateText from "./internal/PrivateText.js"
 import type { Paths } from "./Paths.js"
 
@@ -90,7 +90,32 @@ export const list = (
   })
 
 /**
- * Keeps what is known of an account. Names that differ in case alone would be one file on some systems.
+ * Refuses a name that differs from another's in case alone: on some systems they would be one file.
+ *
+ * @since 0.1.0
+ * @category operations
+ */
+export const checkCase = (
+  paths: Paths,
+  account: Pick<Account.Account, "provider" | "name">
+): Effect.Effect<void, Failure> =>
+  Effect.flatMap(list(paths), ({ accounts }) => {
+    const alike = accounts.find(
+      ({ name, provider }) =>
+        provider === account.provider &&
+        name !== account.name &&
+        name.toLowerCase() === account.name.toLowerCase()
+    )
+    return alike === undefined
+      ? Effect.void
+      : usage(
+          `There is an account ${Account.idOf(alike)}, whose name differs in case alone.`,
+          "take that one, or another name"
+        )
+  })
+
+/**
+ * Keeps what is known of an account.
  *
  * @since 0.1.0
  * @category operations

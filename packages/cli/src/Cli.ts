@@ -16,6 +16,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
+import { defaultName } from "./Account.js"
 import { ExitCode } from "./ExitCode.js"
 import * as Failure from "./Failure.js"
 import * as Format from "./Format.js"
@@ -137,11 +138,159 @@ const explain = Command.make("explain", { account, json }, (options) =>
   )
 ).pipe(Command.withDescription("Say what asking for a token would do now, and why."))
 
-const names: ReadonlySet<string> = new Set(["token", "exec", "status", "list", "refresh", "explain"])
+const providerArgument = Args.text({ name: "PROVIDER" }).pipe(
+  Args.withDescription("A provider: claude, codex, copilot, github, google, microsoft, or one of your own.")
+)
+
+const file = Args.optional(Args.text({ name: "FILE" }))
+
+const accountName = Options.text("account").pipe(
+  Options.withPseudoName("NAME"),
+  Options.withDescription("The account's name, where a provider has several; default unless given."),
+  Options.withDefault(defaultName)
+)
+
+const way = {
+  browser: Options.boolean("browser").pipe(Options.withDescription("In the browser of this machine.")),
+  device: Options.boolean("device").pipe(Options.withDescription("By a code, entered on any device.")),
+  manual: Options.boolean("manual").pipe(Options.withDescription("In any browser, the answer pasted here.")),
+  clientCredentials: Options.boolean("client-credentials").pipe(
+    Options.withDescription("As the client itself, without a user.")
+  )
+}
+
+const optionalText = (name: string, pseudoName: string, description: string) =>
+  Options.text(name).pipe(
+    Options.withPseudoName(pseudoName),
+    Options.withDescription(description),
+    Options.optional
+  )
+
+const login = Command.make(
+  "login",
+  {
+    provider: providerArgument,
+    account: accountName,
+    ...way,
+    issuer: optionalText("issuer", "URL", "The issuer of a server that is not among the providers."),
+    clientId: optionalText("client-id", "ID", "The id of the client, where it is your own."),
+    scopes: Options.text("scope").pipe(
+      Options.withPseudoName("SCOPE"),
+      Options.withDescription("A scope to ask for, instead of the provider's; may be repeated."),
+      Options.repeated
+    ),
+    clientSecretFile: optionalText("client-secret-file", "FILE", "The file that holds the client's secret."),
+    clientSecretVariable: optionalText(
+      "client-secret-env",
+      "NAME",
+      "The environment variable that holds the client's secret."
+    ),
+    askClientSecret: Options.boolean("ask-client-secret").pipe(
+      Options.withDescription("Ask for the client's secret, and keep it as the grant is kept.")
+    ),
+    json
+  },
+  ({ browser, clientCredentials, device, manual, ...options }) =>
+    Effect.flatMap(onlyWay({ browser, device, manual, clientCredentials }), (chosen) =>
+      does(
+        () => import("./commands/Login.js"),
+        (Login) => Login.run({ ...options, way: chosen })
+      )
+    )
+).pipe(
+  Command.withDescription(
+    "Log in, or log in again: by the first way that the provider offers unless one is given."
+  )
+)
+
+const onlyWay = <Way extends string>(ways: Readonly<Record<Way, boolean>>) => {
+  const [first, second] = (Object.keys(ways) as Array<Way>).filter((name) => ways[name])
+  return second === undefined
+    ? Effect.succeed(Option.fromNullable(first))
+    : Failure.usage("A login goes by one way.", "one of --browser, --device, --manual, --client-credentials")
+}
+
+const logout = Command.make(
+  "logout",
+  {
+    account,
+    local: Options.boolean("local").pipe(
+      Options.withDescription("Remove the grant here alone, and leave it alive at the server.")
+    ),
+    json
+  },
+  (options) =>
+    does(
+      () => import("./commands/Logout.js"),
+      (Logout) => Logout.run(options)
+    )
+).pipe(Command.withDescription("End the grant at the server, then remove it here."))
+
+const doctor = Command.make("doctor", { json }, (options) =>
+  does(
+    () => import("./commands/Doctor.js"),
+    (Doctor) => Doctor.run(options)
+  )
+).pipe(Command.withDescription("Look at all that a token depends on, and say how to mend what is wrong."))
+
+const takeIn = Command.make(
+  "import",
+  { provider: providerArgument, file, account: accountName, json },
+  (options) =>
+    does(
+      () => import("./commands/Import.js"),
+      (Import) => Import.run(options)
+    )
+).pipe(Command.withDescription("Take over the grant in a credential file of the provider's own program."))
+
+const giveOut = Command.make(
+  "export",
+  {
+    account,
+    file,
+    force: Options.boolean("force").pipe(
+      Options.withDescription("Replace another grant that the file holds.")
+    ),
+    json
+  },
+  (options) =>
+    does(
+      () => import("./commands/Export.js"),
+      (Export) => Export.run(options)
+    )
+).pipe(Command.withDescription("Write the grant into a credential file of the provider's own program."))
+
+const commands = [
+  "login",
+  "token",
+  "exec",
+  "status",
+  "list",
+  "refresh",
+  "logout",
+  "explain",
+  "doctor",
+  "import",
+  "export"
+]
 
 const root = Command.make("latchkey").pipe(
-  Command.withDescription("OAuth tokens that are never stale."),
-  Command.withSubcommands([token, exec, status, list, refresh, explain])
+  Command.withDescription(
+    "OAuth tokens that are never stale. Shell completions: latchkey --completions bash, fish, sh or zsh."
+  ),
+  Command.withSubcommands([
+    login,
+    token,
+    exec,
+    status,
+    list,
+    refresh,
+    logout,
+    explain,
+    doctor,
+    takeIn,
+    giveOut
+  ])
 )
 
 /**
@@ -191,6 +340,6 @@ const misread = (error: ValidationError.ValidationError, own: ReadonlyArray<stri
   const command = own.find((argument) => !argument.startsWith("-"))
   return Failure.usage(
     words,
-    command !== undefined && names.has(command) ? `latchkey ${command} --help` : "latchkey --help"
+    command !== undefined && commands.includes(command) ? `latchkey ${command} --help` : "latchkey --help"
   )
 }

@@ -38,8 +38,8 @@ export const usage = (message: string, next?: string): Failure =>
  * @since 0.1.0
  * @category constructors
  */
-export const configuration = (message: string, next?: string): Failure =>
-  new Failure({ code: ExitCode.configuration, reason: "Configuration", message, next })
+export const configuration = (message: string, next?: string, reason = "Configuration"): Failure =>
+  new Failure({ code: ExitCode.configuration, reason, message, next })
 
 /**
  * The credentials, or what is known of the account, cannot be read or written.

@@ -90,6 +90,14 @@ export const progress = (words: string): Effect.Effect<void, never, Output> =>
   )
 
 /**
+ * Removes the last passing remark.
+ *
+ * @since 0.1.0
+ * @category writing
+ */
+export const endProgress: Effect.Effect<void, never, Output> = progress("")
+
+/**
  * The streams of this process. A reader that has gone away is no error of ours.
  *
  * @since 0.1.0

@@ -29,7 +29,7 @@ export interface Paths {
 
 /**
  * The paths from `HOME`, `XDG_DATA_HOME` and `XDG_CONFIG_HOME`; a relative one of these counts as not set,
- * as the specification of the base directories has it.
+ * as the specification of the base directories has it. `LATCHKEY_PROVIDERS_FILE` names another file of providers.
  *
  * @since 0.1.0
  * @category constructors
@@ -42,13 +42,14 @@ export const make: Effect.Effect<Paths, ConfigError.ConfigError> = Effect.gen(fu
   const configHome = yield* directory("XDG_CONFIG_HOME", windows ? local : Path.join(home, ".config"))
   const data = Path.join(dataHome, "latchkey")
   const config = Path.join(configHome, "latchkey")
+  const providers = yield* directory("LATCHKEY_PROVIDERS_FILE", Path.join(config, "providers.json"))
   return {
     home,
     data,
     config,
     accounts: Path.join(data, "accounts"),
     store: Path.join(data, "credentials.db"),
-    providers: Path.join(config, "providers.json")
+    providers
   }
 })
 

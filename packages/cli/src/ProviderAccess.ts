@@ -1,27 +1,185 @@
 /**
- * The providers at work for an account: where its grant is if its provider keeps it, and how it is renewed.
+ * The providers at work for an account: who it is with, where its grant is if its provider keeps it, how it is
+ * renewed and ended.
  *
  * @since 0.1.0
  */
+import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
+import type { HttpClient } from "@effect/platform/HttpClient"
 import type { TokenRefresher } from "@latchkey/core/TokenRefresher"
+import * as OwnStorage from "@latchkey/providers/OwnStorage"
+import type { Provider, ProviderError } from "@latchkey/providers/Provider"
+import * as Providers from "@latchkey/providers/Providers"
+import * as Refresher from "@latchkey/providers/Refresher"
+import type { OAuthConfigError } from "@latchkey/oauth/Endpoint"
+import type * as ConfigError from "effect/ConfigError"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import type * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import { existsSync } from "node:fs"
 import type * as Scope from "effect/Scope"
-import type { Account } from "./Account.js"
-import type * as Failure from "./Failure.js"
+import * as Account from "./Account.js"
+import * as ClientSecret from "./ClientSecret.js"
+import * as Failure from "./Failure.js"
+import * as Paths from "./Paths.js"
 import type { Session } from "./Session.js"
-import type { Workspace } from "./Workspace.js"
+import { Workspace } from "./Workspace.js"
 
+/**
+ * The providers of this user: the built-in ones, those of the file, what the environment changes.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const registry: Effect.Effect<Providers.Registry, never, Workspace> = Effect.flatMap(
+  Workspace,
+  ({ paths }) => Providers.make({ file: paths.providers, variables: true })
+)
+
+/**
+ * What is wrong with a provider or its client, for the user.
+ *
+ * @since 0.1.0
+ * @category conversions
+ */
+export const failed = (error: ProviderError | OAuthConfigError | ConfigError.ConfigError): Failure.Failure =>
+  error._tag === "ProviderError"
+    ? Failure.configuration(error.message, advice[error.reason], error.reason)
+    : error._tag === "OAuthConfigError"
+      ? Failure.configuration(error.message, "latchkey doctor")
+      : Failure.configuration(Failure.configProblem(error))
+
+const advice: Readonly<Record<ProviderError["reason"], string>> = {
+  Unknown: "latchkey login NAME --issuer URL --client-id ID",
+  Malformed: "latchkey doctor",
+  NoClient: "latchkey login --help",
+  NotOffered: "latchkey login --help"
+}
+
+/**
+ * The provider of an account, with what its login was told, and the client's secret where it has one.
+ *
+ * @since 0.1.0
+ * @category lookup
+ */
+export const providerOf = (
+  account: Account.Account
+): Effect.Effect<Provider, Failure.Failure, Workspace | Scope.Scope> =>
+  Effect.gen(function* () {
+    const { get } = yield* registry
+    const secret = yield* ClientSecret.read(account)
+    return yield* Effect.mapError(
+      get(account.provider, ClientSecret.withSecret(account.settings, secret)),
+      failed
+    )
+  })
+
+/**
+ * Accounts that nobody has logged in to here, but whose providers' own programs have: the default account of
+ * each provider whose credential file is there.
+ *
+ * @since 0.1.0
+ * @category lookup
+ */
 export const discovered = (
-  _known: ReadonlyArray<Account>
-): Effect.Effect<ReadonlyArray<Account>, Failure.Failure, Workspace> => Effect.succeed([])
+  known: ReadonlyArray<Account.Account>
+): Effect.Effect<
+  { readonly accounts: ReadonlyArray<Account.Account>; readonly broken: ReadonlyArray<Failure.Failure> },
+  never,
+  Workspace
+> =>
+  Effect.gen(function* () {
+    const { all } = yield* registry
+    const providers = yield* Effect.either(all)
+    if (Either.isLeft(providers)) return { accounts: [], broken: [failed(providers.left)] }
+    const ids = new Set(known.map(Account.idOf))
+    const accounts: Array<Account.Account> = []
+    const broken: Array<Failure.Failure> = []
+    for (const one of providers.right) {
+      if (Either.isLeft(one)) {
+        broken.push(failed(one.left))
+        continue
+      }
+      const account = ownAccount(one.right.id)
+      if (ids.has(Account.idOf(account))) continue
+      const path = yield* Effect.either(OwnStorage.path(one.right))
+      if (Either.isLeft(path)) broken.push(failed(path.left))
+      else if (Option.exists(path.right, existsSync)) accounts.push(account)
+    }
+    return { accounts, broken }
+  })
 
+/**
+ * The default account of a provider that keeps its grant itself.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const ownAccount = (provider: string): Account.Account => ({
+  latchkey: 1,
+  provider,
+  name: Account.defaultName,
+  grant: "refresh",
+  home: { kind: "provider" },
+  settings: {}
+})
+
+/**
+ * The provider's own file as storage.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
 export const open = (
-  _account: Account
+  account: Account.Account
 ): Effect.Effect<Pick<Session, "storage" | "lease" | "place">, Failure.Failure, Workspace | Scope.Scope> =>
-  Effect.die("later")
+  Effect.gen(function* () {
+    const { paths } = yield* Workspace
+    const provider = yield* providerOf(account)
+    const { lease, storage } = yield* Effect.mapError(OwnStorage.make(provider), (error) =>
+      error._tag === "StorageError"
+        ? Failure.storage(error.reason, error.message, "latchkey doctor")
+        : failed(error)
+    )
+    return { storage, lease, place: Paths.shorten(paths, storage.location) }
+  })
 
-export const refresher = (
-  _session: Session
-): Effect.Effect<Context.Tag.Service<TokenRefresher>, Failure.Failure, Workspace | Scope.Scope> =>
-  Effect.die("later")
+/**
+ * How the account's grant is renewed.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const refresher = ({
+  account
+}: Session): Effect.Effect<Context.Tag.Service<TokenRefresher>, Failure.Failure, Workspace | Scope.Scope> =>
+  Effect.flatMap(providerOf(account), (provider) =>
+    withHttp(
+      Effect.mapError(
+        account.grant === "client-credentials" ? Refresher.forClient(provider) : Refresher.make(provider),
+        failed
+      )
+    )
+  )
+
+/**
+ * Runs what talks to servers.
+ *
+ * @since 0.1.0
+ * @category running
+ */
+export const withHttp = <A, E, R>(
+  effect: Effect.Effect<A, E, R>
+): Effect.Effect<A, E, Exclude<R, HttpClient>> => Effect.provide(effect, http)
+
+/**
+ * What talking to servers takes.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Http = HttpClient
+
+const http: Layer.Layer<Http> = FetchHttpClient.layer

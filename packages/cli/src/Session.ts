@@ -15,6 +15,7 @@ import { TokenStorage } from "@latchkey/core/TokenStorage"
 import * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Account from "./Account.js"
@@ -60,13 +61,16 @@ export const find = (text: string): Effect.Effect<Account.Account, Failure.Failu
   Effect.gen(function* () {
     const { paths } = yield* Workspace
     const { accounts, broken } = yield* Accounts.list(paths)
-    const found = yield* Effect.either(Account.find(text, accounts))
-    if (found._tag === "Right") return found.right
+    const found = Account.find(text, accounts)
+    if (Either.isRight(found)) return found.right
     // What cannot be read may be what is meant.
     const [unreadable] = broken
     if (unreadable !== undefined) return yield* unreadable
     const { discovered } = yield* access
-    return yield* Account.find(text, [...accounts, ...(yield* discovered(accounts))])
+    const others = yield* discovered(accounts)
+    const known = Account.find(text, [...accounts, ...others.accounts])
+    const [wrong] = others.broken
+    return wrong !== undefined && Either.isLeft(known) ? yield* wrong : yield* known
   })
 
 /**
@@ -83,7 +87,8 @@ export const all: Effect.Effect<
   const { paths } = yield* Workspace
   const { accounts, broken } = yield* Accounts.list(paths)
   const { discovered } = yield* access
-  return { accounts: [...accounts, ...(yield* discovered(accounts))], broken }
+  const others = yield* discovered(accounts)
+  return { accounts: [...accounts, ...others.accounts], broken: [...broken, ...others.broken] }
 })
 
 /**
@@ -122,13 +127,23 @@ export const manager = (
   request: Decision.Request = Decision.anyValid
 ): Effect.Effect<TokenManager.Manager, Failure.Failure, Workspace | Scope.Scope> =>
   Effect.gen(function* () {
-    const { about, account, lease, storage } = session
-    const config = yield* Effect.mapError(
-      Effect.provide(TokenConfig.TokenConfig, TokenConfig.layerConfig()),
-      (error) => Failure.fromToken(error, about)
-    )
+    const config = yield* configOf(session)
     const fresh = !request.force && (yield* isFresh(session, Math.max(config.grace, request.minValidity)))
-    const refresher = fresh ? yield* onDemand(session) : yield* loadRefresher(session)
+    return yield* make(session, fresh ? yield* onDemand(session) : yield* loadRefresher(session))
+  })
+
+const configOf = ({ about }: Session) =>
+  Effect.mapError(Effect.provide(TokenConfig.TokenConfig, TokenConfig.layerConfig()), (error) =>
+    Failure.fromToken(error, about)
+  )
+
+const make = (
+  session: Session,
+  refresher: Context.Tag.Service<TokenRefresher>
+): Effect.Effect<TokenManager.Manager, Failure.Failure, Scope.Scope> =>
+  Effect.gen(function* () {
+    const { account, lease, storage } = session
+    const config = yield* configOf(session)
     return yield* TokenManager.make({
       provider: account.provider,
       account: Account.idOf(account),
@@ -140,6 +155,17 @@ export const manager = (
       Effect.provideService(TokenConfig.TokenConfig, config)
     )
   })
+
+/**
+ * The manager of an account that is only to be saved to, cleared or shown.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const keeper = (
+  session: Session
+): Effect.Effect<TokenManager.Manager, Failure.Failure, Workspace | Scope.Scope> =>
+  Effect.flatMap(onDemand(session), (refresher) => make(session, refresher))
 
 /** The provider and the wire: in a module of their own, with all that they need. */
 const access = Effect.promise(() => import("./ProviderAccess.js"))

@@ -26,7 +26,14 @@ import type { Encoded } from "./ProviderSettings.js"
  * @category models
  */
 export interface Registry {
-  readonly get: (id: string) => Effect.Effect<Provider, ProviderError>
+  /**
+   * A provider, with `changes` over all else that is said of it. Where there are changes it need not be among
+   * {@link ids}: then they are all there is of it.
+   */
+  readonly get: (
+    id: string,
+    changes?: Readonly<Record<string, unknown>>
+  ) => Effect.Effect<Provider, ProviderError>
   /** All ids, in order. */
   readonly ids: Effect.Effect<ReadonlyArray<string>, ProviderError>
   /** All providers, in the order of their ids; those whose settings are wrong as their errors. */
@@ -75,17 +82,28 @@ export const make = (options: Options = {}): Effect.Effect<Registry> =>
     const ids = Effect.map(sources, (all) =>
       [...new Set(all.flatMap(({ providers }) => Object.keys(providers)))].sort()
     )
-    const get = (id: string): Effect.Effect<Provider, ProviderError> =>
+    const get: Registry["get"] = (id, changes) =>
       Effect.gen(function* () {
         const known = yield* ids
-        if (!known.includes(id)) return yield* unknown(id, known, options.file)
-        const { settings, where } = yield* Chain.resolve(id, yield* sources)
+        if (!known.includes(id) && changes === undefined) return yield* unknown(id, known, options.file)
+        const { settings, where } = known.includes(id)
+          ? yield* Chain.resolve(id, yield* sources)
+          : { settings: {}, where: `the provider ${id}` }
         const overrides = options.variables === true ? yield* Variables.read(id) : Option.none()
-        return yield* Option.match(overrides, {
-          onNone: () => fromSettings(id, settings, where),
-          onSome: (o) =>
-            fromSettings(id, Chain.merge(settings, o.settings), `${where}, with ${o.names.join(", ")}`)
+        const varied = Option.match(overrides, {
+          onNone: () => ({ settings, where }),
+          onSome: (o) => ({
+            settings: Chain.merge(settings, o.settings),
+            where: `${where}, with ${o.names.join(", ")}`
+          })
         })
+        return yield* changes === undefined
+          ? fromSettings(id, varied.settings, varied.where)
+          : fromSettings(
+              id,
+              Chain.merge(varied.settings, changes),
+              `${varied.where}, as changed by the program`
+            )
       })
     return {
       get,

@@ -67,7 +67,12 @@ export const run = (options: Options): Effect.Effect<number, Failure.Failure, Se
       failure.code === ExitCode.notFound ||
       failure.code === ExitCode.notExecutable
         ? failure
-        : new Failure.Failure({ ...failure, message: failure.message, code: ExitCode.exec })
+        : new Failure.Failure({
+            code: ExitCode.exec,
+            reason: failure.reason,
+            message: failure.message,
+            next: failure.next
+          })
     )
   )
 

@@ -9,11 +9,12 @@ import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import type { Account } from "../Account.js"
 import { ExitCode } from "../ExitCode.js"
-import * as Failure from "../Failure.js"
+import type * as Failure from "../Failure.js"
 import * as Output from "../Output.js"
 import * as Report from "../Report.js"
 import type { Services } from "../Run.js"
 import * as Session from "../Session.js"
+import * as Shown from "./Shown.js"
 import { watch } from "./Watch.js"
 
 /**
@@ -73,11 +74,8 @@ const rowOf = (account: Account) =>
   Effect.gen(function* () {
     const session = yield* Effect.either(Session.open(account))
     if (Either.isLeft(session)) return Report.unreadable(account, "-", session.left)
-    const { about, place, storage } = session.right
-    const loaded = yield* Effect.either(storage.load)
-    if (Either.isLeft(loaded)) return Report.unreadable(account, place, Failure.fromToken(loaded.left, about))
-    const entry = Option.map(loaded.right, (found) => found.entry)
-    return Report.row(account, place, entry, yield* Clock.currentTimeMillis)
+    const row = yield* Effect.either(Shown.rowOf(session.right))
+    return Either.isRight(row) ? row.right : Report.unreadable(account, session.right.place, row.left)
   })
 
 const show = (found: Found, json: boolean): Effect.Effect<void, never, Output.Output> =>

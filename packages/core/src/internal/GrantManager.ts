@@ -205,12 +205,7 @@ const maxSaveConflicts = 10
 const save = (parts: Grant, credentials: Credentials, conflicts = 0): Effect.Effect<void, StorageError> =>
   Effect.gen(function* () {
     const { emit, state, storage } = parts
-    // What holds no grant has room for one: an API key beside it stays.
-    const loaded = yield* Effect.catchIf(
-      storage.load,
-      (error) => error.reason === "NoGrant",
-      () => Effect.succeedNone
-    )
+    const loaded = yield* storage.load
     const entry = Entry.saved(
       Option.map(loaded, (l) => l.entry),
       credentials

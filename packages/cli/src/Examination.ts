@@ -1,0 +1,266 @@
+/**
+ * What `doctor` looks at: files and modes, settings, providers, the keychain, the clock, and each account's
+ * grant and lease.
+ *
+ * @since 0.1.0
+ */
+import type * as Entry from "@latchkey/core/Entry"
+import * as TokenConfig from "@latchkey/core/TokenConfig"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
+import { lstatSync, type Stats } from "node:fs"
+import * as Path from "node:path"
+import type { Account } from "./Account.js"
+import * as Failure from "./Failure.js"
+import * as Format from "./Format.js"
+import * as PrivateText from "./internal/PrivateText.js"
+import * as ProviderAccess from "./ProviderAccess.js"
+import * as Report from "./Report.js"
+import * as Session from "./Session.js"
+import { Workspace } from "./Workspace.js"
+
+/**
+ * One thing that was looked at. `note` is worth knowing and wrong in nothing; `mend` is what to do.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Finding {
+  readonly about: string
+  readonly verdict: "well" | "note" | "wrong"
+  readonly found: string
+  readonly mend: string | null
+}
+
+const well = (about: string, found: string): Finding => ({ about, verdict: "well", found, mend: null })
+
+const note = (about: string, found: string, mend: string | null = null): Finding => ({
+  about,
+  verdict: "note",
+  found,
+  mend
+})
+
+const wrong = (about: string, found: string, mend: string | null = null): Finding => ({
+  about,
+  verdict: "wrong",
+  found,
+  mend
+})
+
+type Findings<R = Workspace> = Effect.Effect<ReadonlyArray<Finding>, never, R>
+
+/**
+ * Everything, in order.
+ *
+ * @since 0.1.0
+ * @category examinations
+ */
+export const all: Findings<Workspace | Scope.Scope> = Effect.suspend(() =>
+  Effect.map(Effect.all([clock, files, settings, providers, keychain, accounts]), (found) => found.flat())
+)
+
+/** Before this there was no such program. */
+const earliest = Date.UTC(2025, 0, 1)
+
+const clock: Findings = Effect.map(Clock.currentTimeMillis, (now) => [
+  now < earliest
+    ? wrong("clock", `it says ${isoOf(now)}, which is long past.`, "set the clock of this machine")
+    : well("clock", `it says ${isoOf(now)}.`)
+])
+
+const isoOf = (millis: number): string => new Date(millis).toISOString()
+
+const files: Findings = Effect.flatMap(Workspace, ({ paths }) =>
+  Effect.gen(function* () {
+    const folders = yield* Effect.orElseSucceed(PrivateText.list(paths.accounts), () => [])
+    const records = yield* Effect.forEach(folders, (folder) =>
+      Effect.orElseSucceed(
+        Effect.map(PrivateText.list(Path.join(paths.accounts, folder)), (names) =>
+          names.map((name) => Path.join(paths.accounts, folder, name))
+        ),
+        () => []
+      )
+    )
+    const directories = [paths.data, paths.accounts, ...folders.map((f) => Path.join(paths.accounts, f))]
+    const secret = ["", "-wal", "-shm"].map((suffix) => `${paths.store}${suffix}`)
+    const looks = [
+      ...directories.map((path) => look(path, 0o022, "700")),
+      ...secret.map((path) => look(path, 0o077, "600")),
+      ...records.flat().map((path) => look(path, 0o022, "600"))
+    ]
+    const bad = looks.filter((finding) => finding !== undefined)
+    return bad.length > 0 ? bad : [well("files", `those in ${paths.data} are as they should be.`)]
+  })
+)
+
+/** What is wrong with a file's mode or owner; nothing where there is none. */
+const look = (path: string, forbidden: number, mode: string): Finding | undefined => {
+  const stats = statOf(path)
+  if (stats === undefined || process.platform === "win32") return undefined
+  if ("code" in stats)
+    return wrong("files", `${path} cannot be looked at (${stats.code}).`, "see to its directory")
+  if (process.getuid !== undefined && stats.uid !== process.getuid()) {
+    return wrong("files", `${path} belongs to another user.`, `sudo chown "$(id -u)" ${JSON.stringify(path)}`)
+  }
+  const has = stats.mode & 0o777
+  return (has & forbidden) === 0
+    ? undefined
+    : wrong(
+        "files",
+        `${path} has mode 0${has.toString(8)}, which lets others at it.`,
+        `chmod ${mode} ${JSON.stringify(path)}`
+      )
+}
+
+const statOf = (path: string): Stats | { readonly code: string } | undefined => {
+  try {
+    return lstatSync(path)
+  } catch (error) {
+    const code = PrivateText.codeOf(error)
+    return code === "ENOENT" || code === "ENOTDIR" ? undefined : { code }
+  }
+}
+
+const settings: Findings = Effect.map(
+  Effect.either(Effect.provide(TokenConfig.TokenConfig, TokenConfig.layerConfig())),
+  (config) =>
+    Either.match(config, {
+      onLeft: (error) => [wrong("settings", Failure.configProblem(error), "set it right, or unset it")],
+      onRight: ({ credentialsTtl, grace }) => [
+        well(
+          "settings",
+          `a token is renewed ${Format.span(grace)} before it expires; memory is trusted for ${Format.span(credentialsTtl)}.`
+        )
+      ]
+    })
+)
+
+const providers: Findings = Effect.gen(function* () {
+  const { paths } = yield* Workspace
+  const { all: every } = yield* ProviderAccess.registry
+  const read = yield* Effect.either(every)
+  const repair = `repair ${paths.providers}, or move it away`
+  if (Either.isLeft(read)) return [wrong("providers", read.left.message, repair)]
+  const broken = read.right.flatMap((one) =>
+    Either.isLeft(one) ? [wrong("providers", one.left.message, repair)] : []
+  )
+  const ids = read.right.flatMap((one) => (Either.isRight(one) ? [one.right.id] : []))
+  return [...broken, well("providers", `${ids.join(", ")}.`)]
+})
+
+const keychain: Findings = Effect.gen(function* () {
+  const { store } = yield* Workspace
+  const chosen = yield* Effect.either(store.choose)
+  if (Either.isLeft(chosen)) {
+    const error = chosen.left
+    const message = error._tag === "StorageError" ? error.message : Failure.configProblem(error)
+    return [
+      wrong("encryption", message, "as it says; or LATCHKEY_ENCRYPTION=none, to keep new grants in clear")
+    ]
+  }
+  const { encryption, why } = chosen.right
+  if (why !== undefined) {
+    return [
+      note(
+        "encryption",
+        `new grants are kept in clear, for this user alone. ${why}`,
+        "set AUTH__ENCRYPTION_KEYS to a key from: openssl rand -base64 32"
+      )
+    ]
+  }
+  return [well("encryption", encryptionWords[encryption])]
+})
+
+const encryptionWords = {
+  keychain: "new grants are encrypted with a key in the keychain, which is open.",
+  environment: "new grants are encrypted with the first key of AUTH__ENCRYPTION_KEYS.",
+  none: "new grants are kept in clear, as LATCHKEY_ENCRYPTION has it."
+} as const
+
+const accounts: Findings = Effect.gen(function* () {
+  const found = yield* Effect.either(Session.all)
+  if (Either.isLeft(found)) return [wrong("accounts", found.left.message, found.left.next ?? null)]
+  const { accounts: every, broken } = found.right
+  // What is wrong with providers was said above.
+  const lost = broken.filter(({ reason }) => reason === "Accounts")
+  const each = yield* Effect.forEach(every, (one) => Effect.scoped(account(one)))
+  return [
+    ...lost.map(({ message, next }) => wrong("accounts", message, next ?? null)),
+    ...(every.length === 0 ? [note("accounts", "there are none yet.", "latchkey login PROVIDER")] : []),
+    ...each.flat()
+  ]
+})
+
+const account = (one: Account): Findings<Workspace | Scope.Scope> =>
+  Effect.gen(function* () {
+    const opened = yield* Effect.either(Session.open(one))
+    const { account: id, login } = Session.aboutOf(one)
+    if (Either.isLeft(opened)) return [wrong(id, opened.left.message, opened.left.next ?? null)]
+    const { lease, storage } = opened.right
+    const loaded = yield* Effect.either(storage.load)
+    if (Either.isLeft(loaded)) {
+      return [wrong(id, loaded.left.message, `mend that; or latchkey logout ${id} --local, then ${login}`)]
+    }
+    const now = yield* Clock.currentTimeMillis
+    const entry = Option.map(loaded.right, (l) => l.entry)
+    const client = yield* Effect.either(ProviderAccess.refresher(opened.right))
+    const held = yield* Effect.either(Effect.scoped(lease.acquire(id, "5 seconds")))
+    return [
+      grant(one, id, login, entry, now),
+      ...Option.toArray(Option.flatMap(entry, (e) => fromTheFuture(id, e, now))),
+      ...(Either.isLeft(client) ? [wrong(id, client.left.message, client.left.next ?? null)] : []),
+      ...(Either.isLeft(held) ? [leaseFinding(id, held.left)] : [])
+    ]
+  })
+
+const grant = (
+  one: Account,
+  id: string,
+  login: string,
+  entry: Option.Option<Entry.Entry>,
+  now: number
+): Finding => {
+  const state = Report.stateOf(entry, one.grant, now)
+  if (state === "ending") return note(id, "its token is valid, but the server has ended the grant.", login)
+  return Report.isUsable(state)
+    ? well(id, state === "valid" ? "its token is valid." : "its token is renewed when it is asked for.")
+    : wrong(id, stateWords[state] ?? state, login)
+}
+
+const stateWords: { readonly [state in Report.State]?: string } = {
+  expired: "its token has expired, and there is nothing to renew it with.",
+  dead: "its token has expired, and the server has ended the grant.",
+  absent: "it has no grant."
+}
+
+/** Clocks differ by seconds; what is beyond that was set back, or the other machine's is ahead. */
+const slack = 120_000
+
+const fromTheFuture = (id: string, { credentials }: Entry.Entry, now: number): Option.Option<Finding> =>
+  Option.filterMap(credentials.obtainedAt, (at) =>
+    at > now + slack
+      ? Option.some(
+          wrong(
+            id,
+            `its token was obtained ${Format.span(at - now)} from now: the clock was set back, or was ahead then.`,
+            "set the clock of this machine; then: latchkey refresh " + id
+          )
+        )
+      : Option.none()
+  )
+
+const leaseFinding = (
+  id: string,
+  error: { readonly reason: string; readonly message: string; readonly holder?: string | undefined }
+): Finding =>
+  error.reason === "Busy"
+    ? note(
+        id,
+        `a refresh is under way${error.holder === undefined ? "" : `, by ${error.holder}`}.`,
+        "wait for it: a lease whose holder is gone is taken over by itself"
+      )
+    : wrong(id, `no lease can be had: ${error.message}`, "see to the store's directory and its free space")

@@ -1,0 +1,129 @@
+/**
+ * The ways to log in, as a terminal offers them: what the user is to do stands on stderr.
+ *
+ * @since 0.1.0
+ */
+import type { Credentials } from "@latchkey/core/Credentials"
+import type { Prompt as DevicePrompt } from "@latchkey/oauth/DeviceLogin"
+import type { LoginError } from "@latchkey/oauth/LoginError"
+import * as SystemBrowser from "@latchkey/oauth/SystemBrowser"
+import * as Login from "@latchkey/providers/Login"
+import type * as Provider from "@latchkey/providers/Provider"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import { ExitCode } from "./ExitCode.js"
+import * as Failure from "./Failure.js"
+import * as Format from "./Format.js"
+import * as Output from "./Output.js"
+import * as Prompt from "./Prompt.js"
+import * as ProviderAccess from "./ProviderAccess.js"
+
+/**
+ * Logs in by one way. A browser that cannot be opened, or a port that is taken, leads to the login by hand where
+ * the provider offers it.
+ *
+ * @since 0.1.0
+ * @category running
+ */
+export const run = (
+  provider: Provider.Provider,
+  way: Provider.Login,
+  scopes: ReadonlyArray<string> | undefined
+): Effect.Effect<Credentials, Failure.Failure, Output.Output> =>
+  ProviderAccess.withHttp(Effect.mapError(ways[way](provider, { scopes }), failed(provider)))
+
+type Way = (
+  provider: Provider.Provider,
+  options: Login.Options
+) => Effect.Effect<Credentials, Login.Failure, Output.Output | ProviderAccess.Http>
+
+const browser: Way = (provider, options) =>
+  Login.browser(provider, { ...options, openUrl: openBrowser }).pipe(
+    Effect.catchIf(
+      (error) => leadsByHand(error) && provider.login.ways.includes("manual"),
+      (error) =>
+        Effect.zipRight(
+          Output.say(`${error.message.split(": ")[0]}: going on by hand.`),
+          manual(provider, options)
+        )
+    )
+  )
+
+const leadsByHand = (error: Login.Failure): error is LoginError =>
+  error._tag === "LoginError" && (error.reason === "NoBrowser" || error.reason === "PortBusy")
+
+const openBrowser = (url: URL): Effect.Effect<void, LoginError, Output.Output> =>
+  Effect.gen(function* () {
+    yield* SystemBrowser.open(url)
+    yield* Output.say(`Log in in the browser that has opened; if none has, open this:\n\n  ${url.href}\n`)
+    yield* Output.say("Waiting for the browser to come back. Ctrl-C gives up.")
+  })
+
+const manual: Way = (provider, options) =>
+  Login.manual(provider, {
+    ...options,
+    ask: (url) =>
+      Effect.gen(function* () {
+        yield* Output.say(`Open this in any browser, and log in:\n\n  ${url.href}\n`)
+        yield* Output.say("Then paste the address that the browser ends at, or the code that is shown there.")
+        return yield* Prompt.line("Paste it here: ")
+      })
+  })
+
+const device: Way = (provider, options) =>
+  Effect.scoped(
+    Login.device(provider, {
+      ...options,
+      prompt: (prompt) => Effect.zipRight(showCode(prompt), Effect.forkScoped(countDown(prompt)))
+    }).pipe(Effect.ensuring(Output.endProgress))
+  )
+
+const showCode = (prompt: DevicePrompt) =>
+  Effect.gen(function* () {
+    yield* Output.say(
+      `On any device, open\n\n  ${prompt.verificationUri.href}\n\nand enter the code\n\n  ${prompt.userCode}\n`
+    )
+    if (Option.isSome(prompt.verificationUriComplete)) {
+      yield* Output.say(
+        `or open this, where it is entered already:\n\n  ${prompt.verificationUriComplete.value.href}\n`
+      )
+    }
+    yield* Output.say("Waiting until that is done. Ctrl-C gives up.")
+  })
+
+const countDown = ({ expiresAt }: DevicePrompt): Effect.Effect<never, never, Output.Output> =>
+  Clock.currentTimeMillis.pipe(
+    Effect.flatMap((now) => Output.progress(`The code is good for another ${Format.span(expiresAt - now)}.`)),
+    Effect.zipRight(Effect.sleep("1 second")),
+    Effect.forever
+  )
+
+const clientCredentials: Way = (provider, options) => Login.clientCredentials(provider, options)
+
+const ways: Readonly<Record<Provider.Login, Way>> = { browser, manual, device, clientCredentials }
+
+const failed =
+  ({ displayName, id }: Provider.Provider) =>
+  (error: Login.Failure): Failure.Failure =>
+    error._tag === "LoginError"
+      ? new Failure.Failure({
+          code: codes[error.reason] ?? ExitCode.loginFailed,
+          reason: error.reason,
+          message: `The login to ${displayName} failed: ${error.message}`,
+          next: advice[error.reason]?.(id)
+        })
+      : ProviderAccess.failed(error)
+
+const codes: { readonly [reason in LoginError["reason"]]?: ExitCode } = {
+  Unreachable: ExitCode.tryLater,
+  ServerError: ExitCode.tryLater,
+  Misconfigured: ExitCode.configuration
+}
+
+const advice: { readonly [reason in LoginError["reason"]]?: (id: string) => string } = {
+  NoBrowser: (id) => `latchkey login ${id} --manual`,
+  PortBusy: (id) => `latchkey login ${id} --manual`,
+  TimedOut: (id) => `latchkey login ${id} --manual`,
+  Misconfigured: () => "latchkey doctor"
+}

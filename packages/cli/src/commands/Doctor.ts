@@ -1,0 +1,48 @@
+/**
+ * `latchkey doctor`: looks at all that a token depends on, and says how to mend what is wrong.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import { ExitCode } from "../ExitCode.js"
+import * as Examination from "../Examination.js"
+import type * as Failure from "../Failure.js"
+import { paint } from "../internal/text.js"
+import * as Output from "../Output.js"
+import type { Services } from "../Run.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  readonly json: boolean
+}
+
+/**
+ * Changes nothing and asks no server. Ends with 1 where something is to be mended.
+ *
+ * @since 0.1.0
+ * @category commands
+ */
+export const run = (options: Options): Effect.Effect<ExitCode, Failure.Failure, Services> =>
+  Effect.gen(function* () {
+    const findings = yield* Examination.all
+    const isWell = findings.every(({ verdict }) => verdict !== "wrong")
+    if (options.json) yield* Output.printJson({ ok: isWell, findings })
+    else yield* Effect.flatMap(Output.Output, ({ stdout }) => show(findings, stdout.colors))
+    return isWell ? ExitCode.ok : ExitCode.failed
+  }).pipe(Effect.scoped)
+
+const marks = { well: ["ok   ", "green"], note: ["note ", "yellow"], wrong: ["WRONG", "red"] } as const
+
+const show = (findings: ReadonlyArray<Examination.Finding>, colors: boolean) =>
+  Effect.forEach(
+    findings,
+    ({ about, found, mend, verdict }) => {
+      const [mark, color] = marks[verdict]
+      const words = `${paint(mark, color, colors)} ${about}: ${Output.escape(found)}`
+      return Output.print(mend === null ? words : `${words}\n      mend: ${Output.escape(mend)}`)
+    },
+    { discard: true }
+  )

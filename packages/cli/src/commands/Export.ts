@@ -1,0 +1,124 @@
+/**
+ * `latchkey export ACCOUNT [FILE]`: writes the grant into a file of the form that the provider's own program
+ * keeps; for providers without one, in ours. What else the file holds stays in it.
+ *
+ * @since 0.1.0
+ */
+import * as Credentials from "@latchkey/core/Credentials"
+import * as Entry from "@latchkey/core/Entry"
+import * as OwnStorage from "@latchkey/providers/OwnStorage"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Path from "node:path"
+import { ExitCode } from "../ExitCode.js"
+import * as Failure from "../Failure.js"
+import * as Output from "../Output.js"
+import * as ProviderAccess from "../ProviderAccess.js"
+import type { Services } from "../Run.js"
+import * as Session from "../Session.js"
+
+/**
+ * `force` replaces another grant that the file holds.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  readonly account: string
+  readonly file: Option.Option<string>
+  readonly force: boolean
+  readonly json: boolean
+}
+
+/**
+ * The file is made for this user alone. Nothing secret is printed.
+ *
+ * @since 0.1.0
+ * @category commands
+ */
+export const run = (options: Options): Effect.Effect<ExitCode, Failure.Failure, Services> =>
+  Effect.gen(function* () {
+    const account = yield* Session.find(options.account)
+    const session = yield* Session.open(account)
+    const { about } = session
+    const found = yield* Effect.mapError(session.storage.load, (error) => Failure.fromToken(error, about))
+    if (Option.isNone(found)) {
+      return yield* new Failure.Failure({
+        code: ExitCode.loginRequired,
+        reason: "NoCredentials",
+        message: `${about.account} has no grant to export.`,
+        next: about.login
+      })
+    }
+    const { credentials } = found.value.entry
+    const provider = yield* ProviderAccess.providerOf(account)
+    const own = yield* Effect.mapError(OwnStorage.path(provider), ProviderAccess.failed)
+    const file = Option.orElse(
+      Option.map(options.file, (path) => Path.resolve(path)),
+      () => own
+    )
+    if (Option.isNone(file) || (account.home.kind === "provider" && Option.contains(own, file.value))) {
+      return yield* Failure.usage(
+        Option.isNone(file)
+          ? `${provider.displayName} has no credential file of its own: say which file to write.`
+          : `${about.account} lives in ${file.value} itself: there is nothing to export.`,
+        `latchkey export ${about.account} FILE`
+      )
+    }
+    yield* write(provider, file.value, credentials, options)
+    if (options.json) yield* Output.printJson({ account: about.account, file: file.value })
+    else yield* Output.say(`${about.account} is written to ${file.value}, for this user alone.`)
+    if (Option.isSome(credentials.refreshToken)) {
+      yield* Output.say(
+        `Both now hold the same grant. Where its refresh token is good only once, the first to use it ends it for the other: use one of them, and remove the grant from the other.`
+      )
+    }
+    return ExitCode.ok
+  }).pipe(Effect.scoped)
+
+const write = (
+  provider: Parameters<typeof OwnStorage.make>[0],
+  path: string,
+  credentials: Credentials.Credentials,
+  { account, force }: Options
+): Effect.Effect<void, Failure.Failure> =>
+  Effect.gen(function* () {
+    const { storage } = yield* OwnStorage.make(provider, { path })
+    const before = yield* Effect.catchIf(
+      storage.load,
+      ({ reason }) => reason === "NoGrant",
+      () => Effect.succeedNone
+    )
+    const other = Option.exists(
+      before,
+      ({ entry }) =>
+        !Credentials.sameRefreshToken(entry.credentials, credentials) ||
+        !Credentials.sameAccessToken(entry.credentials, credentials)
+    )
+    if (other && !force) {
+      return yield* Failure.usage(
+        `${path} holds another grant, which would be lost.`,
+        `latchkey export ${account} ${path} --force, or another file`
+      )
+    }
+    yield* storage.commit(
+      Entry.saved(
+        Option.map(before, ({ entry }) => entry),
+        credentials
+      ),
+      Option.map(before, ({ version }) => version)
+    )
+  }).pipe(
+    Effect.mapError((error) => {
+      switch (error._tag) {
+        case "Failure":
+          return error
+        case "StorageError":
+          return Failure.storage(error.reason, error.message)
+        case "CommitRefused":
+          return Failure.storage(error.reason, error.message, "try again")
+        default:
+          return ProviderAccess.failed(error)
+      }
+    })
+  )

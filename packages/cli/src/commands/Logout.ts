@@ -1,0 +1,119 @@
+/**
+ * `latchkey logout ACCOUNT`: ends the grant at the server, then removes it here.
+ *
+ * @since 0.1.0
+ */
+import type { Credentials } from "@latchkey/core/Credentials"
+import type { OAuthError } from "@latchkey/oauth/OAuthError"
+import * as Server from "@latchkey/oauth/Server"
+import * as Revoke from "@latchkey/providers/Revoke"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type * as Account from "../Account.js"
+import * as Accounts from "../Accounts.js"
+import * as ClientSecret from "../ClientSecret.js"
+import { ExitCode } from "../ExitCode.js"
+import * as Failure from "../Failure.js"
+import * as Output from "../Output.js"
+import * as ProviderAccess from "../ProviderAccess.js"
+import type { Services } from "../Run.js"
+import * as Session from "../Session.js"
+import { Workspace } from "../Workspace.js"
+
+/**
+ * `local` removes the grant without a word to the server, where it lives on.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  readonly account: string
+  readonly local: boolean
+  readonly json: boolean
+}
+
+/**
+ * What became of the grant at the server.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Revoked = "revoked" | "not offered" | "not asked" | "nothing to revoke"
+
+/**
+ * A grant that could not be revoked stays here too: to forget it would leave it alive and out of reach.
+ *
+ * @since 0.1.0
+ * @category commands
+ */
+export const run = (options: Options): Effect.Effect<ExitCode, Failure.Failure, Services> =>
+  Effect.gen(function* () {
+    const account = yield* Session.find(options.account)
+    const { paths } = yield* Workspace
+    const session = yield* Session.open(options.local ? withoutKey(account) : account)
+    const { about, storage } = session
+    const failed = (error: Parameters<typeof Failure.fromToken>[0]) => Failure.fromToken(error, about)
+    const revoked = options.local
+      ? "not asked"
+      : yield* Effect.flatMap(
+          Effect.mapError(storage.load, failed),
+          Option.match({
+            onNone: () => Effect.succeed<Revoked>("nothing to revoke"),
+            onSome: ({ entry }) => revoke(account, about, entry.credentials)
+          })
+        )
+    const existed = yield* Effect.uninterruptible(
+      Effect.gen(function* () {
+        const removed = yield* Effect.mapError(storage.remove, failed)
+        yield* ClientSecret.forget(session.account)
+        yield* Accounts.remove(paths, account)
+        return removed
+      })
+    )
+    if (options.json) yield* Output.printJson({ account: about.account, removed: existed, revoked })
+    else yield* Output.say(words(about.account, existed, revoked))
+    return ExitCode.ok
+  }).pipe(Effect.scoped)
+
+/** To remove what is encrypted takes no key, and the key may be what is lost. */
+const withoutKey = (account: Account.Account): Account.Account =>
+  account.home.kind === "store" ? { ...account, home: { kind: "store", encryption: "none" } } : account
+
+const revoke = (
+  account: Account.Account,
+  about: Failure.About,
+  credentials: Credentials
+): Effect.Effect<Revoked, Failure.Failure, Services> =>
+  Effect.gen(function* () {
+    const provider = yield* ProviderAccess.providerOf(account)
+    if (!Revoke.isOffered(provider)) return "not offered"
+    const server = yield* Effect.mapError(Server.from(provider.server), ProviderAccess.failed)
+    const metadata = yield* Effect.mapError(server.metadata, notRevoked(about))
+    if (metadata.revocation_endpoint === undefined) return "not offered"
+    const revocation = yield* Effect.mapError(Revoke.make(provider), ProviderAccess.failed)
+    yield* Effect.mapError(revocation.revoke(credentials), notRevoked(about))
+    return "revoked" as const
+  }).pipe(ProviderAccess.withHttp, Effect.scoped)
+
+const notRevoked =
+  ({ account }: Failure.About) =>
+  (error: OAuthError): Failure.Failure =>
+    new Failure.Failure({
+      code: error.reason === "Misconfigured" ? ExitCode.configuration : ExitCode.tryLater,
+      reason: error.reason,
+      message: `${account} could not be revoked, and stays as it is: ${error.message}`,
+      next: `try again; or latchkey logout ${account} --local, which leaves the grant alive at the server`
+    })
+
+const words = (account: string, existed: boolean, revoked: Revoked): string => {
+  if (!existed) return `${account} was not logged in.`
+  switch (revoked) {
+    case "revoked":
+      return `${account} is logged out: the server has ended the grant, and it is removed here.`
+    case "not offered":
+      return `${account} is removed here. The server has no way to end a grant from outside: end it in the account's settings there.`
+    case "not asked":
+    case "nothing to revoke":
+      return `${account} is removed here. The server was not told: the grant lives on there.`
+  }
+}
