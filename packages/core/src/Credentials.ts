@@ -28,6 +28,8 @@ interface Fields {
   /** When the request that brought the access token was sent. */
   readonly obtainedAt: Option.Option<number>
   readonly expiresAt: Option.Option<number>
+  /** From when the server wants the access token renewed, where it says so (`refresh_in`). */
+  readonly refreshAt: Option.Option<number>
   readonly scopes: ReadonlyArray<string>
   readonly accountId: Option.Option<string>
   readonly extras: Redacted.Redacted<Extras>
@@ -42,8 +44,8 @@ interface Fields {
 export class Credentials extends Data.Class<Fields> {}
 
 /**
- * What {@link make} takes: plain values, absent ones left out. `expiresAt` and `obtainedAt` are epoch
- * milliseconds; `tokenType` is `Bearer` unless given.
+ * What {@link make} takes: plain values, absent ones left out. `expiresAt`, `refreshAt` and `obtainedAt` are
+ * epoch milliseconds; `tokenType` is `Bearer` unless given.
  *
  * @since 0.1.0
  * @category models
@@ -55,6 +57,7 @@ export interface Options {
   readonly tokenType?: string | undefined
   readonly obtainedAt?: number | undefined
   readonly expiresAt?: number | undefined
+  readonly refreshAt?: number | undefined
   readonly scopes?: ReadonlyArray<string> | undefined
   readonly accountId?: string | undefined
   readonly extras?: Extras | undefined
@@ -83,6 +86,7 @@ export const make = (options: Options): Credentials =>
     tokenType: options.tokenType ?? "Bearer",
     obtainedAt: instant(options.obtainedAt),
     expiresAt: instant(options.expiresAt),
+    refreshAt: instant(options.refreshAt),
     scopes: options.scopes ?? [],
     accountId: Option.fromNullable(options.accountId),
     extras: Redacted.make(options.extras ?? {})
@@ -184,14 +188,17 @@ export interface ResponseContext {
 /** Lifetimes above this are absolute times or nonsense: about 31 years. */
 const maxLifetimeSeconds = 1_000_000_000
 
-const known = new Set(["access_token", "refresh_token", "id_token", "token_type", "expires_in", "scope"])
+const known = new Set([
+  ...["access_token", "refresh_token", "id_token", "token_type", "expires_in", "refresh_in", "scope"]
+])
 
 /**
  * The merge rule (RFC 6749 §5.1, §6): the credentials after a token response.
  *
  * The lifetime counts from `requestedAt`. An absent or empty refresh token, scope or account keeps the
  * previous one, and so does an absent id token; unknown fields of both survive, the response's winning.
- * `"3600"` is a lifetime of 3600 s; an absent `expires_in` is an unknown lifetime.
+ * `"3600"` is a lifetime of 3600 s; an absent `expires_in` is an unknown lifetime. `refresh_in`, which some servers
+ * send beside it, says after how many seconds to renew.
  *
  * @since 0.1.0
  * @category constructors
@@ -225,6 +232,9 @@ export const fromResponse = (
   const seconds = lifetimeSeconds(field("expires_in"))
   if (Either.isLeft(seconds)) return fail("expires_in", seconds.left)
 
+  // Only a wish: what is no lifetime is no reason to refuse the tokens.
+  const refreshIn = Option.flatten(Either.getRight(lifetimeSeconds(field("refresh_in"))))
+
   for (const name of ["refresh_token", "id_token"]) {
     const value = field(name)
     const problem = value == null || value === "" ? Option.none() : tokenProblem(value)
@@ -254,6 +264,7 @@ export const fromResponse = (
       tokenType: field("token_type") as string,
       obtainedAt: Option.some(context.requestedAt),
       expiresAt: Option.map(seconds.right, (s) => context.requestedAt + s * 1000),
+      refreshAt: Option.map(refreshIn, (s) => context.requestedAt + s * 1000),
       scopes:
         scopes.length > 0 ? scopes : Option.match(previous, { onNone: () => [], onSome: (p) => p.scopes }),
       accountId: Option.orElse(after, () => before),

@@ -210,17 +210,26 @@ export const isExpired = (credentials: Credentials.Credentials, now: number): bo
   endsWithin(timeToExpiry(credentials, now), 0)
 
 /**
- * The policy's grace for these credentials: at most half of their lifetime, where that is known, so that
- * a token is never due the moment it arrives.
+ * The policy's grace for these credentials, or more where the server wants them renewed earlier; at most half
+ * of their lifetime, where that is known, so that a token is never due the moment it arrives.
  *
  * @since 0.1.0
  * @category getters
  */
-export const clampedGrace = (credentials: Credentials.Credentials, grace: number): number =>
-  Option.match(Credentials.lifetime(credentials), {
-    onNone: () => millis(grace),
-    onSome: (lifetime) => Math.min(millis(grace), lifetime / 2)
+export const clampedGrace = (credentials: Credentials.Credentials, grace: number): number => {
+  const wanted = Math.max(millis(grace), askedGrace(credentials))
+  return Option.match(Credentials.lifetime(credentials), {
+    onNone: () => wanted,
+    onSome: (lifetime) => Math.min(wanted, lifetime / 2)
   })
+}
+
+/** How long before the expiry the server wants the token renewed, 0 where it does not say. */
+const askedGrace = ({ expiresAt, refreshAt }: Credentials.Credentials): number =>
+  Option.match(
+    Option.zipWith(expiresAt, refreshAt, (end, renew) => end - renew),
+    { onNone: () => 0, onSome: millis }
+  )
 
 /**
  * Whether a refresh is due: the time left is no more than the grace. Takes the grace as it is, a negative

@@ -190,6 +190,7 @@ const Json = Schema.Struct({
   tokenType: Schema.NonEmptyString,
   obtainedAt: optional(Millis),
   expiresAt: optional(Millis),
+  refreshAt: optional(Millis),
   scopes: Schema.Array(Schema.String),
   accountId: optional(Schema.NonEmptyString),
   // Not `Schema.Record`, whose copy takes a `__proto__` among the keys for the prototype.

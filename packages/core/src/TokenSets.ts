@@ -148,6 +148,7 @@ const SetToken = Schema.Struct({
   tokenType: Schema.NonEmptyString,
   obtainedAt: Schema.optionalWith(Schema.Finite, { as: "Option" }),
   expiresAt: Schema.optionalWith(Schema.Finite, { as: "Option" }),
+  refreshAt: Schema.optionalWith(Schema.Finite, { as: "Option" }),
   scopes: Schema.Array(Schema.String)
 })
 const decodeSets = Schema.decodeUnknownOption(Schema.Record({ key: Schema.String, value: SetToken }))
@@ -157,7 +158,12 @@ const setsOf = (credentials: Credentials.Credentials) =>
   Option.getOrElse(decodeSets(Redacted.value(credentials.extras)[extrasKey]), () => ({}))
 
 /** A set without a token yet is one whose token has expired: the next question refreshes it. */
-const noToken = { accessToken: Redacted.make(""), expiresAt: Option.some(0), obtainedAt: Option.none() }
+const noToken = {
+  accessToken: Redacted.make(""),
+  expiresAt: Option.some(0),
+  refreshAt: Option.none(),
+  obtainedAt: Option.none()
+}
 
 /** The grant as one set sees it: its own access token, the grant's refresh token and bookkeeping. */
 const toSet = (set: string, entry: Entry.Entry): Entry.Entry => {
@@ -174,12 +180,13 @@ const toSet = (set: string, entry: Entry.Entry): Entry.Entry => {
 
 /** What a set changed, brought back into the grant: its own token among the sets, the rest the grant's. */
 const fromSet = (set: string, changed: Entry.Entry, grant: Entry.Entry): Entry.Entry => {
-  const { accessToken, expiresAt, extras, obtainedAt, refreshToken, scopes, tokenType } = changed.credentials
+  const { accessToken, expiresAt, extras, obtainedAt, refreshAt, refreshToken, scopes, tokenType } =
+    changed.credentials
   const secret = Redacted.value(accessToken)
   const token =
     secret === ""
       ? {}
-      : { [set]: encodeSet({ accessToken: secret, expiresAt, obtainedAt, scopes, tokenType }) }
+      : { [set]: encodeSet({ accessToken: secret, expiresAt, refreshAt, obtainedAt, scopes, tokenType }) }
   const others = Object.entries(setsOf(grant.credentials)).map(([name, other]) => [name, encodeSet(other)])
   return new Entry.Entry({
     ...changed,

@@ -11,8 +11,9 @@ addEqualityTesters()
 const now = 1_700_000_000_000
 
 /** All fields as plain values, secrets too. */
-const plain = (c: Credentials.Credentials) => ({
+const plain = ({ refreshAt, ...c }: Credentials.Credentials) => ({
   ...c,
+  ...(Option.isSome(refreshAt) && { refreshAt: refreshAt.value }),
   accessToken: Redacted.value(c.accessToken),
   refreshToken: Option.getOrNull(Option.map(c.refreshToken, Redacted.value)),
   idToken: Option.getOrNull(Option.map(c.idToken, Redacted.value)),
@@ -283,6 +284,16 @@ describe("fromResponse, the merge rule", () => {
     expect(Credentials.tokenProblem("x".repeat(131_073))).toEqual(
       Option.some("is longer than any header can carry")
     )
+  })
+
+  it.each([
+    [1500, { refreshAt: now + 1_500_000 }],
+    ["1500", { refreshAt: now + 1_500_000 }],
+    ["soon", {}],
+    [-1, {}],
+    [undefined, {}]
+  ])("a renewal wanted in %j s is a wish, and refuses no token", (refresh_in, asked) => {
+    expect(merged({ ...good, refresh_in })).toEqual({ ...merged(good), ...asked })
   })
 
   it.each([

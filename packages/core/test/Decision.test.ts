@@ -136,6 +136,19 @@ describe("clampedGrace", () => {
   })
 
   it.each([
+    ["more, where the server wants it renewed earlier", hour, 50 * minute, 10 * minute],
+    ["no less, where the server wants it renewed later", hour, 59 * minute, 2 * minute],
+    ["half the lifetime, where the server wants it renewed at once", hour, 0, hour / 2],
+    ["the grace, where the server's wish is no number", hour, Number.NaN, 2 * minute]
+  ])("is %s", (_, lifetime, renewAfter, wanted) => {
+    const credentials = new Credentials.Credentials({
+      ...raw(now + lifetime, now),
+      refreshAt: Option.some(now + renewAfter)
+    })
+    expect(Decision.clampedGrace(credentials, 2 * minute)).toBe(wanted)
+  })
+
+  it.each([
     ["expiry", Credentials.make({ accessToken: "at", obtainedAt: now })],
     ["start", Credentials.make({ accessToken: "at", expiresAt: now + 1 })],
     ["expiry and start", Credentials.make({ accessToken: "at" })]

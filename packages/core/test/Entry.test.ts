@@ -183,6 +183,7 @@ const full = {
   tokenType: "Bearer",
   obtainedAt: now - 1000,
   expiresAt: now + 1000,
+  refreshAt: now + 500,
   scopes: ["a", "b"],
   accountId: "acct-1",
   extras: { tenant: "t", deep: { list: [1, null] } },
@@ -223,6 +224,7 @@ describe("fromJson and toJson", () => {
         tokenType: "Bearer",
         obtainedAt: Option.some(now - 1000),
         expiresAt: Option.some(now + 1000),
+        refreshAt: Option.some(now + 500),
         scopes: ["a", "b"],
         accountId: Option.some("acct-1"),
         extras: 0

@@ -44,6 +44,8 @@ export const format: FileFormat.FileFormat = FileFormat.foreign({
       const token = yield* Fields.text(service, "token", "copilot_token.token")
       const expiresAt = yield* Fields.seconds(service, "expires_at", "copilot_token.expires_at")
       const accountType = yield* Fields.text(document, "account_type")
+      const refreshIn = yield* Fields.number(service, "refresh_in", "copilot_token.refresh_in")
+      const updatedAt = yield* Fields.seconds(document, "updated_at")
       const rest = Fields.without(service, serviceKeys)
       return Option.some(
         Credentials.make({
@@ -55,6 +57,12 @@ export const format: FileFormat.FileFormat = FileFormat.foreign({
                 Option.getOrElse(createdAt, () => now)
               )
             : Option.getOrUndefined(expiresAt),
+          // It was written when the service token came.
+          refreshAt: Option.getOrUndefined(
+            Option.isNone(token)
+              ? Option.none()
+              : Option.zipWith(updatedAt, refreshIn, (at, s) => at + s * 1000)
+          ),
           scopes: yield* Fields.scopes(oauth.value, "scope", "oauth_token.scope"),
           extras: {
             ...(Option.isSome(accountType) && { account_type: accountType.value }),

@@ -80,7 +80,8 @@ const recordKeys: ReadonlySet<string> = new Set([
     "idToken",
     "tokenType",
     "obtainedAt",
-    "expiresAt"
+    "expiresAt",
+    "refreshAt"
   ],
   ...["scopes", "accountId", "extras"],
   ...journalKeys
@@ -193,13 +194,14 @@ const merge = (old: JsonObject, changes: JsonObject): JsonObject => {
 
 const makeJournal = (entry: Entry.Entry, revision: string): JsonObject => {
   const record = Entry.toJson(entry)
-  const { obtainedAt, accessToken } = entry.credentials
+  const { obtainedAt, refreshAt, accessToken } = entry.credentials
   return {
     format: Entry.formatVersion,
     revision,
     grant: Entry.grantFingerprint(entry.credentials),
     access: Fingerprint.of(accessToken),
     ...(Option.isSome(obtainedAt) ? { obtainedAt: obtainedAt.value } : {}),
+    ...(Option.isSome(refreshAt) ? { refreshAt: refreshAt.value } : {}),
     ...Object.fromEntries(journalKeys.flatMap((key) => (key in record ? [[key, record[key]]] : [])))
   }
 }
@@ -224,12 +226,14 @@ const withJournal = (
   now: number
 ): Either.Either<Entry.Entry, FormatProblem> =>
   Either.gen(function* () {
-    const obtainedAt = Option.orElse(found.obtainedAt, () =>
-      journal["access"] === Fingerprint.of(found.accessToken)
-        ? Option.liftPredicate((v: unknown) => typeof v === "number")(journal["obtainedAt"])
-        : Option.none()
-    )
-    const credentials = new Credentials.Credentials({ ...found, obtainedAt })
+    const sameToken = journal["access"] === Fingerprint.of(found.accessToken)
+    const noted = (key: string) =>
+      Option.liftPredicate((v: unknown): v is number => sameToken && typeof v === "number")(journal[key])
+    const credentials = new Credentials.Credentials({
+      ...found,
+      obtainedAt: Option.orElse(found.obtainedAt, () => noted("obtainedAt")),
+      refreshAt: Option.orElse(found.refreshAt, () => noted("refreshAt"))
+    })
     const record = yield* Either.try({
       try: () => Entry.toJson(Entry.first(credentials, 0)),
       catch: () => malformed(at, "holds a token that is blank or none, or a time that is no number")

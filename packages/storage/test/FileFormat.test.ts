@@ -123,6 +123,7 @@ describe("another program's file", () => {
         accessToken: "access-full ~!#",
         refreshToken: "rt-of-another-login",
         obtainedAt: 1_800_000_000_000,
+        refreshAt: 1_800_003_000_000,
         expiresAt: 1_800_003_600_000
       })
       yield* Law.checkSame("load", entry, Entry.keepFence(Entry.first(credentials, 0), Sample.full.fence))

@@ -67,11 +67,16 @@ const read = (
     ) {
       return yield* malformed(exchange.expiresAt, "is no time in epoch seconds")
     }
+    const refreshIn = rest[exchange.refreshIn]
     return new Credentials.Credentials({
       ...previous,
       accessToken: Redacted.make(token as string),
       obtainedAt: Option.some(requestedAt),
       expiresAt: Option.map(Option.fromNullable(expiresAt as number | undefined), (s) => s * 1000),
+      refreshAt:
+        typeof refreshIn === "number" && refreshIn >= 0 && refreshIn <= latestSeconds
+          ? Option.some(requestedAt + refreshIn * 1000)
+          : Option.none(),
       extras: Redacted.make({ ...Redacted.value(previous.extras), [keepUnder]: rest })
     })
   })

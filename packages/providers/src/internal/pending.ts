@@ -8,7 +8,8 @@ export const pending = (credentials: Credentials, now: number): Credentials =>
   new Credentials({
     ...credentials,
     refreshToken: Option.some(credentials.accessToken),
-    expiresAt: Option.some(now)
+    expiresAt: Option.some(now),
+    refreshAt: Option.none()
   })
 
 /** Whether the access token only stands in for one that there is not yet. */

@@ -40,6 +40,7 @@ export const full: Entry.Entry = new Entry.Entry({
     tokenType: "DPoP",
     obtainedAt: 1_800_000_000_000,
     expiresAt: 1_800_003_600_000,
+    refreshAt: 1_800_003_000_000,
     scopes: ["read", "write:all"],
     accountId: "user@example.com",
     extras: { plan: "größer 🗝", nested: { list: [1, 2.5, true, null, "x"], empty: {} } }
