@@ -319,15 +319,15 @@ class History {
     held: string | undefined
   ): void {
     const error = Option.getOrUndefined(Cause.failureOption(cause))
-    if (error === undefined || this.judge.of(process).closing) return
+    if (error === undefined || this.judge.of(process).closingAt < Infinity) return
     if (error._tag === "ReauthorizationRequired") this.judge.sendsToLogin(process, error.reason)
     this.judge.withholds(process, is, error.reason, held)
   }
 
   private close(slot: number): void {
     const { process, scope } = this.life(slot)
-    if (!process.alive || this.judge.of(process).closing) return
-    this.judge.of(process).closing = true
+    if (!process.alive || this.judge.of(process).closingAt < Infinity) return
+    this.judge.of(process).closingAt = this.world.now
     this.call(process, "close", Scope.close(scope, Exit.void), () => {
       this.steps.closed.add(process)
       if (this.lives[slot]?.process === process) this.replaceLater(slot)

@@ -41,7 +41,8 @@ export class Notes {
   request: Request | undefined
   refusedAt = Number.NEGATIVE_INFINITY
   refreshing = 0
-  closing = false
+  /** When its scope began to close. */
+  closingAt = Infinity
   /** What it may write without a lease: credentials of a login. */
   readonly logins = new Set<string>()
   clearing = 0
@@ -128,6 +129,9 @@ export class Judge implements Witness, Audit {
       if (Option.getOrUndefined(entry.intent)?.fingerprint !== Fingerprint.of(Redacted.make(token))) {
         this.breaks("no-intent", `${who}, and storage does not say so`)
       }
+      if (Option.exists(entry.dead, (dead) => dead.fingerprint === Fingerprint.of(Redacted.make(token)))) {
+        this.breaks("posted-dead", `${who}, which is known to be dead`)
+      }
       this.needed(process, notes, entry.credentials, who)
       for (const child of issued.children) {
         if (notes.received.has(child) && !this.stored.has(child.token)) {
@@ -176,8 +180,10 @@ export class Judge implements Witness, Audit {
 
   abandoned(request: Request): void {
     const { process, sentAt } = request
-    const early = this.world.now - sentAt < this.plan.setting.config.refreshTimeout
-    if (early && !this.of(process).closing) {
+    const { refreshTimeout } = this.plan.setting.config
+    const { closingAt } = this.of(process)
+    // The scope waits a little longer than a refresh may take.
+    if (this.world.now - sentAt < refreshTimeout && this.world.now - closingAt < refreshTimeout) {
       this.breaks(
         "interrupted",
         `a request of ${process.name} was given up after ${this.world.now - sentAt} ms`
@@ -335,7 +341,7 @@ export class Judge implements Witness, Audit {
       is !== "get" ||
       stored === undefined ||
       notes.served === undefined ||
-      notes.closing ||
+      notes.closingAt < Infinity ||
       !this.clocksRight
     )
       return
