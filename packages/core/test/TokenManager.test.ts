@@ -853,6 +853,30 @@ describe("two managers of one grant", () => {
 })
 
 describe("refresh and reject", () => {
+  it.scoped("refresh is not content with the end of another's refresh that was not needed any more", () =>
+    Effect.gen(function* () {
+      const inner = yield* RefreshLease.makeProcess
+      const { calls, manager, storage } = yield* bench({
+        initial: grant(1, 10 * minute),
+        lease: { acquire: (account, ttl) => Effect.delay(inner.acquire(account, ttl), 1000) }
+      })
+      yield* TestClock.adjust(10 * minute)
+      const first = yield* Effect.fork(token(manager.getAccessToken))
+      yield* settle
+      yield* peerWrites(storage, (entry) =>
+        Entry.refreshed(entry, grant(2, 10 * minute, start + 10 * minute))
+      )
+      expect(yield* token(manager.getAccessToken)).toBe("at-2")
+      const forced = yield* Effect.fork(token(manager.refresh))
+      yield* settle
+      yield* TestClock.adjust(1000)
+      expect(yield* Fiber.join(first)).toBe("at-2")
+      yield* TestClock.adjust(1000)
+      expect(yield* Fiber.join(forced)).toBe("at-101")
+      expect(yield* calls.count).toBe(1)
+    })
+  )
+
   it.scoped("refresh brings a new token whatever is held, once for all who ask together", () =>
     Effect.gen(function* () {
       const { calls, manager } = yield* bench({

@@ -1,13 +1,13 @@
 /** Watches a history and says what must not have happened. */
-import type * as Credentials from "@latchkey/core/Credentials"
 import * as Decision from "@latchkey/core/Decision"
 import type * as Entry from "@latchkey/core/Entry"
 import * as Fingerprint from "@latchkey/core/Fingerprint"
 import type { RefreshError } from "@latchkey/core/TokenRefresher"
+import * as Duration from "effect/Duration"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
-import { type AuthServer, type Issued, mark, type Request, type Witness } from "./AuthServer.js"
+import { type AuthServer, type Issued, mark, policyOf, type Request, type Witness } from "./AuthServer.js"
 import type { Plan, Step } from "./Plan.js"
 import type { Steps } from "./Steps.js"
 import { type Audit, refreshTokenOf, type Store } from "./Store.js"
@@ -21,6 +21,9 @@ export interface Broken {
 
 /** For how long after a caller who asked for a new token in any case a request may still be for it. */
 const aftermath = 300_000
+
+/** How long a note may be on its way to storage. */
+const slack = 20_000
 
 /** What is known of one process. */
 export class Notes {
@@ -58,6 +61,8 @@ export class Judge implements Witness, Audit {
   private lastResort = false
   revoked = false
   private cleared = false
+  /** Whether the window was open when the last attempt was noted. */
+  private open = false
   /** Refresh tokens that were in storage at some time. */
   readonly stored = new Set<string>()
   /** Refresh tokens that were sent again, after an attempt of which nobody knew what became. */
@@ -132,7 +137,7 @@ export class Judge implements Witness, Audit {
       if (Option.exists(entry.dead, (dead) => dead.fingerprint === Fingerprint.of(Redacted.make(token)))) {
         this.breaks("posted-dead", `${who}, which is known to be dead`)
       }
-      this.needed(process, notes, entry.credentials, who)
+      this.needed(process, notes, entry, who)
       for (const child of issued.children) {
         if (notes.received.has(child) && !this.stored.has(child.token)) {
           this.breaks("dropped", `${who}, which it was given ${child.token} for`)
@@ -145,15 +150,28 @@ export class Judge implements Witness, Audit {
     }
   }
 
-  /** A request is for a token that is due, or that somebody does not want. */
-  private needed(process: Process, notes: Notes, credentials: Credentials.Credentials, who: string): void {
+  /** A request is for a token that is due, or that somebody does not want, or for the answer to another one. */
+  private needed(process: Process, notes: Notes, { credentials, intent }: Entry.Entry, who: string): void {
     if (!this.clocksRight || notes.insistent > 0 || this.world.now - notes.insistedAt < aftermath) return
-    const grace = Decision.clampedGrace(credentials, this.plan.setting.config.refreshGrace)
+    const { config, rotation } = this.plan.setting
     const left = Option.getOrElse(
       Decision.timeToExpiry(credentials, process.unsafeCurrentTimeMillis()),
       () => Infinity
     )
-    if (left > grace) this.breaks("needless", `${who}, whose access token has ${left} ms left`)
+    if (rotation._tag !== "Reusable" && Option.exists(intent, ({ attempt }) => attempt > 1)) {
+      if (left > 0 && !this.open) this.breaks("last-resort", `${who} again, with ${left} ms left`)
+    } else if (left > Decision.clampedGrace(credentials, config.refreshGrace)) {
+      this.breaks("needless", `${who}, whose access token has ${left} ms left`)
+    }
+  }
+
+  /** Whether a request whose answer was not seen may be sent again without harm, when that is noted. */
+  private noteReplay(process: Process, before: Option.Option<Entry.Intent>): void {
+    const { rotation } = this.plan.setting
+    const policy = policyOf(rotation)
+    if (policy._tag === "Reusable" || Option.isNone(before)) return
+    const since = process.unsafeCurrentTimeMillis() - before.value.at
+    this.open = since < Duration.toMillis(policy.window) + slack
   }
 
   redeemed(request: Request, outcome: "Granted" | "Replayed" | "Reused" | "Refused"): void {
@@ -199,6 +217,12 @@ export class Judge implements Witness, Audit {
     this.stored.add(token)
     if (Option.exists(after.intent, ({ attempt }) => attempt > 1)) this.repeated.add(token)
     if (this.of(process).logins.has(token)) return
+    if (Option.exists(after.intent, ({ attempt }) => attempt > 1)) {
+      this.noteReplay(
+        process,
+        Option.flatMap(before, (b) => b.intent)
+      )
+    }
     if (after.fence === 0) this.breaks("no-fence", `${who} without a fence`)
     const { lastGrant } = store
     if (this.plan.setting.fencesGranted && lastGrant !== undefined && lastGrant.process !== process) {

@@ -29,7 +29,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     edits: one(
       transaction,
       'yield* reload(parts) const decision = yield* judgeAgain(parts, trigger) if (decision._tag !== "Refresh"',
-      'const decision = yield* judgeAgain(parts, trigger) if (decision._tag !== "Refresh"'
+      'const decision = yield* judgeAgain(parts, trigger); if (decision._tag !== "Refresh"'
     ),
     caughtBy: []
   },
@@ -65,7 +65,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     edits: one(
       transaction,
       "yield* Effect.ignore(saveUnsaved(parts, lease.fence)) }) const successor",
-      "}) const successor"
+      "}); const successor"
     ),
     caughtBy: []
   },
@@ -176,15 +176,15 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "a lost rotation is called a dead grant",
-    edits: one(transaction, "rotationLost: Option.isSome(unanswered(base.value))", "rotationLost: false"),
+    edits: one(transaction, "rotationLost: Option.isSome(lost)", "rotationLost: false"),
     caughtBy: []
   },
   {
     name: "a dead grant is posted again and again",
     edits: one(
       "Decision.ts",
-      "if (Option.isSome(held.dead) || !held.refreshable) {",
-      "if (!held.refreshable) {"
+      "const canRefresh = held.refreshable && Option.isNone(held.dead)",
+      "const canRefresh = held.refreshable"
     ),
     caughtBy: []
   },

@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
+import { type Credentials, sameAccessToken } from "../Credentials.js"
 import * as Decision from "../Decision.js"
 import { RefreshUnavailable, type TokenError } from "../TokenError.js"
 import type { StorageError } from "../TokenStorage.js"
@@ -110,10 +111,22 @@ const refresh = (
   request: Decision.Request,
   attempt = 1
 ): Effect.Effect<Redacted.Redacted, TokenError> =>
-  Effect.suspend(() => grant.refreshes.join({ request, had: grant.state.credentials })).pipe(
-    Effect.either,
-    Effect.flatMap((result) => conclude(grant, result, request, attempt))
-  )
+  Effect.suspend(() => {
+    const { refreshes, state } = grant
+    const { credentials: had, epoch } = state
+    const joins = refreshes.isUnderWay
+    // One that was begun for others may find their need met by what this caller has already.
+    const isMet = () =>
+      !(joins && request.force && state.epoch === epoch && isSameToken(had, state.credentials))
+    return Effect.flatMap(Effect.either(refreshes.join({ request, had })), (result) =>
+      Either.isLeft(result) || attempt === mostAttempts || isMet()
+        ? conclude(grant, result, request, attempt)
+        : refresh(grant, request, attempt + 1)
+    )
+  })
+
+const isSameToken = (a: Option.Option<Credentials>, b: Option.Option<Credentials>): boolean =>
+  Option.exists(Option.zipWith(a, b, sameAccessToken), (same) => same)
 
 /** A slow refresh is not waited for longer than the caller's patience, if its token lives that long. */
 const refreshWithin = (
