@@ -179,6 +179,9 @@ export class Grant extends Task implements RefreshTransaction.Parts {
     // What is under way may change everything, and asks again when it has ended.
     if (this.refreshes.isUnderWay) return Infinity
     const { setting, state } = this
+    // What lies ahead of all that is planned was noted before the clock was set back.
+    if (this.ranAt > now) this.ranAt = now
+    if (this.lookAt < Infinity) this.lookAt = Math.min(this.lookAt, now + lookAgain)
     const at = Math.max(this.renewAt(now), this.ranAt + shortestPause * (1 + state.jitterShare))
     if (at === Infinity && this.lookAt === Infinity && !setting.tellsChanges) {
       const { dead, refreshable } = state.held

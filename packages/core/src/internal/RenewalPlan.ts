@@ -22,8 +22,8 @@ export const lead = (
 }
 
 /**
- * When to renew; Infinity where there is nothing to renew, or nothing to do it with. No later than the
- * token's own lifetime from now, whatever the clock said when it came.
+ * When to renew; Infinity where there is nothing to renew, or nothing to do it with. A refresh whose answer was
+ * lost is repeated at once where the server allows it, and else when there is nothing more to lose.
  */
 export const renewAt = (
   held: Decision.Held,
@@ -37,13 +37,11 @@ export const renewAt = (
     onSome: (c) => (c.since <= now ? c.until : Number.NEGATIVE_INFINITY)
   })
   if (Option.isNone(held.credentials)) return Math.max(cooled, now)
-  // The answer to a refresh was not seen: it is asked for at once, or not before there is nothing to lose.
-  const lost = Rotation.replay(held.rotation, held.unanswered, now)
-  if (Option.exists(lost, ({ open }) => open)) return Math.max(cooled, now)
   const credentials = held.credentials.value
+  const replay = Rotation.replay(held.rotation, held.unanswered, now)
+  if (Option.exists(replay, ({ open }) => open)) return Math.max(cooled, now)
   const left = Decision.timeToExpiry(credentials, now)
   if (Option.isNone(left)) return Infinity
-  const longest = Option.getOrElse(Credentials.lifetime(credentials), () => Infinity)
-  const early = Option.isSome(lost) ? 0 : lead(credentials, policy, window, held.jitterShare)
-  return Math.max(cooled, now + Math.min(left.value, longest) - early)
+  const early = Option.isSome(replay) ? 0 : lead(credentials, policy, window, held.jitterShare)
+  return Math.max(cooled, now + left.value - early)
 }
