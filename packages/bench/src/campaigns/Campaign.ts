@@ -51,7 +51,8 @@ export const inParallel = async (
 }
 
 /** The program of the children. */
-export const bundle = (): Promise<string> => bundleCommand("campaign-child")
+export const bundle = (program: "campaign-child" | "tenants-child" = "campaign-child"): Promise<string> =>
+  bundleCommand(program)
 
 /** A process that speaks in lines of JSON. */
 export interface Child {

@@ -10,6 +10,9 @@ import * as Seeded from "../campaigns/Seeded.js"
 
 const all = Object.keys(openers) as ReadonlyArray<keyof typeof openers>
 
+/** Those that keep many accounts. */
+const shared = ["sqlite", "postgres", "redis"] as const
+
 /** `n` is its size unless told otherwise: that of the invariant it is to show. */
 interface OnBackends {
   readonly n: number
@@ -53,6 +56,16 @@ const campaigns: Readonly<Record<string, OnBackends | Alone>> = {
     n: 1000,
     backends: ["file", "sqlite"],
     runOn: async (open, n, seed) => (await import("../campaigns/Crash.js")).run(open, n, seed)
+  },
+  accounts: {
+    n: 100_000,
+    backends: shared,
+    runOn: async (open, n) => (await import("../campaigns/Accounts.js")).run(open, n)
+  },
+  fleet: {
+    n: 4000,
+    backends: ["postgres", "redis"],
+    runOn: async (open, n) => (await import("../campaigns/Fleet.js")).run(open, n)
   },
   simulate: {
     n: 100_000,
