@@ -4,6 +4,7 @@ import { RefreshToken } from "@latchkey/oauth"
 import { Cause, Duration, Effect, FastCheck as fc, Option, Redacted, TestClock } from "effect"
 import { inspect } from "node:util"
 import { answering, type Reply } from "./Memory.js"
+import { quote } from "../src/internal/text.js"
 
 const now = 1_700_000_000_000
 
@@ -53,6 +54,9 @@ const refused = (reply: Reply, more: Partial<RefreshToken.Options> = {}) =>
 
 const refreshTokenOf = (credentials: Credentials.Credentials | undefined) =>
   credentials && Option.getOrNull(Option.map(credentials.refreshToken, Redacted.value))
+
+/** With what forms, URLs and others write in other ways. */
+const sent = "r~1/se+cr.et_A-b~2/se+cr.et_A-b"
 
 describe("a bad answer to a refresh: a typed error, and the new refresh token is saved", () => {
   const without = (name: keyof typeof good) => {
@@ -249,6 +253,29 @@ describe("an error answer is sorted", () => {
       expect(long.message).toContain("(no <redacted> here)")
     })
   )
+
+  it.each([
+    ["as it was sent", sent],
+    ["as a form has it", new URLSearchParams({ s: sent }).toString().slice(2)],
+    ["as a URL has it", encodeURIComponent(sent)],
+    ["in part", sent.slice(5, 20)],
+    ["twice, the second one in part", `${sent} ${sent.slice(0, 14)}`]
+  ])("a secret that comes back is masked: %s", (_, echoed) => {
+    const said = quote(`token=${echoed}&scope=openid`, [sent])
+    for (let at = 0; at + 12 <= echoed.length; at++) expect(said).not.toContain(echoed.slice(at, at + 12))
+    expect(said).toContain("<redacted>")
+    expect(said).toMatch(/&scope=openid$/)
+  })
+
+  it.each(["aB3/dE6/gH9/jK2/mN5/pQ8/sT1/vW4", `${"abcDEF123".repeat(3)}/${"abcDEF123".repeat(2)}`])(
+    "what looks like one is masked, though nobody sent it: %s",
+    (token) => expect(quote(`error ${token}.`, [])).toMatch(/^error <redacted>\.?$/)
+  )
+
+  it("a URL in prose stays", () => {
+    const said = "see https://login.example.com/oauth2/v2.0/authorize/help for more"
+    expect(quote(said, [])).toBe(said)
+  })
 
   it.effect.each<readonly [string, Record<string, string>, Duration.Duration | undefined]>([
     ["seconds", { "retry-after": "17" }, Duration.seconds(17)],

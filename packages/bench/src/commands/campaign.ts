@@ -75,6 +75,10 @@ const campaigns: Readonly<Record<string, OnBackends | Alone>> = {
     n: 10_000,
     run: async (n, seed) => (await import("../campaigns/Herd.js")).run(n, seed)
   },
+  canary: {
+    n: 100,
+    run: async (n, seed) => (await import("../campaigns/canary/Canary.js")).run(n, seed)
+  },
   clock: {
     n: 100_000,
     run: async (n, seed) => {

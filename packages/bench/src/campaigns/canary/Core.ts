@@ -1,0 +1,17 @@
+/** Canaries through every operation of a manager, in every world of its own tests. */
+import { Effect, TestContext } from "effect"
+import { bench, minute } from "../../../../core/test/support/Bench.js"
+import { everything, secretGrant, worlds } from "../../../../core/test/support/Everything.js"
+import type { Canaries } from "./Canaries.js"
+import type { Scenario } from "./Scenario.js"
+
+export const scenarios = (canaries: Canaries): ReadonlyArray<Scenario> => {
+  const take = () => canaries.take()
+  return Object.entries(worlds(take)).map(([name, setup]) => ({
+    name: `core, ${name}`,
+    play: Effect.gen(function* () {
+      const { manager } = yield* bench({ ...setup, initial: secretGrant(take, 10 * minute) })
+      return yield* everything(manager, secretGrant(take, minute))
+    }).pipe(Effect.scoped, Effect.provide(TestContext.TestContext))
+  }))
+}

@@ -1,0 +1,61 @@
+/** All that a program shows to those who look on: its logs, spans, metrics, errors and values. */
+import { inspect } from "node:util"
+import { Cause, Effect, Exit, HashMap, List, Logger, LogLevel, Metric, Tracer } from "effect"
+
+/** Everything that an onlooker can print of a value. */
+export const shown = (value: unknown): string => {
+  const parts = [
+    inspect(value, { depth: 20, showHidden: true }),
+    inspect(value, { depth: 20, customInspect: false, getters: true }),
+    String(value),
+    JSON.stringify(value, (_, v: unknown) => (typeof v === "bigint" ? `${v}` : v)) ?? ""
+  ]
+  if (value instanceof Error) parts.push(value.message, value.stack ?? "", shown(value.cause))
+  if (Exit.isExit(value) && Exit.isFailure(value)) {
+    parts.push(Cause.pretty(value.cause), Cause.pretty(value.cause, { renderErrorCause: true }))
+  }
+  return parts.join("\n")
+}
+
+/** Runs a program and returns all that it logged, traced and measured, beside its exit. */
+export const observed = <A, E, R>(program: Effect.Effect<A, E, R>) =>
+  Effect.gen(function* () {
+    const lines: Array<string> = []
+    const spans: Array<Tracer.Span> = []
+    const logger = Logger.make((log) => {
+      lines.push(
+        shown(log.message),
+        shown([...HashMap.entries(log.annotations)]),
+        Cause.pretty(log.cause),
+        List.toArray(log.spans)
+          .map((s) => s.label)
+          .join()
+      )
+    })
+    const native = yield* Effect.tracer
+    const tracer = Tracer.make({
+      span: (...args) => {
+        const span = native.span(...args)
+        spans.push(span)
+        return span
+      },
+      context: native.context
+    })
+    const exit = yield* Effect.exit(program).pipe(
+      Effect.withTracer(tracer),
+      Logger.withMinimumLogLevel(LogLevel.All),
+      Effect.provide(Logger.replace(Logger.defaultLogger, logger))
+    )
+    const metrics = yield* Metric.snapshot
+    return {
+      exit,
+      lines: lines.length,
+      spans: spans.length,
+      text: [
+        ...lines,
+        ...spans.map((s) => shown([s.name, [...s.attributes], s.status])),
+        shown(metrics),
+        shown(exit)
+      ].join("\n")
+    }
+  })
