@@ -2,7 +2,8 @@
  * Canaries through every request of the wire: as tokens, client secrets, codes and assertions, at a server
  * that answers well, badly, and with what it was sent.
  */
-import { HttpClient, HttpClientRequest, HttpClientResponse } from "@effect/platform"
+import type { HttpClientRequest } from "@effect/platform"
+import { HttpClient, HttpClientResponse } from "@effect/platform"
 import { RequestError } from "@effect/platform/HttpClientError"
 import { Credentials, RefreshLease, TokenConfig, TokenManager, TokenStorage } from "@latchkey/core"
 import {
