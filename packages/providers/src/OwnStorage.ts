@@ -1,6 +1,6 @@
 /**
- * The file in which a provider's own program keeps its credentials, as the core's `TokenStorage` and
- * `RefreshLease`. What that program keeps there stays; what is ours (family, generation, fence, journal) goes
+ * The file, or the keychain item, in which a provider's own program keeps its credentials, as the core's
+ * `TokenStorage` and `RefreshLease`. What that program keeps there stays; what is ours (family, generation, fence, journal) goes
  * under one top-level key, `latchkey`.
  *
  * Such a file holds one account. Others belong into a storage of the program's choice.
@@ -9,8 +9,10 @@
  */
 import { RefreshLease } from "@latchkey/core/RefreshLease"
 import { type StorageError, TokenStorage } from "@latchkey/core/TokenStorage"
+import * as Fingerprint from "@latchkey/core/Fingerprint"
 import * as File from "@latchkey/storage/File"
 import * as FileFormat from "@latchkey/storage/FileFormat"
+import * as Keyring from "@latchkey/storage/Keyring"
 import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
@@ -20,6 +22,7 @@ import * as Option from "effect/Option"
 import * as ClaudeFile from "./ClaudeFile.js"
 import * as CodexFile from "./CodexFile.js"
 import * as CopilotFile from "./CopilotFile.js"
+import * as FileThenKeychain from "./internal/fileThenKeychain.js"
 import * as Paths from "./internal/paths.js"
 import { type CredentialsSettings, type Provider, ProviderError } from "./Provider.js"
 
@@ -28,7 +31,7 @@ import { type CredentialsSettings, type Provider, ProviderError } from "./Provid
  * @category models
  */
 export interface Options {
-  /** Another file of the same form than the provider's. */
+  /** A file of the same form in place of the provider's own, and of its keychain. */
   readonly path?: string | undefined
 }
 
@@ -49,31 +52,68 @@ export const formatOf = (provider: Provider): FileFormat.FileFormat =>
   formats[provider.credentials?.format ?? "latchkey"]
 
 /**
- * Where the provider's own file is, as its program finds it: by the environment variable for its directory
- * where that is set. None where it has no file.
+ * Where a provider's own program keeps its credentials.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Location {
+  readonly file: string
+  /** The item that is used where the file holds no grant. */
+  readonly keychain: Option.Option<{ readonly service: string; readonly account: string }>
+}
+
+/**
+ * Where the provider's own credentials are, as its program finds them: by the environment variable for its
+ * directory where that is set. None where it has no file.
+ *
+ * @since 0.1.0
+ * @category getters
+ */
+export const locate = (provider: Provider): Effect.Effect<Option.Option<Location>, ConfigError.ConfigError> =>
+  Effect.gen(function* () {
+    const { credentials } = provider
+    if (credentials === undefined) return Option.none()
+    const { directoryVariable, file, keychain = process.platform === "darwin", keychainService } = credentials
+    const directory =
+      directoryVariable === undefined
+        ? Option.none()
+        : yield* Config.option(Config.nonEmptyString(directoryVariable))
+    return Option.some({
+      file: Option.match(directory, {
+        onNone: () => Paths.expand(file),
+        onSome: (d) => Paths.join(Paths.expand(d), Paths.basename(file))
+      }),
+      keychain: Option.map(
+        Option.filter(Option.fromNullable(keychainService), () => keychain),
+        (service) => ({ service: `${service}${suffix(directory)}`, account: Paths.userName() })
+      )
+    })
+  })
+
+/**
+ * The file alone of {@link locate}.
  *
  * @since 0.1.0
  * @category getters
  */
 export const path = (provider: Provider): Effect.Effect<Option.Option<string>, ConfigError.ConfigError> =>
-  Effect.gen(function* () {
-    const { credentials } = provider
-    if (credentials === undefined) return Option.none()
-    const { directoryVariable, file } = credentials
-    const directory =
-      directoryVariable === undefined
-        ? Option.none()
-        : yield* Config.option(Config.nonEmptyString(directoryVariable))
-    return Option.some(
-      Option.match(directory, {
-        onNone: () => Paths.expand(file),
-        onSome: (d) => Paths.join(Paths.expand(d), Paths.basename(file))
-      })
-    )
+  Effect.map(
+    locate(provider),
+    Option.map(({ file }) => file)
+  )
+
+/** By public reports, Claude Code tells the items of its directories apart so. */
+const suffix = (directory: Option.Option<string>): string =>
+  Option.match(directory, {
+    onNone: () => "",
+    onSome: (d) => `-${Fingerprint.sha256(new TextEncoder().encode(d)).slice(0, 8)}`
   })
 
 /**
- * The storage and the lease of the provider's own file, or of another of the same form.
+ * The storage and the lease of the provider's own credentials, or of another file of the same form.
+ *
+ * What is in the keychain is read where the file holds no grant, and written back there.
  *
  * @since 0.1.0
  * @category constructors
@@ -83,16 +123,23 @@ export const make = (
   options: Options = {}
 ): Effect.Effect<File.File, StorageError | ProviderError | ConfigError.ConfigError> =>
   Effect.gen(function* () {
-    const own = yield* path(provider)
-    const chosen = Option.orElse(Option.map(Option.fromNullable(options.path), Paths.expand), () => own)
-    if (Option.isNone(chosen)) {
+    const location =
+      options.path === undefined
+        ? yield* locate(provider)
+        : Option.some({ file: Paths.expand(options.path), keychain: Option.none() })
+    if (Option.isNone(location)) {
       return yield* new ProviderError({
         reason: "NotOffered",
         provider: provider.id,
         message: `${provider.displayName} has no credential file of its own: keep its credentials in another storage, or set credentials.file.`
       })
     }
-    return yield* File.make({ path: chosen.value, format: formatOf(provider) })
+    const { file: at, keychain } = location.value
+    const format = formatOf(provider)
+    const file = yield* File.make({ path: at, format })
+    if (Option.isNone(keychain)) return file
+    const { storage } = yield* Keyring.make({ ...keychain.value, format, beside: at })
+    return { storage: FileThenKeychain.make(file.storage, storage), lease: file.lease }
   })
 
 /**

@@ -105,8 +105,8 @@ export interface AccountSettings {
 }
 
 /**
- * The file in which the provider's own program keeps its credentials, and on macOS the keychain item beside
- * it.
+ * The file in which the provider's own program keeps its credentials, and the keychain item where it keeps them
+ * instead.
  *
  * @since 0.1.0
  * @category models
@@ -118,6 +118,8 @@ export interface CredentialsSettings {
   /** The environment variable that names the file's directory, as its own program reads it. */
   readonly directoryVariable: string | undefined
   readonly keychainService: string | undefined
+  /** Whether the keychain is used; undefined: on macOS. */
+  readonly keychain: boolean | undefined
 }
 
 /**
@@ -235,7 +237,8 @@ export const fromSettings = (
         format: s.credentials.format ?? "latchkey",
         file: s.credentials.file,
         directoryVariable: s.credentials.directoryVariable,
-        keychainService: s.credentials.keychainService
+        keychainService: s.credentials.keychainService,
+        keychain: s.credentials.keychain
       },
       profile
     })

@@ -170,7 +170,10 @@ export const Settings = Schema.Struct({
       format: choice("How the file holds them.", "latchkey", "claude", "codex", "copilot"),
       file: Schema.NonEmptyString.annotations({ description: "Its path; ~ is the home directory." }),
       directoryVariable: text("The environment variable that names its directory."),
-      keychainService: text("On macOS, the keychain item that is used where the file is not there.")
+      keychainService: text(
+        "The keychain item that is used where the file holds no grant, on macOS unless keychain says otherwise."
+      ),
+      keychain: flag("Whether the keychain is used: on macOS unless given.")
     }
   ),
   profile: section("Where the account's profile comes from.", {

@@ -23,6 +23,7 @@ import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Hash from "effect/Hash"
 import * as Layer from "effect/Layer"
+import * as FileFormat from "./FileFormat.js"
 import * as TextCell from "./internal/TextCell.js"
 
 /**
@@ -67,6 +68,7 @@ export const make = (
     return Effect.succeed(
       TextCell.make({
         location,
+        format: FileFormat.native,
         maxBytes,
         tooLongAdvice: "Raise `maxBytes` if that is right.",
         get: call(store.get(key)),

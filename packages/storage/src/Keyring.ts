@@ -38,6 +38,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as EncryptionKeys from "./EncryptionKeys.js"
+import * as FileFormat from "./FileFormat.js"
 import * as FileLease from "./internal/FileLease.js"
 import * as FileStorage from "./internal/FileStorage.js"
 import * as Keychain from "./internal/Keychain.js"
@@ -61,6 +62,13 @@ export interface Options {
   readonly timeout?: Duration.DurationInput | undefined
   /** Where the lock and lease files are; it is made 0700 where it is missing. */
   readonly directory?: string | undefined
+  /** How the item holds the grant: `FileFormat.native` unless given. */
+  readonly format?: FileFormat.FileFormat | undefined
+  /**
+   * A file that holds the same grant at times: its lock and lease are used, so that both are guarded as one.
+   * Files of its own in `directory` unless given.
+   */
+  readonly beside?: string | undefined
   /** The largest record that is read or written, in bytes: 1,280 on Windows and 1 MiB elsewhere. */
   readonly maxBytes?: number | undefined
 }
@@ -202,20 +210,24 @@ const cellOf = (options: Options): Effect.Effect<Guarded, StorageError> => {
   if (problem !== undefined) return Effect.fail(failure(options, "Malformed", problem))
 
   const name = Fingerprint.sha256(new TextEncoder().encode(JSON.stringify([service, account])))
-  const path = Path.resolve(directory, name.slice(0, 32))
+  const path = Path.resolve(options.beside ?? Path.join(directory, name.slice(0, 32)))
   const { get, set, remove } = Keychain.secret(service, account)
   // Half of the time is left for the keychain when another process is waited for.
-  const where = { path, symlinks: "refuse", owner: "self", lockMillis: millis / 2 } as const
+  const symlinks = options.beside === undefined ? "refuse" : "follow"
+  const where = { path, symlinks, owner: "self", lockMillis: millis / 2 } as const
   return Effect.succeed({
     where,
     cell: {
       location: locationOf(options),
+      format: options.format ?? FileFormat.native,
       maxBytes,
       tooLongAdvice: Keychain.tooLongAdvice,
       get,
       set,
       remove,
-      grantedFence: LeaseFile.highestFence(PrivateFile.leaseOf(path)),
+      grantedFence: Effect.flatMap(PrivateFile.resolve(path, symlinks), (target) =>
+        LeaseFile.highestFence(PrivateFile.leaseOf(target))
+      ),
       alone: (use) =>
         Effect.uninterruptible(
           Keychain.bounded(

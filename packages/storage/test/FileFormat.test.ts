@@ -199,11 +199,24 @@ describe("another program's file", () => {
     }).pipe(Effect.scoped)
   )
 
+  it.effect("that holds something else says so to those who look, and has room for a grant", () =>
+    Effect.gen(function* () {
+      const { path, json, storage, write } = yield* foreignFile
+      yield* write('{"auth":{"oauth":{"api_key":"canary"}}}')
+      const error = yield* Effect.flip(storage.load)
+      assert.include(error, { _tag: "StorageError", reason: "NoGrant" })
+      assert.include(error.message, `In ${path}, auth.oauth.access_token is missing: it holds an API key.`)
+      assert.isFalse(yield* storage.remove)
+      yield* storage.commit(Sample.plain("a"), Option.none())
+      assert.include((yield* json).auth.oauth, { api_key: "canary", access_token: "access-a" })
+      assert.isTrue(Option.isSome(yield* storage.load))
+    }).pipe(Effect.scoped)
+  )
+
   // Under the live clock: near the epoch, as under a test clock, small instants are right.
   it.live.each([
     [{ auth: "canary" }, "Malformed", "auth is no object"],
     [{ auth: { oauth: ["canary"] } }, "Malformed", "auth.oauth is no object"],
-    [{ auth: { oauth: { api_key: "canary" } } }, "NoGrant", "auth.oauth.access_token is missing"],
     [{ auth: { oauth: { access_token: " " } } }, "Malformed", "auth.oauth holds a token that is blank"],
     [
       { auth: { oauth: { access_token: "canary", expires: 1_800_000_000 } } },

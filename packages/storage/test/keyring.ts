@@ -1,8 +1,10 @@
 /** What is checked of the keychain, by the state that the session is in; run by keyringChild.ts in each. */
+import * as Credentials from "@latchkey/core/Credentials"
 import * as Entry from "@latchkey/core/Entry"
 import * as Encrypted from "@latchkey/storage/Encrypted"
 import * as EncryptionKeys from "@latchkey/storage/EncryptionKeys"
 import * as File from "@latchkey/storage/File"
+import * as FileFormat from "@latchkey/storage/FileFormat"
 import * as Keyring from "@latchkey/storage/Keyring"
 import {
   FencingLaws,
@@ -15,9 +17,11 @@ import {
 } from "@latchkey/storage/testing"
 import { AsyncEntry } from "@napi-rs/keyring"
 import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
 import * as Ref from "effect/Ref"
 import assert from "node:assert/strict"
 import * as ChildProcess from "node:child_process"
@@ -143,6 +147,16 @@ const keysOf = (options: Keyring.Options) =>
 
 const ringOf = (options: Keyring.Options) => Effect.map(keysOf(options), ({ all }) => all.map(({ id }) => id))
 
+/** A program that keeps a token or a key under `login`. */
+const foreignFormat = FileFormat.foreign({
+  at: ["login"],
+  decode: ({ token }) =>
+    typeof token === "string"
+      ? Either.right(Option.some(Credentials.make({ accessToken: token })))
+      : Either.left({ reason: "NoGrant", path: "token", problem: "is missing: it holds a key" }),
+  encode: ({ accessToken }) => ({ token: Redacted.value(accessToken) })
+})
+
 const open: ReadonlyArray<Law.Law> = [
   ...StorageLaws.laws({ make: stores, changes: false }),
   ...HistoryLaws.laws({ make: stores, histories: 15 }),
@@ -185,6 +199,36 @@ const open: ReadonlyArray<Law.Law> = [
       yield* Effect.promise(() => Promise.all(["a", "b", "c"].map(() => run(process.execPath, args))))
       const { storage } = yield* Keyring.make(options)
       assert.equal(Option.getOrThrow(yield* storage.load).entry.generation, 3 * increments)
+    })
+  ),
+  define(
+    "another program's item keeps what is not ours, and shares its lease with a file",
+    Effect.gen(function* () {
+      const path = Path.join(homedir(), "beside", "credentials.json")
+      const options = fresh({ format: foreignFormat, beside: path })
+      const theirs = (login: object) => JSON.stringify({ theme: "dark", login })
+      yield* Effect.promise(() => item(options.account).setPassword('{"theme":"dark"}'))
+      const { storage } = yield* Keyring.make(options)
+      assert.ok(Option.isNone(yield* storage.load))
+      yield* Effect.promise(() => item(options.account).setPassword(theirs({ key: "canary" })))
+      assert.equal((yield* Effect.flip(storage.load)).reason, "NoGrant")
+
+      yield* Effect.promise(() => item(options.account).setPassword(theirs({ token: "at-0" })))
+      const held = Option.getOrThrow(yield* storage.load)
+      const { lease } = yield* File.make({ path, format: foreignFormat })
+      const { fence } = yield* lease.acquire("grant", Duration.seconds(10)).pipe(Effect.scoped)
+      const late = Entry.keepFence(Entry.first(held.entry.credentials), fence - 1)
+      const refused = yield* Effect.flip(storage.commit(late, Option.some(held.version)))
+      assert.equal(refused.reason, "Fenced")
+      const next = Entry.keepFence(Entry.refreshed(held.entry, Sample.plain("1").credentials), fence)
+      yield* storage.commit(next, Option.some(held.version))
+      const text = yield* Effect.promise(() => item(options.account).getPassword())
+      const document = JSON.parse(text ?? "")
+      assert.deepEqual([document.theme, document.login], ["dark", { token: "access-1" }])
+      assert.equal(document.latchkey.fence, fence)
+      assert.ok(yield* storage.remove)
+      const left = yield* Effect.promise(() => item(options.account).getPassword())
+      assert.deepEqual(JSON.parse(left ?? ""), { theme: "dark" })
     })
   ),
   define(

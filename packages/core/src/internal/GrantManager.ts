@@ -205,7 +205,12 @@ const maxSaveConflicts = 10
 const save = (parts: Grant, credentials: Credentials, conflicts = 0): Effect.Effect<void, StorageError> =>
   Effect.gen(function* () {
     const { emit, state, storage } = parts
-    const loaded = yield* storage.load
+    // What holds no grant has room for one: an API key beside it stays.
+    const loaded = yield* Effect.catchIf(
+      storage.load,
+      (error) => error.reason === "NoGrant",
+      () => Effect.succeedNone
+    )
     const entry = Entry.saved(
       Option.map(loaded, (l) => l.entry),
       credentials

@@ -89,14 +89,25 @@ export const writtenFence =
 /** Another program that writes in place is half-way for a moment: what does not parse is read once more. */
 const settleMillis = 30
 
-const read = (target: string, settings: Settings): Effect.Effect<State, FileProblem> =>
+/** What a document that is sound but holds no grant is: to those who look, a problem; to those who write, room. */
+type WithoutGrant = "problem" | "room"
+
+const read = (
+  target: string,
+  settings: Settings,
+  withoutGrant: WithoutGrant = "problem"
+): Effect.Effect<State, FileProblem> =>
   Effect.catchIf(
-    readOnce(target, settings),
+    readOnce(target, settings, withoutGrant),
     (problem) => problem.reason === "Malformed",
-    () => Effect.zipRight(pause(settleMillis), readOnce(target, settings))
+    () => Effect.zipRight(pause(settleMillis), readOnce(target, settings, withoutGrant))
   )
 
-const readOnce = (target: string, settings: Settings): Effect.Effect<State, FileProblem> =>
+const readOnce = (
+  target: string,
+  settings: Settings,
+  withoutGrant: WithoutGrant = "problem"
+): Effect.Effect<State, FileProblem> =>
   Effect.gen(function* () {
     const contents = yield* PrivateFile.read(target, settings)
     if (Option.isNone(contents)) {
@@ -105,13 +116,17 @@ const readOnce = (target: string, settings: Settings): Effect.Effect<State, File
     const { bytes } = contents.value
     const document = yield* Either.mapLeft(StrictJson.parse(bytes), (problem) => malformed(target, problem))
     const now = yield* Clock.currentTimeMillis
-    const entry = yield* Either.mapLeft(
-      settings.format.decode(document, now),
-      (p) =>
-        new FileProblem({
-          reason: p.reason,
-          message: `In ${target}, ${p.path} ${p.problem}.${advice[p.reason]}`
-        })
+    const entry = yield* settings.format.decode(document, now).pipe(
+      Either.orElse((p) =>
+        p.reason === "NoGrant" && withoutGrant === "room"
+          ? Either.right(Option.none())
+          : Either.left(
+              new FileProblem({
+                reason: p.reason,
+                message: `In ${target}, ${p.path} ${p.problem}.${advice[p.reason]}`
+              })
+            )
+      )
     )
     return { document, text: Buffer.from(bytes).toString(), contents, version: versionOf(bytes), entry }
   })
@@ -142,7 +157,7 @@ const commit = (
 ): Effect.Effect<Version, FileProblem | Refusal> =>
   Effect.gen(function* () {
     yield* PrivateFile.sweep(target)
-    const current = yield* read(target, settings)
+    const current = yield* read(target, settings, "room")
     const version = Option.isSome(current.entry) ? current.version : undefined
     if (version !== Option.getOrUndefined(expected)) return yield* refused("Conflict", settings)
 
@@ -205,7 +220,7 @@ const removeLocked = (
 ): Effect.Effect<boolean, FileProblem> =>
   Effect.gen(function* () {
     yield* PrivateFile.sweep(target)
-    const current = yield* read(target, settings)
+    const current = yield* read(target, settings, "room")
     if (Option.isSome(current.entry)) {
       const left = settings.format.clear(current.document)
       if (Option.isNone(left)) yield* PrivateFile.remove(target)

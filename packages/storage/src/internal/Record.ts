@@ -12,6 +12,8 @@ import * as StrictJson from "./StrictJson.js"
 export class RecordProblem extends Data.TaggedError("RecordProblem")<{
   readonly reason: StorageError["reason"]
   readonly problem: string
+  /** What it was found in, where that is sound JSON. */
+  readonly document?: FileFormat.JsonObject
 }> {}
 
 /** A record that was read: the entry, and the whole document with what is not ours in it. */
@@ -20,38 +22,62 @@ export interface Record {
   readonly entry: Entry.Entry
 }
 
-/** The record in a text; `now` tells whether its instants can be right. */
-export const decode = (text: string, now: number): Either.Either<Record, RecordProblem> =>
+/** A document that was read: the entry in it, if it holds one. */
+export interface Document {
+  readonly document: FileFormat.JsonObject
+  readonly entry: Option.Option<Entry.Entry>
+}
+
+/** The document in a text, and its entry by `format`; `now` tells whether its instants can be right. */
+export const decodeAs = (
+  format: FileFormat.FileFormat,
+  text: string,
+  now: number
+): Either.Either<Document, RecordProblem> =>
   Either.gen(function* () {
     const document = yield* Either.mapLeft(StrictJson.parse(encoder.encode(text)), malformed)
     const entry = yield* Either.mapLeft(
-      FileFormat.native.decode(document, now),
-      (p) => new RecordProblem({ reason: p.reason, problem: `, in ${p.path}, ${p.problem}` })
+      format.decode(document, now),
+      (p) => new RecordProblem({ reason: p.reason, problem: `, in ${p.path}, ${p.problem}`, document })
     )
-    return yield* Option.match(entry, {
+    return { document, entry }
+  })
+
+/** The record in a text; `now` tells whether its instants can be right. */
+export const decode = (text: string, now: number): Either.Either<Record, RecordProblem> =>
+  Either.flatMap(decodeAs(FileFormat.native, text, now), ({ document, entry }) =>
+    Option.match(entry, {
       onNone: () => Either.left(malformed("holds no entry")),
       onSome: (found) => Either.right({ document, entry: found })
     })
-  })
+  )
 
 /** The text of an entry, with what `document` holds beside ours; no two are ever alike. */
-export const encode = (
+export const encodeAs = (
+  format: FileFormat.FileFormat,
   document: FileFormat.JsonObject,
   entry: Entry.Entry,
   now: number
 ): Either.Either<string, RecordProblem> =>
   Either.gen(function* () {
     const text = yield* Either.try({
-      try: () => {
-        const revision = randomBytes(8).toString("hex")
-        return StrictJson.stringify(FileFormat.native.encode(document, entry, revision), onOneLine)
-      },
+      try: () => write(format.encode(document, entry, randomBytes(8).toString("hex"))),
       // The encoder's own error may quote what it could not encode.
       catch: () => malformed("has a value that JSON cannot hold, or a blank token")
     })
-    yield* decode(text, now)
+    yield* decodeAs(format, text, now)
     return text
   })
+
+/** The same in our own form. */
+export const encode = (
+  document: FileFormat.JsonObject,
+  entry: Entry.Entry,
+  now: number
+): Either.Either<string, RecordProblem> => encodeAs(FileFormat.native, document, entry, now)
+
+/** The text of a document as it is. */
+export const write = (document: FileFormat.JsonObject): string => StrictJson.stringify(document, onOneLine)
 
 /** Room is dear in some keychains. */
 const onOneLine = "{}"

@@ -13,6 +13,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import { createHash } from "node:crypto"
+import type { FileFormat } from "../FileFormat.js"
 import * as Record from "./Record.js"
 
 /** What went wrong with a cell, before it is known for which operation. */
@@ -25,6 +26,8 @@ export interface Problem {
 /** Where the text is kept. */
 export interface Cell {
   readonly location: string
+  /** How its text holds the entry. */
+  readonly format: FileFormat
   /** The longest text that it takes, and that is believed to be a record. */
   readonly maxBytes: number
   /** Appended to the message where a text is too long to be written. */
@@ -40,9 +43,12 @@ export interface Cell {
   readonly looking: <A, E>(use: Effect.Effect<A, E>) => Effect.Effect<A, E | Problem>
 }
 
-interface Held extends Record.Record {
+interface Held extends Record.Document {
   readonly version: Version
 }
+
+/** What a text that is sound but holds no grant is: to those who look, a problem; to those who write, room. */
+type WithoutGrant = "problem" | "room"
 
 export const make = (cell: Cell): Context.Tag.Service<TokenStorage> => {
   const { location } = cell
@@ -55,7 +61,9 @@ export const make = (cell: Cell): Context.Tag.Service<TokenStorage> => {
     load: cell
       .looking(read(cell))
       .pipe(
-        Effect.map(Option.map(({ entry, version }) => ({ entry, version }))),
+        Effect.map(
+          Option.flatMap(({ entry, version }) => Option.map(entry, (found) => ({ entry: found, version })))
+        ),
         Effect.mapError(failed("load"))
       ),
     commit: (entry, expected) =>
@@ -64,8 +72,21 @@ export const make = (cell: Cell): Context.Tag.Service<TokenStorage> => {
       ),
     remove: cell
       .alone(
-        Effect.flatMap(read(cell), (held) =>
-          Option.isNone(held) ? Effect.succeed(false) : Effect.as(cell.remove, true)
+        Effect.flatMap(read(cell, "room"), (held) =>
+          Option.match(
+            Option.filter(held, ({ entry }) => Option.isSome(entry)),
+            {
+              onNone: () => Effect.succeed(false),
+              onSome: ({ document }) =>
+                Effect.as(
+                  Option.match(cell.format.clear(document), {
+                    onNone: () => cell.remove,
+                    onSome: (left) => cell.set(Record.write(left))
+                  }),
+                  true
+                )
+            }
+          )
         )
       )
       .pipe(Effect.mapError(failed("remove"))),
@@ -76,11 +97,17 @@ export const make = (cell: Cell): Context.Tag.Service<TokenStorage> => {
 /** The fence of what the cell holds; 0 where that cannot be told. */
 export const writtenFence = (cell: Cell): Effect.Effect<number> =>
   cell.looking(read(cell)).pipe(
-    Effect.map(Option.match({ onNone: () => 0, onSome: ({ entry }) => entry.fence })),
+    Effect.map(Option.match({ onNone: () => 0, onSome: fenceOf })),
     Effect.orElseSucceed(() => 0)
   )
 
-const read = (cell: Cell): Effect.Effect<Option.Option<Held>, Problem> =>
+const fenceOf = ({ entry }: Held): number =>
+  Option.match(entry, { onNone: () => 0, onSome: ({ fence }) => fence })
+
+const read = (
+  cell: Cell,
+  withoutGrant: WithoutGrant = "problem"
+): Effect.Effect<Option.Option<Held>, Problem> =>
   Effect.gen(function* () {
     const text = yield* cell.get
     if (Option.isNone(text)) return Option.none()
@@ -93,13 +120,22 @@ const read = (cell: Cell): Effect.Effect<Option.Option<Held>, Problem> =>
               problem: ` is longer than the ${cell.maxBytes} bytes allowed`
             })
           )
-        : Record.decode(text.value, now)
-    const { document, entry } = yield* Either.mapLeft(record, ({ reason, problem }) => ({
-      reason,
-      message:
-        `The record at ${cell.location}${problem}.` +
-        (reason === "NewerFormat" ? "" : " It was left as it is: repair it, or remove it and log in again.")
-    }))
+        : Record.decodeAs(cell.format, text.value, now)
+    const { document, entry } = yield* record.pipe(
+      Either.orElse((p) =>
+        p.reason === "NoGrant" && p.document !== undefined && withoutGrant === "room"
+          ? Either.right({ document: p.document, entry: Option.none() })
+          : Either.left(p)
+      ),
+      Either.mapLeft(({ reason, problem }) => ({
+        reason,
+        message:
+          `The record at ${cell.location}${problem}.` +
+          (reason === "NewerFormat" || reason === "NoGrant"
+            ? ""
+            : " It was left as it is: repair it, or remove it and log in again.")
+      }))
+    )
     return Option.some({ document, entry, version: versionOf(text.value) })
   })
 
@@ -112,18 +148,21 @@ const commit = (
 ): Effect.Effect<Version, Problem | Refusal> =>
   Effect.gen(function* () {
     const refused = (reason: Refusal["reason"]) => new CommitRefused({ reason, location: cell.location })
-    const current = yield* read(cell)
-    const version = Option.map(current, (held) => held.version)
+    const current = yield* read(cell, "room")
+    const version = Option.map(
+      Option.filter(current, ({ entry: held }) => Option.isSome(held)),
+      (held) => held.version
+    )
     if (Option.getOrUndefined(version) !== Option.getOrUndefined(expected)) return yield* refused("Conflict")
 
-    const written = Option.match(current, { onNone: () => 0, onSome: (held) => held.entry.fence })
+    const written = Option.match(current, { onNone: () => 0, onSome: fenceOf })
     const seen = Math.max(written, yield* cell.grantedFence)
     if (!Entry.passesFence(entry, seen)) return yield* refused("Fenced")
 
     const document = Option.match(current, { onNone: () => ({}), onSome: (held) => held.document })
     const now = yield* Clock.currentTimeMillis
     const text = yield* Either.mapLeft(
-      Record.encode(document, Entry.keepFence(entry, seen), now),
+      Record.encodeAs(cell.format, document, Entry.keepFence(entry, seen), now),
       ({ reason, problem }) => ({
         reason,
         message: `The entry for ${cell.location}${problem}. Nothing was written.`
