@@ -1,6 +1,6 @@
 /** Refreshes that fail, of ours and of others: what a peer wrote is never undone, what may be lost never forgotten. */
 import { describe, expect, it } from "@effect/vitest"
-import { Entry, type TokenRefresher } from "@latchkey/core"
+import { Credentials, Entry, type TokenRefresher } from "@latchkey/core"
 import { ScriptedRefresher } from "@latchkey/core/testing"
 import { Effect, Fiber, Option, TestClock } from "effect"
 import { bench, grant, minute, peerWrites, settle, start, stored, token } from "./support/Bench.js"
@@ -106,5 +106,27 @@ describe("what became of an earlier refresh", () => {
         yield* TestClock.adjust(minute)
         expect((yield* Effect.flip(manager.refresh)).reason).toBe("GrantDead")
       })
+  )
+})
+
+describe("when our own refresh succeeds late", () => {
+  it.scoped("and the refresh token stays the same, a peer's newer access token stays", () =>
+    Effect.gen(function* () {
+      const { manager, storage } = yield* bench({
+        initial: grant(1, 10 * minute),
+        script: [ScriptedRefresher.answer({ accessToken: "at-101", expiresIn: 10 * minute, after: 1000 })]
+      })
+      const refresh = yield* Effect.fork(token(manager.refresh))
+      yield* settle
+      yield* peerWrites(storage, (e) =>
+        Entry.refreshed(
+          e,
+          new Credentials.Credentials({ ...grant(2, 10 * minute), refreshToken: e.credentials.refreshToken })
+        )
+      )
+      yield* TestClock.adjust(1000)
+      expect(yield* Fiber.join(refresh)).toBe("at-2")
+      expect(Option.getOrThrow(yield* stored(storage))).toMatchObject({ access: "at-2", generation: 2 })
+    })
   )
 })

@@ -27,7 +27,7 @@ export const generate = (seed: number): Plan => {
     seed,
     setting,
     rounds: draw.list(2, 6, () => drawRound(draw, setting)),
-    faults: setting.weather === "calm" ? [] : draw.list(1, 6, () => drawFault(draw, setting, slots))
+    faults: setting.weather === "calm" ? [] : draw.list(2, 9, () => drawFault(draw, setting, slots))
   }
 }
 
@@ -151,7 +151,7 @@ const drawFault = (draw: Draw, setting: Setting, slots: number): Fault => {
   return {
     slot: draw.below(slots),
     on,
-    nth: draw.between(1, on === "load" || on === "commit" ? 12 : 5),
+    nth: draw.between(1, on === "load" || on === "commit" ? 8 : 4),
     mishap: drawMishap(draw, setting, kind)
   }
 }

@@ -180,7 +180,8 @@ export class Judge implements Witness, Audit {
     this.of(process).request = request
     if (outcome !== "Reused" && outcome !== "Replayed") return
     if (this.plan.setting.rotation._tag === "Reusable") return
-    const ghost = store.holder !== process && this.unaware(process)
+    // Nor can a client call back what it gave up.
+    const ghost = request.over || (store.holder !== process && this.unaware(process))
     if (outcome === "Reused") {
       if (ghost) this.ghosts = true
       else this.lastResort = true
@@ -216,7 +217,7 @@ export class Judge implements Witness, Audit {
     if (token === undefined) return this.breaks("blanked", `${process.name} commits no refresh token`)
     this.stored.add(token)
     if (Option.exists(after.intent, ({ attempt }) => attempt > 1)) this.repeated.add(token)
-    if (this.of(process).logins.has(token)) return
+    if (after.fence === 0 && this.of(process).logins.has(token)) return
     if (Option.exists(after.intent, ({ attempt }) => attempt > 1)) {
       this.noteReplay(
         process,

@@ -113,11 +113,11 @@ const refresh = (
 ): Effect.Effect<Redacted.Redacted, TokenError> =>
   Effect.suspend(() => {
     const { refreshes, state } = grant
-    const { credentials: had, epoch } = state
+    const { answers, credentials: had } = state
     const joins = refreshes.isUnderWay
     // One that was begun for others may find their need met by what this caller has already.
     const isMet = () =>
-      !(joins && request.force && state.epoch === epoch && isSameToken(had, state.credentials))
+      !(joins && request.force && state.answers === answers && isSameToken(had, state.credentials))
     return Effect.flatMap(Effect.either(refreshes.join({ request, had })), (result) =>
       Either.isLeft(result) || attempt === mostAttempts || isMet()
         ? conclude(grant, result, request, attempt)

@@ -46,6 +46,8 @@ export class GrantState {
 
   /** Rises whenever this manager itself changes the grant: a read that began before is out of date. */
   epoch = 0
+  /** How many refreshes were answered. */
+  answers = 0
   private stored: Option.Option<Versioned> = Option.none()
   private loadedAt = never
   private forgotten = false
@@ -239,14 +241,20 @@ export class GrantState {
 
   /** Whether storage still holds the entry whose refresh token an unsaved rotation spent. */
   private lags(loaded: Option.Option<Versioned>): boolean {
-    return Option.exists(this.unsaved, ({ base }) =>
+    return Option.exists(this.unsaved, ({ base, entry: unsaved }) =>
       Option.match(base, {
         onNone: () => Option.isNone(loaded),
         onSome: (b) =>
           Option.exists(
             loaded,
             ({ entry }) =>
-              entry.family === b.family && Credentials.sameRefreshToken(entry.credentials, b.credentials)
+              entry.family === b.family &&
+              Credentials.sameRefreshToken(entry.credentials, b.credentials) &&
+              // Where the refresh token stays the same, what a peer has written since is newer, and nothing is lost.
+              !(
+                entry.generation > b.generation &&
+                Credentials.sameRefreshToken(unsaved.credentials, b.credentials)
+              )
           )
       })
     )
@@ -257,6 +265,7 @@ export class GrantState {
    * nothing cools down, longer each time.
    */
   noteRefreshed(entry: Entry.Entry, base: Option.Option<Entry.Entry>, now: number): void {
+    this.answers++
     const before = Option.map(base, (b) => b.credentials)
     const failures = Option.match(this.coolDown, {
       onNone: () => 0,
