@@ -796,17 +796,21 @@ describe("storage that fails", () => {
 })
 
 describe("two managers of one grant", () => {
-  const two = (options: { readonly after: number }) =>
+  const two = (options: { readonly after: number; readonly tells?: "changes" | "nothing" | "no word" }) =>
     Effect.gen(function* () {
       yield* TestClock.setTime(start)
+      const memory = yield* TokenStorage.makeMemory(Option.some(Entry.first(grant(1, 10 * minute))))
+      const changes =
+        options.tells === "nothing"
+          ? Option.none()
+          : options.tells === "no word"
+            ? Option.some(Stream.never)
+            : memory.changes
       const services = yield* Layer.build(
         Layer.mergeAll(
-          Layer.effect(
-            TokenStorage.TokenStorage,
-            TokenStorage.makeMemory(Option.some(Entry.first(grant(1, 10 * minute))))
-          ),
+          Layer.succeed(TokenStorage.TokenStorage, { ...memory, changes }),
           RefreshLease.layerProcess,
-          TokenConfig.layer(),
+          TokenConfig.layer({ instance: "test" }),
           ScriptedRefresher.layer((n) => rotate(n, options))
         )
       )
@@ -818,6 +822,45 @@ describe("two managers of one grant", () => {
         lease: Context.get(services, RefreshLease.RefreshLease)
       }
     })
+
+  it.scoped("the second has the token as soon as the first has written it, where storage tells", () =>
+    Effect.gen(function* () {
+      const { a, b, calls } = yield* two({ after: 12_345 })
+      yield* TestClock.adjust(10 * minute)
+      const first = yield* Effect.fork(token(a.getAccessToken))
+      yield* settle
+      const second = yield* Effect.fork(token(b.getAccessToken))
+      yield* settle
+      for (let i = 0; i < 12; i++) {
+        yield* TestClock.adjust(1000)
+        yield* settle
+      }
+      yield* TestClock.adjust(345)
+      yield* settle
+      expect(second.unsafePoll()).not.toBeNull()
+      expect([yield* Fiber.join(first), yield* Fiber.join(second)]).toEqual(["at-101", "at-101"])
+      expect(yield* calls.count).toBe(1)
+    })
+  )
+
+  it.scoped.each(["nothing", "no word"] as const)(
+    "the second looks for itself where storage tells %s",
+    (tells) =>
+      Effect.gen(function* () {
+        const { a, b, calls } = yield* two({ after: 5000, tells })
+        yield* TestClock.adjust(10 * minute)
+        const both = yield* Effect.fork(
+          Effect.all([token(a.getAccessToken), token(b.getAccessToken)], { concurrency: 2 })
+        )
+        for (let i = 0; i < 60; i++) {
+          yield* settle
+          yield* TestClock.adjust(100)
+        }
+        expect(both.unsafePoll()).not.toBeNull()
+        expect(yield* Fiber.join(both)).toEqual(["at-101", "at-101"])
+        expect(yield* calls.count).toBe(1)
+      })
+  )
 
   it.scoped("send one request: the second waits for what the first writes", () =>
     Effect.gen(function* () {

@@ -26,6 +26,7 @@ import * as RenewalPlan from "./RenewalPlan.js"
 import { ensureSaved } from "./Saver.js"
 import { Task } from "./Scheduler.js"
 import { Sight } from "./Sight.js"
+import { Signal } from "./Signal.js"
 import { type Flights, SingleFlight } from "./SingleFlight.js"
 
 /** What the grants of one pool, or a manager alone, work with. */
@@ -73,6 +74,7 @@ export class Grant extends Task implements RefreshTransaction.Parts {
   hub: PubSub.PubSub<TokenEvent.TokenEvent> | undefined = undefined
   isSaving = false
   private shown: Sight | undefined = undefined
+  private signal: Signal | undefined = undefined
   /** Storage may hold what would change the plan: when to look, and when that was done last. */
   private lookAt = Number.NEGATIVE_INFINITY
   private lookedAt = Number.NEGATIVE_INFINITY
@@ -104,6 +106,9 @@ export class Grant extends Task implements RefreshTransaction.Parts {
   }
   get config() {
     return this.setting.config
+  }
+  get changed(): Option.Option<Signal> {
+    return this.setting.tellsChanges ? Option.some((this.signal ??= new Signal())) : Option.none()
   }
   get emit() {
     return (event: TokenEvent.TokenEvent): Effect.Effect<void> =>
@@ -138,6 +143,7 @@ export class Grant extends Task implements RefreshTransaction.Parts {
   noteChange(): void {
     this.state.stale()
     this.lookedAt = Number.NEGATIVE_INFINITY
+    this.signal?.raise()
     if (this.place >= 0) return
     // Nothing was to be done for it; now there may be. Not all at once, where many changed.
     this.lookAt = this.now + shortestPause * this.state.jitterShare

@@ -24,6 +24,7 @@ import * as TokenEvent from "../TokenEvent.js"
 import { RefreshError, type TokenRefresher } from "../TokenRefresher.js"
 import { StorageError, type TokenStorage, type Version } from "../TokenStorage.js"
 import type { GrantState } from "./GrantState.js"
+import type { Signal } from "./Signal.js"
 
 /** What started a refresh: what its caller asked, and the access token that it had. */
 export interface Trigger {
@@ -43,6 +44,8 @@ export interface Parts {
   readonly lease: Context.Tag.Service<RefreshLease>
   readonly refresher: Context.Tag.Service<TokenRefresher>
   readonly config: Context.Tag.Service<TokenConfig>
+  /** Raised when storage may have changed; none where nobody tells of that. */
+  readonly changed: Option.Option<Signal>
   readonly emit: (event: TokenEvent.TokenEvent) => Effect.Effect<void>
 }
 
@@ -118,22 +121,33 @@ export const coolDown = (
     return cooling
   })
 
+/** How long, in milliseconds, a waiter sleeps at first where nobody tells it of changes, and at most. */
+const firstPause = 20
+const longestPause = 500
+
 /** The lease, or none where another holder has refreshed while we waited for it. */
 const acquire = (
   parts: Parts,
   trigger: Trigger
 ): Effect.Effect<Option.Option<Lease>, TokenError, Scope.Scope> =>
   Effect.gen(function* () {
-    const { account, config, lease } = parts
+    const { account, changed, config, lease, state } = parts
     const began = yield* Clock.currentTimeMillis
-    for (let pause = 20; ; pause = Math.min(pause * 2, 500)) {
+    // A holder that fails, or dies, changes nothing in storage: it is looked for all the same.
+    let pause = Option.isSome(changed) ? longestPause : firstPause
+    for (;;) {
+      // Before the lease is asked for: what is written from then on ends the wait.
+      const seen = Option.map(changed, (signal) => signal.after(signal.count))
       const got = yield* Effect.either(lease.acquire(account, config.leaseTtl))
       if (Either.isRight(got)) return Option.some(got.right)
       if (got.left.reason === "Busy" && trigger.givesWay?.() === true) return Option.none()
       const now = yield* Clock.currentTimeMillis
-      const waited = now < began || now - began >= config.leaseWait
-      if (got.left.reason !== "Busy" || waited) return yield* noLease(got.left, now)
-      yield* Effect.sleep(pause * (1 + parts.state.jitterShare))
+      const left = config.leaseWait - (now - began)
+      if (got.left.reason !== "Busy" || now < began || left <= 0) return yield* noLease(got.left, now)
+      const sleep = Effect.sleep(Math.min(pause * (1 + state.jitterShare), left))
+      yield* Option.match(seen, { onNone: () => sleep, onSome: (change) => Effect.race(change, sleep) })
+      pause = Math.min(pause * 2, longestPause)
+      // What was read before the wait is of no use after it.
       yield* reload(parts)
       const decision = yield* judgeAgain(parts, trigger)
       if (decision._tag === "Use") return Option.none()
