@@ -25,7 +25,7 @@ interface Fields {
   readonly idToken: Option.Option<Redacted.Redacted>
   /** As the server wrote it; compare without regard to case (RFC 6749 §5.1). */
   readonly tokenType: string
-  /** When the request that brought the access token was sent. */
+  /** When the request that brought the access token was sent, by our clock or the server's, the earlier one. */
   readonly obtainedAt: Option.Option<number>
   readonly expiresAt: Option.Option<number>
   /** From when the server wants the access token renewed, where it says so (`refresh_in`). */
@@ -179,6 +179,12 @@ export class ResponseProblem extends Data.TaggedClass("ResponseProblem")<{
 export interface ResponseContext {
   /** When the request was sent: the lifetime counts from here, never from the answer. */
   readonly requestedAt: number
+  /**
+   * By how many milliseconds the server's clock was behind ours: the lifetime counts from that much earlier,
+   * since others will read the expiry by better clocks than ours, or we by ours once it is set right. A quarter
+   * of the lifetime at most; 0 unless given.
+   */
+  readonly serverBehind?: number
   /** Token types the caller can use, compared without regard to case; `bearer` and `dpop` unless given. */
   readonly tokenTypes?: ReadonlyArray<string>
   /** Where the provider names the account; without it the account never changes. */
@@ -253,6 +259,10 @@ export const fromResponse = (
     return fail("account", "belongs to another account than the grant that was refreshed")
   }
 
+  const obtainedAt = Option.match(seconds.right, {
+    onNone: () => context.requestedAt,
+    onSome: (s) => context.requestedAt - Math.min(Math.max(0, context.serverBehind ?? 0), (s * 1000) / 4)
+  })
   const kept = Option.match(previous, { onNone: () => ({}), onSome: (p) => Redacted.value(p.extras) })
   return Either.right(
     new Credentials({
@@ -262,9 +272,9 @@ export const fromResponse = (
         Option.flatMap(previous, (p) => p.idToken)
       ),
       tokenType: field("token_type") as string,
-      obtainedAt: Option.some(context.requestedAt),
-      expiresAt: Option.map(seconds.right, (s) => context.requestedAt + s * 1000),
-      refreshAt: Option.map(refreshIn, (s) => context.requestedAt + s * 1000),
+      obtainedAt: Option.some(obtainedAt),
+      expiresAt: Option.map(seconds.right, (s) => obtainedAt + s * 1000),
+      refreshAt: Option.map(refreshIn, (s) => obtainedAt + s * 1000),
       scopes:
         scopes.length > 0 ? scopes : Option.match(previous, { onNone: () => [], onSome: (p) => p.scopes }),
       accountId: Option.orElse(after, () => before),

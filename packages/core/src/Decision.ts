@@ -69,6 +69,8 @@ export interface Held {
   readonly unanswered: Option.Option<Intent>
   /** What the server does with a spent refresh token. */
   readonly rotation: Rotation.RotationPolicy
+  /** By how many milliseconds the server's clock is ahead of ours: a token is due that much earlier. */
+  readonly serverAhead: number
   /** From 0 to 1: this account and instance's share of the jitter. */
   readonly jitterShare: number
 }
@@ -291,7 +293,7 @@ export const judge = (held: Held, now: number, policy: Policy, request: Request 
   const credentials = held.credentials.value
   const token = credentials.accessToken
   const left = timeToExpiry(credentials, now)
-  const grace = dueGrace(credentials, policy, held.jitterShare)
+  const grace = dueGrace(credentials, held, policy)
   const canRefresh = held.refreshable && Option.isNone(held.dead)
   const due = Option.orElse(dueReason(left, grace, held.rejected, request), () =>
     canRefresh && isOpen(replay) ? Option.some("AnswerLost" as const) : Option.none()
@@ -348,9 +350,23 @@ const dueReason = (
   return endsWithin(left, request.minValidity) ? Option.some("MinValidity") : Option.none()
 }
 
-const dueGrace = (credentials: Credentials.Credentials, policy: Policy, jitterShare: number): number => {
+/** No server is believed to be further ahead than this, 5 minutes: then one of the clocks is no clock. */
+const furthestAhead = 300_000
+
+/**
+ * The grace, and by how much the server's clock is ahead before that; at most half of the lifetime in all,
+ * where that is known. Only what is due depends on the server's clock: when a token has expired, ours tells.
+ *
+ * @since 0.1.0
+ * @category getters
+ */
+export const earliness = (credentials: Credentials.Credentials, grace: number, serverAhead: number): number =>
+  clampedGrace(credentials, millis(grace) + Math.min(millis(serverAhead), furthestAhead))
+
+const dueGrace = (credentials: Credentials.Credentials, held: Held, policy: Policy): number => {
   const grace = clampedGrace(credentials, policy.grace)
-  return policy.mode === "background" ? grace * (1 - policy.jitter * jitterShare) : grace
+  const jittered = policy.mode === "background" ? grace * (1 - policy.jitter * held.jitterShare) : grace
+  return earliness(credentials, jittered, held.serverAhead)
 }
 
 const nextCheckAt = (

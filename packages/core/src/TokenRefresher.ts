@@ -104,6 +104,11 @@ export class TokenRefresher extends Context.Tag("@latchkey/core/TokenRefresher")
     /** Without a refresh token there is nothing to refresh with; if false, not even credentials are needed. */
     readonly needsRefreshToken: boolean
     readonly rotation: RotationPolicy
+    /**
+     * By how many milliseconds the server's clock is ahead of ours, as far as its answers told; absent where
+     * nobody knows. Tokens are due that much earlier: an expiry that the server wrote is by its clock.
+     */
+    readonly serverAhead?: () => number
     readonly refresh: (previous: Option.Option<Credentials>) => Effect.Effect<Credentials, RefreshError>
   }
 >() {}
@@ -117,6 +122,7 @@ export class TokenRefresher extends Context.Tag("@latchkey/core/TokenRefresher")
  */
 export const make = (options: {
   readonly rotation?: RotationPolicy
+  readonly serverAhead?: () => number
   readonly refresh: (
     credentials: Credentials,
     refreshToken: Redacted.Redacted
@@ -125,6 +131,7 @@ export const make = (options: {
   TokenRefresher.of({
     needsRefreshToken: true,
     rotation: options.rotation ?? rotating(),
+    ...(options.serverAhead && { serverAhead: options.serverAhead }),
     refresh: (previous) =>
       Option.match(
         Option.flatMap(previous, (credentials) =>
@@ -151,9 +158,15 @@ export const make = (options: {
  * @category constructors
  */
 export const makeIndependent = (
-  refresh: (previous: Option.Option<Credentials>) => Effect.Effect<Credentials, RefreshError>
+  refresh: (previous: Option.Option<Credentials>) => Effect.Effect<Credentials, RefreshError>,
+  options: { readonly serverAhead?: () => number } = {}
 ): Context.Tag.Service<TokenRefresher> =>
-  TokenRefresher.of({ needsRefreshToken: false, rotation: reusable, refresh })
+  TokenRefresher.of({
+    needsRefreshToken: false,
+    rotation: reusable,
+    ...(options.serverAhead && { serverAhead: options.serverAhead }),
+    refresh
+  })
 
 /**
  * {@link make} as a layer.

@@ -309,6 +309,22 @@ describe("fromResponse, the merge rule", () => {
     expect(merged({ ...good, expires_in })).toMatchObject({ obtainedAt: now, expiresAt: now + millis })
   })
 
+  it.each([
+    [60_000, 60_000],
+    [900_000, 900_000],
+    [900_001, 900_000],
+    [Infinity, 900_000],
+    [0, 0],
+    [-60_000, 0],
+    [undefined, 0]
+  ])("where the server's clock is behind by %d ms, it counts from %d ms earlier", (serverBehind, earlier) => {
+    const behind = serverBehind === undefined ? {} : { serverBehind }
+    const counted = (response: Credentials.Extras) =>
+      plain(Either.getOrThrow(Credentials.fromResponse(response, Option.none(), { ...context, ...behind })))
+    expect(counted(good)).toMatchObject({ obtainedAt: now - earlier, expiresAt: now - earlier + 3_600_000 })
+    expect(counted({ ...good, expires_in: undefined })).toMatchObject({ obtainedAt: now, expiresAt: null })
+  })
+
   it.each([["bearer"], ["BEARER"], ["DPoP"], ["dpop"]])(
     "the token type %j is kept as it came",
     (token_type) => {

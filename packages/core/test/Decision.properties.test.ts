@@ -200,6 +200,7 @@ describe("grace", () => {
         coolDown: Option.none(),
         unanswered: Option.none(),
         rotation: RotationPolicy.rotating(),
+        serverAhead: 0,
         jitterShare: 0
       }
       expect(Decision.judge(arrived, obtainedAt, { ...policy, grace })._tag).toBe("Use")

@@ -55,6 +55,7 @@ const holding = (
   coolDown: Option.none(),
   unanswered: Option.none(),
   rotation: RotationPolicy.rotating(),
+  serverAhead: 0,
   jitterShare: 0,
   ...changes
 })
@@ -320,6 +321,48 @@ describe("judge, at the boundaries of time", () => {
     expect(Decision.judge(holding(expiring(now + hour)), now, policy)).toEqual(use(now + 30 * second))
     expect(Decision.anyValid).toEqual({ force: false, minValidity: 0 })
   })
+})
+
+describe("judge, where the server's clock is ahead", () => {
+  const ahead = (serverAhead: number): Partial<Decision.Held> => ({ serverAhead })
+  judged([
+    {
+      name: "due that much earlier",
+      held: holding(expiring(now + 3 * minute), ahead(minute)),
+      is: refresh("InGrace", served)
+    },
+    {
+      name: "1 ms before that: use, until then",
+      held: holding(expiring(now + 3 * minute + 1), ahead(minute)),
+      is: use(now + 1)
+    },
+    {
+      name: "never expired earlier",
+      held: holding(expiring(now + 1), ahead(hour)),
+      is: refresh("InGrace", served)
+    },
+    {
+      name: "by more than 5 minutes: 5 minutes are believed",
+      held: holding(expiring(now + 7 * minute + 1), ahead(day)),
+      is: use(now + 1)
+    },
+    {
+      name: "by no number, or behind: no earlier",
+      held: holding(expiring(now + 2 * minute + 1), ahead(Number.NaN)),
+      is: use(now + 1)
+    },
+    {
+      name: "at most half of a lifetime in all",
+      held: holding(expiring(now + 2 * minute + 1, now - 2 * minute + 1), ahead(5 * minute)),
+      is: use(now + 1)
+    },
+    {
+      name: "jitter takes its share of the grace alone",
+      held: holding(expiring(now + 2.5 * minute + 1), { ...ahead(minute), jitterShare: 0.5 }),
+      policy: background,
+      is: use(now + 1)
+    }
+  ])
 })
 
 describe("judge, in the background", () => {

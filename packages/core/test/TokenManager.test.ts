@@ -198,6 +198,20 @@ describe("getAccessToken", () => {
     })
   )
 
+  it.scoped("refreshes once after a night's sleep, for all who ask", () =>
+    Effect.gen(function* () {
+      const { calls, manager } = yield* bench({ initial: grant(1, 10 * minute) })
+      yield* manager.getAccessToken
+      yield* TestClock.setTime(start + 9 * 60 * minute)
+      const tokens = yield* Effect.all(
+        Array.from({ length: 100 }, () => token(manager.getAccessToken)),
+        { concurrency: "unbounded" }
+      )
+      expect(new Set(tokens)).toEqual(new Set(["at-101"]))
+      expect(yield* calls.count).toBe(1)
+    })
+  )
+
   it.scoped("changes nothing but the next decision when the clock is set back", () =>
     Effect.gen(function* () {
       const { calls, manager } = yield* bench({ initial: grant(1, 10 * minute) })

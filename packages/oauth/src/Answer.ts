@@ -159,6 +159,25 @@ export const serverTime = (answer: Answer): number => {
   return Number.isFinite(date) ? date : answer.receivedAt
 }
 
+/** A clock that is further off, 5 minutes, is taken to be off by that. */
+const furthest = 300_000
+
+/**
+ * How far the server's clock is from ours by its `Date`, in milliseconds: as much as is certain, whatever the
+ * answer took, and nothing below the second in which a `Date` is written. Bounded, and 0 where it sent none.
+ *
+ * @since 0.1.0
+ * @category getters
+ */
+export const clockSkew = (
+  answer: Answer,
+  requestedAt: number
+): { readonly ahead: number; readonly behind: number } => {
+  const server = Date.parse(answer.headers["date"] ?? "")
+  const certain = (off: number) => (off >= 1000 ? Math.min(off, furthest) : 0)
+  return { ahead: certain(server - answer.receivedAt), behind: certain(requestedAt - server) }
+}
+
 /** Codes with which a server says that it could not now, whatever the status. */
 const transientCodes = new Set(["temporarily_unavailable", "server_error", "slow_down", "use_dpop_nonce"])
 

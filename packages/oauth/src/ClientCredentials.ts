@@ -38,12 +38,14 @@ export const make = (
   Effect.gen(function* () {
     const endpoint = yield* TokenEndpoint.make(options)
     const resource = yield* Target.resources(options.resource)
-    return TokenRefresher.makeIndependent((previous) =>
-      endpoint.request({
-        grantType: "client_credentials",
-        parameters: { scope: Target.scope(options.scopes), audience: options.audience, resource },
-        previous
-      })
+    return TokenRefresher.makeIndependent(
+      (previous) =>
+        endpoint.request({
+          grantType: "client_credentials",
+          parameters: { scope: Target.scope(options.scopes), audience: options.audience, resource },
+          previous
+        }),
+      { serverAhead: endpoint.serverAhead }
     )
   })
 

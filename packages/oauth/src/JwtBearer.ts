@@ -65,14 +65,16 @@ export const make = (
     const assertion = Effect.isEffect(options.assertion)
       ? options.assertion
       : yield* signer(options.assertion)
-    return TokenRefresher.makeIndependent((previous) =>
-      Effect.flatMap(assertion, (signed) =>
-        endpoint.request({
-          grantType: "urn:ietf:params:oauth:grant-type:jwt-bearer",
-          parameters: { assertion: Redacted.value(signed), scope: Target.scope(options.scopes), resource },
-          previous
-        })
-      )
+    return TokenRefresher.makeIndependent(
+      (previous) =>
+        Effect.flatMap(assertion, (signed) =>
+          endpoint.request({
+            grantType: "urn:ietf:params:oauth:grant-type:jwt-bearer",
+            parameters: { assertion: Redacted.value(signed), scope: Target.scope(options.scopes), resource },
+            previous
+          })
+        ),
+      { serverAhead: endpoint.serverAhead }
     )
   })
 

@@ -49,6 +49,7 @@ export const make = (
     const scopes = options.scopes ?? []
     return TokenRefresher.make({
       ...(options.rotation !== undefined && { rotation: options.rotation }),
+      serverAhead: endpoint.serverAhead,
       refresh: (credentials, refreshToken) =>
         Effect.zipRight(
           checkScopes(scopes, credentials),

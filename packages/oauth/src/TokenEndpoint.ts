@@ -79,6 +79,8 @@ export interface TokenEndpoint {
    * repeated. Fails as {@link TokenResponse.judge} and {@link Wire.Wire} do.
    */
   readonly request: (request: Request) => Effect.Effect<Credentials, RefreshError>
+  /** By how many milliseconds the server's clock is ahead of ours, by its last answer; see {@link Answer.clockSkew}. */
+  readonly serverAhead: () => number
 }
 
 /**
@@ -93,6 +95,7 @@ export const make = (options: Options): Effect.Effect<TokenEndpoint, OAuthConfig
     const server = yield* Server.from(options.server)
     const auth = yield* ClientAuth.authenticate(options.client)
     const nonces = yield* DPoP.makeNonces
+    let serverAhead = 0
     const checksIdToken = options.checkIdToken !== false && Option.isSome(server.issuer)
 
     const send = (metadata: Server.Metadata, asked: Request, key: Option.Option<DPoP.Key>) =>
@@ -113,6 +116,7 @@ export const make = (options: Options): Effect.Effect<TokenEndpoint, OAuthConfig
             }),
           options.encoding
         )
+        serverAhead = Answer.clockSkew(answer, requestedAt).ahead
         const again = Option.isSome(key) && nonces.keep(endpoint, answer.headers) && DPoP.wantsNonce(answer)
         return { answer, requestedAt, again }
       })
@@ -147,7 +151,7 @@ export const make = (options: Options): Effect.Effect<TokenEndpoint, OAuthConfig
         // Attached again: a field of the server's must not take the key's place.
         return attach(key)(credentials)
       })
-    return { request }
+    return { request, serverAhead: () => serverAhead }
   })
 
 const unsaved = (error: OAuthError): RefreshError => toRefreshError(error, Option.none())

@@ -71,26 +71,28 @@ export const make = (
   Effect.gen(function* () {
     const endpoint = yield* TokenEndpoint.make(options)
     const resource = yield* Target.resources(options.resource)
-    return TokenRefresher.makeIndependent((previous) =>
-      Effect.gen(function* () {
-        const subject = yield* options.subject
-        const actor = options.actor === undefined ? undefined : yield* options.actor
-        return yield* endpoint.request({
-          grantType: "urn:ietf:params:oauth:grant-type:token-exchange",
-          parameters: {
-            subject_token: Redacted.value(subject.token),
-            subject_token_type: subject.type,
-            actor_token: actor && Redacted.value(actor.token),
-            actor_token_type: actor?.type,
-            requested_token_type: options.requestedTokenType,
-            scope: Target.scope(options.scopes),
-            audience: options.audience,
-            resource
-          },
-          previous,
-          check: (response) => issuedProblem(options.requestedTokenType, response)
-        })
-      })
+    return TokenRefresher.makeIndependent(
+      (previous) =>
+        Effect.gen(function* () {
+          const subject = yield* options.subject
+          const actor = options.actor === undefined ? undefined : yield* options.actor
+          return yield* endpoint.request({
+            grantType: "urn:ietf:params:oauth:grant-type:token-exchange",
+            parameters: {
+              subject_token: Redacted.value(subject.token),
+              subject_token_type: subject.type,
+              actor_token: actor && Redacted.value(actor.token),
+              actor_token_type: actor?.type,
+              requested_token_type: options.requestedTokenType,
+              scope: Target.scope(options.scopes),
+              audience: options.audience,
+              resource
+            },
+            previous,
+            check: (response) => issuedProblem(options.requestedTokenType, response)
+          })
+        }),
+      { serverAhead: endpoint.serverAhead }
     )
   })
 

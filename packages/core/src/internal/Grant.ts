@@ -222,7 +222,7 @@ export class Grant extends Task implements RefreshTransaction.Parts {
       onNone: () => 0,
       onSome: (c) => {
         const left = Option.getOrElse(Decision.timeToExpiry(c, now), () => 0)
-        return Math.max(left, RenewalPlan.lead(c, config, window, state.jitterShare))
+        return Math.max(left, RenewalPlan.lead(c, config, window, state.held))
       }
     })
     const refresh = this.refreshes.follow({

@@ -69,6 +69,7 @@ export class GrantState {
     private readonly refresher: {
       readonly needsRefreshToken: boolean
       readonly rotation: Rotation.RotationPolicy
+      readonly serverAhead?: () => number
     },
     readonly jitterShare: number
   ) {}
@@ -118,6 +119,7 @@ export class GrantState {
       coolDown: this.coolDown,
       unanswered: this.unanswered,
       rotation: this.refresher.rotation,
+      serverAhead: this.refresher.serverAhead?.() ?? 0,
       jitterShare: this.jitterShare
     }
   }

@@ -12,13 +12,13 @@ export const lead = (
   credentials: Credentials.Credentials,
   policy: Decision.Policy,
   window: number,
-  jitterShare: number
+  { jitterShare, serverAhead }: Pick<Decision.Held, "jitterShare" | "serverAhead">
 ): number => {
   const spread = Option.match(Credentials.lifetime(credentials), {
     onNone: () => window,
     onSome: (lifetime) => Math.min(window, lifetime / 4)
   })
-  return Decision.clampedGrace(credentials, policy.grace) + spread * jitterShare
+  return Decision.earliness(credentials, policy.grace, serverAhead) + spread * jitterShare
 }
 
 /**
@@ -42,6 +42,6 @@ export const renewAt = (
   if (Option.exists(replay, ({ open }) => open)) return Math.max(cooled, now)
   const left = Decision.timeToExpiry(credentials, now)
   if (Option.isNone(left)) return Infinity
-  const early = Option.isSome(replay) ? 0 : lead(credentials, policy, window, held.jitterShare)
+  const early = Option.isSome(replay) ? 0 : lead(credentials, policy, window, held)
   return Math.max(cooled, now + left.value - early)
 }

@@ -17,11 +17,14 @@ export const ensureSaved = (grant: Grant): Effect.Effect<void> =>
 export const saveAtLast = (grant: Grant): Effect.Effect<void> =>
   Effect.asVoid(Effect.when(trySave(grant), () => Option.isSome(grant.state.unsaved)))
 
+/** A day: timers of JavaScript do not reach further than 24 of them. */
+const longestSleep = 86_400_000
+
 const loop = (grant: Grant): Effect.Effect<void> =>
   Effect.gen(function* () {
     const { coolDownBase, coolDownMax } = grant.config
     for (let pause = coolDownBase; Option.isSome(grant.state.unsaved); pause *= 2) {
-      yield* Effect.sleep(Math.min(pause, coolDownMax))
+      yield* Effect.sleep(Math.min(pause, coolDownMax, longestSleep))
       yield* trySave(grant)
     }
   }).pipe(Effect.ensuring(Effect.sync(() => (grant.isSaving = false))))

@@ -122,6 +122,11 @@ export const held = (times: FC.Arbitrary<number>): FC.Arbitrary<Decision.Held> =
       { freq: 3 }
     ).map(Option.fromNullable),
     rotation: FC.oneof(FC.constant(RotationPolicy.reusable), span.map(RotationPolicy.rotating)),
+    serverAhead: FC.oneof(
+      { weight: 3, arbitrary: FC.constant(0) },
+      { weight: 2, arbitrary: span },
+      { weight: 1, arbitrary: absurd }
+    ),
     jitterShare: FC.constantFrom(0, 0.25, 0.5, 0.75)
   })
 

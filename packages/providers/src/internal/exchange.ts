@@ -5,7 +5,7 @@
 import type { HttpClient } from "@effect/platform/HttpClient"
 import * as Credentials from "@latchkey/core/Credentials"
 import * as TokenRefresher from "@latchkey/core/TokenRefresher"
-import type { Answer } from "@latchkey/oauth/Answer"
+import * as Answer from "@latchkey/oauth/Answer"
 import type { OAuthConfigError } from "@latchkey/oauth/Endpoint"
 import { OAuthError, toRefreshError } from "@latchkey/oauth/OAuthError"
 import * as Resource from "@latchkey/oauth/Resource"
@@ -24,24 +24,28 @@ export const make = (
   exchange: Exchange,
   keepUnder: string
 ): Effect.Effect<Context.Tag.Service<TokenRefresher.TokenRefresher>, OAuthConfigError, HttpClient> =>
-  Effect.map(Wire.make(), (wire) =>
-    TokenRefresher.make({
+  Effect.map(Wire.make(), (wire) => {
+    let serverAhead = 0
+    return TokenRefresher.make({
       rotation: TokenRefresher.reusable,
+      // The expiry comes as an instant of the server's clock.
+      serverAhead: () => serverAhead,
       refresh: (credentials, token) =>
         Effect.gen(function* () {
           const requestedAt = yield* Clock.currentTimeMillis
           const { endpoint: url, headers } = exchange
           const answer = yield* Resource.get(wire, { url, token, headers })
+          serverAhead = Answer.clockSkew(answer, requestedAt).ahead
           return yield* read(answer, exchange, keepUnder, credentials, requestedAt)
         }).pipe(Effect.mapError((error) => toRefreshError(error, Option.none())))
     })
-  )
+  })
 
 /** Above this, seconds are milliseconds: the year 5138. */
 const latestSeconds = 100_000_000_000
 
 const read = (
-  answer: Answer,
+  answer: Answer.Answer,
   exchange: Exchange,
   keepUnder: string,
   previous: Credentials.Credentials,
