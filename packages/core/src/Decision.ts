@@ -481,6 +481,29 @@ export const jitterShare = (text: string): number => {
 }
 
 /**
+ * When there may be something else to do, without anybody asking for more: at once where storage is to be read
+ * or a token refreshed; none where only a change in storage, or another request, helps.
+ *
+ * @since 0.1.0
+ * @category getters
+ */
+export const looksAgainAt = (decision: Decision, now: number): Option.Option<number> => {
+  switch (decision._tag) {
+    case "Use":
+      return decision.nextCheckAt === Infinity ? Option.none() : Option.some(decision.nextCheckAt)
+    case "CoolDown":
+      return Option.some(decision.until)
+    case "Reload":
+    case "UseAndRefresh":
+    case "Refresh":
+      return Option.some(now)
+    case "Reauthorize":
+    case "TooShortLived":
+      return Option.none()
+  }
+}
+
+/**
  * A decision in words, for people; never a token.
  *
  * @since 0.1.0

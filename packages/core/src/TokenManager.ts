@@ -33,16 +33,24 @@ import { TokenRefresher } from "./TokenRefresher.js"
 import { type StorageError, TokenStorage } from "./TokenStorage.js"
 
 /**
- * What `explain` tells: the decision as data and in words, and what it was made on.
+ * What `explain` tells: the decision as data and in words, what it was made on, and what led to it. Holds no
+ * token but in `decision`, where it is redacted.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Explanation {
   readonly decision: Decision.Decision
+  /** Where the decision is to read storage: what comes after, if storage holds what is in memory. */
+  readonly ifUnchanged: Option.Option<Decision.Decision>
+  /** When there may be something else to do, epoch milliseconds; none where nothing changes by itself. */
+  readonly looksAgainAt: Option.Option<number>
+  /** All of it in one sentence. */
   readonly text: string
   readonly status: AuthStatus.AuthStatus
   readonly location: string
+  /** The last events, the oldest first: 32 of a manager, 4 of one in a pool. */
+  readonly history: ReadonlyArray<TokenEvent.TokenEvent>
 }
 
 /**
@@ -98,7 +106,7 @@ export interface Manager {
   readonly profile: Effect.Effect<Profile.Profile, TokenError | Profile.ProfileError>
   /** The last profile, or what the credentials in memory tell; no I/O. */
   readonly cachedProfile: Effect.Effect<Option.Option<Profile.Profile>>
-  /** What `getAccessToken` would do now, and why. No I/O. */
+  /** What `getAccessToken` would do now, and why, and what happened last. No I/O. */
   readonly explain: Effect.Effect<Explanation>
   /** What happens from now on; a slow reader misses the oldest. */
   readonly events: Stream.Stream<TokenEvent.TokenEvent>
@@ -180,6 +188,7 @@ export const make = (
         storageLane: scheduler.storageLaneOf(storage),
         window
       })),
+      remembers: 32,
       tell: () => Effect.void
     }
     const grants: Array<Grant> = []

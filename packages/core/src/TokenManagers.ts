@@ -290,6 +290,7 @@ const makePool = (options: PoolOptions, setupOf: (bench: Bench) => Setup) =>
         storageLane: scheduler.storageLaneOf(lanes.storage),
         window
       }),
+      remembers: 4,
       tell: (account, event) => pool.tell(account, event)
     })
     const pool = new Pool({

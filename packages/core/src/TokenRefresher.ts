@@ -113,6 +113,8 @@ export class TokenRefresher extends Context.Tag("@latchkey/core/TokenRefresher")
   }
 >() {}
 
+const unknownAhead = (): number => 0
+
 /**
  * A refresher from a function that redeems a refresh token. Without `rotation` it is taken to rotate with
  * no window, which is the safe assumption.
@@ -131,7 +133,7 @@ export const make = (options: {
   TokenRefresher.of({
     needsRefreshToken: true,
     rotation: options.rotation ?? rotating(),
-    ...(options.serverAhead && { serverAhead: options.serverAhead }),
+    serverAhead: options.serverAhead ?? unknownAhead,
     refresh: (previous) =>
       Option.match(
         Option.flatMap(previous, (credentials) =>
@@ -164,7 +166,7 @@ export const makeIndependent = (
   TokenRefresher.of({
     needsRefreshToken: false,
     rotation: reusable,
-    ...(options.serverAhead && { serverAhead: options.serverAhead }),
+    serverAhead: options.serverAhead ?? unknownAhead,
     refresh
   })
 

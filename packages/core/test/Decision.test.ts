@@ -968,6 +968,21 @@ describe("jitterShare", () => {
   })
 })
 
+describe("looksAgainAt", () => {
+  it.each<[Decision.Decision, number | undefined]>([
+    [use(now + 1), now + 1],
+    [use(Infinity), undefined],
+    [Decision.CoolDown({ until: now + 2, reason: "Failed", fallback: none }), now + 2],
+    [Decision.Reload({ reason: "Stale" }), now],
+    [behind("InGrace"), now],
+    [refresh("Expired", none), now],
+    [Decision.Reauthorize({ reason: "GrantDead", detail: "invalid_grant" }), undefined],
+    [Decision.TooShortLived({ lifetime: 1, minValidity: 2 }), undefined]
+  ])("%o", (decision, at) => {
+    expect(Decision.looksAgainAt(decision, now)).toEqual(Option.fromNullable(at))
+  })
+})
+
 describe("describe", () => {
   const lost = (open: boolean) =>
     Option.some({ since: now - 2 * second, attempts: 1, until: now + minute, open })

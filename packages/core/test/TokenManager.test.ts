@@ -1145,23 +1145,51 @@ describe("a manager and its grant", () => {
     })
   )
 
-  it.scoped("explains what it would do", () =>
+  it.scoped("explains what it would do, and when it looks again", () =>
     Effect.gen(function* () {
       const { manager } = yield* bench({
         initial: grant(1, 10 * minute),
         config: { credentialsTtl: "1 hour" }
       })
-      expect((yield* manager.explain).text).toContain("nothing is in memory")
+      expect(yield* manager.explain).toMatchObject({
+        decision: { _tag: "Reload" },
+        ifUnchanged: Option.none(),
+        looksAgainAt: Option.some(start),
+        text: "read storage again (nothing is in memory)",
+        history: []
+      })
       yield* manager.credentials
       yield* settle
       yield* manager.credentials
       expect(yield* manager.explain).toMatchObject({
         decision: { _tag: "Use" },
+        looksAgainAt: Option.some(start + 8 * minute),
         text: "use the token in memory; look again in 480 s",
         location: "memory"
       })
       yield* TestClock.adjust(9 * minute)
       expect((yield* manager.explain).text).toContain("within the grace")
+      yield* TestClock.adjust(minute)
+      const { ifUnchanged, text } = yield* manager.explain
+      expect(Option.map(ifUnchanged, (d) => d._tag)).toEqual(Option.some("Refresh"))
+      expect(text).toBe(
+        "read storage again (the token in memory has expired); if that holds the same, refresh (the token has " +
+          "expired); meanwhile there is no valid token to serve"
+      )
+    })
+  )
+
+  it.scoped("explains what happened last: the last 32 events, without a secret", () =>
+    Effect.gen(function* () {
+      const { manager } = yield* bench({ initial: grant(1, 10 * minute), script: (n) => rotate(n) })
+      yield* manager.refresh
+      const { history } = yield* manager.explain
+      expect(history.map((e) => e._tag)).toEqual(["Refreshing", "Refreshed", "Saved"])
+      for (let i = 0; i < 20; i++) yield* manager.refresh
+      const later = (yield* manager.explain).history
+      expect(later).toHaveLength(32)
+      expect(later.at(-1)).toMatchObject({ _tag: "Saved", generation: 22 })
+      expect(JSON.stringify(later)).not.toMatch(/at-1|rt-1/)
     })
   )
 

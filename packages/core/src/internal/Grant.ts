@@ -46,6 +46,8 @@ export interface Setting {
   readonly flights: Flights
   /** Where refreshes wait for their turn, and how far renewals are spread; none where nobody bounds them. */
   readonly renewal: Option.Option<Turns>
+  /** How many of its last events a grant keeps. */
+  readonly remembers: number
   /** Told of each event, beside those who listen to this grant. */
   readonly tell: (account: string, event: TokenEvent.TokenEvent) => Effect.Effect<void>
 }
@@ -67,12 +69,16 @@ const lookAgain = 600_000
 /** How long after one renewal the next may come at the earliest. */
 const shortestPause = 1000
 
+const noEvents: ReadonlyArray<TokenEvent.TokenEvent> = []
+
 export class Grant extends Task implements RefreshTransaction.Parts {
   readonly state: GrantState
   readonly loads: SingleFlight<void, StorageError, void>
   readonly refreshes: SingleFlight<void, TokenError, RefreshTransaction.Trigger>
   hub: PubSub.PubSub<TokenEvent.TokenEvent> | undefined = undefined
   isSaving = false
+  /** The last events, the oldest first. */
+  history: ReadonlyArray<TokenEvent.TokenEvent> = noEvents
   private shown: Sight | undefined = undefined
   private signal: Signal | undefined = undefined
   /** Storage may hold what would change the plan: when to look, and when that was done last. */
@@ -113,6 +119,7 @@ export class Grant extends Task implements RefreshTransaction.Parts {
   get emit() {
     return (event: TokenEvent.TokenEvent): Effect.Effect<void> =>
       Effect.suspend(() => {
+        this.history = [...this.history.slice(1 - this.setting.remembers), event]
         if (this.hub !== undefined) this.hub.unsafeOffer(event)
         return Effect.zipRight(this.setting.tell(this.account, event), this.sight.record(event))
       })

@@ -134,15 +134,7 @@ export class GrantManager implements Manager {
     )
   }
   get explain(): Effect.Effect<Explanation> {
-    return Effect.map(Clock.currentTimeMillis, (now) => {
-      const decision = this.#grant.state.decide(now, Decision.anyValid)
-      return {
-        decision,
-        text: Decision.describe(decision, now),
-        status: statusNow(this.#grant, now),
-        location: this.location
-      }
-    })
+    return Effect.map(Clock.currentTimeMillis, (now) => explain(this.#grant, now))
   }
   get events(): Manager["events"] {
     return Stream.unwrap(Effect.map(this.#grant.events, (hub) => Stream.fromPubSub(hub)))
@@ -173,6 +165,28 @@ export const status = (grant: Grant): Effect.Effect<AuthStatus.AuthStatus, Stora
 
 const statusNow = ({ state }: Grant, now: number) =>
   AuthStatus.of(state.credentials, now, state.warnings(now))
+
+const explain = (grant: Grant, now: number): Explanation => {
+  const { history, state, storage } = grant
+  const decision = state.decide(now, Decision.anyValid)
+  const ifUnchanged =
+    decision._tag === "Reload" && decision.reason !== "NotLoaded"
+      ? Option.some(state.judge(now, Decision.anyValid))
+      : Option.none()
+  const then = Option.match(ifUnchanged, {
+    onNone: () => "",
+    onSome: (next) => `; if that holds the same, ${Decision.describe(next, now)}`
+  })
+  return {
+    decision,
+    ifUnchanged,
+    looksAgainAt: Decision.looksAgainAt(decision, now),
+    text: Decision.describe(decision, now) + then,
+    status: statusNow(grant, now),
+    location: storage.location,
+    history
+  }
+}
 
 /** The end of a grant's life in this process, after its flights. */
 export const close = (grant: Grant): Effect.Effect<void> =>
