@@ -354,14 +354,24 @@ const dueReason = (
 const furthestAhead = 300_000
 
 /**
- * The grace, and by how much the server's clock is ahead before that; at most half of the lifetime in all,
- * where that is known. Only what is due depends on the server's clock: when a token has expired, ours tells.
+ * A grace that is clamped already, and by how much the server's clock is ahead before that; at most half of
+ * the lifetime in all, where that is known. Only what is due depends on the server's clock: when a token has
+ * expired, ours tells.
  *
  * @since 0.1.0
  * @category getters
  */
-export const earliness = (credentials: Credentials.Credentials, grace: number, serverAhead: number): number =>
-  clampedGrace(credentials, millis(grace) + Math.min(millis(serverAhead), furthestAhead))
+export const earliness = (
+  credentials: Credentials.Credentials,
+  grace: number,
+  serverAhead: number
+): number => {
+  const earlier = grace + Math.min(millis(serverAhead), furthestAhead)
+  return Option.match(Credentials.lifetime(credentials), {
+    onNone: () => earlier,
+    onSome: (lifetime) => Math.min(earlier, lifetime / 2)
+  })
+}
 
 const dueGrace = (credentials: Credentials.Credentials, held: Held, policy: Policy): number => {
   const grace = clampedGrace(credentials, policy.grace)

@@ -18,7 +18,8 @@ export const lead = (
     onNone: () => window,
     onSome: (lifetime) => Math.min(window, lifetime / 4)
   })
-  return Decision.earliness(credentials, policy.grace, serverAhead) + spread * jitterShare
+  const grace = Decision.clampedGrace(credentials, policy.grace)
+  return Decision.earliness(credentials, grace, serverAhead) + spread * jitterShare
 }
 
 /**
