@@ -550,6 +550,21 @@ describe("a dead grant", () => {
     })
   )
 
+  it.scoped("is no grant at all if a peer has removed it by then", () =>
+    Effect.gen(function* () {
+      const { manager, storage } = yield* bench({
+        initial: grant(1, 10 * minute),
+        script: [fail("GrantDead", { after: 1000 })]
+      })
+      yield* TestClock.adjust(10 * minute)
+      const caller = yield* Effect.fork(Effect.flip(manager.getAccessToken))
+      yield* settle
+      yield* storage.remove
+      yield* TestClock.adjust(1000)
+      expect(yield* Fiber.join(caller)).toMatchObject({ reason: "NoCredentials" })
+    })
+  )
+
   it.scoped("tells when the answer to an earlier refresh had been lost", () =>
     Effect.gen(function* () {
       const { manager } = yield* bench({

@@ -457,10 +457,11 @@ const bury = (
   { base, intended, lost }: Attempt
 ): Effect.Effect<void, TokenError> =>
   Effect.gen(function* () {
-    const { emit, state } = parts
+    const { emit, refresher, state } = parts
     yield* reload(parts)
     const moved = Option.match(Option.all([base, state.entry]), {
-      onNone: () => Option.isSome(state.entry),
+      // A grant that was removed meanwhile is not told to be dead: there is none.
+      onNone: () => Option.isSome(state.entry) || (Option.isSome(base) && refresher.needsRefreshToken),
       onSome: ([b, s]) => !Credentials.sameRefreshToken(b.credentials, s.credentials)
     })
     if (moved) return
