@@ -217,9 +217,11 @@ export type Encoded = (typeof Settings)["Encoded"]
 export const File = Schema.Struct({
   $schema: Schema.optional(Schema.String.annotations({ description: "For editors; not read." })),
   providers: Schema.Record({
-    key: Schema.String.pipe(Schema.pattern(idPattern)).annotations({
-      description: "The provider's id: lower-case letters, digits and hyphens."
-    }),
+    key: Schema.String.pipe(
+      Schema.pattern(idPattern, {
+        description: "The provider's id: lower-case letters, digits and hyphens."
+      })
+    ),
     value: Schema.Struct({
       extends: text("The provider whose settings these change; the built-in one of this id unless given."),
       ...Settings.fields

@@ -11,7 +11,8 @@ export const decode = <A, I>(schema: Schema.Schema<A, I>, value: unknown): Eithe
 const strict = { onExcessProperty: "error" } as const
 
 const firstProblem = (error: ParseResult.ParseError): string => {
-  const issue = ParseResult.ArrayFormatter.formatErrorSync(error)[0]!
+  const issues = ParseResult.ArrayFormatter.formatErrorSync(error)
+  const issue = issues[0]!
   const path = issue.path.map(String).join(".")
   const place = path === "" ? "the value" : path
   switch (issue._tag) {
@@ -23,13 +24,15 @@ const firstProblem = (error: ParseResult.ParseError): string => {
       return issue.message.startsWith("Expected")
         ? `${place} is not what is due here`
         : `${place} ${issue.message}`
-    default:
-      return `${place} is not what is due here${alternatives(issue.message)}`
+    default: {
+      // A choice has an issue for each of what is to be chosen from.
+      const here = issues.filter((other) => other.path.map(String).join(".") === path)
+      const names = here.flatMap(({ message }) => expected(message))
+      return `${place} is not what is due here${names.length === 0 ? "" : `: ${names.join(", ")}`}`
+    }
   }
 }
 
 /** The names to choose from are ours; what stands after `actual` is theirs. */
-const alternatives = (message: string): string => {
-  const expected = /^Expected ((?:"[A-Za-z0-9]+"(?: \| )?)+), actual/.exec(message)?.[1]
-  return expected === undefined ? "" : `: ${expected.replaceAll(" | ", ", ")}`
-}
+const expected = (message: string): ReadonlyArray<string> =>
+  /^Expected ("[A-Za-z0-9]+"(?: \| "[A-Za-z0-9]+")*), actual/.exec(message)?.[1]?.split(" | ") ?? []
