@@ -11,6 +11,8 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as LogLevel from "effect/LogLevel"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import { closeSync, openSync, unlinkSync, writeSync } from "node:fs"
@@ -193,5 +195,8 @@ const perform = (): Effect.Effect<
   }
 }
 
-await Effect.runPromise(Effect.provide(perform(), Backend.layer(job.backend)))
+// What it logs would be among the lines that it says; what fails is told in them.
+await Effect.runPromise(
+  Logger.withMinimumLogLevel(Effect.provide(perform(), Backend.layer(job.backend)), LogLevel.None)
+)
 process.exit(0)
