@@ -1,6 +1,6 @@
 /** Refreshes that fail, of ours and of others: what a peer wrote is never undone, what may be lost never forgotten. */
 import { describe, expect, it } from "@effect/vitest"
-import { Credentials, Entry, type TokenRefresher } from "@latchkey/core"
+import { Credentials, Entry, RefreshLease, type TokenRefresher } from "@latchkey/core"
 import { ScriptedRefresher } from "@latchkey/core/testing"
 import { Effect, Fiber, Option, TestClock } from "effect"
 import { bench, grant, minute, peerWrites, settle, start, stored, token } from "./support/Bench.js"
@@ -127,6 +127,30 @@ describe("when our own refresh succeeds late", () => {
       yield* TestClock.adjust(1000)
       expect(yield* Fiber.join(refresh)).toBe("at-2")
       expect(Option.getOrThrow(yield* stored(storage))).toMatchObject({ access: "at-2", generation: 2 })
+    })
+  )
+})
+
+describe("a read that is slow", () => {
+  it.scoped("is no rolled-back storage where a faster one has taken in a peer's rotation", () =>
+    Effect.gen(function* () {
+      const inner = yield* RefreshLease.makeProcess
+      const { manager, storage } = yield* bench({
+        initial: grant(1, 10 * minute),
+        lease: { acquire: (account, ttl) => Effect.delay(inner.acquire(account, ttl), 1000) },
+        slowLoad: { call: 2, millis: 1500 }
+      })
+      yield* manager.getAccessToken
+      const refresh = yield* Effect.fork(token(manager.refresh))
+      yield* settle
+      yield* manager.invalidate
+      const slow = yield* Effect.fork(token(manager.refresh))
+      yield* settle
+      yield* peerWrites(storage, (e) => Entry.refreshed(e, grant(2, 10 * minute)))
+      yield* TestClock.adjust(1000)
+      expect(yield* Fiber.join(refresh)).toBe("at-2")
+      yield* TestClock.adjust(1500)
+      expect(yield* Fiber.join(slow)).toBe("at-101")
     })
   )
 })

@@ -96,7 +96,7 @@ export class Process implements Scheduler.Scheduler, Clock.Clock {
   readonly [Clock.ClockTypeId]: Clock.ClockTypeId = Clock.ClockTypeId
   alive = true
   frozen = false
-  /** When it was stopped last. */
+  /** When it was last known to be stopped. */
   stoppedAt = Number.NEGATIVE_INFINITY
   private tasks: Array<Scheduler.Task> = []
   private taken = 0
@@ -179,6 +179,7 @@ export class Process implements Scheduler.Scheduler, Clock.Clock {
     if (!this.frozen || !this.alive) return
     this.world.tell?.(`${this.name} goes on`)
     this.frozen = false
+    this.stoppedAt = this.world.now
     for (let i = this.taken; i < this.tasks.length; i++) this.world.wake(this)
     for (const run of this.held.splice(0)) this.deliver(run)
   }

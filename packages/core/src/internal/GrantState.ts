@@ -44,7 +44,7 @@ export class GrantState {
   /** What the last failed refresh said, for those who meet the cool-down after it. */
   lastFailure = ""
 
-  /** Rises whenever this manager itself changes the grant: a read that began before is out of date. */
+  /** Rises whenever this manager changes the grant, or takes in a change: a read that began before may be out of date. */
   epoch = 0
   /** How many refreshes were answered. */
   answers = 0
@@ -234,6 +234,7 @@ export class GrantState {
     this.shut()
     const after = this.credentials
     if (sameGrant(before, after)) return "Unchanged"
+    this.epoch++
     this.coolDown = Option.none()
     this.dead = Option.none()
     this.profile = Option.none()

@@ -58,6 +58,8 @@ export interface Setup {
   readonly faults?: ReadonlyArray<FaultyStorage.Fault>
   /** One commit that takes this long. */
   readonly slowCommit?: { readonly call: number; readonly millis: number }
+  /** One load whose answer takes this long. */
+  readonly slowLoad?: { readonly call: number; readonly millis: number }
   readonly manager?: TokenManager.Options
   /** Leases that others have a part in. */
   readonly lease?: Context.Tag.Service<RefreshLease.RefreshLease>
@@ -80,7 +82,7 @@ export const bench = (setup: Setup = {}): Effect.Effect<Bench, ConfigError.Confi
       Layer.mergeAll(
         Layer.succeed(
           TokenStorage.TokenStorage,
-          slowed(FaultyStorage.make(storage, setup.faults ?? []), setup.slowCommit)
+          slowed(FaultyStorage.make(storage, setup.faults ?? []), setup.slowCommit, setup.slowLoad)
         ),
         setup.lease === undefined
           ? RefreshLease.layerProcess
@@ -98,12 +100,16 @@ export const bench = (setup: Setup = {}): Effect.Effect<Bench, ConfigError.Confi
 
 const slowed = (
   inner: Context.Tag.Service<TokenStorage.TokenStorage>,
-  slow: Setup["slowCommit"]
+  slow: Setup["slowCommit"],
+  slowLoad: Setup["slowLoad"]
 ): Context.Tag.Service<TokenStorage.TokenStorage> => {
   let commits = 0
+  let loads = 0
   return TokenStorage.TokenStorage.of({
     location: inner.location,
-    load: inner.load,
+    load: Effect.suspend(() =>
+      ++loads === slowLoad?.call ? Effect.zipLeft(inner.load, Effect.sleep(slowLoad.millis)) : inner.load
+    ),
     commit: (entry, expected) =>
       Effect.suspend(() =>
         ++commits === slow?.call
