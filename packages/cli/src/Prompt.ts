@@ -26,10 +26,7 @@ export const isInteractive: Effect.Effect<boolean> = Effect.sync(() => process.s
  * @category asking
  */
 export const line = (question: string): Effect.Effect<string, never, Output.Output> =>
-  Effect.zipRight(
-    Effect.flatMap(Output.Output, ({ writeError }) => writeError(question)),
-    read(true)
-  )
+  Effect.flatMap(Output.Output, ({ writeError }) => read(writeError(question), true))
 
 /**
  * A secret, which is not shown while it is typed. Where nobody can be asked, that is a failure.
@@ -46,15 +43,17 @@ export const secret = (
       return yield* Failure.usage(`There is no terminal to ask for a secret in.`, otherwise)
     }
     const { writeError } = yield* Output.Output
-    yield* writeError(question)
-    const typed = yield* read(false)
+    const typed = yield* read(writeError(question), false)
     yield* writeError("\n")
     if (typed === "") return yield* Failure.usage("No secret was entered.", otherwise)
     return Redacted.make(typed)
   })
 
-/** In a terminal, a key at a time: the terminal itself would cut a line at 4,095 characters. */
-const read = (echo: boolean): Effect.Effect<string> =>
+/**
+ * In a terminal, a key at a time: the terminal itself would cut a line at 4,095 characters. It shows nothing by
+ * itself from before the question is there to be answered.
+ */
+const read = (question: Effect.Effect<void>, echo: boolean): Effect.Effect<string> =>
   Effect.async<string>((resume) => {
     const terminal = process.stdin.isTTY === true
     const output = echo && terminal ? process.stderr : new Writable({ write: (_, __, done) => done() })
@@ -70,6 +69,7 @@ const read = (echo: boolean): Effect.Effect<string> =>
     lines.once("line", (text) => answer(Effect.succeed(text.trim())))
     lines.once("close", () => answer(Effect.succeed("")))
     lines.once("SIGINT", () => answer(Effect.interrupt))
+    Effect.runSync(question)
     return Effect.sync(() => {
       answered = true
       lines.close()

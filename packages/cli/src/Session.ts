@@ -52,7 +52,7 @@ export const aboutOf = ({ grant, name, provider }: Account.Account): Failure.Abo
 })
 
 /**
- * The account that a user means by `text`. Its own file is looked for first: most names are whole.
+ * The account that a user means by `text`. Accounts are discovered only where a name leaves a doubt without.
  *
  * @since 0.1.0
  * @category constructors
@@ -62,7 +62,7 @@ export const find = (text: string): Effect.Effect<Account.Account, Failure.Failu
     const { paths } = yield* Workspace
     const { accounts, broken } = yield* Accounts.list(paths)
     const found = Account.find(text, accounts)
-    if (Either.isRight(found)) return found.right
+    if (Either.isRight(found) && isCertain(text, found.right)) return found.right
     // What cannot be read may be what is meant.
     const [unreadable] = broken
     if (unreadable !== undefined) return yield* unreadable
@@ -72,6 +72,10 @@ export const find = (text: string): Effect.Effect<Account.Account, Failure.Failu
     const [wrong] = others.broken
     return wrong !== undefined && Either.isLeft(known) ? yield* wrong : yield* known
   })
+
+/** Accounts that are yet to be discovered are all called `default`, and a provider's name means that one first. */
+const isCertain = (text: string, { name, provider }: Account.Account): boolean =>
+  text === `${provider}/${name}` || (name === Account.defaultName ? text === provider : text === name)
 
 /**
  * All accounts: those that were logged in to here, and those of providers whose own programs were.

@@ -1,0 +1,366 @@
+/** The commands in one process, at a real authorization server. */
+import { Credentials, Entry } from "@latchkey/core"
+import { Effect, Exit, Redacted, Scope } from "effect"
+import { existsSync } from "node:fs"
+import { chmod, mkdir, readFile, readdir, stat, writeFile } from "node:fs/promises"
+import { dirname, join } from "node:path"
+import { afterAll, beforeAll, beforeEach, expect, it, vi } from "vitest"
+import * as Provider from "../../oauth/test/Provider.js"
+import * as Desk from "./support/Desk.js"
+
+const machine = {
+  client_id: "machine",
+  client_secret: "canary-client-secret",
+  grant_types: ["client_credentials"],
+  redirect_uris: [],
+  response_types: []
+}
+
+let scope: Scope.CloseableScope
+let server: Provider.Harness
+let desk: Desk.Desk
+
+beforeAll(async () => {
+  vi.spyOn(console, "info").mockReturnValue(undefined)
+  scope = Effect.runSync(Scope.make())
+  server = await Effect.runPromise(
+    Scope.extend(
+      Provider.start({
+        clients: [Provider.publicClient, machine],
+        features: { clientCredentials: { enabled: true }, revocation: { enabled: true } }
+      }),
+      scope
+    )
+  )
+})
+afterAll(async () => {
+  vi.restoreAllMocks()
+  await Effect.runPromise(Scope.close(scope, Exit.void))
+})
+
+beforeEach(async () => {
+  desk = await Effect.runPromise(Scope.extend(Desk.make, scope))
+  await put(join(desk.config, "providers.json"), {
+    providers: {
+      acme: { displayName: "Acme", server: { issuer: server.issuer }, client: { id: "public-client" } }
+    }
+  })
+})
+
+const put = async (path: string, value: unknown): Promise<string> => {
+  await mkdir(dirname(path), { recursive: true })
+  await writeFile(path, typeof value === "string" ? value : JSON.stringify(value), { mode: 0o600 })
+  return path
+}
+
+/** A grant as after a login, in a file to be imported; it has expired `ago` milliseconds since. */
+const grantFile = async (
+  ago = -3_600_000
+): Promise<{ path: string; credentials: Credentials.Credentials }> => {
+  const granted = await Effect.runPromise(server.grant())
+  const expiresAt = Date.now() - ago
+  const credentials = Credentials.make({
+    accessToken: granted.accessToken,
+    refreshToken: Effect.runSync(granted.refreshToken),
+    obtainedAt: expiresAt - 3_600_000,
+    expiresAt,
+    accountId: "alice"
+  })
+  const path = await put(join(desk.home, "grant.json"), Entry.toJson(Entry.first(credentials)))
+  return { path, credentials }
+}
+
+const loggedIn = async (ago?: number): Promise<Credentials.Credentials> => {
+  const { path, credentials } = await grantFile(ago)
+  expect(await desk.run(`import acme ${path}`)).toMatchObject({ code: 0 })
+  return credentials
+}
+
+const secretsOf = (credentials: Credentials.Credentials): ReadonlyArray<string> => [
+  Redacted.value(credentials.accessToken),
+  Redacted.value(Effect.runSync(credentials.refreshToken))
+]
+
+it("a client logs in, asks for tokens, is shown, renewed and logged out, and its secret is seen nowhere", async () => {
+  desk.set("ACME_SECRET", machine.client_secret)
+  const login = await desk.run(
+    "login acme --account bot --client-credentials --client-id machine --client-secret-env ACME_SECRET"
+  )
+  expect(login).toMatchObject({ code: 0, stdout: "" })
+  expect(login.stderr).toMatch(/Logged in to Acme: acme\/bot; its token expires in \d+ s/)
+  const token = await desk.run("token bot")
+  expect(token).toMatchObject({ code: 0, stderr: "" })
+  expect(token.stdout).toMatch(/^[\w-]{20,}\n$/)
+  expect(await desk.run("token acme/bot --header")).toMatchObject({
+    stdout: `Authorization: Bearer ${token.stdout}`
+  })
+  const described = JSON.parse((await desk.run("token acme --json")).stdout) as Record<string, unknown>
+  expect(described).toMatchObject({ account: "acme/bot", token: token.stdout.trim(), tokenType: "Bearer" })
+  expect(await desk.run("status bot")).toMatchObject({
+    code: 0,
+    stdout: expect.stringMatching(/valid +in \d+ s/)
+  })
+  expect(await desk.run("refresh bot")).toMatchObject({ code: 0 })
+  const renewed = await desk.run("token bot")
+  expect(renewed.stdout).not.toBe(token.stdout)
+  expect(await desk.run("token bot --min-validity 1h")).toMatchObject({ code: 4 })
+  const all = [login, await desk.run("list"), await desk.run("explain bot"), await desk.run("doctor")]
+  expect(JSON.stringify(all)).not.toContain(machine.client_secret)
+  expect(JSON.stringify(all)).not.toContain(renewed.stdout.trim())
+  const before = server.requests.length
+  expect(await desk.run("logout bot --json")).toMatchObject({
+    code: 0,
+    stdout: '{"account":"acme/bot","removed":true,"revoked":"revoked"}\n'
+  })
+  expect(server.requests.slice(before).map(({ line }) => line)).toContain("POST /token/revocation")
+  expect(await desk.run("token bot")).toMatchObject({ code: 2 })
+  expect(await desk.run("list")).toMatchObject({ code: 3, stdout: "" })
+})
+
+it("an expired token that can be renewed is well, and is renewed once when it is asked for", async () => {
+  const credentials = await loggedIn(1000)
+  const before = server.tokenRequests()
+  expect(await desk.run("status")).toMatchObject({ code: 0, stdout: expect.stringContaining("refreshable") })
+  expect(server.tokenRequests()).toBe(before)
+  const first = await desk.run("token acme")
+  expect(first).toMatchObject({ code: 0, stderr: "" })
+  expect(secretsOf(credentials)).not.toContain(first.stdout.trim())
+  expect((await desk.run("token acme")).stdout).toBe(first.stdout)
+  expect(server.tokenRequests()).toBe(before + 1)
+})
+
+it("a refresh that fails says so and ends with an error, and the state of the account is told as it is", async () => {
+  const { path, credentials } = await grantFile(1000)
+  // Spent behind our back: the server ends the family at the next use.
+  await desk.run(`import acme ${path} --account thief`)
+  expect(await desk.run("token thief")).toMatchObject({ code: 0 })
+  await desk.run(`import acme ${path}`)
+  const refused = await desk.run("refresh acme/default")
+  expect(refused).toMatchObject({ code: 3, stdout: "" })
+  expect(refused.stderr).toContain("next: latchkey login acme")
+  expect(await desk.run("status acme/default")).toMatchObject({
+    code: 3,
+    stdout: expect.stringContaining("dead")
+  })
+  const before = server.tokenRequests()
+  expect(await desk.run("token acme/default")).toMatchObject({ code: 3, stdout: "" })
+  expect(server.tokenRequests()).toBe(before)
+  const explained = await desk.run("explain acme/default")
+  expect(explained.stdout).toMatch(/ended +the server refused the refresh token/)
+  for (const secret of secretsOf(credentials)) {
+    expect(JSON.stringify([refused, explained])).not.toContain(secret)
+  }
+})
+
+it("errors as JSON, for scripts", async () => {
+  const { code, stderr, stdout } = await desk.run("refresh nobody --json")
+  expect({ code, stdout }).toEqual({ code: 2, stdout: "" })
+  expect(JSON.parse(stderr)).toMatchObject({
+    error: { code: 2, reason: "Usage", message: expect.stringContaining('no account "nobody"') as unknown }
+  })
+})
+
+it("names that are unknown or leave a doubt list what there is", async () => {
+  const { path } = await grantFile()
+  await desk.run(`import acme ${path} --account work`)
+  await desk.run(`import github ${path} --account work`)
+  expect((await desk.run("token nobody")).stderr).toContain("There are: acme/work, github/work.")
+  const doubt = await desk.run("token work")
+  expect(doubt).toMatchObject({ code: 2, stderr: expect.stringContaining("any of acme/work, github/work") })
+  expect(await desk.run("token github")).toMatchObject({ code: 0 })
+  expect(await desk.run(`import acme ${path} --account WORK`)).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining("differs in case alone")
+  })
+  expect(await desk.run(`import acme ${path} --account ../up`)).toMatchObject({ code: 2 })
+})
+
+it("arguments that cannot be understood are named, with the help to read", async () => {
+  expect(await desk.run("token acme --jsn")).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining("'--jsn'\n    next: latchkey token --help")
+  })
+  expect(await desk.run("token acme --min-validity soon")).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining("write 90, 500ms, 30s, 5m, 2h or 1d")
+  })
+  expect(await desk.run("tokn")).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining("Invalid subcommand")
+  })
+  expect(await desk.run("login acme --device --manual")).toMatchObject({ code: 2 })
+  expect(await desk.run("list -- x")).toMatchObject({ code: 2 })
+  const help = await desk.run("--help")
+  expect(help).toMatchObject({ code: 0, stderr: "" })
+  expect(help.stdout).not.toMatch(/\p{Cc}\[/u)
+  for (const shell of ["bash", "fish", "zsh"]) {
+    expect((await desk.run(`--completions ${shell}`)).stdout).toContain("min-validity")
+  }
+})
+
+it("a store that is damaged, of another key, open to others or no file is told with what to do", async () => {
+  await loggedIn()
+  const store = join(desk.data, "credentials.db")
+  await chmod(store, 0o644)
+  expect(await desk.run("token acme")).toMatchObject({
+    code: 5,
+    stderr: expect.stringContaining("chmod 600")
+  })
+  expect(await desk.run("doctor")).toMatchObject({
+    code: 1,
+    stdout: expect.stringContaining("mend: chmod 600")
+  })
+  await writeFile(store, "this is no database, whatever it may be called\n".repeat(50))
+  await chmod(store, 0o600)
+  expect(await desk.run("token acme")).toMatchObject({ code: 5, stdout: "" })
+  expect(await desk.run("list")).toMatchObject({ code: 5, stdout: expect.stringContaining("unreadable") })
+  desk.set("XDG_DATA_HOME", join(desk.home, "other"))
+  await mkdir(join(desk.home, "other", "latchkey", "credentials.db"), { recursive: true })
+  const { path } = await grantFile()
+  expect(await desk.run(`import acme ${path}`)).toMatchObject({ code: 5 })
+})
+
+it("a grant is encrypted with a key of the environment, and without that key it is not read, nor lost", async () => {
+  desk.set("LATCHKEY_ENCRYPTION", undefined)
+  const key = Buffer.alloc(32, 7).toString("base64")
+  desk.set("AUTH__ENCRYPTION_KEYS", key)
+  const credentials = await loggedIn()
+  expect(await desk.run("list")).toMatchObject({ code: 0, stdout: expect.stringContaining(", encrypted") })
+  for (const file of await readdir(desk.data)) {
+    if (!file.startsWith("credentials.db")) continue
+    const bytes = await readFile(join(desk.data, file), "latin1")
+    for (const secret of secretsOf(credentials)) expect(bytes).not.toContain(secret)
+  }
+  desk.set("AUTH__ENCRYPTION_KEYS", Buffer.alloc(32, 8).toString("base64"))
+  const refused = await desk.run("token acme")
+  expect(refused).toMatchObject({ code: 5, stdout: "" })
+  expect(refused.stderr).not.toContain(Buffer.alloc(32, 8).toString("base64"))
+  desk.set("AUTH__ENCRYPTION_KEYS", "short")
+  expect(await desk.run("token acme")).toMatchObject({
+    code: 6,
+    stderr: expect.stringContaining("not base64")
+  })
+  desk.set("AUTH__ENCRYPTION_KEYS", undefined)
+  expect(await desk.run("token acme")).toMatchObject({ code: 6 })
+  desk.set("AUTH__ENCRYPTION_KEYS", key)
+  expect((await desk.run("token acme")).stdout.trim()).toBe(secretsOf(credentials)[0])
+  desk.set("AUTH__ENCRYPTION_KEYS", undefined)
+  expect(await desk.run("logout acme --local")).toMatchObject({ code: 0 })
+})
+
+it("a file of providers that is broken is told, and stands in the way of nothing that does not need it", async () => {
+  const credentials = await loggedIn()
+  await put(join(desk.config, "providers.json"), '{"providers": {"acme": {"sever": {}}}}')
+  expect((await desk.run("token acme")).stdout.trim()).toBe(secretsOf(credentials)[0])
+  expect(await desk.run("refresh acme")).toMatchObject({ code: 6, stderr: expect.stringContaining("sever") })
+  expect(await desk.run("doctor")).toMatchObject({
+    code: 1,
+    stdout: expect.stringContaining("providers.json")
+  })
+  await put(join(desk.config, "providers.json"), "{")
+  expect(await desk.run("login acme")).toMatchObject({
+    code: 6,
+    stderr: expect.stringContaining("is not JSON")
+  })
+  desk.set("AUTH__REFRESH_GRACE_SECONDS", "soon")
+  expect(await desk.run("token acme")).toMatchObject({
+    code: 6,
+    stderr: expect.stringContaining("AUTH__REFRESH_GRACE_SECONDS")
+  })
+})
+
+it("the file of an account that is damaged, or was copied, is named", async () => {
+  await loggedIn()
+  const file = join(desk.data, "accounts", "acme", "default.json")
+  await put(join(dirname(file), "copy.json"), await readFile(file, "utf8"))
+  expect(await desk.run("token copy")).toMatchObject({
+    code: 5,
+    stderr: expect.stringContaining("copy.json")
+  })
+  expect(await desk.run("token acme/default")).toMatchObject({ code: 0 })
+  await writeFile(file, "{")
+  expect(await desk.run("list")).toMatchObject({ code: 5, stdout: expect.stringContaining("default.json") })
+  expect(await desk.run("doctor --json")).toMatchObject({ code: 1 })
+})
+
+const claudeFile = (expiresAt: number) => ({
+  mcpOAuth: { other: { accessToken: "not-ours" } },
+  claudeAiOauth: {
+    accessToken: "claude-access-token-canary",
+    refreshToken: "claude-refresh-token-canary",
+    expiresAt,
+    scopes: ["user:inference"],
+    subscriptionType: "max"
+  }
+})
+
+it("a provider's own file is found and used where it is, and can be copied out and in without a loss", async () => {
+  const own = await put(join(desk.home, "claude", ".credentials.json"), claudeFile(Date.now() + 3_600_000))
+  const list = await desk.run("list")
+  expect(list).toMatchObject({ code: 0, stdout: expect.stringMatching(/claude +default +valid +in 59 min/) })
+  expect(list.stdout).toContain("~/claude/.credentials.json")
+  expect(await desk.run("token claude")).toMatchObject({ code: 0, stdout: "claude-access-token-canary\n" })
+  expect(await desk.run("import claude")).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining("nothing to import")
+  })
+  expect(await desk.run("import claude --account spare")).toMatchObject({ code: 0 })
+  const copy = await put(join(desk.home, "copy.json"), { mcpOAuth: { other: 1 } })
+  expect(await desk.run(`export spare ${copy}`)).toMatchObject({ code: 0, stdout: "" })
+  expect(JSON.parse(await readFile(copy, "utf8"))).toMatchObject({
+    mcpOAuth: { other: 1 },
+    claudeAiOauth: { ...claudeFile(0).claudeAiOauth, expiresAt: expect.any(Number) as number }
+  })
+  expect((await stat(copy)).mode & 0o777).toBe(0o600)
+  await put(copy, { claudeAiOauth: { ...claudeFile(9e12).claudeAiOauth, refreshToken: "of-another-login" } })
+  expect(await desk.run(`export spare ${copy}`)).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining("--force")
+  })
+  expect(await readFile(copy, "utf8")).toContain("of-another-login")
+  expect(await desk.run(`export spare ${copy} --force`)).toMatchObject({ code: 0 })
+  const out = await desk.run("logout claude")
+  expect(out).toMatchObject({
+    code: 0,
+    stderr: expect.stringContaining("no way to end a grant from outside")
+  })
+  expect(JSON.parse(await readFile(own, "utf8"))).toEqual({ mcpOAuth: claudeFile(0).mcpOAuth })
+})
+
+it("an expired token without a refresh token is not called valid", async () => {
+  const { refreshToken: _, ...rest } = claudeFile(Date.now() - 1000).claudeAiOauth
+  await put(join(desk.home, "claude", ".credentials.json"), { claudeAiOauth: rest })
+  expect(await desk.run("status claude")).toMatchObject({
+    code: 3,
+    stdout: expect.stringContaining("expired")
+  })
+  const refused = await desk.run("refresh claude")
+  expect(refused).toMatchObject({ code: 3, stderr: expect.stringContaining("next: latchkey login claude") })
+})
+
+it("a file that holds an API key alone is told as such", async () => {
+  await put(join(desk.home, "codex", "auth.json"), { OPENAI_API_KEY: "sk-canary" })
+  const status = await desk.run("status codex")
+  expect(status.code).not.toBe(0)
+  expect(status.stdout).toMatch(/API key/i)
+  expect(JSON.stringify(status)).not.toContain("sk-canary")
+})
+
+it("a login whose server cannot be reached keeps nothing", async () => {
+  expect(
+    await desk.run("login lost --issuer http://127.0.0.1:1 --client-id x --device --json")
+  ).toMatchObject({ code: 4, stdout: "", stderr: expect.stringContaining("Unreachable") })
+  expect(existsSync(join(desk.data, "accounts", "lost"))).toBe(false)
+  expect(await desk.run("login nowhere")).toMatchObject({
+    code: 6,
+    stderr: expect.stringContaining("--issuer URL")
+  })
+  expect(await desk.run("login google")).toMatchObject({
+    code: 6,
+    stderr: expect.stringContaining("--client-id ID")
+  })
+  expect(await desk.run("login acme --client-credentials")).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining("--client-secret-env NAME")
+  })
+})

@@ -1,0 +1,140 @@
+/** The command as users run it: bundled, in a process and a pseudo-terminal of its own. */
+import { spawn } from "@lydell/node-pty"
+import { execFileSync, spawn as spawnProcess } from "node:child_process"
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+
+/** Bundles the command for the life of this process; the path of its program. */
+export const bundle = (): string => {
+  const outdir = fileURLToPath(new URL(`../../../../node_modules/.cache/cli-${process.pid}`, import.meta.url))
+  execFileSync(process.execPath, [fileURLToPath(new URL("../../build.mjs", import.meta.url)), outdir])
+  process.once("exit", () => rmSync(outdir, { recursive: true, force: true }))
+  return join(outdir, "bin.js")
+}
+
+export interface Room {
+  readonly folder: string
+  readonly environment: Record<string, string>
+  readonly remove: () => void
+}
+
+/** A home of its own, with a browser that only notes which address it was to open. */
+export const room = (variables: Readonly<Record<string, string>> = {}): Room => {
+  const folder = mkdtempSync(join(tmpdir(), "latchkey-room-"))
+  const programs = join(folder, "bin")
+  mkdirSync(programs)
+  const browser = join(programs, "xdg-open")
+  writeFileSync(
+    browser,
+    `#!/bin/sh\nprintf '%s' "$1" > "${folder}/opened.part"\nmv "${folder}/opened.part" "${folder}/opened"\n`
+  )
+  chmodSync(browser, 0o755)
+  return {
+    folder,
+    environment: {
+      PATH: `${programs}:${process.env["PATH"]}`,
+      HOME: folder,
+      XDG_DATA_HOME: join(folder, "data"),
+      XDG_CONFIG_HOME: join(folder, "config"),
+      TERM: "xterm-256color",
+      LATCHKEY_ENCRYPTION: "none",
+      ...variables
+    },
+    remove: () => rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+export interface Session {
+  /** All that was shown so far. */
+  readonly screen: () => string
+  /** Waits until something is shown; what matched. */
+  readonly until: (what: RegExp) => Promise<RegExpExecArray>
+  readonly type: (keys: string) => void
+  /** How it ended. */
+  readonly ended: Promise<number>
+}
+
+export const enter = "\r"
+export const ctrlC = "\u0003"
+
+/** How long anything may take, in milliseconds: a hang is told with what was on the screen. */
+const patience = 60_000
+
+export const open = (
+  program: string,
+  { environment, folder }: Room,
+  args: ReadonlyArray<string>
+): Session => {
+  let shown = ""
+  const looks = new Set<() => void>()
+  const terminal = spawn(process.execPath, [program, ...args], {
+    cols: 160,
+    rows: 40,
+    cwd: folder,
+    env: environment
+  })
+  terminal.onData((data) => {
+    shown += data
+    for (const look of looks) look()
+  })
+  let over = false
+  const ended = new Promise<number>((resolve) =>
+    terminal.onExit(({ exitCode, signal }) => {
+      over = true
+      for (const look of looks) look()
+      resolve(signal === undefined || signal === 0 ? exitCode : 128 + signal)
+    })
+  )
+  return {
+    screen: () => shown,
+    type: (keys) => terminal.write(keys),
+    ended,
+    until: (what) =>
+      new Promise((resolve, reject) => {
+        const stop = (act: () => void) => {
+          looks.delete(look)
+          clearTimeout(timer)
+          act()
+        }
+        const lost = () => stop(() => reject(new Error(`${what} was never shown, but:\n${shown}`)))
+        const timer = setTimeout(lost, patience)
+        const look = () => {
+          const found = what.exec(shown)
+          if (found !== null) stop(() => resolve(found))
+          else if (over) lost()
+        }
+        looks.add(look)
+        look()
+      })
+  }
+}
+
+export interface Ended {
+  readonly code: number | null
+  readonly signal: NodeJS.Signals | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** Runs it without a terminal. */
+export const run = (
+  program: string,
+  { environment, folder }: Room,
+  args: ReadonlyArray<string>,
+  during: (child: ReturnType<typeof spawnProcess>) => void = () => undefined
+): Promise<Ended> =>
+  new Promise((resolve) => {
+    const child = spawnProcess(process.execPath, [program, ...args], {
+      cwd: folder,
+      env: environment,
+      stdio: ["ignore", "pipe", "pipe"]
+    })
+    let stdout = ""
+    let stderr = ""
+    child.stdout.on("data", (chunk) => (stdout += chunk))
+    child.stderr.on("data", (chunk) => (stderr += chunk))
+    child.on("close", (code, signal) => resolve({ code, signal, stdout, stderr }))
+    during(child)
+  })
