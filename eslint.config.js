@@ -201,7 +201,16 @@ export default tseslint.config(
   },
   {
     files: [".ci/*.mjs", "packages/cli/bin/*.js", "packages/cli/build.mjs"],
-    languageOptions: { globals: { console: false, performance: false, process: false, URL: false } }
+    languageOptions: {
+      globals: {
+        Buffer: false,
+        console: false,
+        performance: false,
+        process: false,
+        URL: false,
+        URLSearchParams: false
+      }
+    }
   },
   {
     files: ["packages/*/src/**/*.ts", "examples/*/src/**/*.ts"],

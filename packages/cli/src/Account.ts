@@ -103,24 +103,6 @@ export const idOf = (account: Pick<Account, "provider" | "name">): string =>
   `${account.provider}/${account.name}`
 
 /**
- * The shortest name that {@link find} takes for it among `all`.
- *
- * @since 0.1.0
- * @category getters
- */
-export const shortNameOf = (
-  account: Pick<Account, "provider" | "name">,
-  all: ReadonlyArray<Pick<Account, "provider" | "name">>
-): string => {
-  const names = account.name === defaultName ? [account.provider] : [account.name]
-  const short = names.find((name) => {
-    const found = find(name, all)
-    return Either.isRight(found) && idOf(found.right) === idOf(account)
-  })
-  return short ?? idOf(account)
-}
-
-/**
  * A name for a new account, or what is wrong with it.
  *
  * @since 0.1.0

@@ -43,13 +43,8 @@ export const read = (
   }
 }
 
-/**
- * A secret from an environment variable.
- *
- * @since 0.1.0
- * @category operations
- */
-export const fromVariable = (name: string): Effect.Effect<Redacted.Redacted, Failure.Failure> =>
+/** A secret from an environment variable. */
+const fromVariable = (name: string): Effect.Effect<Redacted.Redacted, Failure.Failure> =>
   Effect.filterOrFail(
     Effect.orElseSucceed(Config.redacted(name), () => Redacted.make("")),
     (secret) => Redacted.value(secret) !== "",
@@ -60,13 +55,8 @@ export const fromVariable = (name: string): Effect.Effect<Redacted.Redacted, Fai
       )
   )
 
-/**
- * A secret from a file, without the end of its last line.
- *
- * @since 0.1.0
- * @category operations
- */
-export const fromFile = (path: string): Effect.Effect<Redacted.Redacted, Failure.Failure> =>
+/** A secret from a file, without the end of its last line. */
+const fromFile = (path: string): Effect.Effect<Redacted.Redacted, Failure.Failure> =>
   Effect.gen(function* () {
     const text = yield* Effect.mapError(PrivateText.read(path), (problem) =>
       Failure.configuration(`The client's secret is to be in a file: ${PrivateText.describe(problem)}`)

@@ -10,13 +10,8 @@ import { Writable } from "node:stream"
 import * as Failure from "./Failure.js"
 import * as Output from "./Output.js"
 
-/**
- * Whether somebody can be asked.
- *
- * @since 0.1.0
- * @category predicates
- */
-export const isInteractive: Effect.Effect<boolean> = Effect.sync(() => process.stdin.isTTY === true)
+/** Whether somebody can be asked. */
+const isInteractive: Effect.Effect<boolean> = Effect.sync(() => process.stdin.isTTY === true)
 
 /**
  * One line, as it is typed or pasted, or as it comes through a pipe; blank at the end of the input. Ctrl-C

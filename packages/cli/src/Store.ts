@@ -69,13 +69,8 @@ export interface Choice {
   readonly why?: string | undefined
 }
 
-/**
- * The setting that says what to encrypt new grants with: `auto` unless given.
- *
- * @since 0.1.0
- * @category settings
- */
-export const encryptionVariable = "LATCHKEY_ENCRYPTION"
+/** The setting that says what to encrypt new grants with: `auto` unless given. */
+const encryptionVariable = "LATCHKEY_ENCRYPTION"
 
 /** The setting that holds keys of the user's own. */
 const keysVariable = "AUTH__ENCRYPTION_KEYS"

@@ -1,7 +1,6 @@
 /** The command as a person uses it: in a terminal, with keys typed, a browser, and a real server. */
 import { Effect, Exit, Scope } from "effect"
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
-import type { BrowserContext } from "playwright-core"
 import { join } from "node:path"
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it, vi } from "vitest"
 import * as Provider from "../../oauth/test/Provider.js"
@@ -197,7 +196,7 @@ it("a command gets the token in its environment, signals are passed on, and its 
 })
 
 if (Chromium.missing === undefined) {
-  let browser: BrowserContext
+  let browser: Effect.Effect.Success<typeof Chromium.launch>
   beforeAll(async () => {
     browser = await within(Chromium.launch)
   }, 60_000)

@@ -71,6 +71,14 @@ const campaigns: Readonly<Record<string, OnBackends | Alone>> = {
     n: 100_000,
     run: async (n, seed, keep) => (await import("../simulation/Simulate.js")).simulate(n, seed, tell, keep)
   },
+  terminals: {
+    n: 100,
+    run: async (n) => (await import("../campaigns/Terminals.js")).run(n)
+  },
+  startup: {
+    n: 15,
+    run: async (n) => (await import("../campaigns/Startup.js")).run(n)
+  },
   herd: {
     n: 10_000,
     run: async (n, seed) => (await import("../campaigns/Herd.js")).run(n, seed)

@@ -19,7 +19,7 @@ export const codeOf = (error: unknown): string => {
   return typeof code === "string" ? code : "unknown"
 }
 
-export const attempt = <A>(path: string, use: () => Promise<A>): Effect.Effect<A, FileProblem> =>
+const attempt = <A>(path: string, use: () => Promise<A>): Effect.Effect<A, FileProblem> =>
   Effect.tryPromise({ try: use, catch: (error) => new FileProblem({ path, code: codeOf(error) }) })
 
 /** None where there is none. */
