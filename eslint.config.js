@@ -179,7 +179,9 @@ const idleTests = [
 ]
 
 export default tseslint.config(
-  { ignores: ["**/dist/", "coverage/", "reports/", "**/.stryker-tmp/"] },
+  {
+    ignores: ["**/dist/", "packages/docs/site/", ".changeset/", "coverage/", "reports/", "**/.stryker-tmp/"]
+  },
   js.configs.recommended,
   tseslint.configs.recommended,
   {

@@ -20,7 +20,7 @@ const run = (name) =>
     const child = spawn("tsx", ["--conditions=@latchkey/source", main], {
       cwd: root,
       env: { ...process.env, PATH: `${join(root, "node_modules/.bin")}:${process.env.PATH}` },
-      timeout: 120_000
+      timeout: 300_000
     })
     let output = ""
     for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk) => (output += chunk))

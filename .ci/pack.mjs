@@ -1,0 +1,84 @@
+/*
+ * npm run try:packed: packs every package as it would be published, installs the tarballs in an empty project, and
+ * checks and runs the first snippet of each README there. What it uses is dist, as a user has it: build first.
+ */
+import { execFileSync } from "node:child_process"
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+
+const root = join(import.meta.dirname, "..")
+const { workspaces, devDependencies } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"))
+const names = workspaces.filter((folder) => folder.startsWith("packages/")).map((folder) => folder.slice(9))
+const project = mkdtempSync(join(tmpdir(), "latchkey-packed-"))
+const bin = (name) => join(root, "node_modules/.bin", name)
+const run = (command, args, cwd = project) =>
+  execFileSync(command, args, { cwd, encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] })
+
+const problems = []
+const attempt = (what, work) => {
+  const started = performance.now()
+  try {
+    const said = work()
+    console.log(
+      `ok   ${what.padEnd(44)} ${((performance.now() - started) / 1000).toFixed(1)} s  ${said ?? ""}`
+    )
+    return true
+  } catch (error) {
+    problems.push(what)
+    console.log(`FAIL ${what}\n${error.message}\n${error.stdout ?? ""}${error.stderr ?? ""}`)
+    return false
+  }
+}
+
+/** The first snippet of a package's README; a command's has none. */
+const snippetOf = (name) => {
+  const page = join(root, "packages", name, "README.md")
+  return existsSync(page) ? /^```ts\n([^]*?)^```$/m.exec(readFileSync(page, "utf8")) : null
+}
+
+/** What the user installs beside them, in the versions that were tested. */
+const beside = ["effect", "@effect/platform", "@types/node"].map((name) => `${name}@${devDependencies[name]}`)
+
+const tarballs = join(project, "tarballs")
+mkdirSync(tarballs)
+writeFileSync(join(project, "package.json"), JSON.stringify({ name: "empty", private: true, type: "module" }))
+writeFileSync(
+  join(project, "tsconfig.json"),
+  JSON.stringify({
+    compilerOptions: {
+      ...{ target: "ES2022", module: "NodeNext", moduleResolution: "NodeNext", types: ["node"] },
+      ...{ strict: true, exactOptionalPropertyTypes: true, skipLibCheck: true, noEmit: true }
+    },
+    include: ["*.ts"]
+  })
+)
+const packed = attempt(`pack ${names.join(", ")}`, () => {
+  for (const name of names)
+    run("npm", ["pack", "--silent", "--pack-destination", tarballs], join(root, "packages", name))
+})
+const installed =
+  packed &&
+  attempt("install them in an empty project", () => {
+    const files = readdirSync(tarballs).map((file) => join(tarballs, file))
+    run("npm", ["install", "--no-audit", "--no-fund", ...beside, ...files])
+  })
+if (installed) {
+  for (const name of names) {
+    const snippet = snippetOf(name)
+    if (snippet !== null) writeFileSync(join(project, `${name}.ts`), snippet[1])
+  }
+  attempt("type-check the snippets", () => void run(bin("tsc"), ["-p", "."]))
+  for (const name of names) {
+    if (snippetOf(name) === null) continue
+    attempt(`run the snippet of @latchkey/${name}`, () => run(bin("tsx"), [`${name}.ts`]).trim())
+  }
+  attempt("run latchkey --version", () =>
+    run(join(project, "node_modules/.bin/latchkey"), ["--version"]).trim()
+  )
+}
+rmSync(project, { recursive: true, force: true })
+console.log(
+  problems.length === 0 ? "The packages work as they would be published" : `${problems.length} failed`
+)
+process.exitCode = problems.length === 0 ? 0 : 1
