@@ -1,7 +1,7 @@
 /** Claude's credentials in a file or in the keychain: which is read, which is written, what is told. */
 import { describe, expect, it } from "@effect/vitest"
 import { Credentials, Entry, TokenStorage } from "@latchkey/core"
-import type { Context} from "effect";
+import type { Context } from "effect"
 import { Effect, Either, Option } from "effect"
 import * as FileThenKeychain from "../src/internal/fileThenKeychain.js"
 
