@@ -925,6 +925,28 @@ describe("two managers of one grant", () => {
 })
 
 describe("refresh and reject", () => {
+  it.scoped("reject of a new token, before its refresh has ended, is followed by another refresh", () =>
+    Effect.gen(function* () {
+      const inner = yield* RefreshLease.makeProcess
+      const slowToEnd = Effect.addFinalizer(() => Effect.sleep(1000))
+      const { calls, manager } = yield* bench({
+        initial: grant(1, 10 * minute),
+        lease: { acquire: (account, ttl) => Effect.zipLeft(inner.acquire(account, ttl), slowToEnd) }
+      })
+      yield* TestClock.adjust(10 * minute)
+      const caller = yield* Effect.fork(token(manager.getAccessToken))
+      yield* settle
+      const rejecter = yield* Effect.fork(token(manager.reject(Redacted.make("at-101"))))
+      yield* settle
+      yield* TestClock.adjust(1000)
+      yield* settle
+      yield* TestClock.adjust(1000)
+      expect(yield* Fiber.join(caller)).toBe("at-102")
+      expect(yield* Fiber.join(rejecter)).toBe("at-102")
+      expect(yield* calls.count).toBe(2)
+    })
+  )
+
   it.scoped("refresh is not content with the end of another's refresh that was not needed any more", () =>
     Effect.gen(function* () {
       const inner = yield* RefreshLease.makeProcess

@@ -202,7 +202,7 @@ export class Judge implements Witness, Audit {
     const { refreshTimeout } = this.plan.setting.config
     const { closingAt } = this.of(process)
     // The scope waits a little longer than a refresh may take.
-    if (this.world.now - sentAt < refreshTimeout && this.world.now - closingAt < refreshTimeout) {
+    if (this.world.now - sentAt < refreshTimeout - 1 && this.world.now - closingAt < refreshTimeout) {
       this.breaks(
         "interrupted",
         `a request of ${process.name} was given up after ${this.world.now - sentAt} ms`

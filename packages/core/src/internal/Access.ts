@@ -166,8 +166,10 @@ const conclude = (
     const token = servable(decision)
     if (Option.isSome(token)) return Effect.succeed(token.value)
     if (Either.isLeft(result)) return Effect.fail(result.left)
-    // A process that is stalled for long may find that the new token has come and gone.
-    if (decision._tag === "Refresh" && decision.reason === "Expired" && attempt < mostAttempts) {
+    // A process that is stalled for long may find that the new token has come and gone, or was rejected.
+    const gone =
+      decision._tag === "Refresh" && (decision.reason === "Expired" || decision.reason === "Rejected")
+    if (gone && attempt < mostAttempts) {
       return refresh(grant, request, attempt + 1)
     }
     return decision._tag === "Refresh" || decision._tag === "UseAndRefresh" || decision._tag === "Use"
