@@ -44,6 +44,32 @@ interface Fields {
 export class Credentials extends Data.Class<Fields> {}
 
 /**
+ * The same fields, with what many records have alike held once for all of them: there may be a hundred
+ * thousand in memory.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const share = (fields: Fields): Fields => ({
+  ...fields,
+  tokenType: fields.tokenType === "Bearer" ? "Bearer" : fields.tokenType,
+  scopes: shareScopes(fields.scopes),
+  extras: Object.keys(Redacted.value(fields.extras)).length === 0 ? noExtras : fields.extras
+})
+
+const noExtras = Redacted.make<Extras>(Object.freeze({}))
+
+/** The scopes of the grants are few, and often the same for all users of a program. */
+const knownScopes = new Map<string, ReadonlyArray<string>>()
+
+const shareScopes = (scopes: ReadonlyArray<string>): ReadonlyArray<string> => {
+  const key = JSON.stringify(scopes)
+  const known = knownScopes.get(key)
+  if (known === undefined && knownScopes.size < 1000) knownScopes.set(key, scopes)
+  return known ?? scopes
+}
+
+/**
  * What {@link make} takes: plain values, absent ones left out. `expiresAt`, `refreshAt` and `obtainedAt` are
  * epoch milliseconds; `tokenType` is `Bearer` unless given.
  *

@@ -270,7 +270,7 @@ export const fromJson = (json: unknown, now: number): Either.Either<Entry, Recor
       ? Either.left(new RecordProblem({ reason: "WrongUnit", path: "expiresAt", problem: wrongUnit.value }))
       : Either.right(
           new Entry({
-            credentials: new Credentials.Credentials(fields),
+            credentials: new Credentials.Credentials(Credentials.share(fields)),
             family,
             generation,
             fence,

@@ -67,7 +67,7 @@ const round = async (
   const place = join(directory, `${processes}${kill ? "-killed" : ""}`)
   await mkdir(place)
   const backend = { ...(await open(place)), account: randomUUID() }
-  await Effect.runPromise(Tenants.seed(backend, n, Campaign.wallClock()))
+  await Effect.runPromise(Tenants.seed(backend, n, Math.round(Campaign.wallClock())))
   const server = await startServer()
   try {
     const children = Array.from({ length: processes }, () =>

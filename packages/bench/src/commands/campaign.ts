@@ -1,5 +1,5 @@
 /**
- * `npm run campaign -- NAME [--n N] [--seed S] [--backend B,…]`: one JSON line of figures; exit 1 where an
+ * `npm run campaign -- NAME [--n N] [--seed S] [--backend B,…] [--due N]`: one JSON line of figures; exit 1 where an
  * invariant broke.
  */
 import { Effect, Either } from "effect"
@@ -18,7 +18,8 @@ interface OnBackends {
   readonly n: number
   /** Those that it runs on, one after another. */
   readonly backends: typeof all
-  readonly runOn: (open: Open, n: number, seed: number) => Promise<Figures>
+  /** `due`: how many of its accounts are to be renewed, where it has some; all unless given. */
+  readonly runOn: (open: Open, n: number, seed: number, due: number) => Promise<Figures>
 }
 
 interface Alone {
@@ -60,7 +61,7 @@ const campaigns: Readonly<Record<string, OnBackends | Alone>> = {
   accounts: {
     n: 100_000,
     backends: shared,
-    runOn: async (open, n) => (await import("../campaigns/Accounts.js")).run(open, n)
+    runOn: async (open, n, _, due) => (await import("../campaigns/Accounts.js")).run(open, n, due)
   },
   fleet: {
     n: 4000,
@@ -123,6 +124,7 @@ const { positionals, values } = parseArgs({
     n: { type: "string" },
     seed: { type: "string" },
     backend: { type: "string" },
+    due: { type: "string" },
     keep: { type: "string" }
   }
 })
@@ -130,6 +132,7 @@ const name = positionals[0] ?? ""
 const campaign = Object.hasOwn(campaigns, name) ? campaigns[name] : undefined
 const n = values.n === undefined ? campaign?.n : Number(values.n)
 const seed = values.seed === undefined ? 1 : Number(values.seed)
+const due = values.due === undefined ? n : Number(values.due)
 const keep = values.keep?.split(",").map(Number).filter(Number.isSafeInteger)
 const possible = campaign !== undefined && "backends" in campaign ? campaign.backends : []
 const names = values.backend === undefined ? possible : values.backend.split(",")
@@ -140,10 +143,12 @@ if (
   n === undefined ||
   !Number.isSafeInteger(n) ||
   n < 1 ||
+  due === undefined ||
+  !(due >= 1 && due <= n) ||
   !Number.isSafeInteger(seed)
 ) {
   process.stderr.write(
-    `usage: npm run campaign -- ${Object.keys(campaigns).join("|")} [--n N] [--seed S] [--backend ${(possible.length > 0 ? possible : all).join(",")}]\n`
+    `usage: npm run campaign -- ${Object.keys(campaigns).join("|")} [--n N] [--seed S] [--due N] [--backend ${(possible.length > 0 ? possible : all).join(",")}]\n`
   )
   process.exit(2)
 }
@@ -153,7 +158,9 @@ const onBackends = async (
 ): Promise<Readonly<Record<string, Figures | { readonly skipped: string }>>> => {
   const figures: Record<string, Figures | { readonly skipped: string }> = {}
   for (const backend of chosen) {
-    const ran = Effect.flatMap(openers[backend], (open) => Effect.promise(() => spec.runOn(open, n, seed)))
+    const ran = Effect.flatMap(openers[backend], (open) =>
+      Effect.promise(() => spec.runOn(open, n, seed, due))
+    )
     const outcome = await Effect.runPromise(Effect.either(Effect.scoped(ran)))
     figures[backend] = Either.getOrElse(outcome, (skipped) => ({ skipped }))
   }

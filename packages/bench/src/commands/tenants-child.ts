@@ -8,7 +8,7 @@ import type { Backend } from "../campaigns/Backend.js"
 import * as TenantProcess from "../campaigns/TenantProcess.js"
 
 type Job = { readonly backend: Backend; readonly n: number } & (
-  { readonly do: "measure" } | { readonly do: "serve"; readonly port: number }
+  { readonly do: "measure"; readonly due: number } | { readonly do: "serve"; readonly port: number }
 )
 
 const job = JSON.parse(process.argv[2] ?? "") as Job
@@ -22,7 +22,7 @@ const silent = Logger.minimumLogLevel(LogLevel.None)
 await Effect.runPromise(
   Effect.provide(
     job.do === "measure"
-      ? Effect.map(TenantProcess.measure(job.backend, job.n), say)
+      ? Effect.map(TenantProcess.measure(job.backend, job.n, job.due), say)
       : TenantProcess.serve(job.backend, job.n, job.port, told, say),
     silent
   )

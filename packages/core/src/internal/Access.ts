@@ -19,10 +19,11 @@ const mostAttempts = 5
 
 /** One compare and a prebuilt answer while the door is open; no lock, log, span or fiber. */
 export const fast = (grant: Grant): Effect.Effect<Redacted.Redacted, TokenError> => {
-  const { door } = grant.state
+  const { state } = grant
   const slowly = resolve(grant, Decision.anyValid)
   return Effect.clockWith((clock) => {
     const now = clock.unsafeCurrentTimeMillis()
+    const { door } = state
     return now < door.until && now >= door.from ? door.answer : slowly
   })
 }

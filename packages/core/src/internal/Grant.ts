@@ -27,7 +27,7 @@ import { ensureSaved } from "./Saver.js"
 import { Task } from "./Scheduler.js"
 import { Sight } from "./Sight.js"
 import { Signal } from "./Signal.js"
-import { type Flights, SingleFlight } from "./SingleFlight.js"
+import { type Flights, type Run, SingleFlight } from "./SingleFlight.js"
 
 /** What the grants of one pool, or a manager alone, work with. */
 export interface Setting {
@@ -73,17 +73,16 @@ const noEvents: ReadonlyArray<TokenEvent.TokenEvent> = []
 
 export class Grant extends Task implements RefreshTransaction.Parts {
   readonly state: GrantState
-  readonly loads: SingleFlight<void, StorageError, void>
-  readonly refreshes: SingleFlight<void, TokenError, RefreshTransaction.Trigger>
+  loading: Run<void, StorageError> | undefined = undefined
+  refreshing: Run<void, TokenError> | undefined = undefined
   hub: PubSub.PubSub<TokenEvent.TokenEvent> | undefined = undefined
   isSaving = false
   /** The last events, the oldest first. */
   history: ReadonlyArray<TokenEvent.TokenEvent> = noEvents
   private shown: Sight | undefined = undefined
   private signal: Signal | undefined = undefined
-  /** Storage may hold what would change the plan: when to look, and when that was done last. */
+  /** Storage may hold what would change the plan: when to look. */
   private lookAt = Number.NEGATIVE_INFINITY
-  private lookedAt = Number.NEGATIVE_INFINITY
   private ranAt = Number.NEGATIVE_INFINITY
 
   constructor(
@@ -93,10 +92,14 @@ export class Grant extends Task implements RefreshTransaction.Parts {
     super()
     const share = Decision.jitterShare(`${account} ${setting.instance}`)
     this.state = new GrantState(setting.config, setting.refresher, share)
-    this.loads = new Loads(this)
-    this.refreshes = new Refreshes(this)
   }
 
+  get loads(): SingleFlight<void, StorageError, void> {
+    return new Loads(this)
+  }
+  get refreshes(): SingleFlight<void, TokenError, RefreshTransaction.Trigger> {
+    return new Refreshes(this)
+  }
   get storage() {
     return this.setting.storageOf(this.account)
   }
@@ -149,7 +152,6 @@ export class Grant extends Task implements RefreshTransaction.Parts {
   /** Another writer's change makes what is in memory stale. */
   noteChange(): void {
     this.state.stale()
-    this.lookedAt = Number.NEGATIVE_INFINITY
     this.signal?.raise()
     if (this.place >= 0) return
     // Nothing was to be done for it; now there may be. Not all at once, where many changed.
@@ -159,9 +161,13 @@ export class Grant extends Task implements RefreshTransaction.Parts {
 
   /** Storage was read or written: what is in memory is what the plan is made on. */
   noteLooked(): void {
-    this.lookedAt = this.now
     this.lookAt = Infinity
     this.replan()
+  }
+
+  /** What there was to show is shown. */
+  noteRefreshEnd(): void {
+    if (this.shown?.isDone === true) this.shown = undefined
   }
 
   private get now(): number {
@@ -181,7 +187,7 @@ export class Grant extends Task implements RefreshTransaction.Parts {
   private hasLooked(now: number): boolean {
     // Where changes are told of, silence is as good as a look.
     const lasts = this.setting.tellsChanges ? Infinity : Math.max(this.config.credentialsTtl, shortestPause)
-    return now >= this.lookedAt && now - this.lookedAt < lasts
+    return now >= this.state.loadedAt && now - this.state.loadedAt < lasts
   }
 
   private get window(): number {
@@ -242,7 +248,7 @@ export class Grant extends Task implements RefreshTransaction.Parts {
       Effect.ignore(refresh),
       Effect.sync(() => {
         // Left to another: what that one wrote is read before anything is sent.
-        if (this.renewAt(this.now) <= this.now) this.lookedAt = Number.NEGATIVE_INFINITY
+        if (this.renewAt(this.now) <= this.now) state.stale()
       })
     )
   }
@@ -255,6 +261,12 @@ export class Grant extends Task implements RefreshTransaction.Parts {
 class Loads extends SingleFlight<void, StorageError, void> {
   constructor(private readonly grant: Grant) {
     super()
+  }
+  protected get current() {
+    return this.grant.loading
+  }
+  protected set current(run: Run<void, StorageError> | undefined) {
+    this.grant.loading = run
   }
   protected get flights() {
     return this.grant.setting.flights
@@ -279,6 +291,12 @@ class Refreshes extends SingleFlight<void, TokenError, RefreshTransaction.Trigge
   constructor(private readonly grant: Grant) {
     super()
   }
+  protected get current() {
+    return this.grant.refreshing
+  }
+  protected set current(run: Run<void, TokenError> | undefined) {
+    this.grant.refreshing = run
+  }
   protected get flights() {
     return this.grant.setting.flights
   }
@@ -300,6 +318,7 @@ class Refreshes extends SingleFlight<void, TokenError, RefreshTransaction.Trigge
     })
   }
   protected settled(exit: Exit.Exit<void, TokenError>) {
+    this.grant.noteRefreshEnd()
     if (Exit.isSuccess(exit)) this.grant.noteLooked()
     else this.grant.replan()
   }

@@ -22,10 +22,10 @@ export interface Unsaved {
 
 /** The door of the fast path: between `from` and `until` the answer needs no thought. */
 export interface Door {
-  from: number
-  until: number
-  answer: Effect.Effect<Redacted.Redacted>
-  token: Option.Option<Redacted.Redacted>
+  readonly from: number
+  readonly until: number
+  readonly answer: Effect.Effect<Redacted.Redacted>
+  readonly token: Redacted.Redacted | undefined
 }
 
 export type Noted = "Unchanged" | "Changed" | "RolledBack"
@@ -35,8 +35,11 @@ const never = Number.NEGATIVE_INFINITY
 /** How long a resource server's second rejection counts as one of fresh tokens in a row. */
 const rejectionMemory = 600_000
 
+/** One for all grants at rest. */
+const closed: Door = { from: Infinity, until: never, answer: Effect.never, token: undefined }
+
 export class GrantState {
-  readonly door: Door = { from: Infinity, until: never, answer: Effect.never, token: Option.none() }
+  door: Door = closed
   status: Option.Option<{ readonly status: AuthStatus; readonly at: number }> = Option.none()
   profile: Option.Option<Profile> = Option.none()
   coolDown: Option.Option<Decision.CoolingDown> = Option.none()
@@ -49,10 +52,11 @@ export class GrantState {
   /** How many refreshes were answered. */
   answers = 0
   private stored: Option.Option<Versioned> = Option.none()
-  private loadedAt = never
+  /** When what is in memory was read from storage or written there. */
+  loadedAt = never
   private forgotten = false
   /** The latest entry of this grant ever seen here: what a rolled-back storage is recognised by. */
-  private seen: Option.Option<Entry.Entry> = Option.none()
+  private seen: Entry.Entry | undefined = undefined
   /** The mark of a dead grant that storage may not have taken. */
   private dead: Option.Option<Entry.DeadGrant> = Option.none()
   /** What our own note of a refresh means: nothing while that is under way, or once its outcome is known. */
@@ -188,14 +192,11 @@ export class GrantState {
 
   /** Opens the door for a token that was judged usable: no thought is needed before `until`. */
   open(token: Redacted.Redacted, until: number, from = this.loadedAt): void {
-    this.door.token = Option.some(token)
-    this.door.answer = Effect.succeed(token)
-    this.door.from = from
-    this.door.until = until
+    this.door = { from, until, answer: Effect.succeed(token), token }
   }
 
   private shut(): void {
-    this.door.until = never
+    this.door = closed
     this.status = Option.none()
   }
 
@@ -220,7 +221,7 @@ export class GrantState {
   note(loaded: Option.Option<Versioned>, now: number): Noted {
     if (
       Option.exists(
-        Option.zipWith(loaded, this.seen, (l, s) => Entry.isRolledBack(l.entry, s)),
+        Option.zipWith(loaded, Option.fromNullable(this.seen), (l, s) => Entry.isRolledBack(l.entry, s)),
         (b) => b
       )
     ) {
@@ -238,7 +239,7 @@ export class GrantState {
     this.coolDown = Option.none()
     this.dead = Option.none()
     this.profile = Option.none()
-    this.seen = this.entry
+    this.seen = Option.getOrUndefined(this.entry)
     return "Changed"
   }
 
@@ -281,7 +282,7 @@ export class GrantState {
     this.unsaved = Option.filter(this.unsaved, () => this.forgotten || this.lags(this.stored))
     if (Option.isNone(this.unsaved)) return
     this.epoch++
-    this.seen = Option.some(entry)
+    this.seen = entry
     this.loadedAt = now
     this.coolDown = Option.none()
     this.dead = Option.none()
@@ -296,7 +297,7 @@ export class GrantState {
     this.forgotten = false
     this.stored = Option.some({ entry, version })
     this.unsaved = Option.none()
-    this.seen = Option.some(entry)
+    this.seen = entry
     this.loadedAt = now
     this.shut()
   }
@@ -311,7 +312,7 @@ export class GrantState {
   reset(): void {
     this.epoch++
     this.unsaved = Option.none()
-    this.seen = Option.none()
+    this.seen = undefined
     this.coolDown = Option.none()
     this.dead = Option.none()
     this.rejection = Option.none()

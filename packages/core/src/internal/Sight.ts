@@ -33,6 +33,11 @@ export class Sight {
     private readonly state: GrantState
   ) {}
 
+  /** Whether it may be forgotten until there is something to show again. */
+  get isDone(): boolean {
+    return this.run === undefined && !this.isUnsaved
+  }
+
   /** Counts and logs what happened. */
   record(event: TokenEvent): Effect.Effect<void> {
     return this.measure(TokenMetrics.events, 1, { "latchkey.event": event._tag }).pipe(

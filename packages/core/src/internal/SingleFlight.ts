@@ -9,16 +9,16 @@ import * as FiberId from "effect/FiberId"
 import * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
 
-interface Run<A, E> {
+/** A run under way. */
+export interface Run<A, E> {
   readonly done: Deferred.Deferred<A, E>
   /** Whether anybody joined it: who only starts a run does not wait for it. */
   waited: boolean
 }
 
-/** What is to be run one at a time. One object each, so that a hundred thousand may be at rest. */
+/** What is to be run one at a time. It holds nothing: its owner keeps the run under way, and no more at rest. */
 export abstract class SingleFlight<A, E, Why> {
-  private current: Run<A, E> | undefined = undefined
-
+  protected abstract current: Run<A, E> | undefined
   protected abstract readonly flights: Flights
   protected abstract readonly isClosed: boolean
   protected abstract run(why: Why): Effect.Effect<A, E>

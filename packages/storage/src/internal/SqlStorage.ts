@@ -59,7 +59,10 @@ interface Row {
 
 /** The digest tells of a record that was put back or edited behind our back. */
 const versionOf = (number: number, text: Uint8Array): Version =>
-  `${number}-${createHash("sha256").update(text).digest("hex").slice(0, 16)}` as Version
+  // In one piece: a slice would keep what it was cut from.
+  Buffer.from(
+    `${number}-${createHash("sha256").update(text).digest("hex").slice(0, 16)}`
+  ).toString() as Version
 
 const read = (session: Session, account: string, location: string): Effect.Effect<Row, ServerProblem> => {
   const { sql, tables } = session
