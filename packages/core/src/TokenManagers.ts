@@ -291,6 +291,7 @@ const makePool = (options: PoolOptions, setupOf: (bench: Bench) => Setup) =>
         window
       }),
       remembers: 4,
+      forgets: true,
       tell: (account, event) => pool.tell(account, event)
     })
     const pool = new Pool({

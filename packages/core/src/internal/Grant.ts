@@ -46,8 +46,9 @@ export interface Setting {
   readonly flights: Flights
   /** Where refreshes wait for their turn, and how far renewals are spread; none where nobody bounds them. */
   readonly renewal: Option.Option<Turns>
-  /** How many of its last events a grant keeps. */
+  /** How many of its last events a grant keeps, and whether only until a refresh has gone well. */
   readonly remembers: number
+  readonly forgets?: boolean
   /** Told of each event, beside those who listen to this grant. */
   readonly tell: (account: string, event: TokenEvent.TokenEvent) => Effect.Effect<void>
 }
@@ -166,8 +167,11 @@ export class Grant extends Task implements RefreshTransaction.Parts {
   }
 
   /** What there was to show is shown. */
-  noteRefreshEnd(): void {
+  noteRefreshEnd(went: "Well" | "Wrong"): void {
     if (this.shown?.isDone === true) this.shown = undefined
+    if (went === "Well" && this.setting.forgets === true) this.history = noEvents
+    // Nobody but the refresh waits for it.
+    this.signal = undefined
   }
 
   private get now(): number {
@@ -318,7 +322,7 @@ class Refreshes extends SingleFlight<void, TokenError, RefreshTransaction.Trigge
     })
   }
   protected settled(exit: Exit.Exit<void, TokenError>) {
-    this.grant.noteRefreshEnd()
+    this.grant.noteRefreshEnd(Exit.isSuccess(exit) ? "Well" : "Wrong")
     if (Exit.isSuccess(exit)) this.grant.noteLooked()
     else this.grant.replan()
   }
