@@ -7,6 +7,7 @@ import { Effect } from "effect"
 import { observed } from "../../../../core/test/support/Observed.js"
 import type { Figures } from "../Campaign.js"
 import { Canaries } from "./Canaries.js"
+import * as Command from "./Command.js"
 import * as Core from "./Core.js"
 import * as OAuth from "./OAuth.js"
 import * as Storage from "./Storage.js"
@@ -14,7 +15,7 @@ import * as Storage from "./Storage.js"
 export const run = async (n: number, seed: number): Promise<Figures> => {
   const began = performance.now()
   const canaries = new Canaries(n, seed)
-  const all = [Core, OAuth, Storage].flatMap((part) => part.scenarios(canaries))
+  const all = [Core, OAuth, Storage, Command].flatMap((part) => part.scenarios(canaries))
   const broken: Array<string> = []
   let lines = 0
   let spans = 0
