@@ -12,6 +12,7 @@ const core = "packages/core/src/TokenManager.ts"
 const pure = "packages/core/src/Decision.ts"
 const oauth = "packages/oauth/src/Planted.ts"
 const storage = "packages/storage/src/Planted.ts"
+const cli = "packages/cli/src/Planted.ts"
 const bench = "packages/bench/src/planted.ts"
 const test = "packages/core/test/Planted.test.ts"
 
@@ -75,6 +76,9 @@ const planted: ReadonlyArray<readonly [file: string, code: string, complaint: Re
   [oauth, 'import * as client from "openid-client"', /may not be imported here: oauth/],
   [storage, 'import * as Refresh from "@latchkey/oauth/Refresh"', /may not be imported here: storage/],
   [storage, 'import * as Bench from "@latchkey/bench"', /may not be imported here: storage/],
+  [cli, 'import * as Bench from "@latchkey/bench"', /may not be imported here: cli/],
+  [cli, 'console.log("x")', /no-console/],
+  [cli, "export const x = Date.now()", /'Date.now' is restricted/],
   // escapes
   ...[core, oauth, storage, bench, test].flatMap((file) => [
     [file, "export const x = 1 as any", /cast to any/] as const,

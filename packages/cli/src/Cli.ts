@@ -56,15 +56,18 @@ const maybeAccount = Args.optional(account)
 
 const json = Options.boolean("json").pipe(Options.withDescription("Print JSON."))
 
+const spanOption = (name: string) =>
+  Options.mapEffect((text: string) =>
+    Effect.mapError(Format.parseSpan(text), (problem) =>
+      ValidationError.invalidValue(HelpDoc.p(`${name} ${problem}`))
+    )
+  )
+
 const minValidity = Options.text("min-validity").pipe(
   Options.withPseudoName("SPAN"),
   Options.withDescription("How long the token must still live: 90, 30s, 5m, 2h."),
   Options.withDefault("0"),
-  Options.mapEffect((text) =>
-    Effect.mapError(Format.parseSpan(text), (problem) =>
-      ValidationError.invalidValue(HelpDoc.p(`--min-validity ${problem}`))
-    )
-  )
+  spanOption("--min-validity")
 )
 
 const token = Command.make(
@@ -184,6 +187,12 @@ const login = Command.make(
       "client-secret-env",
       "NAME",
       "The environment variable that holds the client's secret."
+    ),
+    patience: Options.text("timeout").pipe(
+      Options.withPseudoName("SPAN"),
+      Options.withDescription("How long to wait for the browser: 5m unless given."),
+      spanOption("--timeout"),
+      Options.optional
     ),
     askClientSecret: Options.boolean("ask-client-secret").pipe(
       Options.withDescription("Ask for the client's secret, and keep it as the grant is kept.")

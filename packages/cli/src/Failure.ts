@@ -109,8 +109,13 @@ const storageAdvice: Readonly<Record<string, string>> = {
 export const configProblem = (error: ConfigError.ConfigError): string =>
   error.message !== "" ? error.message : String(error).replace(/\s+/g, " ")
 
-/** What a defect is told as: its kind alone, since its words and its stack may quote anything. */
-const fromDefect = (defect: unknown): Failure =>
+/**
+ * What a defect is told as: its kind alone, since its words and its stack may quote anything.
+ *
+ * @since 0.1.0
+ * @category conversions
+ */
+export const fromDefect = (defect: unknown): Failure =>
   new Failure({
     code: ExitCode.failed,
     reason: "Unexpected",

@@ -20,8 +20,8 @@ import * as Prompt from "./Prompt.js"
 import * as ProviderAccess from "./ProviderAccess.js"
 
 /**
- * Logs in by one way. A browser that cannot be opened, or a port that is taken, leads to the login by hand where
- * the provider offers it.
+ * Logs in by one way. A browser that cannot be opened, or does not come back in time, or a port that is taken leads
+ * to the login by hand where the provider offers it.
  *
  * @since 0.1.0
  * @category running
@@ -29,13 +29,23 @@ import * as ProviderAccess from "./ProviderAccess.js"
 export const run = (
   provider: Provider.Provider,
   way: Provider.Login,
-  scopes: ReadonlyArray<string> | undefined
+  options: Options
 ): Effect.Effect<Credentials, Failure.Failure, Output.Output> =>
-  ProviderAccess.withHttp(Effect.mapError(ways[way](provider, { scopes }), failed(provider)))
+  ProviderAccess.withHttp(Effect.mapError(ways[way](provider, options), failed(provider)))
+
+/**
+ * `patience` is how long the browser may take, in milliseconds.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options extends Login.Options {
+  readonly patience?: number | undefined
+}
 
 type Way = (
   provider: Provider.Provider,
-  options: Login.Options
+  options: Options
 ) => Effect.Effect<Credentials, Login.Failure, Output.Output | ProviderAccess.Http>
 
 const browser: Way = (provider, options) =>
@@ -51,7 +61,8 @@ const browser: Way = (provider, options) =>
   )
 
 const leadsByHand = (error: Login.Failure): error is LoginError =>
-  error._tag === "LoginError" && (error.reason === "NoBrowser" || error.reason === "PortBusy")
+  error._tag === "LoginError" &&
+  (error.reason === "NoBrowser" || error.reason === "PortBusy" || error.reason === "TimedOut")
 
 const openBrowser = (url: URL): Effect.Effect<void, LoginError, Output.Output> =>
   Effect.gen(function* () {

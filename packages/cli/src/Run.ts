@@ -11,6 +11,7 @@ import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as LogLevel from "effect/LogLevel"
 import * as Option from "effect/Option"
+import { writeSync } from "node:fs"
 import { ExitCode } from "./ExitCode.js"
 import * as Failure from "./Failure.js"
 import * as Signals from "./internal/signals.js"
@@ -102,6 +103,10 @@ export const main = (
     ),
     Effect.provide(logging)
   )
+  process.on("uncaughtException", (error) => {
+    writeSync(2, `latchkey: ${Failure.fromDefect(error).message}\n`)
+    process.exit(ExitCode.failed)
+  })
   const fiber = Effect.runFork(program)
   let signalled: number | undefined
   Signals.take((signal) => {

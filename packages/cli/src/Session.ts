@@ -105,7 +105,7 @@ export const open = (
   account: Account.Account
 ): Effect.Effect<Session, Failure.Failure, Workspace | Scope.Scope> =>
   Effect.gen(function* () {
-    const { paths, store } = yield* Workspace
+    const { store } = yield* Workspace
     const about = aboutOf(account)
     if (account.home.kind === "provider") {
       const { open } = yield* access
@@ -117,8 +117,19 @@ export const open = (
       store.open({ provider, account: Account.idOf(account), encryption }),
       (error) => Failure.fromToken(error, about)
     )
-    return { account, about, ...kept, place: Paths.shorten(paths, paths.store) }
+    return { account, about, ...kept, place: yield* placeOf(account) }
   })
+
+/**
+ * Where an account's grant is to be found, also when it cannot be opened.
+ *
+ * @since 0.1.0
+ * @category getters
+ */
+export const placeOf = ({ home }: Account.Account): Effect.Effect<string, never, Workspace> =>
+  Effect.map(Workspace, ({ paths }) =>
+    home.kind === "store" ? Paths.shorten(paths, paths.store) : "its provider's own file"
+  )
 
 /**
  * The manager of an account, with the means to renew its grant loaded if `request` is likely to need them.

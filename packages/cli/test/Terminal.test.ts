@@ -1,6 +1,9 @@
 /** The command as a person uses it: in a terminal, with keys typed, a browser, and a real server. */
+import { Credentials, Entry } from "@latchkey/core"
 import { Effect, Exit, Scope } from "effect"
+import { execFile } from "node:child_process"
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
+import { get } from "node:http"
 import { join } from "node:path"
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it, vi } from "vitest"
 import * as Provider from "../../oauth/test/Provider.js"
@@ -147,7 +150,7 @@ it("by hand, an answer of another login is refused", async () => {
   login.type(`some-code#of-another-state${Terminal.enter}`)
   await login.until(/latchkey:/)
   expect(await login.ended).toBe(7)
-  expect(login.screen()).toMatch(/The login to Acme failed/)
+  expect(login.screen()).toMatch(/The login to Acme failed: [^]*(state|another login)/i)
 })
 
 it("a port that is taken, or no browser, leads on by hand, with a word", async () => {
@@ -163,6 +166,22 @@ it("a port that is taken, or no browser, leads on by hand, with a word", async (
   await blind.until(/could not be opened: going on by hand[^]*Paste it here/)
   blind.type(Terminal.enter)
   expect(await blind.ended).toBe(7)
+})
+
+it("a login that is denied ends, and one whose browser does not come back goes on by hand", async () => {
+  const login = open("login", "acme")
+  await login.until(/Waiting for the browser/)
+  const url = new URL(readFileSync(join(room.folder, "opened"), "utf8"))
+  const back = new URL(url.searchParams.get("redirect_uri")!)
+  const state = url.searchParams.get("state")!
+  back.search = `${new URLSearchParams({ state, iss: server.issuer, error: "access_denied" })}`
+  get(back).on("response", (response) => response.resume())
+  await login.until(/The login to Acme failed: The login was denied/)
+  expect(await login.ended).toBe(7)
+  const slow = open("login", "acme", "--timeout", "100ms")
+  await slow.until(/was not finished within 100ms: going on by hand[^]*Paste it here/)
+  slow.type(Terminal.ctrlC)
+  expect(await slow.ended).toBe(130)
 })
 
 it("a client's secret is asked for, not shown, and kept for when the token is renewed", async () => {
@@ -194,6 +213,47 @@ it("a command gets the token in its environment, signals are passed on, and its 
   writeFileSync(join(room.folder, "data", "latchkey", "accounts", "tv", "default.json"), "{")
   expect(await run("exec", "tv", "--", "true")).toMatchObject({ code: 125 })
 })
+
+const withKeychain = ["dbus-run-session", "gnome-keyring-daemon", "dbus-send"].every((name) =>
+  process.env["PATH"]!.split(":").some((folder) => existsSync(join(folder, name)))
+)
+
+it.runIf(withKeychain)(
+  "a grant is encrypted with a key in the keychain; one that is locked is told, not gone around",
+  async () => {
+    delete room.environment["LATCHKEY_ENCRYPTION"]
+    const entry = Entry.toJson(
+      Entry.first(Credentials.make({ accessToken: "canary-kept-token", refreshToken: "r" }))
+    )
+    writeFileSync(join(room.folder, "grant.json"), JSON.stringify(entry), { mode: 0o600 })
+    const lock = `dbus-send --session --print-reply --dest=org.freedesktop.secrets /org/freedesktop/secrets \\
+    org.freedesktop.Secret.Service.Lock array:objpath:/org/freedesktop/secrets/collection/login`
+    const isOpen = `dbus-send --session --print-reply --dest=org.freedesktop.secrets \\
+    /org/freedesktop/secrets/collection/login org.freedesktop.DBus.Properties.Get \\
+    string:org.freedesktop.Secret.Collection string:Locked | grep -q 'boolean false'`
+    const script = `printf password | gnome-keyring-daemon --unlock --replace --components=secrets
+    until ${isOpen}; do sleep 0.05; done
+    latchkey() { "${process.execPath}" "${program}" "$@"; echo "code $?"; }
+    latchkey import acme grant.json
+    latchkey token acme
+    grep -c canary-kept-token data/latchkey/credentials.db*
+    ${lock}
+    latchkey token acme
+    latchkey import acme grant.json --account other`
+    const said = await new Promise<string>((resolve) =>
+      execFile(
+        "dbus-run-session",
+        ["--", "sh", "-c", script],
+        { cwd: room.folder, env: room.environment },
+        (_, stdout, stderr) => resolve(stdout + stderr)
+      )
+    )
+    expect(said).toMatch(/code 0\ncanary-kept-token\ncode 0\n/)
+    expect(said).not.toMatch(/credentials\.db\S*:[1-9]/)
+    expect(said.match(/code 5/g)).toHaveLength(2)
+    expect(said).toContain("The keychain is locked")
+  }
+)
 
 if (Chromium.missing === undefined) {
   let browser: Effect.Effect.Success<typeof Chromium.launch>

@@ -30,6 +30,8 @@ import * as Shown from "./Shown.js"
 export interface Options extends LoginPlan.Asked {
   readonly provider: string
   readonly account: string
+  /** How long the browser may take, in milliseconds. */
+  readonly patience: Option.Option<number>
   readonly json: boolean
 }
 
@@ -51,7 +53,10 @@ export const run = (options: Options): Effect.Effect<ExitCode, Failure.Failure, 
     const session = yield* Session.open(account)
     yield* checkReplaceable(session)
     if (warning !== undefined) yield* Output.say(warning)
-    const credentials = yield* LoginWays.run(provider, way, plan.scopes)
+    const credentials = yield* LoginWays.run(provider, way, {
+      scopes: plan.scopes,
+      patience: Option.getOrUndefined(options.patience)
+    })
     yield* keep(session, before, secret, credentials)
     yield* tell(session, provider, options.json)
     return ExitCode.ok

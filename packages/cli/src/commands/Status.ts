@@ -73,7 +73,9 @@ const report = (account: Option.Option<string>): Effect.Effect<Found, Failure.Fa
 const rowOf = (account: Account) =>
   Effect.gen(function* () {
     const session = yield* Effect.either(Session.open(account))
-    if (Either.isLeft(session)) return Report.unreadable(account, "-", session.left)
+    if (Either.isLeft(session)) {
+      return Report.unreadable(account, yield* Session.placeOf(account), session.left)
+    }
     const row = yield* Effect.either(Shown.rowOf(session.right))
     return Either.isRight(row) ? row.right : Report.unreadable(account, session.right.place, row.left)
   })
