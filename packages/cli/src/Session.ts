@@ -192,7 +192,10 @@ const isFresh = ({ storage }: Session, grace: number): Effect.Effect<boolean> =>
   Effect.flatMap(Clock.currentTimeMillis, (now) =>
     Effect.match(storage.load, {
       onFailure: () => false,
-      onSuccess: Option.exists(({ entry }) => !Decision.shouldRefresh(entry.credentials, now, grace))
+      // A refresh whose answer was lost is repeated while the server's window is open, which the real one knows.
+      onSuccess: Option.exists(
+        ({ entry }) => Option.isNone(entry.intent) && !Decision.shouldRefresh(entry.credentials, now, grace)
+      )
     })
   )
 
