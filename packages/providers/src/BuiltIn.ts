@@ -37,6 +37,7 @@ export const claude: Encoded = {
   },
   profile: {
     endpoint: "https://api.anthropic.com/api/oauth/profile",
+    file: "~/.claude/.account.json",
     accountId: ["account", "uuid"],
     email: ["account", "email"],
     displayName: [

@@ -13,7 +13,6 @@ import * as Fingerprint from "@latchkey/core/Fingerprint"
 import * as File from "@latchkey/storage/File"
 import * as FileFormat from "@latchkey/storage/FileFormat"
 import * as Keyring from "@latchkey/storage/Keyring"
-import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -22,6 +21,7 @@ import * as Option from "effect/Option"
 import * as ClaudeFile from "./ClaudeFile.js"
 import * as CodexFile from "./CodexFile.js"
 import * as CopilotFile from "./CopilotFile.js"
+import * as Directory from "./internal/directory.js"
 import * as FileThenKeychain from "./internal/fileThenKeychain.js"
 import * as Paths from "./internal/paths.js"
 import { type CredentialsSettings, type Provider, ProviderError } from "./Provider.js"
@@ -74,16 +74,10 @@ export const locate = (provider: Provider): Effect.Effect<Option.Option<Location
   Effect.gen(function* () {
     const { credentials } = provider
     if (credentials === undefined) return Option.none()
-    const { directoryVariable, file, keychain = process.platform === "darwin", keychainService } = credentials
-    const directory =
-      directoryVariable === undefined
-        ? Option.none()
-        : yield* Config.option(Config.nonEmptyString(directoryVariable))
+    const { file, keychain = process.platform === "darwin", keychainService } = credentials
+    const directory = yield* Directory.of(provider)
     return Option.some({
-      file: Option.match(directory, {
-        onNone: () => Paths.expand(file),
-        onSome: (d) => Paths.join(Paths.expand(d), Paths.basename(file))
-      }),
+      file: Directory.pathIn(directory, file),
       keychain: Option.map(
         Option.filter(Option.fromNullable(keychainService), () => keychain),
         (service) => ({ service: `${service}${suffix(directory)}`, account: Paths.userName() })

@@ -132,6 +132,8 @@ export interface CredentialsSettings {
 export interface ProfileSettings {
   readonly from: "userinfo" | "endpoint" | "idToken" | "none"
   readonly endpoint: string | undefined
+  /** Where the provider's own program keeps the answer; `~` is the home directory. */
+  readonly file: string | undefined
   /** Which of the grant's tokens is shown to it. */
   readonly token: "accessToken" | "refreshToken"
   readonly headers: Readonly<Record<string, string>>
@@ -305,6 +307,7 @@ const rotationOf = (rotation: Part<"rotation">): RotationPolicy =>
 const profileOf = (profile: Settings.Settings["profile"]): ProfileSettings => ({
   from: profile?.from ?? (profile?.endpoint === undefined ? "none" : "endpoint"),
   endpoint: profile?.endpoint,
+  file: profile?.file,
   token: profile?.token ?? "accessToken",
   headers: profile?.headers ?? {},
   accountId: profile?.accountId ?? ["sub"],

@@ -182,6 +182,7 @@ export const Settings = Schema.Struct({
       ...(["userinfo", "endpoint", "idToken", "none"] as const)
     ),
     endpoint: url("endpoint: its address."),
+    file: text("Where the provider's own program keeps the endpoint's answer."),
     token: choice("Which token is shown to it.", "accessToken", "refreshToken"),
     headers: record("More headers of the request."),
     accountId: Schema.optional(path("The keys that lead to the account's id.")),

@@ -207,7 +207,11 @@ describe("Copilot login", () => {
       const credentials = Either.getOrThrow(result)
       expect(Redacted.value(credentials.accessToken)).toBe("service-1")
       expect(Option.map(credentials.refreshToken, Redacted.value)).toEqual(Option.some("gho-1"))
-      expect(credentials).toMatchObject({ scopes: ["read:user"], expiresAt: Option.some(now + 1_800_000) })
+      expect(credentials).toMatchObject({
+        scopes: ["read:user"],
+        expiresAt: Option.some(now + 1_800_000),
+        refreshAt: Option.some(now + 1_510_000)
+      })
     })
   )
 

@@ -1,8 +1,10 @@
 /** What is shown of each provider's grant, and whose it is. */
 import { describe, expect, it } from "@effect/vitest"
 import { Credentials, Profile } from "@latchkey/core"
-import { Profiles, type Provider, Snapshots } from "@latchkey/providers"
-import { Effect, Option, Redacted } from "effect"
+import { Profiles, type Provider, SavedProfile, Snapshots } from "@latchkey/providers"
+import { ConfigProvider, Effect, Option, Redacted } from "effect"
+import * as fs from "node:fs"
+import * as Path from "node:path"
 import { inspect } from "node:util"
 import { answering } from "../../oauth/test/Memory.js"
 import {
@@ -175,6 +177,32 @@ describe("profiles, unified: accountId, email, displayName, provider, extras", (
       expect(profile).toMatchObject({ left: { _tag: "ProfileError", reason } })
       expect(inspect(profile, { depth: 9 })).not.toContain("canary")
     })
+  )
+
+  it.effect("Claude's profile is kept in its program's file, whole, and read back", () =>
+    Effect.gen(function* () {
+      const { folder } = yield* home()
+      const inFolder = Effect.withConfigProvider(
+        ConfigProvider.fromMap(new Map([["CLAUDE_CONFIG_DIR", folder]]))
+      )
+      const path = Path.join(folder, ".account.json")
+      expect(yield* inFolder(SavedProfile.load(claude))).toEqual(Option.none())
+      const profile = Profiles.fromDocument(claude, answer)
+      yield* inFolder(SavedProfile.save(claude, profile))
+      expect(JSON.parse(fs.readFileSync(path, "utf8"))).toEqual(answer)
+      expect(fs.statSync(path).mode & 0o777).toBe(0o600)
+      expect(fs.readdirSync(folder)).toEqual([".account.json"])
+      expect(yield* inFolder(SavedProfile.load(claude))).toEqual(Option.some(profile))
+      fs.writeFileSync(path, "[]")
+      expect(yield* Effect.flip(inFolder(SavedProfile.load(claude)))).toMatchObject({ reason: "Malformed" })
+      expect(yield* SavedProfile.load(codex)).toEqual(Option.none())
+      fs.rmSync(path)
+      fs.mkdirSync(path)
+      expect(yield* Effect.flip(inFolder(SavedProfile.load(claude)))).toMatchObject({ reason: "Unavailable" })
+      expect(yield* Effect.flip(inFolder(SavedProfile.save(claude, profile)))).toMatchObject({
+        reason: "Unavailable"
+      })
+    }).pipe(Effect.scoped)
   )
 
   it.effect("a stand-in for a service token is not shown to anybody", () =>
