@@ -30,7 +30,10 @@ import { count, invalid, millis } from "./internal/Settings.js"
  * @category models
  */
 export interface Options {
-  /** How many refreshes run at a time, over all servers; 64. */
+  /**
+   * How many renewals run at a time, over all servers; 64. Accounts whose last refresh failed have no more than
+   * half. Callers who wait are bounded at their server alone.
+   */
   readonly concurrency?: number
   /**
    * How many refreshes run at a time at one server; 16. A quarter of them is kept for callers who wait, and

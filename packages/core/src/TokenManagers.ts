@@ -165,18 +165,22 @@ export const makeShared = (
     const tellsChanges = Option.isSome(storages.changes)
     const storageOf = (account: string) => Either.getOrThrow(storages.of(account))
     const pool = yield* makePool(options, ({ settingOf }) => {
-      const settings = new Map<unknown, Setting>()
+      // A refresher made for one account goes with it.
+      const settings = new WeakMap<object, Map<string | undefined, Setting>>()
       return (account) => {
         const named = storages.of(account)
         if (Either.isLeft(named)) return { _tag: "Refused", error: named.left }
         const refresher = options.refresher?.(account) ?? services.refresher
-        const server = options.server?.(account) ?? refresher
-        const known = settings.get(server)
+        const server = options.server?.(account)
+        const known = settings.get(refresher) ?? new Map<string | undefined, Setting>()
+        settings.set(refresher, known)
         const setting =
-          known?.refresher === refresher
-            ? known
-            : settingOf({ ...services, refresher, storageOf, tellsChanges }, { server, storage: storages })
-        settings.set(server, setting)
+          known.get(server) ??
+          settingOf(
+            { ...services, refresher, storageOf, tellsChanges },
+            { server: server ?? refresher, storage: storages }
+          )
+        known.set(server, setting)
         return { _tag: "Ready", setting }
       }
     })
@@ -253,7 +257,7 @@ interface Bench {
   /** What the grants of one server work with. */
   readonly settingOf: (
     services: Services,
-    lanes: { readonly server: unknown; readonly storage: unknown }
+    lanes: { readonly server: string | object; readonly storage: object }
   ) => Setting
 }
 

@@ -321,6 +321,37 @@ describe("many accounts", () => {
     })
   )
 
+  it.scoped("hold up no other server, however many servers hang", () =>
+    Effect.gen(function* () {
+      yield* began
+      const accounts = [...names("stuck", 12), ...names("good", 4)]
+      const gate = yield* Deferred.make<void>()
+      const server = serverOf(
+        (account) => (account.startsWith("stuck") ? Deferred.await(gate) : Effect.void),
+        10 * minute,
+        60 * minute
+      )
+      const pool = yield* poolOf({
+        storages: yield* storagesOf(accounts),
+        refreshers: server.refresher,
+        server: (account) => (account.startsWith("good") ? "good" : account),
+        renewal: { concurrency: 4, window: 0 }
+      })
+      yield* Effect.addFinalizer(() => Deferred.succeed(gate, undefined))
+      yield* pool.keep(accounts)
+      yield* TestClock.adjust("8 minutes")
+      expect(yield* pool.renewals).toMatchObject({ running: 4, waiting: 12 })
+      const asked = Effect.scoped(Effect.flatMap(pool.get("good0"), (manager) => token(manager.refresh)))
+      expect(yield* asked).toBe("good0-at-2")
+      yield* TestClock.adjust("91 seconds")
+      expect(
+        new Set(server.posts.filter((p) => p.account.startsWith("good")).map((p) => p.account)).size
+      ).toBe(4)
+      // Known to be in trouble, they have half of the places.
+      expect(yield* pool.renewals).toMatchObject({ running: 2 })
+    })
+  )
+
   it.scoped("whose answer was lost are repeated within the window, and not after it before they expire", () =>
     Effect.gen(function* () {
       yield* began

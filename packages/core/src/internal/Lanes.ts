@@ -50,17 +50,17 @@ export class Lane {
         : this.renewals
   }
 
-  /** Takes who may go in now, if somebody may. */
-  next(): Entrant | undefined {
+  /** Takes who may go in now, if somebody may: `renewals` and `troubled` tell whether there is room for them elsewhere. */
+  next(room: { readonly renewals: boolean; readonly troubled: boolean }): Entrant | undefined {
     const { places } = this.limits
     if (this.inside >= places) return undefined
-    const mayRenew = this.renewing < Math.ceil(places * 0.75)
+    const mayRenew = room.renewals && this.renewing < Math.ceil(places * 0.75)
     const mayTrouble = this.troubled < Math.ceil(places / 2)
     return (
       first(this.urgent) ??
       (mayTrouble ? first(this.troubledUrgent) : undefined) ??
       (mayRenew ? first(this.renewals) : undefined) ??
-      (mayRenew && mayTrouble ? first(this.troubledRenewals) : undefined)
+      (mayRenew && mayTrouble && room.troubled ? first(this.troubledRenewals) : undefined)
     )
   }
 }
@@ -77,33 +77,33 @@ const first = <A>(items: Set<A>): A | undefined => {
 const slack = 100
 
 export class Lanes {
-  inside = 0
-  private readonly lanes = new Map<unknown, Lane>()
-  /** Those where somebody may get in, in turn; those that wait for time to pass. */
+  waiting = 0
+  private renewing = 0
+  private troubled = 0
+  /** By name, or by what stands for a server: such a lane goes with it. */
+  private readonly named = new Map<string, Lane>()
+  private readonly unnamed = new WeakMap<object, Lane>()
+  /** Those where somebody may get in, in turn; where there are too many at other servers; and those that wait for time. */
   private readonly ready = new Set<Lane>()
+  private readonly crowded = new Set<Lane>()
   private readonly delayed = new Set<Lane>()
   private admitting = false
 
   constructor(
-    /** At a time, over all servers. */
+    /** Renewals at a time, over all servers; callers are bounded at their server alone. */
     private readonly concurrency: number,
     private readonly now: () => number,
     /** Told when somebody waits for nothing but time to pass. */
     private readonly onDelay: () => void
   ) {}
 
-  of(server: unknown, limits: Limits): Lane {
-    const known = this.lanes.get(server)
+  of(server: string | object, limits: Limits): Lane {
+    const known = typeof server === "string" ? this.named.get(server) : this.unnamed.get(server)
     if (known !== undefined) return known
     const lane = new Lane(limits)
-    this.lanes.set(server, lane)
+    if (typeof server === "string") this.named.set(server, lane)
+    else this.unnamed.set(server, lane)
     return lane
-  }
-
-  get waiting(): number {
-    let sum = 0
-    for (const lane of this.lanes.values()) sum += lane.waiting
-    return sum
   }
 
   /** When time lets somebody in who waits now; Infinity where time alone does not. */
@@ -115,8 +115,16 @@ export class Lanes {
 
   ask(lane: Lane, entrant: Entrant): void {
     lane.queueOf(entrant).add(entrant)
+    this.waiting++
     this.ready.add(lane)
     this.admit()
+  }
+
+  /** Whether it was still waiting, and is not any more. */
+  withdraw(lane: Lane, entrant: Entrant): boolean {
+    const waited = lane.queueOf(entrant).delete(entrant)
+    if (waited) this.waiting--
+    return waited
   }
 
   leave(lane: Lane, entrant: Entrant): void {
@@ -147,28 +155,42 @@ export class Lanes {
       const entrant: Entrant = { urgent: true, troubled, enter: () => resume(Effect.succeed(entrant)) }
       this.ask(lane, entrant)
       return Effect.sync(() => {
-        if (!lane.queueOf(entrant).delete(entrant)) this.leave(lane, entrant)
+        if (!this.withdraw(lane, entrant)) this.leave(lane, entrant)
       })
     })
+  }
+
+  private get isFull(): boolean {
+    return this.renewing >= this.concurrency
   }
 
   /** Lets in all who may go in now, one of each server in turn. */
   private admit(): void {
     if (this.admitting) return
     this.admitting = true
+    // What is added to a set while it is gone through comes at its end.
     for (const lane of this.ready) {
-      if (this.inside >= this.concurrency) break
       this.ready.delete(lane)
-      // It goes to the end of those that the loop has yet to visit.
-      if (this.admitOne(lane) && lane.waiting > 0) this.ready.add(lane)
+      if (this.admitOne(lane)) this.ready.add(lane)
+    }
+    for (let lanes = [...this.crowded]; lanes.length > 0 && !this.isFull;) {
+      lanes = lanes.filter((lane) => {
+        if (this.isFull) return false
+        this.crowded.delete(lane)
+        const more = this.admitOne(lane)
+        if (more) this.crowded.add(lane)
+        return more
+      })
     }
     this.admitting = false
     if (this.delayed.size > 0) this.onDelay()
   }
 
+  /** Whether somebody got in, and others may. */
   private admitOne(lane: Lane): boolean {
+    if (lane.waiting === 0) return false
     const spacing = 1000 / lane.limits.perSecond
-    if (spacing > 0 && lane.waiting > 0) {
+    if (spacing > 0) {
       const now = this.now()
       // Further ahead than one step it was never put: the clock was set back.
       if (now < lane.nextStart && lane.nextStart <= now + spacing) {
@@ -176,22 +198,30 @@ export class Lanes {
         return false
       }
     }
-    const entrant = lane.next()
-    if (entrant === undefined) return false
+    const mostTroubled = Math.ceil(this.concurrency / 2)
+    const room = { renewals: !this.isFull, troubled: this.troubled < mostTroubled }
+    const entrant = lane.next(room)
+    if (entrant === undefined) {
+      if (!room.renewals || !room.troubled) this.crowded.add(lane)
+      return false
+    }
     if (spacing > 0) {
       const now = this.now()
       const due = lane.nextStart > now ? now : lane.nextStart
       lane.nextStart = Math.max(due, now - slack) + spacing
     }
+    this.waiting--
     this.count(lane, entrant, 1)
     entrant.enter()
-    return true
+    return lane.waiting > 0
   }
 
   private count(lane: Lane, { troubled, urgent }: Entrant, by: 1 | -1): void {
-    this.inside += by
     lane.inside += by
-    if (!urgent) lane.renewing += by
     if (troubled) lane.troubled += by
+    if (urgent) return
+    lane.renewing += by
+    this.renewing += by
+    if (troubled) this.troubled += by
   }
 }

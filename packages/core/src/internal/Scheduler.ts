@@ -75,12 +75,12 @@ export class Scheduler {
     )
   }
 
-  laneOf(server: unknown): Lane {
+  laneOf(server: string | object): Lane {
     return this.lanes.of(server, this.settings.server)
   }
 
   /** Where storage is read: as many at a time as run at all, at any rate. */
-  storageLaneOf(storage: unknown): Lane {
+  storageLaneOf(storage: object): Lane {
     return this.lanes.of(storage, { places: this.settings.concurrency, perSecond: Infinity })
   }
 
@@ -97,7 +97,7 @@ export class Scheduler {
   remove(task: Task): void {
     task.belongTo(undefined)
     this.heap.remove(task)
-    if (task.lane?.queueOf(task).delete(task) === true) task.isDue = false
+    if (task.lane !== undefined && this.lanes.withdraw(task.lane, task)) task.isDue = false
   }
 
   /** Asks the task for its time. One that is due or running is asked when it has run. */
