@@ -104,3 +104,12 @@ it("compiles every snippet, and would tell a broken one by its line", { timeout:
     "PAGE.md:11 Identifier expected."
   ])
 })
+
+it("leads nowhere by no link between files", () => {
+  const dead = pages.flatMap(({ page }) =>
+    [...readFileSync(join(root, page), "utf8").matchAll(/\]\((?!https?:|#|mailto:)([^)#\s]+)/g)]
+      .filter(([, target]) => !existsSync(join(root, page, "..", target!)))
+      .map(([, target]) => `${page}: ${target}`)
+  )
+  expect(dead).toEqual([])
+})
