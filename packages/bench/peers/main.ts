@@ -2,9 +2,11 @@
 import { fork } from "node:child_process"
 import { once } from "node:events"
 import type { Context } from "../src/Bench.js"
+import { grow, type Job as GrowthJob } from "../src/benches/Growth.js"
 import { benches } from "../src/benches/index.js"
+import { type Job as MemoryJob, weigh } from "../src/benches/Memory.js"
 import { effectCache, effectCached } from "../src/candidates/Effects.js"
-import type { Peer, Server } from "../src/Peer.js"
+import type { Peer } from "../src/Peer.js"
 import type { ServerFigures } from "../src/Servers.js"
 import { badgateway } from "./Badgateway.js"
 import { byHand, fieldRead } from "./ByHand.js"
@@ -27,6 +29,8 @@ const peers: ReadonlyArray<Peer> = [
   byHand
 ]
 
+type Jobs = GrowthJob | MemoryJob
+
 const ask = async (question: string): Promise<unknown> => {
   const answer = once(process, "message")
   process.send?.({ question })
@@ -39,26 +43,43 @@ const keep = (value: unknown): void => {
 }
 
 const name = process.argv[2] ?? ""
-const { issuer, small } = JSON.parse(process.argv[3] ?? "") as { issuer: string; small: boolean }
-const server: Server = { issuer, tokenEndpoint: `${issuer}/token`, clientId: "public-client" }
+const argument: unknown = JSON.parse(process.argv[3] ?? "")
 
-const context: Context = {
+/** What a bench has done in a process of its own. */
+const perform = (job: Jobs): Promise<unknown> => {
+  switch (job.job) {
+    case "memory":
+      return weigh(job, peers, keep)
+    case "growth":
+      return grow(job)
+  }
+}
+
+const contextOf = ({ issuer, small }: { readonly issuer: string; readonly small: boolean }): Context => ({
   small,
   peers,
-  server,
+  server: { issuer, tokenEndpoint: `${issuer}/token`, clientId: "public-client" },
   keep,
   fieldRead: (held) => fieldRead(held, keep),
   login: async () => String(await ask("login")),
   figures: async () => (await ask("figures")) as ServerFigures,
   child: async (job, flags = []) => {
     const child = fork(process.argv[1] ?? "", ["child", JSON.stringify(job)], { execArgv: [...flags] })
-    const [answer] = (await once(child, "message")) as [unknown]
+    const ended = once(child, "exit").then(([code]) => {
+      throw new Error(`The process for ${JSON.stringify(job)} ended with ${String(code)}.`)
+    })
+    const [answer] = (await Promise.race([once(child, "message"), ended])) as [unknown]
+    ended.catch(() => undefined)
     child.kill("SIGKILL")
     return answer
   }
-}
+})
 
-const findings = await benches[name]?.run(context)
-process.send?.({ findings, kept: typeof kept })
-process.disconnect()
-process.exit()
+if (name === "child") {
+  process.send?.(await perform(argument as Jobs))
+} else {
+  const findings = await benches[name]?.run(contextOf(argument as { issuer: string; small: boolean }))
+  process.send?.({ findings, kept: typeof kept })
+  process.disconnect()
+  process.exit()
+}

@@ -1,8 +1,11 @@
 /** All benches, by name. */
 import type { Bench } from "../Bench.js"
 import { cold } from "./Cold.js"
+import { growth } from "./Growth.js"
 import { herd } from "./Herd.js"
 import { hot } from "./Hot.js"
+import { memory } from "./Memory.js"
+import { storage } from "./Storage.js"
 
 interface Spec {
   readonly run: Bench
@@ -14,5 +17,8 @@ export const benches: Readonly<Record<string, Spec>> = {
   hot: { run: hot, accessTokenTtl: 3600 },
   cold: { run: cold, accessTokenTtl: 3600 },
   // Shorter than the early renewal of those who have one: always due.
-  herd: { run: herd, accessTokenTtl: 60 }
+  herd: { run: herd, accessTokenTtl: 60 },
+  memory: { run: memory, accessTokenTtl: 60 },
+  storage: { run: storage, accessTokenTtl: 60 },
+  growth: { run: growth, accessTokenTtl: 60 }
 }

@@ -1,0 +1,123 @@
+/** `growth`: whether what one account takes depends on how many there are. */
+import * as Effect from "effect/Effect"
+import type * as TokenManagers from "@latchkey/core/TokenManagers"
+import type { Bench } from "../Bench.js"
+import { accountOf, poolOf } from "../candidates/Pool.js"
+import { type Candidate, compare, spread } from "../Measure.js"
+import { exactly, type Goal, type Row, type Table } from "../Report.js"
+
+export interface Job {
+  readonly job: "growth"
+  readonly accounts: number
+  readonly small: boolean
+}
+
+export interface Grown {
+  readonly hot: ReturnType<typeof spread>
+  readonly refresh: ReturnType<typeof spread>
+  /** Of one processor, while nobody asks: a share. */
+  readonly idle: number
+}
+
+/** Accounts far from each other, the same for each size. */
+const accountsIn = (accounts: number): ReadonlyArray<string> =>
+  Array.from({ length: 1000 }, (_, i) => accountOf((i * 7919) % accounts))
+
+const asked = (managers: TokenManagers.Managers, names: ReadonlyArray<string>): Candidate => {
+  return (n) => {
+    let i = 0
+    return Effect.runPromise(
+      Effect.orDie(
+        Effect.whileLoop({
+          while: () => i < n,
+          body: () => managers.getAccessToken(names[i % names.length] ?? ""),
+          step: () => void i++
+        })
+      )
+    )
+  }
+}
+
+const refreshed = (managers: TokenManagers.Managers, names: ReadonlyArray<string>): Candidate => {
+  const refresh = (name: string) =>
+    Effect.scoped(Effect.flatMap(managers.get(name), (manager) => manager.refresh))
+  let next = 0
+  return async (n) => {
+    for (let i = 0; i < n; i++) await Effect.runPromise(refresh(names[next++ % names.length] ?? ""))
+  }
+}
+
+/** What the process takes while it waits, of one processor. */
+const idleShare = async (milliseconds: number): Promise<number> => {
+  const before = process.cpuUsage()
+  const began = performance.now()
+  await new Promise((resolve) => setTimeout(resolve, milliseconds))
+  const { system, user } = process.cpuUsage(before)
+  return (user + system) / 1000 / (performance.now() - began)
+}
+
+export const grow = async ({ accounts, small }: Job): Promise<Grown> => {
+  const managers = await poolOf(accounts)
+  const names = accountsIn(accounts)
+  for (let i = 0; i < 3; i++) globalThis.gc?.()
+  const operations = small ? 100 : 20_000
+  const hot = await compare({ hot: asked(managers, names) }, { operations, rounds: 15 })
+  const refresh = await compare(
+    { refresh: refreshed(managers, names) },
+    { operations: small ? 5 : 200, rounds: 15 }
+  )
+  for (let i = 0; i < 3; i++) globalThis.gc?.()
+  return {
+    hot: hot[0]?.nanoseconds ?? exactly(Number.NaN),
+    refresh: refresh[0]?.nanoseconds ?? exactly(Number.NaN),
+    idle: await idleShare(small ? 100 : 5000)
+  }
+}
+
+export const growth: Bench = async ({ child, small }) => {
+  const sizes = small ? [10, 100] : [10, 100, 1000, 10_000, 100_000, 1_000_000]
+  const grown: Array<readonly [number, Grown]> = []
+  for (const accounts of sizes) {
+    const job: Job = { job: "growth", accounts, small }
+    const answer = await child(job, ["--expose-gc", "--max-old-space-size=8000"])
+    grown.push([accounts, answer as Grown])
+  }
+  const table = (title: string, unit: string, of: (one: Grown) => ReturnType<typeof spread>): Table => {
+    const first = grown.map(([, one]) => of(one).median)[0] ?? Number.NaN
+    return {
+      title,
+      unit,
+      rows: grown.map(([accounts, one]): Row => {
+        const value = of(one)
+        return {
+          name: `${accounts.toLocaleString("en")} accounts`,
+          value,
+          ratio: exactly(value.median / first)
+        }
+      })
+    }
+  }
+  const scaled = ({ high, low, median }: ReturnType<typeof spread>, by: number) => ({
+    median: median / by,
+    low: low / by,
+    high: high / by
+  })
+  const hot = table("A fresh token of one of many accounts, in a fiber", "ns", (one) => one.hot)
+  const refresh = table("A refresh of one of many, without the network", "µs", (one) =>
+    scaled(one.refresh, 1000)
+  )
+  const idle = table("Nobody asks: of one processor", "%", (one) => exactly(one.idle * 100))
+  return { tables: [hot, refresh, idle], goals: [hot, refresh].map(flat) }
+}
+
+/** Flat or as the logarithm: from the fewest to the most, no more than the growth of the logarithm. */
+const flat = ({ rows, title }: Table): Goal => {
+  const first = rows[0]
+  const last = rows.at(-1)
+  const sizes = [first, last].map((row) => Number(row?.name.replace(/\D/g, "")))
+  return {
+    what: `${title}: growth from ${first?.name ?? ""} to ${last?.name ?? ""}`,
+    found: (last?.value.median ?? Number.NaN) / (first?.value.median ?? Number.NaN),
+    atMost: Math.log(sizes[1] ?? 1) / Math.log(sizes[0] ?? 1)
+  }
+}

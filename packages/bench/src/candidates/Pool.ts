@@ -1,0 +1,59 @@
+/** Very many accounts in one pool over a storage in memory, with a token server that answers at once. */
+import * as Credentials from "@latchkey/core/Credentials"
+import * as Entry from "@latchkey/core/Entry"
+import * as RefreshLease from "@latchkey/core/RefreshLease"
+import * as TokenConfig from "@latchkey/core/TokenConfig"
+import * as TokenManagers from "@latchkey/core/TokenManagers"
+import * as TokenRefresher from "@latchkey/core/TokenRefresher"
+import * as TokenStorages from "@latchkey/core/TokenStorages"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Scope from "effect/Scope"
+import { wallClock } from "../Peer.js"
+
+const hour = 3_600_000
+
+/** A token that no other account has: of the length of those of `oidc-provider`. */
+const tokenOf = (kind: string, n: number): string => `${kind}-${n}`.padEnd(43, "x")
+
+export const accountOf = (n: number): string => `account-${n}`
+
+export const credentialsOf = (n: number): Credentials.Credentials =>
+  Credentials.make({
+    accessToken: tokenOf("access", n),
+    refreshToken: tokenOf("refresh", n),
+    obtainedAt: wallClock(),
+    expiresAt: wallClock() + 2 * hour
+  })
+
+const answering: Effect.Effect<typeof TokenRefresher.TokenRefresher.Service> = Effect.sync(() => {
+  let answered = 0
+  return TokenRefresher.make({
+    refresh: () => Effect.sync(() => credentialsOf(++answered))
+  })
+})
+
+/** All of them held, read once, and scheduled for their renewal. Lives as long as the process. */
+export const poolOf = (accounts: number): Promise<TokenManagers.Managers> => {
+  const entries = Array.from(
+    { length: accounts },
+    (_, n) => [accountOf(n), Entry.first(credentialsOf(n))] as const
+  )
+  const services = Layer.mergeAll(
+    Layer.effect(TokenStorages.TokenStorages, TokenStorages.makeMemory(entries)),
+    RefreshLease.layerProcess,
+    TokenConfig.layer({ credentialsTtl: "1 day" }),
+    Layer.effect(TokenRefresher.TokenRefresher, answering)
+  )
+  const pool = Effect.gen(function* () {
+    const managers = Context.get(
+      yield* Layer.build(Layer.provide(TokenManagers.layerShared(), services)),
+      TokenManagers.TokenManagers
+    )
+    yield* managers.keep(entries.map(([account]) => account))
+    for (const [account] of entries) yield* managers.getAccessToken(account)
+    return managers
+  })
+  return Effect.runPromise(Scope.extend(pool, Effect.runSync(Scope.make())))
+}
