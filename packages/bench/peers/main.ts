@@ -6,6 +6,7 @@ import { grow, type Job as GrowthJob } from "../src/benches/Growth.js"
 import { benches } from "../src/benches/index.js"
 import { type Job as MemoryJob, weigh } from "../src/benches/Memory.js"
 import { effectCache, effectCached } from "../src/candidates/Effects.js"
+import { ask, type Job as ProcsJob } from "../src/benches/Procs.js"
 import type { Peer } from "../src/Peer.js"
 import type { ServerFigures } from "../src/Servers.js"
 import { badgateway } from "./Badgateway.js"
@@ -29,9 +30,17 @@ const peers: ReadonlyArray<Peer> = [
   byHand
 ]
 
-type Jobs = GrowthJob | MemoryJob
+type Jobs = GrowthJob | MemoryJob | ProcsJob
 
-const ask = async (question: string): Promise<unknown> => {
+/** What a bench is started with. */
+interface Given {
+  readonly issuer: string
+  readonly small: boolean
+  readonly libraries: ReadonlyArray<string>
+  readonly packages: string
+}
+
+const inquire = async (question: string): Promise<unknown> => {
   const answer = once(process, "message")
   process.send?.({ question })
   return (await answer)[0] as unknown
@@ -52,19 +61,26 @@ const perform = (job: Jobs): Promise<unknown> => {
       return weigh(job, peers, keep)
     case "growth":
       return grow(job)
+    case "ask":
+      return ask(job, peers)
   }
 }
 
-const contextOf = ({ issuer, small }: { readonly issuer: string; readonly small: boolean }): Context => ({
+const contextOf = ({ issuer, libraries, packages, small }: Given): Context => ({
   small,
+  libraries,
+  packages,
   peers,
   server: { issuer, tokenEndpoint: `${issuer}/token`, clientId: "public-client" },
   keep,
   fieldRead: (held) => fieldRead(held, keep),
-  login: async () => String(await ask("login")),
-  figures: async () => (await ask("figures")) as ServerFigures,
+  login: async () => String(await inquire("login")),
+  figures: async () => (await inquire("figures")) as ServerFigures,
   child: async (job, flags = []) => {
-    const child = fork(process.argv[1] ?? "", ["child", JSON.stringify(job)], { execArgv: [...flags] })
+    const child = fork(process.argv[1] ?? "", ["child", JSON.stringify(job)], {
+      execArgv: [...flags],
+      serialization: "advanced"
+    })
     const ended = once(child, "exit").then(([code]) => {
       throw new Error(`The process for ${JSON.stringify(job)} ended with ${String(code)}.`)
     })
@@ -78,7 +94,7 @@ const contextOf = ({ issuer, small }: { readonly issuer: string; readonly small:
 if (name === "child") {
   process.send?.(await perform(argument as Jobs))
 } else {
-  const findings = await benches[name]?.run(contextOf(argument as { issuer: string; small: boolean }))
+  const findings = await benches[name]?.run(contextOf(argument as Given))
   process.send?.({ findings, kept: typeof kept })
   process.disconnect()
   process.exit()

@@ -7,6 +7,10 @@ export interface Context {
   /** As small as shows that it works; judges nothing. */
   readonly small: boolean
   readonly peers: ReadonlyArray<Peer>
+  /** What is installed beside this program to be measured, by its package name. */
+  readonly libraries: ReadonlyArray<string>
+  /** The directory of this repository's packages, built. */
+  readonly packages: string
   /** The limit of what can be measured: a field is read and the clock compared, `n` times. */
   readonly fieldRead: (held: Held) => (n: number) => void
   /** Where results go that must not be optimised away. */

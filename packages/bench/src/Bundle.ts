@@ -5,7 +5,7 @@ import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 
 /** What cannot be bundled, or is loaded only where it is used. */
-const external = ["fs-native-extensions", "libsql", "pg", "ioredis"]
+const external = ["esbuild", "fs-native-extensions", "libsql", "pg", "ioredis"]
 
 /**
  * A command of this package as plain JavaScript, for the life of this process: it starts fast, runs as a

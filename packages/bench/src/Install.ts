@@ -40,3 +40,12 @@ export const installPeers = (): ReadonlyArray<string> => {
   if (status !== 0) throw new Error("The peers could not be installed: see above, and packages/bench.")
   return names
 }
+
+/** As it is published, for what loads it so. */
+export const buildCore = (): void => {
+  const compiler = fileURLToPath(import.meta.resolve("typescript/bin/tsc"))
+  const { status } = spawnSync(process.execPath, [compiler, "-b", join(root, "../core")], {
+    stdio: ["ignore", 2, 2]
+  })
+  if (status !== 0) throw new Error("The core could not be built: see above.")
+}

@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import type * as TokenManagers from "@latchkey/core/TokenManagers"
 import type { Bench } from "../Bench.js"
 import { accountOf, poolOf } from "../candidates/Pool.js"
-import { type Candidate, compare, spread } from "../Measure.js"
+import { type Candidate, compare, type Spread } from "../Measure.js"
 import { exactly, type Goal, type Row, type Table } from "../Report.js"
 
 export interface Job {
@@ -13,8 +13,8 @@ export interface Job {
 }
 
 export interface Grown {
-  readonly hot: ReturnType<typeof spread>
-  readonly refresh: ReturnType<typeof spread>
+  readonly hot: Spread
+  readonly refresh: Spread
   /** Of one processor, while nobody asks: a share. */
   readonly idle: number
 }
@@ -82,7 +82,7 @@ export const growth: Bench = async ({ child, small }) => {
     const answer = await child(job, ["--expose-gc", "--max-old-space-size=8000"])
     grown.push([accounts, answer as Grown])
   }
-  const table = (title: string, unit: string, of: (one: Grown) => ReturnType<typeof spread>): Table => {
+  const table = (title: string, unit: string, of: (one: Grown) => Spread): Table => {
     const first = grown.map(([, one]) => of(one).median)[0] ?? Number.NaN
     return {
       title,
@@ -97,7 +97,7 @@ export const growth: Bench = async ({ child, small }) => {
       })
     }
   }
-  const scaled = ({ high, low, median }: ReturnType<typeof spread>, by: number) => ({
+  const scaled = ({ high, low, median }: Spread, by: number) => ({
     median: median / by,
     low: low / by,
     high: high / by

@@ -4,7 +4,9 @@ import { cold } from "./Cold.js"
 import { growth } from "./Growth.js"
 import { herd } from "./Herd.js"
 import { hot } from "./Hot.js"
+import { load } from "./Load.js"
 import { memory } from "./Memory.js"
+import { procs } from "./Procs.js"
 import { storage } from "./Storage.js"
 
 interface Spec {
@@ -18,7 +20,9 @@ export const benches: Readonly<Record<string, Spec>> = {
   cold: { run: cold, accessTokenTtl: 3600 },
   // Shorter than the early renewal of those who have one: always due.
   herd: { run: herd, accessTokenTtl: 60 },
+  procs: { run: procs, accessTokenTtl: 2 },
   memory: { run: memory, accessTokenTtl: 60 },
+  load: { run: load, accessTokenTtl: 60 },
   storage: { run: storage, accessTokenTtl: 60 },
   growth: { run: growth, accessTokenTtl: 60 }
 }

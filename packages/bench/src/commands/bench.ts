@@ -4,10 +4,11 @@
  */
 import { fork } from "node:child_process"
 import { cpus } from "node:os"
+import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
 import { benches } from "../benches/index.js"
 import { bundleBench } from "../Bundle.js"
-import { installPeers } from "../Install.js"
+import { buildCore, installPeers } from "../Install.js"
 import { asText, type Findings } from "../Report.js"
 import { startServer } from "../Servers.js"
 
@@ -27,8 +28,11 @@ const measure = async (name: string, accessTokenTtl: number): Promise<Findings> 
   const server = await startServer({ accessTokenTtl })
   try {
     return await new Promise((resolve, reject) => {
-      const child = fork(program, [name, JSON.stringify({ issuer: server.issuer, small: values.small })], {
+      const given = { issuer: server.issuer, small: values.small, libraries, packages }
+      const child = fork(program, [name, JSON.stringify(given)], {
         execArgv: ["--expose-gc"],
+        // JSON has no NaN, which a figure is that could not be had.
+        serialization: "advanced",
         stdio: ["ignore", 2, 2, "ipc"]
       })
       let answered = false
@@ -49,7 +53,10 @@ const measure = async (name: string, accessTokenTtl: number): Promise<Findings> 
   }
 }
 
-const program = await bundleBench(installPeers())
+const libraries = installPeers()
+const packages = fileURLToPath(new URL("../../..", import.meta.url))
+buildCore()
+const program = await bundleBench(libraries)
 const found: Record<string, Findings> = {}
 for (const [name, { accessTokenTtl }] of Object.entries(benches)) {
   if (positionals.length > 0 && !positionals.includes(name)) continue

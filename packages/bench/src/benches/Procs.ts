@@ -1,0 +1,200 @@
+/**
+ * `procs`: many processes on one rotating grant in one file. Latchkey with its own file storage; the others
+ * have none that processes can share, and are given what their users write: a file that is read again before
+ * a refresh and replaced at once after it.
+ */
+import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
+import * as TokenConfig from "@latchkey/core/TokenConfig"
+import * as TokenManager from "@latchkey/core/TokenManager"
+import * as RefreshToken from "@latchkey/oauth/RefreshToken"
+import * as File from "@latchkey/storage/File"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Scope from "effect/Scope"
+import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import type { Bench, Context } from "../Bench.js"
+import { inDirectory } from "../campaigns/Campaign.js"
+import { credentialsOf, sessionOf } from "../candidates/Latchkey.js"
+import { type Held, type Peer, type Server, wallClock } from "../Peer.js"
+import { exactly, type Row, type Table } from "../Report.js"
+
+export interface Job {
+  readonly job: "ask"
+  readonly candidate: string
+  readonly server: Server
+  readonly file: string
+  /** Where those that are ready say so, and find how long they are to ask. */
+  readonly meeting: string
+}
+
+export interface Asked {
+  readonly calls: number
+  readonly errors: number
+}
+
+const ours = "latchkey"
+
+const openOurs = async ({ file, server }: Job): Promise<() => Promise<unknown>> => {
+  const layer = TokenManager.layer().pipe(
+    Layer.provide(File.layer({ path: file })),
+    Layer.provide(RefreshToken.layer({ server, client: { clientId: server.clientId } })),
+    Layer.provide([TokenConfig.layer({ refreshGrace: 0 }), FetchHttpClient.layer])
+  )
+  const context = await Effect.runPromise(Scope.extend(Layer.build(layer), Effect.runSync(Scope.make())))
+  return sessionOf(Effect.runSync(Effect.provide(TokenManager.TokenManager, context))).get
+}
+
+const read = (file: string): Held => JSON.parse(readFileSync(file, "utf8")) as Held
+
+const write = (file: string, held: Held): void => {
+  const beside = `${file}.${process.pid}`
+  writeFileSync(beside, JSON.stringify(held), { mode: 0o600 })
+  renameSync(beside, file)
+}
+
+const openPeer = async (peer: Peer, { file, server }: Job): Promise<() => Promise<unknown>> => {
+  let held = read(file)
+  let session = await peer.open(server, held)
+  return async () => {
+    if (held.expiresAt <= wallClock()) {
+      const stored = read(file)
+      if (stored.refreshToken !== held.refreshToken) session = await peer.open(server, (held = stored))
+    }
+    const token = await session.get()
+    const after = session.held()
+    if (after.refreshToken !== held.refreshToken) write(file, (held = after))
+    return token
+  }
+}
+
+const pause = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds))
+
+/** Asks every 25 ms, as one of the processes. */
+export const ask = async (job: Job, peers: ReadonlyArray<Peer>): Promise<Asked> => {
+  const peer = peers.find(({ name }) => name === job.candidate)
+  const get = peer === undefined ? await openOurs(job) : await openPeer(peer, job)
+  writeFileSync(join(job.meeting, `ready-${process.pid}`), "")
+  const go = join(job.meeting, "go")
+  while (!existsSync(go)) await pause(20)
+  const until = wallClock() + Number(readFileSync(go, "utf8"))
+  let calls = 0
+  let errors = 0
+  while (wallClock() < until) {
+    calls++
+    await get().catch(() => errors++)
+    await pause(25)
+  }
+  return { calls, errors }
+}
+
+const store = async (candidate: string, file: string, held: Held): Promise<void> => {
+  if (candidate !== ours) return write(file, held)
+  const save = Effect.flatMap(TokenManager.make({ watch: false }), (manager) =>
+    manager.save(credentialsOf(held))
+  )
+  const services = Layer.mergeAll(
+    File.layer({ path: file }),
+    TokenConfig.layer(),
+    Layer.provide(
+      RefreshToken.layer({ server: { tokenEndpoint: nowhere }, client: { clientId: "none" } }),
+      FetchHttpClient.layer
+    )
+  )
+  await Effect.runPromise(Effect.scoped(Effect.provide(save, services)))
+}
+
+const nowhere = "http://127.0.0.1:1/token"
+
+interface Outcome extends Asked {
+  readonly requests: number
+  readonly refreshes: number
+  readonly alive: boolean
+}
+
+/** Starts them, waits for all, and lets them ask for so many milliseconds. */
+const meet = async (
+  { child, server }: Context,
+  candidate: string,
+  file: string,
+  meeting: string,
+  processes: number,
+  milliseconds: number
+): Promise<Asked> => {
+  mkdirSync(meeting)
+  const job: Job = { job: "ask", candidate, server, file, meeting }
+  const answers = Promise.all(Array.from({ length: processes }, () => child(job)))
+  const ready = async (): Promise<void> => {
+    while (readdirSync(meeting).length < processes) await pause(50)
+  }
+  await Promise.race([ready(), answers])
+  writeFileSync(`${meeting}.go`, String(milliseconds))
+  renameSync(`${meeting}.go`, join(meeting, "go"))
+  const asked = (await answers) as ReadonlyArray<Asked>
+  const sum = (of: (one: Asked) => number) => asked.reduce((total, one) => total + of(one), 0)
+  return { calls: sum((one) => one.calls), errors: sum((one) => one.errors) }
+}
+
+const round = (context: Context, candidate: string, processes: number, seconds: number): Promise<Outcome> =>
+  inDirectory(async (directory) => {
+    const file = join(directory, "credentials.json")
+    const first = { accessToken: "first", refreshToken: await context.login(), expiresAt: wallClock() - 1 }
+    await store(candidate, file, first)
+    const before = await context.figures()
+    const crowd = await meet(context, candidate, file, join(directory, "all"), processes, seconds * 1000)
+    const after = await context.figures()
+    const last = await meet(context, candidate, file, join(directory, "one"), 1, 3000)
+    return {
+      ...crowd,
+      requests: after.requests - before.requests,
+      refreshes: after.answered - before.answered,
+      alive: last.errors < last.calls
+    }
+  })
+
+export const procs: Bench = async (context) => {
+  // These answer every call of a token of two seconds by a refresh, or cannot take a grant from a file.
+  const peers = context.peers.filter(({ name }) => !without.includes(name))
+  const names = [ours, ...peers.map(({ name }) => name)].slice(0, context.small ? 2 : undefined)
+  const seconds = context.small ? 3 : 15
+  const tables: Array<Table> = []
+  for (const processes of context.small ? [3] : [8, 32]) {
+    const rows: Array<Row> = []
+    for (const name of names) {
+      const { alive, calls, errors, refreshes, requests } = await round(context, name, processes, seconds)
+      rows.push({
+        name,
+        value: exactly(requests),
+        ratio: exactly(requests / (rows[0]?.value.median ?? requests)),
+        more: {
+          refreshes,
+          calls,
+          failed: `${((100 * errors) / Math.max(1, calls)).toFixed(1)} %`,
+          grant: alive ? "alive" : "lost"
+        }
+      })
+    }
+    tables.push({
+      title: `${processes} processes on one grant, ${seconds} s of tokens of 2 s`,
+      unit: "requests",
+      rows
+    })
+  }
+  return {
+    tables,
+    goals: tables.flatMap(({ rows, title }) => [
+      {
+        what: `${title}: requests of latchkey that were no refresh`,
+        found: (rows[0]?.value.median || Number.NaN) - Number(rows[0]?.more?.["refreshes"]),
+        atMost: 0
+      },
+      {
+        what: `${title}: grants of latchkey lost`,
+        found: rows[0]?.more?.["grant"] === "alive" ? 0 : 1,
+        atMost: 0
+      }
+    ])
+  }
+}
+
+const without = ["@azure/msal-node", "Effect.cachedWithTTL"]
