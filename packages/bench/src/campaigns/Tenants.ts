@@ -53,7 +53,7 @@ const tokenOf = (kind: "at" | "rt", account: string, generation: number): string
   // In one piece, as a parser would give it: pieces put together take four times the memory.
   Buffer.from(`${kind}.${account}.${generation}.`.padEnd(64, "x")).toString()
 
-export const credentialsOf = (account: string, generation: number, now: number): Credentials.Credentials =>
+const credentialsOf = (account: string, generation: number, now: number): Credentials.Credentials =>
   Credentials.make({
     accessToken: tokenOf("at", account, generation),
     refreshToken: tokenOf("rt", account, generation),

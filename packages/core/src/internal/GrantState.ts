@@ -51,7 +51,7 @@ export class GrantState {
   epoch = 0
   /** How many refreshes were answered. */
   answers = 0
-  private stored: Option.Option<Versioned> = Option.none()
+  private stored: Versioned | undefined = undefined
   /** When what is in memory was read from storage or written there. */
   loadedAt = never
   private forgotten = false
@@ -82,7 +82,7 @@ export class GrantState {
   get entry(): Option.Option<Entry.Entry> {
     return Option.orElse(
       Option.map(this.unsaved, (u) => u.entry),
-      () => Option.map(this.stored, (s) => s.entry)
+      () => Option.map(Option.fromNullable(this.stored), (s) => s.entry)
     )
   }
 
@@ -96,7 +96,7 @@ export class GrantState {
   }
 
   get version(): Option.Option<Version> {
-    return Option.map(this.stored, (s) => s.version)
+    return Option.map(Option.fromNullable(this.stored), (s) => s.version)
   }
 
   get rejected(): boolean {
@@ -209,7 +209,7 @@ export class GrantState {
   /** Drops what is in memory, but for a rotation that storage has not taken: that would lose it. */
   invalidate(): void {
     this.forgotten = true
-    this.stored = Option.none()
+    this.stored = undefined
     this.profile = Option.none()
     this.stale()
   }
@@ -229,7 +229,7 @@ export class GrantState {
     }
     const before = this.credentials
     this.forgotten = false
-    this.stored = loaded
+    this.stored = Option.getOrUndefined(loaded)
     this.loadedAt = now
     this.unsaved = Option.filter(this.unsaved, () => this.lags(loaded))
     this.shut()
@@ -279,7 +279,10 @@ export class GrantState {
     const oldest = Option.match(this.unsaved, { onNone: () => base, onSome: (u) => u.base })
     // Unless the grant was cleared, or replaced by a login, while the answer was under way.
     this.unsaved = Option.some({ entry, base: oldest })
-    this.unsaved = Option.filter(this.unsaved, () => this.forgotten || this.lags(this.stored))
+    this.unsaved = Option.filter(
+      this.unsaved,
+      () => this.forgotten || this.lags(Option.fromNullable(this.stored))
+    )
     if (Option.isNone(this.unsaved)) return
     this.epoch++
     this.seen = entry
@@ -295,7 +298,7 @@ export class GrantState {
   noteCommitted(entry: Entry.Entry, version: Version, now: number): void {
     this.epoch++
     this.forgotten = false
-    this.stored = Option.some({ entry, version })
+    this.stored = { entry, version }
     this.unsaved = Option.none()
     this.seen = entry
     this.loadedAt = now
