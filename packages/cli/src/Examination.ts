@@ -18,6 +18,7 @@ import * as Failure from "./Failure.js"
 import * as Format from "./Format.js"
 import * as PrivateText from "./internal/PrivateText.js"
 import * as ProviderAccess from "./ProviderAccess.js"
+import * as ProviderWire from "./ProviderWire.js"
 import * as Report from "./Report.js"
 import * as Session from "./Session.js"
 import { Workspace } from "./Workspace.js"
@@ -207,7 +208,7 @@ const account = (one: Account): Findings<Workspace | Scope.Scope> =>
     }
     const now = yield* Clock.currentTimeMillis
     const entry = Option.map(loaded.right, (l) => l.entry)
-    const client = yield* Effect.either(ProviderAccess.refresher(opened.right))
+    const client = yield* Effect.either(ProviderWire.refresher(opened.right))
     const held = yield* Effect.either(Effect.scoped(lease.acquire(id, "5 seconds")))
     return [
       grant(one, id, login, entry, now),

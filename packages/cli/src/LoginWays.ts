@@ -18,6 +18,7 @@ import * as Format from "./Format.js"
 import * as Output from "./Output.js"
 import * as Prompt from "./Prompt.js"
 import * as ProviderAccess from "./ProviderAccess.js"
+import * as ProviderWire from "./ProviderWire.js"
 
 /**
  * Logs in by one way. A browser that cannot be opened, or does not come back in time, or a port that is taken leads
@@ -31,7 +32,7 @@ export const run = (
   way: Provider.Login,
   options: Options
 ): Effect.Effect<Credentials, Failure.Failure, Output.Output> =>
-  ProviderAccess.withHttp(Effect.mapError(ways[way](provider, options), failed(provider)))
+  ProviderWire.withHttp(Effect.mapError(ways[way](provider, options), failed(provider)))
 
 /**
  * `patience` is how long the browser may take, in milliseconds.
@@ -46,7 +47,7 @@ export interface Options extends Login.Options {
 type Way = (
   provider: Provider.Provider,
   options: Options
-) => Effect.Effect<Credentials, Login.Failure, Output.Output | ProviderAccess.Http>
+) => Effect.Effect<Credentials, Login.Failure, Output.Output | ProviderWire.Http>
 
 const browser: Way = (provider, options) =>
   Login.browser(provider, { ...options, openUrl: openBrowser }).pipe(

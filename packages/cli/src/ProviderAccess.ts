@@ -1,22 +1,16 @@
 /**
- * The providers at work for an account: who it is with, where its grant is if its provider keeps it, how it is
- * renewed and ended.
+ * The providers at work for an account: who it is with, and where its grant is if its provider keeps it. How it is
+ * renewed is in `ProviderWire`, which takes longer to load.
  *
  * @since 0.1.0
  */
-import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
-import type { HttpClient } from "@effect/platform/HttpClient"
-import type { TokenRefresher } from "@latchkey/core/TokenRefresher"
 import * as OwnStorage from "@latchkey/providers/OwnStorage"
 import type { Provider, ProviderError } from "@latchkey/providers/Provider"
 import * as Providers from "@latchkey/providers/Providers"
-import * as Refresher from "@latchkey/providers/Refresher"
 import type { OAuthConfigError } from "@latchkey/oauth/Endpoint"
 import type * as ConfigError from "effect/ConfigError"
-import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import type * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { existsSync } from "node:fs"
 import type * as Scope from "effect/Scope"
@@ -78,21 +72,24 @@ export const providerOf = (
 
 /**
  * Accounts that nobody has logged in to here, but whose providers' own programs have: the default account of
- * each provider whose credential file is there.
+ * each provider whose credential file is there, or of the one provider that is asked about.
  *
  * @since 0.1.0
  * @category lookup
  */
 export const discovered = (
-  known: ReadonlyArray<Account.Account>
+  known: ReadonlyArray<Account.Account>,
+  only?: string
 ): Effect.Effect<
   { readonly accounts: ReadonlyArray<Account.Account>; readonly broken: ReadonlyArray<Failure.Failure> },
   never,
   Workspace
 > =>
   Effect.gen(function* () {
-    const { all } = yield* registry
-    const providers = yield* Effect.either(all)
+    const { all, get } = yield* registry
+    const providers = yield* Effect.either(
+      only === undefined ? all : Effect.map(Effect.either(get(only)), (one) => [one])
+    )
     if (Either.isLeft(providers)) return { accounts: [], broken: [failed(providers.left)] }
     const ids = new Set(known.map(Account.idOf))
     const accounts: Array<Account.Account> = []
@@ -145,41 +142,3 @@ export const open = (
     )
     return { storage, lease, place: Paths.shorten(paths, storage.location) }
   })
-
-/**
- * How the account's grant is renewed.
- *
- * @since 0.1.0
- * @category constructors
- */
-export const refresher = ({
-  account
-}: Session): Effect.Effect<Context.Tag.Service<TokenRefresher>, Failure.Failure, Workspace | Scope.Scope> =>
-  Effect.flatMap(providerOf(account), (provider) =>
-    withHttp(
-      Effect.mapError(
-        account.grant === "client-credentials" ? Refresher.forClient(provider) : Refresher.make(provider),
-        failed
-      )
-    )
-  )
-
-/**
- * Runs what talks to servers.
- *
- * @since 0.1.0
- * @category running
- */
-export const withHttp = <A, E, R>(
-  effect: Effect.Effect<A, E, R>
-): Effect.Effect<A, E, Exclude<R, HttpClient>> => Effect.provide(effect, http)
-
-/**
- * What talking to servers takes.
- *
- * @since 0.1.0
- * @category models
- */
-export type Http = HttpClient
-
-const http: Layer.Layer<Http> = FetchHttpClient.layer

@@ -67,6 +67,9 @@ export const find = (text: string): Effect.Effect<Account.Account, Failure.Failu
     const [unreadable] = broken
     if (unreadable !== undefined) return yield* unreadable
     const { discovered } = yield* access
+    const [provider = ""] = text.split("/")
+    const own = Account.find(text, [...accounts, ...(yield* discovered(accounts, provider)).accounts])
+    if (Either.isRight(own) && isCertain(text, own.right)) return own.right
     const others = yield* discovered(accounts)
     const known = Account.find(text, [...accounts, ...others.accounts])
     const [wrong] = others.broken
@@ -182,10 +185,11 @@ export const keeper = (
 ): Effect.Effect<TokenManager.Manager, Failure.Failure, Workspace | Scope.Scope> =>
   Effect.flatMap(onDemand(session), (refresher) => make(session, refresher))
 
-/** The provider and the wire: in a module of their own, with all that they need. */
+/** The providers, and the wire: in modules of their own, with all that they need. */
 const access = Effect.promise(() => import("./ProviderAccess.js"))
+const wire = Effect.promise(() => import("./ProviderWire.js"))
 
-const loadRefresher = (session: Session) => Effect.flatMap(access, ({ refresher }) => refresher(session))
+const loadRefresher = (session: Session) => Effect.flatMap(wire, ({ refresher }) => refresher(session))
 
 /** Only a guess at what the manager will decide, and wrong at no harm. */
 const isFresh = ({ storage }: Session, grace: number): Effect.Effect<boolean> =>

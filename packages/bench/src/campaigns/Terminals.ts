@@ -10,7 +10,7 @@ import * as Option from "effect/Option"
 import { mkdir, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import * as Terminal from "../../../cli/test/support/Terminal.js"
-import { startServer } from "../Servers.js"
+import { type RemoteServer, startServer } from "../Servers.js"
 import * as Backend from "./Backend.js"
 import * as Campaign from "./Campaign.js"
 
@@ -19,11 +19,15 @@ const terminals = 8
 /** In seconds: a few runs of the command long, also on a busy machine. */
 const lifetime = 2
 
-export const run = async (expiries: number): Promise<Campaign.Figures> => {
+/** `start` gives the server, whose tokens live for as many seconds as it is told. */
+export const run = async (
+  expiries: number,
+  start: (options: { readonly accessTokenTtl: number }) => Promise<RemoteServer> = startServer
+): Promise<Campaign.Figures> => {
   const program = Terminal.bundle()
   // Expiries are counted, so nothing is to be renewed before one.
   const room = Terminal.room({ AUTH__REFRESH_GRACE_SECONDS: "0" })
-  const server = await startServer({ accessTokenTtl: lifetime })
+  const server = await start({ accessTokenTtl: lifetime })
   const began = performance.now()
   try {
     await logIn(program, room, server.issuer, await server.login())

@@ -16,6 +16,7 @@ import { ExitCode } from "../ExitCode.js"
 import * as Failure from "../Failure.js"
 import * as Output from "../Output.js"
 import * as ProviderAccess from "../ProviderAccess.js"
+import * as ProviderWire from "../ProviderWire.js"
 import type { Services } from "../Run.js"
 import * as Session from "../Session.js"
 import { Workspace } from "../Workspace.js"
@@ -93,7 +94,7 @@ const revoke = (
     const revocation = yield* Effect.mapError(Revoke.make(provider), ProviderAccess.failed)
     yield* Effect.mapError(revocation.revoke(credentials), notRevoked(about))
     return "revoked" as const
-  }).pipe(ProviderAccess.withHttp, Effect.scoped)
+  }).pipe(ProviderWire.withHttp, Effect.scoped)
 
 const notRevoked =
   ({ account }: Failure.About) =>
