@@ -32,7 +32,7 @@ beforeAll(async () => {
       scope
     )
   )
-})
+}, 60_000)
 afterAll(async () => {
   vi.restoreAllMocks()
   await Effect.runPromise(Scope.close(scope, Exit.void))

@@ -66,7 +66,7 @@ beforeAll(async () => {
     })
   )
   device = await within(deviceServer)
-})
+}, 60_000)
 afterAll(async () => {
   vi.restoreAllMocks()
   await Effect.runPromise(Scope.close(scope, Exit.void))
@@ -214,7 +214,8 @@ it("a command gets the token in its environment, signals are passed on, and its 
   expect(await run("exec", "tv", "--", "true")).toMatchObject({ code: 125 })
 })
 
-const withKeychain = ["dbus-run-session", "gnome-keyring-daemon", "dbus-send"].every((name) =>
+const session = "dbus-run-session"
+const withKeychain = [session, "gnome-keyring-daemon", "dbus-send"].every((name) =>
   process.env["PATH"]!.split(":").some((folder) => existsSync(join(folder, name)))
 )
 
@@ -242,7 +243,7 @@ it.runIf(withKeychain)(
     latchkey import acme grant.json --account other`
     const said = await new Promise<string>((resolve) =>
       execFile(
-        "dbus-run-session",
+        session,
         ["--", "sh", "-c", script],
         { cwd: room.folder, env: room.environment },
         (_, stdout, stderr) => resolve(stdout + stderr)
