@@ -711,6 +711,22 @@ describe("storage that fails", () => {
     })
   )
 
+  it.scoped("waits as long as the server asked for although memory was dropped", () =>
+    Effect.gen(function* () {
+      const { calls, manager } = yield* bench({
+        initial: grant(1, 10 * minute),
+        script: [fail("Transient", { retryAfter: "1 minute" }), rotate(2)]
+      })
+      yield* TestClock.adjust(10 * minute)
+      expect(yield* Effect.flip(manager.getAccessToken)).toMatchObject({ reason: "Transient" })
+      yield* manager.invalidate
+      expect(yield* Effect.flip(manager.getAccessToken)).toMatchObject({ reason: "CoolingDown" })
+      yield* TestClock.adjust(minute)
+      expect(yield* token(manager.getAccessToken)).toBe("at-102")
+      expect(yield* calls.count).toBe(2)
+    })
+  )
+
   it.scoped("does not bring back a grant that another removed while memory was dropped", () =>
     Effect.gen(function* () {
       const { manager, storage } = yield* bench({

@@ -1,6 +1,6 @@
 /**
  * `npm run campaign -- NAME [--n N] [--seed S] [--backend B,…] [--due N]`: one JSON line of figures; exit 1 where an
- * invariant broke.
+ * invariant broke. `--keep` repeats a simulated history with the things of these numbers alone.
  */
 import { Effect, Either } from "effect"
 import { parseArgs } from "node:util"
@@ -24,7 +24,7 @@ interface OnBackends {
 
 interface Alone {
   readonly n: number
-  /** \`keep\`: of a history that went wrong, only the things of these numbers. */
+  /** `keep`: of a history that went wrong, only the things of these numbers. */
   readonly run: (n: number, seed: number, keep: ReadonlyArray<number> | undefined) => Promise<Figures>
 }
 
@@ -79,6 +79,10 @@ const campaigns: Readonly<Record<string, OnBackends | Alone>> = {
   startup: {
     n: 15,
     run: async (n) => (await import("../campaigns/Startup.js")).run(n)
+  },
+  mutants: {
+    n: 2000,
+    run: async (n, seed) => (await import("../simulation/MutantCampaign.js")).run(n, seed)
   },
   herd: {
     n: 10_000,

@@ -19,9 +19,10 @@ const minute = 60 * second
 /** A window that no history outlives. */
 const forEver = 1000 * 24 * 60 * minute
 
-export const generate = (seed: number): Plan => {
+/** Of one kind of weather only, where that is given. */
+export const generate = (seed: number, only?: Setting["weather"]): Plan => {
   const draw = new Draw(seed)
-  const setting = drawSetting(draw)
+  const setting = drawSetting(draw, only)
   const slots = setting.machines.length
   return {
     seed,
@@ -31,8 +32,9 @@ export const generate = (seed: number): Plan => {
   }
 }
 
-const drawSetting = (draw: Draw): Setting => {
-  const weather = draw.of(weathers)
+const drawSetting = (draw: Draw, only: Setting["weather"] | undefined): Setting => {
+  const drawn = draw.of(weathers)
+  const weather = only ?? drawn
   const lifetime = draw.of([
     2 * second,
     20 * second,

@@ -271,7 +271,6 @@ class History {
         )
       case "invalidate":
         notes.served = undefined
-        notes.coolingUntil = 0
         return observe(manager.invalidate)
     }
     const rejects = ask.is === "reject" ? held : undefined

@@ -2,6 +2,7 @@
  * Ways to break the core on purpose, by which the simulation shows that it can fail. A text must be found
  * exactly once, whatever its spaces and line breaks: where the core changes, its mutants must follow.
  */
+import type { Setting } from "./Plan.js"
 
 export interface Edit {
   /** In `packages/core/src`. */
@@ -12,9 +13,9 @@ export interface Edit {
 
 export interface Mutant {
   readonly name: string
+  /** Where it shows soonest. */
+  readonly weather: Setting["weather"]
   readonly edits: ReadonlyArray<Edit>
-  /** The invariants that may be the first to break. */
-  readonly caughtBy: ReadonlyArray<string>
 }
 
 const transaction = "internal/RefreshTransaction.ts"
@@ -26,65 +27,66 @@ const one = (file: string, find: string, put: string): ReadonlyArray<Edit> => [{
 export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "storage is not read again under the lease",
+    weather: "calm",
     edits: one(
       transaction,
       'yield* reload(parts) const decision = yield* judgeAgain(parts, trigger) if (decision._tag !== "Refresh"',
       'const decision = yield* judgeAgain(parts, trigger); if (decision._tag !== "Refresh"'
-    ),
-    caughtBy: []
+    )
   },
   {
     name: "a rotation is written without its fence",
+    weather: "calm",
     edits: one(
       transaction,
       "const entry = new Entry.Entry({ ...state.unsaved.value.entry, fence })",
       "const entry = new Entry.Entry({ ...state.unsaved.value.entry, fence: 0 })"
-    ),
-    caughtBy: []
+    )
   },
   {
     name: "no intent is noted before the request",
+    weather: "calm",
     edits: one(
       transaction,
       "if (Option.isNone(base) || !parts.refresher.needsRefreshToken) return Option.some(base)",
       "return Option.some(base)"
-    ),
-    caughtBy: []
+    )
   },
   {
     name: "the answer is committed unmerged",
+    weather: "calm",
     edits: one(
       "Credentials.ts",
       "const refreshToken = Option.orElse(Option.map(newRefreshToken, redact), () => Option.flatMap(previous, (p) => p.refreshToken) )",
       "const refreshToken = Option.map(newRefreshToken, redact)"
-    ),
-    caughtBy: []
+    )
   },
   {
     name: "the lease is given back before the commit",
+    weather: "calm",
     edits: one(
       transaction,
       "yield* Effect.ignore(saveUnsaved(parts, lease.fence)) }) const successor",
       "}); const successor"
-    ),
-    caughtBy: []
+    )
   },
   {
     name: "invalid_grant deletes the grant",
+    weather: "network",
     edits: one(
       transaction,
       "state.noteDead(dead)",
       "state.noteDead(dead); yield* Effect.ignore(parts.storage.remove)"
-    ),
-    caughtBy: []
+    )
   },
   {
     name: "invalid_grant is believed without reading storage again",
-    edits: one(transaction, "yield* reload(parts) const moved =", "const moved ="),
-    caughtBy: []
+    weather: "freeze",
+    edits: one(transaction, "yield* reload(parts) const moved =", "const moved =")
   },
   {
     name: "the interruption of a caller reaches the request",
+    weather: "network",
     edits: [
       {
         file: flight,
@@ -106,114 +108,162 @@ export const mutants: ReadonlyArray<Mutant> = [
         find: "run.waited = true return Deferred.await(run.done)",
         put: "run.waited = true; return Effect.onInterrupt(Deferred.await(run.done), () => Fiber.interruptFork(run.fiber))"
       }
-    ],
-    caughtBy: []
+    ]
   },
   {
     name: "a rotation that could not be saved is dropped",
+    weather: "storage",
     edits: one(
       transaction,
       "yield* emit(TokenEvent.SaveFailed(",
       "state.unsaved = Option.none(); yield* emit(TokenEvent.SaveFailed("
-    ),
-    caughtBy: []
+    )
   },
   {
     name: "a rotation is dropped where memory was forgotten meanwhile",
-    edits: one(state, "this.forgotten || this.lags(this.stored)", "this.lags(this.stored)"),
-    caughtBy: []
+    weather: "calm",
+    edits: one(state, "this.forgotten || this.lags(this.stored)", "this.lags(this.stored)")
   },
   {
     name: "a rotation is written over whatever storage holds by then",
+    weather: "freeze",
     edits: one(
       state,
       "private lags(loaded: Option.Option<Versioned>): boolean {",
       "private lags(loaded: Option.Option<Versioned>): boolean { if (Option.isSome(this.unsaved)) return true;"
-    ),
-    caughtBy: []
+    )
   },
   {
     name: "the cool-down is ignored",
+    weather: "network",
     edits: one(
       "Decision.ts",
       '(c) => c.since <= now && now < c.until && !(force && c.reason !== "ServerAsked")',
       "() => false"
-    ),
-    caughtBy: []
+    )
   },
   {
     name: "force passes the wait that the server asked for",
-    edits: one("Decision.ts", '!(force && c.reason !== "ServerAsked")', "!force"),
-    caughtBy: []
+    weather: "network",
+    edits: one("Decision.ts", '!(force && c.reason !== "ServerAsked")', "!force")
   },
   {
     name: "each caller has a refresh of its own",
-    edits: one(flight, "if (this.current !== undefined) return this.current", ""),
-    caughtBy: []
+    weather: "calm",
+    edits: one(flight, "if (this.current !== undefined) return this.current", "")
   },
   {
     name: "a busy lease is ignored",
+    weather: "calm",
     edits: one(
       transaction,
       "if (Either.isRight(got)) return Option.some(got.right)",
       'if (Either.isRight(got)) return Option.some(got.right); if (got.left.reason === "Busy") return Option.some({ fence: 1e15, isHeld: Effect.succeed(true) })'
-    ),
-    caughtBy: []
+    )
   },
   {
     name: "the lease is not asked for again before the request",
+    weather: "freeze",
     edits: one(
       transaction,
       "const stillHeld = yield* Effect.orElseSucceed(lease.isHeld, () => false)",
       "const stillHeld = true"
-    ),
-    caughtBy: []
+    )
   },
   {
     name: "a refresh token in a spoiled answer is dropped",
-    edits: one(transaction, "if (error.salvaged !== undefined) {", "if (error.salvaged === null) {"),
-    caughtBy: []
+    weather: "network",
+    edits: one(transaction, "if (error.salvaged !== undefined) {", "if (error.salvaged === null) {")
   },
   {
     name: "a lost rotation is called a dead grant",
-    edits: one(transaction, "rotationLost: Option.isSome(lost)", "rotationLost: false"),
-    caughtBy: []
+    weather: "crash",
+    edits: one(transaction, "rotationLost: Option.isSome(lost)", "rotationLost: false")
   },
   {
     name: "a dead grant is posted again and again",
+    weather: "network",
     edits: one(
       "Decision.ts",
       "const canRefresh = held.refreshable && Option.isNone(held.dead)",
       "const canRefresh = held.refreshable"
-    ),
-    caughtBy: []
+    )
   },
   {
     name: "a rejected token is served",
-    edits: one(state, "(same) => same ) }", "() => false ) }"),
-    caughtBy: []
+    weather: "calm",
+    edits: one(state, "(same) => same ) }", "() => false ) }")
   },
   {
     name: "closing the scope does not wait for the request",
-    edits: one(flight, "Effect.timeoutOption(patience)", "Effect.timeoutOption(0)"),
-    caughtBy: []
+    weather: "crash",
+    edits: one(flight, "Effect.timeoutOption(patience)", "Effect.timeoutOption(0)")
   },
   {
     name: "the generation does not rise",
+    weather: "calm",
     edits: one(
       "Entry.ts",
       "generation: previous.generation + 1, intent: Option.none(), dead",
       "generation: previous.generation, intent: Option.none(), dead"
-    ),
-    caughtBy: []
+    )
   },
   {
     name: "an event shows a token",
+    weather: "calm",
     edits: one(
-      transaction,
-      "token: Fingerprint.of(entry.credentials.accessToken)",
-      'token: entry.credentials.accessToken.toString() + Option.getOrElse(Option.map(entry.credentials.refreshToken, Credentials.unhide), () => "")'
-    ),
-    caughtBy: []
+      "Fingerprint.ts",
+      "sha256(new TextEncoder().encode(Redacted.value(secret))).slice(0, 12)",
+      "Redacted.value(secret)"
+    )
+  },
+  {
+    name: "a refresh without an answer is never sent again within the window",
+    weather: "network",
+    edits: one("RotationPolicy.ts", "open: at <= now && now < until", "open: false")
+  },
+  {
+    name: "a spent token is sent again outside the window while its access token lives",
+    weather: "network",
+    edits: one("RotationPolicy.ts", "open: at <= now && now < until", "open: true")
+  },
+  {
+    name: "who waited for the lease uses what was read before the wait",
+    weather: "calm",
+    edits: [
+      {
+        file: transaction,
+        find: 'yield* reload(parts) const decision = yield* judgeAgain(parts, trigger) if (decision._tag !== "Refresh"',
+        put: 'if (!parts.waited) yield* reload(parts); const decision = yield* judgeAgain(parts, trigger); if (decision._tag !== "Refresh"'
+      },
+      {
+        file: transaction,
+        find: 'yield* reload(parts) const decision = yield* judgeAgain(parts, trigger) if (decision._tag === "Use") return Option.none()',
+        put: "parts.waited = true"
+      }
+    ]
+  },
+  {
+    name: "a slow read is taken for the newest",
+    weather: "storage",
+    edits: one(transaction, "if (state.epoch !== epoch) return yield* reload(parts)", "")
+  },
+  {
+    name: "an expired token is served",
+    weather: "calm",
+    edits: one(
+      "Decision.ts",
+      "): boolean => endsWithin(timeToExpiry(credentials, now), 0)",
+      "): boolean => endsWithin(timeToExpiry(credentials, now), -5000)"
+    )
+  },
+  {
+    name: "a token is refreshed long before it is due",
+    weather: "calm",
+    edits: one(
+      "Decision.ts",
+      "onSome: (lifetime) => Math.min(wanted, lifetime / 2)",
+      "onSome: (lifetime) => lifetime * 0.9"
+    )
   }
 ]

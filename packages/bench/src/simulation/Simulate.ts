@@ -5,7 +5,7 @@
 import type { Figures } from "../campaigns/Campaign.js"
 import { generate } from "./Generate.js"
 import { type Outcome, run } from "./History.js"
-import { keep, type Plan } from "./Plan.js"
+import { keep, type Plan, type Setting } from "./Plan.js"
 import { shrink } from "./Shrink.js"
 
 /** How many failures are made small and told; the others are only named. */
@@ -20,10 +20,11 @@ export interface Failure {
 /** The first failure from `seed` on within `n` histories. */
 export const firstFailure = (
   n: number,
-  seed: number
+  seed: number,
+  weather?: Setting["weather"]
 ): (Failure & { readonly histories: number }) | undefined => {
   for (let i = 0; i < n; i++) {
-    const broken = run(generate(seed + i)).broken[0]
+    const broken = run(generate(seed + i, weather)).broken[0]
     if (broken !== undefined) return { ...broken, seed: seed + i, histories: i + 1 }
   }
   return undefined

@@ -49,7 +49,7 @@ export class GrantState {
 
   /** Rises whenever this manager changes the grant, or takes in a change: a read that began before may be out of date. */
   epoch = 0
-  /** How many refreshes were answered. */
+  /** How many refreshes were answered that are of any use. */
   answers = 0
   private stored: Versioned | undefined = undefined
   /** When what is in memory was read from storage or written there. */
@@ -227,7 +227,9 @@ export class GrantState {
     ) {
       if (!this.lags(loaded)) return "RolledBack"
     }
-    const before = this.credentials
+    // What was forgotten on request has not changed by being read again.
+    const known = Option.orElse(this.entry, () => Option.fromNullable(this.forgotten ? this.seen : undefined))
+    const before = Option.map(known, (e) => e.credentials)
     this.forgotten = false
     this.stored = Option.getOrUndefined(loaded)
     this.loadedAt = now
@@ -269,7 +271,6 @@ export class GrantState {
    * nothing cools down, longer each time.
    */
   noteRefreshed(entry: Entry.Entry, base: Option.Option<Entry.Entry>, now: number): void {
-    this.answers++
     const before = Option.map(base, (b) => b.credentials)
     const failures = Option.match(this.coolDown, {
       onNone: () => 0,
@@ -284,6 +285,7 @@ export class GrantState {
       () => this.forgotten || this.lags(Option.fromNullable(this.stored))
     )
     if (Option.isNone(this.unsaved)) return
+    this.answers++
     this.epoch++
     this.seen = entry
     this.loadedAt = now
