@@ -5,7 +5,7 @@ import * as ChildProcess from "node:child_process"
 import * as fs from "node:fs"
 import { tmpdir } from "node:os"
 import * as Path from "node:path"
-import { fileURLToPath } from "node:url"
+import { keyringProgram } from "./fixtures.js"
 import { type Suite, suites } from "./keyring.js"
 
 const missing = [
@@ -38,8 +38,7 @@ const runIn = async (
   try {
     fs.writeFileSync(Path.join(home, "bus.conf"), emptyBus)
     fs.mkdirSync(Path.join(home, "run"), { mode: 0o700 })
-    const script = fileURLToPath(new URL("keyringChild.ts", import.meta.url))
-    const node = [process.execPath, "--conditions=@latchkey/source", "--import", "tsx", script, names.join()]
+    const node = [process.execPath, await Effect.runPromise(keyringProgram), names.join()]
     const session = ["dbus-run-session", ...(bus === "empty" ? [`--config-file=${home}/bus.conf`] : []), "--"]
     const [command, ...args] = bus === "none" ? node : [...session, ...node]
     const child = ChildProcess.spawn(command!, args, {
@@ -52,7 +51,7 @@ const runIn = async (
         XDG_CONFIG_HOME: Path.join(home, "config"),
         XDG_CACHE_HOME: Path.join(home, "cache")
       },
-      stdio: ["ignore", "pipe", "pipe"]
+      stdio: ["pipe", "pipe", "pipe"]
     })
     let output = ""
     let errors = ""
@@ -85,7 +84,7 @@ describe.runIf(missing.length === 0).each(sessions)("$title", ({ bus, names }) =
   let outcomes: ReadonlyMap<string, string | undefined>
   beforeAll(async () => {
     outcomes = await runIn(bus, names)
-  }, 120_000)
+  })
   const checks = names.flatMap((suite) => suites[suite].checks.map(({ name }) => `${suite}: ${name}`))
   it.each(checks)("%s", (name) => {
     assert.isTrue(outcomes.has(name), "it did not run")

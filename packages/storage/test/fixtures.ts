@@ -21,10 +21,10 @@ export const freshDirectory = Effect.acquireRelease(
 export const freshPath = Effect.map(freshDirectory, (directory) => Path.join(directory, "credentials.json"))
 
 /** Their clients load parts of themselves as they run. */
-const external = ["fs-native-extensions", "libsql", "pg", "pg-cursor", "ioredis"]
+const external = ["fs-native-extensions", "libsql", "pg", "pg-cursor", "ioredis", "@napi-rs/keyring"]
 
 /** A child's program in one file: it starts eight times faster than from its sources. */
-const program = (name: "child" | "databaseChild") =>
+const program = (name: "child" | "databaseChild" | "keyringChild") =>
   Effect.runSync(
     Effect.cached(
       Effect.promise(async () => {
@@ -35,6 +35,7 @@ const program = (name: "child" | "databaseChild") =>
           entryPoints: [source],
           outfile,
           bundle: true,
+          minify: true,
           platform: "node",
           format: "esm",
           conditions: ["@latchkey/source"],
@@ -48,6 +49,8 @@ const program = (name: "child" | "databaseChild") =>
   )
 const fileProgram = program("child")
 const databaseProgram = program("databaseChild")
+/** For the checks of the keychain, which need a session of their own. */
+export const keyringProgram = program("keyringChild")
 
 /** A process of its own, killed at the end of the scope. */
 export interface Child {

@@ -101,7 +101,7 @@ const run = (job: Job, store: Store) =>
             say(outcome.right)
             done++
           } else if (outcome.left._tag === "LeaseError" && outcome.left.reason === "Busy") {
-            yield* Effect.sleep("2 millis")
+            yield* Effect.sleep("5 millis")
           } else return yield* outcome.left
         }
     }

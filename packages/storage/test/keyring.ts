@@ -28,7 +28,6 @@ import * as ChildProcess from "node:child_process"
 import * as fs from "node:fs/promises"
 import { homedir } from "node:os"
 import * as Path from "node:path"
-import { fileURLToPath } from "node:url"
 import { keyOf } from "./keys.js"
 
 /**
@@ -187,15 +186,7 @@ const open: ReadonlyArray<Law.Law> = [
     "several processes lose no increment of each other's",
     Effect.gen(function* () {
       const options = fresh()
-      const script = fileURLToPath(new URL("keyringChild.ts", import.meta.url))
-      const args = [
-        "--conditions=@latchkey/source",
-        "--import",
-        "tsx",
-        script,
-        "increment",
-        JSON.stringify(options)
-      ]
+      const args = [process.argv[1] ?? "", "increment", JSON.stringify(options)]
       yield* Effect.promise(() => Promise.all(["a", "b", "c"].map(() => run(process.execPath, args))))
       const { storage } = yield* Keyring.make(options)
       assert.equal(Option.getOrThrow(yield* storage.load).entry.generation, 3 * increments)

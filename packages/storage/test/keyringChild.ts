@@ -11,6 +11,9 @@ import { increment, type Suite, suites } from "./keyring.js"
 
 const [what = "", options = ""] = process.argv.slice(2)
 
+// Those who run suites keep its input open: it does not outlive them.
+if (what !== "increment") process.stdin.on("end", () => process.exit(1)).resume()
+
 const runSuite = (suite: Suite) =>
   Effect.zipRight(
     suites[suite].before,

@@ -2,7 +2,7 @@
  * `npm run campaign -- NAME [--n N] [--seed S] [--backend B,…] [--due N]`: one JSON line of figures; exit 1 where an
  * invariant broke. `--keep` repeats a simulated history with the things of these numbers alone.
  */
-import { Effect, Either } from "effect"
+import { Effect } from "effect"
 import { parseArgs } from "node:util"
 import type { Figures } from "../campaigns/Campaign.js"
 import { type Open, openers } from "../campaigns/Opener.js"
@@ -22,6 +22,16 @@ interface OnBackends {
   readonly runOn: (open: Open, n: number, seed: number, due: number) => Promise<Figures>
 }
 
+/** Opens what it runs on by itself. */
+interface OnStores {
+  readonly n: number
+  readonly backends: ReadonlyArray<string>
+  readonly runStore: (store: string, n: number, seed: number) => Promise<Outcome>
+}
+
+/** What has no server here is told of as skipped. */
+type Outcome = Figures | { readonly skipped: string }
+
 interface Alone {
   readonly n: number
   /** `keep`: of a history that went wrong, only the things of these numbers. */
@@ -31,7 +41,7 @@ interface Alone {
 const tell = (text: string): void => void process.stderr.write(`${text}\n`)
 
 /** A campaign's module is loaded when it runs: a small one starts without what the others need. */
-const campaigns: Readonly<Record<string, OnBackends | Alone>> = {
+const campaigns: Readonly<Record<string, OnBackends | OnStores | Alone>> = {
   kill: {
     n: 10_000,
     backends: ["file", "sqlite"],
@@ -52,6 +62,11 @@ const campaigns: Readonly<Record<string, OnBackends | Alone>> = {
         stopped: Math.ceil(n / 2),
         contenders: 16
       })
+  },
+  laws: {
+    n: 5000,
+    backends: ["memory", "file", "encrypted", "keyvalue", "sqlite", "redis", "postgres"],
+    runStore: async (store, n, seed) => (await import("../campaigns/Laws.js")).run(store, n, seed)
   },
   crash: {
     n: 1000,
@@ -138,7 +153,8 @@ const n = values.n === undefined ? campaign?.n : Number(values.n)
 const seed = values.seed === undefined ? 1 : Number(values.seed)
 const due = values.due === undefined ? n : Number(values.due)
 const keep = values.keep?.split(",").map(Number).filter(Number.isSafeInteger)
-const possible = campaign !== undefined && "backends" in campaign ? campaign.backends : []
+const possible: ReadonlyArray<string> =
+  campaign !== undefined && "backends" in campaign ? campaign.backends : []
 const names = values.backend === undefined ? possible : values.backend.split(",")
 const chosen = possible.filter((backend) => names.includes(backend))
 if (
@@ -157,17 +173,16 @@ if (
   process.exit(2)
 }
 
-const onBackends = async (
-  spec: OnBackends
-): Promise<Readonly<Record<string, Figures | { readonly skipped: string }>>> => {
-  const figures: Record<string, Figures | { readonly skipped: string }> = {}
-  for (const backend of chosen) {
-    const ran = Effect.flatMap(openers[backend], (open) =>
-      Effect.promise(() => spec.runOn(open, n, seed, due))
-    )
-    const outcome = await Effect.runPromise(Effect.either(Effect.scoped(ran)))
-    figures[backend] = Either.getOrElse(outcome, (skipped) => ({ skipped }))
-  }
+const runOn = (spec: OnBackends | OnStores, backend: string): Promise<Outcome> => {
+  if ("runStore" in spec) return spec.runStore(backend, n, seed)
+  const opener = openers[backend as (typeof all)[number]]
+  const ran = Effect.flatMap(opener, (open) => Effect.promise(() => spec.runOn(open, n, seed, due)))
+  return Effect.runPromise(Effect.scoped(ran).pipe(Effect.catchAll((skipped) => Effect.succeed({ skipped }))))
+}
+
+const onBackends = async (spec: OnBackends | OnStores): Promise<Readonly<Record<string, Outcome>>> => {
+  const figures: Record<string, Outcome> = {}
+  for (const backend of chosen) figures[backend] = await runOn(spec, backend)
   return figures
 }
 
