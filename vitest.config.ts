@@ -10,8 +10,6 @@ export default defineConfig({
     testTimeout: 120_000,
     hookTimeout: 120_000,
     pool: "forks",
-    // Modules are loaded once a worker, not once a file: no test changes what another could see.
-    isolate: false,
     // Many wait for leases to lapse and children to start: more workers than cores.
     minWorkers: 4,
     maxWorkers: 4,

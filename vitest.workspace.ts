@@ -1,6 +1,6 @@
 /**
- * One project, so that all test files wait in one queue: the workers go from one file to the next and load
- * what they share once. A part of them is run by its path: `npx vitest run packages/core`.
+ * One project, so that all test files wait in one queue. A part of them is run by its path:
+ * `npx vitest run packages/core`.
  */
 export default [
   {
