@@ -6,6 +6,7 @@
  * of renewals, and half of them of accounts whose last refresh failed: those never hold up the others.
  */
 import * as Effect from "effect/Effect"
+import { Queue } from "./Queue.js"
 
 /** Of one server. */
 export interface Limits {
@@ -31,16 +32,16 @@ export class Lane {
   troubled = 0
   /** When the next one may begin, epoch milliseconds. */
   nextStart = Number.NEGATIVE_INFINITY
-  private readonly urgent = new Set<Entrant>()
-  private readonly renewals = new Set<Entrant>()
-  private readonly troubledUrgent = new Set<Entrant>()
-  private readonly troubledRenewals = new Set<Entrant>()
+  private readonly urgent = new Queue<Entrant>()
+  private readonly renewals = new Queue<Entrant>()
+  private readonly troubledUrgent = new Queue<Entrant>()
+  private readonly troubledRenewals = new Queue<Entrant>()
 
   get waiting(): number {
     return this.urgent.size + this.renewals.size + this.troubledUrgent.size + this.troubledRenewals.size
   }
 
-  queueOf({ troubled, urgent }: Entrant): Set<Entrant> {
+  queueOf({ troubled, urgent }: Entrant): Queue<Entrant> {
     return troubled
       ? urgent
         ? this.troubledUrgent
@@ -57,20 +58,12 @@ export class Lane {
     const mayRenew = room.renewals && this.renewing < Math.ceil(places * 0.75)
     const mayTrouble = this.troubled < Math.ceil(places / 2)
     return (
-      first(this.urgent) ??
-      (mayTrouble ? first(this.troubledUrgent) : undefined) ??
-      (mayRenew ? first(this.renewals) : undefined) ??
-      (mayRenew && mayTrouble && room.troubled ? first(this.troubledRenewals) : undefined)
+      this.urgent.take() ??
+      (mayTrouble ? this.troubledUrgent.take() : undefined) ??
+      (mayRenew ? this.renewals.take() : undefined) ??
+      (mayRenew && mayTrouble && room.troubled ? this.troubledRenewals.take() : undefined)
     )
   }
-}
-
-const first = <A>(items: Set<A>): A | undefined => {
-  for (const item of items) {
-    items.delete(item)
-    return item
-  }
-  return undefined
 }
 
 /** How far behind its rate a server may be before what it missed is not made up for, in milliseconds. */
