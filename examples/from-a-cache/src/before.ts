@@ -8,7 +8,9 @@
  * - a 503 throws at a caller whose token was still valid for a minute.
  */
 import { HttpClient, HttpClientRequest } from "@effect/platform"
-import { Clock, Effect } from "effect"
+import { Clock, Data, Effect } from "effect"
+
+class Refused extends Data.TaggedError("Refused")<{ readonly status: number }> {}
 
 interface Cached {
   accessToken: string
@@ -30,7 +32,7 @@ export const make = (tokenEndpoint: string, cached: Cached) =>
         })
       )
     )
-    if (response.status !== 200) return yield* Effect.fail(new Error(`the server said ${response.status}`))
+    if (response.status !== 200) return yield* new Refused({ status: response.status })
     const answer = (yield* response.json) as {
       access_token: string
       refresh_token: string

@@ -46,12 +46,12 @@ const login = (pool: TokenManagers.Managers) =>
           yield* manager.save(yield* expired)
         })
       ),
-    { concurrency: 32, discard: true }
+    { concurrency: 8, discard: true }
   )
 
 const tokens = (pool: TokenManagers.Managers) =>
   Effect.forEach(accounts, (account) => Effect.map(pool.getAccessToken(account), Redacted.value), {
-    concurrency: 64
+    concurrency: 16
   })
 
 const program = Effect.gen(function* () {

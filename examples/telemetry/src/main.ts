@@ -64,9 +64,14 @@ const program = Effect.gen(function* () {
   const collector = yield* Collector.start
   const events = yield* life.pipe(
     Effect.scoped,
-    Effect.provide(Gauges.pipe(Layer.provideMerge(Session), Layer.provideMerge(Telemetry(collector.url)))),
-    // The collector has the logs; a program keeps its console logger beside it, or not.
-    Effect.provide(Logger.remove(Logger.defaultLogger)),
+    Effect.provide(
+      Gauges.pipe(
+        Layer.provideMerge(Session),
+        Layer.provideMerge(Telemetry(collector.url)),
+        // The collector has the logs; a program keeps its console logger beside it, or not.
+        Layer.provideMerge(Logger.remove(Logger.defaultLogger))
+      )
+    ),
     Logger.withMinimumLogLevel(LogLevel.Debug)
   )
   // The layers are closed: what was left to send has been sent.
