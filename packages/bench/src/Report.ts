@@ -27,7 +27,7 @@ export interface Findings {
   readonly goals: ReadonlyArray<Goal>
 }
 
-export const isMet = ({ atMost, found }: Goal): boolean => found <= atMost
+export const isMet = ({ atMost, found }: Goal): boolean => Number.isFinite(found) && found <= atMost
 
 /** A table of durations. */
 export const durations = (
@@ -59,9 +59,11 @@ export const ratioOf = (table: Table, name: string, other: string): number =>
   (rowOf(table, name)?.value.median ?? Number.NaN) / (rowOf(table, other)?.value.median ?? Number.NaN)
 
 export const figure = (value: number): string =>
-  Number.isInteger(value) || Math.abs(value) >= 100
-    ? String(Math.round(value)).replace(/\B(?=(\d{3})+$)/g, ",")
-    : value.toPrecision(3)
+  !Number.isFinite(value)
+    ? "unknown"
+    : Number.isInteger(value) || Math.abs(value) >= 100
+      ? String(Math.round(value)).replace(/\B(?=(\d{3})+$)/g, ",")
+      : value.toPrecision(3)
 
 const between = ({ high, low, median }: Spread): string =>
   low === high ? figure(median) : `${figure(median)} (${figure(low)}–${figure(high)})`

@@ -54,7 +54,7 @@ export const effectCached: Peer = {
   name: "Effect.cachedWithTTL",
   full: false,
   open: (server, first) => {
-    const { get, held, refresh } = cachedOf(server, first, "1 minute")
+    const { get, held, refresh } = cachedOf(server, first, "1 hour")
     return { get: () => Effect.runPromise(get), refresh: () => Effect.runPromise(refresh), held }
   }
 }

@@ -13,7 +13,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
-import type { Held, Peer, Server, Session } from "../Peer.js"
+import type { Held, Server, Session } from "../Peer.js"
 
 export const credentialsOf = (held: Held): Credentials.Credentials =>
   Credentials.make({
@@ -63,10 +63,4 @@ export const sessionOf = (manager: TokenManager.Manager): Session => {
       }
     }
   }
-}
-
-export const latchkey: Peer = {
-  name: "latchkey",
-  full: true,
-  open: async (server, held) => sessionOf(await managerOf(server, held))
 }

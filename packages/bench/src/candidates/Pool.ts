@@ -19,7 +19,7 @@ const tokenOf = (kind: string, n: number): string => `${kind}-${n}`.padEnd(43, "
 
 export const accountOf = (n: number): string => `account-${n}`
 
-export const credentialsOf = (n: number): Credentials.Credentials =>
+const credentialsOf = (n: number): Credentials.Credentials =>
   Credentials.make({
     accessToken: tokenOf("access", n),
     refreshToken: tokenOf("refresh", n),

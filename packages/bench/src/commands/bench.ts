@@ -1,25 +1,33 @@
 /**
- * `npm run bench [-- NAME… --json --small]`: side by side with what a user would pick instead. Absolute
- * times are this machine's; the ratios are of one run. `--small` shows that all works, and judges nothing.
+ * `npm run bench [-- NAME… --json --small --write]`: side by side with what a user would pick instead. Absolute
+ * times are this machine's; the ratios are of one run. `--small` shows that all works, and judges nothing;
+ * `--write` puts what was found into README.md and packages/bench/results.
  */
 import { fork } from "node:child_process"
 import { cpus } from "node:os"
+import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
 import { benches } from "../benches/index.js"
 import { bundleBench } from "../Bundle.js"
 import { buildCore, installPeers } from "../Install.js"
+import { wallClock } from "../Peer.js"
+import { publish } from "../Publish.js"
 import { asText, type Findings } from "../Report.js"
 import { startServer } from "../Servers.js"
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,
-  options: { json: { type: "boolean", default: false }, small: { type: "boolean", default: false } }
+  options: {
+    json: { type: "boolean", default: false },
+    small: { type: "boolean", default: false },
+    write: { type: "boolean", default: false }
+  }
 })
 const unknown = positionals.filter((name) => !Object.hasOwn(benches, name))
-if (unknown.length > 0) {
+if (unknown.length > 0 || (values.small && values.write)) {
   process.stderr.write(
-    `no bench is called ${unknown.join(", ")}\nusage: npm run bench -- [${Object.keys(benches).join("|")}] [--json] [--small]\n`
+    `${unknown.length > 0 ? `no bench is called ${unknown.join(", ")}` : "what --small found is not worth writing"}\nusage: npm run bench -- [${Object.keys(benches).join("|")}] [--json] [--small | --write]\n`
   )
   process.exit(2)
 }
@@ -68,5 +76,12 @@ for (const [name, { accessTokenTtl }] of Object.entries(benches)) {
 if (values.json) {
   const machine = { node: process.version, cores: cpus().length, small: values.small }
   process.stdout.write(`${JSON.stringify({ ...machine, found })}\n`)
+}
+if (values.write) {
+  const date = new Date(wallClock()).toISOString().slice(0, 10)
+  const run = { date, node: process.version, cores: cpus().length }
+  const fresh = Object.entries(found).map(([name, findings]) => [name, { ...run, findings }])
+  const files = publish(join(packages, ".."), Object.fromEntries(fresh))
+  process.stderr.write(`wrote ${files.join(", ")}\n`)
 }
 process.exit()

@@ -1,0 +1,189 @@
+/** What was found, for readers: the data, a plot, and the section of the front page. */
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { type Findings, figure, isMet, rowOf, type Table } from "./Report.js"
+
+export interface Run {
+  readonly date: string
+  readonly node: string
+  readonly cores: number
+  readonly findings: Findings
+}
+
+export type Results = Readonly<Record<string, Run>>
+
+const results = "packages/bench/results"
+
+/** Takes the new runs in beside those of other benches, and writes all anew; the files that it wrote. */
+export const publish = (root: string, fresh: Results): ReadonlyArray<string> => {
+  mkdirSync(join(root, results), { recursive: true })
+  const data = join(root, results, "speed.json")
+  const all: Results = { ...read(data), ...fresh }
+  writeFileSync(data, `${JSON.stringify(all, undefined, 2)}\n`)
+  writeFileSync(join(root, results, "speed.svg"), plot(all))
+  const page = join(root, "README.md")
+  writeFileSync(page, withSection(readFileSync(page, "utf8"), section(all)))
+  return [`${results}/speed.json`, `${results}/speed.svg`, "README.md"]
+}
+
+const read = (file: string): Results => {
+  try {
+    return JSON.parse(readFileSync(file, "utf8")) as Results
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return {}
+    throw new Error(`${file} is not what the bench wrote: mend it, or remove it.`, { cause: error })
+  }
+}
+
+const begin = "<!-- what the bench wrote -->"
+const end = "<!-- until here -->"
+
+const withSection = (page: string, text: string): string => {
+  const [from, to] = [page.indexOf(begin), page.indexOf(end)]
+  if (from < 0 || to < from) throw new Error(`README.md has no place for the table: "${begin}" and "${end}".`)
+  return `${page.slice(0, from)}${begin}\n\n${text}\n${page.slice(to)}`
+}
+
+/** The columns of the table: a bench, one of its tables, and what is told of a row. */
+interface Column {
+  readonly head: string
+  readonly of: (results: Results, name: string) => string
+}
+
+const tableOf = (results: Results, bench: string, title: RegExp): Table | undefined =>
+  results[bench]?.findings.tables.find((table) => title.test(table.title))
+
+/** A library is called by its package where it was loaded, and by what was used of it elsewhere. */
+const packageOf: Readonly<Record<string, string>> = {
+  latchkey: "@latchkey/core",
+  "smithy identity": "@smithy/core"
+}
+
+const median = (head: string, bench: string, title: RegExp, rename = false): Column => ({
+  head,
+  of: (all, name) => {
+    const row = rowOf(tableOf(all, bench, title), rename ? (packageOf[name] ?? name) : name)
+    return row === undefined ? "" : figure(row.value.median)
+  }
+})
+
+const columns: ReadonlyArray<Column> = [
+  median("fresh, ns", "hot", /by await$/),
+  {
+    head: "refresh, × fetch",
+    of: (all, name) => {
+      const ratio = rowOf(all["cold"]?.findings.tables[0], name)?.ratio
+      return ratio === undefined ? "" : figure(ratio.median)
+    }
+  },
+  ...["1,000", "10,000"].map((callers): Column => ({
+    head: `${callers} callers: requests, ms`,
+    of: (all, name) => {
+      const row = rowOf(tableOf(all, "herd", new RegExp(`^${callers} callers`)), name)
+      if (row === undefined) return ""
+      const lost = row.more?.["grant"] === "lost" ? ", **grant lost**" : ""
+      return `${figure(Number(row.more?.["requests"]))}, ${figure(row.value.median)}${lost}`
+    }
+  })),
+  ...[8, 32].map((processes): Column => ({
+    head: `${processes} processes: requests, grant`,
+    of: (all, name) => {
+      const row = rowOf(tableOf(all, "procs", new RegExp(`^${processes} processes`)), name)
+      return row === undefined ? "" : `${figure(row.value.median)}, ${String(row.more?.["grant"])}`
+    }
+  })),
+  median("bytes an account", "memory", /100,000 accounts/),
+  median("import, ms", "load", /imports it/, true),
+  median("kB", "load", /Bundled/, true)
+]
+
+const section = (all: Results): string => {
+  const names = [
+    ...new Set(
+      Object.values(all).flatMap(({ findings }) =>
+        findings.tables.flatMap(({ rows }) => rows.map((r) => r.name))
+      )
+    )
+  ].filter((name) => rowOf(tableOf(all, "hot", /by await$/), name) !== undefined)
+  const used = columns.filter(({ of }) => names.some((name) => of(all, name) !== ""))
+  const comparison = markdown(
+    ["", ...used.map(({ head }) => head)],
+    names.map((name) => [name, ...used.map(({ of }) => of(all, name))])
+  )
+  const goals = markdown(
+    ["to reach", "at most", "found", ""],
+    Object.entries(all).flatMap(([bench, { findings }]) =>
+      findings.goals.map((goal) => [
+        `${bench}: ${goal.what}`,
+        figure(goal.atMost),
+        figure(goal.found),
+        isMet(goal) ? "reached" : "**not reached**"
+      ])
+    )
+  )
+  const dates = [...new Set(Object.values(all).map(({ date }) => date))].sort().join(", ")
+  const machine = Object.values(all)[0]
+  return (
+    [
+      "![Speed beside other libraries](packages/bench/results/speed.svg)",
+      comparison,
+      `By \`npm run bench\`, ${dates}, Node ${machine?.node ?? ""}, ${machine?.cores ?? 0} cores; medians of interleaved rounds, all against one ` +
+        "`oidc-provider` in another process. The ratios are what can be compared; all figures, with their spread, are in " +
+        "[speed.json](packages/bench/results/speed.json). What was to be reached, and what was:",
+      goals
+    ].join("\n\n") + "\n"
+  )
+}
+
+/** Columns padded as the formatter of this repository pads them. */
+const markdown = (head: ReadonlyArray<string>, rows: ReadonlyArray<ReadonlyArray<string>>): string => {
+  const widths = head.map((text, i) => Math.max(3, text.length, ...rows.map((row) => row[i]?.length ?? 0)))
+  const line = (cells: ReadonlyArray<string>): string =>
+    `| ${widths.map((width, i) => (cells[i] ?? "").padEnd(width)).join(" | ")} |`
+  return [line(head), `| ${widths.map((width) => "-".repeat(width)).join(" | ")} |`, ...rows.map(line)].join(
+    "\n"
+  )
+}
+
+const escape = (text: string): string => text.replace(/&/g, "&amp;").replace(/</g, "&lt;")
+
+const panels = [
+  { bench: "hot", title: /by await$/, label: "A fresh token by await, ns" },
+  { bench: "herd", title: /^10,000/, label: "10,000 callers at expiry, ms" },
+  { bench: "memory", title: /^Memory of 100,000/, label: "An account of 100,000, bytes" }
+]
+
+const barHeight = 18
+const [labelWidth, barWidth, width] = [210, 420, 720]
+
+/** Bars on a logarithmic scale, one panel under the other. */
+const plot = (all: Results): string => {
+  const parts: Array<string> = []
+  let y = 10
+  for (const { bench, label, title } of panels) {
+    const rows = tableOf(all, bench, title)?.rows.filter(({ value }) => value.median > 0) ?? []
+    if (rows.length === 0) continue
+    const logs = rows.map(({ value }) => Math.log10(value.median))
+    const [low, high] = [Math.min(...logs) - 0.5, Math.max(...logs)]
+    parts.push(`<text x="10" y="${y + 14}" font-weight="bold">${escape(label)} (logarithmic)</text>`)
+    y += 24
+    for (const { name, value } of rows) {
+      const share = (Math.log10(value.median) - low) / (high - low)
+      const fill = name.startsWith("latchkey") ? "#1f6feb" : "#9aa4b2"
+      parts.push(
+        `<text x="${labelWidth}" y="${y + 13}" text-anchor="end">${escape(name)}</text>`,
+        `<rect x="${labelWidth + 8}" y="${y + 2}" width="${(share * barWidth).toFixed(1)}" height="${barHeight - 5}" fill="${fill}"/>`,
+        `<text x="${(labelWidth + 14 + share * barWidth).toFixed(1)}" y="${y + 13}">${figure(value.median)}</text>`
+      )
+      y += barHeight
+    }
+    y += 14
+  }
+  return [
+    `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${y}" viewBox="0 0 ${width} ${y}" font-family="sans-serif" font-size="12">`,
+    `<rect width="100%" height="100%" fill="#ffffff"/>`,
+    ...parts,
+    "</svg>",
+    ""
+  ].join("\n")
+}
