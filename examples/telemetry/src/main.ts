@@ -32,9 +32,11 @@ const Gauges = TokenMetrics.layerSampled(TokenManager.TokenManager, {
 })
 
 const Telemetry = (url: string) =>
-  Otlp.layerJson({ baseUrl: url, resource: { serviceName: "latchkey-example" } }).pipe(
-    Layer.provide(FetchHttpClient.layer)
-  )
+  Otlp.layerJson({
+    baseUrl: url,
+    resource: { serviceName: "latchkey-example" },
+    shutdownTimeout: "30 seconds"
+  }).pipe(Layer.provide(FetchHttpClient.layer))
 
 /** A refresh that works, one that does not, and a grant that ends. */
 const life = Effect.gen(function* () {
