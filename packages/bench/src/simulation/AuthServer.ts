@@ -57,6 +57,8 @@ export class AuthServer {
   readonly tokens = new Map<string, Issued>()
   /** When each access token expires, by the clock of the server. */
   readonly expiries = new Map<string, number>()
+  /** The same as its clients were told, by the clock of who asked: the latest, where it was told twice. */
+  readonly told = new Map<string, number>()
   /** In the order of time. */
   readonly accessTokens: Array<string> = []
   requests: Array<Request> = []
@@ -82,12 +84,21 @@ export class AuthServer {
     const pair = this.grants.begin(undefined, ["all"], this.world.now)
     this.families++
     this.note(pair, undefined)
-    return Credentials.make({
-      accessToken: pair.accessToken,
-      refreshToken: pair.refreshToken,
-      obtainedAt: wall,
-      expiresAt: wall + this.setting.lifetime
-    })
+    return this.tells(
+      Credentials.make({
+        accessToken: pair.accessToken,
+        refreshToken: pair.refreshToken,
+        obtainedAt: wall,
+        expiresAt: wall + this.setting.lifetime
+      })
+    )
+  }
+
+  private tells(credentials: Credentials.Credentials): Credentials.Credentials {
+    const token = Redacted.value(credentials.accessToken)
+    const expiresAt = Option.getOrElse(credentials.expiresAt, () => Infinity)
+    this.told.set(token, Math.max(this.told.get(token) ?? 0, expiresAt))
+    return credentials
   }
 
   /** The user ends the grant that this refresh token is of. */
@@ -207,6 +218,7 @@ export class AuthServer {
             ...(Option.isSome(salvaged) && { salvaged: salvaged.value })
           })
       )
+      if (Either.isRight(merged)) this.tells(merged.right)
       if (Either.isLeft(merged) && merged.left.salvaged === undefined) request.token.uncertain = true
       answer(merged, back + slow("after"))
     })

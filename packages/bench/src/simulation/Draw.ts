@@ -32,8 +32,8 @@ export class Draw {
     return choices[this.below(choices.length)]!
   }
 
-  list<A>(min: number, max: number, one: () => A): ReadonlyArray<A> {
-    return Array.from({ length: this.between(min, max) }, one)
+  list<A>(min: number, max: number, one: (i: number) => A): ReadonlyArray<A> {
+    return Array.from({ length: this.between(min, max) }, (_, i) => one(i))
   }
 }
 

@@ -27,7 +27,7 @@ export const generate = (seed: number, only?: Setting["weather"]): Plan => {
   return {
     seed,
     setting,
-    rounds: draw.list(2, 6, () => drawRound(draw, setting)),
+    rounds: draw.list(2, 6, (i) => drawRound(draw, setting, i === 0)),
     faults: setting.weather === "calm" ? [] : draw.list(2, 9, () => drawFault(draw, setting, slots))
   }
 }
@@ -48,6 +48,7 @@ const drawSetting = (draw: Draw, only: Setting["weather"] | undefined): Setting 
   const window = draw.of([20 * second, 2 * minute, forEver, forEver])
   const refreshTimeout = draw.of([5 * second, 10 * second, 30 * second])
   const machines = draw.of([[0], [0, 0], [0, 1], [0, 1], [0, 0, 1], [0, 1, 2]])
+  const { latency, ...aims } = drawAims(draw, weather)
   const wrong = () => (weather === "clock" && draw.chance(0.5) ? draw.between(-2 * minute, 2 * minute) : 0)
   return {
     weather,
@@ -65,7 +66,7 @@ const drawSetting = (draw: Draw, only: Setting["weather"] | undefined): Setting 
     latency: {
       storage: draw.of([0, 5, 50, 400]),
       lease: draw.of([0, 5, 50, 400]),
-      network: draw.of([1, 20, 300, 900])
+      network: latency ?? draw.of([1, 20, 300, 900])
     },
     changes: draw.chance(0.5),
     fencesGranted: draw.chance(0.7),
@@ -80,17 +81,78 @@ const drawSetting = (draw: Draw, only: Setting["weather"] | undefined): Setting 
       leaseWait: draw.of([weather === "calm" ? 45 * second : 2 * second, 45 * second]),
       coolDownBase: draw.of([200, second]),
       coolDownMax: draw.of([2 * second, 20 * second])
-    }
+    },
+    ...aims
   }
 }
 
-const drawRound = (draw: Draw, setting: Setting): Round => {
-  const { lifetime } = setting
+/** What the kinds of weather that aim at one thing do not leave to chance. */
+const drawAims = (
+  draw: Draw,
+  weather: Setting["weather"]
+): Partial<Pick<Setting, "rotation" | "lifetime" | "machines">> & { readonly latency?: number } => {
+  switch (weather) {
+    case "lost": {
+      const window = draw.of([20 * second, 2 * minute])
+      return {
+        lifetime: draw.of([10 * minute, 60 * minute]),
+        rotation: draw.of([
+          Rotation.strict("Refuse"),
+          Rotation.newPair(window, "Refuse"),
+          Rotation.samePair(window, "Refuse")
+        ])
+      }
+    }
+    case "rivals":
+      return {
+        lifetime: draw.of([minute, 10 * minute]),
+        machines: draw.of([
+          [0, 0],
+          [0, 1]
+        ]),
+        rotation: draw.of([
+          Rotation.strict("Refuse"),
+          Rotation.newPair(forEver, "Refuse"),
+          Rotation.predecessorValid("Refuse")
+        ])
+      }
+    case "users":
+      return { lifetime: draw.of([20 * second, minute]), latency: draw.of([900, 3 * second]) }
+    default:
+      return {}
+  }
+}
+
+const drawRound = (draw: Draw, setting: Setting, isFirst: boolean): Round => {
+  const { config, lifetime, weather } = setting
+  const deeds = (together: number) =>
+    draw.list(1, 7, () => ({ after: draw.between(0, together), deed: drawDeed(draw, setting) }))
+  switch (weather) {
+    case "lost":
+    case "busy":
+      return {
+        from: isFirst ? "due" : draw.of(["now", "now", "due"] as const),
+        offset: isFirst ? 0 : draw.of([0, 2 * second, 8 * second, 30 * second, 3 * minute]),
+        deeds: deeds(draw.of([50, 500, 5 * second]))
+      }
+    case "rivals":
+      return {
+        from: draw.of(["due", "expiry"] as const),
+        offset: 0,
+        deeds: deeds(draw.of([500, 5 * second, config.leaseTtl * 2]))
+      }
+    case "users":
+      return {
+        from: draw.of(["due", "expiry"] as const),
+        offset: 0,
+        deeds: deeds(draw.of([50, 500, 3 * second]))
+      }
+  }
   const together = draw.of([0, 5, 50, 500, 5 * second])
   return {
     from: draw.of(["now", "due", "due", "expiry", "expiry"] as const),
     offset: draw.of([-200, 0, 0, 0, 100, draw.between(0, 10 * second), draw.between(0, lifetime)]),
-    deeds: draw.list(1, 7, () => ({ after: draw.between(0, together), deed: drawDeed(draw, setting) }))
+    deeds: deeds(together)
   }
 }
 
@@ -103,7 +165,18 @@ const drawDeed = (draw: Draw, setting: Setting): Deed => {
   if (stormy("clock") && draw.chance(0.12)) {
     return { is: "jump", machine: setting.machines[slot]!, millis: drawJump(draw) }
   }
-  if (weather !== "calm" && draw.chance(0.03)) {
+  if (weather === "users" && draw.chance(0.5)) {
+    return draw.of<Deed>([
+      { is: "close", slot },
+      { is: "close", slot },
+      { is: "login", slot },
+      { is: "clear", slot },
+      { is: "ask", slot, ask: { is: "invalidate" } },
+      { is: "ask", slot, ask: { is: "invalidate" } },
+      { is: "ask", slot, ask: { is: "invalidate" } }
+    ])
+  }
+  if (weather !== "calm" && weather !== "lost" && draw.chance(0.03)) {
     return draw.of<Deed>([
       { is: "revoke" },
       { is: "clear", slot },
@@ -117,8 +190,10 @@ const drawDeed = (draw: Draw, setting: Setting): Deed => {
     : { is: "ask", slot, ask }
 }
 
-const drawAsk = (draw: Draw, { lifetime }: Setting): Ask => {
+const drawAsk = (draw: Draw, { lifetime, weather }: Setting): Ask => {
   const p = draw.next()
+  if (weather === "lost" && p < 0.9) return { is: "get" }
+  if (weather === "busy" && p < 0.5) return { is: "refresh" }
   if (p < 0.66) return { is: "get" }
   if (p < 0.74) return { is: "refresh" }
   if (p < 0.82) return { is: "reject" }
@@ -140,7 +215,11 @@ const stepsOf = {
   freeze: ["load", "commit", "commit", "acquire", "isHeld", "renew", "release", "redeem", "redeem"],
   storage: ["load", "commit", "commit", "commit"],
   lease: ["acquire", "isHeld", "renew", "release"],
-  clock: ["redeem"]
+  clock: ["redeem"],
+  lost: ["redeem"],
+  busy: ["redeem"],
+  rivals: ["isHeld", "isHeld", "commit", "commit", "redeem"],
+  users: ["redeem", "load", "commit"]
 } as const satisfies Record<string, ReadonlyArray<Step>>
 
 const drawFault = (draw: Draw, setting: Setting, slots: number): Fault => {
@@ -170,6 +249,19 @@ const drawMishap = (draw: Draw, setting: Setting, kind: keyof typeof stepsOf): M
       return draw.chance(0.75)
         ? { is: "fail", when }
         : { is: "slow", when, millis: draw.of([second, 8 * second]) }
+    case "lost":
+      return draw.of<Mishap>([
+        { is: "lost", when: "after" },
+        { is: "lost", when: "after" },
+        { is: "silence", when: "after" },
+        { is: "spoiled", salvage: false }
+      ])
+    case "busy":
+      return { is: "busy", millis: draw.of([second, 10 * second, 2 * minute]) }
+    case "rivals":
+      return { is: "freeze", when, millis: setting.config.leaseTtl * draw.of([1.1, 2, 3]) }
+    case "users":
+      return { is: "slow", when, millis: draw.of([second, 3 * second]) }
     case "clock":
     case "network":
       return draw.of<Mishap>([

@@ -5,6 +5,7 @@ import * as Fingerprint from "@latchkey/core/Fingerprint"
 import type { RefreshError } from "@latchkey/core/TokenRefresher"
 import * as Duration from "effect/Duration"
 import * as Either from "effect/Either"
+import * as Equal from "effect/Equal"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import { type AuthServer, type Issued, mark, policyOf, type Request, type Witness } from "./AuthServer.js"
@@ -22,8 +23,8 @@ export interface Broken {
 /** For how long after a caller who asked for a new token in any case a request may still be for it. */
 const aftermath = 300_000
 
-/** How long a note may be on its way to storage. */
-const slack = 20_000
+/** How long it takes at most, where nothing is slow, from a question to the request that it brings about. */
+const soon = 10_000
 
 /** What is known of one process. */
 export class Notes {
@@ -48,6 +49,8 @@ export class Notes {
   closingAt = Infinity
   /** What it may write without a lease: credentials of a login. */
   readonly logins = new Set<string>()
+  /** Its last note of a request that repeats another, and whether the window was open by then. */
+  repeats: { readonly intent: Entry.Intent; readonly open: boolean } | undefined
   clearing = 0
   /** What its user does to the credentials just now. */
   byUser = 0
@@ -61,8 +64,6 @@ export class Judge implements Witness, Audit {
   private lastResort = false
   revoked = false
   private cleared = false
-  /** Whether the window was open when the last attempt was noted. */
-  private open = false
   /** Refresh tokens that were in storage at some time. */
   readonly stored = new Set<string>()
   /** Refresh tokens that were sent again, after an attempt of which nobody knew what became. */
@@ -152,26 +153,72 @@ export class Judge implements Witness, Audit {
 
   /** A request is for a token that is due, or that somebody does not want, or for the answer to another one. */
   private needed(process: Process, notes: Notes, { credentials, intent }: Entry.Entry, who: string): void {
-    if (!this.clocksRight || notes.insistent > 0 || this.world.now - notes.insistedAt < aftermath) return
+    if (!this.clocksRight) return
     const { config, rotation } = this.plan.setting
     const left = Option.getOrElse(
       Decision.timeToExpiry(credentials, process.unsafeCurrentTimeMillis()),
       () => Infinity
     )
     if (rotation._tag !== "Reusable" && Option.exists(intent, ({ attempt }) => attempt > 1)) {
-      if (left > 0 && !this.open) this.breaks("last-resort", `${who} again, with ${left} ms left`)
-    } else if (left > Decision.clampedGrace(credentials, config.refreshGrace)) {
+      const { repeats } = notes
+      const known = repeats !== undefined && Equal.equals(Option.some(repeats.intent), intent)
+      const wanted = notes.forcing > 0 || notes.refused.has(Redacted.value(credentials.accessToken))
+      if (left > 0 && known && !repeats.open && !wanted) {
+        this.breaks("last-resort", `${who} again, outside the window, with ${left} ms left`)
+      }
+      return
+    }
+    if (notes.insistent > 0 || this.world.now - notes.insistedAt < aftermath) return
+    if (left > Decision.clampedGrace(credentials, config.refreshGrace)) {
       this.breaks("needless", `${who}, whose access token has ${left} ms left`)
     }
   }
 
-  /** Whether a request whose answer was not seen may be sent again without harm, when that is noted. */
-  private noteReplay(process: Process, before: Option.Option<Entry.Intent>): void {
-    const { rotation } = this.plan.setting
-    const policy = policyOf(rotation)
-    if (policy._tag === "Reusable" || Option.isNone(before)) return
-    const since = process.unsafeCurrentTimeMillis() - before.value.at
-    this.open = since < Duration.toMillis(policy.window) + slack
+  /**
+   * Whether a request whose answer was not seen may be sent again without harm. That is decided after storage
+   * was read for it: where the window was over by then, nothing opens it.
+   */
+  private noteReplay(process: Process, before: Option.Option<Entry.Intent>, intent: Entry.Intent): void {
+    const { store } = this.parts()
+    if (Option.isNone(before)) return
+    const readAgo = this.world.now - (store.readAt.get(process) ?? this.world.now)
+    const readAt = process.unsafeCurrentTimeMillis() - readAgo
+    this.of(process).repeats = { intent, open: readAt < this.endOfWindow(before.value) }
+  }
+
+  private endOfWindow({ at }: Entry.Intent): number {
+    const policy = policyOf(this.plan.setting.rotation)
+    return policy._tag === "Reusable" ? at : at + Duration.toMillis(policy.window)
+  }
+
+  /** Somebody asks for a token: what a lost answer brought is asked for again, while that can be had. */
+  asks(process: Process): void {
+    const { server, steps, store } = this.parts()
+    const notes = this.of(process)
+    const { request } = notes
+    const lost = request?.token
+    const intent = Option.flatMap(store.entry, (e) => e.intent)
+    const now = process.unsafeCurrentTimeMillis()
+    const owed = (): boolean =>
+      lost !== undefined &&
+      request?.over === true &&
+      store.refreshToken === lost.token &&
+      this.isLost(lost) &&
+      process.alive &&
+      !process.frozen &&
+      !steps.fair &&
+      notes.closingAt === Infinity
+    const open = Option.exists(intent, (i) => now + soon < this.endOfWindow(i))
+    const onlyTheNetwork = this.plan.faults.every(({ on }) => on === "redeem")
+    const isFree = server.requests.length === 0 && store.holder === undefined && notes.byUser === 0
+    if (!this.clocksRight || !onlyTheNetwork || !open || !isFree || notes.coolingUntil > now || !owed())
+      return
+    const { sent } = server
+    this.world.after(soon, () => {
+      if (owed() && server.sent === sent) {
+        this.breaks("not-repeated", `${process.name} does not send ${lost?.token} again within the window`)
+      }
+    })
   }
 
   redeemed(request: Request, outcome: "Granted" | "Replayed" | "Reused" | "Refused"): void {
@@ -221,7 +268,8 @@ export class Judge implements Witness, Audit {
     if (Option.exists(after.intent, ({ attempt }) => attempt > 1)) {
       this.noteReplay(
         process,
-        Option.flatMap(before, (b) => b.intent)
+        Option.flatMap(before, (b) => b.intent),
+        Option.getOrThrow(after.intent)
       )
     }
     if (after.fence === 0) this.breaks("no-fence", `${who} without a fence`)
@@ -309,6 +357,10 @@ export class Judge implements Witness, Audit {
       return this.breaks("no-token", `${process.name} serves what the server never gave`)
     if (this.clocksRight && this.world.now + asked.minValidity >= expiry) {
       this.breaks("stale", `${process.name} serves ${token}, which ends in ${expiry - this.world.now} ms`)
+    }
+    const ends = server.told.get(token) ?? Infinity
+    if (process.unsafeCurrentTimeMillis() + asked.minValidity >= ends) {
+      this.breaks("expired", `${process.name} serves ${token}, which has ended by its own clock`)
     }
     if (asked.not.has(token)) this.breaks("unwanted", `${process.name} serves ${token}, which was not wanted`)
   }

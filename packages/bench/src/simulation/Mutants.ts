@@ -122,7 +122,11 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "a rotation is dropped where memory was forgotten meanwhile",
     weather: "calm",
-    edits: one(state, "this.forgotten || this.lags(this.stored)", "this.lags(this.stored)")
+    edits: one(
+      state,
+      "this.forgotten || this.lags(Option.fromNullable(this.stored))",
+      "this.lags(Option.fromNullable(this.stored))"
+    )
   },
   {
     name: "a rotation is written over whatever storage holds by then",

@@ -61,7 +61,25 @@ export interface Round {
   readonly deeds: ReadonlyArray<{ readonly after: number; readonly deed: Deed }>
 }
 
-export const weathers = ["calm", "network", "crash", "freeze", "storage", "lease", "clock", "all"] as const
+/**
+ * What goes wrong. The last four aim at one thing: `lost`, answers of a server with a short window, while the
+ * token is valid for long; `busy`, a server that asks to wait, and callers who insist; `rivals`, peers that
+ * refresh while one who holds the lease is stopped; `users`, who close, forget, log in and remove in mid-request.
+ */
+export const weathers = [
+  "calm",
+  "network",
+  "crash",
+  "freeze",
+  "storage",
+  "lease",
+  "clock",
+  "all",
+  "lost",
+  "busy",
+  "rivals",
+  "users"
+] as const
 
 /** What does not change in one history; spans of time in milliseconds. */
 export interface Setting {
