@@ -118,8 +118,11 @@ describe("metrics", () => {
       yield* TestClock.adjust(1000)
       yield* refreshing
       const second = yield* measured("adopted")
-      expect(second["latchkey.lease.wait.duration"]).toMatchObject({ count: 1, unit: "s" })
-      expect(second["latchkey.lease.wait.duration"]).toHaveProperty("sum", expect.closeTo(0.03, 1))
+      // A holder that writes nothing is looked for again after half a second to a second.
+      const { sum, ...rest } = second["latchkey.lease.wait.duration"] as ReturnType<typeof seconds>
+      expect(rest).toEqual({ count: 1, unit: "s" })
+      expect(sum).toBeGreaterThanOrEqual(0.5)
+      expect(sum).toBeLessThanOrEqual(1)
     })
   )
 
