@@ -5,7 +5,6 @@ import * as RefreshLease from "@latchkey/core/RefreshLease"
 import * as TokenStorage from "@latchkey/core/TokenStorage"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type { Bench } from "../Bench.js"
 import * as Backend from "../campaigns/Backend.js"
@@ -57,12 +56,9 @@ const speeds = (rounds: number, milliseconds: number) =>
     return seen satisfies Speeds
   })
 
-const inMemory = Layer.mergeAll(TokenStorage.layerMemory, RefreshLease.layerProcess)
-
 export const storage: Bench = async ({ small }) => {
   const measure = small ? speeds(1, 30) : speeds(7, 300)
   const found: Array<readonly [string, Speeds]> = []
-  found.push(["memory", await Effect.runPromise(Effect.orDie(Effect.provide(measure, inMemory)))])
   const kinds = Object.keys(openers) as ReadonlyArray<Backend.Backend["kind"]>
   for (const kind of kinds) {
     const run = Effect.flatMap(openers[kind], (open) =>

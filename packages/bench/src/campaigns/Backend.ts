@@ -1,13 +1,14 @@
 /** The storages that campaigns run on, named so that a child process can open the same one. */
-import type { RefreshLease } from "@latchkey/core/RefreshLease"
-import type { StorageError, TokenStorage } from "@latchkey/core/TokenStorage"
+import * as RefreshLease from "@latchkey/core/RefreshLease"
+import * as TokenStorage from "@latchkey/core/TokenStorage"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 
 export interface Backend {
-  readonly kind: "file" | "sqlite" | "postgres" | "redis"
-  /** A path, or the URL of a server. */
+  /** What is in memory is of the one process that opens it. */
+  readonly kind: "memory" | "file" | "sqlite" | "postgres" | "redis"
+  /** A path, or the URL of a server; nothing for memory. */
   readonly location: string
   readonly account: string
 }
@@ -16,15 +17,21 @@ export interface Backend {
 export const isLocal = ({ kind }: Backend): boolean => kind === "file" || kind === "sqlite"
 
 /** Each backend's module is loaded when it is used: a child that uses one starts without the others. */
-export const layer = (backend: Backend): Layer.Layer<TokenStorage | RefreshLease, StorageError> =>
+export const layer = (
+  backend: Backend
+): Layer.Layer<TokenStorage.TokenStorage | RefreshLease.RefreshLease, TokenStorage.StorageError> =>
   Layer.unwrapEffect(Effect.promise(() => open(backend)))
 
 const open = async ({
   account,
   kind,
   location
-}: Backend): Promise<Layer.Layer<TokenStorage | RefreshLease, StorageError>> => {
+}: Backend): Promise<
+  Layer.Layer<TokenStorage.TokenStorage | RefreshLease.RefreshLease, TokenStorage.StorageError>
+> => {
   switch (kind) {
+    case "memory":
+      return Layer.merge(TokenStorage.layerMemory, RefreshLease.layerProcess)
     case "file":
       return (await import("@latchkey/storage/File")).layer({ path: location })
     case "sqlite":

@@ -10,6 +10,7 @@ import type { Backend } from "./Backend.js"
 export type Open = (directory: string) => Promise<Backend>
 
 export const openers: Readonly<Record<Backend["kind"], Effect.Effect<Open, string, Scope>>> = {
+  memory: Effect.succeed(async () => ({ kind: "memory", location: "", account: "memory" })),
   file: Effect.succeed(async (directory) => ({
     kind: "file",
     location: join(directory, "credentials.json"),

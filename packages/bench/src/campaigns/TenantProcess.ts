@@ -44,11 +44,16 @@ const settable = Effect.sync(() => {
   return { clock, forward: (millis: number) => void (shift += millis) }
 })
 
-const poolOf = (backend: Backend, refresher: Context.Tag.Service<TokenRefresher>, renewal: Renewal.Options) =>
+const poolOf = (
+  backend: Backend,
+  refresher: Context.Tag.Service<TokenRefresher>,
+  renewal: Renewal.Options,
+  inMemory: Parameters<typeof Tenants.layer>[2] = []
+) =>
   Effect.flatMap(
     Layer.build(
       Layer.mergeAll(
-        Tenants.layer(backend, 20),
+        Tenants.layer(backend, 20, inMemory),
         Layer.succeed(TokenRefresher, refresher),
         TokenConfig.layer({ credentialsTtl: "10 minutes" }),
         Renewal.layer({ lookEvery: 200, ...renewal })
@@ -80,7 +85,8 @@ export const measure = (backend: Backend, n: number, due: number) =>
       const accounts = Tenants.accountsOf(backend, n)
       return yield* Effect.withClock(
         Effect.gen(function* () {
-          const pool = yield* poolOf(backend, refresher, { concurrency: 64, perServer: 32 })
+          const inMemory = Tenants.inMemoryOf(backend, n, clock.unsafeCurrentTimeMillis(), due)
+          const pool = yield* poolOf(backend, refresher, { concurrency: 64, perServer: 32 }, inMemory)
           yield* pool.getAccessToken(accounts[0]!)
           const empty = yield* inUse
           const loading = performance.now()

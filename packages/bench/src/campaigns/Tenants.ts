@@ -1,8 +1,8 @@
 /** A product's accounts in one store: put there at once, read by all, renewed at a server of the campaign's own. */
-import type { RefreshLease } from "@latchkey/core/RefreshLease"
 import { RefreshError } from "@latchkey/core/TokenRefresher"
 import type { StorageError } from "@latchkey/core/TokenStorage"
-import { TokenStorages } from "@latchkey/core/TokenStorages"
+import * as RefreshLease from "@latchkey/core/RefreshLease"
+import * as TokenStorages from "@latchkey/core/TokenStorages"
 import * as Credentials from "@latchkey/core/Credentials"
 import * as Entry from "@latchkey/core/Entry"
 import * as TokenRefresher from "@latchkey/core/TokenRefresher"
@@ -26,11 +26,12 @@ export const accountsOf = (backend: Backend, n: number): ReadonlyArray<string> =
 const accountOf = ({ account }: Backend, i: number): string =>
   `${account.slice(-6)}-${String(i).padStart(29, "0")}`
 
-/** Storages and leases of all accounts, with one client. */
+/** Storages and leases of all accounts, with one client; memory begins with what is in it. */
 export const layer = (
   backend: Backend,
-  maxConnections: number
-): Layer.Layer<TokenStorages | RefreshLease, StorageError> =>
+  maxConnections: number,
+  inMemory: Iterable<readonly [account: string, entry: Entry.Entry]> = []
+): Layer.Layer<TokenStorages.TokenStorages | RefreshLease.RefreshLease, StorageError> =>
   Layer.unwrapEffect(
     Effect.promise(async () => {
       switch (backend.kind) {
@@ -42,6 +43,11 @@ export const layer = (
           })
         case "redis":
           return (await import("@latchkey/storage/Redis")).layerAccounts({ server: backend.location })
+        case "memory":
+          return Layer.merge(
+            Layer.effect(TokenStorages.TokenStorages, TokenStorages.makeMemory(inMemory)),
+            RefreshLease.layerProcess
+          )
         case "file":
           throw new Error("A file holds one account.")
       }
@@ -53,12 +59,17 @@ const tokenOf = (kind: "at" | "rt", account: string, generation: number): string
   // In one piece, as a parser would give it: pieces put together take four times the memory.
   Buffer.from(`${kind}.${account}.${generation}.`.padEnd(64, "x")).toString()
 
-const credentialsOf = (account: string, generation: number, now: number): Credentials.Credentials =>
+const credentialsOf = (
+  account: string,
+  generation: number,
+  now: number,
+  life = lifetime
+): Credentials.Credentials =>
   Credentials.make({
     accessToken: tokenOf("at", account, generation),
     refreshToken: tokenOf("rt", account, generation),
     obtainedAt: now,
-    expiresAt: now + lifetime,
+    expiresAt: now + life,
     scopes: ["openid", "offline_access"]
   })
 
@@ -117,15 +128,31 @@ export const atServer = (port: number) => {
  * tokens that live for ten days more.
  */
 export const seed = (backend: Backend, n: number, now: number, due = n): Effect.Effect<void, unknown> =>
-  Effect.scoped(
-    Effect.gen(function* () {
-      const template = accountOf(backend, 0)
-      const storages = Context.get(yield* Layer.build(layer(backend, 1)), TokenStorages)
-      const first = Either.getOrThrow(storages.of(template))
-      yield* first.commit(Entry.first(credentialsOf(template, 1, now)), Option.none())
-      yield* copy(backend, template, n, due, String(now + lifetime))
-    })
-  )
+  backend.kind === "memory"
+    ? Effect.void
+    : Effect.scoped(
+        Effect.gen(function* () {
+          const template = accountOf(backend, 0)
+          const storages = Context.get(yield* Layer.build(layer(backend, 1)), TokenStorages.TokenStorages)
+          const first = Either.getOrThrow(storages.of(template))
+          yield* first.commit(Entry.first(credentialsOf(template, 1, now)), Option.none())
+          yield* copy(backend, template, n, due, String(now + lifetime))
+        })
+      )
+
+/** What memory begins with, where that is the backend: as {@link seed} puts it into the others. */
+export function* inMemoryOf(
+  backend: Backend,
+  n: number,
+  now: number,
+  due: number
+): Generator<readonly [account: string, entry: Entry.Entry]> {
+  if (backend.kind !== "memory") return
+  for (let i = 0; i < n; i++) {
+    const account = accountOf(backend, i)
+    yield [account, Entry.first(credentialsOf(account, 1, now, i < due ? lifetime : lifetime + 864_000_000))]
+  }
+}
 
 const copy = (
   backend: Backend,
@@ -184,6 +211,8 @@ const copy = (
         }
         client.disconnect()
       })
+    case "memory":
+      return Effect.void
     case "file":
       return Effect.die("A file holds one account.")
   }

@@ -8,7 +8,8 @@ import type { Figures } from "../campaigns/Campaign.js"
 import { type Open, openers } from "../campaigns/Opener.js"
 import * as Seeded from "../campaigns/Seeded.js"
 
-const all = Object.keys(openers) as ReadonlyArray<keyof typeof openers>
+/** What several processes can share. */
+const all = ["file", "sqlite", "postgres", "redis"] as const
 
 /** Those that keep many accounts. */
 const shared = ["sqlite", "postgres", "redis"] as const
@@ -17,7 +18,7 @@ const shared = ["sqlite", "postgres", "redis"] as const
 interface OnBackends {
   readonly n: number
   /** Those that it runs on, one after another. */
-  readonly backends: typeof all
+  readonly backends: ReadonlyArray<keyof typeof openers>
   /** `due`: how many of its accounts are to be renewed, where it has some; all unless given. */
   readonly runOn: (open: Open, n: number, seed: number, due: number) => Promise<Figures>
 }
@@ -75,7 +76,7 @@ const campaigns: Readonly<Record<string, OnBackends | OnStores | Alone>> = {
   },
   accounts: {
     n: 100_000,
-    backends: shared,
+    backends: ["memory", ...shared],
     runOn: async (open, n, _, due) => (await import("../campaigns/Accounts.js")).run(open, n, due)
   },
   fleet: {
@@ -175,7 +176,7 @@ if (
 
 const runOn = (spec: OnBackends | OnStores, backend: string): Promise<Outcome> => {
   if ("runStore" in spec) return spec.runStore(backend, n, seed)
-  const opener = openers[backend as (typeof all)[number]]
+  const opener = openers[backend as keyof typeof openers]
   const ran = Effect.flatMap(opener, (open) => Effect.promise(() => spec.runOn(open, n, seed, due)))
   return Effect.runPromise(Effect.scoped(ran).pipe(Effect.catchAll((skipped) => Effect.succeed({ skipped }))))
 }
