@@ -1,7 +1,8 @@
 /**
- * `accounts`: one process holds n accounts of one store (in memory, what they are is not counted, as it is the store's): memory for each, the processor's time while there is
+ * `accounts`: one process holds n accounts of one store: memory for each, the processor's time while there is
  * nothing to do, and how long it takes to renew them all once they are due. The refresher answers at once, in
- * the process: a token server would be the limit. Where fewer are due than there are, the others are held.
+ * the process: a token server would be the limit. Where fewer are due than there are, the others are held. What
+ * a store in memory begins with is its own, and not counted.
  */
 import * as Effect from "effect/Effect"
 import * as Campaign from "./Campaign.js"
