@@ -97,8 +97,8 @@ const campaigns: Readonly<Record<string, OnBackends | OnStores | Alone>> = {
     run: async (n) => (await import("../campaigns/Startup.js")).run(n)
   },
   mutants: {
-    n: 2000,
-    run: async (n, seed) => (await import("../simulation/MutantCampaign.js")).run(n, seed)
+    n: 300,
+    run: async (n, seed) => (await import("../simulation/MutantCampaign.js")).meetAll(n, seed)
   },
   herd: {
     n: 10_000,

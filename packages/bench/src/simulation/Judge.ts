@@ -1,5 +1,5 @@
 /** Watches a history and says what must not have happened. */
-import * as Decision from "@latchkey/core/Decision"
+import type * as Credentials from "@latchkey/core/Credentials"
 import type * as Entry from "@latchkey/core/Entry"
 import * as Fingerprint from "@latchkey/core/Fingerprint"
 import type { RefreshError } from "@latchkey/core/TokenRefresher"
@@ -154,11 +154,8 @@ export class Judge implements Witness, Audit {
   /** A request is for a token that is due, or that somebody does not want, or for the answer to another one. */
   private needed(process: Process, notes: Notes, { credentials, intent }: Entry.Entry, who: string): void {
     if (!this.clocksRight) return
-    const { config, rotation } = this.plan.setting
-    const left = Option.getOrElse(
-      Decision.timeToExpiry(credentials, process.unsafeCurrentTimeMillis()),
-      () => Infinity
-    )
+    const { config, lifetime, rotation } = this.plan.setting
+    const left = timeLeft(credentials, process)
     if (rotation._tag !== "Reusable" && Option.exists(intent, ({ attempt }) => attempt > 1)) {
       const { repeats } = notes
       const known = repeats !== undefined && Equal.equals(Option.some(repeats.intent), intent)
@@ -169,7 +166,7 @@ export class Judge implements Witness, Audit {
       return
     }
     if (notes.insistent > 0 || this.world.now - notes.insistedAt < aftermath) return
-    if (left > Decision.clampedGrace(credentials, config.refreshGrace)) {
+    if (left > Math.min(config.refreshGrace, lifetime / 2)) {
       this.breaks("needless", `${who}, whose access token has ${left} ms left`)
     }
   }
@@ -423,7 +420,7 @@ export class Judge implements Witness, Audit {
     )
       return
     const token = Redacted.value(stored.accessToken)
-    const valid = !Decision.isExpired(stored, process.unsafeCurrentTimeMillis()) && !notes.refused.has(token)
+    const valid = timeLeft(stored, process) > 0 && !notes.refused.has(token)
     // It had the token before, and nobody took it away.
     if (valid && token === served && notes.served === served) {
       this.breaks("withheld", `${who}, although ${token} is valid`)
@@ -476,6 +473,10 @@ export type Loss = "RotationLost" | "GrantDead" | "Removed"
 
 export type Ending =
   { readonly token: string; readonly error?: never } | { readonly error: string; readonly token?: never }
+
+/** Not by the core, which may be broken on purpose. */
+const timeLeft = ({ expiresAt }: Credentials.Credentials, process: Process): number =>
+  Option.getOrElse(expiresAt, () => Infinity) - process.unsafeCurrentTimeMillis()
 
 const descends = (token: Issued | undefined, from: string): boolean => {
   for (let one = token; one !== undefined; one = one.parent) if (one.token === from) return true

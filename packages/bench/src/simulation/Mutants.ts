@@ -15,6 +15,8 @@ export interface Mutant {
   readonly name: string
   /** Where it shows soonest. */
   readonly weather: Setting["weather"]
+  /** The invariant that it must break. */
+  readonly by: string
   readonly edits: ReadonlyArray<Edit>
 }
 
@@ -28,6 +30,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "storage is not read again under the lease",
     weather: "calm",
+    by: "calm-failure",
     edits: one(
       transaction,
       'yield* reload(parts) const decision = yield* judgeAgain(parts, trigger) if (decision._tag !== "Refresh"',
@@ -37,6 +40,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "a rotation is written without its fence",
     weather: "calm",
+    by: "no-fence",
     edits: one(
       transaction,
       "const entry = new Entry.Entry({ ...state.unsaved.value.entry, fence })",
@@ -46,6 +50,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "no intent is noted before the request",
     weather: "calm",
+    by: "no-intent",
     edits: one(
       transaction,
       "if (Option.isNone(base) || !parts.refresher.needsRefreshToken) return Option.some(base)",
@@ -55,6 +60,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "the answer is committed unmerged",
     weather: "calm",
+    by: "blanked",
     edits: one(
       "Credentials.ts",
       "const refreshToken = Option.orElse(Option.map(newRefreshToken, redact), () => Option.flatMap(previous, (p) => p.refreshToken) )",
@@ -64,6 +70,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "the lease is given back before the commit",
     weather: "calm",
+    by: "untyped",
     edits: one(
       transaction,
       "yield* Effect.ignore(saveUnsaved(parts, lease.fence)) }) const successor",
@@ -73,6 +80,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "invalid_grant deletes the grant",
     weather: "network",
+    by: "deleted",
     edits: one(
       transaction,
       "state.noteDead(dead)",
@@ -81,12 +89,14 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "invalid_grant is believed without reading storage again",
-    weather: "freeze",
+    weather: "rivals",
+    by: "false-alarm",
     edits: one(transaction, "yield* reload(parts) const moved =", "const moved =")
   },
   {
     name: "the interruption of a caller reaches the request",
     weather: "network",
+    by: "interrupted",
     edits: [
       {
         file: flight,
@@ -113,6 +123,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "a rotation that could not be saved is dropped",
     weather: "storage",
+    by: "false-alarm",
     edits: one(
       transaction,
       "yield* emit(TokenEvent.SaveFailed(",
@@ -121,7 +132,8 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "a rotation is dropped where memory was forgotten meanwhile",
-    weather: "calm",
+    weather: "users",
+    by: "dropped",
     edits: one(
       state,
       "this.forgotten || this.lags(Option.fromNullable(this.stored))",
@@ -130,7 +142,8 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "a rotation is written over whatever storage holds by then",
-    weather: "freeze",
+    weather: "rivals",
+    by: "overwritten",
     edits: one(
       state,
       "private lags(loaded: Option.Option<Versioned>): boolean {",
@@ -139,7 +152,8 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "the cool-down is ignored",
-    weather: "network",
+    weather: "busy",
+    by: "cool-down",
     edits: one(
       "Decision.ts",
       '(c) => c.since <= now && now < c.until && !(force && c.reason !== "ServerAsked")',
@@ -148,17 +162,20 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "force passes the wait that the server asked for",
-    weather: "network",
+    weather: "busy",
+    by: "cool-down",
     edits: one("Decision.ts", '!(force && c.reason !== "ServerAsked")', "!force")
   },
   {
     name: "each caller has a refresh of its own",
     weather: "calm",
+    by: "single-flight",
     edits: one(flight, "if (this.current !== undefined) return this.current", "")
   },
   {
     name: "a busy lease is ignored",
     weather: "calm",
+    by: "stale-commit",
     edits: one(
       transaction,
       "if (Either.isRight(got)) return Option.some(got.right)",
@@ -167,7 +184,8 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "the lease is not asked for again before the request",
-    weather: "freeze",
+    weather: "rivals",
+    by: "two-at-once",
     edits: one(
       transaction,
       "const stillHeld = yield* Effect.orElseSucceed(lease.isHeld, () => false)",
@@ -177,16 +195,19 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "a refresh token in a spoiled answer is dropped",
     weather: "network",
+    by: "dropped",
     edits: one(transaction, "if (error.salvaged !== undefined) {", "if (error.salvaged === null) {")
   },
   {
     name: "a lost rotation is called a dead grant",
-    weather: "crash",
+    weather: "lost",
+    by: "untyped",
     edits: one(transaction, "rotationLost: Option.isSome(lost)", "rotationLost: false")
   },
   {
     name: "a dead grant is posted again and again",
     weather: "network",
+    by: "posted-dead",
     edits: one(
       "Decision.ts",
       "const canRefresh = held.refreshable && Option.isNone(held.dead)",
@@ -196,16 +217,19 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "a rejected token is served",
     weather: "calm",
+    by: "unwanted",
     edits: one(state, "(same) => same ) }", "() => false ) }")
   },
   {
     name: "closing the scope does not wait for the request",
-    weather: "crash",
+    weather: "users",
+    by: "interrupted",
     edits: one(flight, "Effect.timeoutOption(patience)", "Effect.timeoutOption(0)")
   },
   {
     name: "the generation does not rise",
     weather: "calm",
+    by: "generation",
     edits: one(
       "Entry.ts",
       "generation: previous.generation + 1, intent: Option.none(), dead",
@@ -215,6 +239,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "an event shows a token",
     weather: "calm",
+    by: "secret",
     edits: one(
       "Fingerprint.ts",
       "sha256(new TextEncoder().encode(Redacted.value(secret))).slice(0, 12)",
@@ -223,17 +248,20 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "a refresh without an answer is never sent again within the window",
-    weather: "network",
+    weather: "lost",
+    by: "not-repeated",
     edits: one("RotationPolicy.ts", "open: at <= now && now < until", "open: false")
   },
   {
     name: "a spent token is sent again outside the window while its access token lives",
-    weather: "network",
+    weather: "lost",
+    by: "last-resort",
     edits: one("RotationPolicy.ts", "open: at <= now && now < until", "open: true")
   },
   {
     name: "who waited for the lease uses what was read before the wait",
     weather: "calm",
+    by: "calm-failure",
     edits: [
       {
         file: transaction,
@@ -250,20 +278,23 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "a slow read is taken for the newest",
     weather: "storage",
+    by: "false-alarm",
     edits: one(transaction, "if (state.epoch !== epoch) return yield* reload(parts)", "")
   },
   {
     name: "an expired token is served",
     weather: "calm",
+    by: "stale",
     edits: one(
       "Decision.ts",
-      "): boolean => endsWithin(timeToExpiry(credentials, now), 0)",
-      "): boolean => endsWithin(timeToExpiry(credentials, now), -5000)"
+      "Option.map(credentials.expiresAt, (expiresAt) => expiresAt - now)",
+      "Option.map(credentials.expiresAt, (expiresAt) => expiresAt + 5000 - now)"
     )
   },
   {
     name: "a token is refreshed long before it is due",
     weather: "calm",
+    by: "needless",
     edits: one(
       "Decision.ts",
       "onSome: (lifetime) => Math.min(wanted, lifetime / 2)",

@@ -17,14 +17,15 @@ export interface Failure {
   readonly text: string
 }
 
-/** The first failure from `seed` on within `n` histories. */
+/** The first failure of one invariant, from `seed` on within `n` histories. */
 export const firstFailure = (
   n: number,
   seed: number,
-  weather?: Setting["weather"]
+  weather: Setting["weather"],
+  invariant: string
 ): (Failure & { readonly histories: number }) | undefined => {
   for (let i = 0; i < n; i++) {
-    const broken = run(generate(seed + i, weather)).broken[0]
+    const broken = run(generate(seed + i, weather)).broken.find(({ code }) => code === invariant)
     if (broken !== undefined) return { ...broken, seed: seed + i, histories: i + 1 }
   }
   return undefined
