@@ -134,7 +134,7 @@ const doorOf = (manager: Manager, runtime: Runtime.Runtime<never>): Door => {
     Redacted.value(await run(effect, signal))
 
   // One promise for as long as the token is the same: nothing is made on the way to a fresh one.
-  let known: Option.Option<Redacted.Redacted> = Option.none()
+  let known: Redacted.Redacted | undefined
   let answer: Promise<string> = Promise.resolve("")
   const getAccessToken: Door["getAccessToken"] = (options) => {
     const minValidity = options?.minValidity
@@ -144,8 +144,8 @@ const doorOf = (manager: Manager, runtime: Runtime.Runtime<never>): Door => {
     const fresh = manager.unsafePeek()
     if (fresh._tag === "None" || options?.signal?.aborted)
       return clear(manager.getAccessToken, options?.signal)
-    if (fresh !== known) {
-      known = fresh
+    if (fresh.value !== known) {
+      known = fresh.value
       answer = Promise.resolve(Redacted.value(fresh.value))
     }
     return answer

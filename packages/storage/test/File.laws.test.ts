@@ -40,8 +40,9 @@ const foreign = FileFormat.foreign({
       extras,
       ...fields
     } = Entry.toJson(Entry.first(credentials))
-    const absent = { refreshToken: undefined, idToken: undefined, expiresAt: undefined, accountId: undefined }
-    return { obtainedAt: undefined, ...absent, ...fields, extras: JSON.stringify(extras) }
+    const absent = { refreshToken: undefined, idToken: undefined, accountId: undefined }
+    const timeless = { obtainedAt: undefined, expiresAt: undefined, refreshAt: undefined }
+    return { ...absent, ...timeless, ...fields, extras: JSON.stringify(extras) }
   }
 })
 

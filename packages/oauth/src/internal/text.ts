@@ -5,12 +5,13 @@ const maxLook = 4000
 /** A part of a secret this long is as much a secret. */
 const piece = 12
 
-/**
- * Long runs of token characters: a credential, never prose. A URL's parts are shorter; a run with slashes
- * in it is one only where it is as mixed as chance makes it.
- */
-const tokenLike =
-  /(?=[\w\-.~+=/%]*[A-Z])(?=[\w\-.~+=/%]*[a-z])(?=[\w\-.~+=/%]*\d)[\w\-.~+=/%]{24,}|[A-Za-z0-9_\-.~+=]{24,}/g
+/** Long runs of token characters: a credential, never prose; a URL's parts are shorter. */
+const tokenLike = /[A-Za-z0-9_\-.~+=]{24,}/g
+
+/** With slashes in it a run is a credential where it is as mixed as chance makes it, and no URL. */
+const slashed = /[\w\-.~+=/%]{24,}/g
+const isMixed = (run: string): boolean =>
+  !run.startsWith("//") && /[A-Z]/.test(run) && /[a-z]/.test(run) && /\d/.test(run)
 
 const escape = (text: string): string =>
   text.replace(/[^\x20-\x7e]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`)
@@ -51,6 +52,8 @@ const mask = (text: string, secrets: ReadonlyArray<string>): string => {
  */
 export const quote = (text: string, secrets: ReadonlyArray<string>): string => {
   const masked = mask(text.slice(0, maxLook), secrets)
-  const safe = escape(masked.replace(tokenLike, "<redacted>"))
+  const safe = escape(
+    masked.replace(slashed, (run) => (isMixed(run) ? "<redacted>" : run)).replace(tokenLike, "<redacted>")
+  )
   return safe.length > maxQuote ? `${safe.slice(0, maxQuote)}…` : safe
 }
