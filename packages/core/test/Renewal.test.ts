@@ -13,7 +13,8 @@ import {
   Redacted,
   Scope,
   Stream,
-  TestClock
+  TestClock,
+  TestServices
 } from "effect"
 import {
   Credentials,
@@ -255,6 +256,25 @@ describe("many accounts", () => {
       for (const at of times)
         expect(times.filter((t) => t >= at && t < at + 1000).length).toBeLessThanOrEqual(3)
       expect(Math.max(...times) - Math.min(...times)).toBeGreaterThan(5000)
+    })
+  )
+
+  it.scoped("leave timers their turn, however many are due, where nothing takes time", () =>
+    Effect.gen(function* () {
+      yield* began
+      const accounts = names("a", 500)
+      const pool = yield* poolOf({
+        storages: yield* storagesOf(accounts),
+        refreshers: serverOf().refresher
+      })
+      yield* pool.keep(accounts)
+      const scheduled = new Set<number>()
+      for (let n = 0; n < accounts.length;) {
+        yield* TestServices.provideLive(Effect.sleep(0))
+        n = (yield* pool.renewals).scheduled
+        scheduled.add(n)
+      }
+      expect(scheduled.size).toBeGreaterThan(5)
     })
   )
 

@@ -6,6 +6,7 @@ import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as Runtime from "effect/Runtime"
+import * as Turns from "effect/Scheduler"
 import type * as Scope from "effect/Scope"
 import { Heap, type Timed } from "./Heap.js"
 import { type Entrant, type Lane, Lanes, type Limits } from "./Lanes.js"
@@ -54,10 +55,19 @@ export interface Settings {
   readonly lookEvery: number
 }
 
+/** How many tasks begin before timers, and what came from outside, have their turn: those that never wait would go on and on. */
+const atOnce = 32
+
+/** After timers, and what came from outside. */
+const nextTurn = Turns.timer(0)
+
 export class Scheduler {
   readonly lanes: Lanes
   readonly heap = new Heap<Task>()
   private readonly running = new Set<Fiber.RuntimeFiber<void>>()
+  private begun = 0
+  /** Have their places, and begin at the next turn. */
+  private held: Array<Task> = []
   private readonly alarm = Effect.unsafeMakeLatch(false)
   private sleepsUntil = Number.NEGATIVE_INFINITY
   private lastLook = Number.NEGATIVE_INFINITY
@@ -85,7 +95,7 @@ export class Scheduler {
   }
 
   get runningTasks(): number {
-    return this.running.size
+    return this.running.size + this.held.length
   }
 
   add(task: Task): void {
@@ -110,10 +120,23 @@ export class Scheduler {
     } else this.heap.remove(task)
   }
 
-  /** Runs a task that has a place at its server. */
+  /** Runs a task that has a place at its server, now or at the next turn. */
   start(task: Task): void {
+    if (this.begun === 0) nextTurn.scheduleTask(() => this.turn(), 0)
+    if (this.begun++ < atOnce) this.begin(task)
+    else this.held.push(task)
+  }
+
+  private turn(): void {
+    const { held } = this
+    this.begun = 0
+    this.held = []
+    for (const task of held) this.start(task)
+  }
+
+  private begin(task: Task): void {
     const { lane } = task
-    if (lane === undefined) return
+    if (lane === undefined || this.isClosed) return
     let ended = false
     const end = () => {
       ended = true
