@@ -2,7 +2,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Credentials, Entry, RefreshLease, type TokenRefresher } from "@latchkey/core"
 import { ScriptedRefresher } from "@latchkey/core/testing"
-import { Effect, Fiber, Option, TestClock } from "effect"
+import { Effect, Either, Fiber, Option, TestClock } from "effect"
 import { bench, grant, minute, peerWrites, settle, start, stored, token } from "./support/Bench.js"
 
 const reasons: ReadonlyArray<TokenRefresher.RefreshReason> = [
@@ -28,8 +28,9 @@ const failing = (reason: TokenRefresher.RefreshReason, peer: (entry: Entry.Entry
     yield* peerWrites(storage, peer)
     yield* manager.credentials
     yield* TestClock.adjust(500)
-    yield* Fiber.join(refresh)
+    const answer = yield* Fiber.join(refresh)
     return {
+      told: Either.isLeft(answer) ? answer.left : undefined,
       entry: Option.getOrThrow(yield* storage.load).entry,
       view: Option.getOrThrow(yield* stored(storage))
     }
@@ -43,11 +44,11 @@ describe("when our own refresh fails", () => {
     })
   )
 
-  it.scoped.each(reasons.filter((reason) => reason !== "GrantDead"))(
-    "of %s, the journal of a peer that is refreshing stays",
+  it.scoped.each(reasons)(
+    "of %s, the journal of a peer that is refreshing stays, and the grant is not taken for dead",
     (reason) =>
       Effect.gen(function* () {
-        const { entry } = yield* failing(
+        const { entry, told, view } = yield* failing(
           reason,
           (e) =>
             new Entry.Entry({
@@ -56,6 +57,12 @@ describe("when our own refresh fails", () => {
             })
         )
         expect(entry.intent).toMatchObject(Option.some({ at: start + 500, attempt: 2 }))
+        expect(view.dead).toBe(false)
+        // The peer has sent the same token: what came of that is not known yet.
+        expect(told).toMatchObject({
+          _tag: "RefreshUnavailable",
+          reason: reason === "GrantDead" ? "LeaseBusy" : reason
+        })
       })
   )
 })

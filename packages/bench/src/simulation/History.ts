@@ -288,7 +288,7 @@ class History {
     if (rejects !== undefined) notes.refused.add(rejects)
     const insists = ask.is === "refresh" || ask.is === "for" || rejects !== undefined
     const forces = ask.is === "refresh"
-    if (ask.is === "get") this.judge.asks(process)
+    if (ask.is === "get" && interruptAfter === undefined) this.judge.asks(process)
     if (insists) notes.insistent++
     if (forces) notes.forcing++
     this.call(

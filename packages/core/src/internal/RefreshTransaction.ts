@@ -465,6 +465,12 @@ const bury = (
       onSome: ([b, s]) => !Credentials.sameRefreshToken(b.credentials, s.credentials)
     })
     if (moved) return
+    const theirs = Option.flatMap(state.entry, (e) => e.intent)
+    const ours = Option.flatMap(intended, (i) => i.intent)
+    if (Option.isSome(theirs) && !Equal.equals(theirs, ours)) {
+      // Our lease lapsed, and who has it by now sent the same token: what that brought is still to be seen.
+      return yield* unavailable("LeaseBusy", "The lease lapsed, and another process refreshes; try again.")
+    }
     if (Option.isNone(base) || Option.isNone(intended)) {
       return yield* reauthorize(parts, Decision.Reauthorize({ reason: "GrantDead", detail: error.message }))
     }
