@@ -1017,6 +1017,34 @@ describe("refresh and reject", () => {
     })
   )
 
+  it.scoped(
+    "a forced one that joins another at its end brings a new token, though memory is dropped meanwhile",
+    () =>
+      Effect.gen(function* () {
+        let fence = 0
+        const slowToRelease = Effect.acquireRelease(
+          Effect.sync(() => ({ fence: ++fence, isHeld: Effect.succeed(true) })),
+          () => Effect.sleep(1000)
+        )
+        const { calls, manager } = yield* bench({
+          initial: grant(1, 0),
+          lease: RefreshLease.RefreshLease.of({ acquire: () => slowToRelease })
+        })
+        const first = yield* Effect.fork(manager.getAccessToken)
+        yield* settle
+        // Nobody else is to read storage when the refresh ends.
+        yield* Fiber.interrupt(first)
+        expect(yield* token(manager.getAccessToken)).toBe("at-101")
+        const forced = yield* Effect.fork(token(manager.refresh))
+        yield* settle
+        yield* manager.invalidate
+        yield* TestClock.adjust(1000)
+        yield* TestClock.adjust(1000)
+        expect(yield* Fiber.join(forced)).toBe("at-102")
+        expect(yield* calls.count).toBe(2)
+      })
+  )
+
   it.scoped("reject sends one request for many who were refused the same token", () =>
     Effect.gen(function* () {
       const { calls, manager } = yield* bench({

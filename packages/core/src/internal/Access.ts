@@ -110,19 +110,21 @@ const refuse = (
 const refresh = (
   grant: Grant,
   request: Decision.Request,
-  attempt = 1
+  attempt = 1,
+  had = grant.state.credentials
 ): Effect.Effect<Redacted.Redacted, TokenError> =>
   Effect.suspend(() => {
     const { refreshes, state } = grant
-    const { answers, credentials: had } = state
+    const { answers } = state
     const joins = refreshes.isUnderWay
+    // Memory that was dropped meanwhile says nothing of what storage holds.
+    const mayBeSame = () => isSameToken(had, state.credentials) || (Option.isSome(had) && state.isForgotten)
     // One that was begun for others may find their need met by what this caller has already.
-    const isMet = () =>
-      !(joins && request.force && state.answers === answers && isSameToken(had, state.credentials))
+    const isMet = () => !(joins && request.force && state.answers === answers && mayBeSame())
     return Effect.flatMap(Effect.either(refreshes.join({ request, had })), (result) =>
       Either.isLeft(result) || attempt === mostAttempts || isMet()
         ? conclude(grant, result, request, attempt)
-        : refresh(grant, request, attempt + 1)
+        : refresh(grant, request, attempt + 1, had)
     )
   })
 
