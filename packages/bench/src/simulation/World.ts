@@ -14,7 +14,7 @@ import type * as Scheduler from "effect/Scheduler"
 import { Draw } from "./Draw.js"
 
 /** The wall clock of a machine whose clock is right, at the beginning. */
-export const beginning = 1_700_000_000_000
+const beginning = 1_700_000_000_000
 
 /** As often as this nothing happens at one instant but in a loop. */
 const mostTurns = 50_000
