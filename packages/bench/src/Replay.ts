@@ -8,7 +8,6 @@ import * as Equal from "effect/Equal"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
-import * as Schema from "effect/Schema"
 import * as TestClock from "effect/TestClock"
 import * as TestContext from "effect/TestContext"
 import * as AuthStatus from "@latchkey/core/AuthStatus"
@@ -21,63 +20,15 @@ import * as TokenConfig from "@latchkey/core/TokenConfig"
 import * as TokenManager from "@latchkey/core/TokenManager"
 import * as TokenStorage from "@latchkey/core/TokenStorage"
 import { ScriptedRefresher } from "@latchkey/core/testing"
-
-const NullableString = Schema.NullOr(Schema.String)
-
-const RecordedCredentials = Schema.Struct({
-  accessToken: Schema.String,
-  refreshToken: NullableString,
-  expiresAtMs: Schema.NullOr(Schema.Number),
-  accountId: NullableString
-})
-
-const answer = { result: Schema.Unknown, refreshes: Schema.Number }
-const plain = <const Ops extends ReadonlyArray<string>>(...ops: Ops) =>
-  Schema.Struct({ op: Schema.Literal(...ops), ...answer })
-
-const Step = Schema.Union(
-  Schema.Struct({ op: Schema.Literal("advance"), arg: Schema.Number, ...answer }),
-  Schema.Struct({ op: Schema.Literal("save", "externalWrite"), arg: RecordedCredentials, ...answer }),
-  Schema.Struct({
-    op: Schema.Literal("shouldRefresh"),
-    arg: Schema.optionalWith(Schema.Number, { nullable: true }),
-    ...answer
-  }),
-  plain(
-    "externalDelete",
-    "clear",
-    "clearCache",
-    "peekAccessToken",
-    "getAccessToken",
-    "authStatus",
-    "isAuthenticated",
-    "validateToken",
-    "secondsUntilExpiration",
-    "snapshot"
-  )
-)
-type Step = typeof Step.Type
-
-/** One recorded trace; times are epoch milliseconds. */
-const Trace = Schema.Struct({
-  credentialsTtlSeconds: Schema.Number,
-  refreshGraceSeconds: Schema.Number,
-  startMs: Schema.Number,
-  trace: Schema.Array(Step)
-})
-type Trace = typeof Trace.Type
-
-/** One recorded masking. */
-const Masking = Schema.Struct({
-  token: NullableString,
-  visible: Schema.Number,
-  access: NullableString,
-  refresh: NullableString,
-  access_default: NullableString,
-  refresh_default: NullableString,
-  has: Schema.Boolean
-})
-type Masking = typeof Masking.Type
+import {
+  maskings,
+  traces,
+  type Masking,
+  type RecordedCredentials,
+  type Step,
+  type Trace,
+  type Unreadable
+} from "./Vectors.js"
 
 /** A place where we answer otherwise than was recorded. */
 interface Mismatch {
@@ -95,15 +46,19 @@ const toCredentials = (recorded: typeof RecordedCredentials.Type): Credentials.C
     accountId: recorded.accountId ?? undefined
   })
 
-/** What the recorded refresher answered at its k-th call. */
-const recordedRefresher = ScriptedRefresher.layer((call) =>
-  ScriptedRefresher.answer({
-    accessToken: `at-${1000 + call}`,
-    refreshToken: `rt-${1000 + call}`,
-    accountId: "acct-1",
-    expiresIn: 600_000
-  })
-)
+/**
+ * What the recorded refresher answered at its k-th call. When a token was obtained it did not tell, as the
+ * original does not know it: the grace is not clamped to a lifetime there.
+ */
+const recordedRefresher = ScriptedRefresher.layer((call) => ({
+  answer: ({ now }) =>
+    toCredentials({
+      accessToken: `at-${1000 + call}`,
+      refreshToken: `rt-${1000 + call}`,
+      accountId: "acct-1",
+      expiresAtMs: now + 600_000
+    })
+}))
 
 const orNull = <A, B>(option: Option.Option<A>, f: (a: A) => B): B | null =>
   Option.getOrNull(Option.map(option, f))
@@ -121,9 +76,12 @@ const perform = (
 ) =>
   Effect.gen(function* () {
     switch (step.op) {
-      case "advance":
-        yield* TestClock.adjust(step.arg)
+      case "advance": {
+        // Set, not adjusted: a negative one sets the clock back.
+        const now = yield* Clock.currentTimeMillis
+        yield* TestClock.setTime(now + step.arg)
         return null
+      }
       case "save":
         yield* manager.save(toCredentials(step.arg))
         return true
@@ -221,7 +179,7 @@ const sameJson = (a: unknown, b: unknown): boolean => {
 }
 
 /** Replays one trace; where it went otherwise. */
-const replayTrace = (trace: Trace): Effect.Effect<ReadonlyArray<Mismatch>, unknown> =>
+const replayTrace = (trace: Trace): Effect.Effect<ReadonlyArray<Mismatch>> =>
   Effect.gen(function* () {
     yield* TestClock.setTime(trace.startMs)
     const manager = yield* TokenManager.make({ watch: false })
@@ -257,6 +215,8 @@ const replayTrace = (trace: Trace): Effect.Effect<ReadonlyArray<Mismatch>, unkno
         })
       )
     ),
+    // The policy was checked as it was read.
+    Effect.orDie,
     Effect.provide(TestContext.TestContext)
   )
 
@@ -286,35 +246,30 @@ const replayMasking = (masking: Masking): ReadonlyArray<Mismatch> => {
   )
 }
 
-/** What came of a set of files. */
+/** What came of a set of files: where a mismatch is, by its line in a `.jsonl` or its case in a `.json`, from 1. */
 export interface Report {
   traces: number
   steps: number
   masks: number
-  readonly mismatches: Array<Mismatch & { readonly file: string; readonly line: number }>
+  readonly mismatches: Array<
+    Mismatch & { readonly file: string; readonly line?: number; readonly case?: number }
+  >
 }
 
-const decodeTrace = Schema.decodeUnknown(Schema.parseJson(Trace))
-const decodeMaskings = Schema.decodeUnknown(Schema.parseJson(Schema.Array(Masking)))
-
 /** Adds the replay of one file's text: traces, one a line, in a `.jsonl`; maskings in a `.json`. */
-export const replayText = (report: Report, file: string, text: string): Effect.Effect<void, unknown> =>
+export const replayText = (report: Report, file: string, text: string): Effect.Effect<void, Unreadable> =>
   Effect.gen(function* () {
     if (!file.endsWith(".jsonl")) {
-      for (const [index, masking] of (yield* decodeMaskings(text)).entries()) {
+      for (const [index, masking] of (yield* maskings(file, text)).entries()) {
         report.masks++
         for (const mismatch of replayMasking(masking))
-          report.mismatches.push({ file, line: index + 1, ...mismatch })
+          report.mismatches.push({ file, case: index + 1, ...mismatch })
       }
       return
     }
-    for (const [index, line] of text.split("\n").entries()) {
-      if (line.trim() === "") continue
-      const trace = yield* decodeTrace(line)
+    for (const [line, trace] of yield* traces(file, text)) {
       report.traces++
       report.steps += trace.trace.length
-      for (const mismatch of yield* replayTrace(trace)) {
-        report.mismatches.push({ file, line: index + 1, ...mismatch })
-      }
+      for (const mismatch of yield* replayTrace(trace)) report.mismatches.push({ file, line, ...mismatch })
     }
   })
