@@ -105,18 +105,20 @@ const instant = (millis: number | undefined): Option.Option<number> =>
  * @category constructors
  */
 export const make = (options: Options): Credentials =>
-  new Credentials({
-    accessToken: redact(options.accessToken),
-    refreshToken: redactOption(options.refreshToken),
-    idToken: redactOption(options.idToken),
-    tokenType: options.tokenType ?? "Bearer",
-    obtainedAt: instant(options.obtainedAt),
-    expiresAt: instant(options.expiresAt),
-    refreshAt: instant(options.refreshAt),
-    scopes: options.scopes ?? [],
-    accountId: Option.fromNullable(options.accountId),
-    extras: Redacted.make(options.extras ?? {})
-  })
+  new Credentials(
+    share({
+      accessToken: redact(options.accessToken),
+      refreshToken: redactOption(options.refreshToken),
+      idToken: redactOption(options.idToken),
+      tokenType: options.tokenType ?? "Bearer",
+      obtainedAt: instant(options.obtainedAt),
+      expiresAt: instant(options.expiresAt),
+      refreshAt: instant(options.refreshAt),
+      scopes: options.scopes ?? [],
+      accountId: Option.fromNullable(options.accountId),
+      extras: Redacted.make(options.extras ?? {})
+    })
+  )
 
 /**
  * How long the access token was meant to live, in milliseconds, where both ends are known and in order.
@@ -291,21 +293,23 @@ export const fromResponse = (
   })
   const kept = Option.match(previous, { onNone: () => ({}), onSome: (p) => Redacted.value(p.extras) })
   return Either.right(
-    new Credentials({
-      accessToken: Redacted.make(accessToken as string),
-      refreshToken,
-      idToken: Option.orElse(Option.map(text("id_token"), redact), () =>
-        Option.flatMap(previous, (p) => p.idToken)
-      ),
-      tokenType: field("token_type") as string,
-      obtainedAt: Option.some(obtainedAt),
-      expiresAt: Option.map(seconds.right, (s) => obtainedAt + s * 1000),
-      refreshAt: Option.map(refreshIn, (s) => obtainedAt + s * 1000),
-      scopes:
-        scopes.length > 0 ? scopes : Option.match(previous, { onNone: () => [], onSome: (p) => p.scopes }),
-      accountId: Option.orElse(after, () => before),
-      extras: Redacted.make(withUnknownFields(kept, response))
-    })
+    new Credentials(
+      share({
+        accessToken: Redacted.make(accessToken as string),
+        refreshToken,
+        idToken: Option.orElse(Option.map(text("id_token"), redact), () =>
+          Option.flatMap(previous, (p) => p.idToken)
+        ),
+        tokenType: field("token_type") as string,
+        obtainedAt: Option.some(obtainedAt),
+        expiresAt: Option.map(seconds.right, (s) => obtainedAt + s * 1000),
+        refreshAt: Option.map(refreshIn, (s) => obtainedAt + s * 1000),
+        scopes:
+          scopes.length > 0 ? scopes : Option.match(previous, { onNone: () => [], onSome: (p) => p.scopes }),
+        accountId: Option.orElse(after, () => before),
+        extras: Redacted.make(withUnknownFields(kept, response))
+      })
+    )
   )
 }
 

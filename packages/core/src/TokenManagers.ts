@@ -264,8 +264,8 @@ interface Bench {
 /** How long the closing of the scope waits for the refreshes under way, in milliseconds. */
 const closingPatience = 35_000
 
-/** How many accounts are looked at together. */
-const width = 16
+/** How many accounts are looked at together: a database answers for all of them at once. */
+const width = 128
 
 const makePool = (options: PoolOptions, setupOf: (bench: Bench) => Setup) =>
   Effect.gen(function* () {

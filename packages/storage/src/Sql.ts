@@ -134,6 +134,7 @@ export const makeAccounts = (
   options: TableOptions = {}
 ): Effect.Effect<SqlAccounts, StorageError, SqlClient.SqlClient> =>
   Effect.map(open(options), ({ session, surroundings }) => {
+    const reads = SqlStorage.reader(session)
     const changes = Option.map(
       Option.flatMap(surroundings, ({ listen }) => listen),
       (listen) => Stream.map(listen(SqlStorage.channelOf(session)), SqlStorage.accountIn)
@@ -145,7 +146,7 @@ export const makeAccounts = (
         of: (account) =>
           account === "" || account.includes("\0")
             ? Either.left(misuse("The account is blank or has a NUL in it: give another."))
-            : Either.right(SqlStorage.make(session, account, changesOf(changes, account)))
+            : Either.right(SqlStorage.make(session, reads, account, changesOf(changes, account)))
       },
       lease: leaseOf(session, surroundings)
     }

@@ -243,6 +243,10 @@ describe.skipIf(told(PostgresServer.missing))(PostgresServer.missing ?? "a Postg
           Redacted.value(Sample.plain(name.slice(0, 8)).credentials.accessToken)
         )
       }
+      const together = yield* Effect.forEach([...names, "none", "\ud800"], (name) => of(name).load, {
+        concurrency: "unbounded"
+      })
+      assert.deepStrictEqual(together.map(Option.isSome), [true, true, true, false, false])
       const refused = Either.flip(storages.of("")).pipe(Either.getOrThrow)
       assert.strictEqual(refused.reason, "Malformed")
     }).pipe(Effect.scoped)

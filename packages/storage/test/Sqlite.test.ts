@@ -9,9 +9,11 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
 import * as TestClock from "effect/TestClock"
 import Database from "libsql"
 import * as fs from "node:fs/promises"
@@ -264,6 +266,43 @@ describe("a record", () => {
       yield* storage.commit(Sample.plain("b"), Option.some(version))
       const [row] = yield* sql<{ readonly record: string }>`SELECT record FROM latchkey_entries`
       assert.deepInclude(JSON.parse(row!.record), { later: { x: [1] }, accessToken: "access-b" })
+    }).pipe(Effect.scoped)
+  )
+})
+
+describe("many accounts that are read together", () => {
+  it.live("have each their own record or none, and a damaged one is no other's trouble", () =>
+    Effect.gen(function* () {
+      const context = yield* Layer.build(Sqlite.layerClient({ filename: yield* freshFile }))
+      const { storages } = yield* Effect.provide(Sql.makeAccounts(), context)
+      const of = (name: string) => Either.getOrThrow(storages.of(name))
+      const names = Array.from({ length: 300 }, (_, i) => `user ${i} "'\u00e9`)
+      const sql = Context.get(context, SqlClient.SqlClient)
+      yield* of("first").commit(Sample.plain("a"), Option.none())
+      for (const [i, name] of names.entries()) {
+        if (i % 3 === 0) continue
+        yield* sql`INSERT INTO latchkey_entries
+          SELECT ${name}, version, fence, replace(record, 'access-a', ${`access-${i}`})
+          FROM latchkey_entries WHERE account = 'first'`
+      }
+      const spoil = (name: string | undefined, record: string) =>
+        sql`UPDATE latchkey_entries SET record = ${record} WHERE account = ${name}`
+      yield* spoil(names[1], "{")
+      yield* spoil(names[2], "x".repeat(1_100_000))
+      const loaded = yield* Effect.forEach(names, (name) => Effect.either(of(name).load), {
+        concurrency: "unbounded"
+      })
+      const outcomes = loaded.map(
+        Either.match({
+          onLeft: ({ reason }) => reason,
+          onRight: Option.match({
+            onNone: () => "none",
+            onSome: ({ entry }) => Redacted.value(entry.credentials.accessToken)
+          })
+        })
+      )
+      const expected = names.map((_, i) => (i % 3 === 0 ? "none" : i < 3 ? "Malformed" : `access-${i}`))
+      assert.deepStrictEqual(outcomes, expected)
     }).pipe(Effect.scoped)
   )
 })

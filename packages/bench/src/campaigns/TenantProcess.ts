@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
+import { loadavg } from "node:os"
 import { setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
 import type { Backend } from "./Backend.js"
@@ -128,7 +129,9 @@ export const measure = (backend: Backend, n: number, due: number) =>
           const renewCpu = process.cpuUsage(cpu)
           const after = yield* inUse
           waits.sort((a, b) => a - b)
+          const telling = performance.now()
           const status = yield* pool.status(accounts)
+          const statusSeconds = seconds(telling)
           const sound = [...status.values()].filter(
             (s) => Either.isRight(s) && s.right.authenticated && s.right.warnings.length === 0
           ).length
@@ -151,7 +154,9 @@ export const measure = (backend: Backend, n: number, due: number) =>
             renewSeconds,
             renewAllSeconds: Math.round((renewSeconds * n) / due),
             refreshesPerSecond: Math.round(due / renewSeconds),
-            renewCpuSeconds: Math.round((renewCpu.user + renewCpu.system) / 1e5) / 10,
+            renewCpuMillisEach: Math.round((renewCpu.user + renewCpu.system) / due / 10) / 100,
+            statusOfAllSeconds: statusSeconds,
+            loadAverage: Math.round((loadavg()[0] ?? Number.NaN) * 10) / 10,
             callersMeanwhile: {
               asked: waits.length,
               millis: {

@@ -24,7 +24,10 @@ export const accountsOf = (backend: Backend, n: number): ReadonlyArray<string> =
   Array.from({ length: n }, (_, i) => accountOf(backend, i))
 
 const accountOf = ({ account }: Backend, i: number): string =>
-  `${account.slice(-6)}-${String(i).padStart(29, "0")}`
+  inOnePiece(`${account.slice(-6)}-${String(i).padStart(29, "0")}`)
+
+/** As a parser would give it: pieces put together take four times the memory. */
+const inOnePiece = (text: string): string => Buffer.from(text).toString()
 
 /** Storages and leases of all accounts, with one client; memory begins with what is in it. */
 export const layer = (
@@ -56,8 +59,7 @@ export const layer = (
 
 /** Tokens of 64 characters, opaque to all but the server here: the account, and the generation. */
 const tokenOf = (kind: "at" | "rt", account: string, generation: number): string =>
-  // In one piece, as a parser would give it: pieces put together take four times the memory.
-  Buffer.from(`${kind}.${account}.${generation}.`.padEnd(64, "x")).toString()
+  inOnePiece(`${kind}.${account}.${generation}.`.padEnd(64, "x"))
 
 const credentialsOf = (
   account: string,

@@ -85,7 +85,7 @@ export class GrantManager implements Manager {
     return this.isAuthenticated
   }
   get status(): Manager["status"] {
-    return status(this.#grant)
+    return statusKept(this.#grant)
   }
   get cachedStatus(): Manager["status"] {
     const { config, state } = this.#grant
@@ -156,10 +156,14 @@ export const peek = ({ state: { door } }: Grant, now: number): Option.Option<Red
 export const status = (grant: Grant): Effect.Effect<AuthStatus.AuthStatus, StorageError> =>
   Effect.zipRight(
     Access.look(grant),
-    Effect.map(Clock.currentTimeMillis, (now) => {
-      const current = statusNow(grant, now)
-      grant.state.status = Option.some({ status: current, at: now })
-      return current
+    Effect.map(Clock.currentTimeMillis, (now) => statusNow(grant, now))
+  )
+
+/** Kept for those who are content with one that is a while old. */
+const statusKept = (grant: Grant): Effect.Effect<AuthStatus.AuthStatus, StorageError> =>
+  Effect.tap(status(grant), (current) =>
+    Effect.map(Clock.currentTimeMillis, (at) => {
+      grant.state.status = Option.some({ status: current, at })
     })
   )
 

@@ -69,9 +69,13 @@ export const make = (base: Effect.Effect<Option.Option<string>>): Proofs => {
 export const ownDirectory: Effect.Effect<Option.Option<string>> = Effect.promise(async () => {
   const uid = process.getuid?.()
   const directory = Path.join(tmpdir(), `latchkey-${uid ?? "holders"}`)
+  const look = () => fs.lstat(directory)
   try {
-    await fs.mkdir(directory, { recursive: true, mode: 0o700 })
-    const stats = await fs.lstat(directory)
+    // Looked at each time: it may have been removed, and made by somebody else.
+    const stats = await look().catch(async () => {
+      await fs.mkdir(directory, { recursive: true, mode: 0o700 })
+      return look()
+    })
     // Somebody else's would let them feign the death of our holders.
     const ours = uid === undefined || (stats.uid === uid && (stats.mode & 0o077) === 0)
     return stats.isDirectory() && ours ? Option.some(Path.join(directory, "lease")) : Option.none()

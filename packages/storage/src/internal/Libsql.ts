@@ -28,11 +28,13 @@ const longestPauseMillis = 25
 
 type Rows = ReadonlyArray<Record<string, unknown>>
 
+interface Prepared {
+  readonly all: (parameters: ReadonlyArray<unknown>) => Promise<Rows>
+}
+
 /** The part of the driver that is used; its own types know less. */
 interface Driver {
-  readonly prepare: (text: string) => Promise<{
-    readonly all: (parameters: ReadonlyArray<unknown>) => Promise<Rows>
-  }>
+  readonly prepare: (text: string) => Promise<Prepared>
   readonly exec: (text: string) => Promise<void>
   readonly close: () => void
 }
@@ -46,7 +48,7 @@ export const open = (
     const turn = yield* Effect.makeSemaphore(1)
     const driver = yield* Effect.acquireRelease(
       Effect.try({
-        try: (): Driver => new Database(filename, { timeout: 0 }),
+        try: (): Driver => keepPrepared(new Database(filename, { timeout: 0 })),
         catch: fromClient(location)
       }),
       (d) => turn.withPermits(1)(close(d))
@@ -133,6 +135,33 @@ const query = (
   parameters: ReadonlyArray<unknown>
 ): Effect.Effect<Rows, SqlError> =>
   Effect.tryPromise({ try: async () => (await driver.prepare(text)).all(parameters), catch: failure })
+
+/** How many statements are kept prepared. Storage and leases have about ten, a program may have its own. */
+const mostPrepared = 50
+
+/**
+ * A driver that prepares a statement once, and keeps those used last. The statements of one connection follow
+ * each other, so that none is used twice at a time. One that failed is not used again: it may not be reset.
+ */
+const keepPrepared = (driver: Driver): Driver => {
+  const kept = new Map<string, Prepared>()
+  return {
+    exec: (text) => driver.exec(text),
+    close: () => driver.close(),
+    prepare: async (text) => {
+      const statement = kept.get(text) ?? (await driver.prepare(text))
+      kept.delete(text)
+      return {
+        all: async (parameters) => {
+          const rows = await statement.all(parameters)
+          kept.set(text, statement)
+          for (const [oldest] of kept) if (kept.size > mostPrepared) kept.delete(oldest)
+          return rows
+        }
+      }
+    }
+  }
+}
 
 /** Again, at growing intervals, while another connection is in the way: nothing was done until then. */
 const patiently = <A>(

@@ -3,6 +3,7 @@ import type { Cluster, Redis } from "ioredis"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
+import { createHash } from "node:crypto"
 import { bounded } from "./Bounded.js"
 import { fromClient } from "./RedisProblem.js"
 import { ServerProblem } from "./ServerProblem.js"
@@ -56,11 +57,32 @@ export const run = (client: Client, location: string, timeoutMillis: number): Co
     bounded(
       Effect.zipRight(
         connected,
-        Effect.tryPromise({ try: () => client.callBuffer("eval", [script, 1, key, ...args]), catch: fails })
+        Effect.tryPromise({ try: () => evaluate(client, script, key, args), catch: fails })
       ),
       timeoutMillis,
       late
     )
+}
+
+/** By its digest, where the server knows it: a script is longer than what it is given. */
+const evaluate = (
+  client: Client,
+  script: string,
+  key: string,
+  args: ReadonlyArray<string | number>
+): Promise<unknown> =>
+  client.callBuffer("evalsha", [digestOf(script), 1, key, ...args]).catch((error: unknown) => {
+    // It was not run: the server does not know it, or this user may only use `eval`.
+    if (!(error instanceof Error && /^(NOSCRIPT|NOPERM)/.test(error.message))) throw error
+    return client.callBuffer("eval", [script, 1, key, ...args])
+  })
+
+const digests = new Map<string, string>()
+
+const digestOf = (script: string): string => {
+  const digest = digests.get(script) ?? createHash("sha1").update(script).digest("hex")
+  digests.set(script, digest)
+  return digest
 }
 
 /**

@@ -14,6 +14,7 @@ import * as RecordText from "./RecordText.js"
 import { ServerProblem, toStorageError } from "./ServerProblem.js"
 import { isRace } from "./SqlProblem.js"
 import { bytesOf, type Session } from "./SqlSession.js"
+import * as Together from "./Together.js"
 
 /** What tells of a change: the channel of one table, and in it the account; nothing where that is too long. */
 export const channelOf = (session: Session): string => session.tables.entries
@@ -28,6 +29,7 @@ const longestPayload = 7_900
 
 export const make = (
   session: Session,
+  reads: Reader,
   account: string,
   changes: Option.Option<Stream.Stream<void, StorageError>>
 ): Context.Tag.Service<TokenStorage> => {
@@ -36,10 +38,10 @@ export const make = (
     location,
     // Made when it is asked for: who only commits has no use for its statement.
     get load() {
-      return Effect.mapError(load(session, account, location), toStorageError("load", location))
+      return Effect.mapError(load(reads, account, location), toStorageError("load", location))
     },
     commit: (entry, expected) =>
-      commit(session, account, location, entry, expected).pipe(
+      commit(session, reads, { account, location }, entry, expected).pipe(
         Effect.catchTag("ServerProblem", (problem) => toStorageError("commit", location)(problem))
       ),
     get remove() {
@@ -64,28 +66,76 @@ const versionOf = (number: number, text: Uint8Array): Version =>
     `${number}-${createHash("sha256").update(text).digest("hex").slice(0, 16)}`
   ).toString() as Version
 
-const read = (session: Session, account: string, location: string): Effect.Effect<Row, ServerProblem> => {
+/** A row as it came. */
+interface Found {
+  readonly number: number
+  readonly fence: number
+  readonly granted: number
+  /** None where there is no record, nothing in it where it is too large. */
+  readonly record: Option.Option<Uint8Array | undefined>
+}
+
+/** Reads the row of an account. Those that are asked for together are read by one query. */
+export type Reader = (account: string) => Effect.Effect<Found, ServerProblem>
+
+export const reader = (session: Session): Reader =>
+  Together.make({
+    most: mostTogether,
+    ask: (accounts) => readAll(session, accounts),
+    isOfOne: ({ reason }) => reason !== "Unavailable"
+  })
+
+/** How many records come with one answer: each may be as long as a record can be. */
+const mostTogether = 128
+
+const readAll = (
+  session: Session,
+  accounts: ReadonlyArray<string>
+): Effect.Effect<ReadonlyArray<Found>, ServerProblem> => {
   const { sql, tables } = session
-  const bytes = session.bytes(sql("record"))
-  const statement = sql<Record<"version" | "fence" | "granted" | "size" | "record", unknown>>`
-    SELECT kept.version, kept.fence, length(${bytes}) AS size,
-      (SELECT fence FROM ${sql(tables.leases)} WHERE account = ${account}) AS granted,
+  const bytes = session.bytes(sql("kept.record"))
+  // One text, however many they are: the statement stays the same. Drivers do the same to text that is not well-formed.
+  const names = JSON.stringify(accounts.map((account) => Buffer.from(account).toString()))
+  const asked =
+    session.dialect === "pg"
+      ? sql`json_array_elements_text(CAST(${names} AS JSON)) WITH ORDINALITY AS asked(account, place)`
+      : sql`(SELECT value AS account, key + 1 AS place FROM json_each(${names})) AS asked`
+  const statement = sql<Record<"place" | "version" | "fence" | "granted" | "size" | "record", unknown>>`
+    SELECT asked.place, kept.version, kept.fence, length(${bytes}) AS size,
+      (SELECT fence FROM ${sql(tables.leases)} AS held WHERE held.account = asked.account) AS granted,
       CASE WHEN length(${bytes}) <= ${sql.literal(String(RecordText.maxBytes))} THEN ${bytes} END AS record
-    FROM (SELECT 1 AS one) AS one LEFT JOIN ${sql(tables.entries)} AS kept ON kept.account = ${account}`
-  return Effect.gen(function* () {
-    const [row] = yield* session.run(statement)
-    const number = Number(row?.version ?? 0)
-    const found = { number, fence: Number(row?.fence ?? 0), granted: Number(row?.granted ?? 0) }
-    if (row === undefined || row.size === null) return { ...found, held: Option.none() }
-    if (row.record === null) return yield* RecordText.tooLarge(location)
-    const text = bytesOf(row.record)
-    const record = yield* RecordText.decode(text, location, yield* Clock.currentTimeMillis)
-    return { ...found, held: Option.some({ ...record, version: versionOf(number, text) }) }
+    FROM ${asked} LEFT JOIN ${sql(tables.entries)} AS kept ON kept.account = asked.account`
+  return Effect.map(session.run(statement), (rows) => {
+    const found = new Map(rows.map((row) => [Number(row.place), row]))
+    return accounts.map((_, i): Found => {
+      const row = found.get(i + 1)
+      const record = row?.record === null ? undefined : bytesOf(row?.record)
+      return {
+        number: Number(row?.version ?? 0),
+        fence: Number(row?.fence ?? 0),
+        granted: Number(row?.granted ?? 0),
+        record: row === undefined || row.size === null ? Option.none() : Option.some(record)
+      }
+    })
   })
 }
 
-const load = (session: Session, account: string, location: string) =>
-  Effect.map(read(session, account, location), ({ held }) =>
+const read = (reads: Reader, account: string, location: string): Effect.Effect<Row, ServerProblem> =>
+  Effect.gen(function* () {
+    const { fence, granted, number, record: text } = yield* reads(account)
+    if (Option.isNone(text)) return { number, fence, granted, held: Option.none() }
+    if (text.value === undefined) return yield* RecordText.tooLarge(location)
+    const record = yield* RecordText.decode(text.value, location, yield* Clock.currentTimeMillis)
+    return {
+      number,
+      fence,
+      granted,
+      held: Option.some({ ...record, version: versionOf(number, text.value) })
+    }
+  })
+
+const load = (reads: Reader, account: string, location: string) =>
+  Effect.map(read(reads, account, location), ({ held }) =>
     Option.map(held, ({ entry, version }) => ({ entry, version }))
   )
 
@@ -94,14 +144,15 @@ const maxRaces = 20
 
 const commit = (
   session: Session,
-  account: string,
-  location: string,
+  reads: Reader,
+  place: { readonly account: string; readonly location: string },
   entry: Entry.Entry,
   expected: Option.Option<Version>,
   races = 0
 ): Effect.Effect<Version, ServerProblem | Refusal> =>
   Effect.gen(function* () {
-    const { number, fence, granted, held } = yield* read(session, account, location)
+    const { account, location } = place
+    const { number, fence, granted, held } = yield* read(reads, account, location)
     const version = Option.map(held, (h) => h.version)
     if (Option.getOrUndefined(version) !== Option.getOrUndefined(expected)) {
       return yield* new CommitRefused({ reason: "Conflict", location })
@@ -113,7 +164,7 @@ const commit = (
     const text = yield* RecordText.encode(document, kept, location, yield* Clock.currentTimeMillis)
     const written = yield* write(session, account, { number, text, fence: kept.fence, lease: entry.fence })
     if (written) return versionOf(number + 1, new TextEncoder().encode(text))
-    if (races < maxRaces) return yield* commit(session, account, location, entry, expected, races + 1)
+    if (races < maxRaces) return yield* commit(session, reads, place, entry, expected, races + 1)
     return yield* new ServerProblem({
       reason: "Unavailable",
       message: `Others keep changing ${location}: try again.`
