@@ -7,30 +7,24 @@ import { fork } from "node:child_process"
 import { cpus } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
-import { parseArgs } from "node:util"
 import { benches } from "../benches/index.js"
 import { bundleBench } from "../Bundle.js"
+import { commandLine, refuse } from "../CommandLine.js"
 import { buildCore, installPeers } from "../Install.js"
 import { wallClock } from "../Peer.js"
 import { publish } from "../Publish.js"
 import { asText, type Findings } from "../Report.js"
 import { startServer } from "../Servers.js"
 
-const { positionals, values } = parseArgs({
-  allowPositionals: true,
-  options: {
-    json: { type: "boolean", default: false },
-    small: { type: "boolean", default: false },
-    write: { type: "boolean", default: false }
-  }
+const usage = `usage: npm run bench -- [${Object.keys(benches).join("|")}] [--json] [--small | --write]\n`
+const { positionals, values } = commandLine(usage, {
+  json: { type: "boolean", default: false },
+  small: { type: "boolean", default: false },
+  write: { type: "boolean", default: false }
 })
 const unknown = positionals.filter((name) => !Object.hasOwn(benches, name))
-if (unknown.length > 0 || (values.small && values.write)) {
-  process.stderr.write(
-    `${unknown.length > 0 ? `no bench is called ${unknown.join(", ")}` : "what --small found is not worth writing"}\nusage: npm run bench -- [${Object.keys(benches).join("|")}] [--json] [--small | --write]\n`
-  )
-  process.exit(2)
-}
+if (unknown.length > 0) refuse(usage, `no bench is called ${unknown.join(", ")}`)
+if (values.small && values.write) refuse(usage, "what --small found is not worth writing")
 
 const measure = async (name: string, accessTokenTtl: number): Promise<Findings> => {
   const server = await startServer({ accessTokenTtl })

@@ -3,10 +3,10 @@
  * invariant broke. `--keep` repeats a simulated history with the things of these numbers alone.
  */
 import { Effect } from "effect"
-import { parseArgs } from "node:util"
 import type { Figures } from "../campaigns/Campaign.js"
 import { type Open, openers } from "../campaigns/Opener.js"
 import * as Seeded from "../campaigns/Seeded.js"
+import { commandLine, refuse } from "../CommandLine.js"
 
 /** What several processes can share. */
 const all = ["file", "sqlite", "postgres", "redis"] as const
@@ -138,41 +138,47 @@ const campaigns: Readonly<Record<string, OnBackends | OnStores | Alone>> = {
   }
 }
 
-const { positionals, values } = parseArgs({
-  allowPositionals: true,
-  options: {
-    n: { type: "string" },
-    seed: { type: "string" },
-    backend: { type: "string" },
-    due: { type: "string" },
-    keep: { type: "string" }
-  }
+const usage = `usage: npm run campaign -- NAME [--n N] [--seed S] [--due N] [--backend ${all.join(",")}] [--keep N,…]
+names: ${Object.keys(campaigns).join(", ")}
+`
+const { positionals, values } = commandLine(usage, {
+  n: { type: "string" },
+  seed: { type: "string" },
+  backend: { type: "string" },
+  due: { type: "string" },
+  keep: { type: "string" }
 })
-const name = positionals[0] ?? ""
-const campaign = Object.hasOwn(campaigns, name) ? campaigns[name] : undefined
-const n = values.n === undefined ? campaign?.n : Number(values.n)
-const seed = values.seed === undefined ? 1 : Number(values.seed)
-const due = values.due === undefined ? n : Number(values.due)
-const keep = values.keep?.split(",").map(Number).filter(Number.isSafeInteger)
-const possible: ReadonlyArray<string> =
-  campaign !== undefined && "backends" in campaign ? campaign.backends : []
-const names = values.backend === undefined ? possible : values.backend.split(",")
-const chosen = possible.filter((backend) => names.includes(backend))
-if (
-  campaign === undefined ||
-  chosen.length !== names.length ||
-  n === undefined ||
-  !Number.isSafeInteger(n) ||
-  n < 1 ||
-  due === undefined ||
-  !(due >= 1 && due <= n) ||
-  !Number.isSafeInteger(seed)
-) {
-  process.stderr.write(
-    `usage: npm run campaign -- ${Object.keys(campaigns).join("|")} [--n N] [--seed S] [--due N] [--backend ${(possible.length > 0 ? possible : all).join(",")}]\n`
-  )
-  process.exit(2)
+
+/** The whole number of an option, or what stands for it where it is not given. */
+const whole = (option: "n" | "seed" | "due", least: number, otherwise: number): number => {
+  const text = values[option]
+  if (text === undefined) return otherwise
+  const value = text.trim() === "" ? Number.NaN : Number(text)
+  return Number.isSafeInteger(value) && value >= least
+    ? value
+    : refuse(usage, `--${option} is to be a whole number, ${least} or more; it is "${text}"`)
 }
+
+const [name = "", ...more] = positionals
+const campaign = Object.hasOwn(campaigns, name) ? campaigns[name] : undefined
+if (campaign === undefined || more.length > 0) {
+  throw refuse(usage, name === "" ? "which campaign?" : `no campaign is called ${positionals.join(" ")}`)
+}
+const n = whole("n", 1, campaign.n)
+const seed = whole("seed", Number.MIN_SAFE_INTEGER, 1)
+const due = whole("due", 1, n)
+if (due > n) refuse(usage, `--due is ${due}, more than there are accounts: ${n}`)
+const keep = values.keep?.split(",").map(Number)
+if (keep?.some((number) => !Number.isSafeInteger(number)))
+  refuse(usage, "--keep is to be numbers with commas")
+const possible: ReadonlyArray<string> = "backends" in campaign ? campaign.backends : []
+const names = values.backend === undefined ? possible : values.backend.split(",")
+const strange = names.filter((backend) => !possible.includes(backend))
+if (strange.length > 0) {
+  const there = possible.length > 0 ? `there are ${possible.join(", ")}` : "it takes none"
+  refuse(usage, `${name} has no backend called ${strange.join(", ")}; ${there}`)
+}
+const chosen = possible.filter((backend) => names.includes(backend))
 
 const runOn = (spec: OnBackends | OnStores, backend: string): Promise<Outcome> => {
   if ("runStore" in spec) return spec.runStore(backend, n, seed)
