@@ -257,6 +257,7 @@ class History {
     if (manager === undefined || !process.alive) return
     const notes = this.judge.of(process)
     const held = notes.served
+    const askedAt = this.world.now
     const had = Option.getOrUndefined(Option.map(manager.unsafePeek(), Redacted.value))
     const observe = (effect: Effect.Effect<unknown, unknown>) =>
       this.call(process, ask.is, effect, () => undefined, interruptAfter)
@@ -306,7 +307,7 @@ class History {
         if (Exit.isSuccess(exit)) {
           const minValidity = ask.is === "for" ? ask.minValidity : 0
           this.judge.serves(process, Redacted.value(exit.value), { minValidity, not })
-        } else this.refused(process, ask.is, exit.cause, held)
+        } else this.refused(process, { is: ask.is, at: askedAt, held }, exit.cause)
       },
       interruptAfter
     )
@@ -314,14 +315,13 @@ class History {
 
   private refused(
     process: Process,
-    is: string,
-    cause: Cause.Cause<TokenError>,
-    held: string | undefined
+    asked: { readonly is: string; readonly at: number; readonly held: string | undefined },
+    cause: Cause.Cause<TokenError>
   ): void {
     const error = Option.getOrUndefined(Cause.failureOption(cause))
     if (error === undefined || this.judge.of(process).closingAt < Infinity) return
-    if (error._tag === "ReauthorizationRequired") this.judge.sendsToLogin(process, error.reason)
-    this.judge.withholds(process, is, error.reason, held)
+    if (error._tag === "ReauthorizationRequired") this.judge.sendsToLogin(process, error.reason, asked.at)
+    this.judge.withholds(process, asked.is, error.reason, asked.held)
   }
 
   private close(slot: number): void {

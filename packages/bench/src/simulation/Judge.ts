@@ -34,6 +34,8 @@ export class Notes {
   insistedAt = Number.NEGATIVE_INFINITY
   coolingUntil = 0
   coolingReason = ""
+  /** How new what it knows of the grant is, for which it cools down. */
+  coolingKnown = 0
   /** The token that it served last, unless it was told to forget it. */
   served: string | undefined
   /** What resource servers refused, as it was told. */
@@ -145,7 +147,10 @@ export class Judge implements Witness, Audit {
         }
       }
     }
-    const cooling = notes.coolingUntil > process.unsafeCurrentTimeMillis()
+    // What others did to the grant since ends it by rule.
+    const cooling =
+      notes.coolingUntil > process.unsafeCurrentTimeMillis() &&
+      !store.changedByOthers(process, notes.coolingKnown)
     if (cooling && (notes.forcing === 0 || notes.coolingReason === "ServerAsked") && this.clocksRight) {
       this.breaks("cool-down", `${who} before its cool-down is over (${notes.coolingReason})`)
     }
@@ -309,6 +314,7 @@ export class Judge implements Witness, Audit {
       case "latchkey: CoolingDown":
         notes.coolingUntil = Number(fields.get("until"))
         notes.coolingReason = String(fields.get("reason"))
+        notes.coolingKnown = this.parts().store.readAt.get(process) ?? 0
         return
       case "latchkey: Refreshed":
         this.receives(notes)
@@ -363,11 +369,13 @@ export class Judge implements Witness, Audit {
   }
 
   /** A caller was told that only a login helps. */
-  sendsToLogin(process: Process, reason: string): void {
+  sendsToLogin(process: Process, reason: string, askedAt: number): void {
     const { server, store } = this.parts()
-    const notes = this.of(process)
-    const knownAt = Math.max(store.readAt.get(process) ?? 0, notes.refusedAt)
+    const { refusedAt } = this.of(process)
+    const knownAt = Math.max(store.readAt.get(process) ?? 0, refusedAt)
     if (store.changedAt >= knownAt) return
+    // Its own refresh was refused, and others have read since.
+    if (reason === "GrantDead" && askedAt <= refusedAt && refusedAt <= store.changedAt) return
     const token = store.refreshToken
     const who = `${process.name} says ${reason}`
     if (token === undefined || reason === "NoCredentials") {

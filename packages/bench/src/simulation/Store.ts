@@ -38,6 +38,8 @@ export class Store {
   held: Option.Option<Versioned> = Option.none()
   /** When the refresh token in it became another. */
   changedAt = 0
+  /** When each process made its tokens others, whether the refresh token changed or not. */
+  readonly grantChangedAt = new Map<Process, number>()
   /** When each process last read it. */
   readonly readAt = new WeakMap<Process, number>()
   /** When each process was last told that its lease is held. */
@@ -66,6 +68,11 @@ export class Store {
   /** The refresh token that is stored. */
   get refreshToken(): string | undefined {
     return Option.getOrUndefined(Option.flatMap(this.entry, refreshTokenOf))
+  }
+
+  /** Whether another process than this one has made its tokens others since then. */
+  changedByOthers(process: Process, since: number): boolean {
+    return [...this.grantChangedAt].some(([by, at]) => by !== process && at >= since)
   }
 
   /** Who holds the lease now, by the clock of the server. */
@@ -126,6 +133,9 @@ export class Store {
     this.audit.committed(process, this.entry, entry)
     const version = `v${++this.serial}` as Version
     if (Option.getOrUndefined(refreshTokenOf(entry)) !== this.refreshToken) this.changedAt = this.world.now
+    if (accessTokenOf(this.entry) !== accessTokenOf(Option.some(entry))) {
+      this.grantChangedAt.set(process, this.world.now)
+    }
     this.fence = Math.max(this.fence, entry.fence)
     this.held = Option.some({ entry: Entry.keepFence(entry, this.fence), version })
     this.notify()
@@ -137,6 +147,7 @@ export class Store {
     this.audit.removed(process)
     this.held = Option.none()
     this.changedAt = this.world.now
+    this.grantChangedAt.set(process, this.world.now)
     this.notify()
     return existed
   }
@@ -251,6 +262,9 @@ export class Store {
 
 export const refreshTokenOf = (entry: Entry.Entry): Option.Option<string> =>
   Option.map(entry.credentials.refreshToken, Redacted.value)
+
+const accessTokenOf = (entry: Option.Option<Entry.Entry>): string | undefined =>
+  Option.getOrUndefined(Option.map(entry, (e) => Redacted.value(e.credentials.accessToken)))
 
 const describe = (entry: Entry.Entry): string =>
   [
