@@ -119,10 +119,14 @@ export const make = (paths: Paths): Effect.Effect<Store, never, Scope.Scope> =>
     }
   })
 
-const wanted = Config.withDefault(
-  Config.literal("auto", "keychain", "environment", "none")(encryptionVariable),
-  "auto" as const
-)
+const choices = ["auto", "keychain", "environment", "none"] as const
+type Choices = (typeof choices)[number]
+
+/** Not `Config.literal`, which quotes what it was given: that may be the key itself. */
+const wanted = Config.validate(Config.withDefault(Config.string(encryptionVariable), "auto"), {
+  message: `${encryptionVariable} is none of ${choices.join(", ")}`,
+  validation: (value): value is Choices => choices.some((choice) => choice === value)
+})
 
 const hasOwnKeys = Config.map(Config.withDefault(Config.string(keysVariable), ""), (keys) => keys !== "")
 

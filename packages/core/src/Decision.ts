@@ -43,6 +43,8 @@ export interface CoolingDown {
   /** When it began: a clock set back to before it ends it. */
   readonly since: number
   readonly until: number
+  /** Until when the server asked to be left alone, if it did: who forces a refresh waits for that too. */
+  readonly askedUntil: Option.Option<number>
   readonly reason: "Failed" | "ServerAsked" | "Ineffective" | "Rejected"
   /** How many times in a row. */
   readonly failures: number
@@ -401,10 +403,14 @@ const nextCheckAt = (
 
 /** Why nothing may be posted now, if so. A request that forces passes our own cool-down, never the server's. */
 const cooling = (held: Held, now: number, force: boolean): Option.Option<CoolingDown> =>
-  Option.filter(
-    held.coolDown,
-    (c) => c.since <= now && now < c.until && !(force && c.reason !== "ServerAsked")
-  )
+  Option.flatMap(held.coolDown, (c) => {
+    if (now < c.since) return Option.none()
+    if (!force) return now < c.until ? Option.some(c) : Option.none()
+    return Option.map(
+      Option.filter(c.askedUntil, (until) => now < until),
+      (until): CoolingDown => ({ ...c, until, reason: "ServerAsked" })
+    )
+  })
 
 const postpone = (
   held: Held,
@@ -423,7 +429,7 @@ const longestRetryAfter = 86_400_000
 /**
  * The cool-down after one more failure: doubled each time up to the policy's maximum, less up to a quarter
  * of jitter; short enough to ask for a lost answer while that can be had; never shorter than the server
- * asked for (a day at most).
+ * asked for (a day at most), now or by the one that this takes the place of.
  *
  * @since 0.1.0
  * @category decisions
@@ -435,6 +441,8 @@ export const coolDown = (options: {
   readonly policy: Policy
   readonly reason: Exclude<CoolingDown["reason"], "ServerAsked">
   readonly retryAfter: Option.Option<number>
+  /** The cool-down that this takes the place of. */
+  readonly before: Option.Option<CoolingDown>
   /** The refresh whose answer was not seen, if there is one by now. */
   readonly replay: Option.Option<Rotation.Replay>
   readonly jitterShare: number
@@ -442,14 +450,24 @@ export const coolDown = (options: {
   const doubled = options.policy.coolDownBase * 2 ** Math.min(options.failures - 1, 30)
   const longest = Math.min(options.policy.coolDownMax, Rotation.longestPause(options.replay))
   const own = Math.min(doubled, longest) * (1 - options.jitterShare / 4)
+  const { now } = options
   const asked = Option.match(options.retryAfter, {
     onNone: () => 0,
     onSome: (retryAfter) => Math.min(millis(retryAfter), longestRetryAfter)
   })
+  const stillAsked = Option.match(
+    Option.filter(options.before, (c) => c.since <= now),
+    {
+      onNone: () => 0,
+      onSome: (c) => Option.getOrElse(c.askedUntil, () => now) - now
+    }
+  )
+  const servers = Math.max(asked, stillAsked)
   return {
-    since: options.now,
-    until: options.now + Math.max(own, asked),
-    reason: asked > own ? "ServerAsked" : options.reason,
+    since: now,
+    until: now + Math.max(own, servers),
+    askedUntil: servers > 0 ? Option.some(now + servers) : Option.none(),
+    reason: servers > own ? "ServerAsked" : options.reason,
     failures: options.failures
   }
 }

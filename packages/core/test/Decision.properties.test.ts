@@ -217,6 +217,7 @@ describe("coolDown", () => {
       now: instant,
       policy,
       retryAfter: FC.option(absurd).map(Option.fromNullable),
+      before: FC.constant(Option.none<Decision.CoolingDown>()),
       replay: FC.constant(Option.none<RotationPolicy.Replay>()),
       jitterShare: FC.double({ min: 0, max: 1, noNaN: true, maxExcluded: true })
     },

@@ -75,7 +75,26 @@ const cooling = (
   reason: Decision.CoolingDown["reason"],
   until: number,
   since = now - second
-): Partial<Decision.Held> => ({ coolDown: Option.some({ since, until, reason, failures: 1 }) })
+): Partial<Decision.Held> => ({
+  coolDown: Option.some({
+    since,
+    until,
+    askedUntil: reason === "ServerAsked" ? Option.some(until) : Option.none(),
+    reason,
+    failures: 1
+  })
+})
+
+/** A cool-down of our own that is longer than the wait that the server asked for. */
+const asked = (reason: Decision.CoolingDown["reason"], askedUntil: number): Partial<Decision.Held> => ({
+  coolDown: Option.some({
+    since: now - second,
+    until: now + hour,
+    askedUntil: Option.some(askedUntil),
+    reason,
+    failures: 1
+  })
+})
 
 const served = Option.some(token)
 const none = Option.none<Redacted.Redacted>()
@@ -849,6 +868,18 @@ describe("judge, cooling down", () => {
       held: holding(inGrace, cooling("ServerAsked", now + minute)),
       request: { force: true },
       is: Decision.CoolDown({ until: now + minute, reason: "ServerAsked", fallback: served })
+    },
+    {
+      name: "forced past our own cool-down, but the server asked to wait for a part of it: wait that long",
+      held: holding(inGrace, asked("Rejected", now + 1)),
+      request: { force: true },
+      is: Decision.CoolDown({ until: now + 1, reason: "ServerAsked", fallback: served })
+    },
+    {
+      name: "forced past our own cool-down, the server's wait just over: refresh",
+      held: holding(inGrace, asked("Rejected", now)),
+      request: { force: true },
+      is: refresh("Forced", served)
     }
   ])
 })
@@ -861,6 +892,7 @@ describe("coolDown", () => {
       policy,
       reason: "Failed",
       retryAfter: Option.none(),
+      before: Option.none(),
       replay: Option.none(),
       jitterShare: 0,
       ...changes
@@ -875,7 +907,13 @@ describe("coolDown", () => {
     [11, 5 * minute],
     [5000, 5 * minute]
   ])("after %d failures waits %d ms", (failures, waits) => {
-    expect(after(failures)).toEqual({ since: now, until: now + waits, reason: "Failed", failures })
+    expect(after(failures)).toEqual({
+      since: now,
+      until: now + waits,
+      askedUntil: Option.none(),
+      reason: "Failed",
+      failures
+    })
   })
 
   it.each([
@@ -887,22 +925,66 @@ describe("coolDown", () => {
   })
 
   it.each([
-    ["less than our own", 3999, 4000, "Failed"],
-    ["as long as our own", 4000, 4000, "Failed"],
-    ["longer than our own", 4001, 4001, "ServerAsked"],
-    ["longer than our longest", 10 * minute, 10 * minute, "ServerAsked"],
-    ["a day", day, day, "ServerAsked"],
-    ["more than a day", day + 1, day, "ServerAsked"],
-    ["for ever", Infinity, day, "ServerAsked"],
-    ["nothing", 0, 4000, "Failed"],
-    ["less than nothing", -hour, 4000, "Failed"],
-    ["no number", Number.NaN, 4000, "Failed"]
-  ] as const)("the server asks for %s", (_, retryAfter, waits, reason) => {
+    ["less than our own", 3999, 4000, "Failed", 3999],
+    ["as long as our own", 4000, 4000, "Failed", 4000],
+    ["longer than our own", 4001, 4001, "ServerAsked", 4001],
+    ["longer than our longest", 10 * minute, 10 * minute, "ServerAsked", 10 * minute],
+    ["a day", day, day, "ServerAsked", day],
+    ["more than a day", day + 1, day, "ServerAsked", day],
+    ["for ever", Infinity, day, "ServerAsked", day],
+    ["nothing", 0, 4000, "Failed", undefined],
+    ["less than nothing", -hour, 4000, "Failed", undefined],
+    ["no number", Number.NaN, 4000, "Failed", undefined]
+  ] as const)("the server asks for %s", (_, retryAfter, waits, reason, askedFor) => {
     expect(after(3, { retryAfter: Option.some(retryAfter) })).toEqual({
       since: now,
       until: now + waits,
+      askedUntil: Option.map(Option.fromNullable(askedFor), (millis) => now + millis),
       reason,
       failures: 3
+    })
+  })
+
+  describe("in place of one that the server asked for", () => {
+    const before = (since: number, askedUntil: number) => ({
+      before: Option.some<Decision.CoolingDown>({
+        since,
+        until: askedUntil,
+        askedUntil: Option.some(askedUntil),
+        reason: "ServerAsked",
+        failures: 1
+      })
+    })
+
+    it("which goes on longer: the server's stands", () => {
+      expect(after(1, { ...before(now - second, now + minute), reason: "Rejected" })).toEqual({
+        since: now,
+        until: now + minute,
+        askedUntil: Option.some(now + minute),
+        reason: "ServerAsked",
+        failures: 1
+      })
+    })
+
+    it("which ends earlier: ours stands, and the server's within it", () => {
+      expect(after(3, { ...before(now - second, now + second), reason: "Rejected" })).toEqual({
+        since: now,
+        until: now + 4 * second,
+        askedUntil: Option.some(now + second),
+        reason: "Rejected",
+        failures: 3
+      })
+    })
+
+    it.each([
+      ["which is over", now - minute, now],
+      ["which began after now, by a clock that was set back", now + 1, now + minute]
+    ])("%s: ours alone", (_, since, askedUntil) => {
+      expect(after(3, before(since, askedUntil))).toMatchObject({
+        until: now + 4 * second,
+        askedUntil: Option.none(),
+        reason: "Failed"
+      })
     })
   })
 

@@ -92,11 +92,8 @@ export const settings = (prefix = "OAUTH_"): Config.Config<Settings> => {
     tokenEndpoint: orNone(text("TOKEN_ENDPOINT")),
     clientId: text("CLIENT_ID"),
     secret: orNone(Config.redacted(text("CLIENT_SECRET"))),
-    auth: Config.withDefault(Config.literal("basic", "post")(name("CLIENT_AUTH")), "basic"),
-    grant: Config.withDefault(
-      Config.literal("refresh_token", "client_credentials")(name("GRANT")),
-      "refresh_token"
-    ),
+    auth: Config.withDefault(oneOf(name("CLIENT_AUTH"), "basic", "post"), "basic"),
+    grant: Config.withDefault(oneOf(name("GRANT"), "refresh_token", "client_credentials"), "refresh_token"),
     scopes: Config.withDefault(text("SCOPES"), ""),
     file: text("CREDENTIALS_FILE")
   })
@@ -167,6 +164,13 @@ export const layerOver = <Self, Id extends string>(
     Layer.provide(refresherOf(found)),
     Layer.provide(TokenConfig.layerConfig(options.policy))
   )
+
+/** Not `Config.literal`, which quotes what it was given: a secret may stand in the wrong variable. */
+const oneOf = <A extends string>(variable: string, ...choices: readonly [A, A]): Config.Config<A> =>
+  Config.validate(Config.string(variable), {
+    message: `${variable} is neither ${choices.join(" nor ")}`,
+    validation: (value): value is A => choices.some((choice) => choice === value)
+  })
 
 const refresherOf = ({
   client,

@@ -78,6 +78,11 @@ describe("the settings", () => {
   ])("name %s where it is missing or wrong", (name, variables) => {
     expect(String(Either.getOrThrow(Either.flip(read(variables))))).toContain(name)
   })
+
+  it.each(["OAUTH_CLIENT_AUTH", "OAUTH_GRANT"])("do not quote a secret that came into %s", (name) => {
+    const error = Either.getOrThrow(Either.flip(read({ ...least, [name]: "hush-hush" })))
+    expect(inspect(error, { depth: 20, showHidden: true })).not.toContain("hush")
+  })
 })
 
 class Second extends TokenManager.Tag("test/Second")<Second>() {}

@@ -170,6 +170,7 @@ export class Judge implements Witness, Audit {
       }
       return
     }
+    if (notes.refused.has(Redacted.value(credentials.accessToken))) return
     if (notes.insistent > 0 || this.world.now - notes.insistedAt < aftermath) return
     if (left > Math.min(config.refreshGrace, lifetime / 2)) {
       this.breaks("needless", `${who}, whose access token has ${left} ms left`)

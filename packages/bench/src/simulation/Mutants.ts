@@ -156,15 +156,21 @@ export const mutants: ReadonlyArray<Mutant> = [
     by: "cool-down",
     edits: one(
       "Decision.ts",
-      '(c) => c.since <= now && now < c.until && !(force && c.reason !== "ServerAsked")',
-      "() => false"
+      "if (now < c.since) return Option.none()",
+      "if (now < Infinity) return Option.none()"
     )
   },
   {
     name: "force passes the wait that the server asked for",
     weather: "busy",
     by: "cool-down",
-    edits: one("Decision.ts", '!(force && c.reason !== "ServerAsked")', "!force")
+    edits: one("Decision.ts", "(until) => now < until", "() => false")
+  },
+  {
+    name: "a cool-down of our own takes the place of the wait that the server asked for",
+    weather: "busy",
+    by: "cool-down",
+    edits: one("Decision.ts", "Math.max(asked, stillAsked)", "asked")
   },
   {
     name: "each caller has a refresh of its own",

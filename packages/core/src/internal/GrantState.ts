@@ -343,6 +343,7 @@ export class GrantState {
       policy: this.policy,
       reason,
       retryAfter,
+      before: this.coolDown,
       replay: this.replay(now),
       jitterShare: this.jitterShare
     })

@@ -114,6 +114,7 @@ export const held = (times: FC.Arbitrary<number>): FC.Arbitrary<Decision.Held> =
       FC.record({
         since: instant,
         until: instant,
+        askedUntil: option(instant),
         reason: FC.constantFrom("Failed" as const, "ServerAsked" as const, "Ineffective" as const),
         failures: FC.integer({ min: 1, max: 2000 })
       })

@@ -6,6 +6,9 @@
  */
 import { Clock, Duration, Effect, Exit, Runtime } from "effect"
 
+/** For how many milliseconds of real time nothing may happen before that is a hang. */
+const patience = 2000
+
 interface Sleeper {
   readonly until: number
   readonly wake: () => void
@@ -62,13 +65,18 @@ export class VirtualTime implements Clock.Clock {
           let exit: Exit.Exit<A, E> | undefined
           const fiber = Runtime.runFork(runtime)(Effect.withClock(effect, this))
           fiber.addObserver((end) => (exit = end))
-          for (;;) {
+          for (let idle = 0; idle < patience;) {
             // All promises, and so all fibers, have gone as far as they can by then.
             await new Promise((resolve) => setImmediate(resolve))
             if (exit !== undefined) return exit
-            if (!this.wakeNext())
-              return Exit.die(new Error("Nothing is under way and nobody sleeps: a hang."))
+            if (this.wakeNext()) idle = 0
+            else {
+              // Unless one waits for what is computed on another thread, as a digest is.
+              idle++
+              await new Promise((resolve) => setTimeout(resolve, 1))
+            }
           }
+          return Exit.die(new Error("Nothing is under way and nobody sleeps: a hang."))
         })
       )
     )

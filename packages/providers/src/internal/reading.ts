@@ -13,7 +13,7 @@ const strict = { onExcessProperty: "error" } as const
 const firstProblem = (error: ParseResult.ParseError): string => {
   const issues = ParseResult.ArrayFormatter.formatErrorSync(error)
   const issue = issues[0]!
-  const path = issue.path.map(String).join(".")
+  const path = issue.path.map(nameOf).join(".")
   const place = path === "" ? "the value" : path
   switch (issue._tag) {
     case "Missing":
@@ -26,11 +26,17 @@ const firstProblem = (error: ParseResult.ParseError): string => {
         : `${place} ${issue.message}`
     default: {
       // A choice has an issue for each of what is to be chosen from.
-      const here = issues.filter((other) => other.path.map(String).join(".") === path)
+      const here = issues.filter((other) => other.path.map(nameOf).join(".") === path)
       const names = here.flatMap(({ message }) => expected(message))
       return `${place} is not what is due here${names.length === 0 ? "" : `: ${names.join(", ")}`}`
     }
   }
+}
+
+/** Not what hardly is a name: it may be a secret in the wrong place. */
+const nameOf = (key: PropertyKey): string => {
+  const name = String(key)
+  return /^[\w-]{1,32}$/.test(name) ? name : `(a name of ${name.length} characters)`
 }
 
 /** The names to choose from are ours; what stands after `actual` is theirs. */

@@ -24,7 +24,7 @@ import { VirtualTime } from "../../../../oauth/test/support/time.js"
 import type { Canaries } from "./Canaries.js"
 import type { Scenario } from "./Scenario.js"
 
-const start = 1_700_000_000_000
+export const start = 1_700_000_000_000
 const origin = "https://id.example"
 const server = {
   issuer: origin,
@@ -58,7 +58,7 @@ const good = (
   spoiled: Readonly<Record<string, unknown>> = {}
 ): Readonly<Record<string, unknown>> => {
   if (path === "/introspect") return { active: true, sub: "alice" }
-  if (path === "/userinfo" || path === "/api") return { sub: "alice", name: "Alice" }
+  if (/\/(userinfo|api|profile|user)$/.test(path)) return { sub: "alice", name: "Alice" }
   return {
     access_token: canary(),
     refresh_token: canary(),
@@ -67,6 +67,9 @@ const good = (
     device_code: canary(),
     user_code: "ABCD-EFGH",
     verification_uri: `${origin}/device`,
+    // As Copilot names them.
+    token: canary(),
+    expires_at: start / 1000 + 3600,
     issued_token_type: "urn:ietf:params:oauth:token-type:access_token",
     device_secret: canary(),
     ...spoiled
@@ -75,7 +78,8 @@ const good = (
 
 const echo = ({ body, headers }: Sent): string => `${JSON.stringify(headers)} ${body}`
 
-const replies: Readonly<Record<string, Reply>> = {
+/** How a server answers what it was sent, each time with new secrets. */
+export const replies: Readonly<Record<string, Reply>> = {
   "all well": (canary, sent) => json(200, good(canary, sent)),
   "invalid_grant that quotes what was sent": (_, sent) =>
     json(400, { error: "invalid_grant", error_description: `bad token in ${echo(sent)}` }),
@@ -117,7 +121,8 @@ const resetBy = (request: HttpClientRequest.HttpClientRequest, sent: Sent): Requ
     cause: Object.assign(new Error(`socket hang up: ${echo(sent)}`), { code: "ECONNRESET", sent })
   })
 
-const client = (canaries: Canaries, reply: Reply): HttpClient.HttpClient =>
+/** What reaches that server only. */
+export const client = (canaries: Canaries, reply: Reply): HttpClient.HttpClient =>
   HttpClient.make((request) =>
     Effect.suspend(() => {
       const body = request.body._tag === "Uint8Array" ? new TextDecoder().decode(request.body.body) : ""
