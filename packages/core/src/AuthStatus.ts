@@ -18,12 +18,13 @@ export type Reason = "NoCredentials" | "Expired"
 
 /**
  * What is not as it should be, though there may be a session: the newest credentials are not in storage
- * yet; the grant is dead and ends with this token; nothing is posted for now.
+ * yet; the grant is dead and ends with this token; nothing is posted for now; the policy's grace is not below
+ * the token's lifetime, of which half is taken instead.
  *
  * @since 0.1.0
  * @category models
  */
-export type Warning = "Unsaved" | "GrantDead" | "CoolingDown"
+export type Warning = "Unsaved" | "GrantDead" | "CoolingDown" | "GraceClamped"
 
 /**
  * Whether the access token is there and has not expired. `expiresAt` is epoch milliseconds; whole seconds

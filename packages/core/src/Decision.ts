@@ -228,6 +228,16 @@ export const clampedGrace = (credentials: Credentials.Credentials, grace: number
   })
 }
 
+/**
+ * Whether the policy's grace is not below the lifetime of these credentials: a setting that cannot be meant, and is
+ * {@link clampedGrace} instead. A grace between half the lifetime and the whole is clamped too, and no mistake.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
+export const isGraceTooLong = (credentials: Credentials.Credentials, grace: number): boolean =>
+  Option.exists(Credentials.lifetime(credentials), (lifetime) => grace >= lifetime)
+
 /** How long before the expiry the server wants the token renewed, 0 where it does not say. */
 const askedGrace = ({ expiresAt, refreshAt }: Credentials.Credentials): number =>
   Option.match(

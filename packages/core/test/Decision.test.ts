@@ -179,6 +179,17 @@ describe("clampedGrace", () => {
   })
 })
 
+describe("isGraceTooLong", () => {
+  it.each([
+    ["1 ms below the lifetime", minute - 1, raw(now + minute, now), false],
+    ["exactly the lifetime", minute, raw(now + minute, now), true],
+    ["above it", hour, raw(now + minute, now), true],
+    ["an unknown lifetime", hour, Credentials.make({ accessToken: "at", expiresAt: now + minute }), false]
+  ])("%s", (_, grace, credentials, tooLong) => {
+    expect(Decision.isGraceTooLong(credentials, grace)).toBe(tooLong)
+  })
+})
+
 describe("shouldRefresh", () => {
   it.each([
     ["1 ms before the grace", 2 * minute + 1, 2 * minute, false],

@@ -1226,6 +1226,20 @@ describe("a manager and its grant", () => {
     })
   )
 
+  it.scoped.each([
+    ["at", 120_000, "; the grace of 120 s is not below the token's lifetime: 60 s is taken"],
+    ["below", 120_001, ""]
+  ] as const)("39 a grace %s a token's lifetime of %d ms is clamped, and said", ([, expiresIn, said]) =>
+    Effect.gen(function* () {
+      const { calls, manager } = yield* bench({ initial: grant(1, expiresIn) })
+      expect(yield* token(manager.getAccessToken)).toBe("at-1")
+      expect(yield* calls.count).toBe(0)
+      expect((yield* manager.status).warnings).toEqual(said === "" ? [] : ["GraceClamped"])
+      const { text } = yield* manager.explain
+      expect(text.slice(text.indexOf(" s") + 2)).toBe(said)
+    })
+  )
+
   it.scoped("explains what it would do, and when it looks again", () =>
     Effect.gen(function* () {
       const { manager } = yield* bench({

@@ -185,7 +185,7 @@ const explain = (grant: Grant, now: number): Explanation => {
     decision,
     ifUnchanged,
     looksAgainAt: Decision.looksAgainAt(decision, now),
-    text: Decision.describe(decision, now) + then,
+    text: Decision.describe(decision, now) + then + state.graceClamped,
     status: statusNow(grant, now),
     location: storage.location,
     history

@@ -164,8 +164,26 @@ export class GrantState {
     return [
       ...(Option.isSome(this.unsaved) ? (["Unsaved"] as const) : []),
       ...(Option.isSome(dead) ? (["GrantDead"] as const) : []),
-      ...(Option.exists(coolDown, (c) => c.since <= now && now < c.until) ? (["CoolingDown"] as const) : [])
+      ...(Option.exists(coolDown, (c) => c.since <= now && now < c.until) ? (["CoolingDown"] as const) : []),
+      ...(this.isGraceTooLong ? (["GraceClamped"] as const) : [])
     ]
+  }
+
+  private get isGraceTooLong(): boolean {
+    return Option.exists(this.credentials, (c) => Decision.isGraceTooLong(c, this.policy.grace))
+  }
+
+  /** What is taken for a grace that cannot be meant, in words; empty where it can. */
+  get graceClamped(): string {
+    return Option.match(
+      Option.filter(this.credentials, () => this.isGraceTooLong),
+      {
+        onNone: () => "",
+        onSome: (c) =>
+          `; the grace of ${this.policy.grace / 1000} s is not below the token's lifetime: ` +
+          `${Decision.clampedGrace(c, this.policy.grace) / 1000} s is taken`
+      }
+    )
   }
 
   /** The last status, while it is younger than `ttl` and its token has not expired since. */
