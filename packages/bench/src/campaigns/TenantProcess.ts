@@ -190,7 +190,10 @@ export const serve = (
       const { clock, forward } = yield* settable
       yield* Effect.withClock(
         Effect.gen(function* () {
-          const pool = yield* poolOf(backend, Tenants.atServer(port), { concurrency: 32, perServer: 8 })
+          const pool = yield* poolOf(backend, Tenants.atServer(port), {
+            concurrency: 32,
+            perServer: Tenants.placesAtServer
+          })
           const failures: Array<string> = []
           let refreshed = 0
           yield* pool.events.pipe(

@@ -19,6 +19,9 @@ import type { Backend } from "./Backend.js"
 
 export const lifetime = 3_600_000
 
+/** How many refreshes one process of a fleet has under way at the server. */
+export const placesAtServer = 8
+
 /** Names of the length of a UUID. */
 export const accountsOf = (backend: Backend, n: number): ReadonlyArray<string> =>
   Array.from({ length: n }, (_, i) => accountOf(backend, i))
