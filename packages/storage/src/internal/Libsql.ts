@@ -19,6 +19,7 @@ import * as Stream from "effect/Stream"
 import Database from "libsql/promise"
 import { codeOf } from "./FileProblem.js"
 import { pause } from "./KernelLock.js"
+import * as LibsqlWrites from "./LibsqlWrites.js"
 import { ServerProblem } from "./ServerProblem.js"
 import { fromClient } from "./SqlProblem.js"
 
@@ -54,10 +55,21 @@ export const open = (
       (d) => turn.withPermits(1)(close(d))
     )
     yield* configure(driver, location)
+    const write = LibsqlWrites.make<Rows>({
+      begin: exec(driver, begin),
+      commit: exec(driver, "COMMIT"),
+      rollback: exec(driver, "ROLLBACK"),
+      turn
+    })
     return yield* SqlClient.make({
       acquirer: Effect.succeed(
         connection((text, parameters) =>
-          patiently(turn.withPermits(1)(Effect.uninterruptible(runAlone(driver, text, parameters))))
+          patiently(
+            // What may write is a transaction, begun and ended here.
+            reads.test(text)
+              ? turn.withPermits(1)(Effect.uninterruptible(runWithin(driver, text, parameters)))
+              : write(query(driver, text, parameters))
+          )
         )
       ),
       transactionAcquirer: Effect.uninterruptibleMask((restore) =>
@@ -103,20 +115,8 @@ const close = (driver: Driver): Effect.Effect<void> =>
     Effect.zipRight(Effect.sync(() => driver.close()))
   )
 
-/** A statement by itself: what may write is a transaction, begun and ended here. */
-const runAlone = (
-  driver: Driver,
-  text: string,
-  parameters: ReadonlyArray<unknown>
-): Effect.Effect<Rows, SqlError> => {
-  if (/^\s*(SELECT|PRAGMA)\b/i.test(text)) return runWithin(driver, text, parameters)
-  return Effect.zipRight(
-    exec(driver, begin),
-    Effect.onError(Effect.zipLeft(query(driver, text, parameters), exec(driver, "COMMIT")), () =>
-      Effect.ignore(exec(driver, "ROLLBACK"))
-    )
-  )
-}
+/** What needs no transaction. */
+const reads = /^\s*(SELECT|PRAGMA)\b/i
 
 /** A statement of a transaction, or one that cannot write. */
 const runWithin = (driver: Driver, text: string, parameters: ReadonlyArray<unknown>) =>
