@@ -167,12 +167,6 @@ export const mutants: ReadonlyArray<Mutant> = [
     edits: one("Decision.ts", "(until) => now < until", "() => false")
   },
   {
-    name: "a cool-down of our own takes the place of the wait that the server asked for",
-    weather: "busy",
-    by: "cool-down",
-    edits: one("Decision.ts", "Math.max(asked, stillAsked)", "asked")
-  },
-  {
     name: "each caller has a refresh of its own",
     weather: "calm",
     by: "single-flight",
