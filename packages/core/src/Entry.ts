@@ -238,9 +238,9 @@ const latestMillis = 100_000_000_000_000
  */
 export const instantProblem = (millis: number, now: number): Option.Option<string> =>
   !Number.isFinite(millis) || millis > latestMillis
-    ? Option.some("is beyond the year 5138: microseconds where milliseconds are due?")
+    ? Option.some("is beyond the year 5138, as microseconds where milliseconds are due would be")
     : millis < earliestMillis && now >= earliestMillis
-      ? Option.some("is before 1974: seconds where milliseconds are due?")
+      ? Option.some("is before 1974, as seconds where milliseconds are due would be")
       : Option.none()
 
 const decodeJson = Schema.decodeUnknownEither(Json)
@@ -263,7 +263,7 @@ export const fromJson = (json: unknown, now: number): Either.Either<Entry, Recor
       })
     )
   }
-  const decoded = Either.mapLeft(decodeJson(json), recordProblem)
+  const decoded = Either.mapLeft(decodeJson(json), (error) => recordProblem(error, json))
   return Either.flatMap(decoded, ({ latchkey: _, family, generation, fence, intent, dead, ...fields }) => {
     const wrongUnit = Option.flatMap(fields.expiresAt, (millis) => instantProblem(millis, now))
     return Option.isSome(wrongUnit)
@@ -298,12 +298,17 @@ export const toJson = (entry: Entry): Record<string, unknown> => {
   return { ...encodeJson({ latchkey: formatVersion, ...credentials, ...rest }) }
 }
 
-const recordProblem = (error: ParseResult.ParseError): RecordProblem => {
+const tokens: ReadonlySet<unknown> = new Set(["accessToken", "refreshToken", "idToken"])
+
+/** Of a token it is told what is wrong with it; of anything else, only where it stands. */
+const recordProblem = (error: ParseResult.ParseError, json: unknown): RecordProblem => {
   const issue = ParseResult.ArrayFormatter.formatErrorSync(error)[0]!
   const path = issue.path.map(String).join(".")
+  const token = tokens.has(path) ? Credentials.tokenProblem(Reflect.get(Object(json), path)) : Option.none()
   return new RecordProblem({
     reason: "Malformed",
     path: path === "" ? "(the record)" : path,
-    problem: issue._tag === "Missing" ? "is missing" : "is not what is due here"
+    problem:
+      issue._tag === "Missing" ? "is missing" : Option.getOrElse(token, () => "is not what is due here")
   })
 }

@@ -149,8 +149,8 @@ describe("isRolledBack", () => {
 })
 
 describe("instantProblem", () => {
-  const seconds = Option.some("is before 1974: seconds where milliseconds are due?")
-  const micros = Option.some("is beyond the year 5138: microseconds where milliseconds are due?")
+  const seconds = Option.some("is before 1974, as seconds where milliseconds are due would be")
+  const micros = Option.some("is beyond the year 5138, as microseconds where milliseconds are due would be")
   it.each([
     ["milliseconds", now + 1, now, Option.none()],
     ["seconds", now / 1000, now, seconds],
@@ -300,6 +300,7 @@ describe("fromJson and toJson", () => {
 
 describe("fromJson, bad records", () => {
   const due = "is not what is due here"
+  const control = "has a control character or one outside ASCII"
   const without = (name: keyof typeof full) =>
     Object.fromEntries(Object.entries(full).filter(([key]) => key !== name))
 
@@ -315,16 +316,21 @@ describe("fromJson, bad records", () => {
     ["a format in words", { ...full, latchkey: "2" }, "latchkey", due],
     ["a format of null", { ...full, latchkey: null }, "latchkey", due],
     ["no access token", without("accessToken"), "accessToken", "is missing"],
-    ["an access token of null", { ...full, accessToken: null }, "accessToken", due],
-    ["an access token that is a number", { ...full, accessToken: 5 }, "accessToken", due],
-    ["a blank access token", { ...full, accessToken: "" }, "accessToken", due],
-    ["an access token of spaces", { ...full, accessToken: "  " }, "accessToken", due],
-    ["undefined in words", { ...full, accessToken: "undefined" }, "accessToken", due],
-    ["LF in an access token", { ...full, accessToken: "canary\n" }, "accessToken", due],
-    ["a blank refresh token", { ...full, refreshToken: "" }, "refreshToken", due],
-    ["null in words", { ...full, refreshToken: "null" }, "refreshToken", due],
-    ["a refresh token of null", { ...full, refreshToken: null }, "refreshToken", due],
-    ["NUL in an id token", { ...full, idToken: "canary\0" }, "idToken", due],
+    ["an access token of null", { ...full, accessToken: null }, "accessToken", "is null, not a string"],
+    [
+      "an access token that is a number",
+      { ...full, accessToken: 5 },
+      "accessToken",
+      "is a number, not a string"
+    ],
+    ["a blank access token", { ...full, accessToken: "" }, "accessToken", "is blank"],
+    ["an access token of spaces", { ...full, accessToken: "  " }, "accessToken", "is blank"],
+    ["undefined in words", { ...full, accessToken: "undefined" }, "accessToken", 'is the word "undefined"'],
+    ["LF in an access token", { ...full, accessToken: "canary\n" }, "accessToken", control],
+    ["a blank refresh token", { ...full, refreshToken: "" }, "refreshToken", "is blank"],
+    ["null in words", { ...full, refreshToken: "null" }, "refreshToken", 'is the word "null"'],
+    ["a refresh token of null", { ...full, refreshToken: null }, "refreshToken", "is null, not a string"],
+    ["NUL in an id token", { ...full, idToken: "canary\0" }, "idToken", control],
     ["no token type", without("tokenType"), "tokenType", "is missing"],
     ["an empty token type", { ...full, tokenType: "" }, "tokenType", due],
     ["a date in words", { ...full, obtainedAt: "canary" }, "obtainedAt", due],
@@ -391,8 +397,12 @@ describe("fromJson, bad records", () => {
   })
 
   it.each([
-    ["seconds", now / 1000, "is before 1974: seconds where milliseconds are due?"],
-    ["microseconds", now * 1000, "is beyond the year 5138: microseconds where milliseconds are due?"]
+    ["seconds", now / 1000, "is before 1974, as seconds where milliseconds are due would be"],
+    [
+      "microseconds",
+      now * 1000,
+      "is beyond the year 5138, as microseconds where milliseconds are due would be"
+    ]
   ])("an expiry in %s is told apart from one that has passed", (_, expiresAt, problem) => {
     expect({ ...Either.getOrThrow(Either.flip(read({ ...full, expiresAt }))) }).toEqual({
       _tag: "RecordProblem",

@@ -49,7 +49,7 @@ export const seconds = (object: JsonObject, key: string, at = key): Field<number
       ? Either.left({
           reason: "WrongUnit",
           path: at,
-          problem: "is beyond the year 5138: milliseconds where seconds are due?"
+          problem: "is beyond the year 5138, as milliseconds where seconds are due would be"
         })
       : Either.right(Option.map(value, (s) => s * 1000))
   )
