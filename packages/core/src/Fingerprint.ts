@@ -25,7 +25,9 @@ export type Fingerprint = string & Brand.Brand<"@latchkey/core/Fingerprint">
  * @category constructors
  */
 export const of = (secret: Redacted.Redacted): Fingerprint =>
-  sha256(new TextEncoder().encode(Redacted.value(secret))).slice(0, 12) as Fingerprint
+  sha256(utf8.encode(Redacted.value(secret))).slice(0, 12) as Fingerprint
+
+const utf8 = new TextEncoder()
 
 /** The first 32 bits after the point: `>>>` drops what is beyond them on both sides. */
 const fractionalBits = (x: number): number => (x * 0x100000000) >>> 0
@@ -46,7 +48,8 @@ const padded = (message: Uint8Array): DataView => {
   bytes.set(message)
   bytes[message.length] = 0x80
   const view = new DataView(bytes.buffer)
-  view.setBigUint64(bytes.length - 8, BigInt(message.length) * 8n)
+  view.setUint32(bytes.length - 8, Math.floor(message.length / 0x20000000))
+  view.setUint32(bytes.length - 4, message.length << 3)
   return view
 }
 
@@ -72,9 +75,25 @@ const compress = (state: Uint32Array, block: DataView, offset: number, w: Uint32
     const t1 = (h + s1 + ((e & f) ^ (~e & g)) + roundConstants[i]! + w[i]!) | 0
     const s0 = rotateRight(a, 2) ^ rotateRight(a, 13) ^ rotateRight(a, 22)
     const t2 = (s0 + ((a & b) ^ (a & c) ^ (b & c))) | 0
-    ;[h, g, f, e, d, c, b, a] = [g, f, e, (d + t1) | 0, c, b, a, (t1 + t2) | 0]
+    h = g
+    g = f
+    f = e
+    e = (d + t1) | 0
+    d = c
+    c = b
+    b = a
+    a = (t1 + t2) | 0
   }
-  ;[a, b, c, d, e, f, g, h].forEach((word, i) => (state[i] = state[i]! + word))
+  state.set([
+    state[0]! + a,
+    state[1]! + b,
+    state[2]! + c,
+    state[3]! + d,
+    state[4]! + e,
+    state[5]! + f,
+    state[6]! + g,
+    state[7]! + h
+  ])
 }
 
 /**
@@ -88,5 +107,7 @@ export const sha256 = (message: Uint8Array): string => {
   const blocks = padded(message)
   const schedule = new Uint32Array(64)
   for (let offset = 0; offset < blocks.byteLength; offset += 64) compress(state, blocks, offset, schedule)
-  return Array.from(state, (word) => word.toString(16).padStart(8, "0")).join("")
+  let hex = ""
+  for (const word of state) hex += word.toString(16).padStart(8, "0")
+  return hex
 }

@@ -10,7 +10,9 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as FiberId from "effect/FiberId"
 import * as Layer from "effect/Layer"
+import * as Runtime from "effect/Runtime"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 
@@ -87,36 +89,40 @@ export const makeProcess: Effect.Effect<Context.Tag.Service<RefreshLease>> = Eff
   return RefreshLease.of({
     acquire: (account, ttl) =>
       Effect.acquireRelease(
-        Effect.flatMap(Clock.currentTimeMillis, (now) => {
-          const other = held.get(account)
-          if (other !== undefined && now < other.until) {
-            return Effect.fail(
-              new LeaseError({
-                reason: "Busy",
-                account,
-                holder: "this process",
-                message: "Another manager in this process is refreshing this grant; wait for what it writes."
-              })
-            )
-          }
-          lastFence = nextFence(lastFence, now)
-          const mine = { fence: lastFence, until: now + Duration.toMillis(ttl) }
-          held.set(account, mine)
-          return Effect.succeed(mine)
-        }),
-        (mine) =>
+        Effect.flatMap(Effect.runtime(), (runtime) =>
+          Effect.clockWith((clock) => {
+            const now = clock.unsafeCurrentTimeMillis()
+            const other = held.get(account)
+            if (other !== undefined && now < other.until) return Effect.fail(busy(account))
+            lastFence = nextFence(lastFence, now)
+            const mine = { fence: lastFence, until: now + Duration.toMillis(ttl) }
+            held.set(account, mine)
+            // No fiber of the scope's: what that takes is most of what such a lease takes.
+            const renewing = Runtime.runFork(runtime)(renewal(mine, Duration.toMillis(ttl)))
+            return Effect.succeed({ mine, renewing })
+          })
+        ),
+        ({ mine, renewing }) =>
           Effect.sync(() => {
+            renewing.unsafeInterruptAsFork(FiberId.none)
             if (held.get(account) === mine) held.delete(account)
           })
       ).pipe(
-        Effect.tap((mine) => Effect.forkScoped(Effect.interruptible(renewal(mine, Duration.toMillis(ttl))))),
-        Effect.map((mine) => ({
+        Effect.map(({ mine }) => ({
           fence: mine.fence,
           isHeld: Effect.map(Clock.currentTimeMillis, (now) => held.get(account) === mine && now < mine.until)
         }))
       )
   })
 })
+
+const busy = (account: string): LeaseError =>
+  new LeaseError({
+    reason: "Busy",
+    account,
+    holder: "this process",
+    message: "Another manager in this process is refreshing this grant; wait for what it writes."
+  })
 
 /**
  * @since 0.1.0
@@ -128,4 +134,4 @@ export const layerProcess: Layer.Layer<RefreshLease> = Layer.effect(RefreshLease
 const renewal = (mine: { until: number }, ttl: number): Effect.Effect<never> =>
   Effect.map(Clock.currentTimeMillis, (now) => {
     mine.until = now + ttl
-  }).pipe(Effect.delay(ttl / 3), Effect.forever)
+  }).pipe(Effect.delay(ttl / 3), Effect.forever, Effect.interruptible)

@@ -24,21 +24,22 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import * as MetricBoundaries from "effect/MetricBoundaries"
+import * as MetricKey from "effect/MetricKey"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import * as Decision from "./Decision.js"
 import type { Manager } from "./TokenManager.js"
 
+/** How exporters of Effect's metrics are told. In the key, not by `Metric.tagged`, which looks its metric up at every update. */
+const inSeconds = MetricKey.tagged("unit", "s")
+
 const seconds = (name: string, description: string, boundaries: ReadonlyArray<number>) =>
-  Metric.tagged(
-    Metric.histogram(name, MetricBoundaries.fromIterable(boundaries), description),
-    // How exporters of Effect's metrics are told.
-    "unit",
-    "s"
+  Metric.fromMetricKey(
+    inSeconds(MetricKey.histogram(name, MetricBoundaries.fromIterable(boundaries), description))
   )
 
 const secondsNow = (name: string, description: string) =>
-  Metric.tagged(Metric.gauge(name, { description }), "unit", "s")
+  Metric.fromMetricKey(inSeconds(MetricKey.gauge(name, { description })))
 
 /** OpenTelemetry's advice for the durations of requests, and on to what a refresh may take. */
 const ofRequests = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 30, 60]

@@ -144,7 +144,9 @@ export const makeMemory = (
 ): Effect.Effect<Context.Tag.Service<TokenStorage>> =>
   Effect.map(PubSub.sliding<void>(1), (changed) => {
     const cell = new MemoryCell(initial)
-    return cell.storage("memory", Option.some(Stream.fromPubSub(changed)), PubSub.publish(changed, undefined))
+    return cell.storage("memory", Option.some(Stream.fromPubSub(changed)), () =>
+      changed.unsafeOffer(undefined)
+    )
   })
 
 /**

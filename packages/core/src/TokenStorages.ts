@@ -83,10 +83,8 @@ export const makeMemory = (
       location: "memory",
       of: (account) =>
         Either.right(
-          cellOf(account).storage(
-            `memory, account ${account}`,
-            Option.some(changesOf(account)),
-            PubSub.publish(changed, Option.some(account))
+          cellOf(account).storage(`memory, account ${account}`, Option.some(changesOf(account)), () =>
+            changed.unsafeOffer(Option.some(account))
           )
         ),
       changes: Option.some(changes)

@@ -100,18 +100,13 @@ export const mutants: ReadonlyArray<Mutant> = [
     edits: [
       {
         file: flight,
-        find: "this.flights.fork(Effect.withClock",
-        put: "run.fiber = this.flights.fork(Effect.withClock"
+        find: "this.flights.fork(this.run(why)",
+        put: "run.fiber = this.flights.fork(this.run(why)"
       },
       {
         file: flight,
-        find: "if (ended) return running.add(fiber)",
-        put: "if (ended) return fiber; running.add(fiber)"
-      },
-      {
-        file: flight,
-        find: "fiber.addObserver(() => running.delete(fiber))",
-        put: "fiber.addObserver(() => running.delete(fiber)); return fiber"
+        find: "running.delete(fiber) onEnd(exit) })",
+        put: "running.delete(fiber); onEnd(exit) }); return fiber"
       },
       {
         file: flight,
@@ -242,7 +237,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     by: "secret",
     edits: one(
       "Fingerprint.ts",
-      "sha256(new TextEncoder().encode(Redacted.value(secret))).slice(0, 12)",
+      "sha256(utf8.encode(Redacted.value(secret))).slice(0, 12)",
       "Redacted.value(secret)"
     )
   },

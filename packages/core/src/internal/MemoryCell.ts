@@ -15,8 +15,8 @@ export class MemoryCell {
     this.held = Option.map(initial, (entry) => this.versioned(entry))
   }
 
-  /** `tell` is run after each change. */
-  storage(location: string, changes: Storage["changes"], tell: Effect.Effect<unknown>): Storage {
+  /** `tell` is called after each change. */
+  storage(location: string, changes: Storage["changes"], tell: () => void): Storage {
     return {
       location,
       changes,
@@ -33,12 +33,14 @@ export class MemoryCell {
           }
           const next = this.versioned(Entry.keepFence(entry, fence))
           this.held = Option.some(next)
-          return Effect.as(tell, next.version)
+          tell()
+          return Effect.succeed(next.version)
         }),
-      remove: Effect.suspend(() => {
+      remove: Effect.sync(() => {
         const existed = Option.isSome(this.held)
         this.held = Option.none()
-        return Effect.as(tell, existed)
+        tell()
+        return existed
       })
     }
   }

@@ -23,6 +23,7 @@ import { ReauthorizationRequired, RefreshUnavailable, type TokenError } from "..
 import * as TokenEvent from "../TokenEvent.js"
 import { RefreshError, type TokenRefresher } from "../TokenRefresher.js"
 import { StorageError, type TokenStorage, type Version } from "../TokenStorage.js"
+import { within } from "./Deadline.js"
 import type { GrantState } from "./GrantState.js"
 import type { Signal } from "./Signal.js"
 
@@ -330,11 +331,8 @@ const redeem = (parts: Parts, why: Decision.DueReason, attempt: Attempt): Effect
       const requestedAt = yield* Clock.currentTimeMillis
       const grant = Option.getOrUndefined(Option.map(base, (b) => Entry.grantFingerprint(b.credentials)))
       yield* emit(TokenEvent.Refreshing({ at: requestedAt, grant, why, attempt: attemptAfter(before) }))
-      const answer = yield* refresher.refresh(Option.map(base, (b) => b.credentials)).pipe(
-        Effect.timeoutFail({
-          duration: config.refreshTimeout,
-          onTimeout: () => tooSlow(config.refreshTimeout)
-        }),
+      const request = refresher.refresh(Option.map(base, (b) => b.credentials))
+      const answer = yield* within(request, config.refreshTimeout, () => tooSlow(config.refreshTimeout)).pipe(
         Effect.catchAllDefect(() => Effect.fail(broken)),
         restore,
         Effect.either

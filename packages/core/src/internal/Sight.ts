@@ -1,11 +1,17 @@
 /** What a manager shows of its work: metrics, structured logs and the span of a refresh. Never a secret. */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
-import type * as Context from "effect/Context"
+import * as Context from "effect/Context"
+import * as DefaultServices from "effect/DefaultServices"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Metric from "effect/Metric"
+import type * as Fiber from "effect/Fiber"
+import * as FiberRef from "effect/FiberRef"
+import * as LogLevel from "effect/LogLevel"
+import type * as Metric from "effect/Metric"
+import * as MetricLabel from "effect/MetricLabel"
 import * as Option from "effect/Option"
+import * as Tracer from "effect/Tracer"
 import type { Credentials } from "../Credentials.js"
 import * as Decision from "../Decision.js"
 import type { RefreshLease } from "../RefreshLease.js"
@@ -38,21 +44,33 @@ export class Sight {
     return this.run === undefined && !this.isUnsaved
   }
 
-  /** Counts and logs what happened. */
+  /** Counts and logs what happened; where nobody reads the log, nothing is made for it. */
   record(event: TokenEvent): Effect.Effect<void> {
-    return this.measure(TokenMetrics.events, 1, { "latchkey.event": event._tag }).pipe(
-      Effect.zipRight(this.measureEvent(event)),
-      Effect.zipRight(Effect.annotateLogs(logOf(event), this.names))
-    )
+    return Effect.withFiberRuntime((fiber) => {
+      this.measure(fiber, TokenMetrics.events, 1, { "latchkey.event": event._tag })
+      this.measureEvent(fiber, event)
+      const level = worrying.has(event._tag) ? LogLevel.Warning : LogLevel.Debug
+      return LogLevel.lessThan(level, fiber.getFiberRef(FiberRef.currentMinimumLogLevel))
+        ? Effect.void
+        : Effect.annotateLogs(logOf(event, level), this.names)
+    })
   }
 
   /** The refresh in its span, timed, and counted by what came of it. */
   watchRefresh(refresh: Effect.Effect<void, TokenError>): Effect.Effect<void, TokenError> {
-    return Effect.flatMap(Clock.currentTimeMillis, (began) => {
-      const run: Run = { began, before: this.state.credentials, outcome: "adopted", waited: undefined }
+    return Effect.withFiberRuntime((fiber) => {
+      const run: Run = {
+        began: nowOf(fiber),
+        before: this.state.credentials,
+        outcome: "adopted",
+        waited: undefined
+      }
       this.run = run
-      return Effect.onExit(refresh, (exit) => this.conclude(run, exit))
-    }).pipe(Effect.withSpan("latchkey.refresh", { attributes: this.names, captureStackTrace: false }))
+      const watched = Effect.onExit(refresh, (exit) => this.conclude(run, exit))
+      return fiber.currentTracer === untraced
+        ? watched
+        : Effect.withSpan(watched, "latchkey.refresh", { attributes: this.names, captureStackTrace: false })
+    })
   }
 
   /** The leases, with the wait of the refresh under way for its lease measured. */
@@ -67,70 +85,91 @@ export class Sight {
   }
 
   private measure<Type, Out>(
+    fiber: AnyFiber,
     metric: Metric.Metric<Type, number, Out>,
     value: number,
     tags: Tags = {}
-  ): Effect.Effect<void> {
-    return Effect.suspend(() => updaterOf(metric, { "latchkey.provider": this.provider, ...tags })(value))
+  ): void {
+    const labels = labelsOf({ "latchkey.provider": this.provider, ...tags })
+    const around = fiber.getFiberRef(FiberRef.currentMetricLabels)
+    metric.unsafeUpdate(value, around.length === 0 ? labels : [...labels, ...around])
   }
 
-  private measureEvent(event: TokenEvent): Effect.Effect<void> {
+  private measureEvent(fiber: AnyFiber, event: TokenEvent): void {
     switch (event._tag) {
       case "Refreshed":
         if (this.run !== undefined) this.run.outcome = "refreshed"
-        return this.measureReplaced(event.at)
+        return this.measureReplaced(fiber, event.at)
       case "CoolingDown":
-        return this.measure(TokenMetrics.coolDown, Math.max(0, event.until - event.at) / 1000, {
+        return this.measure(fiber, TokenMetrics.coolDown, Math.max(0, event.until - event.at) / 1000, {
           "latchkey.cool_down.reason": event.reason
         })
       case "SaveFailed":
-        return this.countUnsaved(Option.isSome(this.state.unsaved))
+        return this.noteUnsaved(fiber, Option.isSome(this.state.unsaved))
       default:
-        return this.countUnsaved(this.isUnsaved && Option.isSome(this.state.unsaved))
+        return this.noteUnsaved(fiber, this.isUnsaved && Option.isSome(this.state.unsaved))
     }
   }
 
   /** Up when storage does not take a rotation, down when it has, or when nobody can tell any more. */
   countUnsaved(now: boolean): Effect.Effect<void> {
-    if (now === this.isUnsaved) return Effect.void
+    return Effect.withFiberRuntime((fiber) => {
+      this.noteUnsaved(fiber, now)
+      return Effect.void
+    })
+  }
+
+  private noteUnsaved(fiber: AnyFiber, now: boolean): void {
+    if (now === this.isUnsaved) return
     this.isUnsaved = now
-    return this.measure(TokenMetrics.unsaved, now ? 1 : -1)
+    this.measure(fiber, TokenMetrics.unsaved, now ? 1 : -1)
   }
 
   /** What callers had until now. */
-  private measureReplaced(at: number): Effect.Effect<void> {
+  private measureReplaced(fiber: AnyFiber, at: number): void {
     const before = Option.getOrUndefined(this.run?.before ?? Option.none())
-    if (before === undefined) return Effect.void
-    const age = Option.map(before.obtainedAt, (from) => at - from)
-    const millis = (metric: typeof TokenMetrics.refreshTokenAge, span: Option.Option<number>) =>
-      Option.isNone(span) ? Effect.void : this.measure(metric, Math.max(0, span.value) / 1000)
-    return Effect.zipRight(
-      millis(TokenMetrics.refreshTokenAge, age),
-      millis(TokenMetrics.refreshTimeToExpiry, Decision.timeToExpiry(before, at))
+    if (before === undefined) return
+    const measure = (metric: typeof TokenMetrics.refreshTokenAge, millis: Option.Option<number>) => {
+      if (Option.isSome(millis)) this.measure(fiber, metric, Math.max(0, millis.value) / 1000)
+    }
+    measure(
+      TokenMetrics.refreshTokenAge,
+      Option.map(before.obtainedAt, (from) => at - from)
     )
+    measure(TokenMetrics.refreshTimeToExpiry, Decision.timeToExpiry(before, at))
   }
 
   private get measureWait(): Effect.Effect<void> {
-    return Effect.flatMap(Clock.currentTimeMillis, (now) => {
-      if (this.run === undefined) return Effect.void
-      this.run.waited = Math.max(0, now - this.run.began) / 1000
-      return this.measure(TokenMetrics.leaseWait, this.run.waited)
+    return Effect.withFiberRuntime((fiber) => {
+      if (this.run !== undefined) {
+        this.run.waited = Math.max(0, nowOf(fiber) - this.run.began) / 1000
+        this.measure(fiber, TokenMetrics.leaseWait, this.run.waited)
+      }
+      return Effect.void
     })
   }
 
   private conclude(run: Run, exit: Exit.Exit<void, TokenError>): Effect.Effect<void> {
-    return Effect.flatMap(Clock.currentTimeMillis, (now) => {
+    return Effect.withFiberRuntime((fiber) => {
       this.run = undefined
       const tags = outcomeOf(run, exit)
-      return Effect.zipRight(
-        this.measure(TokenMetrics.refreshDuration, Math.max(0, now - run.began) / 1000, tags),
-        Effect.annotateCurrentSpan(
-          run.waited === undefined ? tags : { ...tags, "latchkey.lease.wait": run.waited }
-        )
-      )
+      this.measure(fiber, TokenMetrics.refreshDuration, Math.max(0, nowOf(fiber) - run.began) / 1000, tags)
+      return fiber.currentTracer === untraced
+        ? Effect.void
+        : Effect.annotateCurrentSpan(
+            run.waited === undefined ? tags : { ...tags, "latchkey.lease.wait": run.waited }
+          )
     })
   }
 }
+
+/** The tracer that is there where none was given: nobody sees its spans. */
+const untraced = Context.get(DefaultServices.liveServices, Tracer.Tracer)
+
+type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
+
+const nowOf = (fiber: AnyFiber): number =>
+  Context.get(fiber.currentDefaultServices, Clock.Clock).unsafeCurrentTimeMillis()
 
 type Tags = Readonly<Record<string, string>>
 
@@ -148,27 +187,22 @@ const outcomeOf = (run: Run, exit: Exit.Exit<void, TokenError>): Tags => {
 /** What puts a session in danger is worth waking somebody for. */
 const worrying: ReadonlySet<TokenEvent["_tag"]> = new Set(["SaveFailed", "GrantDead", "StorageFailed"])
 
-const logOf = (event: TokenEvent): Effect.Effect<void> => {
+const logOf = (event: TokenEvent, level: LogLevel.LogLevel): Effect.Effect<void> => {
   const { _tag, ...fields } = event
-  const log = worrying.has(_tag)
-    ? Effect.logWarning(`latchkey: ${_tag}`)
-    : Effect.logDebug(`latchkey: ${_tag}`)
-  return Effect.annotateLogs(log, { "latchkey.event": _tag, ...fields })
+  return Effect.annotateLogs(Effect.logWithLevel(level, `latchkey: ${_tag}`), {
+    "latchkey.event": _tag,
+    ...fields
+  })
 }
 
-type Updater = (value: number) => Effect.Effect<void>
+const known = new Map<string, ReadonlyArray<MetricLabel.MetricLabel>>()
 
-const updaters = new Map<unknown, Map<string, Updater>>()
-
-/** A metric with its tags, made once: they are few, and every event asks for some. */
-const updaterOf = <Type, Out>(metric: Metric.Metric<Type, number, Out>, tags: Tags): Updater => {
-  const made = updaters.get(metric) ?? new Map<string, Updater>()
-  updaters.set(metric, made)
-  const key = Object.values(tags).join("\n")
-  const found = made.get(key)
+/** Labels are few, and a metric finds its count the faster where they are the same array. */
+const labelsOf = (tags: Tags): ReadonlyArray<MetricLabel.MetricLabel> => {
+  const key = Object.entries(tags).join("\n")
+  const found = known.get(key)
   if (found !== undefined) return found
-  const tagged = Object.entries(tags).reduce((m, [name, value]) => Metric.tagged(m, name, value), metric)
-  const updater: Updater = (value) => Metric.update(tagged, value)
-  made.set(key, updater)
-  return updater
+  const labels = Object.entries(tags).map(([name, value]) => MetricLabel.make(name, value))
+  known.set(key, labels)
+  return labels
 }

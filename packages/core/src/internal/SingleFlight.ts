@@ -62,12 +62,13 @@ export abstract class SingleFlight<A, E, Why> {
     // The run may end before `fork` returns: it is current before it starts.
     const run: Run<A, E> = { done: Deferred.unsafeMake(FiberId.none), waited: false }
     this.current = run
-    this.flights.fork(Effect.withClock(this.run(why), clock), (exit) => {
+    const end = (exit: Exit.Exit<A, E>) => {
       this.current = undefined
       const interrupted = Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause)
       Deferred.unsafeDone(run.done, interrupted ? this.onClosed : exit)
       this.settled(exit)
-    })
+    }
+    this.flights.fork(this.run(why), end, clock)
     return run
   }
 }
@@ -77,7 +78,12 @@ export interface Flights {
   /** Whether the scope is closing, and whether it waits for nothing any more. */
   readonly isClosing: boolean
   readonly isClosed: boolean
-  readonly fork: <A, E>(run: Effect.Effect<A, E>, onEnd: (exit: Exit.Exit<A, E>) => void) => void
+  /** Starts a run, by the clock of who wants it. */
+  readonly fork: <A, E>(
+    run: Effect.Effect<A, E>,
+    onEnd: (exit: Exit.Exit<A, E>) => void,
+    clock?: Clock.Clock
+  ) => void
   /** Waits for the runs under way, `patience` milliseconds at most, then interrupts them. */
   readonly drain: Effect.Effect<void>
 }
@@ -85,7 +91,8 @@ export interface Flights {
 /** Closing the scope ends the runs as `drain` does; who joins a run that was interrupted, or comes after, gets `onClosed`. */
 export const makeFlights = (patience: number): Effect.Effect<Flights, never, Scope.Scope> =>
   Effect.gen(function* () {
-    const runtime = yield* Effect.runtime()
+    const fork = Runtime.runFork(yield* Effect.runtime())
+    const ownClock = yield* Effect.clock
     const running = new Set<Fiber.RuntimeFiber<unknown, unknown>>()
     let phase: "Open" | "Closing" | "Closed" = "Open"
     const drain = Effect.suspend(() => {
@@ -118,19 +125,13 @@ export const makeFlights = (patience: number): Effect.Effect<Flights, never, Sco
         return phase === "Closed"
       },
       drain,
-      fork: (run, onEnd) => {
-        let ended = false
-        const fiber = Runtime.runFork(runtime)(
-          Effect.onExit(run, (exit) =>
-            Effect.sync(() => {
-              ended = true
-              onEnd(exit)
-            })
-          )
-        )
-        if (ended) return
+      fork: (run, onEnd, clock = ownClock) => {
+        const fiber = fork(clock === ownClock ? run : Effect.withClock(run, clock))
         running.add(fiber)
-        fiber.addObserver(() => running.delete(fiber))
+        fiber.addObserver((exit) => {
+          running.delete(fiber)
+          onEnd(exit)
+        })
       }
     }
   })
