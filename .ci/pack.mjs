@@ -1,11 +1,13 @@
 /*
- * npm run try:packed: packs every package as it would be published, installs the tarballs in an empty project, and
- * checks and runs the first snippet of each README there. What it uses is dist, as a user has it: build first.
+ * npm run try:packed: packs every package as it would be published, installs the tarballs in an empty project,
+ * checks and runs the first snippet of each README there, and uses the command. What it uses is dist, as a user has
+ * it: build first.
  */
 import { execFileSync } from "node:child_process"
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { useCommand } from "./command.mjs"
 
 const root = join(import.meta.dirname, "..")
 const { workspaces, devDependencies } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"))
@@ -16,10 +18,10 @@ const run = (command, args, cwd = project) =>
   execFileSync(command, args, { cwd, encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] })
 
 const problems = []
-const attempt = (what, work) => {
+const attempt = async (what, work) => {
   const started = performance.now()
   try {
-    const said = work()
+    const said = await work()
     console.log(
       `ok   ${what.padEnd(44)} ${((performance.now() - started) / 1000).toFixed(1)} s  ${said ?? ""}`
     )
@@ -53,29 +55,27 @@ writeFileSync(
     include: ["*.ts"]
   })
 )
-const packed = attempt(`pack ${names.join(", ")}`, () => {
+const packed = await attempt(`pack ${names.join(", ")}`, () => {
   for (const name of names)
     run("npm", ["pack", "--silent", "--pack-destination", tarballs], join(root, "packages", name))
 })
 const installed =
   packed &&
-  attempt("install them in an empty project", () => {
+  (await attempt("install them in an empty project", () => {
     const files = readdirSync(tarballs).map((file) => join(tarballs, file))
     run("npm", ["install", "--no-audit", "--no-fund", ...beside, ...files])
-  })
+  }))
 if (installed) {
   for (const name of names) {
     const snippet = snippetOf(name)
     if (snippet !== null) writeFileSync(join(project, `${name}.ts`), snippet[1])
   }
-  attempt("type-check the snippets", () => void run(bin("tsc"), ["-p", "."]))
+  await attempt("type-check the snippets", () => void run(bin("tsc"), ["-p", "."]))
   for (const name of names) {
     if (snippetOf(name) === null) continue
-    attempt(`run the snippet of @latchkey/${name}`, () => run(bin("tsx"), [`${name}.ts`]).trim())
+    await attempt(`run the snippet of @latchkey/${name}`, () => run(bin("tsx"), [`${name}.ts`]).trim())
   }
-  attempt("run latchkey --version", () =>
-    run(join(project, "node_modules/.bin/latchkey"), ["--version"]).trim()
-  )
+  await attempt("use the command", () => useCommand(project))
 }
 rmSync(project, { recursive: true, force: true })
 console.log(
