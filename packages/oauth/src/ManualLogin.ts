@@ -1,6 +1,7 @@
 /**
  * The login by hand, for a machine without a browser: the user opens the URL anywhere, and carries the
- * answer over.
+ * answer over. The code is worth nothing to who sees it without the verifier (RFC 7636), which stays here; the
+ * answer is checked as one that came by itself (RFC 6749 §4.1.2, RFC 9207).
  *
  * @since 0.1.0
  */

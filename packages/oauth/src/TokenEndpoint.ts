@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import type { HttpClient } from "@effect/platform/HttpClient"
-import type { Credentials, Extras } from "@latchkey/core/Credentials"
+import { Credentials, type Extras } from "@latchkey/core/Credentials"
 import { RefreshError } from "@latchkey/core/TokenRefresher"
 import * as Clock from "effect/Clock"
 import type * as Duration from "effect/Duration"
@@ -149,7 +149,7 @@ export const make = (options: Options): Effect.Effect<TokenEndpoint, OAuthConfig
             : yield* idTokenProblem(metadata, options.client.clientId, answer, idToken.value)
         if (Option.isSome(refused)) return yield* TokenResponse.unusable(answer, context, refused.value)
         // Attached again: a field of the server's must not take the key's place.
-        return attach(key)(credentials)
+        return attach(key)(asAsked(credentials, response, asked))
       })
     return { request, serverAhead: () => serverAhead }
   })
@@ -190,6 +190,20 @@ const attach =
   (key: Option.Option<DPoP.Key>) =>
   (credentials: Credentials): Credentials =>
     Option.match(key, { onNone: () => credentials, onSome: (k) => DPoP.attach(credentials, k) })
+
+/**
+ * RFC 6749 §5.1: a scope that is left out is the one that was asked for, not that of an earlier token. A refresh
+ * keeps what the grant holds (§6).
+ */
+const asAsked = (credentials: Credentials, response: Extras, asked: Request): Credentials => {
+  const { scope } = asked.parameters
+  const told = response["scope"]
+  return asked.grantType === "refresh_token" ||
+    typeof scope !== "string" ||
+    (typeof told === "string" && told.trim() !== "")
+    ? credentials
+    : new Credentials({ ...credentials, scopes: scope.split(" ") })
+}
 
 const idTokenOf = (response: Extras): Option.Option<Redacted.Redacted> => {
   const value = response["id_token"]

@@ -312,6 +312,30 @@ describe("client credentials", () => {
   )
 })
 
+describe("a scope that is left out of the answer (RFC 6749 §5.1)", () => {
+  const endpoint = { server: { tokenEndpoint: "https://a.example/token" }, client: { clientId: "c" } }
+  const asking = { ...endpoint, scopes: ["b", "c"] }
+  const assertion = Effect.succeed(Redacted.make("signed"))
+  const subject = Effect.succeed({ token: Redacted.make("held"), type: TokenExchange.tokenType.jwt })
+  const before = Credentials.make({ accessToken: "x", refreshToken: "r", scopes: ["a", "b", "c"] })
+  const body = { access_token: "a", token_type: "bearer", issued_token_type: TokenExchange.tokenType.jwt }
+
+  it.effect.each([
+    ["client credentials", ClientCredentials.make(asking), {}, ["b", "c"]],
+    ["client credentials that ask for none", ClientCredentials.make(endpoint), {}, ["a", "b", "c"]],
+    ["client credentials that are told", ClientCredentials.make(asking), { scope: "b" }, ["b"]],
+    ["client credentials that are told nothing", ClientCredentials.make(asking), { scope: " " }, ["b", "c"]],
+    ["an assertion", JwtBearer.make({ ...asking, assertion }), {}, ["b", "c"]],
+    ["an exchange", TokenExchange.make({ ...asking, subject }), {}, ["b", "c"]],
+    ["a refresh keeps the grant's", RefreshToken.make(asking), {}, ["a", "b", "c"]]
+  ] as const)("is the one that was asked for: %s", ([, refresher, told, scopes]) =>
+    Effect.gen(function* () {
+      const { refresh } = yield* refresher
+      expect((yield* refresh(Option.some(before))).scopes).toEqual(scopes)
+    }).pipe(Effect.provide(answering({ body: { ...body, ...told } }).layer))
+  )
+})
+
 /** Issues a token for whoever a grant of the server's own says, as those who run servers add grants. */
 const ownGrant =
   (
