@@ -178,7 +178,11 @@ const toSet = (set: string, entry: Entry.Entry): Entry.Entry => {
   })
 }
 
-/** What a set changed, brought back into the grant: its own token among the sets, the rest the grant's. */
+/**
+ * What a set changed, brought back into the grant: its own token among the sets, the rest the grant's. The tokens of
+ * other sets that had expired when its own was obtained are of no use to anyone: without them a program whose sets
+ * are ever others would fill its storage.
+ */
 const fromSet = (set: string, changed: Entry.Entry, grant: Entry.Entry): Entry.Entry => {
   const { accessToken, expiresAt, extras, obtainedAt, refreshAt, refreshToken, scopes, tokenType } =
     changed.credentials
@@ -187,7 +191,11 @@ const fromSet = (set: string, changed: Entry.Entry, grant: Entry.Entry): Entry.E
     secret === ""
       ? {}
       : { [set]: encodeSet({ accessToken: secret, expiresAt, refreshAt, obtainedAt, scopes, tokenType }) }
-  const others = Object.entries(setsOf(grant.credentials)).map(([name, other]) => [name, encodeSet(other)])
+  const isAlive = (other: typeof SetToken.Type): boolean =>
+    !Option.exists(Option.all([other.expiresAt, obtainedAt]), ([end, now]) => end <= now)
+  const others = Object.entries(setsOf(grant.credentials))
+    .filter(([, other]) => isAlive(other))
+    .map(([name, other]) => [name, encodeSet(other)])
   return new Entry.Entry({
     ...changed,
     credentials: new Credentials.Credentials({

@@ -142,6 +142,26 @@ describe("the sets of one grant", () => {
     })
   )
 
+  it.scoped("leave no expired tokens behind, however many sets there were", () =>
+    Effect.gen(function* () {
+      const { sets, storage } = yield* setUp
+      const kept = () =>
+        Effect.map(storage.load, (loaded) => {
+          const { credentials } = Option.getOrThrow(loaded).entry
+          const found = Object.values(Redacted.value(credentials.extras)["latchkey:sets"] ?? {})
+          return found.map((set: { readonly accessToken: string }) => set.accessToken.split(":")[0])
+        })
+      const ask = (resource: string) => overTime(sets.getAccessToken({ resource: [resource] }))
+      yield* ask("a")
+      yield* TestClock.adjust(9 * minute)
+      yield* ask("b")
+      expect(yield* kept()).toEqual(["a", "b"])
+      yield* TestClock.adjust(minute)
+      yield* ask("c")
+      expect(yield* kept()).toEqual(["b", "c"])
+    })
+  )
+
   it.scoped("do not survive another login: its refresh token brings their tokens anew", () =>
     Effect.gen(function* () {
       const { calls, manager, sets } = yield* setUp
