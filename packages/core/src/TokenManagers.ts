@@ -24,6 +24,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type * as AuthStatus from "./AuthStatus.js"
 import type { Setting } from "./internal/Grant.js"
+import * as Many from "./internal/Many.js"
 import { Pool, type Setup } from "./internal/Pool.js"
 import { makeFlights } from "./internal/SingleFlight.js"
 import { ProfileSource } from "./Profile.js"
@@ -315,15 +316,12 @@ const makePool = (options: PoolOptions, setupOf: (bench: Bench) => Setup) =>
       keep: (accounts) => pool.keep(accounts),
       accounts: Effect.sync(() => pool.accounts),
       status: (accounts) =>
-        Effect.map(
-          Effect.forEach(
-            accounts ?? pool.accounts,
-            (account) =>
-              Effect.map(Effect.either(pool.status(account)), (status) => [account, status] as const),
-            { concurrency: width }
-          ),
-          (all) => new Map(all)
-        ),
+        Effect.suspend(() => {
+          const all = new Map<string, Either.Either<AuthStatus.AuthStatus, StorageError | SetupError>>()
+          const tell = (account: string) =>
+            Effect.map(Effect.either(pool.status(account)), (status) => void all.set(account, status))
+          return Effect.as(Many.forEach(accounts ?? pool.accounts, width, tell), all)
+        }),
       events: pool.events,
       renewals: renewal.status
     }

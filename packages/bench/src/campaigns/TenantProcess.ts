@@ -129,6 +129,7 @@ export const measure = (backend: Backend, n: number, due: number) =>
           const renewCpu = process.cpuUsage(cpu)
           const after = yield* inUse
           waits.sort((a, b) => a - b)
+          const resident = process.memoryUsage().rss
           const telling = performance.now()
           const status = yield* pool.status(accounts)
           const statusSeconds = seconds(telling)
@@ -143,7 +144,7 @@ export const measure = (backend: Backend, n: number, due: number) =>
               renewed: Math.round((after - empty) / n)
             },
             megabytesInAll: Math.round(after / 1e5) / 10,
-            residentMegabytes: Math.round(process.memoryUsage().rss / 1e5) / 10,
+            residentMegabytes: Math.round(resident / 1e5) / 10,
             loadSeconds,
             loadsPerSecond: Math.round(n / loadSeconds),
             firstAskMicros: askMicros,

@@ -17,6 +17,7 @@ import type { StorageError } from "../TokenStorage.js"
 import * as Access from "./Access.js"
 import { Grant, type Setting } from "./Grant.js"
 import * as GrantManager from "./GrantManager.js"
+import * as Many from "./Many.js"
 import type { Scheduler } from "./Scheduler.js"
 import type { Flights } from "./SingleFlight.js"
 
@@ -149,10 +150,7 @@ export class Pool {
         })
       return Effect.addFinalizer(() =>
         Effect.forEach(kept, (grant) => this.letGo(grant), { discard: true })
-      ).pipe(
-        Effect.zipRight(Effect.forEach(accounts, hold, { concurrency: width, discard: true })),
-        Effect.as(refused)
-      )
+      ).pipe(Effect.zipRight(Many.forEach(accounts, width, hold)), Effect.as(refused))
     })
   }
 
@@ -283,7 +281,7 @@ export class Pool {
   get close(): Effect.Effect<void> {
     return Effect.suspend(() =>
       Effect.zipRight(
-        Effect.forEach([...this.grants.values()], end, { concurrency: width, discard: true }),
+        Many.forEach([...this.grants.values()], width, end),
         this.hub === undefined ? Effect.void : PubSub.shutdown(this.hub)
       )
     )
