@@ -206,6 +206,13 @@ const program = Effect.gen(function* () {
   return yield* report.end
 })
 
+const asked = process.argv.slice(2)
+if (asked.some((arg) => arg !== "--json")) {
+  const helps = asked.includes("--help") || asked.includes("-h")
+  process[helps ? "stdout" : "stderr"].write("usage: npm start [-- --json]\n")
+  process.exit(helps ? 0 : 2)
+}
+
 NodeRuntime.runMain(
   Effect.scoped(program).pipe(
     // The library's own warnings would tell the story a second time.
