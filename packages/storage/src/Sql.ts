@@ -1,13 +1,13 @@
 /**
  * Many grants and their leases in one SQL database, SQLite or PostgreSQL, over the `SqlClient` of
- * `@effect/sql`. {@link Sqlite} and {@link Postgres} bring clients that are set up for it.
+ * `@effect/sql`. `Sqlite` and `Postgres` bring clients that are set up for it.
  *
  * **What it rests on.** Two tables, made on first use: entries (account, version, fence, record) and leases
  * (account, owner, expiry, fence). Each change is one statement, so the database makes it atomic: a commit
  * writes only where the row is the one that was read, and where no lease above its fence was granted, in the
  * same statement; on PostgreSQL the lease's row is locked meanwhile. What `commit` has acknowledged is as
  * durable as the database's own commit: PostgreSQL with `synchronous_commit` not `off`, SQLite in WAL with
- * `synchronous` at `FULL`. For SQLite, take the client of {@link Sqlite}: other clients over `libsql` (0.5)
+ * `synchronous` at `FULL`. For SQLite, take the client of `Sqlite`: other clients over `libsql` (0.5)
  * may acknowledge what they do not commit, once they have met a lock.
  *
  * **Leases** go by the database server's clock on PostgreSQL, whatever the hosts' own say, and by this host's
@@ -88,7 +88,7 @@ export interface SqlAccounts {
 }
 
 /**
- * What a client's surroundings offer beside its answers. {@link Sqlite} and {@link Postgres} provide it with
+ * What a client's surroundings offer beside its answers. `Sqlite` and `Postgres` provide it with
  * their clients; where it is absent, storage cannot tell of changes.
  *
  * @since 0.1.0
