@@ -10,7 +10,7 @@ import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
@@ -19,7 +19,8 @@ import * as Redacted from "effect/Redacted"
 import * as oauth from "oauth4webapi"
 import * as Answer from "./Answer.js"
 import * as ClientAuth from "./ClientAuth.js"
-import type { OAuthConfigError } from "./Endpoint.js"
+import { invalid, type OAuthConfigError } from "./Endpoint.js"
+import { millisOf } from "./internal/millis.js"
 import type { OAuthError } from "./OAuthError.js"
 import * as Server from "./Server.js"
 import * as Wire from "./Wire.js"
@@ -84,8 +85,12 @@ export const make = (
     const wire = yield* Wire.make({ timeout: options.timeout })
     const server = yield* Server.from(options.server)
     const auth = yield* ClientAuth.authenticate(options.client)
-    const ttl = Duration.toMillis(options.cacheTtl ?? Duration.zero)
-    const cache = new Map<string, { readonly info: TokenInfo; readonly until: number }>()
+    const ttl = millisOf(options.cacheTtl ?? 0)
+    if (Number.isNaN(ttl)) return yield* invalid("cacheTtl", "must be a duration, not negative")
+    const cache = new Map<
+      string,
+      { readonly info: TokenInfo; readonly from: number; readonly until: number }
+    >()
 
     const ask = (token: Redacted.Redacted, hint: string | undefined) =>
       Effect.gen(function* () {
@@ -106,7 +111,9 @@ export const make = (
         Effect.gen(function* () {
           const key = Fingerprint.sha256(new TextEncoder().encode(Redacted.value(token)))
           const known = cache.get(key)
-          if (known !== undefined && (yield* Clock.currentTimeMillis) < known.until) return known.info
+          const asked = yield* Clock.currentTimeMillis
+          // Not from before the clock was set back: that would last for as long as it was set.
+          if (known !== undefined && asked >= known.from && asked < known.until) return known.info
           cache.delete(key)
           const info = yield* ask(token, hint)
           const now = yield* Clock.currentTimeMillis
@@ -115,7 +122,7 @@ export const make = (
             Option.getOrElse(info.expiresAt, () => Number.POSITIVE_INFINITY)
           )
           if (info.active && until > now) {
-            cache.set(key, { info, until })
+            cache.set(key, { info, from: now, until })
             for (const [oldest] of cache) if (cache.size > maxCached) cache.delete(oldest)
           }
           return info

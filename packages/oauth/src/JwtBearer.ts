@@ -7,13 +7,14 @@ import type { HttpClient } from "@effect/platform/HttpClient"
 import * as TokenRefresher from "@latchkey/core/TokenRefresher"
 import * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as oauth from "oauth4webapi"
 import { invalid, type OAuthConfigError } from "./Endpoint.js"
 import { importSigningKey } from "./internal/keys.js"
+import { millisOf } from "./internal/millis.js"
 import * as Target from "./internal/target.js"
 import * as TokenEndpoint from "./TokenEndpoint.js"
 import * as Wire from "./Wire.js"
@@ -93,6 +94,10 @@ export const layer = (
 const signer = (assertion: Assertion): Effect.Effect<Effect.Effect<Redacted.Redacted>, OAuthConfigError> =>
   Effect.gen(function* () {
     const { audience, issuer, key: given, kid, lifetime = "60 seconds" } = assertion
+    const millis = millisOf(lifetime)
+    if (!(millis > 0 && Number.isFinite(millis))) {
+      return yield* invalid("assertion.lifetime", "must be a finite duration above zero")
+    }
     const key = Redacted.isRedacted(given)
       ? yield* importSigningKey("assertion.key", Redacted.value(given), "sign")
       : given
@@ -109,7 +114,7 @@ const signer = (assertion: Assertion): Effect.Effect<Effect.Effect<Redacted.Reda
     return Effect.flatMap(Clock.currentTimeMillis, (now) =>
       Effect.flatMap(Wire.clockSkew(now), (skew) =>
         Effect.promise(async () => {
-          const exp = Math.floor(now / 1000) + Math.ceil(Duration.toSeconds(lifetime))
+          const exp = Math.floor(now / 1000) + Math.ceil(millis / 1000)
           const body = new URLSearchParams()
           const method = sign({ ...assertion.claims, sub: assertion.subject ?? issuer, exp })
           await method(

@@ -17,7 +17,8 @@ import * as Redacted from "effect/Redacted"
 import * as oauth from "oauth4webapi"
 import * as Answer from "./Answer.js"
 import * as ClientAuth from "./ClientAuth.js"
-import type { OAuthConfigError } from "./Endpoint.js"
+import { invalid, type OAuthConfigError } from "./Endpoint.js"
+import { millisOf } from "./internal/millis.js"
 import type { OAuthError } from "./OAuthError.js"
 import * as Server from "./Server.js"
 import * as Wire from "./Wire.js"
@@ -68,6 +69,13 @@ export const make = (
     const wire = yield* Wire.make({ timeout: options.timeout })
     const server = yield* Server.from(options.server)
     const auth = yield* ClientAuth.authenticate(options.client)
+    const maxWait = millisOf(options.maxWait ?? "10 seconds")
+    const attempts = options.attempts ?? 3
+    if (Number.isNaN(maxWait)) return yield* invalid("maxWait", "must be a duration, not negative")
+    if (!(Number.isSafeInteger(attempts) && attempts > 0)) {
+      return yield* invalid("attempts", "must be a whole number, 1 at least")
+    }
+    const patience = { attempts, maxWait }
 
     const revokeOne = (token: Redacted.Redacted, hint: "refresh_token" | "access_token") =>
       Effect.gen(function* () {
@@ -87,10 +95,10 @@ export const make = (
       revoke: (credentials) =>
         Effect.gen(function* () {
           if (Option.isSome(credentials.refreshToken)) {
-            yield* patiently(options, revokeOne(credentials.refreshToken.value, "refresh_token"))
+            yield* patiently(patience, revokeOne(credentials.refreshToken.value, "refresh_token"))
           }
           yield* Effect.catchIf(
-            patiently(options, revokeOne(credentials.accessToken, "access_token")),
+            patiently(patience, revokeOne(credentials.accessToken, "access_token")),
             (error) =>
               error.oauthError === "unsupported_token_type" && Option.isSome(credentials.refreshToken),
             () => Effect.void
@@ -120,14 +128,14 @@ export const layerConfig = (
   Layer.effect(Revocation, Effect.flatMap(Config.unwrap(options), make))
 
 const patiently = (
-  { attempts = 3, maxWait = "10 seconds" }: Pick<Options, "attempts" | "maxWait">,
+  patience: { readonly attempts: number; readonly maxWait: number },
   revoke: Effect.Effect<void, OAuthError>,
   attempt = 1
 ): Effect.Effect<void, OAuthError> =>
   Effect.catchAll(revoke, (error) => {
     const wait = error.retryAfter ?? Duration.seconds(2 ** (attempt - 1))
     const worthIt = error.reason === "Transient" || error.reason === "MaybeSent" || error.reason === "NotSent"
-    return worthIt && attempt < attempts && Duration.lessThanOrEqualTo(wait, maxWait)
-      ? Effect.delay(patiently({ attempts, maxWait }, revoke, attempt + 1), wait)
+    return worthIt && attempt < patience.attempts && Duration.lessThanOrEqualTo(wait, patience.maxWait)
+      ? Effect.delay(patiently(patience, revoke, attempt + 1), wait)
       : Effect.fail(error)
   })

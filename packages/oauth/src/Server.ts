@@ -16,6 +16,7 @@ import * as oauth from "oauth4webapi"
 import * as Answer from "./Answer.js"
 import { check, invalid, type OAuthConfigError } from "./Endpoint.js"
 import { cached } from "./internal/cached.js"
+import { millisOf } from "./internal/millis.js"
 import { OAuthError } from "./OAuthError.js"
 import * as Wire from "./Wire.js"
 
@@ -184,8 +185,10 @@ const discover = (
       options.discovery === undefined
         ? Effect.catchIf(look("oidc"), isElsewhere, () => look("oauth2"))
         : look(options.discovery)
+    const ttl = millisOf(options.ttl ?? "1 hour")
+    if (Number.isNaN(ttl)) return yield* invalid("server.ttl", "must be a duration, not negative")
     return Server.of({
-      metadata: yield* cached(find, options.ttl ?? "1 hour"),
+      metadata: yield* cached(find, ttl),
       issuer: Option.some(options.issuer)
     })
   })

@@ -125,6 +125,18 @@ describe("revocation", () => {
     })
   )
 
+  it.effect.each<readonly [Partial<Revocation.Options>, string]>([
+    [{ maxWait: -1 }, "maxWait"],
+    [{ maxWait: JSON.parse('"soon"') as "1 second" }, "maxWait"],
+    [{ attempts: 0 }, "attempts"],
+    [{ attempts: Number.NaN }, "attempts"]
+  ])("39 a setting that cannot work is named: %j", ([options, setting]) =>
+    Effect.gen(function* () {
+      const error = yield* Effect.flip(revoking(options, { body: "" }))
+      expect(error).toMatchObject({ _tag: "OAuthConfigError", setting })
+    })
+  )
+
   it.effect("what is no use to repeat is not", () =>
     Effect.gen(function* () {
       const { revoke, asked } = yield* revoking({}, { status: 401, body: { error: "invalid_client" } })
@@ -191,6 +203,24 @@ describe("introspection", () => {
       // What is not active is asked about again.
       yield* introspect
       expect(asked.length).toBe(3)
+    })
+  )
+
+  it.effect("is not kept for longer where the clock is set back", () =>
+    Effect.gen(function* () {
+      const { asked, introspect } = yield* introspecting({ cacheTtl: "1 minute" }, { body: { active: true } })
+      yield* introspect
+      yield* TestClock.setTime(now - 1_000_000)
+      yield* introspect
+      yield* introspect
+      expect(asked.length).toBe(2)
+    })
+  )
+
+  it.effect("39 cannot be kept for less than no time", () =>
+    Effect.gen(function* () {
+      const error = yield* Effect.flip(introspecting({ cacheTtl: -1 }, { body: { active: true } }))
+      expect(error).toMatchObject({ _tag: "OAuthConfigError", setting: "cacheTtl" })
     })
   )
 

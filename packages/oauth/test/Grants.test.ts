@@ -436,6 +436,9 @@ describe("the JWT bearer grant", () => {
         make({ key: Redacted.make({ kty: "EC", crv: "P-256" }), issuer: "i", audience: "https://a.example" })
       )
       expect(invalid.setting).toBe("assertion.key")
+      const { privateJwk: key } = yield* keyPair
+      const short = make({ key, issuer: "i", audience: "https://a.example", lifetime: "-1 second" })
+      expect((yield* Effect.flip(short)).setting).toBe("assertion.lifetime")
     })
   )
 })

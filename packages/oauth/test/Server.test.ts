@@ -147,6 +147,27 @@ describe("what was discovered", () => {
     })
   )
 
+  it.effect("is not kept for longer where the clock is set back", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(1_700_000_000_000)
+      const { asked, layer } = answering({ body: document })
+      const server = yield* Effect.provide(Server.make({ issuer, ttl: "10 minutes" }), layer)
+      yield* server.metadata
+      yield* TestClock.setTime(1_600_000_000_000)
+      yield* server.metadata
+      yield* server.metadata
+      expect(asked.length).toBe(2)
+    })
+  )
+
+  it.effect.each([-1, Number.NaN, JSON.parse('"soon"') as "1 second"])("39 cannot be kept for %s", (ttl) =>
+    Effect.gen(function* () {
+      const { layer } = answering({ body: document })
+      const error = yield* Effect.flip(Effect.provide(Server.make({ issuer, ttl }), layer))
+      expect(error).toMatchObject({ _tag: "OAuthConfigError", setting: "server.ttl" })
+    })
+  )
+
   it.effect("a first failure is not kept", () =>
     Effect.gen(function* () {
       const { layer } = answering({ status: 503, body: "" }, { body: document })

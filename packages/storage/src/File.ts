@@ -25,7 +25,7 @@ import type { RefreshLease as Lease } from "@latchkey/core/RefreshLease"
 import { RefreshLease } from "@latchkey/core/RefreshLease"
 import { StorageError, TokenStorage } from "@latchkey/core/TokenStorage"
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Path from "node:path"
@@ -33,6 +33,7 @@ import * as FileFormat from "./FileFormat.js"
 import * as FileLease from "./internal/FileLease.js"
 import * as FileStorage from "./internal/FileStorage.js"
 import { binding } from "./internal/KernelLock.js"
+import { millisOf } from "./internal/millis.js"
 
 /**
  * Where a file is and what is accepted there.
@@ -137,7 +138,7 @@ const misuse = (path: string, message: string, reason: StorageError["reason"] = 
 
 const resolve = (options: Options): Effect.Effect<FileStorage.Settings, StorageError> => {
   const { path, backups = 0, maxBytes = 1_048_576, lockTimeout = "10 seconds" } = options
-  const lockMillis = Duration.toMillis(lockTimeout)
+  const lockMillis = millisOf(lockTimeout)
   const problem =
     path.trim() === "" || path.includes("\0")
       ? "The path of the credential file is blank or has a NUL in it: give another."
@@ -146,7 +147,7 @@ const resolve = (options: Options): Effect.Effect<FileStorage.Settings, StorageE
         : !Number.isSafeInteger(maxBytes) || maxBytes <= 0
           ? "`maxBytes` must be a whole number above 0."
           : !Number.isFinite(lockMillis)
-            ? "`lockTimeout` must be finite."
+            ? "`lockTimeout` must be a finite time, not negative."
             : undefined
   return problem === undefined
     ? Effect.succeed({

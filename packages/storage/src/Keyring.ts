@@ -32,7 +32,7 @@ import * as Fingerprint from "@latchkey/core/Fingerprint"
 import type * as Arr from "effect/Array"
 import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -45,6 +45,7 @@ import * as Keychain from "./internal/Keychain.js"
 import * as LeaseFile from "./internal/LeaseFile.js"
 import * as PrivateFile from "./internal/PrivateFile.js"
 import * as TextCell from "./internal/TextCell.js"
+import { millisOf } from "./internal/millis.js"
 import { homedir, userInfo } from "node:os"
 import * as Path from "node:path"
 
@@ -197,12 +198,12 @@ interface Guarded {
 const cellOf = (options: Options): Effect.Effect<Guarded, StorageError> => {
   const { account, service = "latchkey", timeout = "10 seconds", directory = stateDirectory() } = options
   const { maxBytes = process.platform === "win32" ? 1_280 : 1_048_576 } = options
-  const millis = Duration.toMillis(timeout)
+  const millis = millisOf(timeout)
   const problem = [account, service].some((name) => name.trim() === "" || name.includes("\0"))
     ? "The account or service of the keychain item is blank or has a NUL in it: give another."
     : account === Keychain.probeName
       ? "This account has the name of the item that holds no secret: give another."
-      : !Number.isFinite(millis) || millis <= 0
+      : !(Number.isFinite(millis) && millis > 0)
         ? "`timeout` must be positive and finite."
         : !Number.isSafeInteger(maxBytes) || maxBytes <= 0
           ? "`maxBytes` must be a whole number above 0."

@@ -28,7 +28,7 @@ import { RefreshLease } from "@latchkey/core/RefreshLease"
 import { StorageError, TokenStorage } from "@latchkey/core/TokenStorage"
 import { TokenStorages } from "@latchkey/core/TokenStorages"
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
@@ -41,6 +41,7 @@ import * as HolderProof from "./internal/HolderProof.js"
 import * as LeaseKeeper from "./internal/LeaseKeeper.js"
 import * as RedisClient from "./internal/RedisClient.js"
 import * as RedisGrant from "./internal/RedisGrant.js"
+import { millisOf } from "./internal/millis.js"
 
 /**
  * How Redis is reached.
@@ -267,7 +268,7 @@ const connection = ({
   timeout = "5 seconds"
 }: ConnectionOptions): Effect.Effect<RedisClient.Connection, StorageError, Scope.Scope> =>
   Effect.gen(function* () {
-    const timeoutMillis = Duration.toMillis(timeout)
+    const timeoutMillis = millisOf(timeout)
     if (!Number.isFinite(timeoutMillis) || timeoutMillis <= 0) {
       return yield* misuse("`timeout` must be a positive, finite time.")
     }

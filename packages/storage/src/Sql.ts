@@ -29,7 +29,7 @@ import { StorageError, TokenStorage } from "@latchkey/core/TokenStorage"
 import { TokenStorages } from "@latchkey/core/TokenStorages"
 import * as SqlClient from "@effect/sql/SqlClient"
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
@@ -40,6 +40,7 @@ import * as LeaseKeeper from "./internal/LeaseKeeper.js"
 import * as SqlLease from "./internal/SqlLease.js"
 import * as SqlSession from "./internal/SqlSession.js"
 import * as SqlStorage from "./internal/SqlStorage.js"
+import { millisOf } from "./internal/millis.js"
 
 /**
  * How the tables are used.
@@ -237,7 +238,7 @@ type Surroundings = Option.Option<Context.Tag.Service<SqlSurroundings>>
 const open = (options: TableOptions) =>
   Effect.gen(function* () {
     const { tables = "latchkey", timeout = "10 seconds" } = options
-    const timeoutMillis = Duration.toMillis(timeout)
+    const timeoutMillis = millisOf(timeout)
     if (!/^[a-z_][a-z0-9_]{0,39}$/.test(tables)) {
       return yield* misuse(
         "`tables` must be 1 to 40 lower-case letters, digits or underscores, no digit first."

@@ -308,7 +308,11 @@ describe("what is refused", () => {
     { path: "a", backups: 1.5 },
     { path: "a", maxBytes: 0 },
     { path: "a", maxBytes: Number.NaN },
-    { path: "a", lockTimeout: Number.POSITIVE_INFINITY }
+    { path: "a", lockTimeout: Number.POSITIVE_INFINITY },
+    { path: "a", lockTimeout: -1 },
+    { path: "a", lockTimeout: Number.NaN },
+    { path: "a", lockTimeout: "-1 second" as const },
+    { path: "a", lockTimeout: JSON.parse('"soon"') as "1 second" }
   ])("options that cannot work: %j", (options) =>
     Effect.gen(function* () {
       const error = yield* Effect.flip(File.make(options))

@@ -100,6 +100,8 @@ describe("a keychain item", () => {
     { account: "latchkey: is the keychain open?" },
     { account: "me", timeout: 0 },
     { account: "me", timeout: Number.POSITIVE_INFINITY },
+    { account: "me", timeout: -1 },
+    { account: "me", timeout: JSON.parse('"soon"') as "1 second" },
     { account: "me", maxBytes: 0 }
   ])("is refused where its options cannot work: %o", (options) =>
     Effect.gen(function* () {

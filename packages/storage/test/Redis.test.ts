@@ -346,7 +346,8 @@ describe("options that cannot work", () => {
     ["redis://127.0.0.1:1", { account: "" }, "account"],
     ["redis://127.0.0.1:1", { prefix: "a{b" }, "`prefix`"],
     ["redis://127.0.0.1:1", { timeout: 0 }, "`timeout`"],
-    ["redis://127.0.0.1:1", { timeout: Infinity }, "`timeout`"]
+    ["redis://127.0.0.1:1", { timeout: Infinity }, "`timeout`"],
+    ["redis://127.0.0.1:1", { timeout: JSON.parse('"soon"') as "1 second" }, "`timeout`"]
   ]
   it.effect.each(cases)("are refused: %j %j", ([server, options, words]) =>
     Effect.gen(function* () {

@@ -351,7 +351,8 @@ describe("options that cannot work", () => {
     [{ tables: "Robert'); --" }, "`tables`"],
     [{ tables: "" }, "`tables`"],
     [{ timeout: Infinity }, "`timeout`"],
-    [{ timeout: 0 }, "`timeout`"]
+    [{ timeout: 0 }, "`timeout`"],
+    [{ timeout: JSON.parse('"soon"') as "1 second" }, "`timeout`"]
   ]
   it.effect.each(cases)("are refused: %j", ([options, words]) =>
     Effect.gen(function* () {
