@@ -133,6 +133,16 @@ describe("keepFence and passesFence", () => {
   })
 })
 
+describe("unanswered", () => {
+  it.each([
+    ["of its own refresh token", "rt-1", Option.some(intent), Option.some(intent)],
+    ["of another, which was replaced since", "rt-2", Option.some(intent), Option.none()],
+    ["none", "rt-1", Option.none(), Option.none()]
+  ])("a note %s", (_, refreshToken, noted, seen) => {
+    expect(Entry.unanswered(entryOf(grant(refreshToken), { intent: noted }))).toEqual(seen)
+  })
+})
+
 describe("isRolledBack", () => {
   const seen = entryOf(grant("rt-5"), { family: "family", generation: 5 })
   it.each([
