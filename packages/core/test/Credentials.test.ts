@@ -84,6 +84,46 @@ describe("make", () => {
   })
 })
 
+describe("share", () => {
+  const fieldsOf = (scopes: ReadonlyArray<string>, tokenType: string, extras?: Credentials.Extras) =>
+    Credentials.make({ accessToken: "at", scopes, tokenType, extras })
+
+  it("has the same values", () => {
+    for (const fields of [
+      fieldsOf(["a", "b"], "bearer", { x: 1 }),
+      fieldsOf([], "Bearer"),
+      fieldsOf(["a b"], "DPoP")
+    ])
+      expect(Credentials.share(fields)).toEqual({ ...fields })
+  })
+
+  it("holds once what many records have alike, and nothing that they have not", () => {
+    const [one, two] = [
+      ["a", "b"],
+      ["a", "b"]
+    ].map((scopes) => Credentials.share(fieldsOf(scopes, "Bearer")))
+    expect(one!.scopes).toBe(two!.scopes)
+    expect(one!.extras).toBe(two!.extras)
+    expect(Redacted.value(one!.extras)).toEqual({})
+    expect(Object.isFrozen(Redacted.value(one!.extras))).toBe(true)
+    const [more, other] = [{ x: 1 }, { x: 2 }].map((x) => Credentials.share(fieldsOf(["a b"], "Bearer", x)))
+    expect(more!.scopes).not.toBe(one!.scopes)
+    expect([more!, other!].map((c) => Redacted.value(c.extras))).toEqual([{ x: 1 }, { x: 2 }])
+  })
+
+  it("remembers a thousand lists of scopes and no more", () => {
+    const shared = (name: string) => {
+      const [one, two] = [[name], [name]].map(
+        (scopes) => Credentials.share(fieldsOf(scopes, "Bearer")).scopes
+      )
+      return one === two
+    }
+    const kept = Array.from({ length: 1100 }, (_, i) => shared(`scope-${i}`))
+    expect(kept[900]).toBe(true)
+    expect(kept.slice(1000)).toEqual(Array.from({ length: 100 }, () => false))
+  })
+})
+
 describe("lifetime", () => {
   it.each([
     ["an hour", now, now + 3_600_000, Option.some(3_600_000)],
