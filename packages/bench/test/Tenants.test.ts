@@ -24,7 +24,7 @@ describe("campaigns for many accounts, in small", () => {
       Effect.scoped(
         Effect.gen(function* () {
           const open = yield* openers.redis
-          const figures = yield* Effect.promise(() => Fleet.run(open, 80))
+          const figures = yield* Effect.promise(() => Fleet.run(open, 40))
           expect(figures.broken).toEqual([])
         })
       )

@@ -17,13 +17,13 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import * as Redacted from "effect/Redacted"
-import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/TestClock"
 import * as Tracer from "effect/Tracer"
 import { inspect } from "node:util"
 import * as PostgresServer from "./support/PostgresServer.js"
+import { crashes, manyAccounts, untilItAnswers } from "./support/servers.js"
 import { told } from "./support/told.js"
 
 const scope = Effect.runSync(Scope.make())
@@ -47,15 +47,6 @@ const connecting = (user: string, database = "postgres"): Postgres.ClientOptions
 })
 
 const generation = (n: number) => new Entry.Entry({ ...Sample.plain(`${n}`), generation: n })
-
-/** Every failure on the way is Unavailable. */
-const untilItAnswers = <A, E extends { readonly _tag: string; readonly reason: string }>(
-  effect: Effect.Effect<A, E>
-): Effect.Effect<A, E> =>
-  Effect.retry(effect, {
-    while: (error) => error.reason === "Unavailable",
-    schedule: Schedule.intersect(Schedule.spaced("20 millis"), Schedule.recurs(250))
-  })
 
 /** Notes all that is said of spans. */
 const recording = (said: Array<unknown>): Tracer.Tracer =>
@@ -187,35 +178,7 @@ describe.skipIf(told(PostgresServer.missing))(PostgresServer.missing ?? "a Postg
 
   it.live("may crash and come back: what it acknowledged is there, and leases go on", () =>
     Effect.gen(function* () {
-      const tables = yield* freshTables
-      const { storage, lease } = yield* open({ tables })
-      const { fence, isHeld } = yield* lease.acquire(account, "1 minute")
-      let acknowledged = 0
-      const write = Effect.gen(function* () {
-        const loaded = yield* storage.load
-        const n = Option.match(loaded, { onNone: () => 1, onSome: ({ entry }) => entry.generation + 1 })
-        const version = Option.map(loaded, (l) => l.version)
-        yield* storage.commit(new Entry.Entry({ ...generation(n), fence }), version)
-        acknowledged = n
-      })
-      const writer = yield* Effect.fork(Effect.forever(untilItAnswers(write)))
-      const more = Effect.suspend(() => {
-        const before: number = acknowledged
-        return Effect.repeat(Effect.sleep("5 millis"), { until: () => acknowledged > before + 2 })
-      })
-      for (const signal of ["SIGQUIT", "SIGINT"] as const) {
-        yield* more
-        yield* server.stop(signal)
-        const before: number = acknowledged
-        yield* server.start
-        const { entry } = Option.getOrThrow(yield* untilItAnswers(storage.load))
-        assert.isAtLeast(entry.generation, before)
-      }
-      yield* more
-      yield* Fiber.interrupt(writer)
-      const { entry } = Option.getOrThrow(yield* storage.load)
-      assert.isAtLeast(entry.generation, acknowledged)
-      assert.isTrue(yield* isHeld)
+      yield* crashes(server, ["SIGQUIT", "SIGINT"], account, yield* open({ tables: yield* freshTables }))
     }).pipe(Effect.scoped)
   )
 
@@ -224,31 +187,7 @@ describe.skipIf(told(PostgresServer.missing))(PostgresServer.missing ?? "a Postg
       const config = { url: Redacted.make(server.url), maxConnections: 2 }
       const options = { tables: yield* freshTables, client: config }
       const context = yield* Layer.build(Layer.fresh(Postgres.layerAccounts(options)))
-      const storages = Context.get(context, TokenStorages)
-      const of = (name: string) => Either.getOrThrow(storages.of(name))
-      const told = yield* Queue.unbounded<Option.Option<string>>()
-      const changes = Option.getOrThrow(storages.changes)
-      yield* Effect.forkScoped(Stream.runForEach(changes, (name) => Queue.offer(told, name)))
-      const next = Effect.timeout(Queue.take(told), "10 seconds")
-      assert.deepStrictEqual(yield* next, Option.none())
-      const names = ["one", "two {%} 'and' *", "three".repeat(2000)]
-      for (const name of names) {
-        yield* of(name).commit(Sample.plain(name.slice(0, 8)), Option.none())
-        assert.deepStrictEqual(yield* next, name.length < 8000 ? Option.some(name) : Option.none())
-      }
-      for (const name of names) {
-        const { entry } = Option.getOrThrow(yield* of(name).load)
-        assert.strictEqual(
-          Redacted.value(entry.credentials.accessToken),
-          Redacted.value(Sample.plain(name.slice(0, 8)).credentials.accessToken)
-        )
-      }
-      const together = yield* Effect.forEach([...names, "none", "\ud800"], (name) => of(name).load, {
-        concurrency: "unbounded"
-      })
-      assert.deepStrictEqual(together.map(Option.isSome), [true, true, true, false, false])
-      const refused = Either.flip(storages.of("")).pipe(Either.getOrThrow)
-      assert.strictEqual(refused.reason, "Malformed")
+      yield* manyAccounts(Context.get(context, TokenStorages), false)
     }).pipe(Effect.scoped)
   )
 

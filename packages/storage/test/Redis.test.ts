@@ -6,18 +6,16 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
-import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import * as Redacted from "effect/Redacted"
-import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/TestClock"
 import { Cluster, Redis as Client } from "ioredis"
 import { inspect } from "node:util"
 import * as RedisServer from "./support/RedisServer.js"
+import { crashes, manyAccounts, untilItAnswers } from "./support/servers.js"
 import { told } from "./support/told.js"
 
 const account = "me"
@@ -37,15 +35,6 @@ const raw = (url: string) =>
     Effect.sync(() => new Client(url)),
     (client) => Effect.sync(() => client.disconnect())
   )
-
-/** Every failure on the way is Unavailable. */
-const untilItAnswers = <A, E extends { readonly _tag: string; readonly reason: string }, R>(
-  effect: Effect.Effect<A, E, R>
-): Effect.Effect<A, E, R> =>
-  Effect.retry(effect, {
-    while: (error) => error.reason === "Unavailable",
-    schedule: Schedule.intersect(Schedule.spaced("20 millis"), Schedule.recurs(250))
-  })
 
 const elapsed = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.gen(function* () {
@@ -82,34 +71,7 @@ describe.skipIf(told(RedisServer.missing))(RedisServer.missing ?? "a Redis serve
   it.live("may crash and come back: what it acknowledged is there, and leases go on", () =>
     Effect.gen(function* () {
       const server = yield* RedisServer.make()
-      const { storage, lease } = yield* open(server.url)
-      const { fence, isHeld } = yield* lease.acquire(account, "1 minute")
-      let acknowledged = 0
-      const write = Effect.gen(function* () {
-        const loaded = yield* storage.load
-        const n = Option.match(loaded, { onNone: () => 1, onSome: ({ entry }) => entry.generation + 1 })
-        const version = Option.map(loaded, (l) => l.version)
-        yield* storage.commit(new Entry.Entry({ ...Sample.plain(`${n}`), generation: n, fence }), version)
-        acknowledged = n
-      })
-      const writer = yield* Effect.fork(Effect.forever(untilItAnswers(write)))
-      const more = Effect.suspend(() => {
-        const before: number = acknowledged
-        return Effect.repeat(Effect.sleep("5 millis"), { until: () => acknowledged > before + 2 })
-      })
-      for (const signal of ["SIGKILL", "SIGTERM"] as const) {
-        yield* more
-        yield* server.stop(signal)
-        const before: number = acknowledged
-        yield* server.start
-        const { entry } = Option.getOrThrow(yield* untilItAnswers(storage.load))
-        assert.isAtLeast(entry.generation, before)
-      }
-      yield* more
-      yield* Fiber.interrupt(writer)
-      const { entry } = Option.getOrThrow(yield* untilItAnswers(storage.load))
-      assert.isAtLeast(entry.generation, acknowledged)
-      assert.isTrue(yield* isHeld)
+      yield* crashes(server, ["SIGKILL", "SIGTERM"], account, yield* open(server.url))
     }).pipe(Effect.scoped)
   )
 
@@ -147,27 +109,7 @@ describe.skipIf(told(RedisServer.missing))(RedisServer.missing ?? "a Redis serve
       const server = yield* RedisServer.make()
       const options = { server: server.url, prefix: "a*b[c]" }
       const context = yield* Layer.build(Redis.layerAccounts(options))
-      const storages = Context.get(context, TokenStorages)
-      const of = (name: string) => Either.getOrThrow(storages.of(name))
-      const told = yield* Queue.unbounded<Option.Option<string>>()
-      const changes = Option.getOrThrow(storages.changes)
-      yield* Effect.forkScoped(Stream.runForEach(changes, (name) => Queue.offer(told, name)))
-      const next = Effect.timeout(Queue.take(told), "10 seconds")
-      assert.deepStrictEqual(yield* next, Option.none())
-      const names = ["one", "two {%} 'and' *", "three".repeat(2000)]
-      for (const name of names) {
-        yield* of(name).commit(Sample.plain(name.slice(0, 8)), Option.none())
-        assert.deepStrictEqual(yield* next, Option.some(name))
-      }
-      for (const name of names) {
-        const { entry } = Option.getOrThrow(yield* of(name).load)
-        assert.strictEqual(
-          Redacted.value(entry.credentials.accessToken),
-          Redacted.value(Sample.plain(name.slice(0, 8)).credentials.accessToken)
-        )
-      }
-      const refused = Either.flip(storages.of("")).pipe(Either.getOrThrow)
-      assert.strictEqual(refused.reason, "Malformed")
+      yield* manyAccounts(Context.get(context, TokenStorages), true)
     }).pipe(Effect.scoped)
   )
 

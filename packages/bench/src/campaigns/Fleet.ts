@@ -3,8 +3,8 @@
  * to be renewed by one of them, at a server where a second use of a refresh token shows: by 1, 2 and 4 processes,
  * and by 4 of which one is killed in the middle.
  *
- * The server takes 200 ms, and each process has 8 places at it, of which it uses 6 for renewals: 30 a second at
- * most. So a process waits more than it works, as in a product, and four of them have room on two cores.
+ * The server takes 200 ms, and each process has 2 places at it: 10 a second at most. So a process waits more than it
+ * works, as in a product, and four of them and the store have room on two cores that others use too.
  */
 import * as Effect from "effect/Effect"
 import { randomUUID } from "node:crypto"

@@ -20,7 +20,7 @@ import type { Backend } from "./Backend.js"
 export const lifetime = 3_600_000
 
 /** How many refreshes one process of a fleet has under way at the server. */
-export const placesAtServer = 8
+export const placesAtServer = 2
 
 /** Names of the length of a UUID. */
 export const accountsOf = (backend: Backend, n: number): ReadonlyArray<string> =>

@@ -80,7 +80,7 @@ const campaigns: Readonly<Record<string, OnBackends | OnStores | Alone>> = {
     runOn: async (open, n, _, due) => (await import("../campaigns/Accounts.js")).run(open, n, due)
   },
   fleet: {
-    n: 4000,
+    n: 2000,
     backends: ["postgres", "redis"],
     runOn: async (open, n) => (await import("../campaigns/Fleet.js")).run(open, n)
   },
