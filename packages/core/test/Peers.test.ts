@@ -161,3 +161,60 @@ describe("a read that is slow", () => {
     })
   )
 })
+
+describe("while storage is slow to answer", () => {
+  it.scoped("what its user removed meanwhile does not come back with our own note", () =>
+    Effect.gen(function* () {
+      const { calls, manager, storage } = yield* bench({
+        initial: grant(1, 10 * minute),
+        slowCommit: { call: 1, millis: 1000, when: "after" }
+      })
+      const refresh = yield* Effect.fork(Effect.flip(manager.refresh))
+      yield* settle
+      expect(yield* manager.clear).toBe(true)
+      yield* TestClock.adjust(1000)
+      expect(yield* Fiber.join(refresh)).toMatchObject({
+        _tag: "ReauthorizationRequired",
+        reason: "NoCredentials"
+      })
+      expect(yield* calls.count).toBe(0)
+      expect(yield* manager.credentials).toEqual(Option.none())
+      expect(yield* stored(storage)).toEqual(Option.none())
+    })
+  )
+
+  it.scoped("a token that was rejected before its own save had ended is not served again", () =>
+    Effect.gen(function* () {
+      const inner = yield* RefreshLease.makeProcess
+      const { manager } = yield* bench({
+        lease: { acquire: (account, ttl) => Effect.delay(inner.acquire(account, ttl), 2000) },
+        slowCommit: { call: 1, millis: 1000, when: "after" }
+      })
+      const save = yield* Effect.fork(manager.save(grant(1, 10 * minute)))
+      yield* settle
+      const first = yield* manager.getAccessToken
+      const rejected = yield* Effect.fork(token(manager.reject(first)))
+      yield* settle
+      yield* TestClock.adjust(1000)
+      yield* Fiber.join(save)
+      yield* TestClock.adjust(1000)
+      expect(yield* Fiber.join(rejected)).toBe("at-101")
+    })
+  )
+
+  it.scoped("a grant is not told to be dead whose rotation a peer saves before our mark", () =>
+    Effect.gen(function* () {
+      const { manager, storage } = yield* bench({
+        initial: grant(1, 0),
+        script: [ScriptedRefresher.fail("GrantDead")],
+        slowCommit: { call: 2, millis: 1000 }
+      })
+      const asked = yield* Effect.fork(token(manager.getAccessToken))
+      yield* settle
+      yield* peerWrites(storage, (e) => Entry.refreshed(e, grant(2, 10 * minute)))
+      yield* TestClock.adjust(1000)
+      expect(yield* Fiber.join(asked)).toBe("at-2")
+      expect(Option.getOrThrow(yield* stored(storage))).toMatchObject({ refresh: "rt-2", dead: false })
+    })
+  )
+})

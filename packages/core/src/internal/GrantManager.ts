@@ -233,6 +233,7 @@ const save = (parts: Grant, credentials: Credentials, conflicts = 0): Effect.Eff
       Option.map(loaded, (l) => l.entry),
       credentials
     )
+    const { epoch } = state
     const saved = yield* storage
       .commit(
         entry,
@@ -241,7 +242,7 @@ const save = (parts: Grant, credentials: Credentials, conflicts = 0): Effect.Eff
       .pipe(
         Effect.flatMap((version) =>
           Effect.map(Clock.currentTimeMillis, (now) => {
-            state.noteSaved(entry, version, now)
+            state.noteSaved(entry, version, now, epoch)
             return Option.some(now)
           })
         ),

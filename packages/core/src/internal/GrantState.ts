@@ -49,6 +49,8 @@ export class GrantState {
 
   /** Rises whenever this manager changes the grant, or takes in a change: a read that began before may be out of date. */
   epoch = 0
+  /** How often its user saved or cleared credentials. */
+  resets = 0
   /** How many refreshes were answered that are of any use. */
   answers = 0
   private stored: Versioned | undefined = undefined
@@ -325,15 +327,34 @@ export class GrantState {
     this.shut()
   }
 
-  /** A user's save: a new beginning, whatever was held. */
-  noteSaved(entry: Entry.Entry, version: Version, now: number): void {
+  /**
+   * The commit of a refresh went through, begun when there had been so many `resets`. Where its user saved or
+   * cleared since, nobody here knows what storage took first: it is read again. Whether memory holds what was written.
+   */
+  noteOwnCommit(entry: Entry.Entry, version: Version, now: number, resets: number): boolean {
+    const isLast = this.resets === resets
+    if (isLast) this.noteCommitted(entry, version, now)
+    else this.invalidate()
+    return isLast
+  }
+
+  /**
+   * A user's save, begun at `epoch`: a new beginning, whatever was held; what was taken in since may be newer, and
+   * storage is read again. What is saved may have been rejected by now all the same.
+   */
+  noteSaved(entry: Entry.Entry, version: Version, now: number, epoch: number): void {
+    const saved = Redacted.value(entry.credentials.accessToken)
+    const rejection = Option.filter(this.rejection, ({ token }) => token === saved)
+    const isLast = this.epoch === epoch
     this.reset()
-    this.noteCommitted(entry, version, now)
+    this.rejection = rejection
+    if (isLast) this.noteCommitted(entry, version, now)
   }
 
   /** The grant was removed by its user. */
   reset(): void {
     this.epoch++
+    this.resets++
     this.unsaved = Option.none()
     this.seen = undefined
     this.coolDown = Option.none()

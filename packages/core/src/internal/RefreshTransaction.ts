@@ -296,15 +296,14 @@ const writeIntent = (
     const fingerprint = Entry.grantFingerprint(base.value.credentials)
     const intent = new Entry.Intent({ fingerprint, at: now, attempt: attemptAfter(before) })
     const entry = new Entry.Entry({ ...base.value, fence: lease.fence, intent: Option.some(intent) })
+    const { resets } = state
     return yield* storage.commit(entry, expected).pipe(
-      Effect.tap((version) =>
-        Effect.sync(() => {
-          state.noteCommitted(entry, version, now)
-          state.noteIntent(intent)
-        })
-      ),
+      Effect.map((version) => {
+        if (!state.noteOwnCommit(entry, version, now, resets)) return Option.none()
+        state.noteIntent(intent)
+        return Option.some(Option.some(entry))
+      }),
       Effect.uninterruptible,
-      Effect.as(Option.some(Option.some(entry))),
       Effect.catchTag("CommitRefused", (refused) =>
         refused.reason === "Conflict"
           ? Effect.succeed(Option.none())
@@ -403,10 +402,11 @@ export const saveUnsaved = (parts: Parts, fence: number): Effect.Effect<void, St
       if (state.isForgotten) yield* reload(parts)
       for (let attempt = 0; Option.isSome(state.unsaved); attempt++) {
         const entry = new Entry.Entry({ ...state.unsaved.value.entry, fence })
+        const { resets } = state
         const committed = yield* Effect.either(storage.commit(entry, state.version))
         const at = yield* Clock.currentTimeMillis
         if (Either.isRight(committed)) {
-          state.noteCommitted(entry, committed.right, at)
+          state.noteOwnCommit(entry, committed.right, at, resets)
           return yield* emit(TokenEvent.Saved({ at, ...identify(entry) }))
         }
         const error = committed.left
@@ -452,10 +452,12 @@ const fail = (parts: Parts, error: RefreshError, attempt: Attempt): Effect.Effec
 const bury = (
   parts: Parts,
   error: RefreshError,
-  { base, intended, lost }: Attempt
+  attempt: Attempt,
+  conflicts = 0
 ): Effect.Effect<void, TokenError> =>
   Effect.gen(function* () {
     const { emit, refresher, state } = parts
+    const { base, intended, lost } = attempt
     yield* reload(parts)
     const moved = Option.match(Option.all([base, state.entry]), {
       // A grant that was removed meanwhile is not told to be dead: there is none.
@@ -482,13 +484,15 @@ const bury = (
       }),
       rotationLost: Option.isSome(lost)
     })
-    state.noteDead(dead)
-    yield* emit(TokenEvent.GrantDead({ at: now, grant: dead.fingerprint }))
-    yield* amend(
+    const isMarked = yield* amend(
       parts,
       intended.value,
       (held) => new Entry.Entry({ ...held, intent: Option.none(), dead: Option.some(dead) })
     )
+    // What another wrote while we were about to may be the rotation that the server means.
+    if (!isMarked && conflicts < maxConflicts) return yield* bury(parts, error, attempt, conflicts + 1)
+    state.noteDead(dead)
+    yield* emit(TokenEvent.GrantDead({ at: now, grant: dead.fingerprint }))
     return yield* reauthorize(
       parts,
       Decision.Reauthorize({ reason: dead.rotationLost ? "RotationLost" : "GrantDead", detail: dead.reason })
@@ -502,34 +506,39 @@ const bury = (
 const clearIntent = (parts: Parts, { before, intended }: Attempt): Effect.Effect<void> => {
   if (Option.isNone(intended) || Option.isNone(intended.value.intent)) return Effect.void
   parts.state.noteKnown(before)
-  return amend(parts, intended.value, (held) =>
-    Equal.equals(held.intent, intended.value.intent) ? new Entry.Entry({ ...held, intent: before }) : held
+  return Effect.asVoid(
+    amend(parts, intended.value, (held) =>
+      Equal.equals(held.intent, intended.value.intent) ? new Entry.Entry({ ...held, intent: before }) : held
+    )
   )
 }
 
 /**
  * Rewrites our bookkeeping in the newest entry, where that is still of the refresh token that we sent:
  * memory may have taken in another writer's rotation since, whose version would let an older entry pass.
- * If the write fails, memory has what is needed and nothing is lost.
+ * If storage fails, memory has what is needed and nothing is lost. False where another writer was first.
  */
 const amend = (
   parts: Parts,
   intended: Entry.Entry,
   change: (held: Entry.Entry) => Entry.Entry
-): Effect.Effect<void> =>
+): Effect.Effect<boolean> =>
   Effect.suspend(() => {
     const { state, storage } = parts
     const held = state.entry
     if (Option.isNone(held) || !Credentials.sameRefreshToken(held.value.credentials, intended.credentials)) {
-      return Effect.void
+      return Effect.succeed(true)
     }
     const changed = change(held.value)
-    if (changed === held.value) return Effect.void
+    if (changed === held.value) return Effect.succeed(true)
     const entry = new Entry.Entry({ ...changed, fence: intended.fence })
+    const { resets } = state
     return storage.commit(entry, state.version).pipe(
       Effect.flatMap((version) =>
-        Effect.map(Clock.currentTimeMillis, (now) => state.noteCommitted(entry, version, now))
+        Effect.map(Clock.currentTimeMillis, (now) => state.noteOwnCommit(entry, version, now, resets))
       ),
-      Effect.ignore
+      Effect.catchAll((error) =>
+        Effect.succeed(!(error._tag === "CommitRefused" && error.reason === "Conflict"))
+      )
     )
   })

@@ -56,8 +56,8 @@ export interface Setup {
   readonly initial?: Credentials.Credentials
   readonly config?: TokenConfig.Options
   readonly faults?: ReadonlyArray<FaultyStorage.Fault>
-  /** One commit that takes this long. */
-  readonly slowCommit?: { readonly call: number; readonly millis: number }
+  /** One commit that takes this long: on its way there, or back (`after`). */
+  readonly slowCommit?: { readonly call: number; readonly millis: number; readonly when?: "after" }
   /** One load whose answer takes this long. */
   readonly slowLoad?: { readonly call: number; readonly millis: number }
   readonly manager?: TokenManager.Options
@@ -111,11 +111,12 @@ const slowed = (
       ++loads === slowLoad?.call ? Effect.zipLeft(inner.load, Effect.sleep(slowLoad.millis)) : inner.load
     ),
     commit: (entry, expected) =>
-      Effect.suspend(() =>
-        ++commits === slow?.call
-          ? Effect.zipRight(Effect.sleep(slow.millis), inner.commit(entry, expected))
-          : inner.commit(entry, expected)
-      ),
+      Effect.suspend(() => {
+        const commit = inner.commit(entry, expected)
+        if (++commits !== slow?.call) return commit
+        const sleep = Effect.sleep(slow.millis)
+        return slow.when === "after" ? Effect.zipLeft(commit, sleep) : Effect.zipRight(sleep, commit)
+      }),
     remove: inner.remove,
     changes: inner.changes
   })
