@@ -91,7 +91,10 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "invalid_grant is believed without reading storage again",
     weather: "rivals",
     by: "false-alarm",
-    edits: one(transaction, "yield* reload(parts) const moved =", "const moved =")
+    edits: [
+      ...one(transaction, "yield* reload(parts) const moved =", "const moved ="),
+      ...one(transaction, "if (!isMarked && conflicts < maxConflicts)", "if (!isMarked && conflicts < 0)")
+    ]
   },
   {
     name: "the interruption of a caller reaches the request",
