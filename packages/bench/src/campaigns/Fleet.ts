@@ -134,7 +134,7 @@ export const run = (open: Open, n: number): Promise<Campaign.Figures> =>
   Campaign.inDirectory(async (directory) => {
     const figures: Record<string, unknown> = {}
     const broken: Array<string> = []
-    for (const [name, processes, kill] of n < 500 ? [small] : rounds) {
+    for (const [name, processes, kill] of n < 100 ? [small] : rounds) {
       const done = await round(open, directory, { n, processes, kill })
       figures[name] = done.figures
       broken.push(...done.broken)

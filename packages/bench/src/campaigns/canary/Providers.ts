@@ -69,7 +69,7 @@ const spoilt: Readonly<Record<string, (document: object, canary: Canary) => stri
   "with secrets for instants": (document, c) =>
     JSON.stringify(document, (key, value: unknown) => (/_at$|At$|exp/.test(key) ? c() : value)),
   "with instants of another unit": (document) =>
-    JSON.stringify(document, (key, value: unknown) =>
+    JSON.stringify(document, (_, value: unknown) =>
       typeof value === "number" ? (value > start / 2 ? value / 1000 : value * 1000) : value
     ),
   "with line breaks in tokens": (document, c) =>
@@ -112,7 +112,7 @@ const inItsFile = (
     const used = Effect.gen(function* () {
       const manager = yield* TokenManager.TokenManager
       const looked = yield* lookedAt(manager)
-      const held = yield* Effect.option(manager.credentials)
+      const held = yield* Effect.option(Effect.flatten(manager.credentials))
       const views = Effect.map(held, (credentials) => [Snapshots.make(provider, credentials), credentials])
       const ended = Effect.flatMap(held, (credentials) =>
         Effect.flatMap(Revoke.make(provider), (revocation) => revocation.revoke(credentials))
