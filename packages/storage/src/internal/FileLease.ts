@@ -48,6 +48,9 @@ export const make = (
     })
 })
 
+/** What an account is called in the record: no JSON that is read with care has a key `__proto__`. */
+const keyOf = (account: string): string => (account.startsWith("__proto__") ? `${account}_` : account)
+
 const unavailable =
   (account: string) =>
   (problem: FileProblem): LeaseError =>
@@ -71,7 +74,8 @@ const grant = (
       yield* buryTheDead(target)
       const state = yield* LeaseFile.read(path)
       const now = yield* Clock.currentTimeMillis
-      const other = Object.hasOwn(state.record.leases, account) ? state.record.leases[account] : undefined
+      const key = keyOf(account)
+      const other = Object.hasOwn(state.record.leases, key) ? state.record.leases[key] : undefined
       if (other !== undefined && (yield* isInForce(target, other, now))) {
         return yield* new LeaseError({
           reason: "Busy",
@@ -85,7 +89,7 @@ const grant = (
       const proof = yield* prove(PrivateFile.holderOf(target, id), owner)
       const mine = { ...LeaseFile.here, id, fence, pid: process.pid, acquiredAt: now, expiresAt: now + ttl }
       const inForce = Object.entries(state.record.leases).filter(([, lease]) => now < lease.expiresAt)
-      const leases = { ...Object.fromEntries(inForce), [account]: mine }
+      const leases = { ...Object.fromEntries(inForce), [key]: mine }
       yield* LeaseFile.write(path, { format: 1, fence, leases }, state, owner).pipe(
         Effect.onError(() => disprove(PrivateFile.holderOf(target, id), proof))
       )
@@ -147,7 +151,7 @@ const whileMine = (
     Effect.gen(function* () {
       const path = PrivateFile.leaseOf(target)
       const state = yield* LeaseFile.read(path)
-      const current = state.record.leases[account]
+      const current = state.record.leases[keyOf(account)]
       if (current === undefined || current.id !== held.id) return false
       yield* LeaseFile.write(path, yield* change(state, current), state, owner)
       return true
@@ -159,7 +163,7 @@ const renewal = (where: Where, account: string, ttl: number, held: Held): Effect
   whileMine(where, account, held, ({ record }, mine) =>
     Effect.map(Clock.currentTimeMillis, (now) => ({
       ...record,
-      leases: { ...record.leases, [account]: { ...mine, expiresAt: now + ttl } }
+      leases: { ...record.leases, [keyOf(account)]: { ...mine, expiresAt: now + ttl } }
     }))
   ).pipe(
     Effect.orElseSucceed(() => true),
@@ -171,7 +175,7 @@ const renewal = (where: Where, account: string, ttl: number, held: Held): Effect
 /** Where the record cannot be written, giving up the proof ends the lease all the same. */
 const release = (where: Where, account: string, held: Held): Effect.Effect<void> =>
   whileMine(where, account, held, ({ record }) => {
-    const { [account]: _, ...leases } = record.leases
+    const { [keyOf(account)]: _, ...leases } = record.leases
     return Effect.succeed({ ...record, leases })
   }).pipe(Effect.ignore, Effect.ensuring(disprove(PrivateFile.holderOf(held.target, held.id), held.proof)))
 
@@ -179,6 +183,6 @@ const isHeld = (account: string, held: Held): Effect.Effect<boolean, LeaseError>
   Effect.gen(function* () {
     const { record } = yield* LeaseFile.read(PrivateFile.leaseOf(held.target))
     const now = yield* Clock.currentTimeMillis
-    const current = record.leases[account]
+    const current = record.leases[keyOf(account)]
     return current !== undefined && current.id === held.id && now < current.expiresAt
   }).pipe(Effect.mapError(unavailable(account)))

@@ -92,6 +92,23 @@ export const laws = <E>(options: Options<E>): ReadonlyArray<Law> => {
         yield* second.acquire(`${account}.au`, long)
       })
     ),
+    define("an account may have any name", ({ first, second }) =>
+      Effect.gen(function* () {
+        for (const name of [
+          "__proto__",
+          "__proto___",
+          "constructor",
+          "%7b{}",
+          "a:b",
+          "'\";--",
+          "é\u{1f511}"
+        ]) {
+          const lease = yield* first.acquire(name, long)
+          yield* check(yield* lease.isHeld, `that of ${name} is granted, but not held`)
+          yield* checkBusy(second, name, long)
+        }
+      })
+    ),
     define("it ends with its scope, at once, and is not held then", ({ first, second }) =>
       Effect.gen(function* () {
         const lease = yield* Effect.scoped(first.acquire(account, long))
