@@ -133,6 +133,29 @@ const doorOf = (manager: Manager, runtime: Runtime.Runtime<never>): Door => {
   const clear = async (effect: Effect.Effect<Redacted.Redacted, unknown>, signal?: AbortSignal) =>
     Redacted.value(await run(effect, signal))
 
+  // One promise for all who come while it is pending: they ask the same, and are answered by what is true at its end.
+  let pending: Promise<string> | undefined
+  const together = (): Promise<string> => {
+    if (pending !== undefined) return pending
+    const fiber = Runtime.runFork(runtime)(manager.getAccessToken)
+    const shared = new Promise<string>((resolve, reject) => {
+      fiber.addObserver((exit) => {
+        if (Exit.isSuccess(exit)) resolve(Redacted.value(exit.value))
+        else reject(Cause.squash(exit.cause) as Error)
+      })
+    })
+    pending = shared
+    fiber.addObserver(() => {
+      if (pending === shared) pending = undefined
+    })
+    return shared
+  }
+  /** Who asks after a change is not answered with those who asked before it. */
+  const apart = <A>(ask: () => Promise<A>): Promise<A> => {
+    pending = undefined
+    return ask()
+  }
+
   // One promise for as long as the token is the same: nothing is made on the way to a fresh one.
   let known: Redacted.Redacted | undefined
   let answer: Promise<string> = Promise.resolve("")
@@ -142,8 +165,9 @@ const doorOf = (manager: Manager, runtime: Runtime.Runtime<never>): Door => {
       return clear(manager.getAccessTokenFor({ minValidity }), options?.signal)
     }
     const fresh = manager.unsafePeek()
-    if (fresh._tag === "None" || options?.signal?.aborted)
-      return clear(manager.getAccessToken, options?.signal)
+    if (fresh._tag === "None" || options?.signal?.aborted) {
+      return options?.signal === undefined ? together() : clear(manager.getAccessToken, options.signal)
+    }
     if (fresh.value !== known) {
       known = fresh.value
       answer = Promise.resolve(Redacted.value(fresh.value))
@@ -154,10 +178,10 @@ const doorOf = (manager: Manager, runtime: Runtime.Runtime<never>): Door => {
     location: manager.location,
     getAccessToken,
     peekAccessToken: () => Option.getOrUndefined(Option.map(manager.unsafePeek(), Redacted.value)),
-    reject: (token, options) => clear(manager.reject(Redacted.make(token)), options?.signal),
-    refresh: (options) => clear(manager.refresh, options?.signal),
-    save: (credentials) => run(manager.save(credentials)),
-    clear: () => run(manager.clear),
+    reject: (token, options) => apart(() => clear(manager.reject(Redacted.make(token)), options?.signal)),
+    refresh: (options) => apart(() => clear(manager.refresh, options?.signal)),
+    save: (credentials) => apart(() => run(manager.save(credentials))),
+    clear: () => apart(() => run(manager.clear)),
     status: () => run(manager.status)
   }
 }

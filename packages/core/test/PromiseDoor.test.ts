@@ -44,6 +44,42 @@ describe("a door", () => {
     })
   )
 
+  it.scoped("gives all who wait for one refresh the same promise, but those who come after a change", () =>
+    Effect.gen(function* () {
+      const { calls, door } = yield* opened({ script: [rotate(1, { after: 1000 }), rotate(2)] })
+      yield* TestClock.adjust(10 * minute)
+      const waiting = door.getAccessToken()
+      expect(door.getAccessToken()).toBe(waiting)
+      yield* settle
+      expect(door.getAccessToken()).toBe(waiting)
+      // One with a signal may leave without the others.
+      const leaving = new AbortController()
+      const alone = door.getAccessToken({ signal: leaving.signal })
+      expect(alone).not.toBe(waiting)
+      leaving.abort(new Error("enough"))
+      expect(yield* rejection(alone)).toEqual(new Error("enough"))
+      const stays = door.reject("at-0")
+      expect(door.getAccessToken()).not.toBe(waiting)
+      yield* settle
+      yield* TestClock.adjust(1000)
+      expect(yield* Effect.promise(() => Promise.all([waiting, stays]))).toEqual(["at-101", "at-101"])
+      expect(yield* calls.count).toBe(1)
+      expect(door.getAccessToken()).not.toBe(waiting)
+    })
+  )
+
+  it.scoped("rejects for all who wait, and asks anew for who comes after", () =>
+    Effect.gen(function* () {
+      const failing = ScriptedRefresher.fail("Transient")
+      const { door } = yield* opened({ script: [failing] })
+      yield* TestClock.adjust(10 * minute)
+      const [one, other] = [door.getAccessToken(), door.getAccessToken()]
+      expect(yield* rejection(one)).toMatchObject({ _tag: "RefreshUnavailable", reason: "Transient" })
+      expect(yield* rejection(other)).toMatchObject({ _tag: "RefreshUnavailable", reason: "Transient" })
+      expect(yield* rejection(door.getAccessToken())).toMatchObject({ reason: "CoolingDown" })
+    })
+  )
+
   it.scoped("never answers from the promise of a token that is due, replaced or gone", () =>
     Effect.gen(function* () {
       const { door, manager } = yield* opened()
