@@ -40,18 +40,33 @@ export const against = (
     ratio: spread(values.map((value, round) => value / (samples.get(first)?.[round] ?? Number.NaN)))
   }))
 
+const wall = (): number => Number(process.hrtime.bigint())
+
+/** What this process alone has used of the processors: what others take, and what is waited for, is not in it. */
+export const processorTime = (): number => {
+  const { system, user } = process.cpuUsage()
+  return (system + user) * 1000
+}
+
+/** `clock` is in nanoseconds. */
 export const compare = async (
   candidates: Readonly<Record<string, Candidate>>,
-  options: { readonly operations: number; readonly rounds: number; readonly warmUp?: number }
+  options: {
+    readonly operations: number
+    readonly rounds: number
+    readonly warmUp?: number
+    readonly clock?: () => number
+  }
 ): Promise<ReadonlyArray<Measured>> => {
+  const { clock = wall } = options
   const entries = Object.entries(candidates)
   const samples = new Map(entries.map(([name]) => [name, [] as Array<number>]))
   for (const [, run] of entries) await run(options.warmUp ?? options.operations)
   for (let round = 0; round < options.rounds; round++) {
     for (const [name, run] of inTurn(entries, round)) {
-      const began = process.hrtime.bigint()
+      const began = clock()
       await run(options.operations)
-      samples.get(name)?.push(Number(process.hrtime.bigint() - began) / options.operations)
+      samples.get(name)?.push((clock() - began) / options.operations)
     }
   }
   return against(samples, entries[0]?.[0] ?? "")

@@ -14,11 +14,12 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import type * as Exit from "effect/Exit"
+import * as Exit from "effect/Exit"
 import * as FiberRefs from "effect/FiberRefs"
 import { constTrue } from "effect/Function"
 import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
+import * as Scope from "effect/Scope"
 import * as oauth from "oauth4webapi"
 import type * as Answer from "./Answer.js"
 import { invalid, type OAuthConfigError } from "./Endpoint.js"
@@ -102,7 +103,8 @@ const maxTimeout = Duration.seconds(30)
  */
 export const make = (options: Options = {}): Effect.Effect<Wire, OAuthConfigError, HttpClient.HttpClient> =>
   Effect.gen(function* () {
-    const client = yield* HttpClient.HttpClient
+    // With a scope: its own responses abort each request once more after its end.
+    const client = HttpClient.withScope(yield* HttpClient.HttpClient)
     const given = yield* Effect.serviceOption(FetchHttpClient.RequestInit)
     const timeout = yield* checkTimeout(options.timeout ?? maxTimeout)
     const init: RequestInit = { ...Option.getOrElse(given, () => ({})), redirect: "manual" }
@@ -117,9 +119,11 @@ export const make = (options: Options = {}): Effect.Effect<Wire, OAuthConfigErro
     return {
       send: (request, encoding = "form") =>
         Effect.withFiberRuntime((fiber) => {
+          const scope = Effect.runSync(Scope.make())
+          const services = Context.add(fiber.currentContext, FetchHttpClient.RequestInit, init)
           // What runs outside of this fiber has its context and its references, but is always interruptible.
           const runtime = Runtime.make({
-            context: Context.add(fiber.currentContext, FetchHttpClient.RequestInit, init),
+            context: Context.add(services, Scope.Scope, scope),
             fiberRefs: FiberRefs.updateAs(fiber.getFiberRefs(), {
               fiberId: fiber.id(),
               fiberRef: HttpClient.currentTracerDisabledWhen,
@@ -130,11 +134,18 @@ export const make = (options: Options = {}): Effect.Effect<Wire, OAuthConfigErro
           return send(request, (url, { body, headers, method }) => {
             const outgoing = { method, headers, body: body ?? undefined, asJson: encoding === "json" }
             const exchange = Exchange.make(client, timeout, targetOf(url, method), outgoing)
-            return Deadline.run(runtime, exchange.run, timeout, exchange.timedOut)
+            const run = Effect.onExit(exchange.run, (exit) =>
+              isWhole(exit) ? Effect.void : Scope.close(scope, exit)
+            )
+            return Deadline.run(runtime, run, timeout, exchange.timedOut)
           })
         })
     }
   })
+
+/** Nothing of it is under way any more. */
+const isWhole = (exit: Exit.Exit<Answer.Answer, unknown>): boolean =>
+  Exit.isSuccess(exit) && Option.isNone(exit.value.cut)
 
 /** More endpoints than a server has; what asks others again and again is not kept. */
 const maxTargets = 32

@@ -1,10 +1,12 @@
 import { FetchHttpClient, HttpClient } from "@effect/platform"
+import type { HttpClientResponse } from "@effect/platform/HttpClientResponse"
 import { NodeHttpClient } from "@effect/platform-node"
 import { describe, expect, it } from "@effect/vitest"
 import { Credentials } from "@latchkey/core"
 import { RefreshToken, Wire } from "@latchkey/oauth"
 import {
   Cause,
+  Context,
   Deferred,
   Duration,
   Effect,
@@ -13,6 +15,7 @@ import {
   Layer,
   Option,
   Redacted,
+  Stream,
   TestClock,
   Tracer
 } from "effect"
@@ -20,6 +23,7 @@ import { readFileSync } from "node:fs"
 import * as Https from "node:https"
 import * as Net from "node:net"
 import { inspect } from "node:util"
+import { type MockInstance, vi } from "vitest"
 import { clients } from "./Clients.js"
 import * as Provider from "./Provider.js"
 
@@ -55,6 +59,19 @@ const shown = (error: unknown): string =>
     Cause.pretty(Cause.fail(error), { renderErrorCause: true }),
     error instanceof Error ? error.stack : ""
   ].join("\n")
+
+/** A client whose responses are changed on their way. */
+const mapped = (
+  client: Layer.Layer<HttpClient.HttpClient>,
+  change: <E, R>(response: Effect.Effect<HttpClientResponse, E, R>) => Effect.Effect<HttpClientResponse, E, R>
+): Layer.Layer<HttpClient.HttpClient> =>
+  Layer.map(client, (context) =>
+    Context.add(
+      context,
+      HttpClient.HttpClient,
+      HttpClient.transformResponse(Context.get(context, HttpClient.HttpClient), change)
+    )
+  )
 
 describe.each(clients)("over %s", (_, client) => {
   it.scopedLive.each([301, 302, 303, 307, 308])("a redirect (%d) is an error, and never followed", (status) =>
@@ -118,6 +135,47 @@ describe.each(clients)("over %s", (_, client) => {
         Option.getOrThrow(Credentials.make({ accessToken: "x", refreshToken: "rescued" }).refreshToken)
       )
     }).pipe(Effect.provide(client))
+  )
+
+  it.scopedLive("reads an answer without its stream, which takes longer than the request", () =>
+    Effect.gen(function* () {
+      const server = yield* Provider.listen((_, response) => {
+        response.write(good.slice(0, 20))
+        setTimeout(() => response.end(good.slice(20)), 5)
+      })
+      const spies: Array<MockInstance> = []
+      const watched = mapped(
+        client,
+        Effect.tap((response) => {
+          spies.push(vi.spyOn(Object.getPrototypeOf(response) as HttpClientResponse, "stream", "get"))
+        })
+      )
+      const credentials = yield* refresh(`${server.url}/token`).pipe(Effect.provide(watched))
+      expect(Redacted.value(credentials.accessToken)).toBe("new")
+      expect(spies).toHaveLength(1)
+      for (const spy of spies) {
+        expect(spy).not.toHaveBeenCalled()
+        spy.mockRestore()
+      }
+    })
+  )
+
+  it.scopedLive("streams an answer that was wrapped", () =>
+    Effect.gen(function* () {
+      const server = yield* Provider.listen((_, response) => response.end("encrypted"))
+      const decrypted = (response: HttpClientResponse) => ({
+        value: Stream.map(response.stream, () => new TextEncoder().encode(good))
+      })
+      for (const wrap of [
+        (response: HttpClientResponse) => Object.defineProperty(response, "stream", decrypted(response)),
+        (response: HttpClientResponse) =>
+          Object.create(response, { stream: decrypted(response) }) as HttpClientResponse
+      ]) {
+        const wrapping = mapped(client, Effect.map(wrap))
+        const credentials = yield* refresh(`${server.url}/token`).pipe(Effect.provide(wrapping))
+        expect(Redacted.value(credentials.accessToken)).toBe("new")
+      }
+    })
   )
 
   it.scopedLive("a server that does not answer is given up, and may have acted", () =>

@@ -1,8 +1,8 @@
 /** `cold`: one refresh, against the same request by plain `fetch`. */
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import type { Bench, Context } from "../Bench.js"
-import { managerOf, sessionOf } from "../candidates/Latchkey.js"
-import { type Candidate, compare } from "../Measure.js"
+import { managerOf, requestOf, sessionOf, transactionOf } from "../candidates/Latchkey.js"
+import { type Candidate, compare, processorTime } from "../Measure.js"
 import { type Held, type Session, requestByFetch } from "../Peer.js"
 import { durations, rowOf } from "../Report.js"
 
@@ -44,8 +44,26 @@ export const cold: Bench = async (context) => {
       small ? { operations: 3, rounds: 3 } : { operations: 25, rounds: 31, warmUp: 100 }
     )
   )
+  const parts: Record<string, Candidate> = {
+    "plain fetch": await plainFetch(context),
+    latchkey: repeated(overFetch.refresh),
+    "latchkey over undici": repeated(overUndici.refresh),
+    "of it, the request": repeated(await requestOf(server, await grant(context))),
+    "of it, the request over undici": repeated(
+      await requestOf(server, await grant(context), NodeHttpClient.layerUndici)
+    ),
+    "of it, all but the request": repeated(await transactionOf(await grant(context)))
+  }
+  const processor = durations(
+    "One refresh: what this process uses of the processor",
+    "µs",
+    await compare(parts, {
+      ...(small ? { operations: 3, rounds: 3 } : { operations: 50, rounds: 31, warmUp: 100 }),
+      clock: processorTime
+    })
+  )
   return {
-    tables: [table],
+    tables: [table, processor],
     goals: ["latchkey", "latchkey over undici"].map((name) => ({
       what: `${name}: the whole refresh against plain fetch`,
       found: rowOf(table, name)?.ratio?.median ?? Number.NaN,

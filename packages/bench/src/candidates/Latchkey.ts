@@ -6,14 +6,16 @@ import * as PromiseDoor from "@latchkey/core/PromiseDoor"
 import * as RefreshLease from "@latchkey/core/RefreshLease"
 import * as TokenConfig from "@latchkey/core/TokenConfig"
 import * as TokenManager from "@latchkey/core/TokenManager"
+import * as TokenRefresher from "@latchkey/core/TokenRefresher"
 import * as TokenStorage from "@latchkey/core/TokenStorage"
 import * as RefreshToken from "@latchkey/oauth/RefreshToken"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
-import type { Held, Server, Session } from "../Peer.js"
+import { type Held, type Server, type Session, wallClock } from "../Peer.js"
 
 export const credentialsOf = (held: Held): Credentials.Credentials =>
   Credentials.make({
@@ -22,16 +24,11 @@ export const credentialsOf = (held: Held): Credentials.Credentials =>
     expiresAt: held.expiresAt
   })
 
-/** A manager that lives as long as the process. */
-export const managerOf = (
-  server: Server,
-  held: Held,
-  client: Layer.Layer<HttpClient.HttpClient> = FetchHttpClient.layer
-): Promise<TokenManager.Manager> => {
-  const services = Layer.mergeAll(
-    TokenStorage.layerMemory,
-    RefreshLease.layerProcess,
-    TokenConfig.layer({ credentialsTtl: "1 day" }),
+type Client = Layer.Layer<HttpClient.HttpClient>
+type Refresher = Layer.Layer<TokenRefresher.TokenRefresher>
+
+const refresherOf = (server: Server, client: Client = FetchHttpClient.layer): Refresher =>
+  Layer.orDie(
     Layer.provide(
       RefreshToken.layer({
         server: { tokenEndpoint: server.tokenEndpoint },
@@ -40,12 +37,52 @@ export const managerOf = (
       client
     )
   )
-  const make = Effect.tap(TokenManager.make({ watch: false }), (manager) => manager.save(credentialsOf(held)))
-  return Effect.runPromise(
-    Effect.flatMap(Layer.build(services), (context) => Effect.provide(make, context)).pipe(
-      Scope.extend(Effect.runSync(Scope.make()))
-    )
+
+/** A manager that lives as long as the process. */
+export const managerOf = (server: Server, held: Held, client?: Client): Promise<TokenManager.Manager> =>
+  managerWith(held, refresherOf(server, client))
+
+const managerWith = (held: Held, refresher: Refresher): Promise<TokenManager.Manager> => {
+  const services = Layer.mergeAll(
+    TokenStorage.layerMemory,
+    RefreshLease.layerProcess,
+    TokenConfig.layer({ credentialsTtl: "1 day" }),
+    refresher
   )
+  const make = Effect.tap(TokenManager.make({ watch: false }), (manager) => manager.save(credentialsOf(held)))
+  return kept(Effect.flatMap(Layer.build(services), (context) => Effect.provide(make, context)))
+}
+
+/** For the life of the process. */
+const kept = <A, E>(effect: Effect.Effect<A, E, Scope.Scope>): Promise<A> =>
+  Effect.runPromise(Scope.extend(effect, Effect.runSync(Scope.make())))
+
+/** The request alone, as the manager has it sent, with its answer judged. */
+export const requestOf = async (server: Server, held: Held, client?: Client): Promise<Session["refresh"]> => {
+  const { refresh } = Context.get(
+    await kept(Layer.build(refresherOf(server, client))),
+    TokenRefresher.TokenRefresher
+  )
+  let credentials = credentialsOf(held)
+  return async () => {
+    credentials = await Effect.runPromise(refresh(Option.some(credentials)))
+  }
+}
+
+/** All of a refresh but the request: the answer is there at once. */
+export const transactionOf = async (held: Held): Promise<Session["refresh"]> => {
+  let answered = 0
+  const refresh = () =>
+    Effect.sync(() => {
+      answered++
+      return credentialsOf({
+        accessToken: `access-${answered}`.padEnd(43, "x"),
+        refreshToken: `refresh-${answered}`.padEnd(43, "x"),
+        expiresAt: wallClock() + 3_600_000
+      })
+    })
+  const refresher = Layer.succeed(TokenRefresher.TokenRefresher, TokenRefresher.make({ refresh }))
+  return sessionOf(await managerWith(held, refresher)).refresh
 }
 
 /** By the door for code outside Effect. */

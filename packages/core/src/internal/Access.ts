@@ -9,10 +9,14 @@ import * as Decision from "../Decision.js"
 import { RefreshUnavailable, type TokenError } from "../TokenError.js"
 import type { StorageError } from "../TokenStorage.js"
 import type { Grant } from "./Grant.js"
+import type { Door } from "./GrantState.js"
 import { settled } from "./RefreshTransaction.js"
 
 /** For how long, in milliseconds, a storage that just failed is not asked again while there is a valid token. */
 const storagePause = 1000
+
+/** For how long, in milliseconds, storage that was read is not read again by those who join a refresh. */
+const justRead = 100
 
 /** How often a caller joins a refresh whose token expires before it is served. */
 const mostAttempts = 5
@@ -24,9 +28,11 @@ export const fast = (grant: Grant): Effect.Effect<Redacted.Redacted, TokenError>
   return Effect.clockWith((clock) => {
     const now = clock.unsafeCurrentTimeMillis()
     const { door } = state
-    return now < door.until && now >= door.from ? door.answer : slowly
+    return isOpen(door, now) ? door.answer : slowly
   })
 }
+
+export const isOpen = (door: Door, now: number): boolean => now < door.until && now >= door.from
 
 /** Reads storage unless memory is fresh; its failure is none while the token in memory is valid. */
 export const look = ({ loads, state }: Grant): Effect.Effect<void, StorageError> =>
@@ -42,9 +48,17 @@ export const resolve = (
   grant: Grant,
   request: Decision.Request
 ): Effect.Effect<Redacted.Redacted, TokenError> =>
-  Effect.flatMap(Clock.currentTimeMillis, (now) => {
-    const decision = grant.state.decide(now, request)
-    return decision._tag === "Reload" ? reload(grant, request) : obey(grant, decision, request)
+  Effect.clockWith((clock) => {
+    const now = clock.unsafeCurrentTimeMillis()
+    const { refreshes, state } = grant
+    const decision = state.decide(now, request)
+    if (decision._tag !== "Reload") return obey(grant, decision, request)
+    // In a crowd at expiry one read, that of the refresh they all join, is enough for all: who else wants to
+    // refresh waits for the lease.
+    const age = now - state.loadedAt
+    return refreshes.isUnderWay && state.isRedeeming && age >= 0 && age < justRead
+      ? obey(grant, state.judge(now, request), request)
+      : reload(grant, request)
   })
 
 const reload = (grant: Grant, request: Decision.Request): Effect.Effect<Redacted.Redacted, TokenError> =>
@@ -161,8 +175,11 @@ const conclude = (
   request: Decision.Request,
   attempt: number
 ): Effect.Effect<Redacted.Redacted, TokenError> =>
-  Effect.flatMap(Clock.currentTimeMillis, (now) => {
+  Effect.clockWith((clock) => {
+    const now = clock.unsafeCurrentTimeMillis()
     const { state } = grant
+    // Most of a crowd finds that the first of it has judged already.
+    if (request === Decision.anyValid && isOpen(state.door, now)) return state.door.answer
     if (Either.isLeft(result) && request.force) return Effect.fail(result.left)
     const decision = state.judge(now, { ...request, force: false })
     if (decision._tag === "Use") state.open(decision.token, decision.nextCheckAt)

@@ -149,6 +149,11 @@ export class GrantState {
     this.shut()
   }
 
+  /** Whether a refresh token was noted as being spent here, and what became of that is still open. */
+  get isRedeeming(): boolean {
+    return Option.exists(this.noted, ({ known }) => !known)
+  }
+
   /** What became of our refresh is known, even if storage does not take that: `before` is what stays open. */
   noteKnown(before: Option.Option<Entry.Intent>): void {
     this.noted = Option.map(this.noted, ({ intent }) => ({ intent, means: before, known: true }))

@@ -18,9 +18,9 @@ export interface Running<A, E> {
  * It costs a third of `Effect.timeoutTo`, which is most of what a request through Effect would take longer
  * than one without.
  */
-export const run = <A, E>(
-  runtime: Runtime.Runtime<never>,
-  effect: Effect.Effect<A, E>,
+export const run = <A, E, R>(
+  runtime: Runtime.Runtime<R>,
+  effect: Effect.Effect<A, E, R>,
   timeout: Duration.Duration,
   late: Effect.Effect<A, E>
 ): Running<A, E> => {

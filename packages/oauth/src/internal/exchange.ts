@@ -1,27 +1,30 @@
 import type * as HttpClient from "@effect/platform/HttpClient"
-import type { HttpClientError, ResponseError } from "@effect/platform/HttpClientError"
+import type { HttpClientError } from "@effect/platform/HttpClientError"
 import type { HttpClientResponse } from "@effect/platform/HttpClientResponse"
 import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as DefaultServices from "effect/DefaultServices"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import * as Stream from "effect/Stream"
-import type * as Tracer from "effect/Tracer"
+import type * as Scope from "effect/Scope"
+import * as Tracer from "effect/Tracer"
 import * as Answer from "../Answer.js"
 import * as Endpoint from "../Endpoint.js"
 import { OAuthError } from "../OAuthError.js"
+import * as Body from "./body.js"
 import { secretsOf, toRequest, type Outgoing } from "./outgoing.js"
 import { transportFailure, type TransportFailure } from "./transport.js"
 
 const maxBytes = 1024 * 1024
 
-/** One request under way. */
+/** One request under way. Its scope is in the context that it runs with, and is closed to hang up. */
 export interface Exchange {
   /**
    * Sends it and reads the answer. Fails where there was none; one that broke off or is too large is given
    * as far as it came, with the reason in `cut`, since a new refresh token may be in it.
    */
-  readonly run: Effect.Effect<Answer.Answer, OAuthError>
+  readonly run: Effect.Effect<Answer.Answer, OAuthError, Scope.Scope>
   /** What there is of the answer when the time is up. */
   readonly timedOut: Effect.Effect<Answer.Answer, OAuthError>
 }
@@ -66,7 +69,7 @@ export const target = (url: string, method: string): Target => {
 }
 
 export const make = (
-  client: HttpClient.HttpClient,
+  client: HttpClient.HttpClient.With<HttpClientError, Scope.Scope>,
   timeout: Duration.Duration,
   { attributes, endpoint, refused, url }: Target,
   outgoing: Outgoing
@@ -85,19 +88,17 @@ export const make = (
       answer(received, decode(chunks), cut)
     )
   }
+  const sent = traced(`http.client ${outgoing.method}`, attributes, (span) =>
+    Effect.matchEffect(client.execute(toRequest(url, outgoing)), {
+      onFailure: (error) => Effect.fail(noAnswer(endpoint, error)),
+      onSuccess: (response) => {
+        span?.attribute("http.response.status_code", response.status)
+        return read(response)
+      }
+    })
+  )
   return {
-    run:
-      refused !== undefined
-        ? Effect.fail(refused)
-        : traced(`http.client ${outgoing.method}`, attributes, (span) =>
-            Effect.matchEffect(client.execute(toRequest(url, outgoing)), {
-              onFailure: (error) => Effect.fail(noAnswer(endpoint, error)),
-              onSuccess: (response) => {
-                span.attribute("http.response.status_code", response.status)
-                return read(response)
-              }
-            })
-          ),
+    run: refused === undefined ? sent : Effect.fail(refused),
     timedOut: Effect.suspend(() => {
       const cut = tooSlow(endpoint, timeout)
       return head === undefined ? Effect.fail(cut) : answer(head, decode(chunks), cut)
@@ -112,21 +113,26 @@ type Head = Pick<Answer.Answer, "status" | "headers">
  * In a span like the platform's own, which is left out (`currentTracerDisabledWhen`): that keeps the request
  * and the response, with the secrets in both, as its result. This one has no result.
  */
-const traced = <A, E>(
+const traced = <A, E, R>(
   name: string,
   attributes: Target["attributes"],
-  body: (span: Tracer.Span) => Effect.Effect<A, E>
-): Effect.Effect<A, E> => {
-  let result: A
-  return Effect.map(
-    Effect.useSpan(name, { kind: "client", captureStackTrace: false, attributes }, (span) =>
-      Effect.map(body(span), (value) => {
-        result = value
-      })
-    ),
-    () => result
-  )
-}
+  body: (span: Tracer.Span | undefined) => Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> =>
+  Effect.withFiberRuntime((fiber) => {
+    if (fiber.currentTracer === untraced) return body(undefined)
+    let result: A
+    return Effect.map(
+      Effect.useSpan(name, { kind: "client", captureStackTrace: false, attributes }, (span) =>
+        Effect.map(body(span), (value) => {
+          result = value
+        })
+      ),
+      () => result
+    )
+  })
+
+/** The tracer that is there where none was given: nobody sees its spans. */
+const untraced = Context.get(DefaultServices.liveServices, Tracer.Tracer)
 
 /** 0 is what a browser's `fetch` gives for a redirect that it did not follow. */
 const isRedirect = (response: HttpClientResponse, url: string): boolean =>
@@ -157,13 +163,10 @@ const readBody = (
     left -= chunk.length
     return left >= 0
   }
-  return Stream.runForEachWhile(response.stream, (chunk) => Effect.sync(() => take(chunk))).pipe(
-    Effect.match({
-      onFailure: (error: ResponseError) =>
-        error.reason === "EmptyBody" ? undefined : noAnswer(endpoint, error),
-      onSuccess: () => (left < 0 ? tooLarge(endpoint, response.status) : undefined)
-    })
-  )
+  return Effect.match(Body.read(response, take), {
+    onFailure: (error) => (error.reason === "EmptyBody" ? undefined : noAnswer(endpoint, error)),
+    onSuccess: (isWhole) => (isWhole ? undefined : tooLarge(endpoint, response.status))
+  })
 }
 
 const decode = (chunks: ReadonlyArray<Uint8Array>): string => {
