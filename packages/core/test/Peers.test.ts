@@ -3,7 +3,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Credentials, Entry, RefreshLease, type TokenRefresher } from "@latchkey/core"
 import { ScriptedRefresher } from "@latchkey/core/testing"
 import { Effect, Either, Fiber, Option, TestClock } from "effect"
-import { bench, grant, minute, peerWrites, settle, start, stored, token } from "./support/Bench.js"
+import { bench, grant, minute, peerWrites, rotate, settle, start, stored, token } from "./support/Bench.js"
 
 const reasons: ReadonlyArray<TokenRefresher.RefreshReason> = [
   "NotSent",
@@ -215,6 +215,30 @@ describe("while storage is slow to answer", () => {
       yield* TestClock.adjust(1000)
       expect(yield* Fiber.join(asked)).toBe("at-2")
       expect(Option.getOrThrow(yield* stored(storage))).toMatchObject({ refresh: "rt-2", dead: false })
+    })
+  )
+
+  it.scoped("a save that a refresh overtakes is read again, and no grant is said to be missing", () =>
+    Effect.gen(function* () {
+      const inner = yield* RefreshLease.makeProcess
+      const slowToEnd = Effect.addFinalizer(() => Effect.sleep(1000))
+      const { manager, storage } = yield* bench({
+        initial: grant(1, 10 * minute),
+        lease: { acquire: (account, ttl) => Effect.zipLeft(inner.acquire(account, ttl), slowToEnd) },
+        script: [rotate(1, { after: 500 })],
+        slowCommit: { call: 2, millis: 1000, when: "after" }
+      })
+      const refresh = yield* Effect.fork(token(manager.refresh))
+      yield* settle
+      const save = yield* Effect.fork(manager.save(grant(2, 10 * minute)))
+      yield* settle
+      yield* TestClock.adjust(500)
+      // It has found the grant of the save, and gives its lease back while that ends.
+      yield* TestClock.adjust(500)
+      yield* Fiber.join(save)
+      yield* TestClock.adjust(500)
+      expect(yield* Fiber.join(refresh)).toBe("at-2")
+      expect(Option.getOrThrow(yield* stored(storage))).toMatchObject({ refresh: "rt-2" })
     })
   )
 })

@@ -354,6 +354,7 @@ export class GrantState {
     this.reset()
     this.rejection = rejection
     if (isLast) this.noteCommitted(entry, version, now)
+    else this.invalidate()
   }
 
   /** The grant was removed by its user. */
