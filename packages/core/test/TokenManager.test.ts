@@ -1209,6 +1209,22 @@ describe("a manager and its grant", () => {
     })
   )
 
+  it.scoped("a refresh without an answer ends in time, and may have been seen by the server", () =>
+    Effect.gen(function* () {
+      const { manager, storage } = yield* bench({
+        initial: grant(1, 10 * minute),
+        script: [{ never: true }],
+        config: { refreshTimeout: "20 seconds" }
+      })
+      yield* TestClock.adjust(10 * minute)
+      expect(yield* overTime(Effect.flip(manager.getAccessToken), 20_000)).toMatchObject({
+        reason: "MaybeSent",
+        message: expect.stringContaining("No answer within 20s")
+      })
+      expect(Option.getOrThrow(yield* stored(storage))).toMatchObject({ refresh: "rt-1", intent: true })
+    })
+  )
+
   it.scoped("peeks without refreshing, and synchronously for code outside Effect", () =>
     Effect.gen(function* () {
       const { calls, manager } = yield* bench({ initial: grant(1, 10 * minute) })

@@ -1,4 +1,4 @@
-/** A time-out that is all that is needed for a request that must not be let go of. */
+/** A light time-out. */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -6,8 +6,8 @@ import * as FiberId from "effect/FiberId"
 import * as Runtime from "effect/Runtime"
 
 /**
- * Interrupts `effect` once `millis` have passed, waits for its end, and fails with `late`; what it brings all
- * the same is not thrown away. It takes a third of the steps of `Effect.timeoutFail`.
+ * Interrupts `effect` once `millis` have passed, waits for its end, and fails with `late`, unless it ends
+ * otherwise all the same. It takes half the steps of `Effect.timeoutFail`.
  */
 export const within = <A, E>(
   effect: Effect.Effect<A, E>,
