@@ -10,6 +10,7 @@ import { RefreshUnavailable, type TokenError } from "../TokenError.js"
 import type { StorageError } from "../TokenStorage.js"
 import type { Grant } from "./Grant.js"
 import type { Door } from "./GrantState.js"
+import { nowOf } from "./Now.js"
 import { settled } from "./RefreshTransaction.js"
 
 /** For how long, in milliseconds, a storage that just failed is not asked again while there is a valid token. */
@@ -25,8 +26,8 @@ const mostAttempts = 5
 export const fast = (grant: Grant): Effect.Effect<Redacted.Redacted, TokenError> => {
   const { state } = grant
   const slowly = resolve(grant, Decision.anyValid)
-  return Effect.clockWith((clock) => {
-    const now = clock.unsafeCurrentTimeMillis()
+  return Effect.withFiberRuntime<Redacted.Redacted, TokenError>((fiber) => {
+    const now = nowOf(fiber)
     const { door } = state
     return isOpen(door, now) ? door.answer : slowly
   })
@@ -48,8 +49,8 @@ export const resolve = (
   grant: Grant,
   request: Decision.Request
 ): Effect.Effect<Redacted.Redacted, TokenError> =>
-  Effect.clockWith((clock) => {
-    const now = clock.unsafeCurrentTimeMillis()
+  Effect.withFiberRuntime<Redacted.Redacted, TokenError>((fiber) => {
+    const now = nowOf(fiber)
     const { refreshes, state } = grant
     const decision = state.decide(now, request)
     if (decision._tag !== "Reload") return obey(grant, decision, request)
@@ -175,8 +176,8 @@ const conclude = (
   request: Decision.Request,
   attempt: number
 ): Effect.Effect<Redacted.Redacted, TokenError> =>
-  Effect.clockWith((clock) => {
-    const now = clock.unsafeCurrentTimeMillis()
+  Effect.withFiberRuntime<Redacted.Redacted, TokenError>((fiber) => {
+    const now = nowOf(fiber)
     const { state } = grant
     // Most of a crowd finds that the first of it has judged already.
     if (request === Decision.anyValid && isOpen(state.door, now)) return state.door.answer

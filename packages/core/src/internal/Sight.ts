@@ -1,6 +1,5 @@
 /** What a manager shows of its work: metrics, structured logs and the span of a refresh. Never a secret. */
 import * as Cause from "effect/Cause"
-import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as DefaultServices from "effect/DefaultServices"
 import * as Effect from "effect/Effect"
@@ -19,6 +18,7 @@ import type { TokenError } from "../TokenError.js"
 import type { TokenEvent } from "../TokenEvent.js"
 import * as TokenMetrics from "../TokenMetrics.js"
 import type { GrantState } from "./GrantState.js"
+import { nowOf } from "./Now.js"
 
 /** The refresh under way, of which a manager has one at a time. */
 interface Run {
@@ -167,9 +167,6 @@ export class Sight {
 const untraced = Context.get(DefaultServices.liveServices, Tracer.Tracer)
 
 type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
-
-const nowOf = (fiber: AnyFiber): number =>
-  Context.get(fiber.currentDefaultServices, Clock.Clock).unsafeCurrentTimeMillis()
 
 type Tags = Readonly<Record<string, string>>
 
