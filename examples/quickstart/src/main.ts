@@ -49,6 +49,7 @@ const atExpiry = ({ file, server }: Stage, manager: TokenManager.Manager, caller
     )
     yield* Effect.yieldNow()
     const before = yield* server.tokenRequests
+    const asked = yield* Clock.currentTimeMillis
     const answers = yield* Effect.forEach(
       Array.from({ length: callers }),
       () => Effect.either(manager.getAccessToken),
@@ -57,7 +58,10 @@ const atExpiry = ({ file, server }: Stage, manager: TokenManager.Manager, caller
     yield* Effect.yieldNow()
     yield* Fiber.interrupt(counting)
     const tokens = new Set(answers.filter(Either.isRight).map((a) => Fingerprint.of(a.right)))
+    const seconds = ((yield* Clock.currentTimeMillis) - asked) / 1000
     return {
+      // A machine that stalls for longer than a token lives sees the next expiry before all are served.
+      expiries: 1 + Math.floor(seconds / lifetime),
       errors: answers.filter(Either.isLeft).length,
       tokens: tokens.size,
       refreshes: ours,
@@ -82,7 +86,7 @@ const manyCallers = (stage: Stage) =>
     yield* report.result(
       "1,000 callers at expiry",
       seen,
-      seen.requests === 1 && seen.errors === 0 && seen.tokens === 1
+      seen.requests <= seen.expiries && seen.errors === 0 && seen.tokens <= seen.requests
     )
   })
 
