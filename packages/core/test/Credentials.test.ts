@@ -303,11 +303,12 @@ describe("fromResponse, the merge rule", () => {
     const hostile = JSON.parse(JSON.stringify(good).replace("{", '{"__proto__":{"polluted":true},')) as object
     expect(Object.hasOwn(hostile, "__proto__")).toBe(true)
     const { extras } = merged({
-      ...(JSON.parse('{"inner":{"__proto__":1}}') as object),
+      ...(JSON.parse('{"inner":{"__proto__":1},"beside":{"fine":1,"__proto__":1}}') as object),
       ...hostile,
       __proto__: {},
       deepest: nested(64),
-      tooDeep: nested(65)
+      tooDeep: nested(65),
+      tooDeepBeside: { fine: 1, deep: nested(64) }
     } as Credentials.Extras)
     expect(Object.keys(extras).sort()).toEqual(["changed", "deepest", "kept"])
     expect(Object.keys(merged(hostile as Credentials.Extras).extras)).not.toContain("__proto__")
