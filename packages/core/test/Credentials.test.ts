@@ -318,6 +318,10 @@ describe("fromResponse, the merge rule", () => {
     const room = 262_144 - JSON.stringify({ kept: 1, changed: "before", big: "" }).length
     expect(merged({ ...good, big: "x".repeat(room) }).extras["big"]).toHaveLength(room)
     expect(merged({ ...good, big: "x".repeat(room + 1) }).extras).toEqual({ kept: 1, changed: "before" })
+    const first = Credentials.fromResponse({ ...good, big: "x".repeat(262_144) }, Option.none(), {
+      requestedAt: now
+    })
+    expect(Either.map(first, ({ extras }) => Redacted.value(extras))).toEqual(Either.right({}))
   })
 
   it("a token longer than any header can carry is refused", () => {
