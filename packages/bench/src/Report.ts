@@ -54,9 +54,9 @@ export const exactly = (value: number): Spread => ({ median: value, low: value, 
 export const rowOf = (table: Table | undefined, name: string): Row | undefined =>
   table?.rows.find((row) => row.name === name)
 
-/** The ratio of two rows of one table. */
+/** The ratio of two rows of one table, by their ratios to the first row: those are of each round, and a slow second cancels out. */
 export const ratioOf = (table: Table, name: string, other: string): number =>
-  (rowOf(table, name)?.value.median ?? Number.NaN) / (rowOf(table, other)?.value.median ?? Number.NaN)
+  (rowOf(table, name)?.ratio?.median ?? Number.NaN) / (rowOf(table, other)?.ratio?.median ?? Number.NaN)
 
 export const figure = (value: number): string =>
   !Number.isFinite(value)

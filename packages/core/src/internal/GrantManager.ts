@@ -150,7 +150,7 @@ export class GrantManager implements Manager {
 
 /** The token in memory, if it can be served without a thought. */
 export const peek = ({ state: { door } }: Grant, now: number): Option.Option<Redacted.Redacted> =>
-  Access.isOpen(door, now) ? Option.fromNullable(door.token) : Option.none()
+  Access.isOpen(door, now) ? door.token : Option.none()
 
 /** The grant's status by what is in memory, or in storage where that is stale. */
 export const status = (grant: Grant): Effect.Effect<AuthStatus.AuthStatus, StorageError> =>

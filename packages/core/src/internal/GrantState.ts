@@ -25,7 +25,7 @@ export interface Door {
   readonly from: number
   readonly until: number
   readonly answer: Effect.Effect<Redacted.Redacted>
-  readonly token: Redacted.Redacted | undefined
+  readonly token: Option.Option<Redacted.Redacted>
 }
 
 export type Noted = "Unchanged" | "Changed" | "RolledBack"
@@ -36,7 +36,7 @@ const never = Number.NEGATIVE_INFINITY
 const rejectionMemory = 600_000
 
 /** One for all grants at rest. */
-const closed: Door = { from: Infinity, until: never, answer: Effect.never, token: undefined }
+const closed: Door = { from: Infinity, until: never, answer: Effect.never, token: Option.none() }
 
 export class GrantState {
   door: Door = closed
@@ -217,7 +217,7 @@ export class GrantState {
 
   /** Opens the door for a token that was judged usable: no thought is needed before `until`. */
   open(token: Redacted.Redacted, until: number, from = this.loadedAt): void {
-    this.door = { from, until, answer: Effect.succeed(token), token }
+    this.door = { from, until, answer: Effect.succeed(token), token: Option.some(token) }
   }
 
   private shut(): void {
