@@ -21,6 +21,7 @@ import * as Answer from "./Answer.js"
 import * as DPoP from "./DPoP.js"
 import type { OAuthConfigError } from "./Endpoint.js"
 import * as IdToken from "./IdToken.js"
+import { quote } from "./internal/text.js"
 import type { OAuthError } from "./OAuthError.js"
 import * as Server from "./Server.js"
 import * as Wire from "./Wire.js"
@@ -74,6 +75,7 @@ export const make = (
         }),
       fetch: (credentials) =>
         Effect.gen(function* () {
+          yield* understood(credentials)
           const key = yield* Effect.mapError(DPoP.keyOf(credentials), (e) => failed("Rejected", e.message))
           const metadata = yield* Effect.mapError(server.metadata, fromOAuth)
           const first = yield* Effect.mapError(ask(metadata, credentials, key), fromOAuth)
@@ -115,6 +117,17 @@ export const layerConfig = (
 
 const failed = (reason: Profile.ProfileError["reason"], message: string): Profile.ProfileError =>
   new Profile.ProfileError({ reason, message })
+
+/** RFC 6749 §7.1: nor is a token of another type sent as if it were one of these. */
+const understood = ({ tokenType }: Credentials): Either.Either<void, Profile.ProfileError> =>
+  ["bearer", "dpop"].includes(tokenType.toLowerCase())
+    ? Either.right(undefined)
+    : Either.left(
+        failed(
+          "Rejected",
+          `The token is of the type ${quote(tokenType, [])}, which is not understood here, and was not sent.`
+        )
+      )
 
 const fromOAuth = (error: OAuthError): Profile.ProfileError =>
   failed(

@@ -262,6 +262,21 @@ describe("user info", () => {
     })
   )
 
+  it.effect("a token of a type that is not understood is not sent as another (RFC 6749 §7.1)", () =>
+    Effect.gen(function* () {
+      for (const [tokenType, sent] of [
+        ["mac", 0],
+        ["bearer", 1],
+        ["BEARER", 1]
+      ] as const) {
+        const grant = Credentials.make({ accessToken: "a", tokenType })
+        const { asked, result } = yield* asking({ body: { sub: "alice" } }, grant)
+        expect(asked.length, tokenType).toBe(sent)
+        if (sent === 0) expect(result).toMatchObject({ _tag: "Left", left: { reason: "Rejected" } })
+      }
+    })
+  )
+
   it.effect("is refused for another subject than the id token's", () =>
     Effect.gen(function* () {
       const grant = Credentials.make({ accessToken: "a", idToken: idToken({ sub: "alice" }) })
