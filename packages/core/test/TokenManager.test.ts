@@ -1387,6 +1387,23 @@ describe("a manager and its grant", () => {
     })
   )
 
+  it.scoped("tells one who listens too slowly what happened last", () =>
+    Effect.gen(function* () {
+      const { manager } = yield* bench({ initial: grant(1, 10 * minute) })
+      const pull = yield* Stream.toPull(manager.events)
+      const first = yield* Effect.fork(pull)
+      yield* settle
+      yield* manager.refresh
+      yield* Fiber.join(first)
+      // Three events each: more than are kept for it.
+      for (let n = 0; n < 100; n++) yield* manager.refresh
+      yield* manager.clear
+      const seen: Array<TokenEvent.TokenEvent> = []
+      while (seen.at(-1)?._tag !== "Cleared") seen.push(...(yield* pull))
+      expect(seen.length).toBeLessThanOrEqual(256)
+    })
+  )
+
   it.scoped("tells what happens as it happens", () =>
     Effect.gen(function* () {
       const { manager } = yield* bench({ initial: grant(1, 10 * minute) })

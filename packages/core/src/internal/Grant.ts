@@ -28,6 +28,7 @@ import { Task } from "./Scheduler.js"
 import { Sight } from "./Sight.js"
 import { Signal } from "./Signal.js"
 import { type Flights, type Run, SingleFlight } from "./SingleFlight.js"
+import { tell } from "./Telling.js"
 
 /** What the grants of one pool, or a manager alone, work with. */
 export interface Setting {
@@ -124,8 +125,8 @@ export class Grant extends Task implements RefreshTransaction.Parts {
     return (event: TokenEvent.TokenEvent): Effect.Effect<void> =>
       Effect.suspend(() => {
         this.history = [...this.history.slice(1 - this.setting.remembers), event]
-        if (this.hub !== undefined) this.hub.unsafeOffer(event)
-        return Effect.zipRight(this.setting.tell(this.account, event), this.sight.record(event))
+        const seen = Effect.zipRight(this.setting.tell(this.account, event), this.sight.record(event))
+        return this.hub === undefined ? seen : Effect.zipRight(tell(this.hub, event), seen)
       })
   }
 

@@ -20,6 +20,7 @@ import * as GrantManager from "./GrantManager.js"
 import * as Many from "./Many.js"
 import type { Scheduler } from "./Scheduler.js"
 import type { Flights } from "./SingleFlight.js"
+import { tell } from "./Telling.js"
 
 /** A grant, and who needs it. */
 export class Pooled extends Grant {
@@ -185,9 +186,7 @@ export class Pool {
   }
 
   readonly tell: Setting["tell"] = (account, event) =>
-    Effect.sync(() => {
-      this.hub?.unsafeOffer({ account, event })
-    })
+    Effect.suspend(() => (this.hub === undefined ? Effect.void : tell(this.hub, { account, event })))
 
   private make(account: string): Effect.Effect<Pooled, SetupError> {
     const setup = this.parts.setup(account)
