@@ -183,6 +183,29 @@ describe("while storage is slow to answer", () => {
     })
   )
 
+  it.scoped(
+    "what a peer wrote meanwhile is not forgotten for our own note, and who has its token gets another",
+    () =>
+      Effect.gen(function* () {
+        const { calls, manager, storage } = yield* bench({
+          initial: grant(1, 0),
+          slowCommit: { call: 1, millis: 1000, when: "after" }
+        })
+        const asked = yield* Effect.fork(token(manager.getAccessToken))
+        yield* settle
+        yield* peerWrites(storage, (e) => Entry.saved(Option.some(e), grant(2, 10 * minute)))
+        yield* manager.invalidate
+        expect(yield* token(manager.getAccessToken)).toBe("at-2")
+        const forced = yield* Effect.fork(token(manager.refresh))
+        yield* settle
+        yield* TestClock.adjust(1000)
+        expect(yield* Fiber.join(asked)).toMatch(/^at-(2|101)$/)
+        expect(yield* Fiber.join(forced)).toBe("at-101")
+        expect(yield* calls.count).toBe(1)
+        expect(Option.getOrThrow(yield* stored(storage))).toMatchObject({ refresh: "rt-101" })
+      })
+  )
+
   it.scoped("a token that was rejected before its own save had ended is not served again", () =>
     Effect.gen(function* () {
       const inner = yield* RefreshLease.makeProcess

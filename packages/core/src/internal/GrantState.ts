@@ -49,8 +49,6 @@ export class GrantState {
 
   /** Rises whenever this manager changes the grant, or takes in a change: a read that began before may be out of date. */
   epoch = 0
-  /** How often its user saved or cleared credentials. */
-  resets = 0
   /** How many refreshes were answered that are of any use. */
   answers = 0
   private stored: Versioned | undefined = undefined
@@ -333,11 +331,11 @@ export class GrantState {
   }
 
   /**
-   * The commit of a refresh went through, begun when there had been so many `resets`. Where its user saved or
-   * cleared since, nobody here knows what storage took first: it is read again. Whether memory holds what was written.
+   * The commit of a refresh went through, begun at `epoch`. Where its user saved or cleared since, or another writer's
+   * grant was read, nobody here knows what storage took last: it is read again. Whether memory holds what was written.
    */
-  noteOwnCommit(entry: Entry.Entry, version: Version, now: number, resets: number): boolean {
-    const isLast = this.resets === resets
+  noteOwnCommit(entry: Entry.Entry, version: Version, now: number, epoch: number): boolean {
+    const isLast = this.epoch === epoch
     if (isLast) this.noteCommitted(entry, version, now)
     else this.invalidate()
     return isLast
@@ -360,7 +358,6 @@ export class GrantState {
   /** The grant was removed by its user. */
   reset(): void {
     this.epoch++
-    this.resets++
     this.unsaved = Option.none()
     this.seen = undefined
     this.coolDown = Option.none()

@@ -296,10 +296,10 @@ const writeIntent = (
     const fingerprint = Entry.grantFingerprint(base.value.credentials)
     const intent = new Entry.Intent({ fingerprint, at: now, attempt: attemptAfter(before) })
     const entry = new Entry.Entry({ ...base.value, fence: lease.fence, intent: Option.some(intent) })
-    const { resets } = state
+    const { epoch } = state
     return yield* storage.commit(entry, expected).pipe(
       Effect.map((version) => {
-        if (!state.noteOwnCommit(entry, version, now, resets)) return Option.none()
+        if (!state.noteOwnCommit(entry, version, now, epoch)) return Option.none()
         state.noteIntent(intent)
         return Option.some(Option.some(entry))
       }),
@@ -402,11 +402,11 @@ export const saveUnsaved = (parts: Parts, fence: number): Effect.Effect<void, St
       if (state.isForgotten) yield* reload(parts)
       for (let attempt = 0; Option.isSome(state.unsaved); attempt++) {
         const entry = new Entry.Entry({ ...state.unsaved.value.entry, fence })
-        const { resets } = state
+        const { epoch } = state
         const committed = yield* Effect.either(storage.commit(entry, state.version))
         const at = yield* Clock.currentTimeMillis
         if (Either.isRight(committed)) {
-          state.noteOwnCommit(entry, committed.right, at, resets)
+          state.noteOwnCommit(entry, committed.right, at, epoch)
           return yield* emit(TokenEvent.Saved({ at, ...identify(entry) }))
         }
         const error = committed.left
@@ -532,10 +532,10 @@ const amend = (
     const changed = change(held.value)
     if (changed === held.value) return Effect.succeed(true)
     const entry = new Entry.Entry({ ...changed, fence: intended.fence })
-    const { resets } = state
+    const { epoch } = state
     return storage.commit(entry, state.version).pipe(
       Effect.flatMap((version) =>
-        Effect.map(Clock.currentTimeMillis, (now) => state.noteOwnCommit(entry, version, now, resets))
+        Effect.map(Clock.currentTimeMillis, (now) => state.noteOwnCommit(entry, version, now, epoch))
       ),
       Effect.catchAll((error) =>
         Effect.succeed(!(error._tag === "CommitRefused" && error.reason === "Conflict"))
