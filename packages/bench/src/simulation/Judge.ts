@@ -111,6 +111,8 @@ export class Judge implements Witness, Audit {
     const confirmedAt = store.confirmedAt.get(process)
     if (confirmedAt === undefined) return false
     return (
+      // It was told so just now, and the lease lapsed before it heard.
+      this.world.now - confirmedAt <= this.plan.setting.latency.lease ||
       !process.alive ||
       process.stoppedAt >= confirmedAt ||
       this.world.now - (steps.leaseTrouble.get(process) ?? Number.NEGATIVE_INFINITY) < aftermath
