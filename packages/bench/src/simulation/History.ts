@@ -22,7 +22,7 @@ import { observed } from "./Observer.js"
 import type { Ask, Deed, Plan, Round } from "./Plan.js"
 import { Steps } from "./Steps.js"
 import { Store } from "./Store.js"
-import { Process, World } from "./World.js"
+import { letGo, Process, World } from "./World.js"
 
 export interface Outcome {
   readonly broken: ReadonlyArray<Broken>
@@ -54,7 +54,13 @@ interface Caller {
   interrupted: boolean
 }
 
-export const run = (plan: Plan, tell?: (text: string) => void): Outcome => new History(plan, tell).run()
+export const run = (plan: Plan, tell?: (text: string) => void): Outcome => {
+  try {
+    return new History(plan, tell).run()
+  } finally {
+    letGo()
+  }
+}
 
 class History {
   private readonly world: World

@@ -9,6 +9,7 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
+import { globalValue } from "effect/GlobalValue"
 import * as Runtime from "effect/Runtime"
 import type * as Scheduler from "effect/Scheduler"
 import { Draw } from "./Draw.js"
@@ -90,6 +91,12 @@ export class World {
     }
   }
 }
+
+/** Where effect keeps fibers that have not ended, as long as they have not. */
+const rooted = globalValue(Symbol.for("effect/FiberScope/Global"), () => ({ roots: new Set<unknown>() }))
+
+/** The fibers of a history that is over, those of crashed processes among them, are kept no longer. */
+export const letGo = (): void => rooted.roots.clear()
 
 /** One incarnation of a program: what it holds in memory goes with it. */
 export class Process implements Scheduler.Scheduler, Clock.Clock {
