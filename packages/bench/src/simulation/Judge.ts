@@ -368,7 +368,9 @@ export class Judge implements Witness, Audit {
     if (process.unsafeCurrentTimeMillis() + asked.minValidity >= ends) {
       this.breaks("expired", `${process.name} serves ${token}, which has ended by its own clock`)
     }
-    if (asked.not.has(token)) this.breaks("unwanted", `${process.name} serves ${token}, which was not wanted`)
+    // A manager that is closed takes no word of a resource server any more.
+    if (asked.not.has(token) && notes.closingAt === Infinity)
+      this.breaks("unwanted", `${process.name} serves ${token}, which was not wanted`)
   }
 
   /** A caller was told that only a login helps. */
@@ -377,6 +379,8 @@ export class Judge implements Witness, Audit {
     const { refusedAt } = this.of(process)
     const knownAt = Math.max(store.readAt.get(process) ?? 0, refusedAt)
     if (store.changedAt >= knownAt) return
+    // Who asks while its user saves is told of before or after, whatever the save itself has read.
+    if (reason === "NoCredentials" && this.of(process).byUser > 0) return
     // Its own refresh was refused, and others have read since.
     if (reason === "GrantDead" && askedAt <= refusedAt && refusedAt <= store.changedAt) return
     const token = store.refreshToken
