@@ -19,6 +19,7 @@ import type { Explanation, Manager } from "../TokenManager.js"
 import { StorageError } from "../TokenStorage.js"
 import * as Access from "./Access.js"
 import type { Grant } from "./Grant.js"
+import { reload } from "./RefreshTransaction.js"
 import { saveAtLast } from "./Saver.js"
 
 export class GrantManager implements Manager {
@@ -242,8 +243,8 @@ const save = (parts: Grant, credentials: Credentials, conflicts = 0): Effect.Eff
       .pipe(
         Effect.flatMap((version) =>
           Effect.map(Clock.currentTimeMillis, (now) => {
-            state.noteSaved(entry, version, now, epoch)
-            return Option.some(now)
+            const isLast = state.noteSaved(entry, version, now, epoch)
+            return Option.some({ at: now, isLast })
           })
         ),
         Effect.uninterruptible,
@@ -261,9 +262,11 @@ const save = (parts: Grant, credentials: Credentials, conflicts = 0): Effect.Eff
         )
       )
     if (Option.isNone(saved)) return yield* save(parts, credentials, conflicts + 1)
+    // Where that fails, memory has what was read before, and the next who asks reads again.
+    if (!saved.value.isLast) yield* Effect.ignore(reload(parts))
     yield* emit(
       TokenEvent.Saved({
-        at: saved.value,
+        at: saved.value.at,
         generation: entry.generation,
         token: Fingerprint.of(credentials.accessToken)
       })

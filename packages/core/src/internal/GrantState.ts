@@ -342,17 +342,19 @@ export class GrantState {
   }
 
   /**
-   * A user's save, begun at `epoch`: a new beginning, whatever was held; what was taken in since may be newer, and
-   * storage is read again. What is saved may have been rejected by now all the same.
+   * A user's save, begun at `epoch`: a new beginning, whatever was held; but what was taken in since may be newer, and
+   * storage is to be read again. What is saved may have been rejected by now all the same. Whether memory holds it.
    */
-  noteSaved(entry: Entry.Entry, version: Version, now: number, epoch: number): void {
-    const saved = Redacted.value(entry.credentials.accessToken)
-    const rejection = Option.filter(this.rejection, ({ token }) => token === saved)
+  noteSaved(entry: Entry.Entry, version: Version, now: number, epoch: number): boolean {
     const isLast = this.epoch === epoch
-    this.reset()
-    this.rejection = rejection
-    if (isLast) this.noteCommitted(entry, version, now)
-    else this.invalidate()
+    if (isLast) {
+      const saved = Redacted.value(entry.credentials.accessToken)
+      const rejection = Option.filter(this.rejection, ({ token }) => token === saved)
+      this.reset()
+      this.rejection = rejection
+      this.noteCommitted(entry, version, now)
+    } else this.stale()
+    return isLast
   }
 
   /** The grant was removed by its user. */
