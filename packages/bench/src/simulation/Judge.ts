@@ -47,6 +47,9 @@ export class Notes {
   request: Request | undefined
   refusedAt = Number.NEGATIVE_INFINITY
   refreshing = 0
+  /** When the last refresh began, and when it ended. */
+  refreshingAt = Number.NEGATIVE_INFINITY
+  refreshedAt = Number.NEGATIVE_INFINITY
   /** When its scope began to close. */
   closingAt = Infinity
   /** What it may write without a lease: credentials of a login. */
@@ -342,6 +345,8 @@ export class Judge implements Witness, Audit {
     if (name !== "latchkey.refresh") return
     const notes = this.of(process)
     notes.refreshing += begins ? 1 : -1
+    if (begins) notes.refreshingAt = this.world.now
+    else notes.refreshedAt = this.world.now
     if (notes.refreshing > 1) this.breaks("single-flight", `${process.name} refreshes twice at once`)
   }
 
@@ -382,7 +387,8 @@ export class Judge implements Witness, Audit {
     // Who asks while its user saves is told of before or after, whatever the save itself has read.
     if (reason === "NoCredentials" && this.of(process).byUser > 0) return
     // Its own refresh was refused, and others have read since.
-    if (reason === "GrantDead" && askedAt <= refusedAt && refusedAt <= store.changedAt) return
+    if (reason === "GrantDead" && refusedAt <= store.changedAt && this.joined(process, askedAt, refusedAt))
+      return
     const token = store.refreshToken
     const who = `${process.name} says ${reason}`
     if (token === undefined || reason === "NoCredentials") {
@@ -401,6 +407,12 @@ export class Judge implements Witness, Audit {
     if (!lost && !issued.uncertain && !this.repeated.has(token) && reason === "RotationLost") {
       this.breaks("untyped", `${who}, and no answer for ${token} was lost`)
     }
+  }
+
+  /** Whether who asked then waits for the refresh that was refused. */
+  private joined(process: Process, askedAt: number, refusedAt: number): boolean {
+    const { refreshedAt, refreshing, refreshingAt } = this.of(process)
+    return refreshingAt <= refusedAt && (refreshing > 0 || askedAt <= refreshedAt)
   }
 
   /** Whether it was redeemed, and what it brought is not in storage. */

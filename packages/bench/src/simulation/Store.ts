@@ -38,7 +38,7 @@ export class Store {
   held: Option.Option<Versioned> = Option.none()
   /** When the refresh token in it became another. */
   changedAt = 0
-  /** When each process made its tokens others, whether the refresh token changed or not. */
+  /** When each process made its tokens others: either of them. */
   readonly grantChangedAt = new Map<Process, number>()
   /** When each process last read it. */
   readonly readAt = new WeakMap<Process, number>()
@@ -133,7 +133,7 @@ export class Store {
     this.audit.committed(process, this.entry, entry)
     const version = `v${++this.serial}` as Version
     if (Option.getOrUndefined(refreshTokenOf(entry)) !== this.refreshToken) this.changedAt = this.world.now
-    if (accessTokenOf(this.entry) !== accessTokenOf(Option.some(entry))) {
+    if (tokensOf(this.entry) !== tokensOf(Option.some(entry))) {
       this.grantChangedAt.set(process, this.world.now)
     }
     this.fence = Math.max(this.fence, entry.fence)
@@ -263,8 +263,10 @@ export class Store {
 export const refreshTokenOf = (entry: Entry.Entry): Option.Option<string> =>
   Option.map(entry.credentials.refreshToken, Redacted.value)
 
-const accessTokenOf = (entry: Option.Option<Entry.Entry>): string | undefined =>
-  Option.getOrUndefined(Option.map(entry, (e) => Redacted.value(e.credentials.accessToken)))
+const tokensOf = (entry: Option.Option<Entry.Entry>): string =>
+  [Option.map(entry, (e) => Redacted.value(e.credentials.accessToken)), Option.flatMap(entry, refreshTokenOf)]
+    .map(Option.getOrElse(() => ""))
+    .join(" ")
 
 const describe = (entry: Entry.Entry): string =>
   [
