@@ -56,6 +56,11 @@ const idleShare = async (milliseconds: number): Promise<number> => {
   return (user + system) / 1000 / (performance.now() - began)
 }
 
+/** Waits until what was loaded is planned: it is read and noted behind those who ask. */
+const settle = async (small: boolean): Promise<void> => {
+  for (let i = 0; i < (small ? 1 : 150); i++) if ((await idleShare(small ? 10 : 1000)) < 0.01) return
+}
+
 export const grow = async ({ accounts, small }: Job): Promise<Grown> => {
   const managers = await poolOf(accounts)
   const names = accountsIn(accounts)
@@ -67,6 +72,7 @@ export const grow = async ({ accounts, small }: Job): Promise<Grown> => {
     { operations: small ? 5 : 200, rounds: 15 }
   )
   for (let i = 0; i < 3; i++) globalThis.gc?.()
+  await settle(small)
   return {
     hot: hot[0]?.nanoseconds ?? exactly(Number.NaN),
     refresh: refresh[0]?.nanoseconds ?? exactly(Number.NaN),
