@@ -215,7 +215,7 @@ const cases: ReadonlyArray<Case> = [
     is: "MaybeSent",
     timeout: "300 millis"
   },
-  { name: "silence", server: tcp(afterRequest(() => undefined)), is: "MaybeSent", timeout: "100 millis" },
+  { name: "silence", server: tcp(afterRequest(() => undefined)), is: "MaybeSent", timeout: "300 millis" },
   {
     name: "an answer that is no HTTP",
     server: tcp(afterRequest((socket) => socket.end("this is not HTTP\r\n\r\n"))),

@@ -184,9 +184,9 @@ describe.each(clients)("over %s", (_, client) => {
       const server = yield* Provider.listen((request) => {
         request.on("close", () => Deferred.unsafeDone(hungUp, Exit.void))
       })
-      const error = yield* failure(server.url, { timeout: "100 millis" })
+      const error = yield* failure(server.url, { timeout: "300 millis" })
       expect(error.reason).toBe("MaybeSent")
-      expect(error.message).toContain("100ms")
+      expect(error.message).toContain("300ms")
       yield* Deferred.await(hungUp)
     }).pipe(Effect.provide(client))
   )
@@ -197,14 +197,14 @@ describe.each(clients)("over %s", (_, client) => {
         response.writeHead(200, { "content-type": "application/json" })
         response.write('{"refresh_token":"rescued","access_tok')
       })
-      const error = yield* failure(server.url, { timeout: "200 millis" })
+      const error = yield* failure(server.url, { timeout: "1 second" })
       expect(error.reason).toBe("Malformed")
       expect(Option.isSome(error.salvaged!.refreshToken)).toBe(true)
       const nothing = yield* Provider.listen((_, response) => {
         response.writeHead(200, { "content-type": "application/json" })
         response.write('{"refresh_token":"resc')
       })
-      const lost = yield* failure(nothing.url, { timeout: "200 millis" })
+      const lost = yield* failure(nothing.url, { timeout: "1 second" })
       expect(lost.reason).toBe("MaybeSent")
       expect(lost.salvaged).toBeUndefined()
     }).pipe(Effect.provide(client))
@@ -274,7 +274,7 @@ describe.each(clients)("over %s", (_, client) => {
   it.scopedLive("the time-out holds in an uninterruptible region", () =>
     Effect.gen(function* () {
       const server = yield* Provider.listen(() => undefined)
-      const error = yield* Effect.uninterruptible(failure(server.url, { timeout: "100 millis" }))
+      const error = yield* Effect.uninterruptible(failure(server.url, { timeout: "300 millis" }))
       expect(error.reason).toBe("MaybeSent")
     }).pipe(Effect.provide(client))
   )

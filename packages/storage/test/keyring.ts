@@ -352,7 +352,7 @@ const hanging: ReadonlyArray<Law.Law> = [
   define(
     "a call that is not answered ends in time, without holding up the process, and all is sound after it",
     Effect.gen(function* () {
-      const options = fresh({ timeout: "300 millis" })
+      const options = fresh({ timeout: "1 second" })
       const { storage } = yield* Keyring.make(options)
       const version = yield* storage.commit(Sample.plain("a"), Option.none())
       yield* signal("SIGSTOP")
@@ -379,9 +379,9 @@ const hanging: ReadonlyArray<Law.Law> = [
       const took = (yield* Clock.currentTimeMillis) - start
       for (const error of late) {
         assert.equal(error.reason, "Unavailable")
-        assert.match(error.message, /did not answer within 300 ms|stays locked by another process/)
+        assert.match(error.message, /did not answer within 1000 ms|stays locked by another process/)
       }
-      assert.ok(took < 1_500, `${took} ms`)
+      assert.ok(took < 10_000, `${took} ms`)
       assert.ok((yield* Ref.get(ticks)) > 5)
       yield* signal("SIGCONT")
       // The late calls have been given up or end by themselves: then it answers again.
