@@ -12,6 +12,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import type { Policy } from "./Decision.js"
+import * as Settings from "./internal/Settings.js"
 import { invalid, millis } from "./internal/Settings.js"
 
 /**
@@ -169,3 +170,12 @@ export const layerConfig = (options: Options = {}): Layer.Layer<TokenConfig, Con
 /** Absent is absent; anything else that is wrong stays an error. */
 const optionalSeconds = (name: string): Config.Config<Duration.Duration | undefined> =>
   Config.withDefault(seconds(name), undefined)
+
+/**
+ * The milliseconds of a span of time as settings give it, or NaN where it is none or negative. `Duration.toMillis`
+ * takes such input for zero, or throws.
+ *
+ * @since 0.1.0
+ * @category utils
+ */
+export const millisOf: (input: Duration.DurationInput) => number = Settings.millisOf

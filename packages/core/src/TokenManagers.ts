@@ -13,7 +13,7 @@
  */
 import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
@@ -26,6 +26,7 @@ import type * as AuthStatus from "./AuthStatus.js"
 import type { Setting } from "./internal/Grant.js"
 import * as Many from "./internal/Many.js"
 import { Pool, type Setup } from "./internal/Pool.js"
+import { millisOrForever } from "./internal/Settings.js"
 import { makeFlights } from "./internal/SingleFlight.js"
 import { ProfileSource } from "./Profile.js"
 import { RefreshLease } from "./RefreshLease.js"
@@ -153,7 +154,7 @@ export const makeShared = (
   options: SharedOptions = {}
 ): Effect.Effect<
   Managers,
-  never,
+  ConfigError.ConfigError,
   TokenStorages | RefreshLease | TokenRefresher | TokenConfig | Scope.Scope
 > =>
   Effect.gen(function* () {
@@ -204,7 +205,9 @@ export const makeShared = (
  * @since 0.1.0
  * @category constructors
  */
-export const make = <R>(options: Options<R>): Effect.Effect<Managers, never, R | Scope.Scope> =>
+export const make = <R>(
+  options: Options<R>
+): Effect.Effect<Managers, ConfigError.ConfigError, R | Scope.Scope> =>
   Effect.flatMap(Effect.context<R>(), (context) =>
     Effect.map(
       makePool(options, ({ settingOf }) => (account) => ({
@@ -238,7 +241,7 @@ export const make = <R>(options: Options<R>): Effect.Effect<Managers, never, R |
  * @since 0.1.0
  * @category layers
  */
-export const layer = <R>(options: Options<R>): Layer.Layer<TokenManagers, never, R> =>
+export const layer = <R>(options: Options<R>): Layer.Layer<TokenManagers, ConfigError.ConfigError, R> =>
   Layer.scoped(TokenManagers, make(options))
 
 /**
@@ -249,8 +252,11 @@ export const layer = <R>(options: Options<R>): Layer.Layer<TokenManagers, never,
  */
 export const layerShared = (
   options: SharedOptions = {}
-): Layer.Layer<TokenManagers, never, TokenStorages | RefreshLease | TokenRefresher | TokenConfig> =>
-  Layer.scoped(TokenManagers, makeShared(options))
+): Layer.Layer<
+  TokenManagers,
+  ConfigError.ConfigError,
+  TokenStorages | RefreshLease | TokenRefresher | TokenConfig
+> => Layer.scoped(TokenManagers, makeShared(options))
 
 type Services = Pick<Setting, "refresher" | "lease" | "config" | "storageOf" | "tellsChanges">
 
@@ -270,6 +276,7 @@ const width = 128
 
 const makePool = (options: PoolOptions, setupOf: (bench: Bench) => Setup) =>
   Effect.gen(function* () {
+    const idleTimeToLive = yield* millisOrForever("idleTimeToLive", options.idleTimeToLive ?? "1 minute")
     const found = yield* Effect.serviceOption(Renewal.Renewal)
     // With the defaults nothing can be wrong.
     const renewal = Option.isSome(found) ? found.value : yield* Effect.orDie(Renewal.make())
@@ -304,7 +311,7 @@ const makePool = (options: PoolOptions, setupOf: (bench: Bench) => Setup) =>
       clock,
       flights,
       scheduler: options.renew === false ? Option.none() : Option.some(scheduler),
-      idleTimeToLive: Duration.toMillis(options.idleTimeToLive ?? "1 minute")
+      idleTimeToLive
     })
     pools.push(pool)
     yield* Effect.addFinalizer(() => Effect.sync(() => pool.unschedule()))

@@ -8,6 +8,7 @@
  *
  * @since 0.1.0
  */
+import type { ConfigError } from "effect/ConfigError"
 import type * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import type * as Duration from "effect/Duration"
@@ -19,6 +20,7 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Credentials from "./Credentials.js"
 import * as Entry from "./Entry.js"
+import { millisOrForever } from "./internal/Settings.js"
 import type { RefreshLease } from "./RefreshLease.js"
 import type { TokenConfig } from "./TokenConfig.js"
 import type { TokenError } from "./TokenError.js"
@@ -106,9 +108,10 @@ export interface Options<E, R> extends TokenManager.Options {
  */
 export const make = <E, R>(
   options: Options<E, R>
-): Effect.Effect<TokenSets<E>, never, TokenStorage | RefreshLease | TokenConfig | Scope.Scope | R> =>
+): Effect.Effect<TokenSets<E>, ConfigError, TokenStorage | RefreshLease | TokenConfig | Scope.Scope | R> =>
   Effect.gen(function* () {
-    const { idleTimeToLive = "1 minute", refresher, ...shared } = options
+    const { idleTimeToLive: idle = "1 minute", refresher, ...shared } = options
+    const idleTimeToLive = yield* millisOrForever("idleTimeToLive", idle)
     const storage = yield* TokenStorage
     const pool = yield* RcMap.make({
       idleTimeToLive,

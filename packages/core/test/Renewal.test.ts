@@ -611,6 +611,16 @@ describe("a pool over shared storage", () => {
     })
   )
 
+  it.scoped.each([-1, Number.NaN, "-1 second", "soon"])(
+    "%s is no time to keep an account",
+    (idleTimeToLive) =>
+      Effect.gen(function* () {
+        const options = { idleTimeToLive: idleTimeToLive as Duration.DurationInput }
+        const made = TokenManagers.make({ ...options, services: () => Layer.die("It was built.") })
+        expect(yield* Effect.flip(made)).toMatchObject({ path: ["idleTimeToLive"] })
+      })
+  )
+
   it.scoped(
     "builds what an account needs once, for all who ask meanwhile, and tries again where that failed",
     () =>

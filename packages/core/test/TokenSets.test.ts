@@ -98,6 +98,20 @@ const overTime = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   })
 
 describe("the sets of one grant", () => {
+  it.scoped("are kept for a time that is one", () =>
+    Effect.gen(function* () {
+      const idleTimeToLive = "soon" as "1 second"
+      const made = TokenSets.make({ idleTimeToLive, refresher: () => Effect.dieMessage("It was made.") })
+      const services = Layer.mergeAll(
+        TokenStorage.layerMemory,
+        RefreshLease.layerProcess,
+        TokenConfig.layer()
+      )
+      const error = yield* Effect.flip(Effect.provide(made, services))
+      expect(error).toMatchObject({ path: ["idleTimeToLive"] })
+    })
+  )
+
   it.scoped("redeem one at a time, coalesce each its own callers, and never swap tokens", () =>
     Effect.gen(function* () {
       const { calls, sets } = yield* setUp

@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import type { HttpClient } from "@effect/platform/HttpClient"
+import { millisOf } from "@latchkey/core/TokenConfig"
 import * as TokenRefresher from "@latchkey/core/TokenRefresher"
 import * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
@@ -14,7 +15,6 @@ import * as Redacted from "effect/Redacted"
 import * as oauth from "oauth4webapi"
 import { invalid, type OAuthConfigError } from "./Endpoint.js"
 import { importSigningKey } from "./internal/keys.js"
-import { millisOf } from "./internal/millis.js"
 import * as Target from "./internal/target.js"
 import * as TokenEndpoint from "./TokenEndpoint.js"
 import * as Wire from "./Wire.js"

@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import type { HttpClient } from "@effect/platform/HttpClient"
+import { millisOf } from "@latchkey/core/TokenConfig"
 import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
@@ -16,7 +17,6 @@ import * as oauth from "oauth4webapi"
 import * as Answer from "./Answer.js"
 import { check, invalid, type OAuthConfigError } from "./Endpoint.js"
 import { cached } from "./internal/cached.js"
-import { millisOf } from "./internal/millis.js"
 import { OAuthError } from "./OAuthError.js"
 import * as Wire from "./Wire.js"
 

@@ -2,7 +2,7 @@ import { HttpClient } from "@effect/platform"
 import { describe, expect, it } from "@effect/vitest"
 import type { Credentials } from "@latchkey/core"
 import { BrowserLogin, type LoginError } from "@latchkey/oauth"
-import { Deferred, Effect, Exit, Fiber, Layer, Redacted, Scope } from "effect"
+import { Deferred, Effect, Either, Exit, Fiber, Layer, Redacted, Scope } from "effect"
 import * as Http from "node:http"
 import * as Loopback from "../src/internal/loopback.js"
 import { answering, type Reply } from "./Memory.js"
@@ -160,6 +160,26 @@ describe("a login", () => {
       if (yield* hasIPv6) expect(yield* at("::1", "/callback")).toBe(404)
       expect(yield* at("127.0.0.1", `/auth/callback${callback.search}`)).toBe(200)
       yield* Fiber.join(started.fiber)
+    })
+  )
+
+  it.scopedLive("port 80 is a port: any free one is taken only where none is given", () =>
+    Effect.gen(function* () {
+      const port = (uri: string) => Effect.map(Loopback.parse(uri), (redirect) => redirect.port)
+      expect(yield* port("http://127.0.0.1:80/callback")).toBe(80)
+      expect(yield* port("http://localhost:080")).toBe(80)
+      for (const none of ["http://127.0.0.1/a:80/", "http://127.0.0.1:/:80", "http://[::1]/callback"]) {
+        expect(yield* port(none)).toBe(0)
+      }
+      const redirect = yield* Loopback.parse("http://127.0.0.1:80/callback")
+      const listener = yield* Effect.either(Loopback.listen(redirect))
+      // Few may listen there.
+      if (Either.isLeft(listener)) return expect(listener.left.message).toContain("loopback port 80 ")
+      const { redirectUri } = listener.right
+      expect(redirectUri).toBe("http://127.0.0.1:80/callback")
+      const waiting = yield* Effect.fork(get(new URL(`${redirectUri}?code=c`)))
+      expect((yield* listener.right.answer).get("code")).toBe("c")
+      yield* Fiber.interrupt(waiting)
     })
   )
 

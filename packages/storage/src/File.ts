@@ -23,6 +23,7 @@
  */
 import type { RefreshLease as Lease } from "@latchkey/core/RefreshLease"
 import { RefreshLease } from "@latchkey/core/RefreshLease"
+import { millisOf } from "@latchkey/core/TokenConfig"
 import { StorageError, TokenStorage } from "@latchkey/core/TokenStorage"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
@@ -33,7 +34,6 @@ import * as FileFormat from "./FileFormat.js"
 import * as FileLease from "./internal/FileLease.js"
 import * as FileStorage from "./internal/FileStorage.js"
 import { binding } from "./internal/KernelLock.js"
-import { millisOf } from "./internal/millis.js"
 
 /**
  * Where a file is and what is accepted there.

@@ -25,6 +25,7 @@
  */
 import type { RefreshLease as Lease } from "@latchkey/core/RefreshLease"
 import { RefreshLease } from "@latchkey/core/RefreshLease"
+import { millisOf } from "@latchkey/core/TokenConfig"
 import { StorageError, TokenStorage } from "@latchkey/core/TokenStorage"
 import { TokenStorages } from "@latchkey/core/TokenStorages"
 import * as Context from "effect/Context"
@@ -41,7 +42,6 @@ import * as HolderProof from "./internal/HolderProof.js"
 import * as LeaseKeeper from "./internal/LeaseKeeper.js"
 import * as RedisClient from "./internal/RedisClient.js"
 import * as RedisGrant from "./internal/RedisGrant.js"
-import { millisOf } from "./internal/millis.js"
 
 /**
  * How Redis is reached.

@@ -25,6 +25,7 @@
  */
 import type { RefreshLease as Lease } from "@latchkey/core/RefreshLease"
 import { RefreshLease } from "@latchkey/core/RefreshLease"
+import { millisOf } from "@latchkey/core/TokenConfig"
 import { StorageError, TokenStorage } from "@latchkey/core/TokenStorage"
 import { TokenStorages } from "@latchkey/core/TokenStorages"
 import * as SqlClient from "@effect/sql/SqlClient"
@@ -40,7 +41,6 @@ import * as LeaseKeeper from "./internal/LeaseKeeper.js"
 import * as SqlLease from "./internal/SqlLease.js"
 import * as SqlSession from "./internal/SqlSession.js"
 import * as SqlStorage from "./internal/SqlStorage.js"
-import { millisOf } from "./internal/millis.js"
 
 /**
  * How the tables are used.

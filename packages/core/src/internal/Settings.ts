@@ -2,26 +2,43 @@
 import * as ConfigError from "effect/ConfigError"
 import * as Duration from "effect/Duration"
 import * as Either from "effect/Either"
+import * as Option from "effect/Option"
 
 export const invalid = (setting: string, problem: string) =>
   Either.left(ConfigError.InvalidData([setting], `${setting} ${problem}`))
 
-export const millis = (
-  setting: string,
-  input: Duration.DurationInput
-): Either.Either<number, ConfigError.ConfigError> => {
-  const duration = Duration.decodeUnknown(input)
-  const value = duration._tag === "Some" ? Duration.toMillis(duration.value) : Number.NaN
-  // `Duration` turns what is negative or NaN into zero without a word: look at what was given.
-  return [value, ...numbersIn(input)].every((n) => Number.isFinite(n) && n >= 0)
-    ? Either.right(value)
-    : invalid(setting, "must be a finite duration, not negative")
-}
+/**
+ * The milliseconds of a span of time, or NaN where it is none or negative: `Duration` takes what is negative or NaN
+ * for zero without a word, and throws on words that it does not know.
+ */
+export const millisOf = (input: Duration.DurationInput): number =>
+  numbersIn(input).every((part) => part >= 0)
+    ? Option.match(Duration.decodeUnknown(input), { onNone: () => Number.NaN, onSome: Duration.toMillis })
+    : Number.NaN
 
 const numbersIn = (input: Duration.DurationInput): ReadonlyArray<number> => {
   if (Duration.isDuration(input)) return []
   if (typeof input === "string") return [Number.parseFloat(input)]
   return typeof input === "object" ? input : [Number(input)]
+}
+
+export const millis = (
+  setting: string,
+  input: Duration.DurationInput
+): Either.Either<number, ConfigError.ConfigError> => {
+  const value = millisOf(input)
+  return Number.isFinite(value)
+    ? Either.right(value)
+    : invalid(setting, "must be a finite duration, not negative")
+}
+
+/** {@link millis}, where without an end is one too. */
+export const millisOrForever = (
+  setting: string,
+  input: Duration.DurationInput
+): Either.Either<number, ConfigError.ConfigError> => {
+  const value = millisOf(input)
+  return Number.isNaN(value) ? invalid(setting, "must be a duration, not negative") : Either.right(value)
 }
 
 export const count = (setting: string, value: number): Either.Either<number, ConfigError.ConfigError> =>

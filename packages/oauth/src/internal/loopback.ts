@@ -39,7 +39,9 @@ export const parse = (redirectUri: string): Either.Either<Redirect, OAuthConfigE
   if (url.username !== "" || url.password !== "" || url.search !== "" || redirectUri.includes("#")) {
     return refuse("must have no user info, query or fragment")
   }
-  return Either.right({ hostname: url.hostname, port: Number(url.port), path: url.pathname })
+  // The default port is left out of a parsed URL.
+  const port = url.port === "" && /^[^/]*\/\/[^/]*:0*80(\/|$)/.test(redirectUri) ? 80 : Number(url.port)
+  return Either.right({ hostname: url.hostname, port, path: url.pathname })
 }
 
 /** Listens until the scope closes; whoever waits then for a reply is told that the login was given up. */
@@ -73,8 +75,10 @@ export const listen = (redirect: Redirect): Effect.Effect<Listener, LoginError, 
 
     const port = yield* bind(redirect, handle)
     yield* Effect.addFinalizer(() => reply(Page.cancelled))
-    host = `${redirect.hostname}:${port}`
-    return { redirectUri: `http://${host}${redirect.path}`, answer: Deferred.await(answer), reply }
+    const redirectUri = `http://${redirect.hostname}:${port}${redirect.path}`
+    // As a browser names it: without the default port.
+    host = new URL(redirectUri).host
+    return { redirectUri, answer: Deferred.await(answer), reply }
   })
 
 /** Listens on each address of the name, on one port; gives the port. */
