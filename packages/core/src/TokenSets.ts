@@ -8,7 +8,7 @@
  *
  * @since 0.1.0
  */
-import type { ConfigError } from "effect/ConfigError"
+import type * as ConfigError from "effect/ConfigError"
 import type * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import type * as Duration from "effect/Duration"
@@ -108,7 +108,11 @@ export interface Options<E, R> extends TokenManager.Options {
  */
 export const make = <E, R>(
   options: Options<E, R>
-): Effect.Effect<TokenSets<E>, ConfigError, TokenStorage | RefreshLease | TokenConfig | Scope.Scope | R> =>
+): Effect.Effect<
+  TokenSets<E>,
+  ConfigError.ConfigError,
+  TokenStorage | RefreshLease | TokenConfig | Scope.Scope | R
+> =>
   Effect.gen(function* () {
     const { idleTimeToLive: idle = "1 minute", refresher, ...shared } = options
     const idleTimeToLive = yield* millisOrForever("idleTimeToLive", idle)
