@@ -21,6 +21,7 @@ export interface Mutant {
 }
 
 const transaction = "internal/RefreshTransaction.ts"
+const stored = "internal/StoredGrant.ts"
 const state = "internal/GrantState.ts"
 const flight = "internal/SingleFlight.ts"
 
@@ -42,7 +43,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     weather: "calm",
     by: "no-fence",
     edits: one(
-      transaction,
+      stored,
       "const entry = new Entry.Entry({ ...state.unsaved.value.entry, fence })",
       "const entry = new Entry.Entry({ ...state.unsaved.value.entry, fence: 0 })"
     )
@@ -52,7 +53,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     weather: "calm",
     by: "no-intent",
     edits: one(
-      transaction,
+      stored,
       "if (Option.isNone(base) || !parts.refresher.needsRefreshToken) return Option.some(base)",
       "return Option.some(base)"
     )
@@ -123,7 +124,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     weather: "storage",
     by: "false-alarm",
     edits: one(
-      transaction,
+      stored,
       "yield* emit(TokenEvent.SaveFailed(",
       "state.unsaved = Option.none(); yield* emit(TokenEvent.SaveFailed("
     )
@@ -277,7 +278,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "a slow read is taken for the newest",
     weather: "storage",
     by: "false-alarm",
-    edits: one(transaction, "if (state.epoch !== epoch) return yield* reload(parts)", "")
+    edits: one(stored, "if (state.epoch !== epoch) return yield* reload(parts)", "")
   },
   {
     name: "an expired token is served",

@@ -11,7 +11,7 @@ import type { StorageError } from "../TokenStorage.js"
 import type { Grant } from "./Grant.js"
 import type { Door } from "./GrantState.js"
 import { nowOf } from "./Now.js"
-import { settled } from "./RefreshTransaction.js"
+import { settled } from "./NoToken.js"
 
 /** For how long, in milliseconds, a storage that just failed is not asked again while there is a valid token. */
 const storagePause = 1000

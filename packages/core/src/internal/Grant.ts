@@ -22,6 +22,7 @@ import { StorageError, type TokenStorage } from "../TokenStorage.js"
 import { GrantState } from "./GrantState.js"
 import type { Lane, Lanes } from "./Lanes.js"
 import * as RefreshTransaction from "./RefreshTransaction.js"
+import * as StoredGrant from "./StoredGrant.js"
 import * as RenewalPlan from "./RenewalPlan.js"
 import { ensureSaved } from "./Saver.js"
 import { Task } from "./Scheduler.js"
@@ -73,7 +74,7 @@ const shortestPause = 1000
 
 const noEvents: ReadonlyArray<TokenEvent.TokenEvent> = []
 
-export class Grant extends Task implements RefreshTransaction.Parts {
+export class Grant extends Task implements StoredGrant.Parts {
   readonly state: GrantState
   loading: Run<void, StorageError> | undefined = undefined
   refreshing: Run<void, TokenError> | undefined = undefined
@@ -284,7 +285,7 @@ class Loads extends SingleFlight<void, StorageError, void> {
     return closedStorage(this.grant.storage.location)
   }
   protected run() {
-    return RefreshTransaction.reload(this.grant)
+    return StoredGrant.reload(this.grant)
   }
   protected settled(exit: Exit.Exit<void, StorageError>) {
     if (Exit.isSuccess(exit)) this.grant.noteLooked()

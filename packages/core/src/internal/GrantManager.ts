@@ -19,7 +19,7 @@ import type { Explanation, Manager } from "../TokenManager.js"
 import { StorageError } from "../TokenStorage.js"
 import * as Access from "./Access.js"
 import type { Grant } from "./Grant.js"
-import { reload } from "./RefreshTransaction.js"
+import { reload } from "./StoredGrant.js"
 import { saveAtLast } from "./Saver.js"
 
 export class GrantManager implements Manager {

@@ -5,7 +5,6 @@
  * end of the commit it cannot be interrupted: the answer holds the only copy of a refresh token.
  */
 import * as Clock from "effect/Clock"
-import type * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -16,16 +15,24 @@ import * as Credentials from "../Credentials.js"
 import * as Decision from "../Decision.js"
 import * as Entry from "../Entry.js"
 import * as Fingerprint from "../Fingerprint.js"
-import type { Lease, LeaseError, RefreshLease } from "../RefreshLease.js"
+import type { Lease, LeaseError } from "../RefreshLease.js"
 import * as Rotation from "../RotationPolicy.js"
-import type { TokenConfig } from "../TokenConfig.js"
-import { ReauthorizationRequired, RefreshUnavailable, type TokenError } from "../TokenError.js"
+import { RefreshUnavailable, type TokenError } from "../TokenError.js"
 import * as TokenEvent from "../TokenEvent.js"
-import { RefreshError, type TokenRefresher } from "../TokenRefresher.js"
-import { StorageError, type TokenStorage, type Version } from "../TokenStorage.js"
+import { RefreshError } from "../TokenRefresher.js"
 import { within } from "./Deadline.js"
-import type { GrantState } from "./GrantState.js"
-import type { Signal } from "./Signal.js"
+import { reauthorize, settled, unavailable } from "./NoToken.js"
+import {
+  amend,
+  type Attempt,
+  attemptAfter,
+  clearIntent,
+  maxConflicts,
+  type Parts,
+  reload,
+  saveUnsaved,
+  writeIntent
+} from "./StoredGrant.js"
 
 /** What started a refresh: what its caller asked, and the access token that it had. */
 export interface Trigger {
@@ -36,59 +43,6 @@ export interface Trigger {
   /** Whether it has its place at the server already. */
   readonly placed?: boolean
 }
-
-/** What a manager works with. */
-export interface Parts {
-  readonly account: string
-  readonly state: GrantState
-  readonly storage: Context.Tag.Service<TokenStorage>
-  readonly lease: Context.Tag.Service<RefreshLease>
-  readonly refresher: Context.Tag.Service<TokenRefresher>
-  readonly config: Context.Tag.Service<TokenConfig>
-  /** Raised when storage may have changed; none where nobody tells of that. */
-  readonly changed: Option.Option<Signal>
-  readonly emit: (event: TokenEvent.TokenEvent) => Effect.Effect<void>
-}
-
-/** How often a writer in our way is answered by reading again before we give up for now. */
-const maxConflicts = 5
-
-/** Reads storage and takes in what it holds; again, where this manager wrote in the meantime. */
-export const reload = (parts: Parts): Effect.Effect<void, StorageError> =>
-  Effect.gen(function* () {
-    const { state, storage, emit } = parts
-    const epoch = state.epoch
-    const loaded = yield* Effect.tapError(storage.load, (error) => storageFailed(parts, error))
-    if (state.epoch !== epoch) return yield* reload(parts)
-    const at = yield* Clock.currentTimeMillis
-    const had = state.credentials
-    const noted = state.note(loaded, at)
-    if (noted === "RolledBack") {
-      const error = new StorageError({
-        reason: "RolledBack",
-        operation: "load",
-        location: storage.location,
-        message:
-          `${storage.location} went back to an earlier state of this grant, whose refresh token is spent; ` +
-          "it was not used. Restore the newer state, or log in again."
-      })
-      yield* storageFailed(parts, error)
-      return yield* error
-    }
-    if (noted === "Changed" && Option.isSome(had) && Option.isSome(state.entry)) {
-      yield* emit(TokenEvent.Adopted({ at, ...identify(state.entry.value) }))
-    }
-  })
-
-const storageFailed = (parts: Parts, error: StorageError): Effect.Effect<void> =>
-  Effect.flatMap(Clock.currentTimeMillis, (at) =>
-    parts.emit(TokenEvent.StorageFailed({ at, reason: error.reason, operation: error.operation }))
-  )
-
-const identify = (entry: Entry.Entry) => ({
-  generation: entry.generation,
-  token: Fingerprint.of(entry.credentials.accessToken)
-})
 
 /** One refresh, from the lease to the commit. Afterwards the state holds what came of it. */
 export const run = (parts: Parts, trigger: Trigger): Effect.Effect<void, TokenError> =>
@@ -173,18 +127,6 @@ const judgeAgain = (parts: Parts, trigger: Trigger): Effect.Effect<Decision.Deci
     return parts.state.judge(now, { ...trigger.request, force: trigger.request.force && same })
   })
 
-/** One attempt to redeem a refresh token. */
-interface Attempt {
-  /** What storage held before, and what it holds now: the same with our note, where there is a need of one. */
-  readonly base: Option.Option<Entry.Entry>
-  readonly intended: Option.Option<Entry.Entry>
-  /** The note of an earlier refresh of the same token, whose answer nobody saw. */
-  readonly before: Option.Option<Entry.Intent>
-  /** What that makes of this attempt. */
-  readonly lost: Option.Option<Rotation.Replay>
-  readonly lease: Lease
-}
-
 const underLease = (
   parts: Parts,
   trigger: Trigger,
@@ -214,107 +156,6 @@ const underLease = (
       ? yield* underLease(parts, trigger, lease, conflicts + 1)
       : yield* unavailable("LeaseBusy", "Other writers keep changing the credentials; try again.")
   })
-
-/** No refresh after all: somebody else did it, or nothing can be done now. */
-export const settled = (
-  parts: Parts,
-  decision: Exclude<Decision.Decision, { _tag: "Refresh" | "UseAndRefresh" }>
-): Effect.Effect<void, TokenError> => {
-  switch (decision._tag) {
-    case "Use":
-    case "Reload":
-      return Effect.void
-    case "CoolDown":
-      return new RefreshUnavailable({
-        reason: "CoolingDown",
-        retryAt: decision.until,
-        message: coolDownAdvice[decision.reason](parts.state.lastFailure)
-      })
-    case "TooShortLived":
-      return unavailable(
-        "TooShortLived",
-        `The server's tokens live for ${decision.lifetime / 1000} s, ${decision.minValidity / 1000} s were asked for: ask for less.`
-      )
-    case "Reauthorize":
-      return reauthorize(parts, decision)
-  }
-}
-
-const coolDownAdvice = {
-  Failed: (last: string) => `The last refresh failed; nothing is posted before the retry time. ${last}`,
-  ServerAsked: (last: string) => `The server asked to wait; nothing is posted before the retry time. ${last}`,
-  Ineffective: () => "The last refresh brought no newer token; it is not repeated before the retry time.",
-  Rejected: () => "A resource server keeps rejecting fresh tokens: check audience and scopes, not the token.",
-  AnswerLost: () =>
-    "The answer to a refresh was not seen, and the server may end the grant if it is repeated: that is left for when the token has expired. Until then, ask for a shorter validity."
-} as const
-
-const unavailable = (
-  reason: RefreshUnavailable["reason"],
-  message: string
-): Effect.Effect<never, RefreshUnavailable> =>
-  Effect.flatMap(Clock.currentTimeMillis, (now) =>
-    Effect.fail(new RefreshUnavailable({ reason, retryAt: now + 1000, message }))
-  )
-
-const advice = {
-  NoCredentials: "There are no credentials",
-  NoRefreshToken: "The access token has expired and there is no refresh token",
-  GrantDead: "The authorization server ended this grant",
-  RotationLost: "The answer to a refresh was lost, and the authorization server ended the grant"
-} as const
-
-const reauthorize = (
-  parts: Parts,
-  decision: Extract<Decision.Decision, { _tag: "Reauthorize" }>
-): Effect.Effect<never, ReauthorizationRequired> =>
-  Effect.fail(
-    new ReauthorizationRequired({
-      reason: decision.reason,
-      location: parts.storage.location,
-      message:
-        `${advice[decision.reason]}: ${decision.detail.replace(/[.\s]+$/, "")}. Log in again and save the new credentials ` +
-        `to ${parts.storage.location}; nothing there was deleted.`
-    })
-  )
-
-/**
- * Notes what is about to be spent, which also proves that storage can be written. None where another
- * writer was first. Without a refresh token nothing is spent, and nothing is noted.
- */
-const writeIntent = (
-  parts: Parts,
-  base: Option.Option<Entry.Entry>,
-  before: Option.Option<Entry.Intent>,
-  expected: Option.Option<Version>,
-  lease: Lease
-): Effect.Effect<Option.Option<Option.Option<Entry.Entry>>, TokenError> =>
-  Effect.gen(function* () {
-    if (Option.isNone(base) || !parts.refresher.needsRefreshToken) return Option.some(base)
-    const { state, storage } = parts
-    const now = yield* Clock.currentTimeMillis
-    const fingerprint = Entry.grantFingerprint(base.value.credentials)
-    const intent = new Entry.Intent({ fingerprint, at: now, attempt: attemptAfter(before) })
-    const entry = new Entry.Entry({ ...base.value, fence: lease.fence, intent: Option.some(intent) })
-    const { epoch } = state
-    return yield* storage.commit(entry, expected).pipe(
-      Effect.map((version) => {
-        if (!state.noteOwnCommit(entry, version, now, epoch)) return Option.none()
-        state.noteIntent(intent)
-        return Option.some(Option.some(entry))
-      }),
-      Effect.uninterruptible,
-      Effect.catchTag("CommitRefused", (refused) =>
-        refused.reason === "Conflict"
-          ? Effect.succeed(Option.none())
-          : unavailable("LeaseBusy", refused.message)
-      ),
-      Effect.tapErrorTag("StorageError", (error) => storageFailed(parts, error))
-    )
-  })
-
-const attemptAfter = (before: Option.Option<Entry.Intent>): number =>
-  1 + Option.match(before, { onNone: () => 0, onSome: (i) => i.attempt })
 
 const redeem = (parts: Parts, why: Decision.DueReason, attempt: Attempt): Effect.Effect<void, TokenError> =>
   Effect.uninterruptibleMask((restore) =>
@@ -390,39 +231,6 @@ const successor = (
   return new Entry.Entry({ ...entry, fence })
 }
 
-/**
- * Writes a rotation that storage does not hold yet. Where another writer was first, what it wrote is read:
- * newer credentials are adopted, and anything else is written over.
- */
-export const saveUnsaved = (parts: Parts, fence: number): Effect.Effect<void, StorageError> =>
-  Effect.uninterruptible(
-    Effect.gen(function* () {
-      const { emit, state, storage } = parts
-      // Without a version, storage that another cleared would be taken for one that was never written.
-      if (state.isForgotten) yield* reload(parts)
-      for (let attempt = 0; Option.isSome(state.unsaved); attempt++) {
-        const entry = new Entry.Entry({ ...state.unsaved.value.entry, fence })
-        const { epoch } = state
-        const committed = yield* Effect.either(storage.commit(entry, state.version))
-        const at = yield* Clock.currentTimeMillis
-        if (Either.isRight(committed)) {
-          state.noteOwnCommit(entry, committed.right, at, epoch)
-          return yield* emit(TokenEvent.Saved({ at, ...identify(entry) }))
-        }
-        const error = committed.left
-        if (error._tag === "CommitRefused" && error.reason === "Conflict" && attempt < maxConflicts) {
-          yield* reload(parts)
-          continue
-        }
-        yield* emit(TokenEvent.SaveFailed({ at, generation: entry.generation, reason: error.reason }))
-        return yield* error._tag === "StorageError" ? error : busy(storage.location, error.message)
-      }
-    })
-  )
-
-const busy = (location: string, message: string): StorageError =>
-  new StorageError({ reason: "Unavailable", operation: "commit", location, message })
-
 const fail = (parts: Parts, error: RefreshError, attempt: Attempt): Effect.Effect<void, TokenError> =>
   Effect.gen(function* () {
     const { emit, state } = parts
@@ -496,49 +304,5 @@ const bury = (
     return yield* reauthorize(
       parts,
       Decision.Reauthorize({ reason: dead.rotationLost ? "RotationLost" : "GrantDead", detail: dead.reason })
-    )
-  })
-
-/**
- * Takes back our own note; that of another who is refreshing by now is not ours to clear. One of an earlier
- * refresh of the same token is put back: what became of that is no better known than before.
- */
-const clearIntent = (parts: Parts, { before, intended }: Attempt): Effect.Effect<void> => {
-  if (Option.isNone(intended) || Option.isNone(intended.value.intent)) return Effect.void
-  parts.state.noteKnown(before)
-  return Effect.asVoid(
-    amend(parts, intended.value, (held) =>
-      Equal.equals(held.intent, intended.value.intent) ? new Entry.Entry({ ...held, intent: before }) : held
-    )
-  )
-}
-
-/**
- * Rewrites our bookkeeping in the newest entry, where that is still of the refresh token that we sent:
- * memory may have taken in another writer's rotation since, whose version would let an older entry pass.
- * If storage fails, memory has what is needed and nothing is lost. False where another writer was first.
- */
-const amend = (
-  parts: Parts,
-  intended: Entry.Entry,
-  change: (held: Entry.Entry) => Entry.Entry
-): Effect.Effect<boolean> =>
-  Effect.suspend(() => {
-    const { state, storage } = parts
-    const held = state.entry
-    if (Option.isNone(held) || !Credentials.sameRefreshToken(held.value.credentials, intended.credentials)) {
-      return Effect.succeed(true)
-    }
-    const changed = change(held.value)
-    if (changed === held.value) return Effect.succeed(true)
-    const entry = new Entry.Entry({ ...changed, fence: intended.fence })
-    const { epoch } = state
-    return storage.commit(entry, state.version).pipe(
-      Effect.flatMap((version) =>
-        Effect.map(Clock.currentTimeMillis, (now) => state.noteOwnCommit(entry, version, now, epoch))
-      ),
-      Effect.catchAll((error) =>
-        Effect.succeed(!(error._tag === "CommitRefused" && error.reason === "Conflict"))
-      )
     )
   })

@@ -2,7 +2,7 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { Grant } from "./Grant.js"
-import { saveUnsaved } from "./RefreshTransaction.js"
+import { saveUnsaved } from "./StoredGrant.js"
 
 /** Tries again behind, with growing pauses, until nothing is unsaved; does nothing if nothing is. */
 export const ensureSaved = (grant: Grant): Effect.Effect<void> =>

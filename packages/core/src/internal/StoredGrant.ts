@@ -1,0 +1,203 @@
+/**
+ * The stored entry of a grant, as one manager reads and writes it: taken in, a rotation saved, the intent noted and
+ * taken back. Each write is a compare-and-set on what was read before.
+ */
+import * as Clock from "effect/Clock"
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Equal from "effect/Equal"
+import * as Option from "effect/Option"
+import * as Credentials from "../Credentials.js"
+import * as Entry from "../Entry.js"
+import * as Fingerprint from "../Fingerprint.js"
+import type { Lease, RefreshLease } from "../RefreshLease.js"
+import type * as Rotation from "../RotationPolicy.js"
+import type { TokenConfig } from "../TokenConfig.js"
+import type { TokenError } from "../TokenError.js"
+import * as TokenEvent from "../TokenEvent.js"
+import type { TokenRefresher } from "../TokenRefresher.js"
+import { StorageError, type TokenStorage, type Version } from "../TokenStorage.js"
+import type { GrantState } from "./GrantState.js"
+import { unavailable } from "./NoToken.js"
+import type { Signal } from "./Signal.js"
+
+/** What a manager works with. */
+export interface Parts {
+  readonly account: string
+  readonly state: GrantState
+  readonly storage: Context.Tag.Service<TokenStorage>
+  readonly lease: Context.Tag.Service<RefreshLease>
+  readonly refresher: Context.Tag.Service<TokenRefresher>
+  readonly config: Context.Tag.Service<TokenConfig>
+  /** Raised when storage may have changed; none where nobody tells of that. */
+  readonly changed: Option.Option<Signal>
+  readonly emit: (event: TokenEvent.TokenEvent) => Effect.Effect<void>
+}
+
+/** How often a writer in our way is answered by reading again before we give up for now. */
+export const maxConflicts = 5
+
+/** Reads storage and takes in what it holds; again, where this manager wrote in the meantime. */
+export const reload = (parts: Parts): Effect.Effect<void, StorageError> =>
+  Effect.gen(function* () {
+    const { state, storage, emit } = parts
+    const epoch = state.epoch
+    const loaded = yield* Effect.tapError(storage.load, (error) => storageFailed(parts, error))
+    if (state.epoch !== epoch) return yield* reload(parts)
+    const at = yield* Clock.currentTimeMillis
+    const had = state.credentials
+    const noted = state.note(loaded, at)
+    if (noted === "RolledBack") {
+      const error = new StorageError({
+        reason: "RolledBack",
+        operation: "load",
+        location: storage.location,
+        message:
+          `${storage.location} went back to an earlier state of this grant, whose refresh token is spent; ` +
+          "it was not used. Restore the newer state, or log in again."
+      })
+      yield* storageFailed(parts, error)
+      return yield* error
+    }
+    if (noted === "Changed" && Option.isSome(had) && Option.isSome(state.entry)) {
+      yield* emit(TokenEvent.Adopted({ at, ...identify(state.entry.value) }))
+    }
+  })
+
+const storageFailed = (parts: Parts, error: StorageError): Effect.Effect<void> =>
+  Effect.flatMap(Clock.currentTimeMillis, (at) =>
+    parts.emit(TokenEvent.StorageFailed({ at, reason: error.reason, operation: error.operation }))
+  )
+
+const identify = (entry: Entry.Entry) => ({
+  generation: entry.generation,
+  token: Fingerprint.of(entry.credentials.accessToken)
+})
+
+/**
+ * Writes a rotation that storage does not hold yet. Where another writer was first, what it wrote is read:
+ * newer credentials are adopted, and anything else is written over.
+ */
+export const saveUnsaved = (parts: Parts, fence: number): Effect.Effect<void, StorageError> =>
+  Effect.uninterruptible(
+    Effect.gen(function* () {
+      const { emit, state, storage } = parts
+      // Without a version, storage that another cleared would be taken for one that was never written.
+      if (state.isForgotten) yield* reload(parts)
+      for (let attempt = 0; Option.isSome(state.unsaved); attempt++) {
+        const entry = new Entry.Entry({ ...state.unsaved.value.entry, fence })
+        const { epoch } = state
+        const committed = yield* Effect.either(storage.commit(entry, state.version))
+        const at = yield* Clock.currentTimeMillis
+        if (Either.isRight(committed)) {
+          state.noteOwnCommit(entry, committed.right, at, epoch)
+          return yield* emit(TokenEvent.Saved({ at, ...identify(entry) }))
+        }
+        const error = committed.left
+        if (error._tag === "CommitRefused" && error.reason === "Conflict" && attempt < maxConflicts) {
+          yield* reload(parts)
+          continue
+        }
+        yield* emit(TokenEvent.SaveFailed({ at, generation: entry.generation, reason: error.reason }))
+        return yield* error._tag === "StorageError" ? error : busy(storage.location, error.message)
+      }
+    })
+  )
+
+const busy = (location: string, message: string): StorageError =>
+  new StorageError({ reason: "Unavailable", operation: "commit", location, message })
+
+/** One attempt to redeem a refresh token. */
+export interface Attempt {
+  /** What storage held before, and what it holds now: the same with our note, where there is a need of one. */
+  readonly base: Option.Option<Entry.Entry>
+  readonly intended: Option.Option<Entry.Entry>
+  /** The note of an earlier refresh of the same token, whose answer nobody saw. */
+  readonly before: Option.Option<Entry.Intent>
+  /** What that makes of this attempt. */
+  readonly lost: Option.Option<Rotation.Replay>
+  readonly lease: Lease
+}
+
+/**
+ * Notes what is about to be spent, which also proves that storage can be written. None where another
+ * writer was first. Without a refresh token nothing is spent, and nothing is noted.
+ */
+export const writeIntent = (
+  parts: Parts,
+  base: Option.Option<Entry.Entry>,
+  before: Option.Option<Entry.Intent>,
+  expected: Option.Option<Version>,
+  lease: Lease
+): Effect.Effect<Option.Option<Option.Option<Entry.Entry>>, TokenError> =>
+  Effect.gen(function* () {
+    if (Option.isNone(base) || !parts.refresher.needsRefreshToken) return Option.some(base)
+    const { state, storage } = parts
+    const now = yield* Clock.currentTimeMillis
+    const fingerprint = Entry.grantFingerprint(base.value.credentials)
+    const intent = new Entry.Intent({ fingerprint, at: now, attempt: attemptAfter(before) })
+    const entry = new Entry.Entry({ ...base.value, fence: lease.fence, intent: Option.some(intent) })
+    const { epoch } = state
+    return yield* storage.commit(entry, expected).pipe(
+      Effect.map((version) => {
+        if (!state.noteOwnCommit(entry, version, now, epoch)) return Option.none()
+        state.noteIntent(intent)
+        return Option.some(Option.some(entry))
+      }),
+      Effect.uninterruptible,
+      Effect.catchTag("CommitRefused", (refused) =>
+        refused.reason === "Conflict"
+          ? Effect.succeed(Option.none())
+          : unavailable("LeaseBusy", refused.message)
+      ),
+      Effect.tapErrorTag("StorageError", (error) => storageFailed(parts, error))
+    )
+  })
+
+export const attemptAfter = (before: Option.Option<Entry.Intent>): number =>
+  1 + Option.match(before, { onNone: () => 0, onSome: (i) => i.attempt })
+
+/**
+ * Takes back our own note; that of another who is refreshing by now is not ours to clear. One of an earlier
+ * refresh of the same token is put back: what became of that is no better known than before.
+ */
+export const clearIntent = (parts: Parts, { before, intended }: Attempt): Effect.Effect<void> => {
+  if (Option.isNone(intended) || Option.isNone(intended.value.intent)) return Effect.void
+  parts.state.noteKnown(before)
+  return Effect.asVoid(
+    amend(parts, intended.value, (held) =>
+      Equal.equals(held.intent, intended.value.intent) ? new Entry.Entry({ ...held, intent: before }) : held
+    )
+  )
+}
+
+/**
+ * Rewrites our bookkeeping in the newest entry, where that is still of the refresh token that we sent:
+ * memory may have taken in another writer's rotation since, whose version would let an older entry pass.
+ * If storage fails, memory has what is needed and nothing is lost. False where another writer was first.
+ */
+export const amend = (
+  parts: Parts,
+  intended: Entry.Entry,
+  change: (held: Entry.Entry) => Entry.Entry
+): Effect.Effect<boolean> =>
+  Effect.suspend(() => {
+    const { state, storage } = parts
+    const held = state.entry
+    if (Option.isNone(held) || !Credentials.sameRefreshToken(held.value.credentials, intended.credentials)) {
+      return Effect.succeed(true)
+    }
+    const changed = change(held.value)
+    if (changed === held.value) return Effect.succeed(true)
+    const entry = new Entry.Entry({ ...changed, fence: intended.fence })
+    const { epoch } = state
+    return storage.commit(entry, state.version).pipe(
+      Effect.flatMap((version) =>
+        Effect.map(Clock.currentTimeMillis, (now) => state.noteOwnCommit(entry, version, now, epoch))
+      ),
+      Effect.catchAll((error) =>
+        Effect.succeed(!(error._tag === "CommitRefused" && error.reason === "Conflict"))
+      )
+    )
+  })
