@@ -10,7 +10,7 @@ import * as Data from "effect/Data"
 import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import * as Credentials from "./Credentials.js"
-import type { DeadGrant, Intent } from "./Entry.js"
+import { type DeadGrant, type Intent, ServerWait } from "./Entry.js"
 import * as Rotation from "./RotationPolicy.js"
 
 /**
@@ -66,7 +66,10 @@ export interface Held {
   readonly dead: Option.Option<DeadGrant>
   /** Whether a resource server has rejected this very access token. */
   readonly rejected: boolean
+  /** Our own, after what went wrong here. */
   readonly coolDown: Option.Option<CoolingDown>
+  /** What the server asked of whoever posted last. */
+  readonly serverWait: Option.Option<ServerWait>
   /** The note of a refresh of this very refresh token whose answer has not been seen. */
   readonly unanswered: Option.Option<Intent>
   /** What the server does with a spent refresh token. */
@@ -342,7 +345,7 @@ export const judge = (held: Held, now: number, policy: Policy, request: Request 
   }
   const fallback = usable ? Option.some(token) : Option.none()
   const behind = due.value === "AnswerLost" || (policy.mode === "background" && due.value === "InGrace")
-  return behind && usable && Option.isNone(cooling(held, now, false))
+  return behind && usable && Option.isNone(cooling(held, now))
     ? UseAndRefresh({ token, reason: due.value, replay })
     : postpone(held, now, { reason: due.value, fallback, replay }, request.force)
 }
@@ -411,16 +414,40 @@ const nextCheckAt = (
     )
   )
 
-/** Why nothing may be posted now, if so. A request that forces passes our own cool-down, never the server's. */
-const cooling = (held: Held, now: number, force: boolean): Option.Option<CoolingDown> =>
-  Option.flatMap(held.coolDown, (c) => {
+/**
+ * Why nothing may be posted now, if so: after a failure of our own, or since the server asked somebody to wait; what
+ * lasts longer. A request that forces passes our own cool-down, never what the server asked for.
+ *
+ * @since 0.1.0
+ * @category decisions
+ */
+export const cooling = (
+  held: Pick<Held, "coolDown" | "serverWait">,
+  now: number,
+  force = false
+): Option.Option<CoolingDown> => {
+  const own = Option.flatMap(held.coolDown, (c) => {
     if (now < c.since) return Option.none()
-    if (!force) return now < c.until ? Option.some(c) : Option.none()
-    return Option.map(
-      Option.filter(c.askedUntil, (until) => now < until),
-      (until): CoolingDown => ({ ...c, until, reason: "ServerAsked" })
-    )
+    return force
+      ? Option.map(c.askedUntil, (until): CoolingDown => ({ ...c, until, reason: "ServerAsked" }))
+      : Option.some(c)
   })
+  return [own, Option.flatMap(held.serverWait, (wait) => askedOfAll(wait, now))]
+    .flatMap(Option.toArray)
+    .filter(({ until }) => now < until)
+    .reduce(
+      (longest, c) => (Option.exists(longest, ({ until }) => until >= c.until) ? longest : Option.some(c)),
+      Option.none<CoolingDown>()
+    )
+}
+
+/** None where it was told in the future, further away than clocks of two machines are apart. */
+const askedOfAll = ({ at, until }: ServerWait, now: number): Option.Option<CoolingDown> => {
+  const end = Math.min(until, at + longestRetryAfter)
+  return now < at - furthestAhead
+    ? Option.none()
+    : Option.some({ since: at, until: end, askedUntil: Option.some(end), reason: "ServerAsked", failures: 1 })
+}
 
 const postpone = (
   held: Held,
@@ -435,6 +462,34 @@ const postpone = (
 
 /** No server may silence us for longer than this. */
 const longestRetryAfter = 86_400_000
+
+/**
+ * What the server asks of all who share the grant, where it asks for anything; never less than it asked before.
+ * `retryAfter` is in milliseconds, and a day at most.
+ *
+ * @since 0.1.0
+ * @category decisions
+ */
+export const serverWait = (
+  before: Option.Option<ServerWait>,
+  retryAfter: Option.Option<number>,
+  now: number
+): Option.Option<ServerWait> =>
+  Option.match(
+    Option.filter(retryAfter, (asked) => asked > 0),
+    {
+      onNone: () => before,
+      onSome: (asked) => {
+        const until = now + Math.min(asked, longestRetryAfter)
+        return Option.some(
+          Option.getOrElse(
+            Option.filter(before, (b) => b.at <= now && b.until >= until),
+            () => new ServerWait({ at: now, until })
+          )
+        )
+      }
+    }
+  )
 
 /**
  * The cool-down after one more failure: doubled each time up to the policy's maximum, less up to a quarter

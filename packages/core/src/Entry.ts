@@ -1,6 +1,6 @@
 /**
  * What storage keeps for one grant: the credentials, where they stand in the grant's history, the journal
- * of a refresh under way, and the mark of a dead grant. And the JSON form of it all.
+ * of a refresh under way, the mark of a dead grant, and the wait that the server asked for. And the JSON form of it all.
  *
  * @since 0.1.0
  */
@@ -45,6 +45,15 @@ export class DeadGrant extends Data.Class<{
 }> {}
 
 /**
+ * The wait that the authorization server asked for (`Retry-After`, RFC 9110 §10.2.3): when it was told, and until when
+ * nothing is posted for this grant, by whoever shares its storage. Epoch milliseconds.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export class ServerWait extends Data.Class<{ readonly at: number; readonly until: number }> {}
+
+/**
  * One grant as it is stored.
  *
  * - `family`: the fingerprint of the grant's first refresh token; it stays the same through rotations, so
@@ -63,6 +72,7 @@ export class Entry extends Data.Class<{
   readonly fence: number
   readonly intent: Option.Option<Intent>
   readonly dead: Option.Option<DeadGrant>
+  readonly serverWait: Option.Option<ServerWait>
 }> {}
 
 const grantToken = (credentials: Credentials.Credentials): Redacted.Redacted =>
@@ -91,7 +101,8 @@ export const first = (credentials: Credentials.Credentials, generation = 1): Ent
     generation,
     fence: 0,
     intent: Option.none(),
-    dead: Option.none()
+    dead: Option.none(),
+    serverWait: Option.none()
   })
 
 /**
@@ -113,7 +124,7 @@ export const saved = (previous: Option.Option<Entry>, credentials: Credentials.C
 }
 
 /**
- * The entry after a refresh: the next generation, the journal and the mark cleared.
+ * The entry after a refresh: the next generation; the journal, the mark and the wait cleared.
  *
  * @since 0.1.0
  * @category combinators
@@ -124,7 +135,8 @@ export const refreshed = (previous: Entry, credentials: Credentials.Credentials)
     credentials,
     generation: previous.generation + 1,
     intent: Option.none(),
-    dead: Option.none()
+    dead: Option.none(),
+    serverWait: Option.none()
   })
 
 /**
@@ -210,7 +222,8 @@ const Json = Schema.Struct({
       reason: Schema.String,
       rotationLost: Schema.Boolean
     })
-  )
+  ),
+  serverWait: optional(Schema.Struct({ at: Millis, until: Millis }))
 })
 
 /**
@@ -264,27 +277,31 @@ export const fromJson = (json: unknown, now: number): Either.Either<Entry, Recor
     )
   }
   const decoded = Either.mapLeft(decodeJson(json), (error) => recordProblem(error, json))
-  return Either.flatMap(decoded, ({ latchkey: _, family, generation, fence, intent, dead, ...fields }) => {
-    const wrongUnit = Option.flatMap(fields.expiresAt, (millis) => instantProblem(millis, now))
-    return Option.isSome(wrongUnit)
-      ? Either.left(new RecordProblem({ reason: "WrongUnit", path: "expiresAt", problem: wrongUnit.value }))
-      : Either.right(
-          new Entry({
-            credentials: new Credentials.Credentials(Credentials.share(fields)),
-            family,
-            generation,
-            fence,
-            intent: Option.map(
-              intent,
-              (i) => new Intent({ ...i, fingerprint: i.fingerprint as Fingerprint.Fingerprint })
-            ),
-            dead: Option.map(
-              dead,
-              (d) => new DeadGrant({ ...d, fingerprint: d.fingerprint as Fingerprint.Fingerprint })
-            )
-          })
-        )
-  })
+  return Either.flatMap(
+    decoded,
+    ({ latchkey: _, family, generation, fence, intent, dead, serverWait, ...fields }) => {
+      const wrongUnit = Option.flatMap(fields.expiresAt, (millis) => instantProblem(millis, now))
+      return Option.isSome(wrongUnit)
+        ? Either.left(new RecordProblem({ reason: "WrongUnit", path: "expiresAt", problem: wrongUnit.value }))
+        : Either.right(
+            new Entry({
+              credentials: new Credentials.Credentials(Credentials.share(fields)),
+              family,
+              generation,
+              fence,
+              intent: Option.map(
+                intent,
+                (i) => new Intent({ ...i, fingerprint: i.fingerprint as Fingerprint.Fingerprint })
+              ),
+              dead: Option.map(
+                dead,
+                (d) => new DeadGrant({ ...d, fingerprint: d.fingerprint as Fingerprint.Fingerprint })
+              ),
+              serverWait: Option.map(serverWait, (w) => new ServerWait(w))
+            })
+          )
+    }
+  )
 }
 
 /**

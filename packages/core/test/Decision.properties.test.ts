@@ -198,6 +198,7 @@ describe("grace", () => {
         dead: Option.none(),
         rejected: false,
         coolDown: Option.none(),
+        serverWait: Option.none(),
         unanswered: Option.none(),
         rotation: RotationPolicy.rotating(),
         serverAhead: 0,

@@ -53,6 +53,7 @@ const holding = (
   dead: Option.none(),
   rejected: false,
   coolDown: Option.none(),
+  serverWait: Option.none(),
   unanswered: Option.none(),
   rotation: RotationPolicy.rotating(),
   serverAhead: 0,
@@ -1160,5 +1161,78 @@ describe("describe", () => {
   it("has the reason of each reauthorization in its detail", () => {
     const decision = Decision.judge(holding(undefined, { refreshable: false }), now, policy)
     expect(Decision.describe(decision, now)).toBe("log in again: No credentials found")
+  })
+})
+
+describe("a wait that the server asked of whoever shares the grant", () => {
+  const wait = (at: number, until: number) => ({
+    serverWait: Option.some(new Entry.ServerWait({ at, until }))
+  })
+  const untilOf = (held: Partial<Decision.Held>, force = false, at = now) =>
+    Option.getOrUndefined(
+      Option.map(Decision.cooling(holding(undefined, held), at, force), ({ reason, until }) => [
+        reason,
+        until
+      ])
+    )
+
+  it.each([false, true])("is kept to, whether forced (%s) or not", (force) => {
+    const held = holding(expiring(now - second), wait(now - second, now + minute))
+    expect(Decision.judge(held, now, policy, { force, minValidity: 0 })).toEqual(
+      Decision.CoolDown({ until: now + minute, reason: "ServerAsked", fallback: none })
+    )
+    expect(Decision.judge(held, now + minute, policy)._tag).toBe("Refresh")
+  })
+
+  it("outlasts a cool-down of ours, and not a longer one", () => {
+    const asks = wait(now - second, now + minute)
+    expect(untilOf({ ...cooling("Failed", now + second), ...asks })).toEqual(["ServerAsked", now + minute])
+    expect(untilOf({ ...cooling("Failed", now + hour), ...asks })).toEqual(["Failed", now + hour])
+    expect(untilOf({ ...cooling("Failed", now + minute), ...asks })).toEqual(["Failed", now + minute])
+    expect(untilOf({ ...cooling("Failed", now + hour), ...asks }, true)).toEqual([
+      "ServerAsked",
+      now + minute
+    ])
+    // Ours began in a time that a clock that was set back has taken away.
+    expect(untilOf({ ...cooling("Failed", now + hour, now + 1), ...asks })).toEqual([
+      "ServerAsked",
+      now + minute
+    ])
+  })
+
+  it.each([
+    ["over", now - minute, now, undefined],
+    ["told by a clock that is 5 minutes ahead", now + 5 * minute, now + 6 * minute, now + 6 * minute],
+    ["told by one further ahead", now + 5 * minute + 1, now + 6 * minute, undefined],
+    ["a day", now, now + day, now + day],
+    ["longer than a day", now, now + 2 * day, now + day]
+  ])("where it is %s", (_, at, until, ends) => {
+    expect(untilOf(wait(at, until))).toEqual(ends === undefined ? undefined : ["ServerAsked", ends])
+  })
+
+  it.each([
+    ["nothing, before or now", undefined, undefined, undefined],
+    [
+      "nothing anew: the earlier one stands",
+      [now - second, now + minute],
+      undefined,
+      [now - second, now + minute]
+    ],
+    ["nothing by 0", [now - second, now + minute], 0, [now - second, now + minute]],
+    ["no number", undefined, Number.NaN, undefined],
+    ["a wait", undefined, second, [now, now + second]],
+    ["a longer one", [now - second, now + minute], minute + 1, [now, now + minute + 1]],
+    [
+      "a shorter one: the earlier one stands",
+      [now - second, now + minute],
+      second,
+      [now - second, now + minute]
+    ],
+    ["one in place of what was told in the future", [now + 1, now + minute], second, [now, now + second]],
+    ["for ever", undefined, Infinity, [now, now + day]]
+  ] as const)("asked for: %s", (_, before, retryAfter, expected) => {
+    const of = (pair: readonly [number, number] | undefined) =>
+      Option.map(Option.fromNullable(pair), ([at, until]) => new Entry.ServerWait({ at, until }))
+    expect(Decision.serverWait(of(before), Option.fromNullable(retryAfter), now)).toEqual(of(expected))
   })
 })

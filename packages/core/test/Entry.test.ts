@@ -26,6 +26,8 @@ const dead = new Entry.DeadGrant({
   rotationLost: true
 })
 
+const serverWait = new Entry.ServerWait({ at: now, until: now + 60_000 })
+
 describe("grantFingerprint", () => {
   it("is the refresh token's, or else the access token's", () => {
     expect(Entry.grantFingerprint(grant("rt-1", "at-1"))).toBe(fingerprintOf("rt-1"))
@@ -42,7 +44,8 @@ describe("first", () => {
       generation: 1,
       fence: 0,
       intent: Option.none(),
-      dead: Option.none()
+      dead: Option.none(),
+      serverWait: Option.none()
     })
     expect(Entry.first(credentials, 0).generation).toBe(0)
   })
@@ -54,16 +57,17 @@ describe("saved", () => {
     generation: 7,
     fence: 9,
     intent: Option.some(intent),
-    dead: Option.some(dead)
+    dead: Option.some(dead),
+    serverWait: Option.some(serverWait)
   })
-  const next = { fence: 0, intent: Option.none(), dead: Option.none() }
+  const next = { fence: 0, intent: Option.none(), dead: Option.none(), serverWait: Option.none() }
 
   it("where there was nothing: the first of its family", () => {
     const credentials = grant("rt-2")
     expect({ ...Entry.saved(Option.none(), credentials) }).toEqual({ ...Entry.first(credentials) })
   })
 
-  it("the same refresh token: the next of its family, journal and mark cleared", () => {
+  it("the same refresh token: the next of its family, journal, mark and wait cleared", () => {
     const credentials = grant("rt-1", "at-2")
     expect({ ...Entry.saved(Option.some(previous), credentials) }).toEqual({
       ...next,
@@ -97,13 +101,14 @@ describe("saved", () => {
 })
 
 describe("refreshed", () => {
-  it("the next generation of the same family under the same fence, journal and mark cleared", () => {
+  it("the next generation of the same family under the same fence, journal, mark and wait cleared", () => {
     const previous = entryOf(grant("rt-1"), {
       family: "family",
       generation: 7,
       fence: 9,
       intent: Option.some(intent),
-      dead: Option.some(dead)
+      dead: Option.some(dead),
+      serverWait: Option.some(serverWait)
     })
     const credentials = grant("rt-2")
     expect({ ...Entry.refreshed(previous, credentials) }).toEqual({
@@ -112,7 +117,8 @@ describe("refreshed", () => {
       generation: 8,
       fence: 9,
       intent: Option.none(),
-      dead: Option.none()
+      dead: Option.none(),
+      serverWait: Option.none()
     })
   })
 })
@@ -201,7 +207,8 @@ const full = {
   generation: 7,
   fence: 9,
   intent: { fingerprint, at: now, attempt: 2 },
-  dead: { fingerprint, at: now, reason: "invalid_grant", rotationLost: true }
+  dead: { fingerprint, at: now, reason: "invalid_grant", rotationLost: true },
+  serverWait: { at: now, until: now + 60_000 }
 }
 
 /** A record with no more than it must have. */
@@ -250,7 +257,8 @@ describe("fromJson and toJson", () => {
           reason: "invalid_grant",
           rotationLost: true
         })
-      )
+      ),
+      serverWait: Option.some(serverWait)
     })
     expect(Redacted.value(entry.credentials.extras)).toEqual(full.extras)
     expect(Entry.toJson(entry)).toEqual(full)
@@ -264,7 +272,7 @@ describe("fromJson and toJson", () => {
       extras: 0
     })
     expect(entry).toMatchObject({ family: "f", generation: 0, fence: 0 })
-    expect([entry.intent, entry.dead]).toEqual([Option.none(), Option.none()])
+    for (const absent of [entry.intent, entry.dead, entry.serverWait]) expect(absent).toEqual(Option.none())
     expect(Entry.toJson(entry)).toEqual({ ...least, extras: {}, fence: 0 })
   })
 
@@ -382,7 +390,14 @@ describe("fromJson, bad records", () => {
     ["a mark of nothing", { ...full, dead: { ...full.dead, fingerprint: "" } }, "dead.fingerprint", due],
     ["a mark without a time", { ...full, dead: { ...full.dead, at: -1 } }, "dead.at", due],
     ["a mark without a reason", { ...full, dead: { ...full.dead, reason: 5 } }, "dead.reason", due],
-    ["a mark in doubt", { ...full, dead: { ...full.dead, rotationLost: "canary" } }, "dead.rotationLost", due]
+    [
+      "a mark in doubt",
+      { ...full, dead: { ...full.dead, rotationLost: "canary" } },
+      "dead.rotationLost",
+      due
+    ],
+    ["a wait without an end", { ...full, serverWait: { at: now } }, "serverWait.until", "is missing"],
+    ["a wait that nobody told", { ...full, serverWait: { at: "canary", until: now } }, "serverWait.at", due]
   ]
 
   it.each(bad)("%s: named by its place, never quoted", (_, json, path, problem) => {

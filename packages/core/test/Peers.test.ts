@@ -1,8 +1,16 @@
 /** Refreshes that fail, of ours and of others: what a peer wrote is never undone, what may be lost never forgotten. */
 import { describe, expect, it } from "@effect/vitest"
-import { Credentials, Entry, RefreshLease, type TokenRefresher } from "@latchkey/core"
+import {
+  Credentials,
+  Entry,
+  RefreshLease,
+  TokenConfig,
+  TokenManager,
+  type TokenRefresher,
+  TokenStorage
+} from "@latchkey/core"
 import { ScriptedRefresher } from "@latchkey/core/testing"
-import { Effect, Either, Fiber, Option, TestClock } from "effect"
+import { Context, type Duration, Effect, Either, Fiber, Layer, Option, TestClock } from "effect"
 import { bench, grant, minute, peerWrites, rotate, settle, start, stored, token } from "./support/Bench.js"
 
 const reasons: ReadonlyArray<TokenRefresher.RefreshReason> = [
@@ -262,6 +270,98 @@ describe("while storage is slow to answer", () => {
       yield* TestClock.adjust(500)
       expect(yield* Fiber.join(refresh)).toBe("at-2")
       expect(Option.getOrThrow(yield* stored(storage))).toMatchObject({ refresh: "rt-2" })
+    })
+  )
+})
+
+describe("a wait that the server asked for", () => {
+  /** Another process on the same storage: its manager, and what it posts. */
+  const another = (storage: Context.Tag.Service<TokenStorage.TokenStorage>) =>
+    Effect.gen(function* () {
+      const services = yield* Layer.build(
+        Layer.mergeAll(
+          Layer.succeed(TokenStorage.TokenStorage, storage),
+          RefreshLease.layerProcess,
+          TokenConfig.layer({ instance: "other", credentialsTtl: 0 }),
+          ScriptedRefresher.layer([rotate(2)])
+        )
+      )
+      const manager = yield* Effect.provide(TokenManager.make(), services)
+      return { manager, posted: Context.get(services, ScriptedRefresher.RefreshCalls).count }
+    })
+
+  const told = (retryAfter: Duration.DurationInput | undefined, needsRefreshToken = true) =>
+    Effect.gen(function* () {
+      const failure = ScriptedRefresher.fail("Transient", {
+        status: 429,
+        ...(retryAfter !== undefined && { retryAfter })
+      })
+      const { manager, storage } = yield* bench({
+        initial: grant(1, -minute),
+        script: [failure],
+        needsRefreshToken
+      })
+      yield* Effect.flip(manager.getAccessToken)
+      return { manager, storage, other: yield* another(storage) }
+    })
+
+  it.scoped.each([true, false])("is kept to by every process, until it is over (%s)", (needsRefreshToken) =>
+    Effect.gen(function* () {
+      const { other, storage } = yield* told("90 seconds", needsRefreshToken)
+      const entry = Option.getOrThrow(yield* storage.load).entry
+      expect(entry.serverWait).toEqual(
+        Option.some(new Entry.ServerWait({ at: start, until: start + 90_000 }))
+      )
+      expect(entry.intent).toEqual(Option.none())
+      yield* TestClock.adjust("30 seconds")
+      for (const ask of [other.manager.getAccessToken, other.manager.refresh]) {
+        expect(yield* Effect.flip(ask)).toMatchObject({
+          _tag: "RefreshUnavailable",
+          reason: "CoolingDown",
+          retryAt: start + 90_000,
+          message: "The server asked to wait; nothing is posted before the retry time."
+        })
+      }
+      expect(yield* other.manager.status).toMatchObject({ warnings: ["CoolingDown"] })
+      expect(yield* other.posted).toBe(0)
+      yield* TestClock.adjust("1 minute")
+      expect(yield* token(other.manager.getAccessToken)).toBe("at-102")
+      expect(Option.getOrThrow(yield* storage.load).entry.serverWait).toEqual(Option.none())
+    })
+  )
+
+  it.scoped("ends with a login", () =>
+    Effect.gen(function* () {
+      const { manager, other, storage } = yield* told("90 seconds")
+      yield* manager.save(grant(5, -minute))
+      expect(Option.getOrThrow(yield* storage.load).entry.serverWait).toEqual(Option.none())
+      expect(yield* token(other.manager.getAccessToken)).toBe("at-102")
+    })
+  )
+
+  it.scoped("where it asked for none, another process may try", () =>
+    Effect.gen(function* () {
+      const { other } = yield* told(undefined)
+      expect(yield* token(other.manager.getAccessToken)).toBe("at-102")
+    })
+  )
+
+  it.scoped("is not written over a peer that refreshes by now", () =>
+    Effect.gen(function* () {
+      const { manager, storage } = yield* bench({
+        initial: grant(1, -minute),
+        script: [ScriptedRefresher.fail("Transient", { retryAfter: "1 minute", after: 1000 })]
+      })
+      const refresh = yield* Effect.fork(Effect.flip(manager.getAccessToken))
+      yield* settle
+      const theirs = (e: Entry.Entry) =>
+        new Entry.Entry({ ...e, intent: Option.map(e.intent, (i) => new Entry.Intent({ ...i, attempt: 2 })) })
+      yield* peerWrites(storage, theirs)
+      yield* TestClock.adjust(1000)
+      yield* Fiber.join(refresh)
+      const { entry } = Option.getOrThrow(yield* storage.load)
+      expect(entry.intent).toMatchObject(Option.some({ attempt: 2 }))
+      expect(entry.serverWait).toEqual(Option.none())
     })
   )
 })

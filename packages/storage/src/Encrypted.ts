@@ -184,7 +184,8 @@ const sealed = (
       generation: entry.generation,
       fence: entry.fence,
       intent: Option.none(),
-      dead: Option.none()
+      dead: Option.none(),
+      serverWait: Option.none()
     })
   })
 

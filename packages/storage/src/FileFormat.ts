@@ -69,7 +69,7 @@ export const native: FileFormat = {
   clear: () => Option.none()
 }
 
-const journalKeys = ["family", "generation", "fence", "intent", "dead"]
+const journalKeys = ["family", "generation", "fence", "intent", "dead", "serverWait"]
 
 const recordKeys: ReadonlySet<string> = new Set([
   ...[

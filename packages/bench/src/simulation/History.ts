@@ -352,6 +352,7 @@ class History {
     notes.byUser++
     this.call(process, "save", save, () => {
       notes.byUser--
+      notes.savedAt = this.world.now
       notes.coolingUntil = 0
     })
   }

@@ -59,6 +59,8 @@ export class Notes {
   clearing = 0
   /** What its user does to the credentials just now. */
   byUser = 0
+  /** When that last ended. */
+  savedAt = Number.NEGATIVE_INFINITY
 }
 
 export class Judge implements Witness, Audit {
@@ -69,12 +71,16 @@ export class Judge implements Witness, Audit {
   private lastResort = false
   revoked = false
   private cleared = false
+  /** When a grant was stored where there had been none. */
+  private absentUntil = Number.NEGATIVE_INFINITY
   /** Refresh tokens that were in storage at some time. */
   readonly stored = new Set<string>()
   /** Refresh tokens that were sent again, after an attempt of which nobody knew what became. */
   private readonly repeated = new Set<string>()
   private readonly notes = new WeakMap<Process, Notes>()
   private readonly calm: boolean
+  /** Whether storage and lease do what they are asked. */
+  private readonly onlyTheNetwork: boolean
   readonly clocksRight: boolean
 
   constructor(
@@ -87,6 +93,7 @@ export class Judge implements Witness, Audit {
     }
   ) {
     this.calm = plan.setting.weather === "calm"
+    this.onlyTheNetwork = plan.faults.every(({ on }) => on === "redeem")
     this.clocksRight =
       plan.setting.offsets.every((offset) => offset === 0) &&
       !plan.rounds.some(({ deeds }) => deeds.some(({ deed }) => deed.is === "jump"))
@@ -145,6 +152,9 @@ export class Judge implements Witness, Audit {
       if (Option.exists(entry.dead, (dead) => dead.fingerprint === Fingerprint.of(Redacted.make(token)))) {
         this.breaks("posted-dead", `${who}, which is known to be dead`)
       }
+      if (this.clocksRight && this.asksToWait(process, entry)) {
+        this.breaks("asked-to-wait", `${who}, and the server asked to wait`)
+      }
       this.needed(process, notes, entry, who)
       for (const child of issued.children) {
         if (notes.received.has(child) && !this.stored.has(child.token)) {
@@ -159,6 +169,29 @@ export class Judge implements Witness, Audit {
     if (cooling && (notes.forcing === 0 || notes.coolingReason === "ServerAsked") && this.clocksRight) {
       this.breaks("cool-down", `${who} before its cool-down is over (${notes.coolingReason})`)
     }
+  }
+
+  /** What the server asked of one is there for all, unless storage or the lease was in the way. */
+  private expectWait(process: Process, { coolingReason, coolingUntil, request }: Notes): void {
+    const { store } = this.parts()
+    const isWritten = Option.exists(store.entry, (entry) => this.asksToWait(process, entry))
+    if (
+      coolingReason === "ServerAsked" &&
+      coolingUntil > process.unsafeCurrentTimeMillis() &&
+      store.holder === process &&
+      request?.over === true &&
+      store.refreshToken === request.token.token &&
+      this.clocksRight &&
+      this.onlyTheNetwork &&
+      !isWritten
+    ) {
+      this.breaks("unwritten-wait", `${process.name} is asked to wait, and storage does not say so`)
+    }
+  }
+
+  private asksToWait(process: Process, { serverWait }: Entry.Entry): boolean {
+    const now = process.unsafeCurrentTimeMillis()
+    return Option.exists(serverWait, ({ at, until }) => at <= now && now < until)
   }
 
   /** A request is for a token that is due, or that somebody does not want, or for the answer to another one. */
@@ -217,10 +250,10 @@ export class Judge implements Witness, Audit {
       !steps.fair &&
       notes.closingAt === Infinity
     const open = Option.exists(intent, (i) => now + soon < this.endOfWindow(i))
-    const onlyTheNetwork = this.plan.faults.every(({ on }) => on === "redeem")
     const isFree = server.requests.length === 0 && store.holder === undefined && notes.byUser === 0
-    if (!this.clocksRight || !onlyTheNetwork || !open || !isFree || notes.coolingUntil > now || !owed())
+    if (!this.clocksRight || !this.onlyTheNetwork || !open || !isFree || notes.coolingUntil > now || !owed())
       return
+    if (Option.exists(store.entry, (entry) => this.asksToWait(process, entry))) return
     const { sent } = server
     this.world.after(soon, () => {
       if (owed() && server.sent === sent) {
@@ -271,6 +304,7 @@ export class Judge implements Witness, Audit {
     const who = `${process.name} commits ${token}`
     if (token === undefined) return this.breaks("blanked", `${process.name} commits no refresh token`)
     this.stored.add(token)
+    if (Option.isNone(before)) this.absentUntil = this.world.now
     if (Option.exists(after.intent, ({ attempt }) => attempt > 1)) this.repeated.add(token)
     if (after.fence === 0 && this.of(process).logins.has(token)) return
     if (Option.exists(after.intent, ({ attempt }) => attempt > 1)) {
@@ -321,6 +355,7 @@ export class Judge implements Witness, Audit {
         notes.coolingUntil = Number(fields.get("until"))
         notes.coolingReason = String(fields.get("reason"))
         notes.coolingKnown = this.parts().store.readAt.get(process) ?? 0
+        this.expectWait(process, notes)
         return
       case "latchkey: Refreshed":
         this.receives(notes)
@@ -384,8 +419,10 @@ export class Judge implements Witness, Audit {
     const { refusedAt } = this.of(process)
     const knownAt = Math.max(store.readAt.get(process) ?? 0, refusedAt)
     if (store.changedAt >= knownAt) return
-    // Who asks while its user saves is told of before or after, whatever the save itself has read.
-    if (reason === "NoCredentials" && this.of(process).byUser > 0) return
+    // It was so at some time since it was asked, or while its user saved: that counts as done when it is answered.
+    const { byUser, savedAt } = this.of(process)
+    const absent = byUser > 0 || Math.max(this.absentUntil, savedAt) >= askedAt
+    if (reason === "NoCredentials" && absent) return
     // Its own refresh was refused, and others have read since.
     if (reason === "GrantDead" && refusedAt <= store.changedAt && this.joined(process, askedAt, refusedAt))
       return

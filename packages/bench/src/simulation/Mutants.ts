@@ -163,7 +163,23 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "force passes the wait that the server asked for",
     weather: "busy",
     by: "cool-down",
-    edits: one("Decision.ts", "(until) => now < until", "() => false")
+    edits: one(
+      "Decision.ts",
+      ".filter(({ until }) => now < until)",
+      ".filter(({ until }) => !force && now < until)"
+    )
+  },
+  {
+    name: "the wait that the server asked another process for is not kept to",
+    weather: "busy",
+    by: "asked-to-wait",
+    edits: one("Decision.ts", "(wait) => askedOfAll(wait, now)", "() => Option.none<CoolingDown>()")
+  },
+  {
+    name: "the wait that the server asked for is not written down",
+    weather: "busy",
+    by: "unwritten-wait",
+    edits: one(stored, "Decision.serverWait(held.serverWait, retryAfter, now)", "held.serverWait")
   },
   {
     name: "each caller has a refresh of its own",

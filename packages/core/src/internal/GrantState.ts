@@ -121,6 +121,7 @@ export class GrantState {
       dead,
       rejected: this.rejected,
       coolDown: this.coolDown,
+      serverWait: Option.flatMap(this.entry, (e) => e.serverWait),
       unanswered: this.unanswered,
       rotation: this.refresher.rotation,
       serverAhead: this.refresher.serverAhead?.() ?? 0,
@@ -165,11 +166,11 @@ export class GrantState {
   }
 
   warnings(now: number): ReadonlyArray<Warning> {
-    const { dead, coolDown } = this.held
+    const { held } = this
     return [
       ...(Option.isSome(this.unsaved) ? (["Unsaved"] as const) : []),
-      ...(Option.isSome(dead) ? (["GrantDead"] as const) : []),
-      ...(Option.exists(coolDown, (c) => c.since <= now && now < c.until) ? (["CoolingDown"] as const) : []),
+      ...(Option.isSome(held.dead) ? (["GrantDead"] as const) : []),
+      ...(Option.isSome(Decision.cooling(held, now)) ? (["CoolingDown"] as const) : []),
       ...(this.isGraceTooLong ? (["GraceClamped"] as const) : [])
     ]
   }

@@ -18,7 +18,7 @@ export const settled = (
       return new RefreshUnavailable({
         reason: "CoolingDown",
         retryAt: decision.until,
-        message: coolDownAdvice[decision.reason](parts.state.lastFailure)
+        message: coolDownAdvice[decision.reason](parts.state.lastFailure).trimEnd()
       })
     case "TooShortLived":
       return unavailable(

@@ -244,9 +244,9 @@ const fail = (parts: Parts, error: RefreshError, attempt: Attempt): Effect.Effec
     if (error.reason === "GrantDead") return yield* bury(parts, error, attempt)
     // An outcome that is known needs no journal; one that is not keeps it, and so does an unreadable answer.
     const unknown = error.reason === "MaybeSent" || error.reason === "Malformed"
-    if (!unknown && error.salvaged === undefined) yield* clearIntent(parts, attempt)
-    state.noteEnded()
     const retryAfter = Option.map(Option.fromNullable(error.retryAfter), Duration.toMillis)
+    if (!unknown && error.salvaged === undefined) yield* clearIntent(parts, attempt, retryAfter)
+    state.noteEnded()
     const cooling = yield* coolDown(parts, error.message, retryAfter)
     return yield* new RefreshUnavailable({
       reason: error.reason,

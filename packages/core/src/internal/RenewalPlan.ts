@@ -33,9 +33,9 @@ export const renewAt = (
   window: number
 ): number => {
   if (Option.isSome(held.dead) || !held.refreshable) return Infinity
-  const cooled = Option.match(held.coolDown, {
+  const cooled = Option.match(Decision.cooling(held, now), {
     onNone: () => Number.NEGATIVE_INFINITY,
-    onSome: (c) => (c.since <= now ? c.until : Number.NEGATIVE_INFINITY)
+    onSome: ({ until }) => until
   })
   if (Option.isNone(held.credentials)) return Math.max(cooled, now)
   const credentials = held.credentials.value

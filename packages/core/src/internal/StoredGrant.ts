@@ -9,6 +9,7 @@ import * as Either from "effect/Either"
 import * as Equal from "effect/Equal"
 import * as Option from "effect/Option"
 import * as Credentials from "../Credentials.js"
+import * as Decision from "../Decision.js"
 import * as Entry from "../Entry.js"
 import * as Fingerprint from "../Fingerprint.js"
 import type { Lease, RefreshLease } from "../RefreshLease.js"
@@ -159,18 +160,29 @@ export const attemptAfter = (before: Option.Option<Entry.Intent>): number =>
   1 + Option.match(before, { onNone: () => 0, onSome: (i) => i.attempt })
 
 /**
- * Takes back our own note; that of another who is refreshing by now is not ours to clear. One of an earlier
- * refresh of the same token is put back: what became of that is no better known than before.
+ * Takes back our own note, and leaves the wait that the server asked for; what another who is refreshing by now has
+ * noted is not ours to change. The note of an earlier refresh of the same token is put back: what became of that is no
+ * better known than before.
  */
-export const clearIntent = (parts: Parts, { before, intended }: Attempt): Effect.Effect<void> => {
-  if (Option.isNone(intended) || Option.isNone(intended.value.intent)) return Effect.void
-  parts.state.noteKnown(before)
-  return Effect.asVoid(
-    amend(parts, intended.value, (held) =>
-      Equal.equals(held.intent, intended.value.intent) ? new Entry.Entry({ ...held, intent: before }) : held
+export const clearIntent = (
+  parts: Parts,
+  { before, intended }: Attempt,
+  retryAfter: Option.Option<number> = Option.none()
+): Effect.Effect<void> =>
+  Effect.flatMap(Clock.currentTimeMillis, (now) => {
+    if (Option.isNone(intended)) return Effect.void
+    const { intent } = intended.value
+    if (Option.isNone(intent) && Option.isNone(retryAfter)) return Effect.void
+    if (Option.isSome(intent)) parts.state.noteKnown(before)
+    return Effect.asVoid(
+      amend(parts, intended.value, (held) => {
+        const serverWait = Decision.serverWait(held.serverWait, retryAfter, now)
+        return Equal.equals(held.intent, intent)
+          ? new Entry.Entry({ ...held, intent: before, serverWait })
+          : held
+      })
     )
-  )
-}
+  })
 
 /**
  * Rewrites our bookkeeping in the newest entry, where that is still of the refresh token that we sent:

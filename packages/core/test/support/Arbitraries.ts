@@ -75,7 +75,8 @@ export const entry: FC.Arbitrary<Entry.Entry> = FC.record({
     FC.record({ fingerprint, at: instant, reason: FC.string(), rotationLost: FC.boolean() }).map(
       (fields) => new Entry.DeadGrant(fields)
     )
-  )
+  ),
+  serverWait: option(FC.record({ at: instant, until: instant }).map((fields) => new Entry.ServerWait(fields)))
 }).map((fields) => new Entry.Entry(fields))
 
 const span = FC.constantFrom(0, 1, 500, 1000, 30_000, 120_000, 3_600_000, 86_400_000)
@@ -119,6 +120,10 @@ export const held = (times: FC.Arbitrary<number>): FC.Arbitrary<Decision.Held> =
         failures: FC.integer({ min: 1, max: 2000 })
       })
     ),
+    serverWait: FC.option(
+      FC.record({ at: instant, until: instant }).map((fields) => new Entry.ServerWait(fields)),
+      { freq: 3 }
+    ).map(Option.fromNullable),
     unanswered: FC.option(
       FC.record({
         fingerprint,

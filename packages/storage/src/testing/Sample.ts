@@ -62,7 +62,8 @@ export const full: Entry.Entry = new Entry.Entry({
       reason: 'invalid_grant: "expired"',
       rotationLost: true
     })
-  )
+  ),
+  serverWait: Option.some(new Entry.ServerWait({ at: 1_800_000_000_700, until: 1_800_000_060_700 }))
 })
 
 const token = FastCheck.stringMatching(/^[!-~]{1,40}$/).filter((t) =>
@@ -118,9 +119,10 @@ export const entry = (fence: FastCheck.Arbitrary<number>): FastCheck.Arbitrary<E
     generation: FastCheck.nat(1_000_000),
     fence,
     intent: option(FastCheck.tuple(note, FastCheck.nat(9))),
-    dead: option(FastCheck.tuple(note, text, FastCheck.boolean()))
+    dead: option(FastCheck.tuple(note, text, FastCheck.boolean())),
+    serverWait: option(FastCheck.record({ at: instant, until: instant }))
   }).map(
-    ({ credentials: c, generation, fence: f, intent, dead }) =>
+    ({ credentials: c, generation, fence: f, intent, dead, serverWait }) =>
       new Entry.Entry({
         ...Entry.first(c),
         generation,
@@ -132,6 +134,7 @@ export const entry = (fence: FastCheck.Arbitrary<number>): FastCheck.Arbitrary<E
         dead: Option.map(
           Option.fromNullable(dead),
           ([n, reason, rotationLost]) => new Entry.DeadGrant({ ...n, reason, rotationLost })
-        )
+        ),
+        serverWait: Option.map(Option.fromNullable(serverWait), (w) => new Entry.ServerWait(w))
       })
   )
