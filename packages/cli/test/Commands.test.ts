@@ -152,6 +152,35 @@ it("a refresh that fails says so and ends with an error, and the state of the ac
   }
 })
 
+it("a wait that the server asks for is kept to by every command that follows", async () => {
+  let asked = 0
+  const busy = await Effect.runPromise(
+    Scope.extend(
+      Provider.listen((request, response) => {
+        asked++
+        request.resume()
+        response.writeHead(429, { "retry-after": "120", "content-type": "application/json" })
+        response.end(JSON.stringify({ error: "slow_down" }))
+      }),
+      scope
+    )
+  )
+  const tokenEndpoint = `${busy.url}/token`
+  await put(join(desk.config, "providers.json"), {
+    providers: { acme: { displayName: "Acme", server: { tokenEndpoint }, client: { id: "public-client" } } }
+  })
+  await loggedIn(1000)
+  expect(await desk.run("token acme")).toMatchObject({ code: 4, stdout: "" })
+  expect(asked).toBe(1)
+  for (const command of ["token acme", "refresh acme", "token acme"]) {
+    const told = await desk.run(command)
+    expect(told).toMatchObject({ code: 4, stdout: "" })
+    expect(told.stderr).toContain("The server asked to wait")
+  }
+  expect((await desk.run("explain acme")).stdout).toContain("the server asked to wait")
+  expect(asked).toBe(1)
+})
+
 it("errors as JSON, for scripts", async () => {
   const { code, stderr, stdout } = await desk.run("refresh nobody --json")
   expect({ code, stdout }).toEqual({ code: 2, stdout: "" })

@@ -75,6 +75,7 @@ const words = (
     ["storage", row.encryption === null ? row.storage : `${row.storage}, encryption: ${row.encryption}`],
     ["written", Option.getOrUndefined(Option.map(entry, written))],
     ["unanswered", Option.getOrUndefined(Option.flatMap(entry, (e) => unanswered(e, now)))],
+    ["waits", Option.getOrUndefined(Option.flatMap(entry, (e) => waits(e, now)))],
     ["ended", Option.getOrUndefined(Option.flatMap(entry, ended))],
     ["warnings", warnings.length === 0 ? undefined : warnings.join(", ")]
   ]
@@ -94,6 +95,12 @@ const unanswered = ({ credentials, intent }: Entry.Entry, now: number): Option.O
           `a refresh sent ${Format.span(now - i.at)} ago, whose answer never came (try ${i.attempt})`
         )
       : Option.none()
+  )
+
+const waits = ({ serverWait }: Entry.Entry, now: number): Option.Option<string> =>
+  Option.map(
+    Decision.cooling({ coolDown: Option.none(), serverWait }, now),
+    ({ until }) => `the server asked to wait: nothing is sent for ${Format.span(until - now)}`
   )
 
 const ended = ({ credentials, dead }: Entry.Entry): Option.Option<string> =>
