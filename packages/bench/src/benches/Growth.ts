@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import type * as TokenManagers from "@latchkey/core/TokenManagers"
 import type { Bench } from "../Bench.js"
 import { accountOf, poolOf } from "../candidates/Pool.js"
+import { wallClock } from "../Peer.js"
 import { type Candidate, compare, type Spread } from "../Measure.js"
 import { exactly, type Goal, type Row, type Table } from "../Report.js"
 
@@ -14,6 +15,8 @@ export interface Job {
 
 export interface Grown {
   readonly hot: Spread
+  /** The same from a plain map, which is the least that it can take. */
+  readonly map: Spread
   readonly refresh: Spread
   /** Of one processor, while nobody asks: a share. */
   readonly idle: number
@@ -23,19 +26,34 @@ export interface Grown {
 const accountsIn = (accounts: number): ReadonlyArray<string> =>
   Array.from({ length: 1000 }, (_, i) => accountOf((i * 7919) % accounts))
 
-const asked = (managers: TokenManagers.Managers, names: ReadonlyArray<string>): Candidate => {
-  return (n) => {
+const asked =
+  <A, E>(ask: (account: string) => Effect.Effect<A, E>, names: ReadonlyArray<string>): Candidate =>
+  (n) => {
     let i = 0
     return Effect.runPromise(
       Effect.orDie(
         Effect.whileLoop({
           while: () => i < n,
-          body: () => managers.getAccessToken(names[i % names.length] ?? ""),
+          body: () => ask(names[i % names.length] ?? ""),
           step: () => void i++
         })
       )
     )
   }
+
+/** As many tokens with their expiry, each found by its account. */
+const inMap = (accounts: number): ((account: string) => Effect.Effect<string>) => {
+  const tokens = new Map(
+    Array.from({ length: accounts }, (_, n) => {
+      const token = `access-${n}`.padEnd(43, "x")
+      return [accountOf(n), { expiresAt: wallClock() + 3_600_000, token: Effect.succeed(token) }]
+    })
+  )
+  return (account) =>
+    Effect.suspend(() => {
+      const held = tokens.get(account)
+      return held !== undefined && held.expiresAt > wallClock() ? held.token : Effect.dieMessage(account)
+    })
 }
 
 const refreshed = (managers: TokenManagers.Managers, names: ReadonlyArray<string>): Candidate => {
@@ -58,15 +76,20 @@ const idleShare = async (milliseconds: number): Promise<number> => {
 
 /** Waits until what was loaded is planned: it is read and noted behind those who ask. */
 const settle = async (small: boolean): Promise<void> => {
-  for (let i = 0; i < (small ? 1 : 150); i++) if ((await idleShare(small ? 10 : 1000)) < 0.01) return
+  for (let i = 0; i < (small ? 1 : 600); i++) if ((await idleShare(small ? 10 : 1000)) < 0.01) return
 }
 
 export const grow = async ({ accounts, small }: Job): Promise<Grown> => {
   const managers = await poolOf(accounts)
   const names = accountsIn(accounts)
+  const map = inMap(accounts)
   for (let i = 0; i < 3; i++) globalThis.gc?.()
+  await settle(small)
   const operations = small ? 100 : 20_000
-  const hot = await compare({ hot: asked(managers, names) }, { operations, rounds: 15 })
+  const hot = await compare(
+    { map: asked(map, names), hot: asked(managers.getAccessToken, names) },
+    { operations, rounds: 15 }
+  )
   const refresh = await compare(
     { refresh: refreshed(managers, names) },
     { operations: small ? 5 : 200, rounds: 15 }
@@ -74,7 +97,8 @@ export const grow = async ({ accounts, small }: Job): Promise<Grown> => {
   for (let i = 0; i < 3; i++) globalThis.gc?.()
   await settle(small)
   return {
-    hot: hot[0]?.nanoseconds ?? exactly(Number.NaN),
+    map: hot[0]?.nanoseconds ?? exactly(Number.NaN),
+    hot: hot[1]?.nanoseconds ?? exactly(Number.NaN),
     refresh: refresh[0]?.nanoseconds ?? exactly(Number.NaN),
     idle: await idleShare(small ? 100 : 5000)
   }
@@ -109,11 +133,12 @@ export const growth: Bench = async ({ child, small }) => {
     high: high / by
   })
   const hot = table("A fresh token of one of many accounts, in a fiber", "ns", (one) => one.hot)
+  const map = table("The same from a plain Map of as many", "ns", (one) => one.map)
   const refresh = table("A refresh of one of many, without the network", "µs", (one) =>
     scaled(one.refresh, 1000)
   )
   const idle = table("Nobody asks: of one processor", "%", (one) => exactly(one.idle * 100))
-  return { tables: [hot, refresh, idle], goals: [hot, refresh].map(flat) }
+  return { tables: [hot, map, refresh, idle], goals: [hot, refresh].map(flat) }
 }
 
 /** Flat or as the logarithm: from the fewest to the most, no more than the growth of the logarithm. */
