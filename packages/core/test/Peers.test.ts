@@ -330,6 +330,23 @@ describe("a wait that the server asked for", () => {
     })
   )
 
+  it.scoped("is kept where memory is dropped while the server answers", () =>
+    Effect.gen(function* () {
+      const { manager, storage } = yield* bench({
+        initial: grant(1, -minute),
+        script: [ScriptedRefresher.fail("Transient", { retryAfter: "1 minute", after: 1000 })]
+      })
+      const refresh = yield* Effect.fork(Effect.flip(manager.getAccessToken))
+      yield* settle
+      yield* manager.invalidate
+      yield* TestClock.adjust(1000)
+      yield* Fiber.join(refresh)
+      const { entry } = Option.getOrThrow(yield* storage.load)
+      expect(entry.serverWait).toMatchObject(Option.some({ until: start + 1000 + minute }))
+      expect(entry.intent).toEqual(Option.none())
+    })
+  )
+
   it.scoped("ends with a login", () =>
     Effect.gen(function* () {
       const { manager, other, storage } = yield* told("90 seconds")

@@ -424,8 +424,8 @@ export class Judge implements Witness, Audit {
     const absent = byUser > 0 || Math.max(this.absentUntil, savedAt) >= askedAt
     if (reason === "NoCredentials" && absent) return
     // Its own refresh was refused, and others have read since.
-    if (reason === "GrantDead" && refusedAt <= store.changedAt && this.joined(process, askedAt, refusedAt))
-      return
+    const isRefusal = reason === "GrantDead" || reason === "RotationLost"
+    if (isRefusal && refusedAt <= store.changedAt && this.joined(process, askedAt, refusedAt)) return
     const token = store.refreshToken
     const who = `${process.name} says ${reason}`
     if (token === undefined || reason === "NoCredentials") {

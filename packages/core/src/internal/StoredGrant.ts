@@ -194,17 +194,19 @@ export const amend = (
   intended: Entry.Entry,
   change: (held: Entry.Entry) => Entry.Entry
 ): Effect.Effect<boolean> =>
-  Effect.suspend(() => {
+  Effect.gen(function* () {
     const { state, storage } = parts
+    // What memory was told to forget is still there to be amended.
+    if (state.isForgotten) yield* Effect.ignore(reload(parts))
     const held = state.entry
     if (Option.isNone(held) || !Credentials.sameRefreshToken(held.value.credentials, intended.credentials)) {
-      return Effect.succeed(true)
+      return true
     }
     const changed = change(held.value)
-    if (changed === held.value) return Effect.succeed(true)
+    if (changed === held.value) return true
     const entry = new Entry.Entry({ ...changed, fence: intended.fence })
     const { epoch } = state
-    return storage.commit(entry, state.version).pipe(
+    return yield* storage.commit(entry, state.version).pipe(
       Effect.flatMap((version) =>
         Effect.map(Clock.currentTimeMillis, (now) => state.noteOwnCommit(entry, version, now, epoch))
       ),
