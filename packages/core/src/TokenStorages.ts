@@ -65,31 +65,40 @@ export const mapStorage = (
 export const makeMemory = (
   initial: Iterable<readonly [account: string, entry: Entry.Entry]> = []
 ): Effect.Effect<Service> =>
-  Effect.map(PubSub.unbounded<Option.Option<string>>(), (changed) => {
-    const cells = new Map<string, MemoryCell>()
-    for (const [account, entry] of initial) cells.set(account, new MemoryCell(Option.some(entry)))
-    const cellOf = (account: string): MemoryCell => {
-      const cell = cells.get(account) ?? new MemoryCell()
-      cells.set(account, cell)
-      return cell
-    }
-    const changes = Stream.fromPubSub(changed)
-    const changesOf = (account: string) =>
-      Stream.as(
-        Stream.filter(changes, (name) => Option.getOrNull(name) === account),
-        undefined
-      )
-    return {
-      location: "memory",
-      of: (account) =>
-        Either.right(
-          cellOf(account).storage(`memory, account ${account}`, Option.some(changesOf(account)), () =>
-            changed.unsafeOffer(Option.some(account))
-          )
-        ),
-      changes: Option.some(changes)
-    }
-  })
+  Effect.map(PubSub.unbounded<Option.Option<string>>(), (changed) =>
+    overCells(
+      new Map(Array.from(initial, ([account, entry]) => [account, new MemoryCell(Option.some(entry))])),
+      changed
+    )
+  )
+
+/** Knows nothing of what it was made from, which may be much. */
+const overCells = (
+  cells: Map<string, MemoryCell>,
+  changed: PubSub.PubSub<Option.Option<string>>
+): Service => {
+  const cellOf = (account: string): MemoryCell => {
+    const cell = cells.get(account) ?? new MemoryCell()
+    cells.set(account, cell)
+    return cell
+  }
+  const changes = Stream.fromPubSub(changed)
+  const changesOf = (account: string) =>
+    Stream.as(
+      Stream.filter(changes, (name) => Option.getOrNull(name) === account),
+      undefined
+    )
+  return {
+    location: "memory",
+    of: (account) =>
+      Either.right(
+        cellOf(account).storage(`memory, account ${account}`, Option.some(changesOf(account)), () =>
+          changed.unsafeOffer(Option.some(account))
+        )
+      ),
+    changes: Option.some(changes)
+  }
+}
 
 /**
  * @since 0.1.0

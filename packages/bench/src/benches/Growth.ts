@@ -2,7 +2,7 @@
 import * as Effect from "effect/Effect"
 import type * as TokenManagers from "@latchkey/core/TokenManagers"
 import type { Bench } from "../Bench.js"
-import { accountOf, poolOf } from "../candidates/Pool.js"
+import { accountOf, poolOf, tokenOf } from "../candidates/Pool.js"
 import { wallClock } from "../Peer.js"
 import { type Candidate, compare, type Spread } from "../Measure.js"
 import { exactly, type Goal, type Row, type Table } from "../Report.js"
@@ -45,8 +45,8 @@ const asked =
 const inMap = (accounts: number): ((account: string) => Effect.Effect<string>) => {
   const tokens = new Map(
     Array.from({ length: accounts }, (_, n) => {
-      const token = `access-${n}`.padEnd(43, "x")
-      return [accountOf(n), { expiresAt: wallClock() + 3_600_000, token: Effect.succeed(token) }]
+      const token = Effect.succeed(tokenOf("access", n))
+      return [accountOf(n), { expiresAt: wallClock() + 3_600_000, token }]
     })
   )
   return (account) =>

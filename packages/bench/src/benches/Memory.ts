@@ -1,6 +1,6 @@
 /** `memory`: what an account takes, in a process of its own for each candidate. */
 import type { Bench } from "../Bench.js"
-import { poolOf } from "../candidates/Pool.js"
+import { poolOf, tokenOf } from "../candidates/Pool.js"
 import { type Held, type Peer, type Server, wallClock } from "../Peer.js"
 import { exactly, type Row, type Table } from "../Report.js"
 
@@ -26,8 +26,8 @@ const nowhere: Server = {
 }
 
 const heldOf = (n: number): Held => ({
-  accessToken: `access-${n}`.padEnd(43, "x"),
-  refreshToken: `refresh-${n}`.padEnd(43, "x"),
+  accessToken: tokenOf("access", n),
+  refreshToken: tokenOf("refresh", n),
   expiresAt: wallClock() + 7_200_000
 })
 

@@ -14,10 +14,14 @@ import { wallClock } from "../Peer.js"
 
 const hour = 3_600_000
 
-/** A token that no other account has: of the length of those of `oidc-provider`. */
-const tokenOf = (kind: string, n: number): string => `${kind}-${n}`.padEnd(43, "x")
+/** In one piece, as what comes from an answer or a database is: what was put together takes more. */
+const whole = (text: string): string => Buffer.from(text).toString("latin1")
 
-export const accountOf = (n: number): string => `account-${n}`
+/** A token that no other account has: of the length of those of `oidc-provider`. */
+export const tokenOf = (kind: "access" | "refresh", n: number): string =>
+  whole(`${kind}-${n}`.padEnd(43, "x"))
+
+export const accountOf = (n: number): string => whole(`account-${n}`)
 
 const credentialsOf = (n: number): Credentials.Credentials =>
   Credentials.make({
@@ -36,12 +40,15 @@ const answering: Effect.Effect<typeof TokenRefresher.TokenRefresher.Service> = E
 
 /** All of them held, read once, and scheduled for their renewal. Lives as long as the process. */
 export const poolOf = (accounts: number): Promise<TokenManagers.Managers> => {
-  const entries = Array.from(
-    { length: accounts },
-    (_, n) => [accountOf(n), Entry.first(credentialsOf(n))] as const
-  )
+  const names = Array.from({ length: accounts }, (_, n) => accountOf(n))
+  const entries = function* () {
+    for (const [n, name] of names.entries()) yield [name, Entry.first(credentialsOf(n))] as const
+  }
   const services = Layer.mergeAll(
-    Layer.effect(TokenStorages.TokenStorages, TokenStorages.makeMemory(entries)),
+    Layer.effect(
+      TokenStorages.TokenStorages,
+      Effect.suspend(() => TokenStorages.makeMemory(entries()))
+    ),
     RefreshLease.layerProcess,
     TokenConfig.layer({ credentialsTtl: "1 day" }),
     Layer.effect(TokenRefresher.TokenRefresher, answering)
@@ -51,8 +58,8 @@ export const poolOf = (accounts: number): Promise<TokenManagers.Managers> => {
       yield* Layer.build(Layer.provide(TokenManagers.layerShared(), services)),
       TokenManagers.TokenManagers
     )
-    yield* managers.keep(entries.map(([account]) => account))
-    for (const [account] of entries) yield* managers.getAccessToken(account)
+    yield* managers.keep(names)
+    for (const name of names) yield* managers.getAccessToken(name)
     return managers
   })
   return Effect.runPromise(Scope.extend(pool, Effect.runSync(Scope.make())))

@@ -9,10 +9,10 @@ type Storage = Context.Tag.Service<TokenStorage>
 
 export class MemoryCell {
   private serial = 0
-  private held: Option.Option<Versioned>
+  private held: Versioned | undefined
 
   constructor(initial: Option.Option<Entry.Entry> = Option.none()) {
-    this.held = Option.map(initial, (entry) => this.versioned(entry))
+    this.held = Option.getOrUndefined(Option.map(initial, (entry) => this.versioned(entry)))
   }
 
   /** `tell` is called after each change. */
@@ -20,25 +20,24 @@ export class MemoryCell {
     return {
       location,
       changes,
-      load: Effect.sync(() => this.held),
+      load: Effect.sync(() => Option.fromNullable(this.held)),
       commit: (entry, expected) =>
         Effect.suspend(() => {
-          const current = Option.map(this.held, (h) => h.version)
-          if (Option.getOrNull(current) !== Option.getOrNull(expected)) {
+          if (this.held?.version !== Option.getOrUndefined(expected)) {
             return Effect.fail(new CommitRefused({ reason: "Conflict", location }))
           }
-          const fence = Option.match(this.held, { onNone: () => 0, onSome: (h) => h.entry.fence })
+          const fence = this.held?.entry.fence ?? 0
           if (!Entry.passesFence(entry, fence)) {
             return Effect.fail(new CommitRefused({ reason: "Fenced", location }))
           }
           const next = this.versioned(Entry.keepFence(entry, fence))
-          this.held = Option.some(next)
+          this.held = next
           tell()
           return Effect.succeed(next.version)
         }),
       remove: Effect.sync(() => {
-        const existed = Option.isSome(this.held)
-        this.held = Option.none()
+        const existed = this.held !== undefined
+        this.held = undefined
         tell()
         return existed
       })
