@@ -20,7 +20,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import type * as Redacted from "effect/Redacted"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type * as AuthStatus from "./AuthStatus.js"
 import type { Setting } from "./internal/Grant.js"
@@ -229,11 +229,15 @@ export const make = <R>(
               { ...services, storageOf: () => storage, tellsChanges: Option.isSome(storage.changes) },
               { server: options.server?.(account) ?? services.refresher, storage }
             )
-        ).pipe(Effect.provide(context))
+          // In the scope of the account, not in ours: it ends when the account is let go.
+        ).pipe(Effect.provide(withoutScope(context)))
       })),
       (pool) => pool.managers
     )
   )
+
+const withoutScope = <R>(context: Context.Context<R>): Context.Context<R> =>
+  Context.omit(Scope.Scope)(context as Context.Context<R | Scope.Scope>) as Context.Context<R>
 
 /**
  * {@link make} as a layer.

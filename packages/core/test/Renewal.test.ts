@@ -531,6 +531,26 @@ describe("a pool over shared storage", () => {
     })
   )
 
+  it.scoped("lets an account go whose events somebody followed for a while", () =>
+    Effect.gen(function* () {
+      yield* began
+      const accounts = ["followed", "left"]
+      const server = serverOf()
+      const pool = yield* poolOf({ storages: yield* storagesOf(accounts), refreshers: server.refresher })
+      const follow = (account: string) =>
+        Effect.gen(function* () {
+          const manager = yield* Effect.scoped(pool.get(account))
+          const following = yield* Effect.fork(Stream.runDrain(manager.events))
+          yield* settle
+          return following
+        })
+      yield* follow("followed")
+      yield* Fiber.interrupt(yield* follow("left"))
+      yield* TestClock.adjust("2 minutes")
+      expect(yield* pool.accounts).toEqual(["followed"])
+    })
+  )
+
   it.scoped("tells the status of many at once, and refreshes none for that", () =>
     Effect.gen(function* () {
       yield* began
@@ -667,6 +687,44 @@ describe("a pool over shared storage", () => {
         expect(yield* token(pool.getAccessToken("me"))).toBe("me-at-1")
         expect(built).toBe(2)
       })
+  )
+
+  it.scoped("lets go what was built for one who did not wait for it, and what that had open", () =>
+    Effect.gen(function* () {
+      yield* began
+      const gate = yield* Deferred.make<void>()
+      let open = 0
+      const pool = yield* TokenManagers.make({
+        services: () =>
+          Layer.mergeAll(
+            Layer.scoped(
+              TokenStorage.TokenStorage,
+              Effect.acquireRelease(
+                Effect.zipRight(
+                  Deferred.await(gate),
+                  Effect.tap(TokenStorage.makeMemory(), () => Effect.sync(() => void open++))
+                ),
+                () => Effect.sync(() => void open--)
+              )
+            ),
+            RefreshLease.layerProcess,
+            TokenConfig.layer(),
+            Layer.succeed(TokenRefresher.TokenRefresher, serverOf().refresher)
+          )
+      })
+      const asking = yield* Effect.fork(pool.getAccessToken("me"))
+      yield* settle
+      yield* Fiber.interrupt(asking)
+      yield* Deferred.succeed(gate, undefined)
+      yield* settle
+      expect(open).toBe(1)
+      yield* TestClock.adjust("2 minutes")
+      expect(yield* pool.accounts).toEqual([])
+      yield* settle
+      expect(open).toBe(0)
+      yield* pool.status(["you"])
+      expect(open).toBe(0)
+    })
   )
 })
 

@@ -132,11 +132,16 @@ export class Pool {
   private letGo(grant: Pooled): Effect.Effect<void> {
     return Effect.map(Clock.currentTimeMillis, (now) => {
       grant.holders--
-      grant.usedAt = now
-      if (grant.holders > 0 || this.parts.idleTimeToLive === Infinity) return
-      this.idle.add(grant)
-      this.someIdle.unsafeOpen()
+      this.rest(grant, now)
     })
+  }
+
+  /** Unless somebody holds it, it goes when it has rested for long. */
+  private rest(grant: Pooled, now: number): void {
+    grant.usedAt = now
+    if (grant.holders > 0 || this.parts.idleTimeToLive === Infinity) return
+    this.idle.add(grant)
+    this.someIdle.unsafeOpen()
   }
 
   /** Holds all of them for as long as the scope is open; those that cannot be set up are told. */
@@ -228,6 +233,8 @@ export class Pool {
         this.underWay.delete(account)
         if (Exit.isSuccess(exit)) this.add(exit.value)
         Deferred.unsafeDone(made, exit)
+        // Those who asked may all have gone, and then nobody lets it go.
+        if (Exit.isSuccess(exit)) this.rest(exit.value, this.parts.clock.unsafeCurrentTimeMillis())
       })
       return Deferred.await(made)
     })
