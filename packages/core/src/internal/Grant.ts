@@ -79,6 +79,7 @@ export class Grant extends Task implements StoredGrant.Parts {
   loading: Run<void, StorageError> | undefined = undefined
   refreshing: Run<void, TokenError> | undefined = undefined
   hub: PubSub.PubSub<TokenEvent.TokenEvent> | undefined = undefined
+  private listeners = 0
   isSaving = false
   /** The last events, the oldest first. */
   history: ReadonlyArray<TokenEvent.TokenEvent> = noEvents
@@ -131,12 +132,17 @@ export class Grant extends Task implements StoredGrant.Parts {
       })
   }
 
-  /** Made when somebody listens. */
-  get events(): Effect.Effect<PubSub.PubSub<TokenEvent.TokenEvent>> {
-    return Effect.suspend(() =>
-      this.hub !== undefined
-        ? Effect.succeed(this.hub)
-        : Effect.map(PubSub.sliding<TokenEvent.TokenEvent>(eventBacklog), (hub) => (this.hub ??= hub))
+  /** Made when somebody listens, and forgotten when nobody does any more. */
+  get events(): Effect.Effect<PubSub.PubSub<TokenEvent.TokenEvent>, never, Scope.Scope> {
+    return Effect.acquireRelease(
+      Effect.map(PubSub.sliding<TokenEvent.TokenEvent>(eventBacklog), (hub) => {
+        this.listeners++
+        return (this.hub ??= hub)
+      }),
+      () =>
+        Effect.sync(() => {
+          if (--this.listeners === 0) this.hub = undefined
+        })
     )
   }
 

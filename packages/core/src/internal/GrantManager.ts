@@ -138,7 +138,7 @@ export class GrantManager implements Manager {
     return Effect.map(Clock.currentTimeMillis, (now) => explain(this.#grant, now))
   }
   get events(): Manager["events"] {
-    return Stream.unwrap(Effect.map(this.#grant.events, (hub) => Stream.fromPubSub(hub)))
+    return Stream.unwrapScoped(Effect.map(this.#grant.events, (hub) => Stream.fromPubSub(hub)))
   }
 
   #look<A>(view: (now: number) => A): Effect.Effect<A, StorageError> {
