@@ -18,6 +18,9 @@ import * as TestClock from "effect/TestClock"
 import Database from "libsql"
 import * as fs from "node:fs/promises"
 import * as Path from "node:path"
+import { fromClient } from "../src/internal/SqlProblem.js"
+import * as SqlSession from "../src/internal/SqlSession.js"
+import * as SqlStorage from "../src/internal/SqlStorage.js"
 import { freshDirectory } from "./fixtures.js"
 
 const account = "me"
@@ -180,6 +183,29 @@ describe("a database that another program has locked", () => {
       // What follows on the same connection is committed, not only done.
       yield* hasty.commit(Sample.plain("b"), Option.some(start))
       assert.strictEqual(seenFrom(other), 2)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("has been waited for long enough by who is told so: a commit does not wait for it again", () =>
+    Effect.gen(function* () {
+      const { sql } = yield* open(yield* freshFile)
+      let attempts = 0
+      const locked = SqlStorage.make(
+        {
+          ...SqlSession.make(sql, "sqlite", { prefix: "latchkey", timeoutMillis: 1_000, location: "here" }),
+          run: () => {
+            attempts++
+            return Effect.fail(fromClient("here")({ code: "SQLITE_BUSY" }))
+          }
+        },
+        () => Effect.succeed({ number: 0, fence: 0, granted: 0, record: Option.none() }),
+        account,
+        Option.none()
+      )
+      const error = yield* Effect.flip(locked.commit(Sample.plain("a"), Option.none()))
+      assert.include(error, { _tag: "StorageError", reason: "Unavailable" })
+      assert.include(error.message, "another process keeps it locked")
+      assert.strictEqual(attempts, 1)
     }).pipe(Effect.scoped)
   )
 })

@@ -64,6 +64,9 @@ export const fromClient =
 export const isRace = ({ cause }: ServerProblem): boolean =>
   cause !== undefined && ["40001", "40P01", "23505", "42710", "42P07", "SQLITE_BUSY"].includes(cause.code)
 
+/** Whether another connection kept the database locked for as long as this one waits. */
+export const isLocked = ({ cause }: ServerProblem): boolean => cause?.code === "SQLITE_BUSY"
+
 /** The code of the first error in the chain of causes that has one. */
 const deepCode = (error: unknown, depth = 0): string => {
   const code = codeOf(error)

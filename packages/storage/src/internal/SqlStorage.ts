@@ -12,7 +12,7 @@ import { createHash } from "node:crypto"
 import type * as Record from "./Record.js"
 import * as RecordText from "./RecordText.js"
 import { ServerProblem, toStorageError } from "./ServerProblem.js"
-import { isRace } from "./SqlProblem.js"
+import { isLocked, isRace } from "./SqlProblem.js"
 import { bytesOf, type Session } from "./SqlSession.js"
 import * as Together from "./Together.js"
 
@@ -199,7 +199,11 @@ const write = (
     )
     .pipe(
       Effect.map((rows) => rows.length > 0),
-      Effect.catchIf(isRace, () => Effect.succeed(false))
+      // Who has waited for a lock does not wait for it again.
+      Effect.catchIf(
+        (problem) => isRace(problem) && !isLocked(problem),
+        () => Effect.succeed(false)
+      )
     )
 }
 
