@@ -62,6 +62,19 @@ describe("what is asked for at the same time", () => {
     })
   )
 
+  it.effect("fails after the time of one question where nobody answers, however many it takes", () =>
+    Effect.gen(function* () {
+      const { all, questions } = fresh()
+      const answers = yield* all("a", "b", "down", "c", "d", "e", "f")
+      assert.deepStrictEqual(
+        answers.map(Either.isRight),
+        answers.map(() => false)
+      )
+      assert.strictEqual(questions.length, 1)
+      assert.deepStrictEqual((yield* all("a")).map(Either.getOrNull), ["a"])
+    })
+  )
+
   it.effect("is answered to the others when one who asked goes away", () =>
     Effect.gen(function* () {
       const { ask } = fresh()

@@ -1,4 +1,5 @@
 /** What many ask for at the same time, asked for together: one query for a hundred accounts, not a hundred. */
+import type * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as FiberId from "effect/FiberId"
@@ -31,7 +32,16 @@ export const make = <A, E>(options: Options<A, E>): ((key: string) => Effect.Eff
       waiting = []
       const questions: Array<ReadonlyArray<Asked<A, E>>> = []
       for (let i = 0; i < all.length; i += options.most) questions.push(all.slice(i, i + options.most))
-      return Effect.forEach(questions, (asked) => answer(options, asked), { discard: true })
+      // Each of them would wait for its time to be over.
+      let down: Cause.Cause<E> | undefined
+      return Effect.forEach(
+        questions,
+        (asked) =>
+          down === undefined
+            ? Effect.map(answer(options, asked), (cause) => (down = cause))
+            : Effect.sync(() => tell(asked, Effect.failCause(down!))),
+        { discard: true }
+      )
     })
   )
   return (key) =>
@@ -42,16 +52,31 @@ export const make = <A, E>(options: Options<A, E>): ((key: string) => Effect.Eff
     })
 }
 
-const answer = <A, E>(options: Options<A, E>, asked: ReadonlyArray<Asked<A, E>>): Effect.Effect<void> =>
+const tell = <A, E>(asked: ReadonlyArray<Asked<A, E>>, answer: Effect.Effect<A, E>): void =>
+  asked.forEach((one) => Deferred.unsafeDone(one.answer, answer))
+
+/** Why nobody answered, where it was so. */
+const answer = <A, E>(
+  options: Options<A, E>,
+  asked: ReadonlyArray<Asked<A, E>>
+): Effect.Effect<Cause.Cause<E> | undefined> =>
   Effect.matchCauseEffect(options.ask(asked.map(({ key }) => key)), {
     onSuccess: (answers) =>
-      Effect.sync(() =>
-        asked.forEach((one, i) => Deferred.unsafeDone(one.answer, Effect.succeed(answers[i] as A)))
-      ),
+      Effect.sync(() => {
+        asked.forEach((one, i) => tell([one], Effect.succeed(answers[i] as A)))
+        return undefined
+      }),
     onFailure: (cause) => {
-      const ofOne = cause._tag === "Fail" && asked.length > 1 && options.isOfOne(cause.error)
-      return ofOne
-        ? Effect.forEach(asked, (one) => answer(options, [one]), { discard: true })
-        : Effect.sync(() => asked.forEach((one) => Deferred.unsafeDone(one.answer, Effect.failCause(cause))))
+      const isOfOne = cause._tag === "Fail" && options.isOfOne(cause.error)
+      if (isOfOne && asked.length > 1) {
+        return Effect.as(
+          Effect.forEach(asked, (one) => answer(options, [one]), { discard: true }),
+          undefined
+        )
+      }
+      return Effect.sync(() => {
+        tell(asked, Effect.failCause(cause))
+        return isOfOne ? undefined : cause
+      })
     }
   })
