@@ -179,6 +179,18 @@ describe("a lease", () => {
     }).pipe(Effect.scoped)
   )
 
+  it.effect("that would make the record too long to be read is refused, and harms no other", () =>
+    Effect.gen(function* () {
+      const { path, lease, storage } = yield* fresh
+      const error = yield* Effect.flip(Effect.scoped(lease.acquire("x".repeat(1_100_000), "1 minute")))
+      assert.strictEqual(error.reason, "Unavailable")
+      assert.include(error.message, "Nothing was written")
+      yield* Effect.scoped(lease.acquire("me", "1 minute"))
+      yield* storage.commit(Sample.plain("1"), Option.none())
+      assert.deepStrictEqual(recordOf(path).leases, {})
+    }).pipe(Effect.scoped)
+  )
+
   it.effect("that is kept elsewhere goes with the storage of a file", () =>
     Effect.gen(function* () {
       const path = yield* freshPath

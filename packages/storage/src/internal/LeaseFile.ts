@@ -64,9 +64,19 @@ export const write = (
   record: Record,
   state: State,
   owner: Option.Option<Owner>
-): Effect.Effect<void, FileProblem> =>
-  Effect.filterOrFail(
-    PrivateFile.replace(path, Buffer.from(StrictJson.stringify(record)), state.contents, owner),
+): Effect.Effect<void, FileProblem> => {
+  const bytes = Buffer.from(StrictJson.stringify(record))
+  // Nobody could read it, nor end a lease in it.
+  if (bytes.length > policy.maxBytes) {
+    return new FileProblem({
+      reason: "Unavailable",
+      message:
+        `${path} would be larger than the ${policy.maxBytes} bytes allowed. Nothing was written: give ` +
+        "accounts shorter names, or keep fewer leases at a time beside one file."
+    })
+  }
+  return Effect.filterOrFail(
+    PrivateFile.replace(path, bytes, state.contents, owner),
     (done) => done,
     () =>
       new FileProblem({
@@ -74,6 +84,7 @@ export const write = (
         message: `${path} was changed by a program that does not hold its lock: try again.`
       })
   )
+}
 
 /** The highest fencing number granted so far, 0 where no lease ever was. */
 export const highestFence = (path: string): Effect.Effect<number, FileProblem> =>
