@@ -70,20 +70,26 @@ export const judge = (answer: Answer.Answer, context: Context): Either.Either<Ac
       ? malformed(`holds the error ${answer.quote(error.value.code)}`)
       : refuse(Answer.toError(answer, context.deadCodes))
   }
-  const response = context.adapt?.(body.right) ?? body.right
+  const adapted = adapt(body.right, context)
+  if (Option.isNone(adapted)) return malformed("made the `adapt` of the settings fail")
+  const response = adapted.value
   // Storage would refuse to read back what is no token.
   const idToken = response["id_token"]
   if (idToken !== undefined && idToken !== null && idToken !== "") {
     const problem = Credentials.tokenProblem(idToken)
     if (Option.isSome(problem)) return malformed(`has an id_token that ${problem.value}`)
   }
-  const merged = Credentials.fromResponse(response, context.previous, {
-    requestedAt: context.requestedAt,
-    serverBehind: Answer.clockSkew(answer, context.requestedAt).behind,
-    tokenTypes: context.tokenTypes,
-    ...(context.accountId !== undefined && { accountId: nonEmpty(context.accountId) })
-  })
-  return Either.match(merged, {
+  const merge = Option.liftThrowable(() =>
+    Credentials.fromResponse(response, context.previous, {
+      requestedAt: context.requestedAt,
+      serverBehind: Answer.clockSkew(answer, context.requestedAt).behind,
+      tokenTypes: context.tokenTypes,
+      ...(context.accountId !== undefined && { accountId: nonEmpty(context.accountId) })
+    })
+  )
+  const merged = merge()
+  if (Option.isNone(merged)) return malformed("made the `accountId` of the settings fail")
+  return Either.match(merged.value, {
     onLeft: ({ field, problem }) => malformed(`is unusable: ${field} ${problem}`),
     onRight: (credentials) => Either.right({ credentials, response })
   })
@@ -97,7 +103,7 @@ export const judge = (answer: Answer.Answer, context: Context): Either.Either<Ac
  */
 export const unusable = (
   answer: Answer.Answer,
-  context: Pick<Context, "previous" | "requestedAt">,
+  context: Pick<Context, "previous" | "requestedAt" | "adapt">,
   problem: string
 ): RefreshError =>
   toRefreshError(Answer.malformed(answer, "token response", problem), salvage(answer, context))
@@ -111,17 +117,26 @@ export const unusable = (
  */
 export const salvage = (
   answer: Answer.Answer,
-  { previous, requestedAt }: Pick<Context, "previous" | "requestedAt">
+  { adapt: adapts, previous, requestedAt }: Pick<Context, "previous" | "requestedAt" | "adapt">
 ): Option.Option<Credentials.Credentials> => {
   const body = Answer.json(answer)
   const refreshToken = Either.match(body, {
     onLeft: () => topLevelString(answer.text, "refresh_token"),
-    onRight: (response) => (Object.hasOwn(response, "refresh_token") ? response["refresh_token"] : undefined)
+    onRight: (response) =>
+      [Option.getOrElse(adapt(response, { adapt: adapts }), () => response), response]
+        .map((where) => (Object.hasOwn(where, "refresh_token") ? where["refresh_token"] : undefined))
+        .find((token) => token !== undefined)
   })
   // Without an access token the merge always refuses, and hands out what it saved.
   const merged = Credentials.fromResponse({ refresh_token: refreshToken }, previous, { requestedAt })
   return Option.flatMap(Either.getLeft(merged), (problem) => problem.salvaged)
 }
+
+/** None where the settings cannot read it. */
+const adapt = (
+  response: Credentials.Extras,
+  context: Pick<Context, "adapt">
+): Option.Option<Credentials.Extras> => Option.liftThrowable(() => context.adapt?.(response) ?? response)()
 
 /** An error answer that broke off before it could be read says nothing of what became of the request. */
 const errorOf = (answer: Answer.Answer, deadCodes: Context["deadCodes"]): OAuthError =>

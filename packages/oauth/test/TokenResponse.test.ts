@@ -114,6 +114,31 @@ describe("a bad answer to a refresh: a typed error, and the new refresh token is
     })
   )
 
+  const nested = (response: Readonly<Record<string, unknown>>) =>
+    (response["user"] as { readonly id: string }).id
+  it.effect.each<readonly [string, Partial<RefreshToken.Options>]>([
+    ["accountId", { accountId: (response) => Option.some(nested(response)) }],
+    ["adapt", { adapt: (response) => ({ ...response, scope: nested(response) }) }]
+  ])("that the %s of the settings cannot read", ([setting, more]) =>
+    Effect.gen(function* () {
+      const error = yield* refused({ body: good }, more)
+      expect(error.reason).toBe("Malformed")
+      expect(error.message).toContain(setting)
+      expect(refreshTokenOf(error.salvaged)).toBe("canary-new-refresh")
+    })
+  )
+
+  it.effect("whose tokens are where only the settings know", () =>
+    Effect.gen(function* () {
+      const adapt: RefreshToken.Options["adapt"] = ({ user }) => user as typeof good
+      const brought = yield* exchange({ body: { user: good } }, { adapt })
+      expect(refreshTokenOf(brought)).toBe("canary-new-refresh")
+      const error = yield* refused({ body: { user: { ...good, expires_in: "soon" } } }, { adapt })
+      expect(error.reason).toBe("Malformed")
+      expect(refreshTokenOf(error.salvaged)).toBe("canary-new-refresh")
+    })
+  )
+
   it.effect.each<readonly [string, Reply, string]>([
     [
       "31 HTML with 200",
