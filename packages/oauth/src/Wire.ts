@@ -169,7 +169,10 @@ const send = (
   Effect.async((resume) => {
     let running: Deadline.Running<Answer.Answer, OAuthError> | undefined
     let last: Exit.Exit<Answer.Answer, OAuthError> | undefined
+    let isOff = false
     const customFetch = async (url: string, init: FetchInit) => {
+      // Called off while a proof or an assertion was made: nobody waits for what this would spend.
+      if (isOff) throw new Error("called off")
       running = start(url, init)
       last = await running.exit
       return unread
@@ -180,7 +183,10 @@ const send = (
       () => finish(),
       finish
     )
-    return Effect.sync(() => running?.cancel())
+    return Effect.sync(() => {
+      isOff = true
+      running?.cancel()
+    })
   })
 
 /** What the library's request functions are given: they hand it on, and the answer itself is read here. */

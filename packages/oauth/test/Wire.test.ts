@@ -23,8 +23,10 @@ import { readFileSync } from "node:fs"
 import * as Https from "node:https"
 import * as Net from "node:net"
 import { inspect } from "node:util"
+import * as oauth from "oauth4webapi"
 import { type MockInstance, vi } from "vitest"
 import { clients } from "./Clients.js"
+import { answering } from "./Memory.js"
 import * as Provider from "./Provider.js"
 
 const canary = "canary-refresh-token-4711"
@@ -397,6 +399,26 @@ describe("where it may not go", () => {
         const error = yield* Effect.flip(Wire.make({ timeout }))
         expect(error.setting).toBe("timeout")
       }).pipe(Effect.provide(spy))
+  )
+
+  it.effect("nor is anything sent once it was interrupted", () =>
+    Effect.gen(function* () {
+      const { asked, layer } = answering({ body: good })
+      const wire = yield* Effect.provide(Wire.make(), layer)
+      // As where a proof or an assertion is signed first.
+      let signed = () => {}
+      const signing = new Promise<void>((resolve) => (signed = resolve))
+      const fiber = yield* Effect.fork(
+        wire.send((options) =>
+          signing.then(() => oauth.discoveryRequest(new URL("https://auth.example.com"), { ...options }))
+        )
+      )
+      yield* Effect.yieldNow()
+      yield* Fiber.interrupt(fiber)
+      signed()
+      yield* Effect.promise(() => new Promise(setImmediate))
+      expect(asked).toEqual([])
+    })
   )
 })
 
