@@ -197,7 +197,7 @@ export const proof = (options: {
   Effect.flatMap(
     Effect.suspend(() => handle(options.key, options.nonces.get(options.url))),
     (dpop) =>
-      Effect.promise(async () => {
+      hidden(async () => {
         let made = ""
         // The library has no door to the proof alone: its request is caught on the way out.
         await oauth.protectedResourceRequest(
@@ -217,6 +217,16 @@ export const proof = (options: {
         )
         return made
       })
+  )
+
+/** What is said of a header that cannot be quotes it, and with it the token. */
+const hidden = <A>(make: () => Promise<A>): Effect.Effect<A> =>
+  Effect.orDie(
+    Effect.tryPromise({
+      try: make,
+      catch: () =>
+        new Error("No proof can be made: the access token, the method or the URL is no such thing.")
+    })
   )
 
 /**

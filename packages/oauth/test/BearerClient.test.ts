@@ -202,6 +202,25 @@ describe("the token", () => {
     })
   )
 
+  it.scoped("that no header can carry is not sent, and shown nowhere", () =>
+    Effect.gen(function* () {
+      const key = yield* DPoP.generate()
+      const broken = grant({ accessToken: "canary\r\nat-0" })
+      const bound = DPoP.attach(new Credentials.Credentials({ ...broken, tokenType: "DPoP" }), key)
+      for (const initial of [broken, bound]) {
+        const { asked, client } = yield* bench({ initial })
+        const exit = yield* Effect.exit(client.get(origin))
+        expect(inspect(exit, { depth: 20 }) + String(exit)).not.toContain("canary")
+        expect(exit).toMatchObject({ cause: { _tag: "Fail", error: { reason: "Encode" } } })
+        expect(asked).toEqual([])
+      }
+      const nonces = yield* DPoP.makeNonces
+      const { accessToken } = broken
+      const made = yield* Effect.exit(DPoP.proof({ key, nonces, method: "GET", url: origin, accessToken }))
+      expect(inspect(made, { depth: 20 }) + String(made)).not.toContain("canary")
+    })
+  )
+
   it.scoped("that cannot be had is a typed failure of the request, and nothing is sent", () =>
     Effect.gen(function* () {
       const none = yield* bench({ initial: null })

@@ -1,7 +1,7 @@
 /** The manager's token as a request carries it. */
 import { RequestError } from "@effect/platform/HttpClientError"
 import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
-import { type Credentials, sameAccessToken } from "@latchkey/core/Credentials"
+import { type Credentials, sameAccessToken, tokenProblem } from "@latchkey/core/Credentials"
 import { ReauthorizationRequired, type TokenError } from "@latchkey/core/TokenError"
 import type { Manager } from "@latchkey/core/TokenManager"
 import * as Effect from "effect/Effect"
@@ -57,6 +57,9 @@ export const attach = (
   Effect.gen(function* () {
     const { accessToken, tokenType } = credentials
     const refuse = (description: string) => new RequestError({ request, reason: "Encode", description })
+    // What a client below says of a header that it refuses may quote it.
+    const problem = tokenProblem(Redacted.value(accessToken))
+    if (Option.isSome(problem)) return yield* refuse(`the token ${problem.value}, and was not sent`)
     if (tokenType.toLowerCase() === "bearer") {
       return HttpClientRequest.setHeader(request, "authorization", `Bearer ${Redacted.value(accessToken)}`)
     }
