@@ -21,6 +21,7 @@ import { ExitCode } from "./ExitCode.js"
 import * as Failure from "./Failure.js"
 import * as Format from "./Format.js"
 import { splitRest } from "./internal/arguments.js"
+import { tidy } from "./internal/help.js"
 import { plain } from "./internal/text.js"
 import * as Output from "./Output.js"
 import type { Services } from "./Run.js"
@@ -49,8 +50,16 @@ const does = <M, R>(
     )
   )
 
+/** No account and no provider begins with a dash: what does is an option that there is not. */
+const noOption = Args.mapEffect((text: string) =>
+  text.startsWith("-")
+    ? Effect.fail(HelpDoc.p(`There is no option ${JSON.stringify(text.slice(0, 80))}`))
+    : Effect.succeed(text)
+)
+
 const account = Args.text({ name: "ACCOUNT" }).pipe(
-  Args.withDescription("PROVIDER/NAME, or the part of it that leaves no doubt.")
+  Args.withDescription("PROVIDER/NAME, or one of the two where it leaves no doubt."),
+  noOption
 )
 const maybeAccount = Args.optional(account)
 
@@ -142,7 +151,8 @@ const explain = Command.make("explain", { account, json }, (options) =>
 ).pipe(Command.withDescription("Say what asking for a token would do now, and why."))
 
 const providerArgument = Args.text({ name: "PROVIDER" }).pipe(
-  Args.withDescription("A provider: claude, codex, copilot, github, google, microsoft, or one of your own.")
+  Args.withDescription("A provider: claude, codex, copilot, github, google, microsoft, or one of your own."),
+  noOption
 )
 
 const file = Args.optional(Args.text({ name: "FILE" }))
@@ -320,7 +330,7 @@ export const run = (argv: ReadonlyArray<string>): Effect.Effect<number, Failure.
     yield* parser(["node", "latchkey", ...own]).pipe(
       Effect.provideService(Ended, { code, rest }),
       Effect.provide(Layer.merge(NodeContext.layer, CliConfig.layer({ showBuiltIns: false }))),
-      Effect.withConsole(consoleOf(base, output)),
+      Effect.withConsole(consoleOf(base, output, own)),
       Effect.mapError((error) => (ValidationError.isValidationError(error) ? misread(error, own) : error))
     )
     return yield* Ref.get(code)
@@ -331,21 +341,22 @@ const parser = Command.run(root, { name: "latchkey", version, executable: "latch
 /** Help goes where all output goes; what is wrong with the arguments is told once, at the end. */
 const consoleOf = (
   base: Console.Console,
-  { stdout, write }: Context.Tag.Service<Output.Output>
+  { stdout, write }: Context.Tag.Service<Output.Output>,
+  own: ReadonlyArray<string>
 ): Console.Console => ({
   ...base,
-  log: (...lines) =>
-    write(
-      `${lines
-        .map((line) => (stdout.colors ? String(line) : plain(String(line))))
-        .join(" ")
-        .trimEnd()}\n`
-    ),
+  log: (...lines) => {
+    const text = lines.map((line) => (stdout.colors ? String(line) : plain(String(line)))).join(" ")
+    return write(`${(own.includes("--completions") ? text : tidy(text, own[0])).trimEnd()}\n`)
+  },
   error: () => Effect.void
 })
 
 const misread = (error: ValidationError.ValidationError, own: ReadonlyArray<string>): Failure.Failure => {
   const words = plain(HelpDoc.toAnsiText(error.error)).replace(/\s+/g, " ").trim()
+  if (own[0] === "--completions") {
+    return Failure.usage("There are completions for bash, fish, sh and zsh.", "latchkey --completions SHELL")
+  }
   const command = own.find((argument) => !argument.startsWith("-"))
   return Failure.usage(
     words,

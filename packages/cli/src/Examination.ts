@@ -5,6 +5,7 @@
  * @since 0.1.0
  */
 import type * as Entry from "@latchkey/core/Entry"
+import type { StorageError } from "@latchkey/core/TokenStorage"
 import * as TokenConfig from "@latchkey/core/TokenConfig"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -51,6 +52,10 @@ const wrong = (about: string, found: string, mend: string | null = null): Findin
   found,
   mend
 })
+
+/** What stopped another command; that one sends to the doctor, who is here already. */
+const failure = (about: string, { message, next }: Failure.Failure): Finding =>
+  wrong(about, message, next === undefined || next === "latchkey doctor" ? null : next)
 
 type Findings<R = Workspace> = Effect.Effect<ReadonlyArray<Finding>, never, R>
 
@@ -184,13 +189,13 @@ const encryptionWords = {
 
 const accounts: Findings = Effect.gen(function* () {
   const found = yield* Effect.either(Session.all)
-  if (Either.isLeft(found)) return [wrong("accounts", found.left.message, found.left.next ?? null)]
+  if (Either.isLeft(found)) return [failure("accounts", found.left)]
   const { accounts: every, broken } = found.right
   // What is wrong with providers was said above.
   const lost = broken.filter(({ reason }) => reason === "Accounts")
   const each = yield* Effect.forEach(every, (one) => Effect.scoped(account(one)))
   return [
-    ...lost.map(({ message, next }) => wrong("accounts", message, next ?? null)),
+    ...lost.map((one) => failure("accounts", one)),
     ...(every.length === 0 ? [note("accounts", "there are none yet.", "latchkey login PROVIDER")] : []),
     ...each.flat()
   ]
@@ -200,11 +205,11 @@ const account = (one: Account): Findings<Workspace | Scope.Scope> =>
   Effect.gen(function* () {
     const opened = yield* Effect.either(Session.open(one))
     const { account: id, login } = Session.aboutOf(one)
-    if (Either.isLeft(opened)) return [wrong(id, opened.left.message, opened.left.next ?? null)]
+    if (Either.isLeft(opened)) return [failure(id, opened.left)]
     const { lease, storage } = opened.right
     const loaded = yield* Effect.either(storage.load)
     if (Either.isLeft(loaded)) {
-      return [wrong(id, loaded.left.message, `mend that; or latchkey logout ${id} --local, then ${login}`)]
+      return [wrong(id, loaded.left.message, mendOf(loaded.left, id, login))]
     }
     const now = yield* Clock.currentTimeMillis
     const entry = Option.map(loaded.right, (l) => l.entry)
@@ -213,10 +218,24 @@ const account = (one: Account): Findings<Workspace | Scope.Scope> =>
     return [
       grant(one, id, login, entry, now),
       ...Option.toArray(Option.flatMap(entry, (e) => fromTheFuture(id, e, now))),
-      ...(Either.isLeft(client) ? [wrong(id, client.left.message, client.left.next ?? null)] : []),
+      ...(Either.isLeft(client) ? [failure(id, client.left)] : []),
       ...(Either.isLeft(held) ? [leaseFinding(id, held.left)] : [])
     ]
   })
+
+/** A new login takes the place of a grant that is lost. One that can be had again is not to be removed. */
+const mendOf = ({ reason }: StorageError, id: string, login: string): string => {
+  switch (reason) {
+    case "NoGrant":
+      return login
+    case "Malformed":
+    case "WrongUnit":
+    case "WrongKey":
+      return `as it says; or latchkey logout ${id} --local, then ${login}`
+    default:
+      return "as it says"
+  }
+}
 
 const grant = (
   one: Account,

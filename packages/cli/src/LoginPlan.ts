@@ -3,8 +3,10 @@
  *
  * @since 0.1.0
  */
+import * as Endpoint from "@latchkey/oauth/Endpoint"
 import type * as Provider from "@latchkey/providers/Provider"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
@@ -58,6 +60,7 @@ export const make = (
   asked: Asked
 ): Effect.Effect<Plan, Failure.Failure, Workspace | Output.Output | Scope.Scope> =>
   Effect.gen(function* () {
+    if (Option.isSome(asked.issuer)) yield* checkIssuer(asked.issuer.value)
     const grant = grantOf(before, asked)
     const settings = settingsOf(before, asked, grant)
     const { get } = yield* ProviderAccess.registry
@@ -86,6 +89,11 @@ export const make = (
     const scopes = asked.scopes.length > 0 ? asked.scopes : undefined
     return { account, provider, way: wayOf(provider, grant, asked), scopes, secret: typed, warning }
   })
+
+const checkIssuer = (issuer: string) =>
+  Either.mapLeft(Endpoint.check("--issuer", issuer), ({ message }) =>
+    Failure.usage(`${message}.`, "latchkey login --help")
+  )
 
 const noClient = (provider: string, displayName: string): Failure.Failure =>
   Failure.configuration(

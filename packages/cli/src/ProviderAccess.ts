@@ -63,11 +63,10 @@ export const providerOf = (
 ): Effect.Effect<Provider, Failure.Failure, Workspace | Scope.Scope> =>
   Effect.gen(function* () {
     const { get } = yield* registry
-    const secret = yield* ClientSecret.read(account)
-    return yield* Effect.mapError(
-      get(account.provider, ClientSecret.withSecret(account.settings, secret)),
-      failed
-    )
+    const settings = ClientSecret.withSecret(account.settings, yield* ClientSecret.read(account))
+    // Changes to nothing would make a provider of any name.
+    const told = Object.keys(settings).length > 0
+    return yield* Effect.mapError(get(account.provider, told ? settings : undefined), failed)
   })
 
 /**

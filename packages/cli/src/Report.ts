@@ -178,10 +178,19 @@ export const table = (
       { text: expires(r, now) },
       { text: r.accessToken ?? "-", color: "dim" },
       { text: r.refreshToken ?? "-", color: "dim" },
-      { text: r.encryption === null ? r.storage : `${r.storage}, ${encryptionWords[r.encryption]}` }
+      { text: place(r) }
     ]),
     options
   )
+
+/**
+ * Where the grant is, and for the store whether it is encrypted there.
+ *
+ * @since 0.1.0
+ * @category rendering
+ */
+export const place = ({ encryption, storage }: Pick<Row, "encryption" | "storage">): string =>
+  encryption === null ? storage : `${storage}, ${encryptionWords[encryption]}`
 
 const encryptionWords: Readonly<Record<Account.Encryption, string>> = {
   keychain: "encrypted",

@@ -219,9 +219,29 @@ it("arguments that cannot be understood are named, with the help to read", async
   })
   expect(await desk.run("login acme --device --manual")).toMatchObject({ code: 2 })
   expect(await desk.run("list -- x")).toMatchObject({ code: 2 })
+  expect(await desk.run("token --jsn")).toMatchObject({ code: 2, stderr: expect.stringContaining("'--jsn'") })
+  expect(await desk.run("login -x")).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining('no option "-x"')
+  })
+  expect(await desk.run("--completions bsh")).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining("bash, fish, sh and zsh")
+  })
+  for (const issuer of ["nowhere", "http://id.example.com"]) {
+    expect(await desk.run(`login new --issuer ${issuer} --client-id x`)).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/--issuer must be .*\n {4}next: latchkey login --help/)
+    })
+  }
   const help = await desk.run("--help")
   expect(help).toMatchObject({ code: 0, stderr: "" })
   expect(help.stdout).not.toMatch(/\p{Cc}\[/u)
+  expect(help.stdout).toMatch(/\n {2}export +Write the grant/)
+  expect(Math.max(...help.stdout.split("\n").map((line) => line.length))).toBeLessThan(110)
+  const { stdout } = await desk.run("token --help")
+  expect(stdout).toContain("$ latchkey token [--min-validity SPAN]")
+  expect(stdout).toMatch(/\n\n--json\n {2}Print JSON.\n$/)
   for (const shell of ["bash", "fish", "zsh"]) {
     expect((await desk.run(`--completions ${shell}`)).stdout).toContain("min-validity")
   }
@@ -356,6 +376,21 @@ it("a provider's own file is found and used where it is, and can be copied out a
   expect(JSON.parse(await readFile(own, "utf8"))).toEqual({ mcpOAuth: claudeFile(0).mcpOAuth })
 })
 
+it("doctor sends nobody to the doctor, and has no sound grant removed for its file's mode", async () => {
+  await put(join(desk.home, "claude", ".credentials.json"), claudeFile(Date.now() + 3_600_000))
+  await loggedIn()
+  await chmod(join(desk.home, "claude", ".credentials.json"), 0o644)
+  await put(join(desk.config, "providers.json"), '{"providers": {"acme": {"sever": {}}}}')
+  const { code, stdout } = await desk.run("doctor")
+  expect(code).toBe(1)
+  expect(stdout).toMatch(/WRONG acme\/default: .*sever is no setting/)
+  expect(stdout).toMatch(/WRONG claude\/default: .*chmod 600/)
+  expect(stdout).not.toMatch(/mend: .*(latchkey doctor|logout)/)
+  await put(join(desk.home, "claude", ".credentials.json"), "{")
+  await chmod(join(desk.home, "claude", ".credentials.json"), 0o600)
+  expect((await desk.run("doctor")).stdout).toContain("or latchkey logout claude/default --local")
+})
+
 it("an expired token without a refresh token is not called valid", async () => {
   const { refreshToken: _, ...rest } = claudeFile(Date.now() - 1000).claudeAiOauth
   await put(join(desk.home, "claude", ".credentials.json"), { claudeAiOauth: rest })
@@ -380,10 +415,12 @@ it("a login whose server cannot be reached keeps nothing", async () => {
     await desk.run("login lost --issuer http://127.0.0.1:1 --client-id x --device --json")
   ).toMatchObject({ code: 4, stdout: "", stderr: expect.stringContaining("Unreachable") })
   expect(existsSync(join(desk.data, "accounts", "lost"))).toBe(false)
-  expect(await desk.run("login nowhere")).toMatchObject({
-    code: 6,
-    stderr: expect.stringContaining("--issuer URL")
-  })
+  for (const command of ["login nowhere", "import nowhere"]) {
+    expect(await desk.run(command)).toMatchObject({
+      code: 6,
+      stderr: expect.stringMatching(/no provider "nowhere"[^]*--issuer URL/)
+    })
+  }
   expect(await desk.run("login google")).toMatchObject({
     code: 6,
     stderr: expect.stringContaining("--client-id ID")

@@ -72,7 +72,7 @@ const words = (
     ["state", row.state],
     ["expires", expires(row.expiresAt, now)],
     ["scopes", row.scopes.length === 0 ? undefined : row.scopes.join(" ")],
-    ["storage", row.encryption === null ? row.storage : `${row.storage}, encryption: ${row.encryption}`],
+    ["storage", Report.place(row)],
     ["written", Option.getOrUndefined(Option.map(entry, written))],
     ["unanswered", Option.getOrUndefined(Option.flatMap(entry, (e) => unanswered(e, now)))],
     ["waits", Option.getOrUndefined(Option.flatMap(entry, (e) => waits(e, now)))],
