@@ -276,10 +276,11 @@ const connection = ({
       typeof server === "function"
         ? { location: "Redis", connect: server }
         : yield* parse(Redacted.isRedacted(server) ? Redacted.value(server) : server, timeoutMillis)
-    const opened: Array<Client | Cluster> = []
+    const opened = new Set<Client | Cluster>()
     const open = () => {
       const client = connect()
-      opened.push(client)
+      opened.add(client)
+      client.once("end", () => opened.delete(client))
       return client
     }
     yield* Effect.addFinalizer(() => Effect.sync(() => opened.forEach((client) => client.disconnect())))

@@ -279,6 +279,34 @@ describe.skipIf(told(RedisServer.missing))(RedisServer.missing ?? "a Redis serve
   )
 })
 
+describe("a connection for changes", () => {
+  it.live("ends with who listens, and is nobody's business from then on", () =>
+    Effect.gen(function* () {
+      const ends: Array<number> = []
+      const server = () => {
+        const client = new Client({ lazyConnect: true })
+        const which = ends.push(0) - 1
+        const end = client.disconnect.bind(client)
+        client.disconnect = (reconnect) => {
+          ends[which]!++
+          end(reconnect)
+        }
+        return client
+      }
+      yield* Effect.gen(function* () {
+        const connection = yield* Layer.build(Redis.layerConnection({ server }))
+        const { storages } = yield* Effect.provide(Redis.makeAccounts(), connection)
+        for (let listeners = 0; listeners < 3; listeners++) {
+          const changes = Stream.runDrain(Option.getOrThrow(storages.changes))
+          yield* Effect.timeoutOption(changes, "5 millis")
+          yield* Effect.promise(() => new Promise(setImmediate))
+        }
+      }).pipe(Effect.scoped)
+      assert.deepStrictEqual(ends, [1, 1, 1, 1])
+    })
+  )
+})
+
 describe("options that cannot work", () => {
   const cases: ReadonlyArray<
     readonly [Redis.ConnectionOptions["server"], Partial<Redis.Options & Redis.ConnectionOptions>, string]
