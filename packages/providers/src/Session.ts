@@ -88,8 +88,10 @@ export const settings = (prefix = "OAUTH_"): Config.Config<Settings> => {
     })
   const orNone = <A>(config: Config.Config<A>) => Config.option(config)
   const all = Config.all({
-    issuer: orNone(text("ISSUER")),
-    tokenEndpoint: orNone(text("TOKEN_ENDPOINT")),
+    server: Config.mapOrFail(
+      Config.all([orNone(text("ISSUER")), orNone(text("TOKEN_ENDPOINT"))]),
+      ([issuer, tokenEndpoint]) => serverOf(issuer, tokenEndpoint, name)
+    ),
     clientId: text("CLIENT_ID"),
     secret: orNone(Config.redacted(text("CLIENT_SECRET"))),
     auth: Config.withDefault(oneOf(name("CLIENT_AUTH"), "basic", "post"), "basic"),
@@ -97,9 +99,8 @@ export const settings = (prefix = "OAUTH_"): Config.Config<Settings> => {
     scopes: Config.withDefault(text("SCOPES"), ""),
     file: text("CREDENTIALS_FILE")
   })
-  return Config.mapOrFail(all, ({ auth, clientId, file, grant, issuer, scopes, secret, tokenEndpoint }) =>
+  return Config.mapOrFail(all, ({ auth, clientId, file, grant, scopes, secret, server }) =>
     Either.gen(function* () {
-      const server = yield* serverOf(issuer, tokenEndpoint, name)
       if (grant === "client_credentials" && Option.isNone(secret)) {
         return yield* Either.left(
           ConfigError.MissingData(

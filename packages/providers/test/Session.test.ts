@@ -79,6 +79,11 @@ describe("the settings", () => {
     expect(String(Either.getOrThrow(Either.flip(read(variables))))).toContain(name)
   })
 
+  it("name all that is missing at once", () => {
+    const problem = String(Either.getOrThrow(Either.flip(read({}))))
+    for (const name of Object.keys(least)) expect(problem).toContain(name)
+  })
+
   it.each(["OAUTH_CLIENT_AUTH", "OAUTH_GRANT"])("do not quote a secret that came into %s", (name) => {
     const error = Either.getOrThrow(Either.flip(read({ ...least, [name]: "hush-hush" })))
     expect(inspect(error, { depth: 20, showHidden: true })).not.toContain("hush")
