@@ -91,14 +91,16 @@ export const makeProcess: Effect.Effect<Context.Tag.Service<RefreshLease>> = Eff
       Effect.acquireRelease(
         Effect.flatMap(Effect.runtime(), (runtime) =>
           Effect.clockWith((clock) => {
+            const millis = Duration.toMillis(ttl)
+            if (!Number.isFinite(millis) || millis <= 0) return Effect.fail(endless(account))
             const now = clock.unsafeCurrentTimeMillis()
             const other = held.get(account)
             if (other !== undefined && now < other.until) return Effect.fail(busy(account))
             lastFence = nextFence(lastFence, now)
-            const mine = { fence: lastFence, until: now + Duration.toMillis(ttl) }
+            const mine = { fence: lastFence, until: now + millis }
             held.set(account, mine)
             // No fiber of the scope's: what that takes is most of what such a lease takes.
-            const renewing = Runtime.runFork(runtime)(renewal(mine, Duration.toMillis(ttl)))
+            const renewing = Runtime.runFork(runtime)(renewal(mine, millis))
             return Effect.succeed({ mine, renewing })
           })
         ),
@@ -122,6 +124,13 @@ const busy = (account: string): LeaseError =>
     account,
     holder: "this process",
     message: "Another manager in this process is refreshing this grant; wait for what it writes."
+  })
+
+const endless = (account: string): LeaseError =>
+  new LeaseError({
+    reason: "Misconfigured",
+    account,
+    message: "A lease must last for a positive, finite time: correct its ttl."
   })
 
 /**

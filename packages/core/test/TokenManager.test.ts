@@ -1357,6 +1357,36 @@ describe("a manager and its grant", () => {
     })
   )
 
+  it.scoped("keeps no profile of a grant that went while it was asked for", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(start)
+      const profiles = Layer.succeed(Profile.ProfileSource, {
+        fetch: (c) => Effect.as(settle, Profile.fromCredentials("x", c)),
+        quick: (c) => Profile.fromCredentials("x", c)
+      })
+      const manager = yield* TokenManager.make().pipe(
+        Effect.provide(
+          Layer.mergeAll(
+            profiles,
+            TokenStorage.layerMemory,
+            RefreshLease.layerProcess,
+            TokenConfig.layer(),
+            ScriptedRefresher.layer([])
+          )
+        )
+      )
+      for (let steps = 0; steps < 20; steps++) {
+        yield* manager.save(grant(1, 10 * minute))
+        const asking = yield* Effect.fork(Effect.either(manager.profile))
+        yield* Effect.repeatN(Effect.yieldNow(), steps)
+        yield* manager.clear
+        const told = yield* Fiber.join(asking)
+        if (Either.isLeft(told)) expect(told.left).toMatchObject({ reason: "NoCredentials" })
+        expect(yield* manager.cachedProfile).toEqual(Option.none())
+      }
+    })
+  )
+
   it.scoped("several managers in one program have each its own tag", () =>
     Effect.gen(function* () {
       class Github extends TokenManager.Tag("test/Github")<Github>() {}
@@ -1415,6 +1445,18 @@ describe("a manager and its grant", () => {
       yield* settle
       expect(seen.map((e) => e._tag)).toEqual(["Refreshing", "Refreshed", "Saved", "Cleared"])
       expect(seen[1]).toMatchObject({ rotated: true, took: 0, expiresAt: start + 10 * minute })
+    })
+  )
+})
+
+describe("a lease within one process", () => {
+  it.effect("must last for a positive, finite time", () =>
+    Effect.gen(function* () {
+      const lease = yield* RefreshLease.makeProcess
+      for (const ttl of [0, -1, Infinity, Number.NaN]) {
+        const error = yield* Effect.flip(Effect.scoped(lease.acquire("me", ttl)))
+        expect(error.reason).toBe("Misconfigured")
+      }
     })
   )
 })
