@@ -113,11 +113,13 @@ export class GrantManager implements Manager {
     return Effect.gen(this, function* () {
       yield* this.getAccessToken
       const credentials = Option.getOrThrow(state.credentials)
+      const { epoch } = state
       const profile = yield* Option.match(setting.profiles, {
         onNone: () => Effect.succeed(Profile.fromCredentials(setting.provider, credentials)),
         onSome: (source) => source.fetch(credentials)
       })
-      state.profile = Option.some(profile)
+      // Meanwhile the grant may have been cleared, or another be in its place.
+      if (state.epoch === epoch) state.profile = Option.some(profile)
       return profile
     })
   }
