@@ -676,6 +676,24 @@ describe("storage that fails", () => {
     })
   )
 
+  it.scoped("takes breath between its attempts to save, also where nothing is to cool down", () =>
+    Effect.gen(function* () {
+      let commits = 0
+      const { manager } = yield* bench({
+        initial: grant(1, 10 * minute),
+        faults: [{ operation: "commit", call: (n) => (commits = n) >= 2 && n < 1_000 }],
+        config: { coolDownBase: 0 }
+      })
+      yield* TestClock.adjust(10 * minute)
+      expect(yield* token(manager.getAccessToken)).toBe("at-101")
+      const before = commits
+      yield* Effect.repeatN(settle, 20)
+      expect(commits).toBe(before)
+      yield* TestClock.adjust("10 seconds")
+      expect(commits).toBeGreaterThan(before)
+    })
+  )
+
   it.scoped("tells nobody to log in because memory was dropped while the lease was given back", () =>
     Effect.gen(function* () {
       const inner = yield* RefreshLease.makeProcess

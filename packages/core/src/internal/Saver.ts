@@ -17,6 +17,9 @@ export const ensureSaved = (grant: Grant): Effect.Effect<void> =>
 export const saveAtLast = (grant: Grant): Effect.Effect<void> =>
   Effect.asVoid(Effect.when(trySave(grant), () => Option.isSome(grant.state.unsaved)))
 
+/** Where nothing is to cool down, storage that does not take a rotation is not asked without end all the same. */
+const shortestPause = 100
+
 /** A day: timers of JavaScript do not reach further than 24 of them. */
 const longestSleep = 86_400_000
 
@@ -24,7 +27,7 @@ const loop = (grant: Grant): Effect.Effect<void> =>
   Effect.gen(function* () {
     const { coolDownBase, coolDownMax } = grant.config
     for (let pause = coolDownBase; Option.isSome(grant.state.unsaved); pause *= 2) {
-      yield* Effect.sleep(Math.min(pause, coolDownMax, longestSleep))
+      yield* Effect.sleep(Math.max(shortestPause, Math.min(pause, coolDownMax, longestSleep)))
       yield* trySave(grant)
     }
   }).pipe(Effect.ensuring(Effect.sync(() => (grant.isSaving = false))))
