@@ -21,13 +21,14 @@ import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import type * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
+import type * as Stream from "effect/Stream"
 import type * as AuthStatus from "./AuthStatus.js"
 import type { Setting } from "./internal/Grant.js"
 import * as Many from "./internal/Many.js"
 import { Pool, type Setup } from "./internal/Pool.js"
 import { millisOrForever } from "./internal/Settings.js"
 import { makeFlights } from "./internal/SingleFlight.js"
+import * as Watching from "./internal/Watching.js"
 import { ProfileSource } from "./Profile.js"
 import { RefreshLease } from "./RefreshLease.js"
 import * as Renewal from "./Renewal.js"
@@ -187,13 +188,12 @@ export const makeShared = (
       }
     })
     if (Option.isSome(storages.changes)) {
-      yield* storages.changes.value.pipe(
-        Stream.runForEach((account) => Effect.sync(() => pool.noteChange(account))),
-        Effect.catchAll((error) =>
-          Effect.logWarning("latchkey: changes of storage are not told any more", error.message)
-        ),
-        Effect.forkScoped
-      )
+      yield* Watching.watch(storages.changes.value, {
+        note: pool.noteChange,
+        missed: () => pool.noteChange(Option.none()),
+        failed: (error) =>
+          Effect.logWarning("latchkey: changes of storage are not told just now", error.message)
+      }).pipe(Effect.forkScoped)
     }
     return pool.managers
   })

@@ -10,7 +10,7 @@ import {
   TokenStorage
 } from "@latchkey/core"
 import { ScriptedRefresher } from "@latchkey/core/testing"
-import { Context, type Duration, Effect, Either, Fiber, Layer, Option, TestClock } from "effect"
+import { Context, type Duration, Effect, Either, Fiber, Layer, Option, Stream, TestClock } from "effect"
 import { bench, grant, minute, peerWrites, rotate, settle, start, stored, token } from "./support/Bench.js"
 
 const reasons: ReadonlyArray<TokenRefresher.RefreshReason> = [
@@ -379,6 +379,48 @@ describe("a wait that the server asked for", () => {
       const { entry } = Option.getOrThrow(yield* storage.load)
       expect(entry.intent).toMatchObject(Option.some({ attempt: 2 }))
       expect(entry.serverWait).toEqual(Option.none())
+    })
+  )
+})
+
+describe("changes of storage that are not told for a while", () => {
+  const failure = new TokenStorage.StorageError({
+    reason: "Unavailable",
+    operation: "changes",
+    location: "memory",
+    message: "The subscription broke off."
+  })
+
+  it.scoped("are looked for afterwards, and listened to again", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(start)
+      const memory = yield* TokenStorage.makeMemory(Option.some(Entry.first(grant(1, 100 * minute))))
+      let listened = 0
+      const changes = Option.map(memory.changes, (told) =>
+        Stream.suspend(() => (++listened === 1 ? Stream.fail(failure) : told))
+      )
+      const services = Layer.mergeAll(
+        Layer.succeed(TokenStorage.TokenStorage, { ...memory, changes }),
+        RefreshLease.layerProcess,
+        TokenConfig.layer({ credentialsTtl: "1 day" }),
+        ScriptedRefresher.layer([])
+      )
+      const manager = yield* Effect.provide(TokenManager.make(), yield* Layer.build(services))
+      yield* settle
+      expect(yield* token(manager.getAccessToken)).toBe("at-1")
+      expect((yield* manager.explain).history).toMatchObject([
+        { _tag: "StorageFailed", reason: "Unavailable" }
+      ])
+      yield* peerWrites(memory, (e) => Entry.refreshed(e, grant(2, 100 * minute)))
+      yield* settle
+      expect(yield* token(manager.getAccessToken)).toBe("at-1")
+      yield* TestClock.adjust("30 seconds")
+      yield* settle
+      expect(listened).toBe(2)
+      expect(yield* token(manager.getAccessToken)).toBe("at-2")
+      yield* peerWrites(memory, (e) => Entry.refreshed(e, grant(3, 100 * minute)))
+      yield* settle
+      expect(yield* token(manager.getAccessToken)).toBe("at-3")
     })
   )
 })

@@ -21,6 +21,7 @@ import * as Access from "./Access.js"
 import type { Grant } from "./Grant.js"
 import { reload } from "./StoredGrant.js"
 import { saveAtLast } from "./Saver.js"
+import * as Watching from "./Watching.js"
 
 export class GrantManager implements Manager {
   readonly getAccessToken: Effect.Effect<Redacted.Redacted, TokenError>
@@ -112,8 +113,10 @@ export class GrantManager implements Manager {
     const { setting, state } = this.#grant
     return Effect.gen(this, function* () {
       yield* this.getAccessToken
-      const credentials = Option.getOrThrow(state.credentials)
-      const { epoch } = state
+      const { credentials: found, epoch } = state
+      // Cleared, or dropped from memory, since the token was there.
+      if (Option.isNone(found)) return yield* this.profile
+      const credentials = found.value
       const profile = yield* Option.match(setting.profiles, {
         onNone: () => Effect.succeed(Profile.fromCredentials(setting.provider, credentials)),
         onSome: (source) => source.fetch(credentials)
@@ -210,14 +213,14 @@ export const watch = (grant: Grant): Effect.Effect<void> =>
   Option.match(grant.storage.changes, {
     onNone: () => Effect.void,
     onSome: (changes) =>
-      changes.pipe(
-        Stream.runForEach(() => Effect.sync(() => grant.noteChange())),
-        Effect.catchAll((error) =>
+      Watching.watch(changes, {
+        note: () => grant.noteChange(),
+        missed: () => grant.noteChange(),
+        failed: ({ operation, reason }) =>
           Effect.flatMap(Clock.currentTimeMillis, (at) =>
-            grant.emit(TokenEvent.StorageFailed({ at, reason: error.reason, operation: error.operation }))
+            grant.emit(TokenEvent.StorageFailed({ at, reason, operation }))
           )
-        )
-      )
+      })
   })
 
 /** How often a save is tried again over another writer's change. */
