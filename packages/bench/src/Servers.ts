@@ -19,10 +19,13 @@ export interface RemoteServer {
   readonly stop: () => void
 }
 
-/** `accessTokenTtl` is in seconds. */
-export const startServer = async (options: { readonly accessTokenTtl: number }): Promise<RemoteServer> => {
+/** `accessTokenTtl` is in seconds; `answersAfter`, in milliseconds, is what a token takes beyond its making. */
+export const startServer = async (options: {
+  readonly accessTokenTtl: number
+  readonly answersAfter?: number
+}): Promise<RemoteServer> => {
   const program = fileURLToPath(new URL("./commands/authorization-server.ts", import.meta.url))
-  const child = fork(program, [String(options.accessTokenTtl)], {
+  const child = fork(program, [String(options.accessTokenTtl), String(options.answersAfter ?? 0)], {
     stdio: ["ignore", "ignore", "ignore", "ipc"]
   })
   const reply = async (): Promise<unknown> => (await once(child, "message"))[0] as unknown

@@ -1219,6 +1219,14 @@ describe("a wait that the server asked of whoever shares the grant", () => {
       [now - second, now + minute]
     ],
     ["nothing by 0", [now - second, now + minute], 0, [now - second, now + minute]],
+    ["nothing by 0, and nothing before", undefined, 0, undefined],
+    [
+      "as long as before: the earlier one stands",
+      [now - second, now + second],
+      second,
+      [now - second, now + second]
+    ],
+    ["less than was told this very moment", [now, now + minute], second, [now, now + minute]],
     ["no number", undefined, Number.NaN, undefined],
     ["a wait", undefined, second, [now, now + second]],
     ["a longer one", [now - second, now + minute], minute + 1, [now, now + minute + 1]],

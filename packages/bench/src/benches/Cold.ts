@@ -4,7 +4,7 @@ import type { Bench, Context } from "../Bench.js"
 import { managerOf, requestOf, sessionOf, transactionOf } from "../candidates/Latchkey.js"
 import { type Candidate, compare, processorTime } from "../Measure.js"
 import { type Held, type Session, requestByFetch } from "../Peer.js"
-import { durations, rowOf } from "../Report.js"
+import { durations, type Goal, rowOf, type Table } from "../Report.js"
 
 const repeated =
   (refresh: Session["refresh"]): Candidate =>
@@ -25,13 +25,28 @@ const plainFetch = async (context: Context): Promise<Candidate> => {
   })
 }
 
+const wholes = async (context: Context): Promise<Record<string, Candidate>> => {
+  const { server } = context
+  const overFetch = sessionOf(await managerOf(server, await grant(context)))
+  const overUndici = sessionOf(await managerOf(server, await grant(context), NodeHttpClient.layerUndici))
+  return {
+    "plain fetch": await plainFetch(context),
+    latchkey: repeated(overFetch.refresh),
+    "latchkey over undici": repeated(overUndici.refresh)
+  }
+}
+
+const goalsOf = (table: Table): ReadonlyArray<Goal> =>
+  ["latchkey", "latchkey over undici"].map((name) => ({
+    what: `${name}: the whole refresh against plain fetch`,
+    found: rowOf(table, name)?.ratio?.median ?? Number.NaN,
+    atMost: 1.15
+  }))
+
 export const cold: Bench = async (context) => {
   const { peers, server, small } = context
-  const candidates: Record<string, Candidate> = { "plain fetch": await plainFetch(context) }
-  const overFetch = sessionOf(await managerOf(server, await grant(context)))
-  candidates["latchkey"] = repeated(overFetch.refresh)
-  const overUndici = sessionOf(await managerOf(server, await grant(context), NodeHttpClient.layerUndici))
-  candidates["latchkey over undici"] = repeated(overUndici.refresh)
+  const ours = await wholes(context)
+  const candidates = { ...ours }
   for (const peer of peers) {
     const session = await peer.open(server, await grant(context))
     candidates[peer.name] = repeated(session.refresh)
@@ -45,9 +60,7 @@ export const cold: Bench = async (context) => {
     )
   )
   const parts: Record<string, Candidate> = {
-    "plain fetch": await plainFetch(context),
-    latchkey: repeated(overFetch.refresh),
-    "latchkey over undici": repeated(overUndici.refresh),
+    ...ours,
     "of it, the request": repeated(await requestOf(server, await grant(context))),
     "of it, the request over undici": repeated(
       await requestOf(server, await grant(context), NodeHttpClient.layerUndici)
@@ -62,12 +75,21 @@ export const cold: Bench = async (context) => {
       clock: processorTime
     })
   )
-  return {
-    tables: [table, processor],
-    goals: ["latchkey", "latchkey over undici"].map((name) => ({
-      what: `${name}: the whole refresh against plain fetch`,
-      found: rowOf(table, name)?.ratio?.median ?? Number.NaN,
-      atMost: 1.15
-    }))
-  }
+  return { tables: [table, processor], goals: goalsOf(table) }
 }
+
+/** The same at a server whose answers take their time, as those of a server elsewhere do. */
+export const distant: Bench = async (context) => {
+  const table = durations(
+    `One refresh at a server that answers after ${distance} ms`,
+    "ms",
+    await compare(
+      await wholes(context),
+      context.small ? { operations: 2, rounds: 2 } : { operations: 10, rounds: 31, warmUp: 100 }
+    )
+  )
+  return { tables: [table], goals: goalsOf(table) }
+}
+
+/** In milliseconds: what the way to a server and its work commonly take together. */
+export const distance = 20

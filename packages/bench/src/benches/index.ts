@@ -1,6 +1,6 @@
 /** All benches, by name. */
 import type { Bench } from "../Bench.js"
-import { cold } from "./Cold.js"
+import { cold, distance, distant } from "./Cold.js"
 import { growth } from "./Growth.js"
 import { herd } from "./Herd.js"
 import { hot } from "./Hot.js"
@@ -13,11 +13,14 @@ interface Spec {
   readonly run: Bench
   /** How long the tokens of the authorization server live, in seconds. */
   readonly accessTokenTtl: number
+  /** How long its answers take beyond its work, in milliseconds; nothing unless given. */
+  readonly answersAfter?: number
 }
 
 export const benches: Readonly<Record<string, Spec>> = {
   hot: { run: hot, accessTokenTtl: 3600 },
   cold: { run: cold, accessTokenTtl: 3600 },
+  distant: { run: distant, accessTokenTtl: 3600, answersAfter: distance },
   // Shorter than the early renewal of those who have one: always due.
   herd: { run: herd, accessTokenTtl: 60 },
   procs: { run: procs, accessTokenTtl: 2 },

@@ -1,11 +1,13 @@
 /** `oidc-provider` on a free loopback port, asked by messages from its parent; ends with it. */
 import { Effect, Option, Redacted, Scope } from "effect"
+import { setTimeout } from "node:timers/promises"
 import * as Provider from "../../../oauth/test/Provider.js"
 import type { ServerFigures } from "../Servers.js"
 import { Unlimited } from "../Unlimited.js"
 
 const seen = { requests: 0, answered: 0, failed: 0, mostAtOnce: 0 } satisfies ServerFigures
 let active = 0
+const answersAfter = Number(process.argv[3] ?? 0)
 
 const server = await Effect.runPromise(
   Provider.start({
@@ -20,6 +22,7 @@ const server = await Effect.runPromise(
         seen.requests++
         seen.mostAtOnce = Math.max(seen.mostAtOnce, ++active)
         await next()
+        if (answersAfter > 0) await setTimeout(answersAfter)
         active--
         if (context.status === 200) seen.answered++
         else seen.failed++

@@ -26,8 +26,11 @@ const unknown = positionals.filter((name) => !Object.hasOwn(benches, name))
 if (unknown.length > 0) refuse(usage, `no bench is called ${unknown.join(", ")}`)
 if (values.small && values.write) refuse(usage, "what --small found is not worth writing")
 
-const measure = async (name: string, accessTokenTtl: number): Promise<Findings> => {
-  const server = await startServer({ accessTokenTtl })
+const measure = async (
+  name: string,
+  served: { readonly accessTokenTtl: number; readonly answersAfter?: number }
+): Promise<Findings> => {
+  const server = await startServer(served)
   try {
     return await new Promise((resolve, reject) => {
       const given = { issuer: server.issuer, small: values.small, libraries, packages }
@@ -60,10 +63,10 @@ const packages = fileURLToPath(new URL("../../..", import.meta.url))
 buildCore()
 const program = await bundleBench(libraries)
 const found: Record<string, Findings> = {}
-for (const [name, { accessTokenTtl }] of Object.entries(benches)) {
+for (const [name, spec] of Object.entries(benches)) {
   if (positionals.length > 0 && !positionals.includes(name)) continue
   const began = performance.now()
-  found[name] = await measure(name, accessTokenTtl)
+  found[name] = await measure(name, spec)
   const seconds = Math.round((performance.now() - began) / 1000)
   if (!values.json) process.stdout.write(`${name}, in ${seconds} s\n\n${asText(found[name])}\n\n`)
 }
