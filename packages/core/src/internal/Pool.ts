@@ -82,7 +82,7 @@ export class Pool {
       if (grant === undefined) return this.slowly(account)
       const now = clock.unsafeCurrentTimeMillis()
       const { door } = grant.state
-      grant.usedAt = now
+      if (grant.holders === 0) grant.usedAt = now
       return now < door.until && now >= door.from ? door.answer : this.slowly(account)
     })
   }
@@ -99,7 +99,7 @@ export class Pool {
     const grant = this.grants.get(account)
     if (grant === undefined) return Option.none()
     const now = this.parts.clock.unsafeCurrentTimeMillis()
-    grant.usedAt = now
+    if (grant.holders === 0) grant.usedAt = now
     return GrantManager.peek(grant, now)
   }
 
