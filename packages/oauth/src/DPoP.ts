@@ -221,12 +221,8 @@ export const proof = (options: {
 
 /** What is said of a header that cannot be quotes it, and with it the token. */
 const hidden = <A>(make: () => Promise<A>): Effect.Effect<A> =>
-  Effect.orDie(
-    Effect.tryPromise({
-      try: make,
-      catch: () =>
-        new Error("No proof can be made: the access token, the method or the URL is no such thing.")
-    })
+  Effect.catchAllDefect(Effect.promise(make), () =>
+    Effect.dieMessage("No proof can be made: the access token, the method or the URL is no such thing.")
   )
 
 /**
