@@ -11,7 +11,18 @@ import {
 } from "@latchkey/core"
 import { ScriptedRefresher } from "@latchkey/core/testing"
 import { Context, type Duration, Effect, Either, Fiber, Layer, Option, Stream, TestClock } from "effect"
-import { bench, grant, minute, peerWrites, rotate, settle, start, stored, token } from "./support/Bench.js"
+import {
+  type Bench,
+  bench,
+  grant,
+  minute,
+  peerWrites,
+  rotate,
+  settle,
+  start,
+  stored,
+  token
+} from "./support/Bench.js"
 
 const reasons: ReadonlyArray<TokenRefresher.RefreshReason> = [
   "NotSent",
@@ -305,6 +316,21 @@ describe("a wait that the server asked for", () => {
       return { manager, storage, other: yield* another(storage) }
     })
 
+  /** What is stored after a refresh of a second that is told to wait a minute, in the midst of which something happens. */
+  const toldWhile = <A, E>(happens: (bench: Bench) => Effect.Effect<A, E>) =>
+    Effect.gen(function* () {
+      const all = yield* bench({
+        initial: grant(1, -minute),
+        script: [ScriptedRefresher.fail("Transient", { retryAfter: "1 minute", after: 1000 })]
+      })
+      const refresh = yield* Effect.fork(Effect.flip(all.manager.getAccessToken))
+      yield* settle
+      yield* happens(all)
+      yield* TestClock.adjust(1000)
+      yield* Fiber.join(refresh)
+      return Option.getOrThrow(yield* all.storage.load).entry
+    })
+
   it.scoped.each([true, false])("is kept to by every process, until it is over (%s)", (needsRefreshToken) =>
     Effect.gen(function* () {
       const { other, storage } = yield* told("90 seconds", needsRefreshToken)
@@ -332,16 +358,7 @@ describe("a wait that the server asked for", () => {
 
   it.scoped("is kept where memory is dropped while the server answers", () =>
     Effect.gen(function* () {
-      const { manager, storage } = yield* bench({
-        initial: grant(1, -minute),
-        script: [ScriptedRefresher.fail("Transient", { retryAfter: "1 minute", after: 1000 })]
-      })
-      const refresh = yield* Effect.fork(Effect.flip(manager.getAccessToken))
-      yield* settle
-      yield* manager.invalidate
-      yield* TestClock.adjust(1000)
-      yield* Fiber.join(refresh)
-      const { entry } = Option.getOrThrow(yield* storage.load)
+      const entry = yield* toldWhile(({ manager }) => manager.invalidate)
       expect(entry.serverWait).toMatchObject(Option.some({ until: start + 1000 + minute }))
       expect(entry.intent).toEqual(Option.none())
     })
@@ -365,18 +382,9 @@ describe("a wait that the server asked for", () => {
 
   it.scoped("is not written over a peer that refreshes by now", () =>
     Effect.gen(function* () {
-      const { manager, storage } = yield* bench({
-        initial: grant(1, -minute),
-        script: [ScriptedRefresher.fail("Transient", { retryAfter: "1 minute", after: 1000 })]
-      })
-      const refresh = yield* Effect.fork(Effect.flip(manager.getAccessToken))
-      yield* settle
       const theirs = (e: Entry.Entry) =>
         new Entry.Entry({ ...e, intent: Option.map(e.intent, (i) => new Entry.Intent({ ...i, attempt: 2 })) })
-      yield* peerWrites(storage, theirs)
-      yield* TestClock.adjust(1000)
-      yield* Fiber.join(refresh)
-      const { entry } = Option.getOrThrow(yield* storage.load)
+      const entry = yield* toldWhile(({ storage }) => peerWrites(storage, theirs))
       expect(entry.intent).toMatchObject(Option.some({ attempt: 2 }))
       expect(entry.serverWait).toEqual(Option.none())
     })

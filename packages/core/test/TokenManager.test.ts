@@ -1098,6 +1098,20 @@ describe("refresh and reject", () => {
   )
 })
 
+/** A manager over an empty memory that asks `profiles`. */
+const withProfiles = (profiles: Layer.Layer<Profile.ProfileSource>) =>
+  TokenManager.make().pipe(
+    Effect.provide(
+      Layer.mergeAll(
+        profiles,
+        TokenStorage.layerMemory,
+        RefreshLease.layerProcess,
+        TokenConfig.layer(),
+        ScriptedRefresher.layer([])
+      )
+    )
+  )
+
 describe("a manager and its grant", () => {
   it.scoped("cached status is never stale after save, clear, refresh and expiry", () =>
     Effect.gen(function* () {
@@ -1353,17 +1367,7 @@ describe("a manager and its grant", () => {
           }),
         quick: (c) => Profile.fromCredentials("x", c)
       })
-      const manager = yield* TokenManager.make().pipe(
-        Effect.provide(
-          Layer.mergeAll(
-            profiles,
-            TokenStorage.layerMemory,
-            RefreshLease.layerProcess,
-            TokenConfig.layer(),
-            ScriptedRefresher.layer([])
-          )
-        )
-      )
+      const manager = yield* withProfiles(profiles)
       expect(yield* manager.cachedProfile).toEqual(Option.none())
       yield* manager.save(grant(1, 10 * minute))
       expect(Option.getOrThrow(yield* manager.cachedProfile).email).toEqual(Option.none())
@@ -1382,17 +1386,7 @@ describe("a manager and its grant", () => {
         fetch: (c) => Effect.as(settle, Profile.fromCredentials("x", c)),
         quick: (c) => Profile.fromCredentials("x", c)
       })
-      const manager = yield* TokenManager.make().pipe(
-        Effect.provide(
-          Layer.mergeAll(
-            profiles,
-            TokenStorage.layerMemory,
-            RefreshLease.layerProcess,
-            TokenConfig.layer(),
-            ScriptedRefresher.layer([])
-          )
-        )
-      )
+      const manager = yield* withProfiles(profiles)
       for (let steps = 0; steps < 20; steps++) {
         yield* manager.save(grant(1, 10 * minute))
         const asking = yield* Effect.fork(Effect.either(manager.profile))

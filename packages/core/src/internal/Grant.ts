@@ -135,9 +135,11 @@ export class Grant extends Task implements StoredGrant.Parts {
   /** Made when somebody listens, and forgotten when nobody does any more. */
   get events(): Effect.Effect<PubSub.PubSub<TokenEvent.TokenEvent>, never, Scope.Scope> {
     return Effect.acquireRelease(
-      Effect.map(PubSub.sliding<TokenEvent.TokenEvent>(eventBacklog), (hub) => {
+      Effect.suspend(() => {
         this.listeners++
-        return (this.hub ??= hub)
+        return this.hub !== undefined
+          ? Effect.succeed(this.hub)
+          : Effect.map(PubSub.sliding<TokenEvent.TokenEvent>(eventBacklog), (hub) => (this.hub ??= hub))
       }),
       () =>
         Effect.sync(() => {

@@ -19,7 +19,7 @@ import type { Explanation, Manager } from "../TokenManager.js"
 import { StorageError } from "../TokenStorage.js"
 import * as Access from "./Access.js"
 import type { Grant } from "./Grant.js"
-import { reload } from "./StoredGrant.js"
+import { reload, storageFailed } from "./StoredGrant.js"
 import { saveAtLast } from "./Saver.js"
 import * as Watching from "./Watching.js"
 
@@ -216,10 +216,7 @@ export const watch = (grant: Grant): Effect.Effect<void> =>
       Watching.watch(changes, {
         note: () => grant.noteChange(),
         missed: () => grant.noteChange(),
-        failed: ({ operation, reason }) =>
-          Effect.flatMap(Clock.currentTimeMillis, (at) =>
-            grant.emit(TokenEvent.StorageFailed({ at, reason, operation }))
-          )
+        failed: (error) => storageFailed(grant, error)
       })
   })
 

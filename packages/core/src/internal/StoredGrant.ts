@@ -66,7 +66,8 @@ export const reload = (parts: Parts): Effect.Effect<void, StorageError> =>
     }
   })
 
-const storageFailed = (parts: Parts, error: StorageError): Effect.Effect<void> =>
+/** Tells of it as an event. */
+export const storageFailed = (parts: Parts, error: StorageError): Effect.Effect<void> =>
   Effect.flatMap(Clock.currentTimeMillis, (at) =>
     parts.emit(TokenEvent.StorageFailed({ at, reason: error.reason, operation: error.operation }))
   )

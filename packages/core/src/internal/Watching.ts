@@ -19,12 +19,14 @@ export const watch = <A>(
   }
 ): Effect.Effect<void> =>
   Stream.runForEach(changes, (change) => Effect.sync(() => on.note(change))).pipe(
-    Effect.tapError((error) => Effect.zipRight(on.failed(error), Effect.sync(on.missed))),
-    // What changed before it is listened to again was not told either.
-    Effect.catchAll(() =>
-      Effect.sleep(pause).pipe(
-        Effect.zipRight(Effect.sync(on.missed)),
-        Effect.zipRight(Effect.suspend(() => watch(changes, on)))
-      )
+    Effect.catchAll((error) =>
+      Effect.gen(function* () {
+        yield* on.failed(error)
+        on.missed()
+        yield* Effect.sleep(pause)
+        // What changed before it is listened to again was not told either.
+        on.missed()
+        return yield* watch(changes, on)
+      })
     )
   )
