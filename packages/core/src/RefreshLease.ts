@@ -10,6 +10,7 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as FiberId from "effect/FiberId"
 import * as Layer from "effect/Layer"
 import * as Runtime from "effect/Runtime"
@@ -77,6 +78,29 @@ export const nextFence = (last: number, nowMillis: number): number =>
   Math.max(last + 1, Math.floor(nowMillis))
 
 /**
+ * The milliseconds that a lease is to last; `Misconfigured` where that is no positive, finite time. For those who
+ * implement leases.
+ *
+ * @since 0.1.0
+ * @category utils
+ */
+export const ttlMillis = (
+  account: string,
+  ttl: Duration.DurationInput
+): Either.Either<number, LeaseError> => {
+  const millis = Duration.toMillis(ttl)
+  return Number.isFinite(millis) && millis > 0
+    ? Either.right(millis)
+    : Either.left(
+        new LeaseError({
+          reason: "Misconfigured",
+          account,
+          message: "A lease must last for a positive, finite time: correct its ttl."
+        })
+      )
+}
+
+/**
  * Leases among the managers that share this layer, in one process. It rests on the single thread of
  * JavaScript; it excludes no other process.
  *
@@ -91,8 +115,9 @@ export const makeProcess: Effect.Effect<Context.Tag.Service<RefreshLease>> = Eff
       Effect.acquireRelease(
         Effect.flatMap(Effect.runtime(), (runtime) =>
           Effect.clockWith((clock) => {
-            const millis = Duration.toMillis(ttl)
-            if (!Number.isFinite(millis) || millis <= 0) return Effect.fail(endless(account))
+            const checked = ttlMillis(account, ttl)
+            if (Either.isLeft(checked)) return Effect.fail(checked.left)
+            const millis = checked.right
             const now = clock.unsafeCurrentTimeMillis()
             const other = held.get(account)
             if (other !== undefined && now < other.until) return Effect.fail(busy(account))
@@ -124,13 +149,6 @@ const busy = (account: string): LeaseError =>
     account,
     holder: "this process",
     message: "Another manager in this process is refreshing this grant; wait for what it writes."
-  })
-
-const endless = (account: string): LeaseError =>
-  new LeaseError({
-    reason: "Misconfigured",
-    account,
-    message: "A lease must last for a positive, finite time: correct its ttl."
   })
 
 /**

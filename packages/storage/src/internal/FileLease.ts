@@ -1,9 +1,8 @@
 /** Leases kept beside one file, for the processes of this host and, by their ttl alone, for others. */
 import type { Lease, RefreshLease } from "@latchkey/core/RefreshLease"
-import { LeaseError, nextFence } from "@latchkey/core/RefreshLease"
+import { LeaseError, nextFence, ttlMillis } from "@latchkey/core/RefreshLease"
 import * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
 import { randomBytes } from "node:crypto"
@@ -32,14 +31,7 @@ export const make = (
 ): Context.Tag.Service<RefreshLease> => ({
   acquire: (account, ttl) =>
     Effect.gen(function* () {
-      const millis = Duration.toMillis(ttl)
-      if (!Number.isFinite(millis) || millis <= 0) {
-        return yield* new LeaseError({
-          reason: "Misconfigured",
-          account,
-          message: "A lease must last for a positive, finite time: correct its ttl."
-        })
-      }
+      const millis = yield* ttlMillis(account, ttl)
       const held = yield* Effect.acquireRelease(grant(where, account, millis, writtenFence), (mine) =>
         release(where, account, mine)
       )

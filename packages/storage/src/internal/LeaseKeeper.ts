@@ -1,8 +1,7 @@
 /** The lease port over a backend that can grant, renew, look at and end a lease, each in one atomic step. */
 import type { RefreshLease } from "@latchkey/core/RefreshLease"
-import { LeaseError } from "@latchkey/core/RefreshLease"
+import { LeaseError, ttlMillis } from "@latchkey/core/RefreshLease"
 import type * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { hostname } from "node:os"
@@ -42,14 +41,7 @@ const holder = `process ${process.pid} on ${hostname()}`
 export const make = (backend: Backend, proofs: Proofs): Context.Tag.Service<RefreshLease> => ({
   acquire: (account, ttl) =>
     Effect.gen(function* () {
-      const millis = Duration.toMillis(ttl)
-      if (!Number.isFinite(millis) || millis <= 0) {
-        return yield* new LeaseError({
-          reason: "Misconfigured",
-          account,
-          message: "A lease must last for a positive, finite time: correct its ttl."
-        })
-      }
+      const millis = yield* ttlMillis(account, ttl)
       const { fence, mine } = yield* Effect.acquireRelease(begin(backend, proofs, account, millis), (held) =>
         end(backend, account, held.mine)
       )
