@@ -11,11 +11,11 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import * as FiberId from "effect/FiberId"
 import * as Layer from "effect/Layer"
-import * as Runtime from "effect/Runtime"
+import type * as Runtime from "effect/Runtime"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
+import * as Deadline from "./Deadline.js"
 
 /**
  * A lease that is held.
@@ -124,14 +124,12 @@ export const makeProcess: Effect.Effect<Context.Tag.Service<RefreshLease>> = Eff
             lastFence = nextFence(lastFence, now)
             const mine = { fence: lastFence, until: now + millis }
             held.set(account, mine)
-            // No fiber of the scope's: what that takes is most of what such a lease takes.
-            const renewing = Runtime.runFork(runtime)(renewal(mine, millis))
-            return Effect.succeed({ mine, renewing })
+            return Effect.succeed({ mine, stop: renewal(runtime, clock, mine, millis) })
           })
         ),
-        ({ mine, renewing }) =>
+        ({ mine, stop }) =>
           Effect.sync(() => {
-            renewing.unsafeInterruptAsFork(FiberId.none)
+            stop()
             if (held.get(account) === mine) held.delete(account)
           })
       ).pipe(
@@ -157,8 +155,18 @@ const busy = (account: string): LeaseError =>
  */
 export const layerProcess: Layer.Layer<RefreshLease> = Layer.effect(RefreshLease, makeProcess)
 
-/** One that has lapsed and gone to another is renewed in vain: the other's is in its place. */
-const renewal = (mine: { until: number }, ttl: number): Effect.Effect<never> =>
-  Effect.map(Clock.currentTimeMillis, (now) => {
-    mine.until = now + ttl
-  }).pipe(Effect.delay(ttl / 3), Effect.forever, Effect.interruptible)
+/** One that has lapsed and gone to another is renewed in vain: the other's is in its place. Returns what ends it. */
+const renewal = (
+  runtime: Runtime.Runtime<never>,
+  clock: Clock.Clock,
+  mine: { until: number },
+  ttl: number
+): (() => void) => {
+  const next = () =>
+    Deadline.schedule(runtime, ttl / 3, () => {
+      mine.until = clock.unsafeCurrentTimeMillis() + ttl
+      stop = next()
+    })
+  let stop = next()
+  return () => stop()
+}

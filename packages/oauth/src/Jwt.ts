@@ -23,12 +23,21 @@ export const claims = (token: Redacted.Redacted): Option.Option<Claims> => {
   const [, payload] = Redacted.value(token).split(".")
   if (payload === undefined) return Option.none()
   try {
-    const bytes = Uint8Array.from(atob(payload.replace(/-/g, "+").replace(/_/g, "/")), (c) => c.charCodeAt(0))
-    const value: unknown = JSON.parse(new TextDecoder().decode(bytes))
+    const value: unknown = JSON.parse(utf8.decode(bytesOf(payload)))
     return typeof value === "object" && value !== null && !Array.isArray(value)
       ? Option.some(value as Claims)
       : Option.none()
   } catch {
     return Option.none()
   }
+}
+
+const utf8 = new TextDecoder()
+
+/** base64url (RFC 4648 §5). */
+const bytesOf = (text: string): Uint8Array => {
+  const binary = atob(text.replace(/-/g, "+").replace(/_/g, "/"))
+  const bytes = new Uint8Array(binary.length)
+  for (let at = 0; at < bytes.length; at++) bytes[at] = binary.charCodeAt(at)
+  return bytes
 }

@@ -9,6 +9,7 @@
  */
 import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import * as HttpClient from "@effect/platform/HttpClient"
+import * as Deadline from "@latchkey/core/Deadline"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
@@ -23,7 +24,6 @@ import * as Scope from "effect/Scope"
 import * as oauth from "oauth4webapi"
 import type * as Answer from "./Answer.js"
 import { invalid, type OAuthConfigError } from "./Endpoint.js"
-import * as Deadline from "./internal/deadline.js"
 import * as Exchange from "./internal/exchange.js"
 import { OAuthError } from "./OAuthError.js"
 
@@ -107,6 +107,7 @@ export const make = (options: Options = {}): Effect.Effect<Wire, OAuthConfigErro
     const client = HttpClient.withScope(yield* HttpClient.HttpClient)
     const given = yield* Effect.serviceOption(FetchHttpClient.RequestInit)
     const timeout = yield* checkTimeout(options.timeout ?? maxTimeout)
+    const millis = Duration.toMillis(timeout)
     const init: RequestInit = { ...Option.getOrElse(given, () => ({})), redirect: "manual" }
     const targets = new Map<string, Exchange.Target>()
     const targetOf = (url: string, method: string): Exchange.Target => {
@@ -118,27 +119,28 @@ export const make = (options: Options = {}): Effect.Effect<Wire, OAuthConfigErro
     }
     return {
       send: (request, encoding = "form") =>
-        Effect.withFiberRuntime((fiber) => {
-          const scope = Effect.runSync(Scope.make())
-          const services = Context.add(fiber.currentContext, FetchHttpClient.RequestInit, init)
-          // What runs outside of this fiber has its context and its references, but is always interruptible.
-          const runtime = Runtime.make({
-            context: Context.add(services, Scope.Scope, scope),
-            fiberRefs: FiberRefs.updateAs(fiber.getFiberRefs(), {
-              fiberId: fiber.id(),
-              fiberRef: HttpClient.currentTracerDisabledWhen,
-              value: constTrue
-            }),
-            runtimeFlags: Runtime.defaultRuntimeFlags
-          })
-          return send(request, (url, { body, headers, method }) => {
-            const outgoing = { method, headers, body: body ?? undefined, asJson: encoding === "json" }
-            const exchange = Exchange.make(client, timeout, targetOf(url, method), outgoing)
-            const run = Effect.onExit(exchange.run, (exit) =>
-              isWhole(exit) ? Effect.void : Scope.close(scope, exit)
-            )
-            return Deadline.run(runtime, run, timeout, exchange.timedOut)
-          })
+        Effect.flatMap(built(request), ([url, { body, headers, method }]) => {
+          const outgoing = { method, headers, body: body ?? undefined, asJson: encoding === "json" }
+          const exchange = Exchange.make(client, timeout, targetOf(url, method), outgoing)
+          return Effect.flatMap(Scope.make(), (scope) =>
+            Effect.withFiberRuntime((fiber) => {
+              const services = Context.add(fiber.currentContext, FetchHttpClient.RequestInit, init)
+              const run = Effect.onExit(exchange.run, (exit) =>
+                isWhole(exit) ? Effect.void : Scope.close(scope, exit)
+              )
+              // With the context and the references of this fiber, but always interruptible.
+              const runtime = Runtime.make({
+                context: Context.add(services, Scope.Scope, scope),
+                fiberRefs: FiberRefs.updateAs(fiber.getFiberRefs(), {
+                  fiberId: fiber.id(),
+                  fiberRef: HttpClient.currentTracerDisabledWhen,
+                  value: constTrue
+                }),
+                runtimeFlags: Runtime.defaultRuntimeFlags
+              })
+              return Deadline.withinBy(runtime, run, { millis, late: exchange.timedOut, waits: false })
+            })
+          )
         })
     }
   })
@@ -162,35 +164,28 @@ export const clockSkew = (now: number): Effect.Effect<number> =>
 
 const systemTime = Clock.make().currentTimeMillis
 
-const send = (
-  request: (options: SendOptions) => Promise<Response>,
-  start: (url: string, init: FetchInit) => Deadline.Running<Answer.Answer, OAuthError>
-): Effect.Effect<Answer.Answer, OAuthError> =>
+/**
+ * The request as the library has it sent. It is sent after that, by who asked for it: not at all, where nobody waits
+ * any more once its proof or its assertion is made.
+ */
+const built = (
+  request: (options: SendOptions) => Promise<Response>
+): Effect.Effect<readonly [url: string, init: FetchInit], OAuthError> =>
   Effect.async((resume) => {
-    let running: Deadline.Running<Answer.Answer, OAuthError> | undefined
-    let last: Exit.Exit<Answer.Answer, OAuthError> | undefined
-    let isOff = false
-    const customFetch = async (url: string, init: FetchInit) => {
-      // Called off while a proof or an assertion was made: nobody waits for what this would spend.
-      if (isOff) throw new Error("called off")
-      running = start(url, init)
-      last = await running.exit
+    const customFetch = (url: string, init: FetchInit) => {
+      resume(Effect.succeed([url, init]))
       return unread
     }
-    // What the library makes of an answer, or of its absence, does not matter here.
-    const finish = (error?: unknown) => resume(last ?? Effect.fail(notBuilt(error)))
+    // What the library makes of the answer that it is given does not matter here.
+    const finish = (error?: unknown) => resume(Effect.suspend(() => Effect.fail(notBuilt(error))))
     request({ [oauth.allowInsecureRequests]: true, [oauth.customFetch]: customFetch }).then(
       () => finish(),
       finish
     )
-    return Effect.sync(() => {
-      isOff = true
-      running?.cancel()
-    })
   })
 
 /** What the library's request functions are given: they hand it on, and the answer itself is read here. */
-const unread = new Response()
+const unread = Promise.resolve(new Response())
 
 /** The library's messages name settings and hold no values; those of others are not repeated. */
 const notBuilt = (error: unknown): OAuthError => {

@@ -12,6 +12,7 @@ import * as Equal from "effect/Equal"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Credentials from "../Credentials.js"
+import * as Deadline from "../Deadline.js"
 import * as Decision from "../Decision.js"
 import * as Entry from "../Entry.js"
 import * as Fingerprint from "../Fingerprint.js"
@@ -20,7 +21,6 @@ import * as Rotation from "../RotationPolicy.js"
 import { RefreshUnavailable, type TokenError } from "../TokenError.js"
 import * as TokenEvent from "../TokenEvent.js"
 import { RefreshError } from "../TokenRefresher.js"
-import { within } from "./Deadline.js"
 import { reauthorize, settled, unavailable } from "./NoToken.js"
 import {
   amend,
@@ -172,7 +172,10 @@ const redeem = (parts: Parts, why: Decision.DueReason, attempt: Attempt): Effect
       const grant = Option.getOrUndefined(Option.map(base, (b) => Entry.grantFingerprint(b.credentials)))
       yield* emit(TokenEvent.Refreshing({ at: requestedAt, grant, why, attempt: attemptAfter(before) }))
       const request = refresher.refresh(Option.map(base, (b) => b.credentials))
-      const answer = yield* within(request, config.refreshTimeout, () => tooSlow(config.refreshTimeout)).pipe(
+      const answer = yield* Deadline.within(request, {
+        millis: config.refreshTimeout,
+        late: Effect.suspend(() => Effect.fail(tooSlow(config.refreshTimeout)))
+      }).pipe(
         Effect.catchAllDefect(() => Effect.fail(broken)),
         restore,
         Effect.either

@@ -170,9 +170,14 @@ const readBody = (
 }
 
 const decode = (chunks: ReadonlyArray<Uint8Array>): string => {
+  const [first] = chunks
+  if (chunks.length === 1) return utf8.decode(first)
   const decoder = new TextDecoder()
   return chunks.map((chunk) => decoder.decode(chunk, { stream: true })).join("") + decoder.decode()
 }
+
+/** For what is whole: it keeps nothing from one call to the next. */
+const utf8 = new TextDecoder()
 
 const noAnswer = (endpoint: string, error: HttpClientError): OAuthError => {
   const failure = transportFailure(error)
