@@ -43,7 +43,17 @@ export const within = <A, E, R>(
   effect: Effect.Effect<A, E, R>,
   options: Options<A, E>
 ): Effect.Effect<A, E, R> =>
-  Effect.flatMap(Effect.runtime<R>(), (runtime) => withinBy(runtime, effect, options))
+  Effect.withFiberRuntime((fiber, { runtimeFlags }) =>
+    withinBy(
+      Runtime.make({
+        context: fiber.currentContext as Context.Context<R>,
+        fiberRefs: fiber.getFiberRefs(),
+        runtimeFlags
+      }),
+      effect,
+      options
+    )
+  )
 
 /**
  * {@link within}, with what is in a runtime.

@@ -6,16 +6,16 @@
  *
  * @since 0.1.0
  */
-import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
-import type * as Runtime from "effect/Runtime"
+import * as Runtime from "effect/Runtime"
 import * as Schema from "effect/Schema"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import * as Deadline from "./Deadline.js"
+import { nowOf } from "./internal/Now.js"
 
 /**
  * A lease that is held.
@@ -112,31 +112,39 @@ export const makeProcess: Effect.Effect<Context.Tag.Service<RefreshLease>> = Eff
   let lastFence = 0
   return RefreshLease.of({
     acquire: (account, ttl) =>
-      Effect.acquireRelease(
-        Effect.flatMap(Effect.runtime(), (runtime) =>
-          Effect.clockWith((clock) => {
-            const checked = ttlMillis(account, ttl)
-            if (Either.isLeft(checked)) return Effect.fail(checked.left)
-            const millis = checked.right
-            const now = clock.unsafeCurrentTimeMillis()
-            const other = held.get(account)
-            if (other !== undefined && now < other.until) return Effect.fail(busy(account))
-            lastFence = nextFence(lastFence, now)
-            const mine = { fence: lastFence, until: now + millis }
-            held.set(account, mine)
-            return Effect.succeed({ mine, stop: renewal(runtime, clock, mine, millis) })
+      // Not by `acquireRelease`, which looks through the references of the fiber for what it changed: nothing.
+      Effect.uninterruptible(
+        Effect.withFiberRuntime((fiber, { runtimeFlags }) => {
+          const checked = ttlMillis(account, ttl)
+          if (Either.isLeft(checked)) return Effect.fail(checked.left)
+          const millis = checked.right
+          const now = nowOf(fiber)
+          const other = held.get(account)
+          if (other !== undefined && now < other.until) return Effect.fail(busy(account))
+          lastFence = nextFence(lastFence, now)
+          const mine = { fence: lastFence, until: now + millis }
+          held.set(account, mine)
+          const runtime = Runtime.make({
+            context: fiber.currentContext,
+            fiberRefs: fiber.getFiberRefs(),
+            runtimeFlags
           })
-        ),
-        ({ mine, stop }) =>
-          Effect.sync(() => {
+          const stop = renewal(runtime, () => nowOf(fiber), mine, millis)
+          const release = Effect.sync(() => {
             stop()
             if (held.get(account) === mine) held.delete(account)
           })
-      ).pipe(
-        Effect.map(({ mine }) => ({
-          fence: mine.fence,
-          isHeld: Effect.map(Clock.currentTimeMillis, (now) => held.get(account) === mine && now < mine.until)
-        }))
+          const lease: Lease = {
+            fence: mine.fence,
+            isHeld: Effect.withFiberRuntime((asking) =>
+              Effect.succeed(held.get(account) === mine && nowOf(asking) < mine.until)
+            )
+          }
+          return Effect.as(
+            Effect.scopeWith((scope) => Scope.addFinalizer(scope, release)),
+            lease
+          )
+        })
       )
   })
 })
@@ -158,13 +166,13 @@ export const layerProcess: Layer.Layer<RefreshLease> = Layer.effect(RefreshLease
 /** One that has lapsed and gone to another is renewed in vain: the other's is in its place. Returns what ends it. */
 const renewal = (
   runtime: Runtime.Runtime<never>,
-  clock: Clock.Clock,
+  now: () => number,
   mine: { until: number },
   ttl: number
 ): (() => void) => {
   const next = () =>
     Deadline.schedule(runtime, ttl / 3, () => {
-      mine.until = clock.unsafeCurrentTimeMillis() + ttl
+      mine.until = now() + ttl
       stop = next()
     })
   let stop = next()

@@ -189,7 +189,7 @@ export const make = (
         window
       })),
       remembers: 32,
-      tell: () => Effect.void
+      tell: undefined
     }
     const grants: Array<Grant> = []
     yield* Effect.addFinalizer(() => Effect.forEach(grants, GrantManager.close, { discard: true }))

@@ -6,6 +6,7 @@ import * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
 import type * as Scope from "effect/Scope"
@@ -52,7 +53,7 @@ export interface Setting {
   readonly remembers: number
   readonly forgets?: boolean
   /** Told of each event, beside those who listen to this grant. */
-  readonly tell: (account: string, event: TokenEvent.TokenEvent) => Effect.Effect<void>
+  readonly tell: ((account: string, event: TokenEvent.TokenEvent) => Effect.Effect<void>) | undefined
 }
 
 export interface Turns {
@@ -108,11 +109,14 @@ export class Grant extends Task implements StoredGrant.Parts {
     return this.setting.storageOf(this.account)
   }
   get lease() {
-    return this.sight.watchLease(this.setting.lease)
+    return this.setting.lease
   }
   /** Made when there is something to show. */
   get sight(): Sight {
     return (this.shown ??= new Sight(this.setting.provider, this.account, this.state))
+  }
+  leased(fiber: Fiber.RuntimeFiber<unknown, unknown>): void {
+    this.sight.leased(fiber)
   }
   get refresher() {
     return this.setting.refresher
@@ -125,10 +129,13 @@ export class Grant extends Task implements StoredGrant.Parts {
   }
   get emit() {
     return (event: TokenEvent.TokenEvent): Effect.Effect<void> =>
-      Effect.suspend(() => {
+      Effect.withFiberRuntime((fiber) => {
         this.history = [...this.history.slice(1 - this.setting.remembers), event]
-        const seen = Effect.zipRight(this.setting.tell(this.account, event), this.sight.record(event))
-        return this.hub === undefined ? seen : Effect.zipRight(tell(this.hub, event), seen)
+        const { setting, hub } = this
+        const counted = this.sight.record(fiber, event)
+        const told =
+          setting.tell === undefined ? counted : Effect.zipRight(setting.tell(this.account, event), counted)
+        return hub === undefined ? told : Effect.zipRight(tell(hub, event), told)
       })
   }
 
@@ -322,9 +329,12 @@ class Refreshes extends SingleFlight<void, TokenError, RefreshTransaction.Trigge
   }
   protected run(trigger: RefreshTransaction.Trigger) {
     const { grant } = this
-    const refresh = Effect.ensuring(
-      grant.sight.watchRefresh(RefreshTransaction.run(grant, trigger)),
-      ensureSaved(grant)
+    const refresh = Effect.withFiberRuntime<void, TokenError>((fiber) =>
+      grant.sight.watchRefresh(
+        fiber,
+        (onEnd) => RefreshTransaction.run(grant, trigger, onEnd),
+        ensureSaved(grant)
+      )
     )
     return Option.match(trigger.placed === true ? Option.none() : grant.setting.renewal, {
       onNone: () => refresh,

@@ -190,7 +190,7 @@ export class Pool {
     )
   }
 
-  readonly tell: Setting["tell"] = (account, event) =>
+  readonly tell: NonNullable<Setting["tell"]> = (account, event) =>
     Effect.suspend(() => (this.hub === undefined ? Effect.void : tell(this.hub, { account, event })))
 
   private make(account: string): Effect.Effect<Pooled, SetupError> {

@@ -5,12 +5,14 @@
  * end of the commit it cannot be interrupted: the answer holds the only copy of a refresh token.
  */
 import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Equal from "effect/Equal"
+import * as FiberRef from "effect/FiberRef"
 import * as Option from "effect/Option"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import * as Credentials from "../Credentials.js"
 import * as Deadline from "../Deadline.js"
 import * as Decision from "../Decision.js"
@@ -21,7 +23,9 @@ import * as Rotation from "../RotationPolicy.js"
 import { RefreshUnavailable, type TokenError } from "../TokenError.js"
 import * as TokenEvent from "../TokenEvent.js"
 import { RefreshError } from "../TokenRefresher.js"
+import { nowOf } from "./Now.js"
 import { reauthorize, settled, unavailable } from "./NoToken.js"
+import type { OnEnd } from "./Sight.js"
 import {
   amend,
   type Attempt,
@@ -44,21 +48,37 @@ export interface Trigger {
   readonly placed?: boolean
 }
 
-/** One refresh, from the lease to the commit. Afterwards the state holds what came of it. */
-export const run = (parts: Parts, trigger: Trigger): Effect.Effect<void, TokenError> =>
-  Effect.scoped(
-    Effect.flatMap(acquire(parts, trigger), (lease) =>
-      Option.match(lease, {
-        onNone: () => Effect.void,
-        onSome: (held) => underLease(parts, trigger, held, 0)
-      })
-    )
-  ).pipe(
-    Effect.tapError((error) =>
-      error._tag === "StorageError" ||
-      (error._tag === "RefreshUnavailable" && error.cause?._tag === "LeaseError")
-        ? coolDown(parts, error.message, Option.none())
-        : Effect.void
+/** The time of the fiber that the refresh runs in, in epoch milliseconds. */
+type Now = () => number
+
+/**
+ * One refresh, from the lease to the commit; at its end, with the lease released, `onEnd`. Afterwards the state holds
+ * what came of it. It takes the fiber that runs it for its own: the scope of the lease stays in that one's context,
+ * since to take it out again would be many steps.
+ */
+export const run = (parts: Parts, trigger: Trigger, onEnd: OnEnd): Effect.Effect<void, TokenError> =>
+  Effect.flatMap(Scope.make(), (scope) =>
+    Effect.onExit(
+      Effect.zipRight(
+        FiberRef.update(FiberRef.currentContext, (context) => Context.add(context, Scope.Scope, scope)),
+        Effect.withFiberRuntime<void, TokenError>((fiber) => {
+          const now = () => nowOf(fiber)
+          const acquired = acquire(parts, trigger, now) as Effect.Effect<Option.Option<Lease>, TokenError>
+          return Effect.tapError(
+            Effect.flatMap(acquired, (lease) => {
+              if (Option.isNone(lease)) return Effect.void
+              parts.leased(fiber)
+              return underLease(parts, trigger, now, lease.value, 0)
+            }),
+            (error) =>
+              error._tag === "StorageError" ||
+              (error._tag === "RefreshUnavailable" && error.cause?._tag === "LeaseError")
+                ? coolDown(parts, error.message, Option.none())
+                : Effect.void
+          )
+        })
+      ),
+      (exit) => Effect.zipRight(Scope.close(scope, exit), onEnd(exit))
     )
   )
 
@@ -83,11 +103,12 @@ const longestPause = 500
 /** The lease, or none where another holder has refreshed while we waited for it. */
 const acquire = (
   parts: Parts,
-  trigger: Trigger
+  trigger: Trigger,
+  now: Now
 ): Effect.Effect<Option.Option<Lease>, TokenError, Scope.Scope> =>
   Effect.gen(function* () {
     const { account, changed, config, lease, state } = parts
-    const began = yield* Clock.currentTimeMillis
+    const began = now()
     // A holder that fails, or dies, changes nothing in storage: it is looked for all the same.
     let pause = Option.isSome(changed) ? longestPause : firstPause
     for (;;) {
@@ -96,15 +117,15 @@ const acquire = (
       const got = yield* Effect.either(lease.acquire(account, config.leaseTtl))
       if (Either.isRight(got)) return Option.some(got.right)
       if (got.left.reason === "Busy" && trigger.givesWay?.() === true) return Option.none()
-      const now = yield* Clock.currentTimeMillis
-      const left = config.leaseWait - (now - began)
-      if (got.left.reason !== "Busy" || now < began || left <= 0) return yield* noLease(got.left, now)
+      const at = now()
+      const left = config.leaseWait - (at - began)
+      if (got.left.reason !== "Busy" || at < began || left <= 0) return yield* noLease(got.left, at)
       const sleep = Effect.sleep(Math.min(pause * (1 + state.jitterShare), left))
       yield* Option.match(seen, { onNone: () => sleep, onSome: (change) => Effect.race(change, sleep) })
       pause = Math.min(pause * 2, longestPause)
       // What was read before the wait is of no use after it.
       yield* reload(parts)
-      const decision = yield* judgeAgain(parts, trigger)
+      const decision = judgeAgain(parts, trigger, now())
       if (decision._tag === "Use") return Option.none()
     }
   })
@@ -118,24 +139,25 @@ const noLease = (error: LeaseError, now: number): RefreshUnavailable =>
   })
 
 /** A forced refresh is done once the token that its caller had is no longer the current one. */
-const judgeAgain = (parts: Parts, trigger: Trigger): Effect.Effect<Decision.Decision> =>
-  Effect.map(Clock.currentTimeMillis, (now) => {
-    const same = Option.match(Option.all([trigger.had, parts.state.credentials]), {
-      onNone: () => Option.isNone(trigger.had) && Option.isNone(parts.state.credentials),
-      onSome: ([had, has]) => Credentials.sameAccessToken(had, has)
-    })
-    return parts.state.judge(now, { ...trigger.request, force: trigger.request.force && same })
-  })
+const judgeAgain = (parts: Parts, { had, request }: Trigger, now: number): Decision.Decision => {
+  const has = parts.state.credentials
+  const same =
+    Option.isSome(had) && Option.isSome(has)
+      ? Credentials.sameAccessToken(had.value, has.value)
+      : Option.isNone(had) && Option.isNone(has)
+  return parts.state.judge(now, { ...request, force: request.force && same })
+}
 
 const underLease = (
   parts: Parts,
   trigger: Trigger,
+  clock: Now,
   lease: Lease,
   conflicts: number
 ): Effect.Effect<void, TokenError> =>
   Effect.gen(function* () {
     yield* reload(parts)
-    const decision = yield* judgeAgain(parts, trigger)
+    const decision = judgeAgain(parts, trigger, clock())
     if (decision._tag !== "Refresh" && decision._tag !== "UseAndRefresh") {
       return yield* settled(parts, decision)
     }
@@ -144,20 +166,29 @@ const underLease = (
       yield* saveUnsaved(parts, lease.fence)
     }
     // All of one moment: what memory takes in later must not vouch for what was read before.
-    const now = yield* Clock.currentTimeMillis
+    const now = clock()
     const { entry: base, unanswered: before, version } = parts.state
     const lost = parts.state.replay(now)
     const intended = yield* writeIntent(parts, base, before, version, lease)
     if (Option.isSome(intended)) {
-      const attempt = { base, intended: intended.value, before, lost, lease }
+      const attempt = { base, intended: intended.value, before, lost, lease, clock }
       return yield* redeem(parts, decision.reason, attempt)
     }
     return conflicts < maxConflicts
-      ? yield* underLease(parts, trigger, lease, conflicts + 1)
+      ? yield* underLease(parts, trigger, clock, lease, conflicts + 1)
       : yield* unavailable("LeaseBusy", "Other writers keep changing the credentials; try again.")
   })
 
-const redeem = (parts: Parts, why: Decision.DueReason, attempt: Attempt): Effect.Effect<void, TokenError> =>
+/** An attempt, by the clock of its refresh. */
+interface Redemption extends Attempt {
+  readonly clock: Now
+}
+
+const redeem = (
+  parts: Parts,
+  why: Decision.DueReason,
+  attempt: Redemption
+): Effect.Effect<void, TokenError> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.gen(function* () {
       const { config, emit, refresher } = parts
@@ -168,7 +199,7 @@ const redeem = (parts: Parts, why: Decision.DueReason, attempt: Attempt): Effect
         yield* clearIntent(parts, attempt)
         return yield* unavailable("LeaseBusy", "The lease lapsed before the request; try again.")
       }
-      const requestedAt = yield* Clock.currentTimeMillis
+      const requestedAt = attempt.clock()
       const grant = Option.getOrUndefined(Option.map(base, (b) => Entry.grantFingerprint(b.credentials)))
       yield* emit(TokenEvent.Refreshing({ at: requestedAt, grant, why, attempt: attemptAfter(before) }))
       const request = refresher.refresh(Option.map(base, (b) => b.credentials))
@@ -202,12 +233,12 @@ const broken = new RefreshError({
 const accept = (
   parts: Parts,
   credentials: Credentials.Credentials,
-  { base, intended, lease }: Attempt,
+  { base, clock, intended, lease }: Redemption,
   requestedAt: number
 ): Effect.Effect<void> =>
   Effect.gen(function* () {
     const { emit, state } = parts
-    const now = yield* Clock.currentTimeMillis
+    const now = clock()
     state.noteRefreshed(successor(intended, credentials, lease.fence), base, now)
     yield* emit(
       TokenEvent.Refreshed({

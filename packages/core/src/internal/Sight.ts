@@ -13,7 +13,6 @@ import * as Option from "effect/Option"
 import * as Tracer from "effect/Tracer"
 import type { Credentials } from "../Credentials.js"
 import * as Decision from "../Decision.js"
-import type { RefreshLease } from "../RefreshLease.js"
 import type { TokenError } from "../TokenError.js"
 import type { TokenEvent } from "../TokenEvent.js"
 import * as TokenMetrics from "../TokenMetrics.js"
@@ -27,6 +26,9 @@ interface Run {
   outcome: "refreshed" | "adopted"
   waited: number | undefined
 }
+
+/** What follows a refresh, whatever became of it. */
+export type OnEnd = (exit: Exit.Exit<void, TokenError>) => Effect.Effect<void>
 
 /** One for each grant that has something to show: methods, not closures. */
 export class Sight {
@@ -45,39 +47,43 @@ export class Sight {
   }
 
   /** Counts and logs what happened; where nobody reads the log, nothing is made for it. */
-  record(event: TokenEvent): Effect.Effect<void> {
-    return Effect.withFiberRuntime((fiber) => {
-      this.measure(fiber, TokenMetrics.events, 1, { "latchkey.event": event._tag })
-      this.measureEvent(fiber, event)
-      const level = worrying.has(event._tag) ? LogLevel.Warning : LogLevel.Debug
-      return LogLevel.lessThan(level, fiber.getFiberRef(FiberRef.currentMinimumLogLevel))
-        ? Effect.void
-        : Effect.annotateLogs(logOf(event, level), this.names)
-    })
+  record(fiber: AnyFiber, event: TokenEvent): Effect.Effect<void> {
+    this.measure(fiber, TokenMetrics.events, 1, "latchkey.event", event._tag)
+    this.measureEvent(fiber, event)
+    const level = worrying.has(event._tag) ? LogLevel.Warning : LogLevel.Debug
+    return LogLevel.lessThan(level, fiber.getFiberRef(FiberRef.currentMinimumLogLevel))
+      ? Effect.void
+      : Effect.annotateLogs(logOf(event, level), this.names)
   }
 
-  /** The refresh in its span, timed, and counted by what came of it. */
-  watchRefresh(refresh: Effect.Effect<void, TokenError>): Effect.Effect<void, TokenError> {
-    return Effect.withFiberRuntime((fiber) => {
-      const run: Run = {
-        began: nowOf(fiber),
-        before: this.state.credentials,
-        outcome: "adopted",
-        waited: undefined
-      }
-      this.run = run
-      const watched = Effect.onExit(refresh, (exit) => this.conclude(run, exit))
-      return fiber.currentTracer === untraced
-        ? watched
-        : Effect.withSpan(watched, "latchkey.refresh", { attributes: this.names, captureStackTrace: false })
-    })
-  }
-
-  /** The leases, with the wait of the refresh under way for its lease measured. */
-  watchLease(lease: Context.Tag.Service<RefreshLease>): Context.Tag.Service<RefreshLease> {
-    return {
-      acquire: (account, ttl) => Effect.tap(lease.acquire(account, ttl), () => this.measureWait)
+  /** A refresh in its span, timed, and counted by what came of it, once it has let go of what it held. */
+  watchRefresh(
+    fiber: AnyFiber,
+    refresh: (onEnd: OnEnd) => Effect.Effect<void, TokenError>,
+    finallyDo: Effect.Effect<void>
+  ): Effect.Effect<void, TokenError> {
+    this.run = {
+      began: nowOf(fiber),
+      before: this.state.credentials,
+      outcome: "adopted",
+      waited: undefined
     }
+    if (fiber.currentTracer === untraced) {
+      return refresh((exit) => Effect.zipRight(this.conclude(fiber, exit), finallyDo))
+    }
+    const span = { attributes: this.names, captureStackTrace: false }
+    return Effect.withSpan(
+      refresh((exit) => this.conclude(fiber, exit)),
+      "latchkey.refresh",
+      span
+    ).pipe(Effect.ensuring(finallyDo))
+  }
+
+  /** The refresh under way has its lease: how long it waited for it is measured. */
+  leased(fiber: AnyFiber): void {
+    if (this.run === undefined) return
+    this.run.waited = Math.max(0, nowOf(fiber) - this.run.began) / 1000
+    this.measure(fiber, TokenMetrics.leaseWait, this.run.waited)
   }
 
   private get names(): Tags {
@@ -88,9 +94,9 @@ export class Sight {
     fiber: AnyFiber,
     metric: Metric.Metric<Type, number, Out>,
     value: number,
-    tags: Tags = {}
+    ...tags: ReadonlyArray<string>
   ): void {
-    const labels = labelsOf({ "latchkey.provider": this.provider, ...tags })
+    const labels = labelsOf(this.provider, tags)
     const around = fiber.getFiberRef(FiberRef.currentMetricLabels)
     metric.unsafeUpdate(value, around.length === 0 ? labels : [...labels, ...around])
   }
@@ -101,9 +107,13 @@ export class Sight {
         if (this.run !== undefined) this.run.outcome = "refreshed"
         return this.measureReplaced(fiber, event.at)
       case "CoolingDown":
-        return this.measure(fiber, TokenMetrics.coolDown, Math.max(0, event.until - event.at) / 1000, {
-          "latchkey.cool_down.reason": event.reason
-        })
+        return this.measure(
+          fiber,
+          TokenMetrics.coolDown,
+          Math.max(0, event.until - event.at) / 1000,
+          "latchkey.cool_down.reason",
+          event.reason
+        )
       case "SaveFailed":
         return this.noteUnsaved(fiber, Option.isSome(this.state.unsaved))
       default:
@@ -139,27 +149,18 @@ export class Sight {
     measure(TokenMetrics.refreshTimeToExpiry, Decision.timeToExpiry(before, at))
   }
 
-  private get measureWait(): Effect.Effect<void> {
-    return Effect.withFiberRuntime((fiber) => {
-      if (this.run !== undefined) {
-        this.run.waited = Math.max(0, nowOf(fiber) - this.run.began) / 1000
-        this.measure(fiber, TokenMetrics.leaseWait, this.run.waited)
-      }
-      return Effect.void
-    })
-  }
-
-  private conclude(run: Run, exit: Exit.Exit<void, TokenError>): Effect.Effect<void> {
-    return Effect.withFiberRuntime((fiber) => {
-      this.run = undefined
-      const tags = outcomeOf(run, exit)
-      this.measure(fiber, TokenMetrics.refreshDuration, Math.max(0, nowOf(fiber) - run.began) / 1000, tags)
-      return fiber.currentTracer === untraced
-        ? Effect.void
-        : Effect.annotateCurrentSpan(
-            run.waited === undefined ? tags : { ...tags, "latchkey.lease.wait": run.waited }
-          )
-    })
+  private conclude(fiber: AnyFiber, exit: Exit.Exit<void, TokenError>): Effect.Effect<void> {
+    const { run } = this
+    if (run === undefined) return Effect.void
+    this.run = undefined
+    const tags = outcomeOf(run, exit)
+    const took = Math.max(0, nowOf(fiber) - run.began) / 1000
+    this.measure(fiber, TokenMetrics.refreshDuration, took, ...Object.entries(tags).flat())
+    return fiber.currentTracer === untraced
+      ? Effect.void
+      : Effect.annotateCurrentSpan(
+          run.waited === undefined ? tags : { ...tags, "latchkey.lease.wait": run.waited }
+        )
   }
 }
 
@@ -194,12 +195,13 @@ const logOf = (event: TokenEvent, level: LogLevel.LogLevel): Effect.Effect<void>
 
 const known = new Map<string, ReadonlyArray<MetricLabel.MetricLabel>>()
 
-/** Labels are few, and a metric finds its count the faster where they are the same array. */
-const labelsOf = (tags: Tags): ReadonlyArray<MetricLabel.MetricLabel> => {
-  const key = Object.entries(tags).join("\n")
+/** Of names and values in turn. Labels are few, and a metric finds its count the faster where they are the same array. */
+const labelsOf = (provider: string, tags: ReadonlyArray<string>): ReadonlyArray<MetricLabel.MetricLabel> => {
+  const key = tags.length === 0 ? provider : `${provider}\n${tags.join("\n")}`
   const found = known.get(key)
   if (found !== undefined) return found
-  const labels = Object.entries(tags).map(([name, value]) => MetricLabel.make(name, value))
+  const labels = [MetricLabel.make("latchkey.provider", provider)]
+  for (let at = 0; at + 1 < tags.length; at += 2) labels.push(MetricLabel.make(tags[at]!, tags[at + 1]!))
   known.set(key, labels)
   return labels
 }

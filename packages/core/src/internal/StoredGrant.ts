@@ -7,6 +7,7 @@ import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Equal from "effect/Equal"
+import type * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Credentials from "../Credentials.js"
 import * as Decision from "../Decision.js"
@@ -18,8 +19,9 @@ import type { TokenConfig } from "../TokenConfig.js"
 import type { TokenError } from "../TokenError.js"
 import * as TokenEvent from "../TokenEvent.js"
 import type { TokenRefresher } from "../TokenRefresher.js"
-import { StorageError, type TokenStorage, type Version } from "../TokenStorage.js"
+import { StorageError, type TokenStorage, type Version, type Versioned } from "../TokenStorage.js"
 import type { GrantState } from "./GrantState.js"
+import { nowOf } from "./Now.js"
 import { unavailable } from "./NoToken.js"
 import type { Signal } from "./Signal.js"
 
@@ -34,6 +36,8 @@ export interface Parts {
   /** Raised when storage may have changed; none where nobody tells of that. */
   readonly changed: Option.Option<Signal>
   readonly emit: (event: TokenEvent.TokenEvent) => Effect.Effect<void>
+  /** Told when the refresh that a fiber runs has its lease. */
+  readonly leased: (fiber: Fiber.RuntimeFiber<unknown, unknown>) => void
 }
 
 /** How often a writer in our way is answered by reading again before we give up for now. */
@@ -41,30 +45,38 @@ export const maxConflicts = 5
 
 /** Reads storage and takes in what it holds; again, where this manager wrote in the meantime. */
 export const reload = (parts: Parts): Effect.Effect<void, StorageError> =>
-  Effect.gen(function* () {
-    const { state, storage, emit } = parts
-    const epoch = state.epoch
-    const loaded = yield* Effect.tapError(storage.load, (error) => storageFailed(parts, error))
-    if (state.epoch !== epoch) return yield* reload(parts)
-    const at = yield* Clock.currentTimeMillis
-    const had = state.credentials
-    const noted = state.note(loaded, at)
-    if (noted === "RolledBack") {
-      const error = new StorageError({
-        reason: "RolledBack",
-        operation: "load",
-        location: storage.location,
-        message:
-          `${storage.location} went back to an earlier state of this grant, whose refresh token is spent; ` +
-          "it was not used. Restore the newer state, or log in again."
-      })
-      yield* storageFailed(parts, error)
-      return yield* error
-    }
-    if (noted === "Changed" && Option.isSome(had) && Option.isSome(state.entry)) {
-      yield* emit(TokenEvent.Adopted({ at, ...identify(state.entry.value) }))
-    }
+  Effect.withFiberRuntime((fiber) => {
+    const { state, storage } = parts
+    const { epoch } = state
+    return Effect.matchEffect(storage.load, {
+      onFailure: (error) => Effect.zipRight(storageFailed(parts, error), Effect.fail(error)),
+      onSuccess: (loaded) => (state.epoch === epoch ? takeIn(parts, loaded, nowOf(fiber)) : reload(parts))
+    })
   })
+
+const takeIn = (
+  parts: Parts,
+  loaded: Option.Option<Versioned>,
+  at: number
+): Effect.Effect<void, StorageError> => {
+  const { emit, state, storage } = parts
+  const had = state.credentials
+  const noted = state.note(loaded, at)
+  if (noted === "RolledBack") {
+    const error = new StorageError({
+      reason: "RolledBack",
+      operation: "load",
+      location: storage.location,
+      message:
+        `${storage.location} went back to an earlier state of this grant, whose refresh token is spent; ` +
+        "it was not used. Restore the newer state, or log in again."
+    })
+    return Effect.zipRight(storageFailed(parts, error), Effect.fail(error))
+  }
+  return noted === "Changed" && Option.isSome(had) && Option.isSome(state.entry)
+    ? emit(TokenEvent.Adopted({ at, ...identify(state.entry.value) }))
+    : Effect.void
+}
 
 /** Tells of it as an event. */
 export const storageFailed = (parts: Parts, error: StorageError): Effect.Effect<void> =>
@@ -133,27 +145,28 @@ export const writeIntent = (
   expected: Option.Option<Version>,
   lease: Lease
 ): Effect.Effect<Option.Option<Option.Option<Entry.Entry>>, TokenError> =>
-  Effect.gen(function* () {
-    if (Option.isNone(base) || !parts.refresher.needsRefreshToken) return Option.some(base)
+  Effect.withFiberRuntime((fiber) => {
+    if (Option.isNone(base) || !parts.refresher.needsRefreshToken) return Effect.succeedSome(base)
     const { state, storage } = parts
-    const now = yield* Clock.currentTimeMillis
+    const now = nowOf(fiber)
     const fingerprint = Entry.grantFingerprint(base.value.credentials)
     const intent = new Entry.Intent({ fingerprint, at: now, attempt: attemptAfter(before) })
     const entry = new Entry.Entry({ ...base.value, fence: lease.fence, intent: Option.some(intent) })
     const { epoch } = state
-    return yield* storage.commit(entry, expected).pipe(
-      Effect.map((version) => {
-        if (!state.noteOwnCommit(entry, version, now, epoch)) return Option.none()
-        state.noteIntent(intent)
-        return Option.some(Option.some(entry))
-      }),
-      Effect.uninterruptible,
-      Effect.catchTag("CommitRefused", (refused) =>
-        refused.reason === "Conflict"
-          ? Effect.succeed(Option.none())
-          : unavailable("LeaseBusy", refused.message)
-      ),
-      Effect.tapErrorTag("StorageError", (error) => storageFailed(parts, error))
+    return Effect.uninterruptible(
+      Effect.matchEffect(storage.commit(entry, expected), {
+        onSuccess: (version) => {
+          if (!state.noteOwnCommit(entry, version, now, epoch)) return Effect.succeedNone
+          state.noteIntent(intent)
+          return Effect.succeedSome(Option.some(entry))
+        },
+        onFailure: (error): Effect.Effect<Option.Option<never>, TokenError> =>
+          error._tag === "StorageError"
+            ? Effect.zipRight(storageFailed(parts, error), Effect.fail(error))
+            : error.reason === "Conflict"
+              ? Effect.succeedNone
+              : unavailable("LeaseBusy", error.message)
+      })
     )
   })
 
