@@ -325,6 +325,7 @@ const withUnknownFields = (kept: Extras, response: Extras): Extras => {
   const fields = Object.entries(response).filter(
     ([name, value]) => !known.has(name) && name !== "__proto__" && isFlat(value, deepestExtras)
   )
+  if (fields.length === 0) return kept
   const merged = { ...kept, ...Object.fromEntries(fields) }
   return JSON.stringify(merged).length <= mostExtras ? merged : kept
 }

@@ -31,6 +31,8 @@ export interface Options<A, E> {
    * true. If not, the time holds even for one that cannot be interrupted.
    */
   readonly waits?: boolean
+  /** Told of its outcome when it has ended, late or called off too. */
+  readonly onEnd?: (exit: Exit.Exit<A, E>) => void
 }
 
 /**
@@ -64,7 +66,7 @@ export const within = <A, E, R>(
 export const withinBy = <A, E, R>(
   runtime: Runtime.Runtime<R>,
   effect: Effect.Effect<A, E, R>,
-  { late, millis, waits = true }: Options<A, E>
+  { late, millis, onEnd, waits = true }: Options<A, E>
 ): Effect.Effect<A, E> =>
   Effect.async<A, E>((resume) => {
     let isLate = false
@@ -78,6 +80,7 @@ export const withinBy = <A, E, R>(
     work.addObserver((result) => {
       cancel()
       const exit = Exit.flatten(result)
+      onEnd?.(exit)
       resume(isLate && Exit.isInterrupted(exit) ? late : exit)
     })
     return Effect.suspend(() => {

@@ -24,10 +24,34 @@ export type Fingerprint = string & Brand.Brand<"@latchkey/core/Fingerprint">
  * @since 0.1.0
  * @category constructors
  */
-export const of = (secret: Redacted.Redacted): Fingerprint =>
-  sha256(utf8.encode(Redacted.value(secret))).slice(0, 12) as Fingerprint
+export const of = (secret: Redacted.Redacted): Fingerprint => {
+  if (secret === last.secret) return last.fingerprint
+  const [first, second] = digest(utf8(Redacted.value(secret)))
+  const fingerprint = `${hex(first!)}${hex(second!).slice(0, 4)}` as Fingerprint
+  last = { secret, fingerprint }
+  return fingerprint
+}
 
-const utf8 = new TextEncoder()
+/** What one step of a refresh tells of a token the next one mostly asks for again. */
+let last: { readonly secret?: Redacted.Redacted; readonly fingerprint: Fingerprint } = {
+  fingerprint: "" as Fingerprint
+}
+
+const encoder = new TextEncoder()
+
+/** What is short and in ASCII, as tokens are, is there sooner than an encoder can be called. */
+const utf8 = (text: string): Uint8Array => {
+  if (text.length > 4096) return encoder.encode(text)
+  const bytes = new Uint8Array(text.length)
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at)
+    if (code > 0x7f) return encoder.encode(text)
+    bytes[at] = code
+  }
+  return bytes
+}
+
+const hex = (word: number): string => word.toString(16).padStart(8, "0")
 
 /** The first 32 bits after the point: `>>>` drops what is beyond them on both sides. */
 const fractionalBits = (x: number): number => (x * 0x100000000) >>> 0
@@ -53,7 +77,10 @@ const padded = (message: Uint8Array): DataView => {
   return view
 }
 
-const compress = (state: Uint32Array, block: DataView, offset: number, w: Uint32Array): void => {
+/** The message schedule of the block at hand. */
+const w = new Uint32Array(64)
+
+const compress = (state: Uint32Array, block: DataView, offset: number): void => {
   for (let i = 0; i < 16; i++) w[i] = block.getUint32(offset + i * 4)
   for (let i = 16; i < 64; i++) {
     const w15 = w[i - 15]!
@@ -84,16 +111,14 @@ const compress = (state: Uint32Array, block: DataView, offset: number, w: Uint32
     b = a
     a = (t1 + t2) | 0
   }
-  state.set([
-    state[0]! + a,
-    state[1]! + b,
-    state[2]! + c,
-    state[3]! + d,
-    state[4]! + e,
-    state[5]! + f,
-    state[6]! + g,
-    state[7]! + h
-  ])
+  state[0]! += a
+  state[1]! += b
+  state[2]! += c
+  state[3]! += d
+  state[4]! += e
+  state[5]! += f
+  state[6]! += g
+  state[7]! += h
 }
 
 /**
@@ -102,12 +127,11 @@ const compress = (state: Uint32Array, block: DataView, offset: number, w: Uint32
  * @since 0.1.0
  * @category hashing
  */
-export const sha256 = (message: Uint8Array): string => {
+export const sha256 = (message: Uint8Array): string => Array.from(digest(message), hex).join("")
+
+const digest = (message: Uint8Array): Uint32Array => {
   const state = initialState.slice()
   const blocks = padded(message)
-  const schedule = new Uint32Array(64)
-  for (let offset = 0; offset < blocks.byteLength; offset += 64) compress(state, blocks, offset, schedule)
-  let hex = ""
-  for (const word of state) hex += word.toString(16).padStart(8, "0")
-  return hex
+  for (let offset = 0; offset < blocks.byteLength; offset += 64) compress(state, blocks, offset)
+  return state
 }

@@ -51,8 +51,7 @@ export const make = (
       ...(options.rotation !== undefined && { rotation: options.rotation }),
       serverAhead: endpoint.serverAhead,
       refresh: (credentials, refreshToken) =>
-        Effect.zipRight(
-          checkScopes(scopes, credentials),
+        Option.getOrElse(notGranted(scopes, credentials), () =>
           endpoint.request({
             grantType: "refresh_token",
             parameters: {
@@ -89,14 +88,14 @@ export const layerConfig = (
   Layer.effect(TokenRefresher.TokenRefresher, Effect.flatMap(Config.unwrap(options), make))
 
 /** RFC 6749 §6: no more than was granted, which is known unless the grant came without its scopes. */
-const checkScopes = (
+const notGranted = (
   scopes: ReadonlyArray<string>,
   granted: Credentials
-): Effect.Effect<void, TokenRefresher.RefreshError> => {
+): Option.Option<TokenRefresher.RefreshError> => {
   const missing = granted.scopes.length === 0 ? [] : scopes.filter((s) => !granted.scopes.includes(s))
   return missing.length === 0
-    ? Effect.void
-    : Effect.fail(
+    ? Option.none()
+    : Option.some(
         new TokenRefresher.RefreshError({
           reason: "Misconfigured",
           message: `The grant does not hold ${missing.join(" ")}: ask for less, or log in again for more. Nothing was sent.`

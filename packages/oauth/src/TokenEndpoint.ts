@@ -174,14 +174,14 @@ const undiscovered = (error: OAuthError): RefreshError =>
 const keyFor = (
   previous: Option.Option<Credentials>,
   wanted: boolean
-): Effect.Effect<Option.Option<DPoP.Key>, OAuthConfigError> =>
-  Effect.flatMap(
-    Effect.transposeMapOption(previous, DPoP.keyOf),
-    Option.match({
-      onSome: (key) => (Option.isNone(key) && wanted ? Effect.asSome(DPoP.generate()) : Effect.succeed(key)),
-      onNone: () => (wanted ? Effect.asSome(DPoP.generate()) : Effect.succeedNone)
-    })
-  )
+): Effect.Effect<Option.Option<DPoP.Key>, OAuthConfigError> => {
+  const newKey = wanted ? Effect.asSome(DPoP.generate()) : Effect.succeedNone
+  if (Option.isNone(previous)) return newKey
+  const key = DPoP.keyOf(previous.value)
+  return wanted
+    ? Effect.flatMap(key, (known) => (Option.isNone(known) ? newKey : Effect.succeed(known)))
+    : key
+}
 
 const keyLost = (error: OAuthConfigError): RefreshError =>
   new RefreshError({ reason: "Misconfigured", message: `${error.message}. Nothing was sent.` })

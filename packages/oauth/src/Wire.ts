@@ -125,9 +125,6 @@ export const make = (options: Options = {}): Effect.Effect<Wire, OAuthConfigErro
           return Effect.flatMap(Scope.make(), (scope) =>
             Effect.withFiberRuntime((fiber) => {
               const services = Context.add(fiber.currentContext, FetchHttpClient.RequestInit, init)
-              const run = Effect.onExit(exchange.run, (exit) =>
-                isWhole(exit) ? Effect.void : Scope.close(scope, exit)
-              )
               // With the context and the references of this fiber, but always interruptible.
               const runtime = Runtime.make({
                 context: Context.add(services, Scope.Scope, scope),
@@ -138,7 +135,14 @@ export const make = (options: Options = {}): Effect.Effect<Wire, OAuthConfigErro
                 }),
                 runtimeFlags: Runtime.defaultRuntimeFlags
               })
-              return Deadline.withinBy(runtime, run, { millis, late: exchange.timedOut, waits: false })
+              return Deadline.withinBy(runtime, exchange.run, {
+                millis,
+                late: exchange.timedOut,
+                waits: false,
+                onEnd: (exit) => {
+                  if (!isWhole(exit)) Runtime.runFork(runtime)(Scope.close(scope, exit))
+                }
+              })
             })
           )
         })
@@ -160,9 +164,9 @@ const maxTargets = 32
  * @category utils
  */
 export const clockSkew = (now: number): Effect.Effect<number> =>
-  Effect.map(systemTime, (system) => Math.round((now - system) / 1000))
+  Effect.sync(() => Math.round((now - systemClock.unsafeCurrentTimeMillis()) / 1000))
 
-const systemTime = Clock.make().currentTimeMillis
+const systemClock = Clock.make()
 
 /**
  * The request as the library has it sent. It is sent after that, by who asked for it: not at all, where nobody waits

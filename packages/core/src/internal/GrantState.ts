@@ -161,6 +161,7 @@ export class GrantState {
 
   /** The refresh is over: unless its outcome is known, our note is one like any other. */
   noteEnded(): void {
+    if (Option.isNone(this.noted)) return
     this.noted = Option.filter(this.noted, ({ known }) => known)
     this.shut()
   }

@@ -70,15 +70,20 @@ export const run = (parts: Parts, trigger: Trigger, onEnd: OnEnd): Effect.Effect
               parts.leased(fiber)
               return underLease(parts, trigger, now, lease.value, 0)
             }),
-            (error) =>
-              error._tag === "StorageError" ||
-              (error._tag === "RefreshUnavailable" && error.cause?._tag === "LeaseError")
+            (error) => {
+              parts.state.noteEnded()
+              return error._tag === "StorageError" ||
+                (error._tag === "RefreshUnavailable" && error.cause?._tag === "LeaseError")
                 ? coolDown(parts, error.message, Option.none())
                 : Effect.void
+            }
           )
         })
       ),
-      (exit) => Effect.zipRight(Scope.close(scope, exit), onEnd(exit))
+      (exit) => {
+        parts.state.noteEnded()
+        return Effect.zipRight(Scope.close(scope, exit), onEnd(exit))
+      }
     )
   )
 
@@ -215,7 +220,7 @@ const redeem = (
         ? yield* accept(parts, answer.right, attempt, requestedAt)
         : yield* fail(parts, answer.left, attempt)
     })
-  ).pipe(Effect.ensuring(Effect.sync(() => parts.state.noteEnded())))
+  )
 
 const tooSlow = (millis: number): RefreshError =>
   new RefreshError({

@@ -48,7 +48,7 @@ export class Sight {
 
   /** Counts and logs what happened; where nobody reads the log, nothing is made for it. */
   record(fiber: AnyFiber, event: TokenEvent): Effect.Effect<void> {
-    this.measure(fiber, TokenMetrics.events, 1, "latchkey.event", event._tag)
+    this.measure(fiber, TokenMetrics.events, 1, ["latchkey.event", event._tag])
     this.measureEvent(fiber, event)
     const level = worrying.has(event._tag) ? LogLevel.Warning : LogLevel.Debug
     return LogLevel.lessThan(level, fiber.getFiberRef(FiberRef.currentMinimumLogLevel))
@@ -94,9 +94,9 @@ export class Sight {
     fiber: AnyFiber,
     metric: Metric.Metric<Type, number, Out>,
     value: number,
-    ...tags: ReadonlyArray<string>
+    ...tags: ReadonlyArray<readonly [name: string, value: string]>
   ): void {
-    const labels = labelsOf(this.provider, tags)
+    const labels = labelsOf(["latchkey.provider", this.provider], ...tags)
     const around = fiber.getFiberRef(FiberRef.currentMetricLabels)
     metric.unsafeUpdate(value, around.length === 0 ? labels : [...labels, ...around])
   }
@@ -107,13 +107,10 @@ export class Sight {
         if (this.run !== undefined) this.run.outcome = "refreshed"
         return this.measureReplaced(fiber, event.at)
       case "CoolingDown":
-        return this.measure(
-          fiber,
-          TokenMetrics.coolDown,
-          Math.max(0, event.until - event.at) / 1000,
+        return this.measure(fiber, TokenMetrics.coolDown, Math.max(0, event.until - event.at) / 1000, [
           "latchkey.cool_down.reason",
           event.reason
-        )
+        ])
       case "SaveFailed":
         return this.noteUnsaved(fiber, Option.isSome(this.state.unsaved))
       default:
@@ -155,7 +152,7 @@ export class Sight {
     this.run = undefined
     const tags = outcomeOf(run, exit)
     const took = Math.max(0, nowOf(fiber) - run.began) / 1000
-    this.measure(fiber, TokenMetrics.refreshDuration, took, ...Object.entries(tags).flat())
+    this.measure(fiber, TokenMetrics.refreshDuration, took, ...Object.entries(tags))
     return fiber.currentTracer === untraced
       ? Effect.void
       : Effect.annotateCurrentSpan(
@@ -193,15 +190,28 @@ const logOf = (event: TokenEvent, level: LogLevel.LogLevel): Effect.Effect<void>
   })
 }
 
-const known = new Map<string, ReadonlyArray<MetricLabel.MetricLabel>>()
+/** The labels so far, and those with one more by its name and value. */
+interface Labels {
+  readonly labels: ReadonlyArray<MetricLabel.MetricLabel>
+  readonly further: Map<string, Map<string, Labels>>
+}
 
-/** Of names and values in turn. Labels are few, and a metric finds its count the faster where they are the same array. */
-const labelsOf = (provider: string, tags: ReadonlyArray<string>): ReadonlyArray<MetricLabel.MetricLabel> => {
-  const key = tags.length === 0 ? provider : `${provider}\n${tags.join("\n")}`
-  const found = known.get(key)
-  if (found !== undefined) return found
-  const labels = [MetricLabel.make("latchkey.provider", provider)]
-  for (let at = 0; at + 1 < tags.length; at += 2) labels.push(MetricLabel.make(tags[at]!, tags[at + 1]!))
-  known.set(key, labels)
-  return labels
+const noLabels: Labels = { labels: [], further: new Map() }
+
+/** Labels are few, and a metric finds its count the faster where they are the same array. */
+const labelsOf = (
+  ...tags: ReadonlyArray<readonly [name: string, value: string]>
+): ReadonlyArray<MetricLabel.MetricLabel> => {
+  let all = noLabels
+  for (const [name, value] of tags) {
+    let byValue = all.further.get(name)
+    if (byValue === undefined) all.further.set(name, (byValue = new Map()))
+    let next = byValue.get(value)
+    if (next === undefined) {
+      next = { labels: [...all.labels, MetricLabel.make(name, value)], further: new Map() }
+      byValue.set(value, next)
+    }
+    all = next
+  }
+  return all.labels
 }

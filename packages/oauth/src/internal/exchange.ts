@@ -1,7 +1,6 @@
 import type * as HttpClient from "@effect/platform/HttpClient"
 import type { HttpClientError } from "@effect/platform/HttpClientError"
 import type { HttpClientResponse } from "@effect/platform/HttpClientResponse"
-import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as DefaultServices from "effect/DefaultServices"
 import * as Duration from "effect/Duration"
@@ -77,9 +76,11 @@ export const make = (
   const chunks: Array<Uint8Array> = []
   let head: Head | undefined
   const answer = ({ headers, status }: Head, text: string, cut: OAuthError | undefined) =>
-    Effect.map(Clock.currentTimeMillis, (receivedAt) =>
-      Answer.make({ endpoint, status, headers, text, cut, receivedAt, secrets: () => secretsOf(outgoing) })
-    )
+    Effect.clockWith((clock) => {
+      const receivedAt = clock.unsafeCurrentTimeMillis()
+      const secrets = () => secretsOf(outgoing)
+      return Effect.succeed(Answer.make({ endpoint, status, headers, text, cut, receivedAt, secrets }))
+    })
   const read = (response: HttpClientResponse) => {
     if (isRedirect(response, url)) return Effect.fail(redirected(endpoint, response.status))
     const received = { status: response.status, headers: response.headers }
