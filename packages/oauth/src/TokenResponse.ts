@@ -73,12 +73,6 @@ export const judge = (answer: Answer.Answer, context: Context): Either.Either<Ac
   const adapted = adapt(body.right, context)
   if (Option.isNone(adapted)) return malformed("made the `adapt` of the settings fail")
   const response = adapted.value
-  // Storage would refuse to read back what is no token.
-  const idToken = response["id_token"]
-  if (idToken !== undefined && idToken !== null && idToken !== "") {
-    const problem = Credentials.tokenProblem(idToken)
-    if (Option.isSome(problem)) return malformed(`has an id_token that ${problem.value}`)
-  }
   const merge = Option.liftThrowable(() =>
     Credentials.fromResponse(response, context.previous, {
       requestedAt: context.requestedAt,

@@ -73,7 +73,7 @@ describe("a bad answer to a refresh: a typed error, and the new refresh token is
       "access_token has a control character"
     ],
     ["21 a token with NUL", { ...good, access_token: "canary\0" }, "access_token has a control character"],
-    ["21 an id_token with LF", { ...good, id_token: "canary\n" }, "id_token that has a control character"],
+    ["21 an id_token with LF", { ...good, id_token: "canary\n" }, "id_token has a control character"],
     ["22 no token_type", without("token_type"), "token_type is missing"],
     ["22 a token_type not understood", { ...good, token_type: "mac" }, "token_type is not one"],
     ["22 DPoP where no proof was given", { ...good, token_type: "DPoP" }, "token_type is not one"],

@@ -114,8 +114,8 @@ export const mutants: ReadonlyArray<Mutant> = [
       },
       {
         file: flight,
-        find: "run.waited = true return Deferred.await(run.done)",
-        put: "run.waited = true; return Effect.onInterrupt(Deferred.await(run.done), () => Fiber.interruptFork(run.fiber))"
+        find: "run.waited = true return run.outcome",
+        put: "run.waited = true; return Effect.onInterrupt(run.outcome, () => Fiber.interruptFork(run.fiber))"
       }
     ]
   },

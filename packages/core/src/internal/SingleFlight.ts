@@ -1,19 +1,35 @@
 /** One run at a time of an effect that many want: the first starts it, the others join it. */
 import * as Cause from "effect/Cause"
 import type * as Clock from "effect/Clock"
-import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as FiberId from "effect/FiberId"
 import * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
 
-/** A run under way. */
-export interface Run<A, E> {
-  readonly done: Deferred.Deferred<A, E>
+/** A run under way, and those who wait for it. */
+export class Run<A, E> {
   /** Whether anybody joined it: who only starts a run does not wait for it. */
-  waited: boolean
+  waited = false
+  private end: Effect.Effect<A, E> | undefined = undefined
+  private waiting: Set<(end: Effect.Effect<A, E>) => void> | undefined = undefined
+
+  /** What came of it. Made for crowds: a `Deferred` takes longer to make, and to leave as one of many. */
+  get outcome(): Effect.Effect<A, E> {
+    return Effect.async<A, E>((resume) => {
+      if (this.end !== undefined) return resume(this.end)
+      const waiting = (this.waiting ??= new Set())
+      waiting.add(resume)
+      return Effect.sync(() => void waiting.delete(resume))
+    })
+  }
+
+  settle(end: Effect.Effect<A, E>): void {
+    this.end = end
+    const { waiting } = this
+    this.waiting = undefined
+    waiting?.forEach((resume) => resume(end))
+  }
 }
 
 /** What is to be run one at a time. It holds nothing: its owner keeps the run under way, and no more at rest. */
@@ -46,26 +62,24 @@ export abstract class SingleFlight<A, E, Why> {
       if (this.isClosed) return this.onClosed
       const run = this.launch(why, clock)
       run.waited = true
-      return Deferred.await(run.done)
+      return run.outcome
     })
   }
 
   /** Waits for the run under way, or for a new one, without its being noticed. */
   follow(why: Why): Effect.Effect<A, E> {
-    return Effect.clockWith((clock) =>
-      this.isClosed ? this.onClosed : Deferred.await(this.launch(why, clock).done)
-    )
+    return Effect.clockWith((clock) => (this.isClosed ? this.onClosed : this.launch(why, clock).outcome))
   }
 
   private launch(why: Why, clock: Clock.Clock): Run<A, E> {
     if (this.current !== undefined) return this.current
     // The run may end before `fork` returns: it is current before it starts.
-    const run: Run<A, E> = { done: Deferred.unsafeMake(FiberId.none), waited: false }
+    const run = new Run<A, E>()
     this.current = run
     const end = (exit: Exit.Exit<A, E>) => {
       this.current = undefined
       const interrupted = Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause)
-      Deferred.unsafeDone(run.done, interrupted ? this.onClosed : exit)
+      run.settle(interrupted ? this.onClosed : exit)
       this.settled(exit)
     }
     this.flights.fork(this.run(why), end, clock)

@@ -3,6 +3,7 @@ import { ResponseError } from "@effect/platform/HttpClientError"
 import type { HttpClientResponse } from "@effect/platform/HttpClientResponse"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
+import type { Readable } from "node:stream"
 
 /** Takes a chunk in; whether more is wanted. */
 export type Take = (chunk: Uint8Array) => boolean
@@ -61,11 +62,22 @@ const readWeb = async (reader: ReadableStreamDefaultReader<Uint8Array>, take: Ta
   }
 }
 
-/** Leaving the loop destroys the stream. */
-const readNode = async (body: NodeStream, take: Take): Promise<boolean> => {
-  for await (const chunk of body) if (!take(chunk)) return false
-  return true
-}
+/** By its events: an iterator of a stream takes longer than what is read by it. */
+const readNode = (body: Readable, take: Take): Promise<boolean> =>
+  new Promise((resolve, reject) => {
+    if (body.readableEnded) return resolve(true)
+    const brokeOff = () => reject(body.errored ?? new Error("The body ended before it was complete."))
+    if (body.destroyed) return brokeOff()
+    body
+      .on("data", (chunk: Uint8Array) => {
+        if (take(chunk)) return
+        resolve(false)
+        body.destroy()
+      })
+      .once("end", () => resolve(true))
+      .once("error", reject)
+      .once("close", brokeOff)
+  })
 
 const streamed = (response: HttpClientResponse, take: Take): Effect.Effect<boolean, ResponseError> => {
   let isWhole = true
@@ -73,10 +85,6 @@ const streamed = (response: HttpClientResponse, take: Take): Effect.Effect<boole
     Stream.runForEachWhile(response.stream, (chunk) => Effect.sync(() => (isWhole = take(chunk)))),
     () => isWhole
   )
-}
-
-interface NodeStream extends AsyncIterable<Uint8Array> {
-  readonly destroy: () => void
 }
 
 /** One that inherits from another, or was given a stream of its own, is not what its source is. */
@@ -91,5 +99,5 @@ const hasBody = (u: unknown): u is { readonly body: unknown } =>
 const isWebStream = (u: unknown): u is ReadableStream<Uint8Array> =>
   typeof u === "object" && u !== null && "getReader" in u
 
-const isNodeStream = (u: unknown): u is NodeStream =>
-  typeof u === "object" && u !== null && Symbol.asyncIterator in u && "destroy" in u
+const isNodeStream = (u: unknown): u is Readable =>
+  typeof u === "object" && u !== null && "destroy" in u && "readableEnded" in u
