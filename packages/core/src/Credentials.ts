@@ -126,11 +126,12 @@ export const make = (options: Options): Credentials =>
  * @since 0.1.0
  * @category getters
  */
-export const lifetime = (credentials: Credentials): Option.Option<number> =>
-  Option.filter(
-    Option.zipWith(credentials.expiresAt, credentials.obtainedAt, (end, start) => end - start),
-    (millis) => millis > 0
-  )
+export const lifetime = (credentials: Credentials): Option.Option<number> => {
+  const { expiresAt, obtainedAt } = credentials
+  if (Option.isNone(expiresAt) || Option.isNone(obtainedAt)) return Option.none()
+  const millis = expiresAt.value - obtainedAt.value
+  return millis > 0 ? Option.some(millis) : Option.none()
+}
 
 /**
  * Whether both records hold the same refresh token, or both none.

@@ -141,7 +141,7 @@ export const makeProcess: Effect.Effect<Context.Tag.Service<RefreshLease>> = Eff
             )
           }
           return Effect.as(
-            Effect.scopeWith((scope) => Scope.addFinalizer(scope, release)),
+            Scope.addFinalizer(Context.unsafeGet(fiber.currentContext, Scope.Scope), release),
             lease
           )
         })

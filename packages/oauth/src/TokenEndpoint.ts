@@ -10,7 +10,7 @@ import * as Clock from "effect/Clock"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Redacted from "effect/Redacted"
+import type * as Redacted from "effect/Redacted"
 import * as oauth from "oauth4webapi"
 import * as Answer from "./Answer.js"
 import * as ClientAuth from "./ClientAuth.js"
@@ -139,7 +139,7 @@ export const make = (options: Options): Effect.Effect<TokenEndpoint, OAuthConfig
           deadCodes: options.deadCodes
         }
         const { credentials, response } = yield* TokenResponse.judge(answer, context)
-        const idToken = idTokenOf(response)
+        const idToken = hasIdToken(response) ? credentials.idToken : Option.none()
         const problem = (asked.check?.(response) ?? Option.none()).pipe(
           Option.orElse(() => subjectProblem(asked.previous, idToken))
         )
@@ -205,9 +205,9 @@ const asAsked = (credentials: Credentials, response: Extras, asked: Request): Cr
     : new Credentials({ ...credentials, scopes: scope.split(" ") })
 }
 
-const idTokenOf = (response: Extras): Option.Option<Redacted.Redacted> => {
-  const value = response["id_token"]
-  return typeof value === "string" && value !== "" ? Option.some(Redacted.make(value)) : Option.none()
+const hasIdToken = (response: Extras): boolean => {
+  const value = Object.hasOwn(response, "id_token") ? response["id_token"] : undefined
+  return typeof value === "string" && value !== ""
 }
 
 /** OpenID Connect Core §12.2: the same subject as before. */

@@ -80,14 +80,13 @@ export class GrantState {
 
   /** The newest entry: the one that could not be saved yet, or else the stored one. */
   get entry(): Option.Option<Entry.Entry> {
-    return Option.orElse(
-      Option.map(this.unsaved, (u) => u.entry),
-      () => Option.map(Option.fromNullable(this.stored), (s) => s.entry)
-    )
+    if (Option.isSome(this.unsaved)) return Option.some(this.unsaved.value.entry)
+    return this.stored === undefined ? Option.none() : Option.some(this.stored.entry)
   }
 
   get credentials(): Option.Option<Credentials.Credentials> {
-    return Option.map(this.entry, (e) => e.credentials)
+    const { entry } = this
+    return Option.isSome(entry) ? Option.some(entry.value.credentials) : Option.none()
   }
 
   /** Whether what storage holds was forgotten on request: that memory has no entry says nothing about it. */
@@ -100,28 +99,31 @@ export class GrantState {
   }
 
   get rejected(): boolean {
-    return Option.exists(
-      Option.zipWith(this.rejection, this.credentials, (r, c) => r.token === Redacted.value(c.accessToken)),
-      (same) => same
+    const { credentials, rejection } = this
+    return (
+      Option.isSome(rejection) &&
+      Option.isSome(credentials) &&
+      rejection.value.token === Redacted.value(credentials.value.accessToken)
     )
   }
 
   /** What the decision sees. */
   get held(): Decision.Held {
+    const { credentials, entry } = this
     const dead = Option.filter(
-      Option.orElse(this.dead, () => Option.flatMap(this.entry, (e) => e.dead)),
-      (d) => Option.exists(this.credentials, (c) => Entry.grantFingerprint(c) === d.fingerprint)
+      Option.isSome(this.dead) || Option.isNone(entry) ? this.dead : entry.value.dead,
+      (d) => Option.exists(credentials, (c) => Entry.grantFingerprint(c) === d.fingerprint)
     )
     return {
-      credentials: this.credentials,
+      credentials,
       loadedAt: this.loadedAt,
       refreshable:
         !this.refresher.needsRefreshToken ||
-        Option.exists(this.credentials, (c) => Option.isSome(c.refreshToken)),
+        (Option.isSome(credentials) && Option.isSome(credentials.value.refreshToken)),
       dead,
       rejected: this.rejected,
       coolDown: this.coolDown,
-      serverWait: Option.flatMap(this.entry, (e) => e.serverWait),
+      serverWait: Option.isSome(entry) ? entry.value.serverWait : Option.none(),
       unanswered: this.unanswered,
       rotation: this.refresher.rotation,
       serverAhead: this.refresher.serverAhead?.() ?? 0,

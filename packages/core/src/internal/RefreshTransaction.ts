@@ -109,31 +109,36 @@ const longestPause = 500
 const acquire = (
   parts: Parts,
   trigger: Trigger,
-  now: Now
-): Effect.Effect<Option.Option<Lease>, TokenError, Scope.Scope> =>
-  Effect.gen(function* () {
-    const { account, changed, config, lease, state } = parts
-    const began = now()
-    // A holder that fails, or dies, changes nothing in storage: it is looked for all the same.
-    let pause = Option.isSome(changed) ? longestPause : firstPause
-    for (;;) {
-      // Before the lease is asked for: what is written from then on ends the wait.
-      const seen = Option.map(changed, (signal) => signal.after(signal.count))
-      const got = yield* Effect.either(lease.acquire(account, config.leaseTtl))
-      if (Either.isRight(got)) return Option.some(got.right)
-      if (got.left.reason === "Busy" && trigger.givesWay?.() === true) return Option.none()
+  now: Now,
+  began = now(),
+  // A holder that fails, or dies, changes nothing in storage: it is looked for all the same.
+  pause = Option.isSome(parts.changed) ? longestPause : firstPause
+): Effect.Effect<Option.Option<Lease>, TokenError, Scope.Scope> => {
+  const { account, changed, config, lease, state } = parts
+  // Before the lease is asked for: what is written from then on ends the wait.
+  const seen = Option.map(changed, (signal) => signal.after(signal.count))
+  return Effect.matchEffect(lease.acquire(account, config.leaseTtl), {
+    onSuccess: Effect.succeedSome,
+    onFailure: (error) => {
+      if (error.reason === "Busy" && trigger.givesWay?.() === true) return Effect.succeedNone
       const at = now()
       const left = config.leaseWait - (at - began)
-      if (got.left.reason !== "Busy" || at < began || left <= 0) return yield* noLease(got.left, at)
+      if (error.reason !== "Busy" || at < began || left <= 0) return Effect.fail(noLease(error, at))
       const sleep = Effect.sleep(Math.min(pause * (1 + state.jitterShare), left))
-      yield* Option.match(seen, { onNone: () => sleep, onSome: (change) => Effect.race(change, sleep) })
-      pause = Math.min(pause * 2, longestPause)
-      // What was read before the wait is of no use after it.
-      yield* reload(parts)
-      const decision = judgeAgain(parts, trigger, now())
-      if (decision._tag === "Use") return Option.none()
+      return Option.match(seen, { onNone: () => sleep, onSome: (change) => Effect.race(change, sleep) }).pipe(
+        // What was read before the wait is of no use after it.
+        Effect.zipRight(reload(parts)),
+        Effect.zipRight(
+          Effect.suspend(() =>
+            judgeAgain(parts, trigger, now())._tag === "Use"
+              ? Effect.succeedNone
+              : acquire(parts, trigger, now, began, Math.min(pause * 2, longestPause))
+          )
+        )
+      )
     }
   })
+}
 
 const noLease = (error: LeaseError, now: number): RefreshUnavailable =>
   new RefreshUnavailable({

@@ -3,13 +3,13 @@ import { ResponseError } from "@effect/platform/HttpClientError"
 import type { HttpClientResponse } from "@effect/platform/HttpClientResponse"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
-import type { Readable } from "node:stream"
 
 /** Takes a chunk in; whether more is wanted. */
 export type Take = (chunk: Uint8Array) => boolean
 
 /**
- * Reads to the end, or until no more is wanted: whether it came to the end. Interruption hangs up.
+ * Reads to the end, or until no more is wanted: whether it came to the end. What hangs up is the end of the scope
+ * that the request was sent in.
  *
  * The platform's clients keep what they were given in the `source` of their responses, though no type says
  * so: `fetch`'s `Response`, or a message of Node's or undici's. That is read as it is, since a `Stream` takes
@@ -22,24 +22,14 @@ export const read = (response: HttpClientResponse, take: Take): Effect.Effect<bo
     new ResponseError({ request: response.request, response, reason: "Decode", cause })
   if (isWebStream(body)) {
     const reader = body.getReader()
-    return reading(
-      () => readWeb(reader, take),
-      () => void reader.cancel().catch(() => undefined),
-      failed
-    )
+    return reading(() => readWeb(reader, take), failed)
   }
-  if (isNodeStream(body))
-    return reading(
-      () => readNode(body, take),
-      () => body.destroy(),
-      failed
-    )
+  if (isNodeStream(body)) return reading(() => readNode(body, take), failed)
   return streamed(response, take)
 }
 
 const reading = (
   start: () => Promise<boolean>,
-  hangUp: () => void,
   failed: (cause: unknown) => ResponseError
 ): Effect.Effect<boolean, ResponseError> =>
   Effect.async((resume) => {
@@ -47,7 +37,6 @@ const reading = (
       (isWhole) => resume(Effect.succeed(isWhole)),
       (cause: unknown) => resume(Effect.fail(failed(cause)))
     )
-    return Effect.sync(hangUp)
   })
 
 const readWeb = async (reader: ReadableStreamDefaultReader<Uint8Array>, take: Take): Promise<boolean> => {
@@ -62,22 +51,11 @@ const readWeb = async (reader: ReadableStreamDefaultReader<Uint8Array>, take: Ta
   }
 }
 
-/** By its events: an iterator of a stream takes longer than what is read by it. */
-const readNode = (body: Readable, take: Take): Promise<boolean> =>
-  new Promise((resolve, reject) => {
-    if (body.readableEnded) return resolve(true)
-    const brokeOff = () => reject(body.errored ?? new Error("The body ended before it was complete."))
-    if (body.destroyed) return brokeOff()
-    body
-      .on("data", (chunk: Uint8Array) => {
-        if (take(chunk)) return
-        resolve(false)
-        body.destroy()
-      })
-      .once("end", () => resolve(true))
-      .once("error", reject)
-      .once("close", brokeOff)
-  })
+/** Leaving the loop destroys the stream. */
+const readNode = async (body: NodeStream, take: Take): Promise<boolean> => {
+  for await (const chunk of body) if (!take(chunk)) return false
+  return true
+}
 
 const streamed = (response: HttpClientResponse, take: Take): Effect.Effect<boolean, ResponseError> => {
   let isWhole = true
@@ -85,6 +63,10 @@ const streamed = (response: HttpClientResponse, take: Take): Effect.Effect<boole
     Stream.runForEachWhile(response.stream, (chunk) => Effect.sync(() => (isWhole = take(chunk)))),
     () => isWhole
   )
+}
+
+interface NodeStream extends AsyncIterable<Uint8Array> {
+  readonly destroy: () => void
 }
 
 /** One that inherits from another, or was given a stream of its own, is not what its source is. */
@@ -99,5 +81,5 @@ const hasBody = (u: unknown): u is { readonly body: unknown } =>
 const isWebStream = (u: unknown): u is ReadableStream<Uint8Array> =>
   typeof u === "object" && u !== null && "getReader" in u
 
-const isNodeStream = (u: unknown): u is Readable =>
-  typeof u === "object" && u !== null && "destroy" in u && "readableEnded" in u
+const isNodeStream = (u: unknown): u is NodeStream =>
+  typeof u === "object" && u !== null && Symbol.asyncIterator in u && "destroy" in u

@@ -85,9 +85,8 @@ export const make = (
     if (isRedirect(response, url)) return Effect.fail(redirected(endpoint, response.status))
     const received = { status: response.status, headers: response.headers }
     head = received
-    return Effect.flatMap(readBody(endpoint, response, chunks), (cut) =>
-      answer(received, decode(chunks), cut)
-    )
+    const whatCame = (cut: OAuthError | undefined) => answer(received, decode(chunks), cut)
+    return readBody(endpoint, response, chunks, whatCame)
   }
   const sent = traced(`http.client ${outgoing.method}`, attributes, (span) =>
     Effect.matchEffect(client.execute(toRequest(url, outgoing)), {
@@ -150,23 +149,24 @@ const redirected = (endpoint: string, status: number): OAuthError =>
   })
 
 /**
- * Reads into `chunks`; gives why it stopped short, if it did. Chunk by chunk, though the client would be
+ * Reads into `chunks`; `then` is told why it stopped short, if it did. Chunk by chunk, though the client would be
  * faster at once: of an answer that breaks off it would give nothing, and a new refresh token may be in it.
  */
 const readBody = (
   endpoint: string,
   response: HttpClientResponse,
-  chunks: Array<Uint8Array>
-): Effect.Effect<OAuthError | undefined> => {
+  chunks: Array<Uint8Array>,
+  then: (cut: OAuthError | undefined) => Effect.Effect<Answer.Answer>
+): Effect.Effect<Answer.Answer> => {
   let left = maxBytes
   const take = (chunk: Uint8Array): boolean => {
     chunks.push(chunk.length > left ? chunk.subarray(0, left) : chunk)
     left -= chunk.length
     return left >= 0
   }
-  return Effect.match(Body.read(response, take), {
-    onFailure: (error) => (error.reason === "EmptyBody" ? undefined : noAnswer(endpoint, error)),
-    onSuccess: (isWhole) => (isWhole ? undefined : tooLarge(endpoint, response.status))
+  return Effect.matchEffect(Body.read(response, take), {
+    onFailure: (error) => then(error.reason === "EmptyBody" ? undefined : noAnswer(endpoint, error)),
+    onSuccess: (isWhole) => then(isWhole ? undefined : tooLarge(endpoint, response.status))
   })
 }
 
