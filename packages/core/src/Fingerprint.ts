@@ -51,7 +51,7 @@ const utf8 = (text: string): Uint8Array => {
   return bytes
 }
 
-const hex = (word: number): string => word.toString(16).padStart(8, "0")
+const hex = (word: number): string => (word >>> 0).toString(16).padStart(8, "0")
 
 /** The first 32 bits after the point: `>>>` drops what is beyond them on both sides. */
 const fractionalBits = (x: number): number => (x * 0x100000000) >>> 0
@@ -62,8 +62,9 @@ const primes = (count: number): ReadonlyArray<number> => {
   return found
 }
 
-const roundConstants = Uint32Array.from(primes(64), (p) => fractionalBits(Math.cbrt(p)))
-const initialState = Uint32Array.from(primes(8), (p) => fractionalBits(Math.sqrt(p)))
+/** Words are signed here, which is nothing to the sums and much to the engine: it keeps them as integers. */
+const roundConstants = Int32Array.from(primes(64), (p) => fractionalBits(Math.cbrt(p)))
+const initialState = Int32Array.from(primes(8), (p) => fractionalBits(Math.sqrt(p)))
 
 const rotateRight = (x: number, n: number): number => (x >>> n) | (x << (32 - n))
 
@@ -78,10 +79,10 @@ const padded = (message: Uint8Array): DataView => {
 }
 
 /** The message schedule of the block at hand. */
-const w = new Uint32Array(64)
+const w = new Int32Array(64)
 
-const compress = (state: Uint32Array, block: DataView, offset: number): void => {
-  for (let i = 0; i < 16; i++) w[i] = block.getUint32(offset + i * 4)
+const compress = (state: Int32Array, block: DataView, offset: number): void => {
+  for (let i = 0; i < 16; i++) w[i] = block.getInt32(offset + i * 4)
   for (let i = 16; i < 64; i++) {
     const w15 = w[i - 15]!
     const w2 = w[i - 2]!
@@ -129,7 +130,7 @@ const compress = (state: Uint32Array, block: DataView, offset: number): void => 
  */
 export const sha256 = (message: Uint8Array): string => Array.from(digest(message), hex).join("")
 
-const digest = (message: Uint8Array): Uint32Array => {
+const digest = (message: Uint8Array): Int32Array => {
   const state = initialState.slice()
   const blocks = padded(message)
   for (let offset = 0; offset < blocks.byteLength; offset += 64) compress(state, blocks, offset)

@@ -3,33 +3,50 @@ import { ResponseError } from "@effect/platform/HttpClientError"
 import type { HttpClientResponse } from "@effect/platform/HttpClientResponse"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
+import type { Readable } from "node:stream"
 
 /** Takes a chunk in; whether more is wanted. */
 export type Take = (chunk: Uint8Array) => boolean
 
 /**
- * Reads to the end, or until no more is wanted: whether it came to the end. What hangs up is the end of the scope
- * that the request was sent in.
+ * Reads to the end, or until no more is wanted: whether it came to the end. Interruption hangs up.
  *
  * The platform's clients keep what they were given in the `source` of their responses, though no type says
  * so: `fetch`'s `Response`, or a message of Node's or undici's. That is read as it is, since a `Stream` takes
  * longer than all the rest of a request. A response without it, one that somebody wrapped, is streamed.
  */
-export const read = (response: HttpClientResponse, take: Take): Effect.Effect<boolean, ResponseError> => {
+export const read = (
+  response: HttpClientResponse,
+  headers: Readonly<Record<string, string | undefined>>,
+  take: Take
+): Effect.Effect<boolean, ResponseError> => {
   const source = isPlatforms(response) ? response.source : undefined
   const body = hasBody(source) ? source.body : source
   const failed = (cause: unknown) =>
     new ResponseError({ request: response.request, response, reason: "Decode", cause })
   if (isWebStream(body)) {
     const reader = body.getReader()
-    return reading(() => readWeb(reader, take), failed)
+    return reading(
+      () => readWeb(reader, take),
+      () => void reader.cancel().catch(() => undefined),
+      failed
+    )
   }
-  if (isNodeStream(body)) return reading(() => readNode(body, take), failed)
+  if (isNodeStream(body)) {
+    const isWhole = readAtHand(body, Number(headers["content-length"]), take)
+    if (isWhole !== undefined) return Effect.succeed(isWhole)
+    return reading(
+      () => readNode(body, take),
+      () => body.destroy(),
+      failed
+    )
+  }
   return streamed(response, take)
 }
 
 const reading = (
   start: () => Promise<boolean>,
+  hangUp: () => void,
   failed: (cause: unknown) => ResponseError
 ): Effect.Effect<boolean, ResponseError> =>
   Effect.async((resume) => {
@@ -37,6 +54,7 @@ const reading = (
       (isWhole) => resume(Effect.succeed(isWhole)),
       (cause: unknown) => resume(Effect.fail(failed(cause)))
     )
+    return Effect.sync(hangUp)
   })
 
 const readWeb = async (reader: ReadableStreamDefaultReader<Uint8Array>, take: Take): Promise<boolean> => {
@@ -51,9 +69,26 @@ const readWeb = async (reader: ReadableStreamDefaultReader<Uint8Array>, take: Ta
   }
 }
 
+/**
+ * What has arrived with the headers, where it is known to be all of it; undefined if there is more to wait for. A
+ * short answer comes in one piece, and to see its end takes longer than to read it.
+ */
+const readAtHand = (body: Readable, length: number, take: Take): boolean | undefined => {
+  if (!(length > 0) || body.readableLength !== length) return undefined
+  // It is complete: what becomes of the stream does not matter any more.
+  body.once("error", () => undefined)
+  for (let chunk; (chunk = body.read() as Uint8Array | null) !== null;) {
+    if (take(chunk)) continue
+    body.destroy()
+    return false
+  }
+  body.resume()
+  return true
+}
+
 /** Leaving the loop destroys the stream. */
-const readNode = async (body: NodeStream, take: Take): Promise<boolean> => {
-  for await (const chunk of body) if (!take(chunk)) return false
+const readNode = async (body: Readable, take: Take): Promise<boolean> => {
+  for await (const chunk of body) if (!take(chunk as Uint8Array)) return false
   return true
 }
 
@@ -63,10 +98,6 @@ const streamed = (response: HttpClientResponse, take: Take): Effect.Effect<boole
     Stream.runForEachWhile(response.stream, (chunk) => Effect.sync(() => (isWhole = take(chunk)))),
     () => isWhole
   )
-}
-
-interface NodeStream extends AsyncIterable<Uint8Array> {
-  readonly destroy: () => void
 }
 
 /** One that inherits from another, or was given a stream of its own, is not what its source is. */
@@ -81,5 +112,5 @@ const hasBody = (u: unknown): u is { readonly body: unknown } =>
 const isWebStream = (u: unknown): u is ReadableStream<Uint8Array> =>
   typeof u === "object" && u !== null && "getReader" in u
 
-const isNodeStream = (u: unknown): u is NodeStream =>
-  typeof u === "object" && u !== null && Symbol.asyncIterator in u && "destroy" in u
+const isNodeStream = (u: unknown): u is Readable =>
+  typeof u === "object" && u !== null && Symbol.asyncIterator in u && "readableLength" in u

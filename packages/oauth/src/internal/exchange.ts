@@ -86,7 +86,7 @@ export const make = (
     const received = { status: response.status, headers: response.headers }
     head = received
     const whatCame = (cut: OAuthError | undefined) => answer(received, decode(chunks), cut)
-    return readBody(endpoint, response, chunks, whatCame)
+    return readBody(endpoint, response, received.headers, chunks, whatCame)
   }
   const sent = traced(`http.client ${outgoing.method}`, attributes, (span) =>
     Effect.matchEffect(client.execute(toRequest(url, outgoing)), {
@@ -155,6 +155,7 @@ const redirected = (endpoint: string, status: number): OAuthError =>
 const readBody = (
   endpoint: string,
   response: HttpClientResponse,
+  headers: Head["headers"],
   chunks: Array<Uint8Array>,
   then: (cut: OAuthError | undefined) => Effect.Effect<Answer.Answer>
 ): Effect.Effect<Answer.Answer> => {
@@ -164,7 +165,7 @@ const readBody = (
     left -= chunk.length
     return left >= 0
   }
-  return Effect.matchEffect(Body.read(response, take), {
+  return Effect.matchEffect(Body.read(response, headers, take), {
     onFailure: (error) => then(error.reason === "EmptyBody" ? undefined : noAnswer(endpoint, error)),
     onSuccess: (isWhole) => then(isWhole ? undefined : tooLarge(endpoint, response.status))
   })
