@@ -13,7 +13,7 @@ import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Runtime from "effect/Runtime"
 import * as Schema from "effect/Schema"
-import * as Scope from "effect/Scope"
+import type * as Scope from "effect/Scope"
 import * as Deadline from "./Deadline.js"
 import { nowOf } from "./internal/Now.js"
 
@@ -28,6 +28,17 @@ export interface Lease {
   readonly fence: number
   /** Whether it is still held: not lapsed, not taken over. Asked again before the commit. */
   readonly isHeld: Effect.Effect<boolean, LeaseError>
+}
+
+/**
+ * A lease that was taken without a scope: whoever has it releases it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface TakenLease extends Lease {
+  /** Ends it, and its renewal. */
+  readonly release: Effect.Effect<void>
 }
 
 /**
@@ -64,6 +75,11 @@ export class RefreshLease extends Context.Tag("@latchkey/core/RefreshLease")<
       account: string,
       ttl: Duration.DurationInput
     ) => Effect.Effect<Lease, LeaseError, Scope.Scope>
+    /**
+     * The same without a scope, which takes longer than a lease within a process does; left out where that does not
+     * matter. Not to be interrupted half-way.
+     */
+    readonly take?: (account: string, ttl: Duration.DurationInput) => Effect.Effect<TakenLease, LeaseError>
   }
 >() {}
 
@@ -110,42 +126,37 @@ export const ttlMillis = (
 export const makeProcess: Effect.Effect<Context.Tag.Service<RefreshLease>> = Effect.sync(() => {
   const held = new Map<string, { readonly fence: number; until: number }>()
   let lastFence = 0
-  return RefreshLease.of({
-    acquire: (account, ttl) =>
-      // Not by `acquireRelease`, which looks through the references of the fiber for what it changed: nothing.
-      Effect.uninterruptible(
-        Effect.withFiberRuntime((fiber, { runtimeFlags }) => {
-          const checked = ttlMillis(account, ttl)
-          if (Either.isLeft(checked)) return Effect.fail(checked.left)
-          const millis = checked.right
-          const now = nowOf(fiber)
-          const other = held.get(account)
-          if (other !== undefined && now < other.until) return Effect.fail(busy(account))
-          lastFence = nextFence(lastFence, now)
-          const mine = { fence: lastFence, until: now + millis }
-          held.set(account, mine)
-          const runtime = Runtime.make({
-            context: fiber.currentContext,
-            fiberRefs: fiber.getFiberRefs(),
-            runtimeFlags
-          })
-          const stop = renewal(runtime, () => nowOf(fiber), mine, millis)
-          const release = Effect.sync(() => {
-            stop()
-            if (held.get(account) === mine) held.delete(account)
-          })
-          const lease: Lease = {
-            fence: mine.fence,
-            isHeld: Effect.withFiberRuntime((asking) =>
-              Effect.succeed(held.get(account) === mine && nowOf(asking) < mine.until)
-            )
-          }
-          return Effect.as(
-            Scope.addFinalizer(Context.unsafeGet(fiber.currentContext, Scope.Scope), release),
-            lease
-          )
+  const take = (account: string, ttl: Duration.DurationInput) =>
+    Effect.withFiberRuntime<TakenLease, LeaseError>((fiber, { runtimeFlags }) => {
+      const checked = ttlMillis(account, ttl)
+      if (Either.isLeft(checked)) return Effect.fail(checked.left)
+      const millis = checked.right
+      const now = nowOf(fiber)
+      const other = held.get(account)
+      if (other !== undefined && now < other.until) return Effect.fail(busy(account))
+      lastFence = nextFence(lastFence, now)
+      const mine = { fence: lastFence, until: now + millis }
+      held.set(account, mine)
+      const runtime = Runtime.make({
+        context: fiber.currentContext,
+        fiberRefs: fiber.getFiberRefs(),
+        runtimeFlags
+      })
+      const stop = renewal(runtime, () => nowOf(fiber), mine, millis)
+      return Effect.succeed({
+        fence: mine.fence,
+        isHeld: Effect.withFiberRuntime((asking) =>
+          Effect.succeed(held.get(account) === mine && nowOf(asking) < mine.until)
+        ),
+        release: Effect.sync(() => {
+          stop()
+          if (held.get(account) === mine) held.delete(account)
         })
-      )
+      })
+    })
+  return RefreshLease.of({
+    take,
+    acquire: (account, ttl) => Effect.acquireRelease(take(account, ttl), ({ release }) => release)
   })
 })
 

@@ -5,12 +5,11 @@
  * end of the commit it cannot be interrupted: the answer holds the only copy of a refresh token.
  */
 import * as Clock from "effect/Clock"
-import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Equal from "effect/Equal"
-import * as FiberRef from "effect/FiberRef"
+import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Credentials from "../Credentials.js"
@@ -51,41 +50,41 @@ export interface Trigger {
 /** The time of the fiber that the refresh runs in, in epoch milliseconds. */
 type Now = () => number
 
+/** What lets go of the lease, once there is one. */
+interface Held {
+  release: Effect.Effect<void>
+  scope?: Scope.CloseableScope
+}
+
 /**
  * One refresh, from the lease to the commit; at its end, with the lease released, `onEnd`. Afterwards the state holds
- * what came of it. It takes the fiber that runs it for its own: the scope of the lease stays in that one's context,
- * since to take it out again would be many steps.
+ * what came of it.
  */
 export const run = (parts: Parts, trigger: Trigger, onEnd: OnEnd): Effect.Effect<void, TokenError> =>
-  Effect.flatMap(Scope.make(), (scope) =>
-    Effect.onExit(
-      Effect.zipRight(
-        FiberRef.update(FiberRef.currentContext, (context) => Context.add(context, Scope.Scope, scope)),
-        Effect.withFiberRuntime<void, TokenError>((fiber) => {
-          const now = () => nowOf(fiber)
-          const acquired = acquire(parts, trigger, now) as Effect.Effect<Option.Option<Lease>, TokenError>
-          return Effect.tapError(
-            Effect.flatMap(acquired, (lease) => {
-              if (Option.isNone(lease)) return Effect.void
-              parts.leased(fiber)
-              return underLease(parts, trigger, now, lease.value, 0)
-            }),
-            (error) => {
-              parts.state.noteEnded()
-              return error._tag === "StorageError" ||
-                (error._tag === "RefreshUnavailable" && error.cause?._tag === "LeaseError")
-                ? coolDown(parts, error.message, Option.none())
-                : Effect.void
-            }
-          )
-        })
+  Effect.withFiberRuntime<void, TokenError>((fiber) => {
+    const now = () => nowOf(fiber)
+    const held: Held = { release: Effect.void }
+    return Effect.onExit(
+      Effect.tapError(
+        Effect.flatMap(acquire(parts, trigger, now, held), (lease) => {
+          if (Option.isNone(lease)) return Effect.void
+          parts.leased(fiber)
+          return underLease(parts, trigger, now, lease.value, 0)
+        }),
+        (error) => {
+          parts.state.noteEnded()
+          return error._tag === "StorageError" ||
+            (error._tag === "RefreshUnavailable" && error.cause?._tag === "LeaseError")
+            ? coolDown(parts, error.message, Option.none())
+            : Effect.void
+        }
       ),
       (exit) => {
         parts.state.noteEnded()
-        return Effect.zipRight(Scope.close(scope, exit), onEnd(exit))
+        return Effect.zipRight(held.release, onEnd(exit))
       }
     )
-  )
+  })
 
 /** A storage or a lease that fails is not asked by every caller in turn, any more than the server is. */
 export const coolDown = (
@@ -110,14 +109,15 @@ const acquire = (
   parts: Parts,
   trigger: Trigger,
   now: Now,
+  held: Held,
   began = now(),
   // A holder that fails, or dies, changes nothing in storage: it is looked for all the same.
   pause = Option.isSome(parts.changed) ? longestPause : firstPause
-): Effect.Effect<Option.Option<Lease>, TokenError, Scope.Scope> => {
-  const { account, changed, config, lease, state } = parts
+): Effect.Effect<Option.Option<Lease>, TokenError> => {
+  const { changed, config, state } = parts
   // Before the lease is asked for: what is written from then on ends the wait.
   const seen = Option.map(changed, (signal) => signal.after(signal.count))
-  return Effect.matchEffect(lease.acquire(account, config.leaseTtl), {
+  return Effect.matchEffect(take(parts, held), {
     onSuccess: Effect.succeedSome,
     onFailure: (error) => {
       if (error.reason === "Busy" && trigger.givesWay?.() === true) return Effect.succeedNone
@@ -132,11 +132,29 @@ const acquire = (
           Effect.suspend(() =>
             judgeAgain(parts, trigger, now())._tag === "Use"
               ? Effect.succeedNone
-              : acquire(parts, trigger, now, began, Math.min(pause * 2, longestPause))
+              : acquire(parts, trigger, now, held, began, Math.min(pause * 2, longestPause))
           )
         )
       )
     }
+  })
+}
+
+/** It cannot be taken without its release being known. */
+const take = ({ account, config, lease }: Parts, held: Held): Effect.Effect<Lease, LeaseError> => {
+  const ttl = config.leaseTtl
+  if (lease.take !== undefined) {
+    return Effect.uninterruptible(
+      Effect.map(lease.take(account, ttl), (taken) => {
+        held.release = taken.release
+        return taken
+      })
+    )
+  }
+  return Effect.flatMap(held.scope === undefined ? Scope.make() : Effect.succeed(held.scope), (scope) => {
+    held.scope = scope
+    held.release = Scope.close(scope, Exit.void)
+    return Scope.extend(lease.acquire(account, ttl), scope)
   })
 }
 
