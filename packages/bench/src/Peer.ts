@@ -1,5 +1,7 @@
 /** Who is measured beside us: each behind the same few functions, used as its own documentation says. */
 
+import * as Undici from "@effect/platform-node/Undici"
+
 /** What an application holds of a grant. `expiresAt` is in epoch milliseconds. */
 export interface Held {
   readonly accessToken: string
@@ -55,15 +57,29 @@ export const heldAfter = (answer: {
   }
 }
 
-/** The refresh request by plain `fetch`. */
-export const requestByFetch = async (server: Server, refreshToken: string): Promise<Held> => {
-  const body = new URLSearchParams({
+const refreshForm = (server: Server, refreshToken: string): URLSearchParams =>
+  new URLSearchParams({
     grant_type: "refresh_token",
     refresh_token: refreshToken,
     client_id: server.clientId
   })
+
+/** The refresh request by plain `fetch`. */
+export const requestByFetch = async (server: Server, refreshToken: string): Promise<Held> => {
+  const body = refreshForm(server, refreshToken)
   const response = await fetch(server.tokenEndpoint, { method: "POST", body })
   if (!response.ok)
     throw new Error(`The token endpoint answered ${response.status}: ${await response.text()}`)
   return heldAfter((await response.json()) as Answer)
+}
+
+/** The same by plain undici. */
+export const requestByUndici = async (server: Server, refreshToken: string): Promise<Held> => {
+  const { body, statusCode } = await Undici.request(server.tokenEndpoint, {
+    method: "POST",
+    headers: { "content-type": "application/x-www-form-urlencoded" },
+    body: refreshForm(server, refreshToken).toString()
+  })
+  if (statusCode !== 200) throw new Error(`The token endpoint answered ${statusCode}: ${await body.text()}`)
+  return heldAfter((await body.json()) as Answer)
 }

@@ -3,7 +3,7 @@ import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import type { Bench, Context } from "../Bench.js"
 import { managerOf, requestOf, sessionOf, transactionOf } from "../candidates/Latchkey.js"
 import { type Candidate, compare, processorTime } from "../Measure.js"
-import { type Held, type Session, requestByFetch } from "../Peer.js"
+import { type Held, type Session, requestByFetch, requestByUndici } from "../Peer.js"
 import { durations, type Goal, rowOf, type Table } from "../Report.js"
 
 const repeated =
@@ -18,10 +18,10 @@ const grant = async (context: Context): Promise<Held> => ({
   expiresAt: 1
 })
 
-const plainFetch = async (context: Context): Promise<Candidate> => {
+const plain = async (context: Context, request = requestByFetch): Promise<Candidate> => {
   let { refreshToken } = await grant(context)
   return repeated(async () => {
-    refreshToken = (await requestByFetch(context.server, refreshToken)).refreshToken
+    refreshToken = (await request(context.server, refreshToken)).refreshToken
   })
 }
 
@@ -30,7 +30,7 @@ const wholes = async (context: Context): Promise<Record<string, Candidate>> => {
   const overFetch = sessionOf(await managerOf(server, await grant(context)))
   const overUndici = sessionOf(await managerOf(server, await grant(context), NodeHttpClient.layerUndici))
   return {
-    "plain fetch": await plainFetch(context),
+    "plain fetch": await plain(context),
     latchkey: repeated(overFetch.refresh),
     "latchkey over undici": repeated(overUndici.refresh)
   }
@@ -46,6 +46,13 @@ const goalsOf = (table: Table): ReadonlyArray<Goal> =>
 export const cold: Bench = async (context) => {
   const { peers, server, small } = context
   const ours = await wholes(context)
+  // As in a server that has run for a while, and before anything else has run in this process.
+  const settled = small ? { operations: 3, rounds: 3 } : { operations: 25, rounds: 101, warmUp: 4000 }
+  const alone = durations(
+    "One refresh, against the same request by plain fetch",
+    "ms",
+    await compare({ ...ours, "plain undici": await plain(context, requestByUndici) }, settled)
+  )
   const candidates = { ...ours }
   for (const peer of peers) {
     const session = await peer.open(server, await grant(context))
@@ -75,7 +82,7 @@ export const cold: Bench = async (context) => {
       clock: processorTime
     })
   )
-  return { tables: [table, processor], goals: goalsOf(table) }
+  return { tables: [table, alone, processor], goals: goalsOf(alone) }
 }
 
 /** The same at a server whose answers take their time, as those of a server elsewhere do. */
