@@ -63,10 +63,11 @@ const noExtras = Redacted.make<Extras>(Object.freeze({}))
 const knownScopes = new Map<string, ReadonlyArray<string>>()
 
 const shareScopes = (scopes: ReadonlyArray<string>): ReadonlyArray<string> => {
-  const key = JSON.stringify(scopes)
+  const key = scopes.join(" ")
   const known = knownScopes.get(key)
   if (known === undefined && knownScopes.size < 1000) knownScopes.set(key, scopes)
-  return known ?? scopes
+  // A scope with a space in it is none, but may have been given.
+  return known?.length === scopes.length && known.every((scope, at) => scope === scopes[at]) ? known : scopes
 }
 
 /**

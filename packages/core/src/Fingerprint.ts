@@ -27,7 +27,9 @@ export type Fingerprint = string & Brand.Brand<"@latchkey/core/Fingerprint">
 export const of = (secret: Redacted.Redacted): Fingerprint => {
   if (secret === last.secret) return last.fingerprint
   const [first, second] = digest(utf8(Redacted.value(secret)))
-  const fingerprint = `${hex(first!)}${hex(second!).slice(0, 4)}` as Fingerprint
+  // 48 bits, which a number holds.
+  const bits = (first! >>> 0) * 0x10000 + (second! >>> 16)
+  const fingerprint = bits.toString(16).padStart(12, "0") as Fingerprint
   last = { secret, fingerprint }
   return fingerprint
 }
@@ -68,21 +70,27 @@ const initialState = Int32Array.from(primes(8), (p) => fractionalBits(Math.sqrt(
 
 const rotateRight = (x: number, n: number): number => (x >>> n) | (x << (32 - n))
 
-const padded = (message: Uint8Array): DataView => {
+const padded = (message: Uint8Array): Uint8Array => {
   const bytes = new Uint8Array(Math.ceil((message.length + 9) / 64) * 64)
   bytes.set(message)
   bytes[message.length] = 0x80
-  const view = new DataView(bytes.buffer)
-  view.setUint32(bytes.length - 8, Math.floor(message.length / 0x20000000))
-  view.setUint32(bytes.length - 4, message.length << 3)
-  return view
+  setWord(bytes, bytes.length - 8, Math.floor(message.length / 0x20000000))
+  setWord(bytes, bytes.length - 4, message.length << 3)
+  return bytes
 }
+
+const setWord = (bytes: Uint8Array, at: number, word: number): void => {
+  for (let i = 0; i < 4; i++) bytes[at + i] = word >>> (24 - 8 * i)
+}
+
+const wordAt = (bytes: Uint8Array, at: number): number =>
+  (bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!
 
 /** The message schedule of the block at hand. */
 const w = new Int32Array(64)
 
-const compress = (state: Int32Array, block: DataView, offset: number): void => {
-  for (let i = 0; i < 16; i++) w[i] = block.getInt32(offset + i * 4)
+const compress = (state: Int32Array, bytes: Uint8Array, offset: number): void => {
+  for (let i = 0; i < 16; i++) w[i] = wordAt(bytes, offset + i * 4)
   for (let i = 16; i < 64; i++) {
     const w15 = w[i - 15]!
     const w2 = w[i - 2]!
@@ -133,6 +141,6 @@ export const sha256 = (message: Uint8Array): string => Array.from(digest(message
 const digest = (message: Uint8Array): Int32Array => {
   const state = initialState.slice()
   const blocks = padded(message)
-  for (let offset = 0; offset < blocks.byteLength; offset += 64) compress(state, blocks, offset)
+  for (let offset = 0; offset < blocks.length; offset += 64) compress(state, blocks, offset)
   return state
 }

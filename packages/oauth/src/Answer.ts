@@ -85,13 +85,15 @@ const maxDepth = 64
  * @category getters
  */
 export const json = (answer: Answer): Either.Either<Readonly<Record<string, unknown>>, string> => {
-  const type = contentType(answer)
-  if (answer.text.trim() === "") return Either.left("is empty")
-  if (type === "application/x-www-form-urlencoded" && !answer.text.trimStart().startsWith("{")) {
-    return Either.right(Object.fromEntries(new URLSearchParams(answer.text)))
+  const { text } = answer
+  if (!text.startsWith("{")) {
+    if (text.trim() === "") return Either.left("is empty")
+    if (isForm(answer) && !text.trimStart().startsWith("{")) {
+      return Either.right(Object.fromEntries(new URLSearchParams(text)))
+    }
   }
   try {
-    const value: unknown = JSON.parse(answer.text)
+    const value: unknown = JSON.parse(text)
     if (typeof value !== "object" || value === null || Array.isArray(value)) {
       return Either.left("is JSON, but no object")
     }
@@ -99,9 +101,12 @@ export const json = (answer: Answer): Either.Either<Readonly<Record<string, unkn
       ? Either.left("is nested too deeply")
       : Either.right(value as Readonly<Record<string, unknown>>)
   } catch {
+    const type = contentType(answer)
     return Either.left(`is not JSON${type === "" ? "" : ` but ${answer.quote(type)}`}`)
   }
 }
+
+const isForm = (answer: Answer): boolean => contentType(answer) === "application/x-www-form-urlencoded"
 
 const contentType = (answer: Answer): string =>
   (answer.headers["content-type"] ?? "").split(";", 1)[0]!.trim().toLowerCase()

@@ -4,6 +4,7 @@
  *
  * @since 0.1.0
  */
+import { Buffer } from "node:buffer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 
@@ -23,21 +24,12 @@ export const claims = (token: Redacted.Redacted): Option.Option<Claims> => {
   const [, payload] = Redacted.value(token).split(".")
   if (payload === undefined) return Option.none()
   try {
-    const value: unknown = JSON.parse(utf8.decode(bytesOf(payload)))
+    if (!/^[\w+/-]+=*$/.test(payload)) return Option.none()
+    const value: unknown = JSON.parse(Buffer.from(payload, "base64url").toString())
     return typeof value === "object" && value !== null && !Array.isArray(value)
       ? Option.some(value as Claims)
       : Option.none()
   } catch {
     return Option.none()
   }
-}
-
-const utf8 = new TextDecoder()
-
-/** base64url (RFC 4648 §5). */
-const bytesOf = (text: string): Uint8Array => {
-  const binary = atob(text.replace(/-/g, "+").replace(/_/g, "/"))
-  const bytes = new Uint8Array(binary.length)
-  for (let at = 0; at < bytes.length; at++) bytes[at] = binary.charCodeAt(at)
-  return bytes
 }

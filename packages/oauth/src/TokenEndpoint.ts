@@ -6,7 +6,6 @@
 import type { HttpClient } from "@effect/platform/HttpClient"
 import { Credentials, type Extras } from "@latchkey/core/Credentials"
 import { RefreshError } from "@latchkey/core/TokenRefresher"
-import * as Clock from "effect/Clock"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -99,26 +98,35 @@ export const make = (options: Options): Effect.Effect<TokenEndpoint, OAuthConfig
     const checksIdToken = options.checkIdToken !== false && Option.isSome(server.issuer)
 
     const send = (metadata: Server.Metadata, asked: Request, key: Option.Option<DPoP.Key>) =>
-      Effect.gen(function* () {
+      Effect.clockWith((clock) => {
         const endpoint = metadata.token_endpoint ?? metadata.issuer
-        const requestedAt = yield* Clock.currentTimeMillis
-        const client = { ...auth.client, [oauth.clockSkew]: yield* Wire.clockSkew(requestedAt) }
-        const extra = {
-          ...(options.headers !== undefined && { headers: { ...options.headers } }),
-          ...(Option.isSome(key) && { DPoP: yield* DPoP.handle(key.value, nonces.get(endpoint)) })
-        }
+        const requestedAt = clock.unsafeCurrentTimeMillis()
         const parameters = toParameters({ ...asked.parameters, ...options.parameters })
-        const answer = yield* wire.send(
-          (common) =>
+        const sendWith = (skew: number, proof: { readonly DPoP?: oauth.DPoPHandle }) => {
+          const client = skew === 0 ? auth.client : { ...auth.client, [oauth.clockSkew]: skew }
+          const extra = {
+            ...(options.headers !== undefined && { headers: { ...options.headers } }),
+            ...proof
+          }
+          const request = (common: Wire.SendOptions) =>
             oauth.genericTokenEndpointRequest(metadata, client, auth.method, asked.grantType, parameters, {
               ...common,
               ...extra
-            }),
-          options.encoding
+            })
+          return Effect.map(wire.send(request, options.encoding), (answer) => {
+            serverAhead = Answer.clockSkew(answer, requestedAt).ahead
+            const again =
+              Option.isSome(key) && nonces.keep(endpoint, answer.headers) && DPoP.wantsNonce(answer)
+            return { answer, requestedAt, again }
+          })
+        }
+        return Effect.flatMap(Wire.clockSkew(requestedAt), (skew) =>
+          Option.isNone(key)
+            ? sendWith(skew, {})
+            : Effect.flatMap(DPoP.handle(key.value, nonces.get(endpoint)), (proof) =>
+                sendWith(skew, { DPoP: proof })
+              )
         )
-        serverAhead = Answer.clockSkew(answer, requestedAt).ahead
-        const again = Option.isSome(key) && nonces.keep(endpoint, answer.headers) && DPoP.wantsNonce(answer)
-        return { answer, requestedAt, again }
       })
 
     const request = (asked: Request): Effect.Effect<Credentials, RefreshError> =>
@@ -234,12 +242,11 @@ const idTokenProblem = (
     Option.map((problem) => `has an id_token that is refused: ${problem}`)
   )
 
-const toParameters = (parameters: Request["parameters"]): URLSearchParams =>
-  new URLSearchParams(
-    Object.entries(parameters).flatMap(([name, value]) =>
-      (value === undefined ? [] : typeof value === "string" ? [value] : value).map((v): [string, string] => [
-        name,
-        v
-      ])
-    )
-  )
+const toParameters = (parameters: Request["parameters"]): URLSearchParams => {
+  const form = new URLSearchParams()
+  for (const [name, value] of Object.entries(parameters)) {
+    if (typeof value === "string") form.append(name, value)
+    else for (const each of value ?? []) form.append(name, each)
+  }
+  return form
+}

@@ -263,23 +263,22 @@ const accept = (
   credentials: Credentials.Credentials,
   { base, clock, intended, lease }: Redemption,
   requestedAt: number
-): Effect.Effect<void> =>
-  Effect.gen(function* () {
-    const { emit, state } = parts
-    const now = clock()
-    state.noteRefreshed(successor(intended, credentials, lease.fence), base, now)
-    yield* emit(
-      TokenEvent.Refreshed({
-        at: now,
-        took: now - requestedAt,
-        rotated: !Option.exists(base, (b) => Credentials.sameRefreshToken(b.credentials, credentials)),
-        token: Fingerprint.of(credentials.accessToken),
-        expiresAt: Option.getOrUndefined(credentials.expiresAt)
-      })
-    )
-    // Failing to save is told by events and status, and retried; the token is good all the same.
-    yield* Effect.ignore(saveUnsaved(parts, lease.fence))
-  })
+): Effect.Effect<void> => {
+  const { emit, state } = parts
+  const now = clock()
+  state.noteRefreshed(successor(intended, credentials, lease.fence), base, now)
+  const refreshed = emit(
+    TokenEvent.Refreshed({
+      at: now,
+      took: now - requestedAt,
+      rotated: !Option.exists(base, (b) => Credentials.sameRefreshToken(b.credentials, credentials)),
+      token: Fingerprint.of(credentials.accessToken),
+      expiresAt: Option.getOrUndefined(credentials.expiresAt)
+    })
+  )
+  // Failing to save is told by events and status, and retried; the token is good all the same.
+  return Effect.zipRight(refreshed, Effect.ignore(saveUnsaved(parts, lease.fence)))
+}
 
 const successor = (
   intended: Option.Option<Entry.Entry>,

@@ -5,7 +5,6 @@
 import * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
 import * as Equal from "effect/Equal"
 import type * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
@@ -95,29 +94,36 @@ const identify = (entry: Entry.Entry) => ({
  */
 export const saveUnsaved = (parts: Parts, fence: number): Effect.Effect<void, StorageError> =>
   Effect.uninterruptible(
-    Effect.gen(function* () {
-      const { emit, state, storage } = parts
-      // Without a version, storage that another cleared would be taken for one that was never written.
-      if (state.isForgotten) yield* reload(parts)
-      for (let attempt = 0; Option.isSome(state.unsaved); attempt++) {
-        const entry = new Entry.Entry({ ...state.unsaved.value.entry, fence })
-        const { epoch } = state
-        const committed = yield* Effect.either(storage.commit(entry, state.version))
-        const at = yield* Clock.currentTimeMillis
-        if (Either.isRight(committed)) {
-          state.noteOwnCommit(entry, committed.right, at, epoch)
-          return yield* emit(TokenEvent.Saved({ at, ...identify(entry) }))
-        }
-        const error = committed.left
+    // Without a version, storage that another cleared would be taken for one that was never written.
+    Effect.suspend(() =>
+      parts.state.isForgotten ? Effect.zipRight(reload(parts), trySave(parts, fence)) : trySave(parts, fence)
+    )
+  )
+
+const trySave = (parts: Parts, fence: number, attempt = 0): Effect.Effect<void, StorageError> =>
+  Effect.withFiberRuntime((fiber) => {
+    const { emit, state, storage } = parts
+    if (Option.isNone(state.unsaved)) return Effect.void
+    const entry = new Entry.Entry({ ...state.unsaved.value.entry, fence })
+    const { epoch } = state
+    return Effect.matchEffect(storage.commit(entry, state.version), {
+      onSuccess: (version) => {
+        const at = nowOf(fiber)
+        state.noteOwnCommit(entry, version, at, epoch)
+        return emit(TokenEvent.Saved({ at, ...identify(entry) }))
+      },
+      onFailure: (error) => {
         if (error._tag === "CommitRefused" && error.reason === "Conflict" && attempt < maxConflicts) {
-          yield* reload(parts)
-          continue
+          return Effect.zipRight(reload(parts), trySave(parts, fence, attempt + 1))
         }
-        yield* emit(TokenEvent.SaveFailed({ at, generation: entry.generation, reason: error.reason }))
-        return yield* error._tag === "StorageError" ? error : busy(storage.location, error.message)
+        const at = nowOf(fiber)
+        return Effect.zipRight(
+          emit(TokenEvent.SaveFailed({ at, generation: entry.generation, reason: error.reason })),
+          Effect.fail(error._tag === "StorageError" ? error : busy(storage.location, error.message))
+        )
       }
     })
-  )
+  })
 
 const busy = (location: string, message: string): StorageError =>
   new StorageError({ reason: "Unavailable", operation: "commit", location, message })
