@@ -74,8 +74,8 @@ export const mutants: ReadonlyArray<Mutant> = [
     by: "untyped",
     edits: one(
       transaction,
-      "yield* Effect.ignore(saveUnsaved(parts, lease.fence)) }) const successor",
-      "}); const successor"
+      "Effect.zipRight(refreshed, Effect.ignore(saveUnsaved(parts, lease.fence))) } const successor",
+      "refreshed; } const successor"
     )
   },
   {
