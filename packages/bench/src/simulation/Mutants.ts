@@ -34,8 +34,8 @@ export const mutants: ReadonlyArray<Mutant> = [
     by: "calm-failure",
     edits: one(
       transaction,
-      'yield* reload(parts) const decision = yield* judgeAgain(parts, trigger) if (decision._tag !== "Refresh"',
-      'const decision = yield* judgeAgain(parts, trigger); if (decision._tag !== "Refresh"'
+      "yield* reload(parts) const decision = judgeAgain(parts, trigger, clock())",
+      "const decision = judgeAgain(parts, trigger, clock())"
     )
   },
   {
@@ -54,8 +54,8 @@ export const mutants: ReadonlyArray<Mutant> = [
     by: "no-intent",
     edits: one(
       stored,
-      "if (Option.isNone(base) || !parts.refresher.needsRefreshToken) return Option.some(base)",
-      "return Option.some(base)"
+      "if (Option.isNone(base) || !parts.refresher.needsRefreshToken) return Effect.succeedSome(base)",
+      "return Effect.succeedSome(base)"
     )
   },
   {
@@ -75,7 +75,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     edits: one(
       transaction,
       "Effect.zipRight(refreshed, Effect.ignore(saveUnsaved(parts, lease.fence))) } const successor",
-      "refreshed; } const successor"
+      "refreshed }; const successor"
     )
   },
   {
@@ -125,8 +125,8 @@ export const mutants: ReadonlyArray<Mutant> = [
     by: "false-alarm",
     edits: one(
       stored,
-      "yield* emit(TokenEvent.SaveFailed(",
-      "state.unsaved = Option.none(); yield* emit(TokenEvent.SaveFailed("
+      "emit(TokenEvent.SaveFailed(",
+      "((state.unsaved = Option.none()), emit)(TokenEvent.SaveFailed("
     )
   },
   {
@@ -193,8 +193,8 @@ export const mutants: ReadonlyArray<Mutant> = [
     by: "stale-commit",
     edits: one(
       transaction,
-      "if (Either.isRight(got)) return Option.some(got.right)",
-      'if (Either.isRight(got)) return Option.some(got.right); if (got.left.reason === "Busy") return Option.some({ fence: 1e15, isHeld: Effect.succeed(true) })'
+      "onSuccess: Effect.succeedSome, onFailure: (error) => {",
+      'onSuccess: Effect.succeedSome, onFailure: (error) => { if (error.reason === "Busy") return Effect.succeedSome({ fence: 1e15, isHeld: Effect.succeed(true) })'
     )
   },
   {
@@ -233,7 +233,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "a rejected token is served",
     weather: "calm",
     by: "unwanted",
-    edits: one(state, "(same) => same ) }", "() => false ) }")
+    edits: one(state, "rejection.value.token === Redacted.value(credentials.value.accessToken)", "false")
   },
   {
     name: "closing the scope does not wait for the request",
@@ -255,11 +255,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "an event shows a token",
     weather: "calm",
     by: "secret",
-    edits: one(
-      "Fingerprint.ts",
-      "sha256(utf8.encode(Redacted.value(secret))).slice(0, 12)",
-      "Redacted.value(secret)"
-    )
+    edits: one("Fingerprint.ts", 'bits.toString(16).padStart(12, "0")', "Redacted.value(secret)")
   },
   {
     name: "a refresh without an answer is never sent again within the window",
@@ -280,13 +276,13 @@ export const mutants: ReadonlyArray<Mutant> = [
     edits: [
       {
         file: transaction,
-        find: 'yield* reload(parts) const decision = yield* judgeAgain(parts, trigger) if (decision._tag !== "Refresh"',
-        put: 'if (!parts.waited) yield* reload(parts); const decision = yield* judgeAgain(parts, trigger); if (decision._tag !== "Refresh"'
+        find: "yield* reload(parts) const decision = judgeAgain(parts, trigger, clock())",
+        put: "if (!parts.waited) yield* reload(parts); const decision = judgeAgain(parts, trigger, clock())"
       },
       {
         file: transaction,
-        find: 'yield* reload(parts) const decision = yield* judgeAgain(parts, trigger) if (decision._tag === "Use") return Option.none()',
-        put: "parts.waited = true"
+        find: 'Effect.zipRight(reload(parts)), Effect.zipRight( Effect.suspend(() => judgeAgain(parts, trigger, now())._tag === "Use" ? Effect.succeedNone : acquire(',
+        put: "Effect.tap(() => void (parts.waited = true)), Effect.zipRight(Effect.suspend(() => acquire("
       }
     ]
   },
@@ -294,7 +290,11 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "a slow read is taken for the newest",
     weather: "storage",
     by: "false-alarm",
-    edits: one(stored, "if (state.epoch !== epoch) return yield* reload(parts)", "")
+    edits: one(
+      stored,
+      "state.epoch === epoch ? takeIn(parts, loaded, nowOf(fiber)) : reload(parts)",
+      "takeIn(parts, loaded, nowOf(fiber))"
+    )
   },
   {
     name: "an expired token is served",
