@@ -41,9 +41,8 @@ let last: { readonly secret?: Redacted.Redacted; readonly fingerprint: Fingerpri
 
 const encoder = new TextEncoder()
 
-/** What is short and in ASCII, as tokens are, is there sooner than an encoder can be called. */
+/** What is in ASCII, as tokens are, is there sooner than an encoder can be called. */
 const utf8 = (text: string): Uint8Array => {
-  if (text.length > 4096) return encoder.encode(text)
   const bytes = new Uint8Array(text.length)
   for (let at = 0; at < text.length; at++) {
     const code = text.charCodeAt(at)
