@@ -14,6 +14,7 @@ import * as FiberId from "effect/FiberId"
 import * as FiberRefs from "effect/FiberRefs"
 import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
+import { runtimeOf } from "./internal/Now.js"
 
 /**
  * What {@link within} is told.
@@ -46,15 +47,7 @@ export const within = <A, E, R>(
   options: Options<A, E>
 ): Effect.Effect<A, E, R> =>
   Effect.withFiberRuntime((fiber, { runtimeFlags }) =>
-    withinBy(
-      Runtime.make({
-        context: fiber.currentContext as Context.Context<R>,
-        fiberRefs: fiber.getFiberRefs(),
-        runtimeFlags
-      }),
-      effect,
-      options
-    )
+    withinBy(runtimeOf(fiber, runtimeFlags) as Runtime.Runtime<R>, effect, options)
   )
 
 /**

@@ -11,11 +11,11 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
-import * as Runtime from "effect/Runtime"
+import type * as Runtime from "effect/Runtime"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Deadline from "./Deadline.js"
-import { nowOf } from "./internal/Now.js"
+import { nowOf, runtimeOf } from "./internal/Now.js"
 
 /**
  * A lease that is held.
@@ -137,12 +137,7 @@ export const makeProcess: Effect.Effect<Context.Tag.Service<RefreshLease>> = Eff
       lastFence = nextFence(lastFence, now)
       const mine = { fence: lastFence, until: now + millis }
       held.set(account, mine)
-      const runtime = Runtime.make({
-        context: fiber.currentContext,
-        fiberRefs: fiber.getFiberRefs(),
-        runtimeFlags
-      })
-      const stop = renewal(runtime, () => nowOf(fiber), mine, millis)
+      const stop = renewal(runtimeOf(fiber, runtimeFlags), () => nowOf(fiber), mine, millis)
       return Effect.succeed({
         fence: mine.fence,
         isHeld: Effect.withFiberRuntime((asking) =>

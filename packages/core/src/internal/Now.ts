@@ -1,8 +1,10 @@
-/** The time of a fiber, in the fewest steps. */
+/** The time of a fiber, and all that it runs with, in the fewest steps. */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import type * as DefaultServices from "effect/DefaultServices"
 import type * as Fiber from "effect/Fiber"
+import type * as RuntimeFlags from "effect/RuntimeFlags"
+import * as Runtime from "effect/Runtime"
 
 let services: Context.Context<DefaultServices.DefaultServices> | undefined
 let clock: Clock.Clock
@@ -18,3 +20,10 @@ export const nowOf = (fiber: Fiber.RuntimeFiber<unknown, unknown>): number => {
   }
   return clock.unsafeCurrentTimeMillis()
 }
+
+/** What others can be started with to run as the fiber does: `Effect.runtime`, for who has the fiber already. */
+export const runtimeOf = (
+  fiber: Fiber.RuntimeFiber<unknown, unknown>,
+  runtimeFlags: RuntimeFlags.RuntimeFlags
+): Runtime.Runtime<never> =>
+  Runtime.make({ context: fiber.currentContext, fiberRefs: fiber.getFiberRefs(), runtimeFlags })
