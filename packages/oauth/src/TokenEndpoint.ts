@@ -129,8 +129,8 @@ export const make = (options: Options): Effect.Effect<TokenEndpoint, OAuthConfig
         )
       })
 
-    const request = (asked: Request): Effect.Effect<Credentials, RefreshError> =>
-      Effect.gen(function* () {
+    const request: (asked: Request) => Effect.Effect<Credentials, RefreshError> = Effect.fnUntraced(
+      function* (asked) {
         const key = yield* Effect.mapError(keyFor(asked.previous, options.dpop === true), keyLost)
         const metadata = yield* Effect.mapError(server.metadata, undiscovered)
         const first = yield* Effect.mapError(send(metadata, asked, key), unsaved)
@@ -158,7 +158,8 @@ export const make = (options: Options): Effect.Effect<TokenEndpoint, OAuthConfig
         if (Option.isSome(refused)) return yield* TokenResponse.unusable(answer, context, refused.value)
         // Attached again: a field of the server's must not take the key's place.
         return attach(key)(asAsked(credentials, response, asked))
-      })
+      }
+    )
     return { request, serverAhead: () => serverAhead }
   })
 

@@ -176,36 +176,35 @@ const judgeAgain = (parts: Parts, { had, request }: Trigger, now: number): Decis
   return parts.state.judge(now, { ...request, force: request.force && same })
 }
 
-const underLease = (
+const underLease: (
   parts: Parts,
   trigger: Trigger,
   clock: Now,
   lease: Lease,
   conflicts: number
-): Effect.Effect<void, TokenError> =>
-  Effect.gen(function* () {
-    yield* reload(parts)
-    const decision = judgeAgain(parts, trigger, clock())
-    if (decision._tag !== "Refresh" && decision._tag !== "UseAndRefresh") {
-      return yield* settled(parts, decision)
-    }
-    if (Option.isSome(parts.state.unsaved)) {
-      // Storage must hold a refresh token before it is spent.
-      yield* saveUnsaved(parts, lease.fence)
-    }
-    // All of one moment: what memory takes in later must not vouch for what was read before.
-    const now = clock()
-    const { entry: base, unanswered: before, version } = parts.state
-    const lost = parts.state.replay(now)
-    const intended = yield* writeIntent(parts, base, before, version, lease)
-    if (Option.isSome(intended)) {
-      const attempt = { base, intended: intended.value, before, lost, lease, clock }
-      return yield* redeem(parts, decision.reason, attempt)
-    }
-    return conflicts < maxConflicts
-      ? yield* underLease(parts, trigger, clock, lease, conflicts + 1)
-      : yield* unavailable("LeaseBusy", "Other writers keep changing the credentials; try again.")
-  })
+) => Effect.Effect<void, TokenError> = Effect.fnUntraced(function* (parts, trigger, clock, lease, conflicts) {
+  yield* reload(parts)
+  const decision = judgeAgain(parts, trigger, clock())
+  if (decision._tag !== "Refresh" && decision._tag !== "UseAndRefresh") {
+    return yield* settled(parts, decision)
+  }
+  if (Option.isSome(parts.state.unsaved)) {
+    // Storage must hold a refresh token before it is spent.
+    yield* saveUnsaved(parts, lease.fence)
+  }
+  // All of one moment: what memory takes in later must not vouch for what was read before.
+  const now = clock()
+  const { entry: base, unanswered: before, version } = parts.state
+  const lost = parts.state.replay(now)
+  const intended = yield* writeIntent(parts, base, before, version, lease)
+  if (Option.isSome(intended)) {
+    const attempt = { base, intended: intended.value, before, lost, lease, clock }
+    return yield* redeem(parts, decision.reason, attempt)
+  }
+  return conflicts < maxConflicts
+    ? yield* underLease(parts, trigger, clock, lease, conflicts + 1)
+    : yield* unavailable("LeaseBusy", "Other writers keep changing the credentials; try again.")
+})
 
 /** An attempt, by the clock of its refresh. */
 interface Redemption extends Attempt {
@@ -217,33 +216,39 @@ const redeem = (
   why: Decision.DueReason,
   attempt: Redemption
 ): Effect.Effect<void, TokenError> =>
-  Effect.uninterruptibleMask((restore) =>
-    Effect.gen(function* () {
-      const { config, emit, refresher } = parts
-      const { base, before, lease } = attempt
-      // A holder that was stopped for long may have lost the lease: two must not redeem one token.
-      const stillHeld = yield* Effect.orElseSucceed(lease.isHeld, () => false)
-      if (!stillHeld) {
-        yield* clearIntent(parts, attempt)
-        return yield* unavailable("LeaseBusy", "The lease lapsed before the request; try again.")
-      }
-      const requestedAt = attempt.clock()
-      const grant = Option.getOrUndefined(Option.map(base, (b) => Entry.grantFingerprint(b.credentials)))
-      yield* emit(TokenEvent.Refreshing({ at: requestedAt, grant, why, attempt: attemptAfter(before) }))
-      const request = refresher.refresh(Option.map(base, (b) => b.credentials))
-      const answer = yield* Deadline.within(request, {
-        millis: config.refreshTimeout,
-        late: Effect.suspend(() => Effect.fail(tooSlow(config.refreshTimeout)))
-      }).pipe(
-        Effect.catchAllDefect(() => Effect.fail(broken)),
-        restore,
-        Effect.either
-      )
-      return Either.isRight(answer)
-        ? yield* accept(parts, answer.right, attempt, requestedAt)
-        : yield* fail(parts, answer.left, attempt)
-    })
+  Effect.uninterruptibleMask((restore) => redeemOnce(parts, why, attempt, restore))
+
+/** Not to be interrupted but where it is restored. */
+const redeemOnce: (
+  parts: Parts,
+  why: Decision.DueReason,
+  attempt: Redemption,
+  restore: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+) => Effect.Effect<void, TokenError> = Effect.fnUntraced(function* (parts, why, attempt, restore) {
+  const { config, emit, refresher } = parts
+  const { base, before, lease } = attempt
+  // A holder that was stopped for long may have lost the lease: two must not redeem one token.
+  const stillHeld = yield* Effect.orElseSucceed(lease.isHeld, () => false)
+  if (!stillHeld) {
+    yield* clearIntent(parts, attempt)
+    return yield* unavailable("LeaseBusy", "The lease lapsed before the request; try again.")
+  }
+  const requestedAt = attempt.clock()
+  const grant = Option.getOrUndefined(Option.map(base, (b) => Entry.grantFingerprint(b.credentials)))
+  yield* emit(TokenEvent.Refreshing({ at: requestedAt, grant, why, attempt: attemptAfter(before) }))
+  const request = refresher.refresh(Option.map(base, (b) => b.credentials))
+  const answer = yield* Deadline.within(request, {
+    millis: config.refreshTimeout,
+    late: Effect.suspend(() => Effect.fail(tooSlow(config.refreshTimeout)))
+  }).pipe(
+    Effect.catchAllDefect(() => Effect.fail(broken)),
+    restore,
+    Effect.either
   )
+  return Either.isRight(answer)
+    ? yield* accept(parts, answer.right, attempt, requestedAt)
+    : yield* fail(parts, answer.left, attempt)
+})
 
 const tooSlow = (millis: number): RefreshError =>
   new RefreshError({
