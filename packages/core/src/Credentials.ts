@@ -248,7 +248,14 @@ export const fromResponse = (
   const text = (name: string): Option.Option<string> =>
     Option.filter(Option.liftPredicate((v: unknown) => typeof v === "string")(field(name)), (v) => v !== "")
 
-  const newRefreshToken = Option.filter(text("refresh_token"), (v) => Option.isNone(tokenProblem(v)))
+  /** Where it is there at all. */
+  const problemOf = (name: string): Option.Option<string> => {
+    const value = field(name)
+    return value == null || value === "" ? Option.none() : tokenProblem(value)
+  }
+
+  const refreshProblem = problemOf("refresh_token")
+  const newRefreshToken = Option.isNone(refreshProblem) ? text("refresh_token") : Option.none()
   const refreshToken = Option.orElse(Option.map(newRefreshToken, redact), () =>
     Option.flatMap(previous, (p) => p.refreshToken)
   )
@@ -271,11 +278,10 @@ export const fromResponse = (
   // Only a wish: what is no lifetime is no reason to refuse the tokens.
   const refreshIn = Option.flatten(Either.getRight(lifetimeSeconds(field("refresh_in"))))
 
-  for (const name of ["refresh_token", "id_token"]) {
-    const value = field(name)
-    const problem = value == null || value === "" ? Option.none() : tokenProblem(value)
-    if (Option.isSome(problem)) return fail(name, problem.value)
-  }
+  if (Option.isSome(refreshProblem)) return fail("refresh_token", refreshProblem.value)
+  const idProblem = problemOf("id_token")
+  if (Option.isSome(idProblem)) return fail("id_token", idProblem.value)
+
   const rawScope = field("scope")
   if (rawScope != null && typeof rawScope !== "string") {
     return fail("scope", `is ${describeType(rawScope)}, not a string`)

@@ -14,6 +14,8 @@ import type * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import { identity } from "effect/Function"
 import type * as Layer from "effect/Layer"
 import * as ManagedRuntime from "effect/ManagedRuntime"
 import * as Option from "effect/Option"
@@ -123,27 +125,27 @@ export const open = async <E>(layer: Layer.Layer<TokenManager, E>): Promise<OwnD
 }
 
 const doorOf = (manager: Manager, runtime: Runtime.Runtime<never>): Door => {
+  const runFork = Runtime.runFork(runtime)
   const runExit = Runtime.runPromiseExit(runtime)
-  const run = async <A, E>(effect: Effect.Effect<A, E>, signal?: AbortSignal): Promise<A> => {
-    signal?.throwIfAborted()
-    const exit = await runExit(effect, signal === undefined ? {} : { signal })
-    if (Exit.isFailure(exit)) signal?.throwIfAborted()
+  const run = <A, E, B>(effect: Effect.Effect<A, E>, as: (value: A) => B): Promise<B> =>
+    outcome(runFork(effect), as)
+  const runUnless = async <A, E>(effect: Effect.Effect<A, E>, signal: AbortSignal): Promise<A> => {
+    signal.throwIfAborted()
+    const exit = await runExit(effect, { signal })
+    if (Exit.isFailure(exit)) signal.throwIfAborted()
     return unwrap(exit)
   }
-  const clear = async (effect: Effect.Effect<Redacted.Redacted, unknown>, signal?: AbortSignal) =>
-    Redacted.value(await run(effect, signal))
+  const clear = (effect: Effect.Effect<Redacted.Redacted, unknown>, signal?: AbortSignal) =>
+    signal === undefined
+      ? run(effect, Redacted.value)
+      : runUnless(effect, signal).then((token) => Redacted.value(token))
 
   // One promise for all who come while it is pending: they ask the same, and are answered by what is true at its end.
   let pending: Promise<string> | undefined
   const together = (): Promise<string> => {
     if (pending !== undefined) return pending
-    const fiber = Runtime.runFork(runtime)(manager.getAccessToken)
-    const shared = new Promise<string>((resolve, reject) => {
-      fiber.addObserver((exit) => {
-        if (Exit.isSuccess(exit)) resolve(Redacted.value(exit.value))
-        else reject(Cause.squash(exit.cause) as Error)
-      })
-    })
+    const fiber = runFork(manager.getAccessToken)
+    const shared = outcome(fiber, Redacted.value)
     pending = shared
     fiber.addObserver(() => {
       if (pending === shared) pending = undefined
@@ -180,11 +182,20 @@ const doorOf = (manager: Manager, runtime: Runtime.Runtime<never>): Door => {
     peekAccessToken: () => Option.getOrUndefined(Option.map(manager.unsafePeek(), Redacted.value)),
     reject: (token, options) => apart(() => clear(manager.reject(Redacted.make(token)), options?.signal)),
     refresh: (options) => apart(() => clear(manager.refresh, options?.signal)),
-    save: (credentials) => apart(() => run(manager.save(credentials))),
-    clear: () => apart(() => run(manager.clear)),
-    status: () => run(manager.status)
+    save: (credentials) => apart(() => run(manager.save(credentials), identity)),
+    clear: () => apart(() => run(manager.clear, identity)),
+    status: () => run(manager.status, identity)
   }
 }
+
+/** What came of a fiber, as one promise and no more. */
+const outcome = <A, E, B>(fiber: Fiber.RuntimeFiber<A, E>, as: (value: A) => B): Promise<B> =>
+  new Promise<B>((resolve, reject) => {
+    fiber.addObserver((exit) => {
+      if (Exit.isSuccess(exit)) resolve(as(exit.value))
+      else reject(Cause.squash(exit.cause) as Error)
+    })
+  })
 
 /** The value, or the failure itself thrown. */
 const unwrap = <A, E>(exit: Exit.Exit<A, E>): A => {

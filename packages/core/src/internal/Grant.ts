@@ -130,8 +130,10 @@ export class Grant extends Task implements StoredGrant.Parts {
   get emit() {
     return (event: TokenEvent.TokenEvent): Effect.Effect<void> =>
       Effect.withFiberRuntime((fiber) => {
-        this.history = [...this.history.slice(1 - this.setting.remembers), event]
         const { setting, hub } = this
+        const history = this.history.slice(1 - setting.remembers)
+        history.push(event)
+        this.history = history
         const counted = this.sight.record(fiber, event)
         const told =
           setting.tell === undefined ? counted : Effect.zipRight(setting.tell(this.account, event), counted)

@@ -3,7 +3,6 @@
  * functions here, so that no fiber ever sees half a change.
  */
 import * as Effect from "effect/Effect"
-import * as Equal from "effect/Equal"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type { AuthStatus, Warning } from "../AuthStatus.js"
@@ -133,11 +132,11 @@ export class GrantState {
 
   /** The note of a refresh whose answer nobody has seen, as far as is known here. */
   get unanswered(): Option.Option<Entry.Intent> {
-    const written = Option.flatMap(this.entry, Entry.unanswered)
-    return Option.match(Option.all([written, this.noted]), {
-      onNone: () => written,
-      onSome: ([intent, noted]) => (Equal.equals(intent, noted.intent) ? noted.means : written)
-    })
+    const { entry, noted } = this
+    // Most of the time there is none, and it is asked for often.
+    if (Option.isNone(entry) || Option.isNone(entry.value.intent)) return Option.none()
+    const written = Entry.unanswered(entry.value)
+    return Option.isSome(noted) && Option.contains(written, noted.value.intent) ? noted.value.means : written
   }
 
   replay(now: number): Option.Option<Rotation.Replay> {
