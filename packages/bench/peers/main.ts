@@ -3,6 +3,7 @@ import { fork } from "node:child_process"
 import { once } from "node:events"
 import type { Context } from "../src/Bench.js"
 import { grow, type Job as GrowthJob } from "../src/benches/Growth.js"
+import { alone, type Job as ColdJob } from "../src/benches/Cold.js"
 import { benches } from "../src/benches/index.js"
 import { type Job as MemoryJob, weigh } from "../src/benches/Memory.js"
 import { effectCache, effectCached } from "../src/candidates/Effects.js"
@@ -30,7 +31,7 @@ const peers: ReadonlyArray<Peer> = [
   byHand
 ]
 
-type Jobs = GrowthJob | MemoryJob | ProcsJob
+type Jobs = ColdJob | GrowthJob | MemoryJob | ProcsJob
 
 /** What a bench is started with. */
 interface Given {
@@ -57,6 +58,8 @@ const argument: unknown = JSON.parse(process.argv[3] ?? "")
 /** What a bench has done in a process of its own. */
 const perform = (job: Jobs): Promise<unknown> => {
   switch (job.job) {
+    case "cold":
+      return alone(job)
     case "memory":
       return weigh(job, peers, keep)
     case "growth":

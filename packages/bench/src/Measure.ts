@@ -48,19 +48,30 @@ export const processorTime = (): number => {
   return (system + user) * 1000
 }
 
-/** `clock` is in nanoseconds. */
+export interface Options {
+  readonly operations: number
+  readonly rounds: number
+  readonly warmUp?: number
+  /** In nanoseconds. */
+  readonly clock?: () => number
+}
+
+/** What an operation took, in nanoseconds, by candidate and round. */
+export type Samples = Map<string, Array<number>>
+
 export const compare = async (
   candidates: Readonly<Record<string, Candidate>>,
-  options: {
-    readonly operations: number
-    readonly rounds: number
-    readonly warmUp?: number
-    readonly clock?: () => number
-  }
-): Promise<ReadonlyArray<Measured>> => {
+  options: Options
+): Promise<ReadonlyArray<Measured>> =>
+  against(await sample(candidates, options), Object.keys(candidates)[0] ?? "")
+
+export const sample = async (
+  candidates: Readonly<Record<string, Candidate>>,
+  options: Options
+): Promise<Samples> => {
   const { clock = wall } = options
   const entries = Object.entries(candidates)
-  const samples = new Map(entries.map(([name]) => [name, [] as Array<number>]))
+  const samples: Samples = new Map(entries.map(([name]) => [name, []]))
   for (const [, run] of entries) await run(options.warmUp ?? options.operations)
   for (let round = 0; round < options.rounds; round++) {
     for (const [name, run] of inTurn(entries, round)) {
@@ -69,5 +80,5 @@ export const compare = async (
       samples.get(name)?.push((clock() - began) / options.operations)
     }
   }
-  return against(samples, entries[0]?.[0] ?? "")
+  return samples
 }
