@@ -2,8 +2,8 @@
 import { fork } from "node:child_process"
 import { once } from "node:events"
 import type { Context } from "../src/Bench.js"
-import { grow, type Job as GrowthJob } from "../src/benches/Growth.js"
 import { alone, type Job as ColdJob } from "../src/benches/Cold.js"
+import { grow, type Job as GrowthJob } from "../src/benches/Growth.js"
 import { benches } from "../src/benches/index.js"
 import { type Job as MemoryJob, weigh } from "../src/benches/Memory.js"
 import { effectCache, effectCached } from "../src/candidates/Effects.js"
@@ -41,10 +41,12 @@ interface Given {
   readonly packages: string
 }
 
-const inquire = async (question: string): Promise<unknown> => {
-  const answer = once(process, "message")
+const told = async (): Promise<unknown> => (await once(process, "message"))[0] as unknown
+
+const inquire = (question: string): Promise<unknown> => {
+  const answer = told()
   process.send?.({ question })
-  return (await answer)[0] as unknown
+  return answer
 }
 
 let kept: unknown
@@ -52,8 +54,7 @@ const keep = (value: unknown): void => {
   kept = value
 }
 
-const name = process.argv[2] ?? ""
-const argument: unknown = JSON.parse(process.argv[3] ?? "")
+const [, , name = "", given = ""] = process.argv
 
 /** What a bench has done in a process of its own. */
 const perform = (job: Jobs): Promise<unknown> => {
@@ -80,13 +81,15 @@ const contextOf = ({ issuer, libraries, packages, small }: Given): Context => ({
   login: async () => String(await inquire("login")),
   figures: async () => (await inquire("figures")) as ServerFigures,
   child: async (job, flags = []) => {
-    const child = fork(process.argv[1] ?? "", ["child", JSON.stringify(job)], {
+    const child = fork(process.argv[1] ?? "", ["child"], {
       execArgv: [...flags],
       serialization: "advanced"
     })
     const ended = once(child, "exit").then(([code]) => {
       throw new Error(`The process for ${JSON.stringify(job)} ended with ${String(code)}.`)
     })
+    // Not as an argument: a job may hold tokens, and any user sees what a process was started with.
+    child.send(job)
     const [answer] = (await Promise.race([once(child, "message"), ended])) as [unknown]
     ended.catch(() => undefined)
     child.kill("SIGKILL")
@@ -95,9 +98,9 @@ const contextOf = ({ issuer, libraries, packages, small }: Given): Context => ({
 })
 
 if (name === "child") {
-  process.send?.(await perform(argument as Jobs))
+  process.send?.(await perform((await told()) as Jobs))
 } else {
-  const findings = await benches[name]?.run(contextOf(argument as Given))
+  const findings = await benches[name]?.run(contextOf(JSON.parse(given) as Given))
   process.send?.({ findings, kept: typeof kept })
   process.disconnect()
   process.exit()

@@ -21,7 +21,7 @@ export interface Context {
   readonly login: () => Promise<string>
   readonly figures: () => Promise<ServerFigures>
   /** This program in a process of its own with another job; its answer. */
-  readonly child: (job: unknown, flags?: ReadonlyArray<string>) => Promise<unknown>
+  readonly child: (job: object, flags?: ReadonlyArray<string>) => Promise<unknown>
 }
 
 export type Bench = (context: Context) => Promise<Findings>

@@ -12,6 +12,8 @@ const repeated =
     for (let i = 0; i < n; i++) await refresh()
   }
 
+const fewest = { operations: 3, rounds: 3 }
+
 const held = (refreshToken: string): Held => ({ accessToken: "none", refreshToken, expiresAt: 1 })
 
 const grant = async (context: Context): Promise<Held> => held(await context.login())
@@ -33,10 +35,12 @@ type Client = "fetch" | "undici"
 
 const nameOf = { fetch: "latchkey", undici: "latchkey over undici" } as const satisfies Record<Client, string>
 
+const bare = "plain fetch"
+
 const wholes = async (context: Context): Promise<Record<string, Candidate>> => {
   const { server } = context
   return {
-    "plain fetch": plain(server, await grant(context)),
+    [bare]: plain(server, await grant(context)),
     [nameOf.fetch]: await whole(server, await grant(context), "fetch"),
     [nameOf.undici]: await whole(server, await grant(context), "undici")
   }
@@ -54,15 +58,12 @@ export interface Job {
 export const alone = async ({ client, refreshTokens, server, small }: Job): Promise<Samples> => {
   const [first, second, third] = refreshTokens
   const candidates = {
-    "plain fetch": plain(server, held(first)),
+    [bare]: plain(server, held(first)),
     [nameOf[client]]: await whole(server, held(second), client),
     ...(client === "undici" && { "plain undici": plain(server, held(third), requestByUndici) })
   }
   // As in a server that has run for a while.
-  return sample(
-    candidates,
-    small ? { operations: 3, rounds: 3 } : { operations: 25, rounds: 41, warmUp: 3000 }
-  )
+  return sample(candidates, small ? fewest : { operations: 25, rounds: 41, warmUp: 3000 })
 }
 
 /** What the engine makes of a program differs from process to process, by more than from round to round. */
@@ -70,7 +71,7 @@ const processes = 5
 
 const settled = async ({ child, login, server, small }: Context): Promise<Table> => {
   const samples: Record<Client, Samples> = { fetch: new Map(), undici: new Map() }
-  for (let process = 0; process < (small ? 1 : processes); process++) {
+  for (let nth = 0; nth < (small ? 1 : processes); nth++) {
     for (const client of ["fetch", "undici"] as const) {
       const refreshTokens = [await login(), await login(), await login()] as const
       const job: Job = { job: "cold", client, server, refreshTokens, small }
@@ -79,12 +80,13 @@ const settled = async ({ child, login, server, small }: Context): Promise<Table>
       }
     }
   }
-  const [, ...rest] = against(samples.undici, "plain fetch")
-  return durations(settledTitle, "ms", [...against(samples.fetch, "plain fetch"), ...rest])
+  const [, ...overUndici] = against(samples.undici, bare)
+  return durations(
+    "One refresh, against the same request by plain fetch, each client in processes of its own",
+    "ms",
+    [...against(samples.fetch, bare), ...overUndici]
+  )
 }
-
-const settledTitle =
-  "One refresh, against the same request by plain fetch, each client in processes of its own"
 
 const goalsOf = (table: Table): ReadonlyArray<Goal> =>
   Object.values(nameOf).map((name) => ({
@@ -95,7 +97,7 @@ const goalsOf = (table: Table): ReadonlyArray<Goal> =>
 
 export const cold: Bench = async (context) => {
   const { peers, server, small } = context
-  const alone = await settled(context)
+  const beside = await settled(context)
   const ours = await wholes(context)
   const candidates = { ...ours }
   for (const peer of peers) {
@@ -105,10 +107,7 @@ export const cold: Bench = async (context) => {
   const table = durations(
     "One refresh at a real authorization server in another process",
     "ms",
-    await compare(
-      candidates,
-      small ? { operations: 3, rounds: 3 } : { operations: 25, rounds: 31, warmUp: 1500 }
-    )
+    await compare(candidates, small ? fewest : { operations: 25, rounds: 31, warmUp: 1500 })
   )
   const parts: Record<string, Candidate> = {
     ...ours,
@@ -122,11 +121,11 @@ export const cold: Bench = async (context) => {
     "One refresh: what this process uses of the processor",
     "µs",
     await compare(parts, {
-      ...(small ? { operations: 3, rounds: 3 } : { operations: 50, rounds: 31, warmUp: 1500 }),
+      ...(small ? fewest : { operations: 50, rounds: 31, warmUp: 1500 }),
       clock: processorTime
     })
   )
-  return { tables: [table, alone, processor], goals: goalsOf(alone) }
+  return { tables: [table, beside, processor], goals: goalsOf(beside) }
 }
 
 /** The same at a server whose answers take their time, as those of a server elsewhere do. */
