@@ -248,7 +248,7 @@ export const fromResponse = (
   const text = (name: string): Option.Option<string> =>
     Option.filter(Option.liftPredicate((v: unknown) => typeof v === "string")(field(name)), (v) => v !== "")
 
-  /** Where it is there at all. */
+  /** What is wrong with a token that may be absent. */
   const problemOf = (name: string): Option.Option<string> => {
     const value = field(name)
     return value == null || value === "" ? Option.none() : tokenProblem(value)

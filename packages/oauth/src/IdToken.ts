@@ -42,17 +42,8 @@ export const subject = (credentials: Credentials): Option.Option<string> =>
  * @since 0.1.0
  * @category getters
  */
-export const subjectOf = (idToken: Redacted.Redacted): Option.Option<string> => {
-  if (idToken === last.idToken) return last.subject
-  const subject = Option.flatMap(decode(idToken), textClaim("sub"))
-  last = { idToken, subject }
-  return subject
-}
-
-/** That of the token that one refresh brought is mostly asked for once more by the next. */
-let last: { readonly idToken?: Redacted.Redacted; readonly subject: Option.Option<string> } = {
-  subject: Option.none()
-}
+export const subjectOf = (idToken: Redacted.Redacted): Option.Option<string> =>
+  Option.flatMap(decode(idToken), textClaim("sub"))
 
 const textClaim =
   (name: string) =>

@@ -199,7 +199,7 @@ const underLease: (
   const intended = yield* writeIntent(parts, base, before, version, lease)
   if (Option.isSome(intended)) {
     const attempt = { base, intended: intended.value, before, lost, lease, clock }
-    return yield* redeem(parts, decision.reason, attempt)
+    return yield* Effect.uninterruptibleMask((restore) => redeem(parts, decision.reason, attempt, restore))
   }
   return conflicts < maxConflicts
     ? yield* underLease(parts, trigger, clock, lease, conflicts + 1)
@@ -211,15 +211,8 @@ interface Redemption extends Attempt {
   readonly clock: Now
 }
 
-const redeem = (
-  parts: Parts,
-  why: Decision.DueReason,
-  attempt: Redemption
-): Effect.Effect<void, TokenError> =>
-  Effect.uninterruptibleMask((restore) => redeemOnce(parts, why, attempt, restore))
-
 /** Not to be interrupted but where it is restored. */
-const redeemOnce: (
+const redeem: (
   parts: Parts,
   why: Decision.DueReason,
   attempt: Redemption,
