@@ -8,6 +8,7 @@ import { join } from "node:path"
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it, vi } from "vitest"
 import * as Provider from "../../oauth/test/Provider.js"
 import * as Chromium from "../../oauth/test/support/Chromium.js"
+import { findProgram, searchPath } from "../../storage/test/support/Daemon.js"
 import * as Terminal from "./support/Terminal.js"
 
 const machine = {
@@ -215,9 +216,10 @@ it("a command gets the token in its environment, signals are passed on, and its 
 })
 
 const session = "dbus-run-session"
-const withKeychain = [session, "gnome-keyring-daemon", "dbus-send"].every((name) =>
-  process.env["PATH"]!.split(":").some((folder) => existsSync(join(folder, name)))
+const withKeychain = [session, "gnome-keyring-daemon", "dbus-send"].every(
+  (name) => findProgram(searchPath(name)) !== undefined
 )
+if (!withKeychain) console.warn("The keychain is not tested: install dbus and gnome-keyring")
 
 it.runIf(withKeychain)(
   "a grant is encrypted with a key in the keychain; one that is locked is told, not gone around",

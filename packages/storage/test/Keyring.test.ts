@@ -7,14 +7,12 @@ import { tmpdir } from "node:os"
 import * as Path from "node:path"
 import { keyringProgram } from "./fixtures.js"
 import { type Suite, suites } from "./keyring.js"
+import { findProgram, searchPath } from "./support/Daemon.js"
 
 const missing = [
   ["dbus-run-session", "dbus"],
   ["gnome-keyring-daemon", "gnome-keyring"]
-].filter(
-  ([command]) =>
-    !(process.env["PATH"] ?? "").split(":").some((folder) => fs.existsSync(Path.join(folder, command!)))
-)
+].filter(([command]) => findProgram(searchPath(command!)) === undefined)
 
 if (missing.length > 0) {
   console.warn(`The keychain is not tested: install ${missing.map(([, name]) => name).join(" and ")}`)
