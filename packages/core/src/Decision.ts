@@ -597,6 +597,25 @@ export const looksAgainAt = (decision: Decision, now: number): Option.Option<num
 }
 
 /**
+ * The token that a decision lets be served now, if any.
+ *
+ * @since 0.1.0
+ * @category getters
+ */
+export const servable = (decision: Decision): Option.Option<Redacted.Redacted> => {
+  switch (decision._tag) {
+    case "Use":
+    case "UseAndRefresh":
+      return Option.some(decision.token)
+    case "Refresh":
+    case "CoolDown":
+      return decision.fallback
+    default:
+      return Option.none()
+  }
+}
+
+/**
  * A decision in words, for people; never a token.
  *
  * @since 0.1.0

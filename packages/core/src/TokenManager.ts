@@ -18,10 +18,10 @@ import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import type * as AuthStatus from "./AuthStatus.js"
 import type { Credentials } from "./Credentials.js"
-import type * as Decision from "./Decision.js"
-import { Grant } from "./internal/Grant.js"
-import * as GrantManager from "./internal/GrantManager.js"
-import { makeFlights } from "./internal/SingleFlight.js"
+import * as Decision from "./Decision.js"
+import * as Driver from "./Driver.js"
+import * as Manager_ from "./Manager.js"
+import { RenewalTask } from "./internal/RenewalTask.js"
 import * as Profile from "./Profile.js"
 import { RefreshLease } from "./RefreshLease.js"
 import { Renewal } from "./Renewal.js"
@@ -167,44 +167,49 @@ export const make = (
 ): Effect.Effect<Manager, never, TokenStorage | RefreshLease | TokenRefresher | TokenConfig | Scope.Scope> =>
   Effect.gen(function* () {
     const storage = yield* TokenStorage
-    const refresher = yield* TokenRefresher
     const config = yield* TokenConfig
+    const provider = options.provider ?? "oauth"
+    const account = options.account ?? storage.location
+    const instance = config.instance ?? `${yield* Random.next}`
+    const refresher = yield* TokenRefresher
     const renewal = yield* Effect.serviceOption(Renewal)
-    const setting = {
-      provider: options.provider ?? "oauth",
-      ...(options.snapshotExtras && { snapshotExtras: options.snapshotExtras }),
-      instance: config.instance ?? `${yield* Random.next}`,
-      refresher,
-      config,
-      lease: yield* RefreshLease,
-      profiles: yield* Effect.serviceOption(Profile.ProfileSource),
-      storageOf: () => storage,
-      tellsChanges: options.watch !== false && Option.isSome(storage.changes),
-      clock: yield* Effect.clock,
-      scope: yield* Effect.scope,
-      renewal: Option.map(renewal, ({ scheduler, window }) => ({
-        lanes: scheduler.lanes,
-        lane: scheduler.laneOf(options.server ?? refresher),
-        storageLane: scheduler.storageLaneOf(storage),
-        window
-      })),
-      remembers: 32,
-      tell: undefined
-    }
-    const grants: Array<Grant> = []
-    yield* Effect.addFinalizer(() => Effect.forEach(grants, GrantManager.close, { discard: true }))
-    const flights = yield* makeFlights(config.refreshTimeout + closingSlack)
-    const grant = new Grant({ ...setting, flights }, options.account ?? storage.location)
-    grants.push(grant)
-    if (Option.isSome(renewal)) {
-      const { scheduler } = renewal.value
+    const lane = Option.map(renewal, ({ scheduler }) => scheduler.laneOf(options.server ?? refresher))
+    const grant = Driver.make(
+      {
+        provider,
+        config,
+        refresher,
+        lease: yield* RefreshLease,
+        storageOf: () => storage,
+        reportsChanges: options.watch !== false && Option.isSome(storage.changes),
+        clock: yield* Effect.clock,
+        flights: yield* Driver.makeFlights(config.refreshTimeout + closingSlack),
+        historyLength: 32,
+        turn: (grant) => (flight) =>
+          Option.isSome(renewal) && Option.isSome(lane)
+            ? renewal.value.scheduler.lanes.within(lane.value, Driver.isTroubled(grant))(flight)
+            : flight,
+        publish: () => Effect.void
+      },
+      account,
+      Decision.jitterShare(`${account} ${instance}`)
+    )
+    if (Option.isSome(renewal) && Option.isSome(lane)) {
+      const { scheduler, window } = renewal.value
+      const turns = { lane: lane.value, storageLane: scheduler.storageLaneOf(storage), window }
+      const task = new RenewalTask(grant, turns)
       yield* Effect.acquireRelease(
-        Effect.sync(() => scheduler.add(grant)),
-        () => Effect.sync(() => scheduler.remove(grant))
+        Effect.sync(() => scheduler.add(task)),
+        () => Effect.sync(() => scheduler.remove(task))
       )
     }
-    if (setting.tellsChanges) yield* Effect.forkScoped(GrantManager.watch(grant))
-    return new GrantManager.GrantManager(grant)
+    if (grant.context.reportsChanges) yield* Effect.forkScoped(Manager_.watch(grant))
+    const profiles = yield* Effect.serviceOption(Profile.ProfileSource)
+    return Manager_.make(grant, {
+      provider,
+      profiles,
+      ...(options.snapshotExtras && { snapshotExtras: options.snapshotExtras })
+    })
   })
 
 /**

@@ -23,12 +23,10 @@ import type * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import type * as AuthStatus from "./AuthStatus.js"
-import type { Setting } from "./internal/Grant.js"
+import * as Driver from "./Driver.js"
 import * as Many from "./internal/Many.js"
-import { Pool, type Setup } from "./internal/Pool.js"
+import { Pool, type Setting, type Setup } from "./internal/Pool.js"
 import { millisOrForever } from "./internal/Settings.js"
-import { makeFlights } from "./internal/SingleFlight.js"
-import * as Watching from "./internal/Watching.js"
 import { ProfileSource } from "./Profile.js"
 import { RefreshLease } from "./RefreshLease.js"
 import * as Renewal from "./Renewal.js"
@@ -165,7 +163,7 @@ export const makeShared = (
       lease: yield* RefreshLease,
       config: yield* TokenConfig
     }
-    const tellsChanges = Option.isSome(storages.changes)
+    const reportsChanges = Option.isSome(storages.changes)
     const storageOf = (account: string) => Either.getOrThrow(storages.of(account))
     const pool = yield* makePool(options, ({ settingOf }) => {
       // A refresher made for one account goes with it.
@@ -180,7 +178,7 @@ export const makeShared = (
         const setting =
           known.get(server) ??
           settingOf(
-            { ...services, refresher, storageOf, tellsChanges },
+            { ...services, refresher, storageOf, reportsChanges },
             { server: server ?? refresher, storage: storages }
           )
         known.set(server, setting)
@@ -188,11 +186,11 @@ export const makeShared = (
       }
     })
     if (Option.isSome(storages.changes)) {
-      yield* Watching.watch(storages.changes.value, {
-        note: pool.noteChange,
-        missed: () => pool.noteChange(Option.none()),
+      yield* Driver.watchChanges(storages.changes.value, {
+        changed: pool.noteChange,
+        missed: pool.noteChange(Option.none()),
         failed: (error) =>
-          Effect.logWarning("latchkey: changes of storage are not told just now", error.message)
+          Effect.logWarning("latchkey: changes of storage are not reported just now", error.message)
       }).pipe(Effect.forkScoped)
     }
     return pool.managers
@@ -226,7 +224,7 @@ export const make = <R>(
           ),
           ({ storage, ...services }) =>
             settingOf(
-              { ...services, storageOf: () => storage, tellsChanges: Option.isSome(storage.changes) },
+              { ...services, storageOf: () => storage, reportsChanges: Option.isSome(storage.changes) },
               { server: options.server?.(account) ?? services.refresher, storage }
             )
           // In the scope of the account, not in ours: it ends when the account is let go.
@@ -262,7 +260,7 @@ export const layerShared = (
   TokenStorages | RefreshLease | TokenRefresher | TokenConfig
 > => Layer.scoped(TokenManagers, makeShared(options))
 
-type Services = Pick<Setting, "refresher" | "lease" | "config" | "storageOf" | "tellsChanges">
+type Services = Pick<Driver.GrantContext, "refresher" | "lease" | "config" | "storageOf" | "reportsChanges">
 
 interface Bench {
   /** What the grants of one server work with. */
@@ -286,30 +284,29 @@ const makePool = (options: PoolOptions, setupOf: (bench: Bench) => Setup) =>
     const renewal = Option.isSome(found) ? found.value : yield* Effect.orDie(Renewal.make())
     const { scheduler, window } = renewal
     const clock = yield* Effect.clock
-    const scope = yield* Effect.scope
     const profiles = yield* Effect.serviceOption(ProfileSource)
     const instance = `${yield* Random.next}`
+    const provider = options.provider ?? "oauth"
     const pools: Array<Pool> = []
     yield* Effect.addFinalizer(() => Effect.forEach(pools, (pool) => pool.close, { discard: true }))
-    const flights = yield* makeFlights(closingPatience)
-    const settingOf: Bench["settingOf"] = (services, lanes) => ({
-      ...services,
-      provider: options.provider ?? "oauth",
-      instance: services.config.instance ?? instance,
-      profiles,
-      clock,
-      scope,
-      flights,
-      renewal: Option.some({
-        lanes: scheduler.lanes,
-        lane: scheduler.laneOf(lanes.server),
-        storageLane: scheduler.storageLaneOf(lanes.storage),
-        window
-      }),
-      remembers: 4,
-      forgets: true,
-      tell: (account, event) => pool.tell(account, event)
-    })
+    const flights = yield* Driver.makeFlights(closingPatience)
+    const settingOf: Bench["settingOf"] = (services, lanes) => {
+      const lane = scheduler.laneOf(lanes.server)
+      return {
+        context: {
+          ...services,
+          provider,
+          clock,
+          flights,
+          historyLength: 4,
+          turn: (grant) => scheduler.lanes.within(lane, Driver.isTroubled(grant)),
+          publish: (account, event) => pool.publish(account, event)
+        },
+        instance: services.config.instance ?? instance,
+        turns: { lane, storageLane: scheduler.storageLaneOf(lanes.storage), window },
+        manager: { provider, profiles }
+      }
+    }
     const pool = new Pool({
       setup: setupOf({ settingOf }),
       clock,
@@ -329,9 +326,9 @@ const makePool = (options: PoolOptions, setupOf: (bench: Bench) => Setup) =>
       status: (accounts) =>
         Effect.suspend(() => {
           const all = new Map<string, Either.Either<AuthStatus.AuthStatus, StorageError | SetupError>>()
-          const tell = (account: string) =>
+          const look = (account: string) =>
             Effect.map(Effect.either(pool.status(account)), (status) => void all.set(account, status))
-          return Effect.as(Many.forEach(accounts ?? pool.accounts, width, tell), all)
+          return Effect.as(Many.forEach(accounts ?? pool.accounts, width, look), all)
         }),
       events: pool.events,
       renewals: renewal.status

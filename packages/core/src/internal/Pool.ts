@@ -11,23 +11,34 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { AuthStatus } from "../AuthStatus.js"
 import * as Decision from "../Decision.js"
+import * as Driver from "../Driver.js"
+import * as Manager from "../Manager.js"
 import type { TokenError } from "../TokenError.js"
+import type * as TokenManager from "../TokenManager.js"
 import type { AccountEvent, SetupError } from "../TokenManagers.js"
 import type { StorageError } from "../TokenStorage.js"
-import * as Access from "./Access.js"
-import { Grant, type Setting } from "./Grant.js"
-import * as GrantManager from "./GrantManager.js"
+import type { TokenEvent } from "../TokenEvent.js"
 import * as Many from "./Many.js"
+import { RenewalTask, type Turns } from "./RenewalTask.js"
 import type { Scheduler } from "./Scheduler.js"
-import type { Flights } from "./SingleFlight.js"
-import { tell } from "./Telling.js"
 
-/** A grant, and who needs it. */
-export class Pooled extends Grant {
-  holders = 0
-  usedAt = Number.NEGATIVE_INFINITY
+/** What the grants of some accounts work with. */
+export interface Setting {
+  readonly context: Driver.GrantContext
+  readonly instance: string
+  readonly turns: Turns
+  readonly manager: Manager.Options
+}
+
+/** A grant, who needs it, and its renewal. */
+interface Pooled {
+  readonly grant: Driver.Grant
+  readonly manager: Manager.Options
+  readonly task: RenewalTask | undefined
   /** What was built for it alone. */
-  own: Scope.CloseableScope | undefined = undefined
+  readonly own: Scope.CloseableScope | undefined
+  holders: number
+  usedAt: number
 }
 
 /** What an account's grant is to work with: at once where all is there, or built in the scope. */
@@ -41,7 +52,8 @@ export type Setup = (
 export interface Parts {
   readonly setup: Setup
   readonly clock: Clock.Clock
-  readonly flights: Flights
+  /** Where grants are set up, apart from any caller. */
+  readonly flights: Driver.Flights
   /** Plans renewals; none where nothing is renewed without being asked. */
   readonly scheduler: Option.Option<Scheduler>
   readonly idleTimeToLive: number
@@ -54,6 +66,9 @@ const eventBacklog = 4096
 
 /** How many accounts are set up or looked at together. */
 const width = 16
+
+const makeGrant = ({ context, instance }: Setting, account: string): Driver.Grant =>
+  Driver.make(context, account, Decision.jitterShare(`${account} ${instance}`))
 
 export class Pool {
   private readonly grants = new Map<string, Pooled>()
@@ -70,45 +85,47 @@ export class Pool {
   }
 
   /** Another writer may have changed this account's grant, or anybody's. */
-  noteChange(account: Option.Option<string>): void {
-    if (Option.isSome(account)) this.grants.get(account.value)?.noteChange()
-    else for (const grant of this.grants.values()) grant.noteChange()
+  noteChange(account: Option.Option<string>): Effect.Effect<void> {
+    const changed = Option.match(account, {
+      onNone: () => [...this.grants.values()],
+      onSome: (name) => Option.toArray(Option.fromNullable(this.grants.get(name)))
+    })
+    return Effect.forEach(changed, ({ grant }) => Driver.tell(grant, { _tag: "Changed" }), { discard: true })
   }
 
   /** A valid token: one look-up and one compare where it is in memory and fresh. */
   getAccessToken(account: string): Effect.Effect<Redacted.Redacted, TokenError | SetupError> {
     return Effect.clockWith((clock) => {
-      const grant = this.grants.get(account)
-      if (grant === undefined) return this.slowly(account)
+      const pooled = this.grants.get(account)
+      if (pooled === undefined) return this.slowly(account)
       const now = clock.unsafeCurrentTimeMillis()
-      const { door } = grant.state
-      if (grant.holders === 0) grant.usedAt = now
-      return now < door.until && now >= door.from ? door.answer : this.slowly(account)
+      if (pooled.holders === 0) pooled.usedAt = now
+      return Driver.isOpen(pooled.grant, now) ? pooled.grant.answer : this.slowly(account)
     })
   }
 
   private slowly(account: string): Effect.Effect<Redacted.Redacted, TokenError | SetupError> {
     return Effect.uninterruptibleMask((restore) =>
-      Effect.flatMap(this.hold(account, restore), (grant) =>
-        Effect.ensuring(restore(Access.resolve(grant, Decision.anyValid)), this.letGo(grant))
+      Effect.flatMap(this.hold(account, restore), (pooled) =>
+        Effect.ensuring(restore(Driver.resolve(pooled.grant, Decision.anyValid)), this.letGo(pooled))
       )
     )
   }
 
   unsafePeek(account: string): Option.Option<Redacted.Redacted> {
-    const grant = this.grants.get(account)
-    if (grant === undefined) return Option.none()
+    const pooled = this.grants.get(account)
+    if (pooled === undefined) return Option.none()
     const now = this.parts.clock.unsafeCurrentTimeMillis()
-    if (grant.holders === 0) grant.usedAt = now
-    return GrantManager.peek(grant, now)
+    if (pooled.holders === 0) pooled.usedAt = now
+    return Manager.peek(pooled.grant, now)
   }
 
   /** The account's manager, for as long as the scope is open. */
-  get(account: string): Effect.Effect<GrantManager.GrantManager, SetupError, Scope.Scope> {
+  get(account: string): Effect.Effect<TokenManager.Manager, SetupError, Scope.Scope> {
     return Effect.uninterruptibleMask((restore) =>
       this.hold(account, restore).pipe(
-        Effect.tap((grant) => Effect.addFinalizer(() => this.letGo(grant))),
-        Effect.map((grant) => new GrantManager.GrantManager(grant))
+        Effect.tap((pooled) => Effect.addFinalizer(() => this.letGo(pooled))),
+        Effect.map(({ grant, manager }) => Manager.make(grant, manager))
       )
     )
   }
@@ -116,35 +133,35 @@ export class Pool {
   /** The account's grant, which stays until it is let go as often as it is held. Not to be interrupted but for the wait. */
   private hold(account: string, restore: Restore): Effect.Effect<Pooled, SetupError> {
     return Effect.suspend(() => {
-      const grant = this.grants.get(account)
-      return grant === undefined
+      const pooled = this.grants.get(account)
+      return pooled === undefined
         ? Effect.map(restore(this.make(account)), (made) => this.held(made))
-        : Effect.succeed(this.held(grant))
+        : Effect.succeed(this.held(pooled))
     })
   }
 
-  private held(grant: Pooled): Pooled {
-    grant.holders++
-    this.idle.delete(grant)
-    return grant
+  private held(pooled: Pooled): Pooled {
+    pooled.holders++
+    this.idle.delete(pooled)
+    return pooled
   }
 
-  private letGo(grant: Pooled): Effect.Effect<void> {
+  private letGo(pooled: Pooled): Effect.Effect<void> {
     return Effect.map(Clock.currentTimeMillis, (now) => {
-      grant.holders--
-      this.rest(grant, now)
+      pooled.holders--
+      this.rest(pooled, now)
     })
   }
 
   /** Unless somebody holds it, it goes when it has rested for long. */
-  private rest(grant: Pooled, now: number): void {
-    grant.usedAt = now
-    if (grant.holders > 0 || this.parts.idleTimeToLive === Infinity) return
-    this.idle.add(grant)
+  private rest(pooled: Pooled, now: number): void {
+    pooled.usedAt = now
+    if (pooled.holders > 0 || this.parts.idleTimeToLive === Infinity) return
+    this.idle.add(pooled)
     this.someIdle.unsafeOpen()
   }
 
-  /** Holds all of them for as long as the scope is open; those that cannot be set up are told. */
+  /** Holds all of them for as long as the scope is open; returns those that cannot be set up. */
   keep(accounts: Iterable<string>): Effect.Effect<ReadonlyMap<string, SetupError>, never, Scope.Scope> {
     return Effect.uninterruptibleMask((restore) => {
       const kept: Array<Pooled> = []
@@ -152,27 +169,29 @@ export class Pool {
       const hold = (account: string) =>
         Effect.match(this.hold(account, restore), {
           onFailure: (error) => void refused.set(account, error),
-          onSuccess: (grant) => void kept.push(grant)
+          onSuccess: (pooled) => void kept.push(pooled)
         })
       return Effect.addFinalizer(() =>
-        Effect.forEach(kept, (grant) => this.letGo(grant), { discard: true })
-      ).pipe(Effect.zipRight(Many.forEach(accounts, width, hold)), Effect.as(refused))
+        Effect.forEach(kept, (pooled) => this.letGo(pooled), { discard: true })
+      ).pipe(Effect.andThen(Many.forEach(accounts, width, hold)), Effect.as(refused))
     })
   }
 
   /** The status of an account, without making it one of the pool. */
   status(account: string): Effect.Effect<AuthStatus, SetupError | StorageError> {
     return Effect.suspend(() => {
-      const grant = this.grants.get(account)
-      if (grant !== undefined) return GrantManager.status(grant)
+      const pooled = this.grants.get(account)
+      if (pooled !== undefined) return Manager.status(pooled.grant)
       const setup = this.parts.setup(account)
+      const once = (setting: Setting) => {
+        const grant = makeGrant(setting, account)
+        return Effect.ensuring(Manager.status(grant), Driver.leave(grant))
+      }
       switch (setup._tag) {
         case "Ready":
-          return GrantManager.status(new Grant(setup.setting, account))
+          return once(setup.setting)
         case "Build":
-          return Effect.scoped(
-            Effect.flatMap(setup.setting, (setting) => GrantManager.status(new Grant(setting, account)))
-          )
+          return Effect.scoped(Effect.flatMap(setup.setting, once))
         case "Refused":
           return Effect.fail(setup.error)
       }
@@ -190,14 +209,14 @@ export class Pool {
     )
   }
 
-  readonly tell: NonNullable<Setting["tell"]> = (account, event) =>
-    Effect.suspend(() => (this.hub === undefined ? Effect.void : tell(this.hub, { account, event })))
+  readonly publish = (account: string, event: TokenEvent): Effect.Effect<void> =>
+    Effect.suspend(() => (this.hub === undefined ? Effect.void : Driver.offer(this.hub, { account, event })))
 
   private make(account: string): Effect.Effect<Pooled, SetupError> {
     const setup = this.parts.setup(account)
     switch (setup._tag) {
       case "Ready":
-        return Effect.sync(() => this.add(new Pooled(setup.setting, account)))
+        return Effect.sync(() => this.add(setup.setting, account, undefined))
       case "Build":
         return this.build(account, setup.setting)
       case "Refused":
@@ -218,32 +237,34 @@ export class Pool {
       const built = Effect.flatMap(Scope.make(), (scope) =>
         setting.pipe(
           Scope.extend(scope),
-          Effect.map((s) => {
-            const grant = new Pooled(s, account)
-            grant.own = scope
-            return grant
-          }),
-          Effect.tap((grant) =>
-            grant.setting.tellsChanges ? Effect.forkIn(GrantManager.watch(grant), scope) : Effect.void
+          Effect.map((s) => this.add(s, account, scope)),
+          Effect.tap(({ grant }) =>
+            grant.context.reportsChanges ? Effect.forkIn(Manager.watch(grant), scope) : Effect.void
           ),
           Effect.onError((cause) => Scope.close(scope, Exit.failCause(cause)))
         )
       )
-      this.parts.flights.fork(Effect.withClock(built, clock), (exit) => {
-        this.underWay.delete(account)
-        if (Exit.isSuccess(exit)) this.add(exit.value)
-        Deferred.unsafeDone(made, exit)
-        // Those who asked may all have gone, and then nobody lets it go.
-        if (Exit.isSuccess(exit)) this.rest(exit.value, this.parts.clock.unsafeCurrentTimeMillis())
-      })
+      const done = Effect.onExit(Effect.withClock(built, clock), (exit) =>
+        Effect.sync(() => {
+          this.underWay.delete(account)
+          Deferred.unsafeDone(made, exit)
+          // Those who asked may all have gone, and then nobody lets it go.
+          if (Exit.isSuccess(exit)) this.rest(exit.value, this.parts.clock.unsafeCurrentTimeMillis())
+        })
+      )
+      this.parts.flights.fork(Effect.ignore(done))
       return Deferred.await(made)
     })
   }
 
-  private add(grant: Pooled): Pooled {
-    this.grants.set(grant.account, grant)
-    if (Option.isSome(this.parts.scheduler)) this.parts.scheduler.value.add(grant)
-    return grant
+  private add(setting: Setting, account: string, own: Pooled["own"]): Pooled {
+    const grant = makeGrant(setting, account)
+    const { scheduler } = this.parts
+    const task = Option.isSome(scheduler) ? new RenewalTask(grant, setting.turns) : undefined
+    const pooled: Pooled = { grant, manager: setting.manager, task, own, holders: 0, usedAt: -Infinity }
+    this.grants.set(account, pooled)
+    if (task !== undefined && Option.isSome(scheduler)) scheduler.value.add(task)
+    return pooled
   }
 
   /** Lets go of those that are idle, again and again. */
@@ -251,8 +272,8 @@ export class Pool {
     return Effect.forever(
       this.someIdle.await.pipe(
         // One look at all of them costs little; none is looked at when it is used.
-        Effect.zipRight(Effect.suspend(() => Effect.sleep(this.parts.idleTimeToLive / 4))),
-        Effect.zipRight(this.sweepOnce)
+        Effect.andThen(Effect.suspend(() => Effect.sleep(this.parts.idleTimeToLive / 4))),
+        Effect.andThen(this.sweepOnce)
       )
     )
   }
@@ -260,33 +281,36 @@ export class Pool {
   private get sweepOnce(): Effect.Effect<void> {
     return Effect.flatMap(Clock.currentTimeMillis, (now) => {
       const leaving: Array<Pooled> = []
-      for (const grant of this.idle) {
+      for (const pooled of this.idle) {
         // One that lies in the future was used before the clock was set back.
-        const rests = now >= grant.usedAt && now - grant.usedAt < this.parts.idleTimeToLive
-        if (!rests && grant.isQuiet) leaving.push(grant)
+        const rests = now >= pooled.usedAt && now - pooled.usedAt < this.parts.idleTimeToLive
+        if (!rests && Driver.isQuiet(pooled.grant) && pooled.task?.isDue !== true) leaving.push(pooled)
       }
-      leaving.forEach((grant) => this.forget(grant))
+      leaving.forEach((pooled) => this.forget(pooled))
       if (this.idle.size === 0) this.someIdle.unsafeClose()
       return Effect.forEach(leaving, end, { discard: true })
     })
   }
 
-  private forget(grant: Pooled): void {
-    this.idle.delete(grant)
-    this.grants.delete(grant.account)
-    if (Option.isSome(this.parts.scheduler)) this.parts.scheduler.value.remove(grant)
+  private forget(pooled: Pooled): void {
+    this.idle.delete(pooled)
+    this.grants.delete(pooled.grant.account)
+    this.unplan(pooled)
+  }
+
+  private unplan({ task }: Pooled): void {
+    if (task !== undefined && Option.isSome(this.parts.scheduler)) this.parts.scheduler.value.remove(task)
   }
 
   /** Nothing is renewed any more. */
   unschedule(): void {
-    if (Option.isNone(this.parts.scheduler)) return
-    for (const grant of this.grants.values()) this.parts.scheduler.value.remove(grant)
+    for (const pooled of this.grants.values()) this.unplan(pooled)
   }
 
   /** The end of all of them, after their flights. */
   get close(): Effect.Effect<void> {
     return Effect.suspend(() =>
-      Effect.zipRight(
+      Effect.andThen(
         Many.forEach([...this.grants.values()], width, end),
         this.hub === undefined ? Effect.void : PubSub.shutdown(this.hub)
       )
@@ -294,8 +318,5 @@ export class Pool {
   }
 }
 
-const end = (grant: Pooled): Effect.Effect<void> =>
-  Effect.zipRight(
-    GrantManager.close(grant),
-    grant.own === undefined ? Effect.void : Scope.close(grant.own, Exit.void)
-  )
+const end = ({ grant, own }: Pooled): Effect.Effect<void> =>
+  Effect.andThen(Driver.leave(grant), own === undefined ? Effect.void : Scope.close(own, Exit.void))

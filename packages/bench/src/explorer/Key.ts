@@ -1,0 +1,35 @@
+/** A short name for a value: the same for equal values, secrets included, and made once for each object. */
+import * as Duration from "effect/Duration"
+import * as Redacted from "effect/Redacted"
+
+const names = new Map<string, string>()
+let known = new WeakMap<object, string>()
+
+/** Forgets all names. */
+export const clear = (): void => {
+  names.clear()
+  known = new WeakMap()
+}
+
+const intern = (text: string): string => {
+  let name = names.get(text)
+  if (name === undefined) names.set(text, (name = names.size.toString(36)))
+  return name
+}
+
+export const keyOf = (value: unknown): string => {
+  if (typeof value !== "object" || value === null) return String(value)
+  let name = known.get(value)
+  if (name === undefined) known.set(value, (name = intern(textOf(value))))
+  return name
+}
+
+const textOf = (value: object): string => {
+  if (Redacted.isRedacted(value)) return `R${keyOf(Redacted.value(value))}`
+  if (Duration.isDuration(value)) return `D${Duration.toMillis(value)}`
+  if (value instanceof Error) return `E${value.message}`
+  if (Array.isArray(value)) return `[${value.map(keyOf).join()}]`
+  const fields = Object.entries(value)
+  const tag = "_tag" in value ? String(value._tag) : ""
+  return `${tag}{${fields.map(([name, field]) => `${name}:${keyOf(field)}`).join()}}`
+}

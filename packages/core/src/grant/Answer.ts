@@ -1,0 +1,377 @@
+/**
+ * The life of a grant from the answer of the authorization server on: what the answer means, the commit of a rotation,
+ * the end of a grant, and the intent that is taken back. Pure.
+ *
+ * @since 0.1.0
+ */
+import * as Equal from "effect/Equal"
+import * as Option from "effect/Option"
+import * as Credentials from "../Credentials.js"
+import * as Decision from "../Decision.js"
+import * as Entry from "../Entry.js"
+import * as Fingerprint from "../Fingerprint.js"
+import * as Rotation from "../RotationPolicy.js"
+import * as TokenEvent from "../TokenEvent.js"
+import type { RefreshError } from "../TokenRefresher.js"
+import { lags } from "./Merge.js"
+import type { Input, Next } from "./Messages.js"
+import { type Failure, type Phase, type Policy, type State, storedOf } from "./State.js"
+import {
+  busy,
+  commit,
+  cool,
+  coolDownBegan,
+  end,
+  go,
+  idle,
+  load,
+  maxConflicts,
+  noteCommitted,
+  ownIntentKnown,
+  type PhaseOf,
+  retryAfterOf,
+  saveFailed,
+  savedEvent,
+  storageError,
+  unchanged,
+  withEvents
+} from "./Transition.js"
+
+/** The shortest pause, in milliseconds, before storage that failed is offered a rotation again, and a long one. */
+const shortestRetry = 100
+const longRetry = 5000
+
+/** Peers wait for the lease meanwhile: once storage works again, they do not wait for long. */
+const longestPauseOf = ({ coolDownBase, coolDownMax }: Policy): number =>
+  Math.min(Math.max(coolDownBase, Math.min(coolDownMax, longRetry)), 86_400_000)
+
+/** Its credentials are in use from now on, saved or not. One that achieved nothing cools down, longer each time. */
+export const answered = (
+  policy: Policy,
+  before: State,
+  { attempt, requestedAt }: PhaseOf<"Redeeming">,
+  credentials: Credentials.Credentials,
+  malformed: Option.Option<RefreshError>,
+  now: number
+): Next => {
+  const { base, intended, lease } = attempt
+  const previous = Option.map(intended, ({ entry }) => entry)
+  const successor = Option.match(previous, {
+    onNone: () => Entry.first(credentials),
+    onSome: (p) => Entry.refreshed(p, credentials)
+  })
+  const entry = new Entry.Entry({ ...successor, fence: lease.fence })
+  const stored = before.memory._tag === "Read" ? before.memory.stored : intended
+  const uncommitted = { entry, base }
+  // Cleared, or replaced by a login, while the answer was under way.
+  if (!lags(uncommitted, stored)) return end(before, Option.none())
+  const failures = Option.match(before.coolDown, {
+    onNone: () => 0,
+    onSome: (c) => (c.reason === "Ineffective" ? c.failures : 0)
+  })
+  const kept: State = {
+    ...before,
+    memory: { _tag: "Read", stored, at: now },
+    uncommitted: Option.some(uncommitted),
+    newest: Option.some(entry),
+    writes: before.writes + 1,
+    answers: before.answers + 1,
+    coolDown: Option.none(),
+    dead: Option.none()
+  }
+  const isIneffective = Decision.isIneffective(
+    Option.map(base, (b) => b.credentials),
+    credentials,
+    now
+  )
+  const cooled = isIneffective
+    ? cool(policy, kept, now, { reason: "Ineffective", failures: failures + 1 })
+    : kept
+  if (Option.isSome(malformed)) {
+    const { events, failure, state } = failed(policy, cooled, malformed.value, now)
+    return withEvents(
+      events,
+      commitRotation(state, { lease, conflicts: 0, tries: 0, failure: Option.some(failure) })
+    )
+  }
+  const rotated = !Option.exists(base, (b) => Credentials.sameRefreshToken(b.credentials, credentials))
+  const refreshed = TokenEvent.Refreshed({
+    at: now,
+    took: now - requestedAt,
+    rotated,
+    token: Fingerprint.of(credentials.accessToken),
+    expiresAt: Option.getOrUndefined(credentials.expiresAt)
+  })
+  return {
+    ...withEvents(
+      [refreshed],
+      commitRotation(cooled, { lease, conflicts: 0, tries: 0, failure: Option.none() })
+    ),
+    // The token is good, whatever becomes of the commit.
+    released: Option.some({ failure: Option.none() })
+  }
+}
+
+/** The request failed, or its answer is of no use. */
+export const refused = (
+  policy: Policy,
+  state: State,
+  phase: PhaseOf<"Redeeming">,
+  error: RefreshError,
+  now: number
+): Next => {
+  const { attempt } = phase
+  const told = TokenEvent.RefreshFailed({ at: now, reason: error.reason, status: error.status })
+  if (error.salvaged !== undefined) {
+    return withEvents([told], answered(policy, state, phase, error.salvaged, Option.some(error), now))
+  }
+  if (error.reason === "GrantDead" && policy.needsRefreshToken) {
+    return go(state, { _tag: "Verifying", attempt, error, conflicts: 0 }, load(state), [told])
+  }
+  // An outcome that is known needs no intent; one that is not keeps it, and so does an unreadable answer.
+  const isUnknown = error.reason === "MaybeSent" || error.reason === "Malformed"
+  const known = isUnknown
+    ? state
+    : Option.match(attempt.intended, {
+        onNone: () => state,
+        onSome: ({ entry }) => ownIntentKnown(state, entry, attempt)
+      })
+  const { events, failure, state: cooled } = failed(policy, known, error, now, isUnknown)
+  return withEvents(
+    [told, ...events],
+    isUnknown
+      ? end(cooled, Option.some(failure))
+      : retract(cooled, { _tag: "Retracting", attempt, failure, retryAfter: retryAfterOf(error) }, now)
+  )
+}
+
+const failed = (policy: Policy, state: State, error: RefreshError, now: number, isUnknown = true) => {
+  // Only now is the intent of this request one like any other.
+  const seen: State = isUnknown ? { ...state, phase: idle } : state
+  const { coolDown } = cool(policy, seen, now, { reason: "Failed", retryAfter: retryAfterOf(error) })
+  const cooled: State = { ...state, coolDown }
+  const next: State = { ...cooled, lastFailure: error.message }
+  const until = Option.match(next.coolDown, { onNone: () => now, onSome: (c) => c.until })
+  const failure: Failure = {
+    _tag: "Unavailable",
+    reason: error.reason,
+    retryAt: until,
+    message: error.message,
+    cause: error
+  }
+  return { state: next, failure, events: coolDownBegan(next, now) }
+}
+
+// --- The commit of a rotation: the lease is held until storage has it ---
+
+export const commitRotation = (state: State, progress: Omit<PhaseOf<"Committing">, "_tag">): Next =>
+  Option.match(state.uncommitted, {
+    onNone: () => end(state, progress.failure),
+    onSome: ({ entry }) =>
+      go(
+        state,
+        { ...progress, _tag: "Committing" },
+        commit(
+          state,
+          new Entry.Entry({ ...entry, fence: progress.lease.fence }),
+          Option.map(storedOf(state), ({ version }) => version)
+        )
+      )
+  })
+
+export const committed = (
+  policy: Policy,
+  state: State,
+  phase: PhaseOf<"Committing">,
+  input: Input,
+  now: number
+): Next => {
+  const readAgain = (from: State, conflicts: number): Next =>
+    go(from, { ...phase, _tag: "Merging", isReading: true, conflicts }, load(from))
+  switch (input._tag) {
+    case "Committed": {
+      const next = noteCommitted(state, input, now)
+      return input.writes === state.writes
+        ? withEvents(
+            [savedEvent(input.entry, now)],
+            end({ ...next, uncommitted: Option.none() }, phase.failure)
+          )
+        : readAgain(next, phase.conflicts)
+    }
+    case "CommitRefused": {
+      if (input.error.reason === "Conflict" && phase.conflicts < maxConflicts) {
+        return readAgain(state, phase.conflicts + 1)
+      }
+      const events = [saveFailed(state, input.error.reason, now)]
+      if (input.error.reason === "Conflict") {
+        const failure = busy("Other writers keep changing the credentials; try again.", now)
+        return withEvents(events, pauseCommit(policy, state, phase, failure, now))
+      }
+      // The lease was lost: the rotation is written under a new one.
+      const { failure, lease, tries } = phase
+      const releasing: Phase = { _tag: "Releasing", lease, failure, retries: Option.some(tries + 1) }
+      return withEvents(events, go(state, releasing, { _tag: "ReleaseLease", lease }))
+    }
+    case "CommitFailed":
+      return retryLater(policy, state, phase, storageError(input.error), now)
+    default:
+      return unchanged(state)
+  }
+}
+
+/** Callers whom the new token does not serve are not kept waiting for storage, nor do they ask it in turn. */
+export const retryLater = (
+  policy: Policy,
+  state: State,
+  phase: Omit<PhaseOf<"Committing">, "_tag">,
+  failure: Failure,
+  now: number
+): Next => {
+  const reason = failure._tag === "StorageFailed" ? failure.error.reason : failure._tag
+  const cooled = phase.tries > 0 ? cool(policy, state, now, { reason: "Failed" }) : state
+  const paused = pauseCommit(policy, cooled, phase, failure, now)
+  return {
+    ...withEvents(
+      [saveFailed(state, reason, now), ...(phase.tries > 0 ? coolDownBegan(cooled, now) : [])],
+      paused
+    ),
+    released: Option.some({ failure: Option.some(failure) })
+  }
+}
+
+/** Storage is offered the rotation again after a pause; where the scope closes, after a short one and not for ever. */
+const pauseCommit = (
+  policy: Policy,
+  state: State,
+  phase: Omit<PhaseOf<"Committing">, "_tag">,
+  failure: Failure,
+  now: number
+): Next => {
+  const { lease, tries } = phase
+  const doubled = 2 ** Math.min(tries, 30)
+  const isClosing = Option.isSome(state.closing)
+  const millis = isClosing
+    ? tries < 2
+      ? 0
+      : (shortestRetry * doubled) / 4
+    : Math.max(shortestRetry, Math.min(policy.coolDownBase * doubled, longestPauseOf(policy)))
+  if (Option.exists(state.closing, (until) => now + millis > until)) return end(state, Option.some(failure))
+  return go(
+    state,
+    { _tag: "Merging", isReading: false, lease, failure: phase.failure, conflicts: 0, tries: tries + 1 },
+    { _tag: "Wait", millis }
+  )
+}
+
+// --- invalid_grant ---
+
+/** A peer may have rotated the token that we sent. Only if none has is the grant dead. */
+export const verified = (state: State, phase: PhaseOf<"Verifying">, now: number): Next => {
+  const { attempt, error } = phase
+  const { base, intended } = attempt
+  const stored = storedOf(state)
+  const isMoved = Option.match(Option.all([base, stored]), {
+    // A grant that was removed meanwhile is not dead: there is none.
+    onNone: () => Option.isSome(stored) || Option.isSome(base),
+    onSome: ([b, s]) => !Credentials.sameRefreshToken(b.credentials, s.entry.credentials)
+  })
+  if (isMoved) return end(state, Option.none())
+  if (Option.isNone(stored) || Option.isNone(intended)) {
+    return end(state, Option.some(reauthorize("GrantDead", error.message)))
+  }
+  const theirs = stored.value.entry.intent
+  if (Option.isSome(theirs) && !Equal.equals(theirs, intended.value.entry.intent)) {
+    // Our lease lapsed, and its next holder sent the same token: what that brought is still to be seen.
+    return end(state, Option.some(busy("The lease lapsed, and another process refreshes; try again.", now)))
+  }
+  const dead = new Entry.DeadGrant({
+    fingerprint: Entry.grantFingerprint(stored.value.entry.credentials),
+    at: now,
+    reason: Option.match(attempt.lost, {
+      onNone: () => error.message,
+      onSome: (replay) => Rotation.describeLoss(replay, error.message)
+    }),
+    rotationLost: Option.isSome(attempt.lost)
+  })
+  const entry = new Entry.Entry({
+    ...stored.value.entry,
+    fence: attempt.lease.fence,
+    intent: Option.none(),
+    dead: Option.some(dead)
+  })
+  return go(
+    state,
+    { _tag: "MarkingDead", attempt, error, dead, conflicts: phase.conflicts },
+    commit(state, entry, Option.some(stored.value.version))
+  )
+}
+
+/** What storage does not take is remembered here all the same. */
+export const marked = (state: State, phase: PhaseOf<"MarkingDead">, input: Input, now: number): Next => {
+  const { attempt, conflicts, dead, error } = phase
+  const isRefused = input._tag === "CommitRefused"
+  if (isRefused && input.error.reason === "Conflict" && conflicts < maxConflicts) {
+    // What another wrote meanwhile may be the rotation that the server means.
+    return go(state, { _tag: "Verifying", attempt, error, conflicts: conflicts + 1 }, load(state))
+  }
+  if (!isRefused && input._tag !== "Committed" && input._tag !== "CommitFailed") return unchanged(state)
+  const next = input._tag === "Committed" ? noteCommitted(state, input, now) : state
+  return end(
+    { ...next, dead: Option.some(dead) },
+    Option.some(reauthorize(dead.rotationLost ? "RotationLost" : "GrantDead", dead.reason)),
+    [TokenEvent.GrantDead({ at: now, grant: dead.fingerprint })]
+  )
+}
+
+const reauthorize = (reason: Decision.ReauthorizeReason, detail: string): Failure => ({
+  _tag: "Decided",
+  decision: Decision.Reauthorize({ reason, detail })
+})
+
+// --- Our intent is taken back ---
+
+/**
+ * Takes back our own intent, and leaves the wait that the server asked for. What another who refreshes by now has
+ * written is not ours to change. An older intent is put back: what became of that is no better known than before.
+ */
+export const retract = (state: State, phase: PhaseOf<"Retracting">, now: number): Next => {
+  const { attempt, failure, retryAfter } = phase
+  const ours = Option.flatMap(attempt.intended, ({ entry }) => entry.intent)
+  if (Option.isNone(attempt.intended) || (Option.isNone(ours) && Option.isNone(retryAfter))) {
+    return end(state, Option.some(failure))
+  }
+  if (state.memory._tag === "Unread") return go(state, phase, load(state))
+  const stored = storedOf(state)
+  const isSame = Option.exists(Option.all([stored, attempt.intended]), ([s, i]) =>
+    Credentials.sameRefreshToken(s.entry.credentials, i.entry.credentials)
+  )
+  if (Option.isNone(stored) || !isSame || !Equal.equals(stored.value.entry.intent, ours)) {
+    return end(state, Option.some(failure))
+  }
+  const { entry, version } = stored.value
+  const next = new Entry.Entry({
+    ...entry,
+    fence: attempt.lease.fence,
+    intent: attempt.before,
+    serverWait: Decision.serverWait(entry.serverWait, retryAfter, now)
+  })
+  return go(state, phase, commit(state, next, Option.some(version)))
+}
+
+export const retracted = (
+  state: State,
+  { failure }: PhaseOf<"Retracting">,
+  input: Input,
+  now: number
+): Next => {
+  switch (input._tag) {
+    case "Committed":
+      return end(noteCommitted(state, input, now), Option.some(failure))
+    case "CommitRefused":
+    case "CommitFailed":
+    case "LoadFailed":
+      return end(state, Option.some(failure))
+    default:
+      return unchanged(state)
+  }
+}

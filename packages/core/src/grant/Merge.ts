@@ -1,0 +1,90 @@
+/**
+ * Reconciles what storage holds with what memory holds, and recognises storage that was rolled back. Pure.
+ *
+ * @since 0.1.0
+ */
+import * as Option from "effect/Option"
+import * as Credentials from "../Credentials.js"
+import * as Entry from "../Entry.js"
+import type { Versioned } from "../TokenStorage.js"
+import { credentialsOf, type State, storedOf, type Uncommitted } from "./State.js"
+
+/**
+ * What a read of storage means. `RolledBack`: storage holds an earlier state than one seen before, whose refresh
+ * token is spent; the state is left as it was.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Merged =
+  | { readonly _tag: "Unchanged"; readonly state: State }
+  | { readonly _tag: "Changed"; readonly state: State; readonly isAdopted: boolean }
+  | { readonly _tag: "RolledBack" }
+
+/**
+ * Takes in what storage held at `now`. A change of the grant ends the cool-down, the mark of death, and a rotation of
+ * ours that it supersedes; while storage only lags behind a rotation, that is kept.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const takeIn = (state: State, loaded: Option.Option<Versioned>, now: number): Merged => {
+  const uncommitted = Option.filter(state.uncommitted, (u) => lags(u, loaded))
+  const isRolledBack = Option.exists(Option.all([loaded, state.newest]), ([l, newest]) =>
+    Entry.isRolledBack(l.entry, newest)
+  )
+  if (isRolledBack && Option.isNone(uncommitted)) return { _tag: "RolledBack" }
+  const had = credentialsOf(state)
+  // What was invalidated has not changed by being read again.
+  const known =
+    state.memory._tag === "Unread" && Option.isNone(had)
+      ? Option.map(state.newest, ({ credentials }) => credentials)
+      : had
+  const next: State = { ...state, memory: { _tag: "Read", stored: loaded, at: now }, uncommitted }
+  const has = credentialsOf(next)
+  return isSameGrant(known, has)
+    ? { _tag: "Unchanged", state: next }
+    : {
+        _tag: "Changed",
+        state: {
+          ...next,
+          writes: state.writes + 1,
+          coolDown: Option.none(),
+          dead: Option.none(),
+          newest: Option.map(storedOf(next), ({ entry }) => entry)
+        },
+        isAdopted: Option.isSome(had) && Option.isSome(has)
+      }
+}
+
+/**
+ * Whether storage still holds the entry whose refresh token an uncommitted rotation spent.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
+export const lags = ({ base, entry }: Uncommitted, loaded: Option.Option<Versioned>): boolean =>
+  Option.match(base, {
+    onNone: () => Option.isNone(loaded),
+    onSome: (b) =>
+      Option.exists(
+        loaded,
+        (l) =>
+          l.entry.family === b.family &&
+          Credentials.sameRefreshToken(l.entry.credentials, b.credentials) &&
+          // Where the refresh token stays the same, what a peer has written since is newer, and nothing is lost.
+          !(
+            l.entry.generation > b.generation &&
+            Credentials.sameRefreshToken(entry.credentials, b.credentials)
+          )
+      )
+  })
+
+const isSameGrant = (
+  a: Option.Option<Credentials.Credentials>,
+  b: Option.Option<Credentials.Credentials>
+): boolean =>
+  Option.match(Option.all([a, b]), {
+    onNone: () => Option.isNone(a) && Option.isNone(b),
+    onSome: ([x, y]) => Credentials.sameAccessToken(x, y) && Credentials.sameRefreshToken(x, y)
+  })

@@ -1,0 +1,219 @@
+/**
+ * What a caller who wants a token does next: it is served, reads storage, waits for the flight, or fails. Pure.
+ *
+ * @since 0.1.0
+ */
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import * as Decision from "../Decision.js"
+import {
+  credentialsOf,
+  decide,
+  type Failure,
+  isRedeeming,
+  judge,
+  type Policy,
+  type State,
+  type Want
+} from "./State.js"
+
+/**
+ * A caller on its way to a token.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Caller {
+  readonly request: Decision.Request
+  /** The access token that was current when it asked for a refresh. */
+  readonly had: Option.Option<Redacted.Redacted>
+  /** How many refreshes had brought a token by then. */
+  readonly answers: number
+  /** Whether it joined a flight that was begun for others. */
+  readonly joined: boolean
+  /** How many flights it has waited for. */
+  readonly flights: number
+}
+
+/**
+ * What to do. `Join`: start the flight or join it, and wait for its next release, no longer than `patience` milliseconds.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Turn =
+  | { readonly _tag: "Serve"; readonly token: Redacted.Redacted }
+  | { readonly _tag: "ServeAndRefresh"; readonly token: Redacted.Redacted; readonly want: Want }
+  | { readonly _tag: "Read" }
+  | { readonly _tag: "Join"; readonly caller: Caller; readonly want: Want; readonly patience: number }
+  | { readonly _tag: "Fail"; readonly failure: Failure }
+
+/** For how long storage that was read under the lease is not read again by those who join the refresh. */
+const justRead = 100
+
+/** How often a caller joins a refresh whose token expires before it is served. */
+const mostFlights = 5
+
+/**
+ * A caller's first turn.
+ *
+ * @since 0.1.0
+ * @category decisions
+ */
+export const first = (
+  policy: Policy,
+  state: State,
+  request: Decision.Request,
+  now: number,
+  patience: number
+): Turn => {
+  const decision = decide(policy, state, now, request)
+  if (decision._tag !== "Reload") return obey(state, request, decision, patience)
+  // In a crowd at expiry one read, that of the refresh they all join, is enough for all: who else wants to refresh
+  // waits for the lease.
+  const age = state.memory._tag === "Read" ? now - state.memory.at : Infinity
+  return isRedeeming(state) && age >= 0 && age < justRead
+    ? obey(state, request, judge(policy, state, now, request), patience)
+    : { _tag: "Read" }
+}
+
+/**
+ * The turn after storage was read, or could not be.
+ *
+ * @since 0.1.0
+ * @category decisions
+ */
+export const afterRead = (
+  policy: Policy,
+  state: State,
+  request: Decision.Request,
+  failure: Option.Option<Failure>,
+  now: number,
+  patience: number
+): Turn => {
+  const decision = judge(policy, state, now, request)
+  if (Option.isNone(failure)) return obey(state, request, decision, patience)
+  const token = Decision.servable(decision)
+  return Option.isSome(token) && !request.force
+    ? { _tag: "Serve", token: token.value }
+    : { _tag: "Fail", failure: failure.value }
+}
+
+/**
+ * The turn after the flight released those who wait. A refresh that failed in the grace leaves the token that is
+ * still valid.
+ *
+ * @since 0.1.0
+ * @category decisions
+ */
+export const afterFlight = (
+  policy: Policy,
+  state: State,
+  caller: Caller,
+  failure: Option.Option<Failure>,
+  now: number
+): Turn => {
+  const { flights, request } = caller
+  if (Option.isNone(failure) && flights < mostFlights && !isMet(state, caller)) {
+    return joinAgain(state, caller, caller.had)
+  }
+  if (Option.isSome(failure) && request.force) return { _tag: "Fail", failure: failure.value }
+  const plain = { ...request, force: false }
+  const decision = judge(policy, state, now, plain)
+  const token = Decision.servable(decision)
+  if (Option.isSome(token)) return { _tag: "Serve", token: token.value }
+  if (Option.isSome(failure)) return { _tag: "Fail", failure: failure.value }
+  if (decision._tag !== "Refresh" && decision._tag !== "UseAndRefresh" && decision._tag !== "Use") {
+    return refuse(state, decision)
+  }
+  // A process that is stalled for long may find that the new token has come and gone, or was rejected.
+  const isGone =
+    decision._tag === "Refresh" && (decision.reason === "Expired" || decision.reason === "Rejected")
+  return isGone && flights < mostFlights
+    ? joinAgain(state, caller, accessTokenOf(state))
+    : { _tag: "Fail", failure: { _tag: "TooShort" } }
+}
+
+/**
+ * The turn when the caller's patience is over: the token that is still valid, or a wait without end.
+ *
+ * @since 0.1.0
+ * @category decisions
+ */
+export const outOfPatience = (policy: Policy, state: State, caller: Caller, now: number): Turn =>
+  Option.match(Decision.servable(judge(policy, state, now, caller.request)), {
+    onNone: () => join(caller, Infinity),
+    onSome: (token) => ({ _tag: "Serve", token })
+  })
+
+const obey = (
+  state: State,
+  request: Decision.Request,
+  decision: Decision.Decision,
+  patience: number
+): Turn => {
+  const had = accessTokenOf(state)
+  switch (decision._tag) {
+    case "Use":
+      return { _tag: "Serve", token: decision.token }
+    case "UseAndRefresh":
+      return { _tag: "ServeAndRefresh", token: decision.token, want: wantOf(request, had) }
+    case "Refresh": {
+      const joined = state.phase._tag !== "Idle"
+      const caller = { request, had, answers: state.answers, joined, flights: 1 }
+      const waits = request.force || Option.isNone(decision.fallback)
+      return join(caller, waits ? Infinity : patience)
+    }
+    case "CoolDown":
+      return Option.isSome(decision.fallback) && !request.force
+        ? { _tag: "Serve", token: decision.fallback.value }
+        : refuse(state, decision)
+    case "Reload":
+    case "Reauthorize":
+    case "TooShortLived":
+      return refuse(state, decision)
+  }
+}
+
+/** Memory that was dropped before this caller's turn says nothing about the grant: it is read again. */
+const refuse = (state: State, decision: Decision.Decision): Turn =>
+  state.memory._tag === "Unread" && Option.isNone(state.uncommitted)
+    ? { _tag: "Read" }
+    : { _tag: "Fail", failure: { _tag: "Decided", decision } }
+
+const accessTokenOf = (state: State): Option.Option<Redacted.Redacted> =>
+  Option.map(credentialsOf(state), ({ accessToken }) => accessToken)
+
+const wantOf = (request: Decision.Request, had: Option.Option<Redacted.Redacted>): Want => ({
+  ...request,
+  had,
+  yields: false
+})
+
+const join = (caller: Caller, patience: number): Turn => ({
+  _tag: "Join",
+  caller,
+  want: wantOf(caller.request, caller.had),
+  patience
+})
+
+const joinAgain = (state: State, caller: Caller, had: Option.Option<Redacted.Redacted>): Turn =>
+  join(
+    {
+      ...caller,
+      had,
+      answers: state.answers,
+      joined: state.phase._tag !== "Idle",
+      flights: caller.flights + 1
+    },
+    Infinity
+  )
+
+/** A flight that was begun for others may find their need met by what this caller has already. */
+const isMet = (state: State, { answers, had, joined, request }: Caller): boolean => {
+  const has = accessTokenOf(state)
+  const isSame = Option.exists(Option.all([had, has]), ([a, b]) => Redacted.value(a) === Redacted.value(b))
+  // Memory that was dropped meanwhile does not say what storage holds.
+  const mayBeSame = isSame || (Option.isSome(had) && state.memory._tag === "Unread")
+  return !(joined && request.force && state.answers === answers && mayBeSame)
+}

@@ -1,0 +1,110 @@
+/** A failure of the machine as the typed error that a caller gets: why, until when, and what to do. Pure. */
+import type { CoolingDown, Decision } from "./Decision.js"
+import type { Failure } from "./grant/State.js"
+import { ReauthorizationRequired, RefreshUnavailable, type TokenError } from "./TokenError.js"
+import { StorageError } from "./TokenStorage.js"
+
+/** What the message needs beside the failure. */
+export interface Setting {
+  readonly location: string
+  /** What the last failed refresh said. */
+  readonly lastFailure: string
+  readonly now: number
+}
+
+export const fromFailure = (failure: Failure, setting: Setting): TokenError => {
+  switch (failure._tag) {
+    case "Decided":
+      return fromDecision(failure.decision, setting)
+    case "Unavailable": {
+      const { cause, message, reason, retryAt } = failure
+      return new RefreshUnavailable({ reason, retryAt, message, ...(cause && { cause }) })
+    }
+    case "StorageFailed":
+      return failure.error
+    case "RolledBack":
+      return rolledBack(setting.location)
+    case "TooShort":
+      return unavailable(
+        "TooShortLived",
+        "The token that the refresh brought does not live long enough to be served: ask for less.",
+        setting.now
+      )
+    case "Closed":
+      return closed(setting.now)
+  }
+}
+
+/** The same for those who only read storage. */
+export const storageErrorOf = (failure: Failure, setting: Setting): StorageError =>
+  failure._tag === "StorageFailed" ? failure.error : rolledBack(setting.location)
+
+const fromDecision = (decision: Decision, { lastFailure, location, now }: Setting): TokenError => {
+  switch (decision._tag) {
+    case "CoolDown":
+      return new RefreshUnavailable({
+        reason: "CoolingDown",
+        retryAt: decision.until,
+        message: coolDownAdvice[decision.reason](lastFailure).trimEnd()
+      })
+    case "Reauthorize":
+      return new ReauthorizationRequired({
+        reason: decision.reason,
+        location,
+        message:
+          `${advice[decision.reason]}: ${decision.detail.replace(/[.\s]+$/, "")}. Log in again and save the new ` +
+          `credentials to ${location}; nothing there was deleted.`
+      })
+    case "TooShortLived":
+      return unavailable(
+        "TooShortLived",
+        `The server's tokens live for ${decision.lifetime / 1000} s, ${decision.minValidity / 1000} s were asked for: ask for less.`,
+        now
+      )
+    case "Use":
+    case "Reload":
+    case "UseAndRefresh":
+    case "Refresh":
+      return unavailable("LeaseBusy", "The credentials changed meanwhile; try again.", now)
+  }
+}
+
+const unavailable = (
+  reason: RefreshUnavailable["reason"],
+  message: string,
+  now: number
+): RefreshUnavailable => new RefreshUnavailable({ reason, retryAt: now + 1000, message })
+
+const closedMessage = "The manager's scope is closed: ask within the life of its layer."
+
+const closed = (now: number) =>
+  new RefreshUnavailable({ reason: "Closed", retryAt: now, message: closedMessage })
+
+export const closedStorage = (location: string): StorageError =>
+  new StorageError({ reason: "Unavailable", operation: "load", location, message: closedMessage })
+
+const rolledBack = (location: string): StorageError =>
+  new StorageError({
+    reason: "RolledBack",
+    operation: "load",
+    location,
+    message:
+      `${location} went back to an earlier state of this grant, whose refresh token is spent; ` +
+      "it was not used. Restore the newer state, or log in again."
+  })
+
+const coolDownAdvice: Record<CoolingDown["reason"] | "AnswerLost", (last: string) => string> = {
+  Failed: (last) => `The last refresh failed; nothing is posted before the retry time. ${last}`,
+  ServerAsked: (last) => `The server asked to wait; nothing is posted before the retry time. ${last}`,
+  Ineffective: () => "The last refresh brought no newer token; it is not repeated before the retry time.",
+  Rejected: () => "A resource server keeps rejecting fresh tokens: check audience and scopes, not the token.",
+  AnswerLost: () =>
+    "The answer to a refresh was not seen, and the server may end the grant if it is repeated: that is left for when the token has expired. Until then, ask for a shorter validity."
+}
+
+const advice = {
+  NoCredentials: "There are no credentials",
+  NoRefreshToken: "The access token has expired and there is no refresh token",
+  GrantDead: "The authorization server ended this grant",
+  RotationLost: "The answer to a refresh was lost, and the authorization server ended the grant"
+} as const
