@@ -223,14 +223,15 @@ export const toError = (answer: Answer, deadCodes: ReadonlyArray<string> = []): 
       }
       return code === "invalid_grant" || deadCodes.includes(code)
         ? fail("GrantDead", `${said}: the grant has ended.`, safeCode)
-        : fail(
-            "Misconfigured",
-            `${said}: check the client, its authentication and what it asks for.`,
-            safeCode
-          )
+        : fail("Misconfigured", `${said}: ${adviceOf(code)}.`, safeCode)
     }
   })
 }
+
+const adviceOf = (code: string): string =>
+  code === "invalid_scope"
+    ? "it does not grant these scopes: send fewer or none, or log in again for more"
+    : "check the client, its authentication and what it asks for"
 
 const withoutCode = (
   answer: Answer,

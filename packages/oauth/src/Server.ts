@@ -15,7 +15,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as oauth from "oauth4webapi"
 import * as Answer from "./Answer.js"
-import { check, invalid, type OAuthConfigError } from "./Endpoint.js"
+import { check, checkDiscovered, invalid, type OAuthConfigError } from "./Endpoint.js"
 import { cached } from "./internal/cached.js"
 import { OAuthError } from "./OAuthError.js"
 import * as Wire from "./Wire.js"
@@ -60,6 +60,11 @@ export interface Discovery {
    * `/.well-known/oauth-authorization-server` before the path; both, in this order, unless given.
    */
   readonly discovery?: "oidc" | "oauth2" | undefined
+  /**
+   * Whether endpoints on loopback, link-local and private addresses are accepted from an issuer that is on no such
+   * address itself; false. See {@link checkDiscovered}.
+   */
+  readonly allowPrivateEndpoints?: boolean | undefined
   /** How long what was found is used; 1 hour. */
   readonly ttl?: Duration.DurationInput | undefined
   /** How long a request may take; 30 s, which is also the most. */
@@ -179,7 +184,7 @@ const discover = (
     const look = (algorithm: "oidc" | "oauth2") =>
       Effect.flatMap(
         wire.send((sendOptions) => oauth.discoveryRequest(issuer, { ...sendOptions, algorithm })),
-        (answer) => readMetadata(options.issuer, answer)
+        (answer) => readMetadata(options, answer)
       )
     const find =
       options.discovery === undefined
@@ -204,10 +209,14 @@ const endpointFields = [
   "revocation_endpoint",
   "introspection_endpoint",
   "userinfo_endpoint",
+  "pushed_authorization_request_endpoint",
   "jwks_uri"
 ] as const
 
-const readMetadata = (issuer: string, answer: Answer.Answer): Either.Either<Metadata, OAuthError> => {
+const readMetadata = (
+  { allowPrivateEndpoints, issuer }: Discovery,
+  answer: Answer.Answer
+): Either.Either<Metadata, OAuthError> => {
   if (Answer.isOk(answer) && answer.cut._tag === "Some") return Either.left(answer.cut.value)
   if (!Answer.isOk(answer)) return Either.left(Answer.toError(answer))
   const malformed = (problem: string) => Either.left(Answer.malformed(answer, "server metadata", problem))
@@ -229,7 +238,9 @@ const readMetadata = (issuer: string, answer: Answer.Answer): Either.Either<Meta
     const value = metadata[field]
     if (value === undefined) continue
     const checked =
-      typeof value === "string" ? check(field, value) : Either.left(invalid(field, "is no string"))
+      typeof value === "string"
+        ? checkDiscovered(field, value, new URL(issuer), { allowPrivate: allowPrivateEndpoints })
+        : Either.left(invalid(field, "is no string"))
     if (Either.isLeft(checked)) return malformed(`is refused: ${checked.left.message}`)
   }
   return Either.right({ id_token_signing_alg_values_supported: signingAlgorithms, ...metadata, issuer })

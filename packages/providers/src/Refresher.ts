@@ -35,9 +35,7 @@ export const make = (
     const inner = yield* RefreshToken.make({
       ...endpoint,
       rotation,
-      // Not as scopes to narrow down to: the server may not have named all that it granted.
-      ...(refresh.sendScopes &&
-        scopes.length > 0 && { parameters: { scope: scopes.join(" "), ...endpoint.parameters } })
+      ...(refresh.sendScopes && { scopes })
     })
     return TokenRefresher.of({
       needsRefreshToken: inner.needsRefreshToken,

@@ -11,7 +11,7 @@
  * | `OAUTH_CLIENT_SECRET` | its secret; a public client has none |
  * | `OAUTH_CLIENT_AUTH` | how the secret is shown: `basic` (the default) or `post` |
  * | `OAUTH_GRANT` | `refresh_token` (the default) or `client_credentials`, which needs no login |
- * | `OAUTH_SCOPES` | separated by spaces; never more than were granted |
+ * | `OAUTH_SCOPES` | separated by spaces; leave it out for all that was granted |
  * | `OAUTH_CREDENTIALS_FILE` | where the grant is kept |
  *
  * `TokenConfig.layerConfig` reads the policy beside them.
