@@ -1,6 +1,7 @@
 import type * as HttpClient from "@effect/platform/HttpClient"
 import type { HttpClientError } from "@effect/platform/HttpClientError"
 import type { HttpClientResponse } from "@effect/platform/HttpClientResponse"
+import type { TokenError } from "@latchkey/core/TokenError"
 import * as Context from "effect/Context"
 import * as DefaultServices from "effect/DefaultServices"
 import * as Duration from "effect/Duration"
@@ -13,6 +14,7 @@ import * as Endpoint from "../Endpoint.js"
 import { OAuthError } from "../OAuthError.js"
 import * as Body from "./body.js"
 import { secretsOf, toRequest, type Outgoing } from "./outgoing.js"
+import * as TokenErrors from "./tokenErrors.js"
 import { transportFailure, type TransportFailure } from "./transport.js"
 
 const maxBytes = 1024 * 1024
@@ -182,6 +184,7 @@ const decode = (chunks: ReadonlyArray<Uint8Array>): string => {
 const utf8 = new TextDecoder()
 
 const noAnswer = (endpoint: string, error: HttpClientError): OAuthError => {
+  if (error._tag === "RequestError" && TokenErrors.is(error.cause)) return tokenWanted(endpoint, error.cause)
   const failure = transportFailure(error)
   return failure.sent === "no"
     ? unanswered(
@@ -192,6 +195,14 @@ const noAnswer = (endpoint: string, error: HttpClientError): OAuthError => {
       )
     : unanswered(endpoint, failure, "broke off", "whether the server did what it was asked is unknown.")
 }
+
+/** The client given to a login or a refresher asks a manager for a token, to get a token. */
+const tokenWanted = (endpoint: string, error: TokenError): OAuthError =>
+  new OAuthError({
+    reason: "Misconfigured",
+    endpoint,
+    message: `${endpoint} was not asked: the HttpClient in use asks for a token itself, and there was none. Give the plain HttpClient to logins and refreshers, and keep the bearer client under its own tag. (${error.message})`
+  })
 
 const tooSlow = (endpoint: string, timeout: Duration.Duration): OAuthError =>
   unanswered(
