@@ -6,15 +6,17 @@
  * old one, 0600 from the start, flushed, renamed over it, and the directory flushed: a crash leaves the old
  * or the new, never a mixture, and what `commit` has acknowledged stays. A lease is a record in
  * `<path>.latchkey.lease`, written under the same lock; its holder keeps a kernel lock of its own on
- * `<path>.latchkey.holder-…`, so that a dead one is known at once and no process id is trusted. One that is
- * alive but stopped loses the lease when its ttl has passed, and the fence then refuses its commit.
+ * `<path>.latchkey.holder-…`, so that a dead one is known at once and no process id is trusted; an earlier boot of
+ * this host is dead as a whole. One that is alive but stopped loses the lease when its ttl has passed, by a clock
+ * that nobody can set, and the fence then refuses its commit. No lease counts for longer than its ttl, at most an
+ * hour, from when it was first seen as it is: a holder whose clock was years ahead keeps nobody out.
  *
  * **Where it does not hold.** A process stopped (SIGSTOP) in the few milliseconds in which it holds the lock
  * makes the others fail with `Unavailable` until it goes on or is killed. Programs that know nothing of the
  * lock: a file they have changed is noticed until the very rename, not between that last look and it. File
  * systems without working locks or atomic rename (NFS before version 4, many FUSE and cloud folders): keep
  * the file on a local one, or the lease elsewhere. Processes on other hosts that share a volume: their leases
- * count by ttl alone, and the hosts' clocks must agree. Windows: files have no modes, and directories cannot
+ * count by ttl alone, the hosts' clocks must agree, and each host needs a name of its own. Windows: files have no modes, and directories cannot
  * be flushed.
  *
  * Symbolic links, owners and modes: see {@link Options}.

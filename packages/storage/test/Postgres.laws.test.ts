@@ -81,7 +81,7 @@ describe.skipIf(told(PostgresServer.missing))(
     const laws = [
       ...StorageLaws.laws({ make: stores, changes: true }),
       ...HistoryLaws.laws({ make: stores, histories: 40 }),
-      ...LeaseLaws.laws({ make: leases }),
+      ...LeaseLaws.laws({ make: leases, bearsWrongClocks: true }),
       ...FencingLaws.laws({ make: handles }),
       ...RecordLaws.laws({ make: record, except: impossible })
     ]

@@ -62,7 +62,7 @@ describe.skipIf(told(RedisServer.missing))(RedisServer.missing ?? "Redis", { con
   const laws = [
     ...StorageLaws.laws({ make: stores, changes: true }),
     ...HistoryLaws.laws({ make: stores, histories: 80 }),
-    ...LeaseLaws.laws({ make: leases }),
+    ...LeaseLaws.laws({ make: leases, bearsWrongClocks: true }),
     ...FencingLaws.laws({ make: handles }),
     ...RecordLaws.laws({ make: record })
   ]
