@@ -13,7 +13,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import { createHash, randomBytes } from "node:crypto"
-import type { FileFormat, JsonObject } from "../FileFormat.js"
+import * as FileFormat from "../FileFormat.js"
 import { changes } from "./FileChanges.js"
 import { highestFence } from "./LeaseFile.js"
 import { FileProblem } from "./FileProblem.js"
@@ -24,13 +24,13 @@ import * as StrictJson from "./StrictJson.js"
 /** The options of a file store, each with a value. */
 export interface Settings extends PrivateFile.Policy {
   readonly path: string
-  readonly format: FileFormat
+  readonly format: FileFormat.FileFormat
   readonly backups: number
   readonly lockMillis: number
 }
 
 interface State {
-  readonly document: JsonObject
+  readonly document: FileFormat.JsonObject
   readonly text: string
   readonly contents: Option.Option<PrivateFile.Contents>
   readonly version: Version
@@ -137,6 +137,8 @@ const advice = {
   Malformed: keptAsItIs,
   WrongUnit: keptAsItIs,
   NewerFormat: "",
+  Incomplete: "",
+  Denied: "",
   NoGrant: " Log in to put a grant there, or give the path of another file."
 }
 
@@ -181,9 +183,18 @@ const encode = (
   entry: Entry.Entry
 ): Effect.Effect<Uint8Array, FileProblem> =>
   Effect.gen(function* () {
+    const refusal = FileFormat.refusal(settings.format, current.document, entry, current.entry)
+    if (Option.isSome(refusal)) {
+      const { path, problem, reason } = refusal.value
+      return yield* new FileProblem({
+        reason,
+        message: `The grant was not written to ${target}: ${path} ${problem}. The file was left as it is.`
+      })
+    }
     const bytes = yield* Effect.try({
       try: () => {
-        const document = settings.format.encode(current.document, entry, randomBytes(8).toString("hex"))
+        const revision = randomBytes(8).toString("hex")
+        const document = settings.format.encode(current.document, entry, revision, current.entry)
         return Buffer.from(StrictJson.stringify(document, current.text))
       },
       // The encoder's own error may quote what it could not encode.
