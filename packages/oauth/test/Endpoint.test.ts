@@ -128,8 +128,13 @@ describe("an endpoint that metadata names", () => {
     "jwks_uri"
   ] as const
 
-  const discover = (field: string, endpoint: string, options: Partial<Server.Discovery> = {}) =>
+  const discover = (
+    field: (typeof fields)[number],
+    endpoint: string,
+    options: Partial<Server.Discovery> = {}
+  ) =>
     Effect.flatMap(Server.make({ issuer: publicIssuer, ...options }), (server) => server.metadata).pipe(
+      Effect.flatMap((metadata) => Server.endpoint(metadata, field)),
       Effect.provide(
         answering({
           body: { issuer: publicIssuer, token_endpoint: `${publicIssuer}/token`, [field]: endpoint }
@@ -137,15 +142,17 @@ describe("an endpoint that metadata names", () => {
       )
     )
 
-  it.effect.each(fields)("as %s on this machine is refused, and the error says what to do (F57)", (field) =>
-    Effect.gen(function* () {
-      const error = yield* Effect.flip(discover(field, "http://127.0.0.1:6379"))
-      expect(error.message).toContain(field)
-      expect(error.message).toContain("http://127.0.0.1:6379")
-      const address = yield* Effect.flip(discover(field, "https://169.254.169.254/"))
-      expect(address.message).toContain("allowPrivateEndpoints")
-      const allowed = yield* discover(field, "https://169.254.169.254/", { allowPrivateEndpoints: true })
-      expect(allowed[field]).toBe("https://169.254.169.254/")
-    })
+  it.effect.each(fields)(
+    "as %s on this machine is refused where it is used, and the error says what to do (F57)",
+    (field) =>
+      Effect.gen(function* () {
+        const error = yield* Effect.flip(discover(field, "http://127.0.0.1:6379"))
+        expect(error.message).toContain(field)
+        expect(error.message).toContain("http://127.0.0.1:6379")
+        const address = yield* Effect.flip(discover(field, "https://169.254.169.254/"))
+        expect(address.message).toContain("allowPrivateEndpoints")
+        const allowed = yield* discover(field, "https://169.254.169.254/", { allowPrivateEndpoints: true })
+        expect(allowed).toBe("https://169.254.169.254/")
+      })
   )
 })

@@ -96,6 +96,7 @@ export const Settings = Schema.Struct({
       revocationEndpoint: url("Where a grant is ended (RFC 7009)."),
       introspectionEndpoint: url("Where a token is looked up (RFC 7662)."),
       userinfoEndpoint: url("Where the account's claims are (OpenID Connect Core §5.3)."),
+      pushedAuthorizationRequestEndpoint: url("Where an authorization request is left first (RFC 9126)."),
       jwksUri: url("Where the server's keys are."),
       allowPrivateEndpoints: flag(
         "Whether endpoints on loopback, link-local and private addresses are accepted from the metadata of an issuer that is on no such address itself; false."
