@@ -11,6 +11,7 @@ import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import * as Credentials from "./Credentials.js"
 import { type DeadGrant, type Intent, ServerWait } from "./Entry.js"
+import { describeMismatch, type Mismatch } from "./GrantIdentity.js"
 import * as Rotation from "./RotationPolicy.js"
 
 /**
@@ -62,6 +63,8 @@ export interface Held {
   readonly loadedAt: number
   /** Whether the refresher can work with it. */
   readonly refreshable: boolean
+  /** In what the grant differs from those that the refresher may redeem, if in anything. */
+  readonly mismatch: Option.Option<Mismatch>
   /** The mark of this very grant, where the server has refused it. */
   readonly dead: Option.Option<DeadGrant>
   /** Whether a resource server has rejected this very access token. */
@@ -141,6 +144,7 @@ export type ReauthorizeReason = "NoCredentials" | "NoRefreshToken" | "GrantDead"
  *   the token is valid, but not for as long as was asked.
  * - `Reauthorize`: only a new login helps.
  * - `TooShortLived`: the server's tokens do not live for the `minValidity` asked for.
+ * - `Refuse`: the grant is another server's, client's or account's: nothing of it is sent or served.
  *
  * @since 0.1.0
  * @category models
@@ -170,14 +174,25 @@ export type Decision = Data.TaggedEnum<{
   }
   Reauthorize: { readonly reason: ReauthorizeReason; readonly detail: string }
   TooShortLived: { readonly lifetime: number; readonly minValidity: number }
+  Refuse: { readonly mismatch: Mismatch }
 }>
 
 /**
  * @since 0.1.0
  * @category constructors
  */
-export const { Use, Reload, UseAndRefresh, Refresh, CoolDown, Reauthorize, TooShortLived, $match, $is } =
-  Data.taggedEnum<Decision>()
+export const {
+  Use,
+  Reload,
+  UseAndRefresh,
+  Refresh,
+  CoolDown,
+  Reauthorize,
+  TooShortLived,
+  Refuse,
+  $match,
+  $is
+} = Data.taggedEnum<Decision>()
 
 /** A number of milliseconds that is one: not NaN, not negative. */
 const millis = (value: number): number => (value > 0 ? value : 0)
@@ -299,6 +314,7 @@ export const decide = (
  * @category decisions
  */
 export const judge = (held: Held, now: number, policy: Policy, request: Request = anyValid): Decision => {
+  if (Option.isSome(held.mismatch)) return Refuse({ mismatch: held.mismatch.value })
   const replay = Rotation.replay(held.rotation, held.unanswered, now)
   if (Option.isNone(held.credentials)) {
     return held.refreshable
@@ -592,6 +608,7 @@ export const looksAgainAt = (decision: Decision, now: number): Option.Option<num
       return Option.some(now)
     case "Reauthorize":
     case "TooShortLived":
+    case "Refuse":
       return Option.none()
   }
 }
@@ -631,6 +648,8 @@ export const describe = (decision: Decision, now: number): string => {
       return `log in again: ${decision.detail}`
     case "TooShortLived":
       return `the server's tokens live for ${decision.lifetime / 1000} s, less than the ${decision.minValidity / 1000} s asked for`
+    case "Refuse":
+      return `use nothing of it: ${describeMismatch(decision.mismatch)}`
   }
 }
 

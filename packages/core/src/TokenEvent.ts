@@ -7,6 +7,7 @@
 import * as Data from "effect/Data"
 import type { CoolingDown, DueReason } from "./Decision.js"
 import type { Fingerprint } from "./Fingerprint.js"
+import type { Difference } from "./GrantIdentity.js"
 import type { RefreshReason } from "./TokenRefresher.js"
 import type { StorageReason } from "./TokenStorage.js"
 
@@ -17,6 +18,7 @@ import type { StorageReason } from "./TokenStorage.js"
  * - `Saved`, `SaveFailed`: the newest credentials are in storage, or are not, and are kept in memory.
  * - `RefreshFailed`, `CoolingDown`, `GrantDead`: as they say.
  * - `Rejected`: a resource server refused an access token. `Cleared`: the grant was removed.
+ * - `GrantMismatch`: storage holds a grant of another server, client or account; nothing of it is sent or served.
  * - `StorageFailed`: storage did not answer as it should; what was in memory is served while valid.
  *
  * @since 0.1.0
@@ -44,6 +46,7 @@ export type TokenEvent = Data.TaggedEnum<{
   GrantDead: { readonly at: number; readonly grant: Fingerprint }
   Rejected: { readonly at: number; readonly token: Fingerprint }
   Cleared: { readonly at: number; readonly existed: boolean }
+  GrantMismatch: { readonly at: number; readonly reason: Difference }
   StorageFailed: {
     readonly at: number
     readonly reason: typeof StorageReason.Type
@@ -66,6 +69,7 @@ export const {
   GrantDead,
   Rejected,
   Cleared,
+  GrantMismatch,
   StorageFailed,
   $match,
   $is

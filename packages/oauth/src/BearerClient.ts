@@ -185,7 +185,9 @@ export const tokenError = (error: HttpClientError): Option.Option<TokenError> =>
 const requestError = (request: HttpClientRequest, error: TokenError): RequestError =>
   new RequestError({
     request,
-    reason: error._tag === "ReauthorizationRequired" ? "Encode" : "Transport",
+    // Sending it again helps neither of the two.
+    reason:
+      error._tag === "ReauthorizationRequired" || error._tag === "GrantMismatch" ? "Encode" : "Transport",
     description: error.message,
     cause: error
   })

@@ -88,7 +88,7 @@ export const native: FileFormat = {
   clear: () => Option.none()
 }
 
-const journalKeys = ["family", "generation", "fence", "intent", "dead", "serverWait"]
+const journalKeys = ["family", "generation", "fence", "intent", "dead", "serverWait", "identity"]
 
 const recordKeys: ReadonlySet<string> = new Set([
   ...[
@@ -178,7 +178,7 @@ export const refusal = (
 
 /**
  * Another program's file. What that program keeps in it stays; what we must know beyond its credentials
- * (family, generation, fence, journal) is kept under a top-level key `latchkey`.
+ * (family, generation, fence, journal, identity) is kept under a top-level key `latchkey`.
  *
  * A file without that key, or with one that speaks of another grant because its own program has logged in
  * or rotated since, loads as a first entry of generation 0.

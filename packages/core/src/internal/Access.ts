@@ -108,6 +108,7 @@ const obey = (
     case "Reload":
     case "Reauthorize":
     case "TooShortLived":
+    case "Refuse":
       return refuse(grant, decision, request)
   }
 }

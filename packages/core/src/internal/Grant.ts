@@ -226,8 +226,8 @@ export class Grant extends Task implements StoredGrant.Parts {
     if (this.lookAt < Infinity) this.lookAt = Math.min(this.lookAt, now + lookAgain)
     const at = Math.max(this.renewAt(now), this.ranAt + shortestPause * (1 + state.jitterShare))
     if (at === Infinity && this.lookAt === Infinity && !setting.tellsChanges) {
-      const { dead, refreshable } = state.held
-      if (Option.isSome(dead) || !refreshable) this.lookAt = now + lookAgain
+      const { dead, mismatch, refreshable } = state.held
+      if (Option.isSome(dead) || Option.isSome(mismatch) || !refreshable) this.lookAt = now + lookAgain
     }
     return Math.min(this.lookAt, at)
   }

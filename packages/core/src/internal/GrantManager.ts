@@ -11,11 +11,12 @@ import type { Credentials } from "../Credentials.js"
 import * as Decision from "../Decision.js"
 import * as Entry from "../Entry.js"
 import * as Fingerprint from "../Fingerprint.js"
+import * as GrantIdentity from "../GrantIdentity.js"
 import * as Profile from "../Profile.js"
 import * as Snapshot from "../Snapshot.js"
-import type { TokenError } from "../TokenError.js"
+import { grantMismatch, type GrantMismatch, type TokenError } from "../TokenError.js"
 import * as TokenEvent from "../TokenEvent.js"
-import type { Explanation, Manager } from "../TokenManager.js"
+import type { Explanation, Manager, SaveOptions } from "../TokenManager.js"
 import { StorageError } from "../TokenStorage.js"
 import * as Access from "./Access.js"
 import type { Grant } from "./Grant.js"
@@ -43,7 +44,7 @@ export class GrantManager implements Manager {
     return Access.resolve(this.#grant, { force: true, minValidity: 0 })
   }
   get peekAccessToken(): Manager["peekAccessToken"] {
-    return this.#look((now) =>
+    return this.#use((now) =>
       Option.filterMap(this.#grant.state.credentials, (c) =>
         Decision.isExpired(c, now) ? Option.none() : Option.some(c.accessToken)
       )
@@ -56,7 +57,7 @@ export class GrantManager implements Manager {
     const grant = this.#grant
     return (token) =>
       Effect.flatMap(
-        this.#look((now) => ({ at: now, current: grant.state.reject(token, now) })),
+        this.#use((now) => ({ at: now, current: grant.state.reject(token, now) })),
         ({ at, current }) =>
           current
             ? Effect.zipRight(
@@ -67,10 +68,11 @@ export class GrantManager implements Manager {
       )
   }
   get credentials(): Manager["credentials"] {
-    return this.#look(() => this.#grant.state.credentials)
+    return this.#use(() => this.#grant.state.credentials)
   }
   get save(): Manager["save"] {
-    return (credentials) => Effect.ensuring(save(this.#grant, credentials), this.#looked)
+    return (credentials, options = {}) =>
+      Effect.ensuring(save(this.#grant, credentials, options), this.#looked)
   }
   get clear(): Manager["clear"] {
     return Effect.ensuring(clear(this.#grant), this.#looked)
@@ -79,8 +81,10 @@ export class GrantManager implements Manager {
     return Effect.sync(() => this.#grant.state.invalidate())
   }
   get isAuthenticated(): Effect.Effect<boolean, StorageError> {
-    return this.#look((now) =>
-      Option.exists(this.#grant.state.credentials, (c) => !Decision.isExpired(c, now))
+    const { state } = this.#grant
+    return this.#look(
+      (now) =>
+        Option.isNone(state.mismatch) && Option.exists(state.credentials, (c) => !Decision.isExpired(c, now))
     )
   }
   get validate(): Effect.Effect<boolean, StorageError> {
@@ -101,12 +105,13 @@ export class GrantManager implements Manager {
   get snapshot(): Manager["snapshot"] {
     const { setting, state } = this.#grant
     return this.#look(() =>
-      Option.map(state.credentials, (c) =>
-        Snapshot.fromCredentials(c, {
+      Option.map(state.credentials, (c) => {
+        const snapshot = Snapshot.fromCredentials(c, {
           provider: setting.provider,
           extras: setting.snapshotExtras?.(c) ?? {}
         })
-      )
+        return Option.isNone(state.mismatch) ? snapshot : Snapshot.withoutTokens(snapshot)
+      })
     )
   }
   get profile(): Manager["profile"] {
@@ -130,7 +135,7 @@ export class GrantManager implements Manager {
     const { setting, state } = this.#grant
     return Effect.sync(() =>
       Option.orElse(state.profile, () =>
-        Option.map(state.credentials, (c) =>
+        Option.map(Option.isNone(state.mismatch) ? state.credentials : Option.none(), (c) =>
           Option.match(setting.profiles, {
             onNone: () => Profile.fromCredentials(setting.provider, c),
             onSome: (source) => source.quick(c)
@@ -148,6 +153,18 @@ export class GrantManager implements Manager {
 
   #look<A>(view: (now: number) => A): Effect.Effect<A, StorageError> {
     return Effect.zipRight(Access.look(this.#grant), Effect.map(Clock.currentTimeMillis, view))
+  }
+  /** The same, where the grant is ours to use. */
+  #use<A>(view: (now: number) => A): Effect.Effect<A, StorageError | GrantMismatch> {
+    const { state, storage } = this.#grant
+    return Effect.flatMap(
+      this.#look((now) => now),
+      (now): Effect.Effect<A, GrantMismatch> =>
+        Option.match(state.mismatch, {
+          onNone: () => Effect.sync(() => view(now)),
+          onSome: (mismatch) => grantMismatch(mismatch, storage.location, "use")
+        })
+    )
   }
   get #looked(): Effect.Effect<void> {
     return Effect.sync(() => this.#grant.noteLooked())
@@ -223,19 +240,26 @@ export const watch = (grant: Grant): Effect.Effect<void> =>
 /** How often a save is tried again over another writer's change. */
 const maxSaveConflicts = 10
 
-const save = (parts: Grant, credentials: Credentials, conflicts = 0): Effect.Effect<void, StorageError> =>
+const save = (
+  parts: Grant,
+  credentials: Credentials,
+  options: SaveOptions,
+  conflicts = 0
+): Effect.Effect<void, StorageError | GrantMismatch> =>
   Effect.gen(function* () {
-    const { emit, state, storage } = parts
+    const { emit, refresher, state, storage } = parts
     // What holds no grant has room for one: an API key beside it stays.
     const loaded = yield* Effect.catchIf(
       storage.load,
       (error) => error.reason === "NoGrant",
       () => Effect.succeedNone
     )
-    const entry = Entry.saved(
-      Option.map(loaded, (l) => l.entry),
-      credentials
-    )
+    const previous = Option.map(loaded, (l) => l.entry)
+    if (options.replace !== true && Option.isSome(previous)) {
+      const other = mismatchOf(refresher, previous.value, credentials)
+      if (Option.isSome(other)) return yield* grantMismatch(other.value, storage.location, "save")
+    }
+    const entry = Entry.saved(previous, credentials, Option.fromNullable(refresher.identity))
     const { epoch } = state
     const saved = yield* storage
       .commit(
@@ -263,7 +287,7 @@ const save = (parts: Grant, credentials: Credentials, conflicts = 0): Effect.Eff
               )
         )
       )
-    if (Option.isNone(saved)) return yield* save(parts, credentials, conflicts + 1)
+    if (Option.isNone(saved)) return yield* save(parts, credentials, options, conflicts + 1)
     // Where that fails, memory has what was read before, and the next who asks reads again.
     if (!saved.value.isLast) yield* Effect.ignore(reload(parts))
     yield* emit(
@@ -274,6 +298,17 @@ const save = (parts: Grant, credentials: Credentials, conflicts = 0): Effect.Eff
       })
     )
   })
+
+/** In what the grant that is there differs from a login, of which is known whom it is with, and perhaps whose. */
+const mismatchOf = (
+  { formerly, identity }: Grant["refresher"],
+  stored: Entry.Entry,
+  login: Credentials
+): Option.Option<GrantIdentity.Mismatch> =>
+  Option.orElse(
+    Option.flatMap(Option.fromNullable(identity), (current) => Entry.mismatch(stored, current, formerly)),
+    () => GrantIdentity.compareAccounts(stored.credentials.accountId, login.accountId)
+  )
 
 const clear = ({ emit, state, storage }: Grant): Effect.Effect<boolean, StorageError> =>
   Effect.uninterruptible(

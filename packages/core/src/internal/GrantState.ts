@@ -9,6 +9,7 @@ import type { AuthStatus, Warning } from "../AuthStatus.js"
 import * as Credentials from "../Credentials.js"
 import * as Decision from "../Decision.js"
 import * as Entry from "../Entry.js"
+import type * as GrantIdentity from "../GrantIdentity.js"
 import type { Profile } from "../Profile.js"
 import * as Rotation from "../RotationPolicy.js"
 import type { Version, Versioned } from "../TokenStorage.js"
@@ -73,6 +74,8 @@ export class GrantState {
       readonly needsRefreshToken: boolean
       readonly rotation: Rotation.RotationPolicy
       readonly serverAhead?: () => number
+      readonly identity?: GrantIdentity.GrantIdentity | undefined
+      readonly formerly?: ReadonlyArray<string> | undefined
     },
     readonly jitterShare: number
   ) {}
@@ -97,6 +100,22 @@ export class GrantState {
     return Option.map(Option.fromNullable(this.stored), (s) => s.version)
   }
 
+  /** What the stored grant has been compared with already: it is asked for often, and changes with the entry alone. */
+  private compared:
+    { readonly entry: Entry.Entry; readonly mismatch: Option.Option<GrantIdentity.Mismatch> } | undefined =
+    undefined
+
+  /** In what the grant differs from those that the refresher may redeem, if in anything. */
+  get mismatch(): Option.Option<GrantIdentity.Mismatch> {
+    const { formerly, identity } = this.refresher
+    const entry = Option.getOrUndefined(this.entry)
+    if (identity === undefined || entry === undefined) return Option.none()
+    if (this.compared?.entry !== entry) {
+      this.compared = { entry, mismatch: Entry.mismatch(entry, identity, formerly) }
+    }
+    return this.compared.mismatch
+  }
+
   get rejected(): boolean {
     const { credentials, rejection } = this
     return (
@@ -119,6 +138,7 @@ export class GrantState {
       refreshable:
         !this.refresher.needsRefreshToken ||
         (Option.isSome(credentials) && Option.isSome(credentials.value.refreshToken)),
+      mismatch: this.mismatch,
       dead,
       rejected: this.rejected,
       coolDown: this.coolDown,
@@ -173,7 +193,8 @@ export class GrantState {
       ...(Option.isSome(this.unsaved) ? (["Unsaved"] as const) : []),
       ...(Option.isSome(held.dead) ? (["GrantDead"] as const) : []),
       ...(Option.isSome(Decision.cooling(held, now)) ? (["CoolingDown"] as const) : []),
-      ...(this.isGraceTooLong ? (["GraceClamped"] as const) : [])
+      ...(this.isGraceTooLong ? (["GraceClamped"] as const) : []),
+      ...(Option.isSome(held.mismatch) ? (["GrantMismatch"] as const) : [])
     ]
   }
 

@@ -2,7 +2,7 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type * as Decision from "../Decision.js"
-import { ReauthorizationRequired, RefreshUnavailable, type TokenError } from "../TokenError.js"
+import { grantMismatch, ReauthorizationRequired, RefreshUnavailable, type TokenError } from "../TokenError.js"
 import type { Parts } from "./StoredGrant.js"
 
 /** No refresh after all: somebody else did it, or nothing can be done now. */
@@ -27,6 +27,8 @@ export const settled = (
       )
     case "Reauthorize":
       return reauthorize(parts, decision)
+    case "Refuse":
+      return grantMismatch(decision.mismatch, parts.storage.location, "use")
   }
 }
 

@@ -130,7 +130,7 @@ const acquire = (
         Effect.zipRight(reload(parts)),
         Effect.zipRight(
           Effect.suspend(() =>
-            judgeAgain(parts, trigger, now())._tag === "Use"
+            endsWait.has(judgeAgain(parts, trigger, now())._tag)
               ? Effect.succeedNone
               : acquire(parts, trigger, now, held, began, Math.min(pause * 2, longestPause))
           )
@@ -139,6 +139,9 @@ const acquire = (
     }
   })
 }
+
+/** Another holder has refreshed, or the grant is not ours any more: no lease is needed. */
+const endsWait: ReadonlySet<Decision.Decision["_tag"]> = new Set(["Use", "Refuse"])
 
 /** It cannot be taken without its release being known. */
 const take = ({ account, config, lease }: Parts, held: Held): Effect.Effect<Lease, LeaseError> => {
@@ -264,7 +267,7 @@ const accept = (
 ): Effect.Effect<void> => {
   const { emit, state } = parts
   const now = clock()
-  state.noteRefreshed(successor(intended, credentials, lease.fence), base, now)
+  state.noteRefreshed(successor(parts, intended, credentials, lease.fence), base, now)
   const refreshed = emit(
     TokenEvent.Refreshed({
       at: now,
@@ -279,6 +282,7 @@ const accept = (
 }
 
 const successor = (
+  { refresher }: Parts,
   intended: Option.Option<Entry.Entry>,
   credentials: Credentials.Credentials,
   fence: number
@@ -287,7 +291,8 @@ const successor = (
     onNone: () => Entry.first(credentials),
     onSome: (i) => Entry.refreshed(i, credentials)
   })
-  return new Entry.Entry({ ...entry, fence })
+  // What the server has just answered for is its own, whoever wrote the entry before.
+  return Entry.bind(new Entry.Entry({ ...entry, fence }), Option.fromNullable(refresher.identity))
 }
 
 const fail = (parts: Parts, error: RefreshError, attempt: Attempt): Effect.Effect<void, TokenError> =>
@@ -297,7 +302,7 @@ const fail = (parts: Parts, error: RefreshError, attempt: Attempt): Effect.Effec
     const now = yield* Clock.currentTimeMillis
     yield* emit(TokenEvent.RefreshFailed({ at: now, reason: error.reason, status: error.status }))
     if (error.salvaged !== undefined) {
-      state.noteRefreshed(successor(intended, error.salvaged, lease.fence), base, now)
+      state.noteRefreshed(successor(parts, intended, error.salvaged, lease.fence), base, now)
       yield* Effect.ignore(saveUnsaved(parts, lease.fence))
     }
     if (error.reason === "GrantDead") return yield* bury(parts, error, attempt)

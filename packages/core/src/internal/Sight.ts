@@ -180,7 +180,12 @@ const outcomeOf = (run: Run, exit: Exit.Exit<void, TokenError>): Tags => {
 }
 
 /** What puts a session in danger is worth waking somebody for. */
-const worrying: ReadonlySet<TokenEvent["_tag"]> = new Set(["SaveFailed", "GrantDead", "StorageFailed"])
+const worrying: ReadonlySet<TokenEvent["_tag"]> = new Set([
+  "SaveFailed",
+  "GrantDead",
+  "GrantMismatch",
+  "StorageFailed"
+])
 
 const logOf = (event: TokenEvent, level: LogLevel.LogLevel): Effect.Effect<void> => {
   const { _tag, ...fields } = event

@@ -72,6 +72,9 @@ const takeIn = (
     })
     return Effect.zipRight(storageFailed(parts, error), Effect.fail(error))
   }
+  if (noted === "Changed" && Option.isSome(state.mismatch)) {
+    return emit(TokenEvent.GrantMismatch({ at, reason: state.mismatch.value.difference }))
+  }
   return noted === "Changed" && Option.isSome(had) && Option.isSome(state.entry)
     ? emit(TokenEvent.Adopted({ at, ...identify(state.entry.value) }))
     : Effect.void
