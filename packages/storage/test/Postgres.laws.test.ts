@@ -9,8 +9,9 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
+import { describeWith } from "../../../.ci/describeWith.js"
+import { postgres } from "../../../.ci/programs.js"
 import * as PostgresServer from "./support/PostgresServer.js"
-import { told } from "./support/told.js"
 
 const scope = Effect.runSync(Scope.make())
 let connect: Effect.Effect<Context.Context<SqlClient.SqlClient | Sql.SqlSurroundings>>
@@ -62,9 +63,9 @@ let pair: typeof connect
 /** Text in PostgreSQL is UTF-8 without NUL. */
 const impossible = ["filled with NUL", "NUL in its second half", "not UTF-8", "UTF-16"]
 
-describe.skipIf(told(PostgresServer.missing))(
-  PostgresServer.missing ?? "PostgreSQL",
-  { concurrent: true },
+describeWith(
+  postgres,
+  "PostgreSQL",
   () => {
     beforeAll(() =>
       Effect.runPromise(
@@ -86,5 +87,6 @@ describe.skipIf(told(PostgresServer.missing))(
       ...RecordLaws.laws({ make: record, except: impossible })
     ]
     it.live.each(laws)("$name", (law) => law.effect)
-  }
+  },
+  { concurrent: true }
 )
