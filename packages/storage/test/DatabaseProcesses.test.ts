@@ -13,7 +13,7 @@ import { type Database, open } from "./databases.js"
 import { freshDirectory, spawn } from "./fixtures.js"
 import { account } from "./jobs.js"
 import { describeWith } from "../../../.ci/describeWith.js"
-import { postgres, redis } from "../../../.ci/programs.js"
+import { postgres, type Program, redis } from "../../../.ci/programs.js"
 import * as PostgresServer from "./support/PostgresServer.js"
 import * as RedisServer from "./support/RedisServer.js"
 
@@ -24,7 +24,7 @@ const range = (n: number) => Array.from({ length: n }, (_, i) => i)
 
 interface Kind {
   readonly kind: Database["kind"]
-  readonly missing: string | undefined
+  readonly program: Program
   /** Where all stores of these tests are; none where each has a file of its own. */
   readonly server: Effect.Effect<string | undefined, never, Scope.Scope>
   /** How many processes work at once, and how often each: processes that start are what takes long here. */
