@@ -19,7 +19,7 @@ import * as PrivateFile from "./PrivateFile.js"
 interface Held {
   readonly id: string
   readonly fence: number
-  readonly target: string
+  readonly place: PrivateFile.Place
   /** Locked for as long as this process lives and holds the lease: the proof that it does. */
   readonly proof: FileHandle
 }
@@ -61,16 +61,17 @@ const grant = (
   ttl: number,
   writtenFence: (target: string) => Effect.Effect<number>
 ): Effect.Effect<Held, LeaseError> =>
-  locked(where, (target, owner) =>
+  locked(where, (place, owner) =>
     Effect.gen(function* () {
-      const path = PrivateFile.leaseOf(target)
+      const { beside, target } = place
+      const path = PrivateFile.leaseOf(beside)
       yield* PrivateFile.sweep(path)
-      const alive = yield* buryTheDead(target)
+      const alive = yield* buryTheDead(beside)
       const state = yield* LeaseFile.read(path)
       const now = yield* Clock.currentTimeMillis
       const monotonic = yield* LeaseTime.monotonicMillis
       const inForce = (lease: LeaseFile.Holding) =>
-        Effect.map(look(target, alive, lease, monotonic), (holder) =>
+        Effect.map(look(beside, alive, lease, monotonic), (holder) =>
           LeaseTime.isInForce(lease, holder, now, monotonic)
         )
       const key = keyOf(account)
@@ -91,21 +92,21 @@ const grant = (
       }
       const fence = nextFence(Math.max(state.record.fence, yield* writtenFence(target)), now)
       const id = randomBytes(16).toString("hex")
-      const proof = yield* prove(PrivateFile.holderOf(target, id), owner)
+      const proof = yield* prove(PrivateFile.holderOf(beside, id), owner)
       yield* HolderStamp.write(proof, monotonic)
       const mine = { ...LeaseFile.here, id, fence, pid: process.pid, acquiredAt: now, expiresAt: now + ttl }
       const others = yield* Effect.filter(Object.entries(state.record.leases), ([, lease]) => inForce(lease))
       const leases = { ...Object.fromEntries(others), [key]: mine }
       yield* LeaseFile.write(path, { format: 1, fence, leases }, state, owner).pipe(
-        Effect.onError(() => disprove(PrivateFile.holderOf(target, id), proof))
+        Effect.onError(() => disprove(PrivateFile.holderOf(beside, id), proof))
       )
-      return { id, fence, target, proof }
+      return { id, fence, place, proof }
     })
   ).pipe(Effect.catchTag("FileProblem", (problem) => Effect.fail(unavailable(account)(problem))))
 
 /** What is known of the holder of a lease. `alive`: the files that holders on this kernel keep locked. */
 const look = (
-  target: string,
+  beside: string,
   alive: ReadonlySet<string>,
   lease: LeaseFile.Holding,
   monotonic: number
@@ -116,7 +117,7 @@ const look = (
   // A boot that is over has taken its processes along.
   if (lease.boot !== boot)
     return Effect.succeed(lease.boot === "" || boot === "" ? unknown : { _tag: "Dead" })
-  const path = PrivateFile.holderOf(target, lease.id)
+  const path = PrivateFile.holderOf(beside, lease.id)
   if (!alive.has(path)) return Effect.succeed({ _tag: "Dead" })
   return Effect.map(
     HolderStamp.read(path),
@@ -155,10 +156,10 @@ const disprove = (path: string, handle: FileHandle): Effect.Effect<void> =>
  * Removes the files of holders that are no more: those whose lock can be had; the others are the answer. They are
  * made and locked under the file's lock, so for who holds that one, an unlocked one is never a newborn.
  */
-const buryTheDead = (target: string): Effect.Effect<ReadonlySet<string>, FileProblem> =>
+const buryTheDead = (beside: string): Effect.Effect<ReadonlySet<string>, FileProblem> =>
   Effect.map(
     Effect.flatMap(
-      PrivateFile.holders(target),
+      PrivateFile.holders(beside),
       Effect.filter((path) =>
         Effect.acquireUseRelease(
           openForLock(path, 0),
@@ -180,9 +181,9 @@ const whileMine = (
   held: Held,
   change: (state: LeaseFile.State, mine: LeaseFile.Holding) => Effect.Effect<LeaseFile.Record>
 ): Effect.Effect<boolean, FileProblem> =>
-  locked({ ...where, path: held.target }, (target, owner) =>
+  locked({ ...where, path: held.place.target }, ({ beside }, owner) =>
     Effect.gen(function* () {
-      const path = PrivateFile.leaseOf(target)
+      const path = PrivateFile.leaseOf(beside)
       const state = yield* LeaseFile.read(path)
       const current = state.record.leases[keyOf(account)]
       if (current === undefined || current.id !== held.id) return false
@@ -215,16 +216,19 @@ const release = (where: Where, account: string, held: Held): Effect.Effect<void>
   whileMine(where, account, held, ({ record }) => {
     const { [keyOf(account)]: _, ...leases } = record.leases
     return Effect.succeed({ ...record, leases })
-  }).pipe(Effect.ignore, Effect.ensuring(disprove(PrivateFile.holderOf(held.target, held.id), held.proof)))
+  }).pipe(
+    Effect.ignore,
+    Effect.ensuring(disprove(PrivateFile.holderOf(held.place.beside, held.id), held.proof))
+  )
 
 const isHeld = (account: string, held: Held): Effect.Effect<boolean, LeaseError> =>
   Effect.gen(function* () {
-    const { record } = yield* LeaseFile.read(PrivateFile.leaseOf(held.target))
+    const { record } = yield* LeaseFile.read(PrivateFile.leaseOf(held.place.beside))
     const current = record.leases[keyOf(account)]
     if (current === undefined || current.id !== held.id) return false
     const now = yield* Clock.currentTimeMillis
     const monotonic = yield* LeaseTime.monotonicMillis
-    const alive = new Set([PrivateFile.holderOf(held.target, held.id)])
-    const holder = yield* look(held.target, alive, current, monotonic)
+    const alive = new Set([PrivateFile.holderOf(held.place.beside, held.id)])
+    const holder = yield* look(held.place.beside, alive, current, monotonic)
     return LeaseTime.isInForce(current, holder, now, monotonic)
   }).pipe(Effect.mapError(unavailable(account)))

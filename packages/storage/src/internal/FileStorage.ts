@@ -57,7 +57,7 @@ export const make = (settings: Settings): Context.Tag.Service<TokenStorage> => {
       Effect.mapError(failed("load"))
     ),
     commit: (entry, expected) =>
-      locked(settings, (target, owner) => commit(target, owner, settings, entry, expected)).pipe(
+      locked(settings, (place, owner) => commit(place, owner, settings, entry, expected)).pipe(
         Effect.catchTag("FileProblem", (problem) => Effect.fail(failed("commit")(problem)))
       ),
     remove: Effect.mapError(remove(settings), failed("remove")),
@@ -68,13 +68,14 @@ export const make = (settings: Settings): Context.Tag.Service<TokenStorage> => {
 /** Runs `use` on the file behind the path, while nobody else who keeps to the lock writes there. */
 export const locked = <A, E>(
   settings: Pick<Settings, "path" | "symlinks" | "owner" | "lockMillis">,
-  use: (target: string, owner: Option.Option<Owner>) => Effect.Effect<A, E>
+  use: (place: PrivateFile.Place, owner: Option.Option<Owner>) => Effect.Effect<A, E>
 ): Effect.Effect<A, E | FileProblem> =>
   Effect.gen(function* () {
     const target = yield* PrivateFile.resolve(settings.path, settings.symlinks)
     const owner = yield* PrivateFile.check(target, settings.owner)
     yield* PrivateFile.makeDirectory(target)
-    return yield* withLock(PrivateFile.lockOf(target), settings.lockMillis, owner, use(target, owner))
+    const place = yield* PrivateFile.placeOf(target)
+    return yield* withLock(PrivateFile.lockOf(place.beside), settings.lockMillis, owner, use(place, owner))
   })
 
 /** The fence of what the file holds; 0 where that cannot be told. */
@@ -100,8 +101,27 @@ const read = (
   Effect.catchIf(
     readOnce(target, settings, withoutGrant),
     (problem) => problem.reason === "Malformed",
-    () => Effect.zipRight(pause(settleMillis), readOnce(target, settings, withoutGrant))
+    () =>
+      Effect.catchIf(
+        Effect.zipRight(pause(settleMillis), readOnce(target, settings, withoutGrant)),
+        (problem) => problem.reason === "Malformed",
+        (problem) => Effect.catchAll(readJournal(target, settings, withoutGrant), () => Effect.fail(problem))
+      )
   )
+
+/** A write in place that a crash has torn was whole beside the file before it began. */
+const readJournal = (
+  target: string,
+  settings: Settings,
+  withoutGrant: WithoutGrant
+): Effect.Effect<State, FileProblem> =>
+  Effect.gen(function* () {
+    const { beside } = yield* PrivateFile.placeOf(target)
+    const torn = yield* PrivateFile.read(target, settings)
+    const journal = yield* readOnce(PrivateFile.journalOf(beside), settings, withoutGrant)
+    if (Option.isNone(journal.contents)) return yield* malformed(target, "is damaged")
+    return { ...journal, contents: torn }
+  })
 
 const readOnce = (
   target: string,
@@ -115,6 +135,10 @@ const readOnce = (
     }
     const { bytes } = contents.value
     const document = yield* Either.mapLeft(StrictJson.parse(bytes), (problem) => malformed(target, problem))
+    // What is left of a file that could not be removed, and what can be put where one is mounted.
+    if (Object.keys(document).length === 0) {
+      return { document, text: textOf(bytes), contents, version: versionOf(bytes), entry: Option.none() }
+    }
     const now = yield* Clock.currentTimeMillis
     const entry = yield* settings.format.decode(document, now).pipe(
       Either.orElse((p) =>
@@ -128,8 +152,10 @@ const readOnce = (
             )
       )
     )
-    return { document, text: Buffer.from(bytes).toString(), contents, version: versionOf(bytes), entry }
+    return { document, text: textOf(bytes), contents, version: versionOf(bytes), entry }
   })
+
+const textOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString()
 
 const keptAsItIs = " It was left as it is: repair it, or move it away and log in again."
 
@@ -151,28 +177,28 @@ const refused = (reason: Refusal["reason"], settings: Settings): Refusal =>
   new CommitRefused({ reason, location: settings.path })
 
 const commit = (
-  target: string,
+  place: PrivateFile.Place,
   owner: Option.Option<Owner>,
   settings: Settings,
   entry: Entry.Entry,
   expected: Option.Option<Version>
 ): Effect.Effect<Version, FileProblem | Refusal> =>
   Effect.gen(function* () {
-    yield* PrivateFile.sweep(target)
+    const { beside, target } = place
+    yield* PrivateFile.sweep(beside)
     const current = yield* read(target, settings, "room")
     const version = Option.isSome(current.entry) ? current.version : undefined
     if (version !== Option.getOrUndefined(expected)) return yield* refused("Conflict", settings)
 
-    const granted = yield* highestFence(PrivateFile.leaseOf(target))
+    const granted = yield* highestFence(PrivateFile.leaseOf(beside))
     const seen = Math.max(granted, Option.match(current.entry, { onNone: () => 0, onSome: (e) => e.fence }))
     if (!Entry.passesFence(entry, seen)) return yield* refused("Fenced", settings)
 
     const bytes = yield* encode(target, settings, current, Entry.keepFence(entry, seen))
-    if (settings.backups > 0 && Option.isSome(current.contents)) {
-      yield* PrivateFile.keepBackup(target, current.contents.value.bytes, settings.backups, owner)
-    }
-    const replaced = yield* PrivateFile.replace(target, bytes, current.contents, owner)
-    return replaced ? versionOf(bytes) : yield* refused("Conflict", settings)
+    const replaced = yield* PrivateFile.replace(place, bytes, current.contents, owner, settings.backups)
+    if (!replaced) return yield* refused("Conflict", settings)
+    yield* PrivateFile.dropJournal(beside)
+    return versionOf(bytes)
   })
 
 /** The bytes to be written, known to read back: what would not is refused while the old file still stands. */
@@ -221,30 +247,35 @@ const remove = (settings: Settings): Effect.Effect<boolean, FileProblem> =>
   Effect.gen(function* () {
     const target = yield* PrivateFile.resolve(settings.path, settings.symlinks)
     if (!(yield* PrivateFile.directoryExists(target))) return false
-    return yield* locked(settings, (path, owner) => removeLocked(path, owner, settings))
+    return yield* locked(settings, (place, owner) => removeLocked(place, owner, settings))
   })
 
 const removeLocked = (
-  target: string,
+  place: PrivateFile.Place,
   owner: Option.Option<Owner>,
   settings: Settings
 ): Effect.Effect<boolean, FileProblem> =>
   Effect.gen(function* () {
-    yield* PrivateFile.sweep(target)
+    const { beside, target } = place
+    yield* PrivateFile.sweep(beside)
     const current = yield* read(target, settings, "room")
     if (Option.isSome(current.entry)) {
       const left = settings.format.clear(current.document)
-      if (Option.isNone(left)) yield* PrivateFile.remove(target)
-      else {
-        const bytes = Buffer.from(StrictJson.stringify(left.value, current.text))
-        if (!(yield* PrivateFile.replace(target, bytes, current.contents, owner))) {
-          return yield* new FileProblem({
-            reason: "Unavailable",
-            message: `${target} was changed by another program at the same moment: try again.`
-          })
-        }
+      const done = Option.isNone(left)
+        ? yield* PrivateFile.remove(place, current.contents, owner)
+        : yield* PrivateFile.replace(
+            place,
+            Buffer.from(StrictJson.stringify(left.value, current.text)),
+            current.contents,
+            owner
+          )
+      if (!done) {
+        return yield* new FileProblem({
+          reason: "Unavailable",
+          message: `${target} was changed by another program at the same moment: try again.`
+        })
       }
     }
-    yield* PrivateFile.removeBackups(target)
+    yield* PrivateFile.removeKept(beside)
     return Option.isSome(current.entry)
   })

@@ -8,12 +8,12 @@ import * as Option from "effect/Option"
 import { randomBytes } from "node:crypto"
 import { constants } from "node:fs"
 import * as fs from "node:fs/promises"
-import { tmpdir } from "node:os"
 import * as Path from "node:path"
 import { attempt, type FileProblem } from "./FileProblem.js"
 import * as HolderStamp from "./HolderStamp.js"
 import { close, openForLock, tryLock } from "./KernelLock.js"
 import { here } from "./LeaseFile.js"
+import * as OwnDirectory from "./OwnDirectory.js"
 import { holderOf, unlink } from "./PrivateFile.js"
 
 /** One who may hold a lease, named anew each time. */
@@ -92,24 +92,11 @@ export const make = (base: Effect.Effect<Option.Option<string>>, oneHost = false
   }
 }
 
-/** A directory of this user alone, for leases that are kept on no file of this host. */
-export const ownDirectory: Effect.Effect<Option.Option<string>> = Effect.promise(async () => {
-  const uid = process.getuid?.()
-  const directory = Path.join(tmpdir(), `latchkey-${uid ?? "holders"}`)
-  const look = () => fs.lstat(directory)
-  try {
-    // Looked at each time: it may have been removed, and made by somebody else.
-    const stats = await look().catch(async () => {
-      await fs.mkdir(directory, { recursive: true, mode: 0o700 })
-      return look()
-    })
-    // Somebody else's would let them feign the death of our holders.
-    const ours = uid === undefined || (stats.uid === uid && (stats.mode & 0o077) === 0)
-    return stats.isDirectory() && ours ? Option.some(Path.join(directory, "lease")) : Option.none()
-  } catch {
-    return Option.none()
-  }
-})
+/** Beside which the leases lie that are kept on no file of this host. */
+export const ownDirectory: Effect.Effect<Option.Option<string>> = Effect.map(
+  OwnDirectory.ownDirectory,
+  Option.map((directory) => Path.join(directory, "lease"))
+)
 
 const noProof: Omit<Holder, "owner"> = { stamp: () => Effect.void, end: () => Effect.void }
 

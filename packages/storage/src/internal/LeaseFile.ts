@@ -79,7 +79,7 @@ export const write = (
     })
   }
   return Effect.filterOrFail(
-    PrivateFile.replace(path, bytes, state.contents, owner),
+    PrivateFile.replace({ target: path, beside: path, onlyReplaced: true }, bytes, state.contents, owner),
     (done) => done,
     () =>
       new FileProblem({

@@ -3,15 +3,18 @@
  * step that a crash cannot tear. Callers hold the file's lock for all that writes.
  */
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Option from "effect/Option"
-import { randomBytes } from "node:crypto"
+import { createHash, randomBytes } from "node:crypto"
 import type { BigIntStats } from "node:fs"
 import { constants } from "node:fs"
 import type { FileHandle } from "node:fs/promises"
 import * as fs from "node:fs/promises"
+import { tmpdir } from "node:os"
 import * as Path from "node:path"
 import { attempt, codeOf, FileProblem } from "./FileProblem.js"
-import { close, handOver, type Owner } from "./KernelLock.js"
+import { close, handOver, type Owner, withLock } from "./KernelLock.js"
+import { ownDirectory } from "./OwnDirectory.js"
 
 /** What of a file's surroundings is accepted. */
 export interface Policy {
@@ -29,8 +32,8 @@ export interface Contents {
 /** Windows has neither modes nor owners of this kind; its directories cannot be flushed. */
 const posix = process.platform !== "win32"
 
-const problem = (reason: FileProblem["reason"], message: string): FileProblem =>
-  new FileProblem({ reason, message })
+const problem = (reason: FileProblem["reason"], message: string, cause?: unknown): FileProblem =>
+  new FileProblem({ reason, message, ...(cause === undefined ? {} : { cause }) })
 
 /** As many links as Linux follows. */
 const maxLinks = 40
@@ -160,34 +163,167 @@ export const makeDirectory = (path: string): Effect.Effect<void, FileProblem> =>
 /** The suffixes of the files beside a credential file. Foreign programs use a plain `.lock` themselves. */
 export const lockOf = (path: string): string => `${path}.latchkey.lock`
 export const leaseOf = (path: string): string => `${path}.latchkey.lease`
+/** The whole of what is being written in place. */
+export const journalOf = (path: string): string => `${path}.latchkey.journal`
+const temporaryOf = (path: string): string => `${path}.latchkey.${randomBytes(16).toString("hex")}.tmp`
 export const holderOf = (path: string, id: string): string => `${path}.latchkey.holder-${id}`
 const holder = /\.latchkey\.holder-[0-9a-f]{32}$/
 const temporary = /\.latchkey\.[0-9a-f]{32}\.tmp$/
 const backup = /\.latchkey\.backup-(\d{1,15})$/
 
+/** A file, and the path beside which its companions lie: its own wherever they can be made there. */
+export interface Place {
+  readonly target: string
+  readonly beside: string
+  /** Its reader knows no journal: never written in place. */
+  readonly onlyReplaced?: boolean
+}
+
 /**
- * Puts a new file, 0600, in the place of `path`, durably. `previous` is what was read there: where it is
- * no longer so, nothing is written and the answer is false. `owner` gets it, where that is another user.
+ * The companions of a file that can be written while its directory cannot (a single file mounted into a container
+ * whose other files are read-only, say) lie in a directory of this user.
+ */
+export const placeOf = (target: string): Effect.Effect<Place, FileProblem> =>
+  Effect.gen(function* () {
+    const here = { target, beside: target }
+    if (!posix || Option.isNone(yield* refusalOf(Path.dirname(target)))) return here
+    // Where the file cannot be written either, whoever tries hears of it.
+    if (Option.isSome(yield* refusalOf(target))) return here
+    const own = yield* ownDirectory
+    if (Option.isNone(own)) {
+      return yield* problem(
+        "Denied",
+        `The directory of ${target} cannot be written, and there is none for its lock in ${tmpdir()}: ` +
+          "make one of them writable, or set TMPDIR."
+      )
+    }
+    const name = createHash("sha256").update(target).digest("hex").slice(0, 32)
+    return { target, beside: Path.join(own.value, `${name}-${Path.basename(target)}`) }
+  })
+
+/** The system's code for why this process may not write there; none where it may. */
+export const refusalOf = (path: string): Effect.Effect<Option.Option<string>> =>
+  Effect.promise(() =>
+    fs.access(path, constants.W_OK).then(
+      () => Option.none<string>(),
+      (error: unknown) => Option.some(codeOf(error))
+    )
+  )
+
+/**
+ * Puts new contents, 0600, in the place of a file, durably. `previous` is what was read there: where it is no
+ * longer so, nothing is written and the answer is false. `owner` gets it, where that is another user. Of the former
+ * contents the last `backups` are kept. A step that fails undoes nothing that was good: what is new is complete
+ * before the old is touched, and only then an old backup goes.
  */
 export const replace = (
-  path: string,
+  place: Place,
   bytes: Uint8Array,
   previous: Option.Option<Contents>,
-  owner: Option.Option<Owner>
+  owner: Option.Option<Owner>,
+  backups = 0
 ): Effect.Effect<boolean, FileProblem> => {
-  const temp = `${path}.latchkey.${randomBytes(16).toString("hex")}.tmp`
+  const { beside, target } = place
+  const temp = temporaryOf(beside)
   return Effect.gen(function* () {
     yield* writeNew(temp, bytes, owner)
-    if (!(yield* isStill(path, previous))) {
+    const backup =
+      backups > 0 && Option.isSome(previous)
+        ? yield* keepBackup(beside, previous.value.bytes, owner)
+        : Option.none()
+    const dropBackup = Effect.forEach(backup, (path) => Effect.ignore(unlink(path)), { discard: true })
+    const done = yield* Effect.onError(swap(place, temp, bytes, previous), () => dropBackup)
+    if (!done) {
+      yield* dropBackup
       yield* unlink(temp)
       return false
     }
-    yield* attempt("replace", path, () => fs.rename(temp, path))
-    yield* syncDirectory(path)
+    yield* syncDirectory(target)
+    yield* Effect.ignore(pruneBackups(beside, backups))
     return true
   }).pipe(Effect.onError(() => Effect.ignore(unlink(temp))))
 }
 
+/** What a file that is a mount point of its own, or whose directory is another's, answers to a rename. */
+const unmovable: ReadonlySet<string> = new Set(["EBUSY", "EXDEV", "EPERM", "EACCES"])
+
+const swap = (
+  place: Place,
+  temp: string,
+  bytes: Uint8Array,
+  previous: Option.Option<Contents>
+): Effect.Effect<boolean, FileProblem> =>
+  Effect.gen(function* () {
+    const { beside, onlyReplaced = !posix, target } = place
+    if (!(yield* isStill(target, previous))) return false
+    const there = Option.getOrUndefined(previous)
+    if (beside !== target && there !== undefined) return yield* writeInPlace(place, temp, bytes, there)
+    const renamed = yield* Effect.either(attempt("replace", target, () => fs.rename(temp, target)))
+    if (Either.isRight(renamed)) return true
+    const code = codeOf(renamed.left.cause)
+    if (onlyReplaced || there === undefined || !unmovable.has(code)) return yield* renamed.left
+    return yield* Effect.mapError(writeInPlace(place, temp, bytes, there), (failed) =>
+      problem(
+        failed.reason,
+        `${target} cannot be replaced (${code}): it may be a single file that is mounted. And to write it in ` +
+          `place failed: ${failed.message} Mount its directory instead.`,
+        failed.cause
+      )
+    )
+  })
+
+/**
+ * Writes the bytes into the file itself, for where it cannot be replaced. `temp`, which holds them all, becomes the
+ * journal first: a file that a crash tears is read from there. Programs that see the same file through other mounts
+ * do not see its companions, so the file itself is locked too.
+ */
+const writeInPlace = (
+  { beside, target }: Place,
+  temp: string,
+  bytes: Uint8Array,
+  previous: Contents
+): Effect.Effect<boolean, FileProblem> => {
+  const journal = journalOf(beside)
+  const overwrite = Effect.acquireUseRelease(
+    attempt("write", target, () => fs.open(target, constants.O_WRONLY | (constants.O_NOFOLLOW ?? 0))),
+    (handle) =>
+      attempt("write", target, () => fill(handle, bytes)).pipe(
+        Effect.onError(() =>
+          attempt("write", target, () => fill(handle, previous.bytes)).pipe(
+            Effect.zipRight(unlink(journal)),
+            Effect.ignore
+          )
+        )
+      ),
+    close
+  )
+  return withLock(
+    target,
+    inPlaceLockMillis,
+    Option.none(),
+    Effect.gen(function* () {
+      if (!(yield* isStill(target, Option.some(previous)))) return false
+      yield* attempt("replace", journal, () => fs.rename(temp, journal))
+      yield* syncDirectory(journal)
+      yield* overwrite
+      yield* Effect.ignore(unlink(journal))
+      return true
+    })
+  )
+}
+
+const inPlaceLockMillis = 5_000
+
+/** The contents of a file become these bytes, flushed. */
+const fill = async (handle: FileHandle, bytes: Uint8Array): Promise<void> => {
+  for (let at = 0; at < bytes.length;) {
+    at += (await handle.write(bytes, at, bytes.length - at, at)).bytesWritten
+  }
+  await handle.truncate(bytes.length)
+  await handle.sync()
+}
+
+/** A file that was not there, whole and flushed; or none. */
 const writeNew = (
   path: string,
   bytes: Uint8Array,
@@ -202,7 +338,7 @@ const writeNew = (
           await handle.writeFile(bytes)
           await handle.sync()
         })
-      ),
+      ).pipe(Effect.onError(() => Effect.ignore(unlink(path)))),
     close
   )
 
@@ -218,9 +354,24 @@ const isStill = (path: string, previous: Option.Option<Contents>): Effect.Effect
     }
   )
 
-/** Removes a file, durably, where it is there. */
-export const remove = (path: string): Effect.Effect<void, FileProblem> =>
-  Effect.zipRight(unlink(path), syncDirectory(path))
+/** Removes a file, durably, where it is there. One that cannot be removed is left with nothing but `{}` in it. */
+export const remove = (
+  place: Place,
+  contents: Option.Option<Contents>,
+  owner: Option.Option<Owner>
+): Effect.Effect<boolean, FileProblem> =>
+  unlink(place.target).pipe(
+    Effect.zipRight(syncDirectory(place.target)),
+    Effect.as(true),
+    Effect.catchIf(
+      ({ cause }) => posix && unremovable.has(codeOf(cause)),
+      (failed) =>
+        Effect.catchAll(replace(place, Buffer.from("{}\n"), contents, owner), () => Effect.fail(failed))
+    )
+  )
+
+/** What the removal of a mount point, or from a directory that cannot be written, is answered with. */
+const unremovable: ReadonlySet<string> = new Set([...unmovable, "EROFS"])
 
 export const unlink = (path: string): Effect.Effect<void, FileProblem> =>
   Effect.asVoid(orAbsent("remove", path, () => fs.unlink(path)))
@@ -262,22 +413,54 @@ export const holders = (path: string): Effect.Effect<ReadonlyArray<string>, File
 
 const serialOf = (name: string): number => Number(backup.exec(name)?.[1] ?? 0)
 
-/** Keeps these bytes beside the file, 0600, and of all that were kept so the last `count`. */
-export const keepBackup = (
+const backupsOf = (path: string): Effect.Effect<ReadonlyArray<string>, FileProblem> =>
+  Effect.map(siblings(path, backup), (found) => [...found].sort((a, b) => serialOf(b) - serialOf(a)))
+
+/**
+ * Keeps these bytes beside the file, 0600; the path where they were not kept already. Under its name a backup is
+ * always whole: it gets it last.
+ */
+const keepBackup = (
   path: string,
   bytes: Uint8Array,
-  count: number,
   owner: Option.Option<Owner>
-): Effect.Effect<void, FileProblem> =>
+): Effect.Effect<Option.Option<string>, FileProblem> =>
   Effect.gen(function* () {
-    const kept = [...(yield* siblings(path, backup))].sort((a, b) => serialOf(b) - serialOf(a))
-    yield* Effect.forEach(kept.slice(count - 1), unlink, { discard: true })
-    yield* writeNew(`${path}.latchkey.backup-${serialOf(kept[0] ?? "") + 1}`, bytes, owner)
+    const [newest = ""] = yield* backupsOf(path)
+    const kept = newest !== "" && (yield* holds(newest, bytes))
+    if (kept) return Option.none()
+    const temp = temporaryOf(path)
+    const name = `${path}.latchkey.backup-${serialOf(newest) + 1}`
+    yield* writeNew(temp, bytes, owner)
+    yield* Effect.onError(
+      attempt("keep a backup of", path, () => fs.rename(temp, name)),
+      () => Effect.ignore(unlink(temp))
+    )
+    return Option.some(name)
   })
 
+const holds = (path: string, bytes: Uint8Array): Effect.Effect<boolean> =>
+  Effect.promise(() =>
+    fs.readFile(path).then(
+      (found) => found.equals(bytes),
+      () => false
+    )
+  )
+
+/** Of all that were kept, the last `count` stay. */
+const pruneBackups = (path: string, count: number): Effect.Effect<void, FileProblem> =>
+  count === 0
+    ? Effect.void
+    : Effect.flatMap(backupsOf(path), (kept) => Effect.forEach(kept.slice(count), unlink, { discard: true }))
+
+/** Removes the journal of a write in place that came to no end, now that the file is whole again. */
+export const dropJournal = (path: string): Effect.Effect<void> => Effect.ignore(unlink(journalOf(path)))
+
 /** Removes all that was kept beside the file. */
-export const removeBackups = (path: string): Effect.Effect<void, FileProblem> =>
-  Effect.flatMap(siblings(path, backup), Effect.forEach(unlink, { discard: true }))
+export const removeKept = (path: string): Effect.Effect<void, FileProblem> =>
+  Effect.flatMap(siblings(path, backup), (kept) =>
+    Effect.forEach([...kept, journalOf(path)], unlink, { discard: true })
+  )
 
 /** A call on something that may not be there. */
 const orAbsent = <A>(
