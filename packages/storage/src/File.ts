@@ -21,6 +21,11 @@
  *
  * Symbolic links, owners and modes: see {@link Options}.
  *
+ * A file that cannot be replaced (a single file that is mounted into a container, or one in a directory that this
+ * process cannot write) is written in place, under a lock on the file itself, after its new contents were flushed to
+ * a journal that a crash leaves to be read. Its lock and its leases are beside it, or in a directory of this user under
+ * `TMPDIR`: programs that see the file through other mounts do not share them. Mount its directory where you can.
+ *
  * @since 0.1.0
  */
 import type { RefreshLease as Lease } from "@latchkey/core/RefreshLease"
@@ -63,6 +68,12 @@ export interface Options {
    * which takes a privileged process.
    */
   readonly owner?: "self" | "any" | undefined
+  /**
+   * `refuse` (the default) fails with `Insecure` where others may read or write the file. `accept` takes it, with a
+   * warning in the log: for a mounted secret whose mode is not yours to choose. What is written is 0600 all the same,
+   * wherever the file can be replaced.
+   */
+  readonly exposed?: "refuse" | "accept" | undefined
   /** The largest file that is read or written, in bytes: 1 MiB unless given. */
   readonly maxBytes?: number | undefined
   /** How long to wait for a lock that another process holds: 10 seconds unless given. */
@@ -158,6 +169,7 @@ const resolve = (options: Options): Effect.Effect<FileStorage.Settings, StorageE
         backups,
         symlinks: options.symlinks ?? "follow",
         owner: options.owner ?? "self",
+        exposed: options.exposed ?? "refuse",
         maxBytes,
         lockMillis
       })

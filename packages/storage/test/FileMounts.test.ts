@@ -4,6 +4,7 @@ import { Sample } from "@latchkey/storage/testing"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as fs from "node:fs"
@@ -196,5 +197,88 @@ describe.runIf(canMount)("a medium", () => {
           ["credentials.json.latchkey.backup-2", "credentials.json.latchkey.backup-3"]
         )
       }).pipe(Effect.scoped)
+  )
+})
+
+/** A secret as Kubernetes mounts one: links to a directory that is changed as a whole. */
+const mountedSecret = (mode: number) =>
+  Effect.gen(function* () {
+    const directory = yield* freshDirectory
+    yield* tmpfs(directory, 64)
+    fs.mkdirSync(Path.join(directory, "..2026_11_27"))
+    const file = Path.join(directory, "..2026_11_27", "credentials.json")
+    put(file, sound)
+    fs.chmodSync(file, mode)
+    fs.symlinkSync("..2026_11_27", Path.join(directory, "..data"))
+    const path = Path.join(directory, "credentials.json")
+    fs.symlinkSync(Path.join("..data", "credentials.json"), path)
+    yield* readOnly(directory)
+    return { file: Path.join(directory, "..data", "credentials.json"), path }
+  })
+
+describe.runIf(canMount)("a mounted secret", () => {
+  const warnings: Array<string> = []
+  const logger = Logger.make(({ message }) => void warnings.push(String(message)))
+
+  it.live.each([0o644, 0o444, 0o440, 0o604, 0o666])(
+    "of mode %o is refused with advice that can be followed, and served where that is asked for (F17)",
+    (mode) =>
+      Effect.gen(function* () {
+        const { file, path } = yield* mountedSecret(mode)
+        const refused = yield* Effect.flip((yield* open(path)).storage.load)
+        assert.include(refused, { _tag: "StorageError", reason: "Insecure" })
+        assert.notInclude(refused.message, "chmod")
+        for (const words of [file, `0${mode.toString(8)}`, "read-only", "defaultMode", 'exposed: "accept"']) {
+          assert.include(refused.message, words)
+        }
+        const { storage } = yield* open(path, { exposed: "accept" })
+        warnings.length = 0
+        assert.strictEqual(yield* tokenIn(storage), "access-1")
+        assert.strictEqual(yield* tokenIn(storage), "access-1")
+        assert.lengthOf(warnings, 1)
+        assert.include(warnings[0], file)
+        assert.notInclude(warnings[0], "access-1")
+      }).pipe(Effect.provide(Logger.replace(Logger.defaultLogger, logger)), Effect.scoped)
+  )
+
+  it.live.each([0o600, 0o400])("of mode %o is served without a word (F17)", (mode) =>
+    Effect.gen(function* () {
+      const { path } = yield* mountedSecret(mode)
+      warnings.length = 0
+      assert.strictEqual(yield* tokenIn((yield* open(path)).storage), "access-1")
+      assert.lengthOf(warnings, 0)
+    }).pipe(Effect.provide(Logger.replace(Logger.defaultLogger, logger)), Effect.scoped)
+  )
+
+  it.live(
+    "of another user is refused with advice that can be followed, and served where that is asked for (F17)",
+    () =>
+      Effect.gen(function* () {
+        const directory = yield* freshDirectory
+        yield* tmpfs(directory, 64)
+        const path = Path.join(directory, "credentials.json")
+        put(path, sound)
+        fs.chownSync(path, 65_534, 65_534)
+        yield* readOnly(directory)
+        const refused = yield* Effect.flip((yield* open(path)).storage.load)
+        assert.include(refused, { _tag: "StorageError", reason: "Denied" })
+        assert.notInclude(refused.message, "chown")
+        for (const words of ["65534", "read-only", "runAsUser", 'owner: "any"'])
+          assert.include(refused.message, words)
+        assert.strictEqual(yield* tokenIn((yield* open(path, { owner: "any" })).storage), "access-1")
+      }).pipe(Effect.scoped)
+  )
+})
+
+describe("a file that others may read, where that is accepted", () => {
+  it.live("is private again once it was written (F17)", () =>
+    Effect.gen(function* () {
+      const path = Path.join(yield* freshDirectory, "credentials.json")
+      put(path, sound)
+      fs.chmodSync(path, 0o644)
+      const { storage } = yield* open(path, { exposed: "accept" })
+      yield* commit(storage, "2")
+      assert.strictEqual(fs.statSync(path).mode & 0o777, 0o600)
+    }).pipe(Effect.provide(Logger.remove(Logger.defaultLogger)), Effect.scoped)
   )
 })

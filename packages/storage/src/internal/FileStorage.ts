@@ -49,10 +49,19 @@ export const make = (settings: Settings): Context.Tag.Service<TokenStorage> => {
         message: problem.message,
         ...(problem.cause === undefined ? {} : { cause: problem.cause })
       })
+  let warned = false
+  /** Once for each storage: it is read again and again. */
+  const warn = ({ contents }: State) => {
+    const exposure = Option.flatMap(contents, (found) => found.exposure)
+    if (Option.isNone(exposure) || warned) return Effect.void
+    warned = true
+    return Effect.logWarning(`Accepted as the options have it: ${exposure.value}`)
+  }
   return {
     location: path,
     load: PrivateFile.resolve(path, settings.symlinks).pipe(
       Effect.flatMap((target) => read(target, settings)),
+      Effect.tap(warn),
       Effect.map(({ entry, version }) => Option.map(entry, (found) => ({ entry: found, version }))),
       Effect.mapError(failed("load"))
     ),

@@ -20,6 +20,8 @@ import { ownDirectory } from "./OwnDirectory.js"
 export interface Policy {
   readonly symlinks: "follow" | "refuse"
   readonly owner: "self" | "any"
+  /** What is made of a file that others may read or write: `refuse` unless given. */
+  readonly exposed?: "refuse" | "accept"
   readonly maxBytes: number
 }
 
@@ -27,6 +29,8 @@ export interface Policy {
 export interface Contents {
   readonly bytes: Uint8Array
   readonly stats: BigIntStats
+  /** What is wrong with its mode, where that was accepted. */
+  readonly exposure: Option.Option<string>
 }
 
 /** Windows has neither modes nor owners of this kind; its directories cannot be flushed. */
@@ -93,8 +97,14 @@ export const read = (path: string, policy: Policy): Effect.Effect<Option.Option<
 const readOpen = (handle: FileHandle, path: string, policy: Policy): Effect.Effect<Contents, FileProblem> =>
   Effect.gen(function* () {
     const stats = yield* attempt("read", path, () => handle.stat({ bigint: true }))
-    const refused = kindProblem(path, stats, policy.owner) ?? statsProblem(path, stats, policy)
+    const change = yield* changeable(path, stats)
+    const refused = kindProblem(path, stats, policy.owner, change)
     if (refused !== undefined) return yield* refused
+    const exposure = Option.map(exposureOf(path, stats), (found) => `${found}; ${modeAdvice(path, change)}`)
+    if (Option.isSome(exposure) && policy.exposed !== "accept") {
+      return yield* problem("Insecure", exposure.value)
+    }
+    if (stats.size > BigInt(policy.maxBytes)) return yield* tooLarge(path, policy.maxBytes)
     // The file may grow while it is read: the bound is on what is read, not on what was announced.
     const buffer = Buffer.alloc(Math.min(Number(stats.size), policy.maxBytes) + 1)
     let length = 0
@@ -106,22 +116,57 @@ const readOpen = (handle: FileHandle, path: string, policy: Policy): Effect.Effe
       length += bytesRead
     }
     if (length > policy.maxBytes) return yield* tooLarge(path, policy.maxBytes)
-    return { bytes: buffer.subarray(0, length), stats }
+    return { bytes: buffer.subarray(0, length), stats, exposure }
   })
 
-const statsProblem = (path: string, stats: BigIntStats, policy: Policy): FileProblem | undefined => {
-  const mode = Number(stats.mode & 0o777n)
-  if (posix && (mode & ~0o600) !== 0) {
-    return problem(
-      "Insecure",
-      `${path} has mode 0${mode.toString(8).padStart(3, "0")}, which lets others at the credentials; ` +
-        `repair it with: chmod 600 ${quoted(path)}`
-    )
-  }
-  return stats.size > BigInt(policy.maxBytes) ? tooLarge(path, policy.maxBytes) : undefined
+/** Whether this process may change the mode and the owner of a file, and why not. */
+type Change = "possible" | "read-only" | "not-owner"
+
+const changeable = (path: string, stats: BigIntStats): Effect.Effect<Change> => {
+  const self = process.getuid?.()
+  if (!posix || isPrivate(stats, self)) return Effect.succeed("possible")
+  // Of a file that nobody may write, the directory says whether its medium is read-only.
+  return Effect.map(Effect.all([refusalOf(path), refusalOf(Path.dirname(path))]), (codes) =>
+    codes.some((code) => Option.contains(code, "EROFS"))
+      ? "read-only"
+      : self !== 0 && Number(stats.uid) !== self
+        ? "not-owner"
+        : "possible"
+  )
 }
 
-const kindProblem = (path: string, stats: BigIntStats, owner: Policy["owner"]): FileProblem | undefined => {
+const modeOf = (stats: BigIntStats): number => Number(stats.mode & 0o777n)
+
+const isPrivate = (stats: BigIntStats, self: number | undefined): boolean =>
+  (modeOf(stats) & ~0o600) === 0 && Number(stats.uid) === self
+
+const exposureOf = (path: string, stats: BigIntStats): Option.Option<string> => {
+  const mode = modeOf(stats)
+  return posix && (mode & ~0o600) !== 0
+    ? Option.some(
+        `${path} has mode 0${mode.toString(8).padStart(3, "0")}, which lets others at the credentials`
+      )
+    : Option.none()
+}
+
+/** A mount that can only be read, of a secret say, is made by somebody else, who can make it otherwise. */
+const modeAdvice = (path: string, change: Change): string =>
+  change === "possible"
+    ? `repair it with: chmod 600 ${quoted(path)}`
+    : `${unchangeable[change]}. Mount it with mode 0400 for this user (\`defaultMode\` in Kubernetes), or copy it to a ` +
+      'directory of this user, or accept it as it is with the option `exposed: "accept"`.'
+
+const unchangeable = {
+  "read-only": "its medium is read-only, so that the mode cannot be changed here",
+  "not-owner": "it belongs to another user, so that the mode cannot be changed here"
+}
+
+const kindProblem = (
+  path: string,
+  stats: BigIntStats,
+  owner: Policy["owner"],
+  change: Change = "possible"
+): FileProblem | undefined => {
   if (!stats.isFile()) {
     const kind = stats.isDirectory() ? "a directory" : stats.isFIFO() ? "a FIFO" : "no regular file"
     return problem("Malformed", `${path} is ${kind}: give the path of a file.`)
@@ -130,8 +175,12 @@ const kindProblem = (path: string, stats: BigIntStats, owner: Policy["owner"]): 
   return posix && owner === "self" && Number(stats.uid) !== self
     ? problem(
         "Denied",
-        `${path} belongs to user ${stats.uid}, not to this one (${self}): run as its owner, ` +
-          `or change the owner with: chown ${self} ${quoted(path)}`
+        `${path} belongs to user ${stats.uid}, not to this one (${self}): ` +
+          (change === "read-only"
+            ? "its medium is read-only, so that the owner cannot be changed here. Mount it for this user " +
+              "(`runAsUser` or `fsGroup` in Kubernetes), or copy it to a directory of this user, or accept it with " +
+              'the option `owner: "any"`.'
+            : `run as its owner, or change the owner with: chown ${self} ${quoted(path)}`)
       )
     : undefined
 }
@@ -230,8 +279,11 @@ export const replace = (
     const backup =
       backups > 0 && Option.isSome(previous)
         ? yield* keepBackup(beside, previous.value.bytes, owner)
-        : Option.none()
-    const dropBackup = Effect.forEach(backup, (path) => Effect.ignore(unlink(path)), { discard: true })
+        : Option.none<string>()
+    const dropBackup = Option.match(backup, {
+      onNone: () => Effect.void,
+      onSome: (path) => Effect.ignore(unlink(path))
+    })
     const done = yield* Effect.onError(swap(place, temp, bytes, previous), () => dropBackup)
     if (!done) {
       yield* dropBackup
@@ -428,7 +480,7 @@ const keepBackup = (
   Effect.gen(function* () {
     const [newest = ""] = yield* backupsOf(path)
     const kept = newest !== "" && (yield* holds(newest, bytes))
-    if (kept) return Option.none()
+    if (kept) return Option.none<string>()
     const temp = temporaryOf(path)
     const name = `${path}.latchkey.backup-${serialOf(newest) + 1}`
     yield* writeNew(temp, bytes, owner)
