@@ -46,8 +46,8 @@ export class DeadGrant extends Data.Class<{
 }> {}
 
 /**
- * The wait that the authorization server asked for (`Retry-After`, RFC 9110 §10.2.3): when it was told, and until when
- * nothing is posted for this grant, by whoever shares its storage. Epoch milliseconds.
+ * The wait that the authorization server asked for (`Retry-After`, RFC 9110 §10.2.3; `Decision.backOff` where it named no
+ * time): when it did, and until when nothing is posted for this grant, by whoever shares its storage. Epoch milliseconds.
  *
  * @since 0.1.0
  * @category models

@@ -15,7 +15,8 @@ import type { StorageReason } from "./TokenStorage.js"
  * - `Refreshing`: a request is about to be sent; an `attempt` above 1 repeats one whose answer was not seen. `Refreshed`: its answer is in use; see `Saved` for whether
  *   it is stored.
  * - `Adopted`: storage held newer credentials than memory; nothing was sent.
- * - `Saved`, `SaveFailed`: the newest credentials are in storage, or are not, and are kept in memory.
+ * - `Saved`, `SaveFailed`: the newest credentials are in storage, or are not, and are kept in memory. Its `reason` is
+ *   that of storage, or `LeaseLapsed` where the lease was lost meanwhile: a peer may have spent the old refresh token.
  * - `RefreshFailed`, `CoolingDown`, `GrantDead`: as they say.
  * - `Rejected`: a resource server refused an access token. `Cleared`: the grant was removed.
  * - `GrantMismatch`: storage holds a grant of another server, client or account; nothing of it is sent or served.

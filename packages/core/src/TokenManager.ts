@@ -21,6 +21,7 @@ import type { Credentials } from "./Credentials.js"
 import type * as Decision from "./Decision.js"
 import { Grant } from "./internal/Grant.js"
 import * as GrantManager from "./internal/GrantManager.js"
+import { closingEnd } from "./internal/Saver.js"
 import { makeFlights } from "./internal/SingleFlight.js"
 import * as Profile from "./Profile.js"
 import { RefreshLease } from "./RefreshLease.js"
@@ -93,7 +94,10 @@ export interface Manager {
   readonly peekAccessToken: Effect.Effect<Option.Option<Redacted.Redacted>, StorageError | GrantMismatch>
   /** The token in memory, if it can be served without a thought: for code outside Effect. No I/O. */
   readonly unsafePeek: () => Option.Option<Redacted.Redacted>
-  /** A new token in any case; joins a refresh under way. Passes our own cool-down, not the server's. */
+  /**
+   * A new token in any case; joins a refresh under way. Passes the cool-down of this process, but neither the wait that
+   * the server asked for nor the back-off that all who share the grant keep after a 429 or 503 that named no time.
+   */
   readonly refresh: Effect.Effect<Redacted.Redacted, TokenError>
   /**
    * A resource server answered 401 to this token: a new one, refreshed only if that token is still the
@@ -212,7 +216,11 @@ export const make = (
       tell: undefined
     }
     const grants: Array<Grant> = []
-    yield* Effect.addFinalizer(() => Effect.forEach(grants, GrantManager.close, { discard: true }))
+    yield* Effect.addFinalizer(() =>
+      Effect.flatMap(closingEnd, (until) =>
+        Effect.forEach(grants, (grant) => GrantManager.close(grant, until), { discard: true })
+      )
+    )
     const flights = yield* makeFlights(config.refreshTimeout + closingSlack)
     const grant = new Grant({ ...setting, flights }, options.account ?? storage.location)
     grants.push(grant)

@@ -19,7 +19,8 @@ import { reusable, rotating, type RotationPolicy } from "./RotationPolicy.js"
  * - `NotSent`: it never left (name, connect, TLS); the refresh token is untouched, safe to repeat.
  * - `MaybeSent`: time-out, reset, a 5xx without an OAuth answer; whether the token was spent is unknown.
  * - `Transient`: the server answered that it could not now (429, 503, `temporarily_unavailable`).
- * - `GrantDead`: `invalid_grant`; only this ends a grant.
+ * - `GrantDead`: `invalid_grant`; only this ends a grant, and only one with a refresh token: a refresher that needs none
+ *   is asked again after a cool-down.
  * - `Misconfigured`: `invalid_client`, `unauthorized_client`, `invalid_scope` and the like.
  * - `Malformed`: a 200 that is no usable token response; what could be saved of it is in `salvaged`.
  *
@@ -177,7 +178,8 @@ export const make = (
   })
 
 /**
- * A refresher that needs no refresh token: client credentials, an assertion, an exchange.
+ * A refresher that needs no refresh token: client credentials, an assertion, an exchange. No answer ends its grant: after
+ * `GrantDead` it cools down and is asked again.
  *
  * @since 0.1.0
  * @category constructors

@@ -21,6 +21,7 @@ import type * as TokenEvent from "../TokenEvent.js"
 import type { TokenRefresher } from "../TokenRefresher.js"
 import { StorageError, type TokenStorage } from "../TokenStorage.js"
 import { GrantState } from "./GrantState.js"
+import * as HeldLease from "./HeldLease.js"
 import type { Lane, Lanes } from "./Lanes.js"
 import * as RefreshTransaction from "./RefreshTransaction.js"
 import * as StoredGrant from "./StoredGrant.js"
@@ -82,6 +83,8 @@ export class Grant extends Task implements StoredGrant.Parts {
   hub: PubSub.PubSub<TokenEvent.TokenEvent> | undefined = undefined
   private listeners = 0
   isSaving = false
+  kept: HeldLease.Kept | undefined = undefined
+  owed: Effect.Effect<void, StorageError> | undefined = undefined
   /** The last events, the oldest first. */
   history: ReadonlyArray<TokenEvent.TokenEvent> = noEvents
   private shown: Sight | undefined = undefined
@@ -162,6 +165,7 @@ export class Grant extends Task implements StoredGrant.Parts {
     return !(
       this.isDue ||
       this.isSaving ||
+      this.kept !== undefined ||
       this.loads.isUnderWay ||
       this.refreshes.isUnderWay ||
       this.hub !== undefined ||
@@ -302,7 +306,7 @@ class Loads extends SingleFlight<void, StorageError, void> {
     return closedStorage(this.grant.storage.location)
   }
   protected run() {
-    return StoredGrant.reload(this.grant)
+    return Effect.zipRight(StoredGrant.reload(this.grant), HeldLease.releaseIfSettled(this.grant))
   }
   protected settled(exit: Exit.Exit<void, StorageError>) {
     if (Exit.isSuccess(exit)) this.grant.noteLooked()

@@ -20,6 +20,7 @@ import type { Explanation, Manager, SaveOptions } from "../TokenManager.js"
 import { StorageError } from "../TokenStorage.js"
 import * as Access from "./Access.js"
 import type { Grant } from "./Grant.js"
+import * as HeldLease from "./HeldLease.js"
 import { reload, storageFailed } from "./StoredGrant.js"
 import { saveAtLast } from "./Saver.js"
 import * as Watching from "./Watching.js"
@@ -167,7 +168,11 @@ export class GrantManager implements Manager {
     )
   }
   get #looked(): Effect.Effect<void> {
-    return Effect.sync(() => this.#grant.noteLooked())
+    const grant = this.#grant
+    return Effect.zipRight(
+      HeldLease.releaseIfSettled(grant),
+      Effect.sync(() => grant.noteLooked())
+    )
   }
 }
 
@@ -215,11 +220,11 @@ const explain = (grant: Grant, now: number): Explanation => {
   }
 }
 
-/** The end of a grant's life in this process, after its flights. */
-export const close = (grant: Grant): Effect.Effect<void> =>
+/** The end of a grant's life in this process, after its flights; what is unsaved is tried to be saved up to `until`. */
+export const close = (grant: Grant, until: number): Effect.Effect<void> =>
   Effect.zipRight(
     Effect.zipRight(
-      saveAtLast(grant),
+      saveAtLast(grant, until),
       Effect.suspend(() => grant.sight.countUnsaved(false))
     ),
     Effect.suspend(() => (grant.hub === undefined ? Effect.void : PubSub.shutdown(grant.hub)))

@@ -130,7 +130,10 @@ export class GrantState {
     const { credentials, entry } = this
     const dead = Option.filter(
       Option.isSome(this.dead) || Option.isNone(entry) ? this.dead : entry.value.dead,
-      (d) => Option.exists(credentials, (c) => Entry.grantFingerprint(c) === d.fingerprint)
+      // What needs no refresh token cannot be ended by the refusal of one, whoever wrote the mark.
+      (d) =>
+        this.refresher.needsRefreshToken &&
+        Option.exists(credentials, (c) => Entry.grantFingerprint(c) === d.fingerprint)
     )
     return {
       credentials,
@@ -398,12 +401,22 @@ export class GrantState {
     this.shut()
   }
 
-  /** Cools down after one more failure. */
+  /** How long all who share the grant wait after an answer of the server that it cannot now; see `Decision.backOff`. */
+  backOff(now: number): number {
+    return Decision.backOff(
+      Option.flatMap(this.entry, (e) => e.serverWait),
+      now,
+      this.policy
+    )
+  }
+
+  /** Cools down after one more failure; `shared`: what all who share the grant wait for. */
   cool(
     now: number,
     reason: Exclude<Decision.CoolingDown["reason"], "ServerAsked">,
     retryAfter: Option.Option<number> = Option.none(),
-    failures = 1 + Option.match(this.coolDown, { onNone: () => 0, onSome: (c) => c.failures })
+    failures = 1 + Option.match(this.coolDown, { onNone: () => 0, onSome: (c) => c.failures }),
+    shared: Option.Option<number> = Option.none()
   ): Decision.CoolingDown {
     const next = Decision.coolDown({
       failures,
@@ -411,6 +424,7 @@ export class GrantState {
       policy: this.policy,
       reason,
       retryAfter,
+      shared,
       before: this.coolDown,
       replay: this.replay(now),
       jitterShare: this.jitterShare

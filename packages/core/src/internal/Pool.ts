@@ -18,6 +18,7 @@ import * as Access from "./Access.js"
 import { Grant, type Setting } from "./Grant.js"
 import * as GrantManager from "./GrantManager.js"
 import * as Many from "./Many.js"
+import { closingEnd } from "./Saver.js"
 import type { Scheduler } from "./Scheduler.js"
 import type { Flights } from "./SingleFlight.js"
 import { tell } from "./Telling.js"
@@ -267,7 +268,8 @@ export class Pool {
       }
       leaving.forEach((grant) => this.forget(grant))
       if (this.idle.size === 0) this.someIdle.unsafeClose()
-      return Effect.forEach(leaving, end, { discard: true })
+      // They are quiet: nothing of them is unsaved.
+      return Effect.forEach(leaving, (grant) => end(grant, now), { discard: true })
     })
   }
 
@@ -287,15 +289,17 @@ export class Pool {
   get close(): Effect.Effect<void> {
     return Effect.suspend(() =>
       Effect.zipRight(
-        Many.forEach([...this.grants.values()], width, end),
+        Effect.flatMap(closingEnd, (until) =>
+          Many.forEach([...this.grants.values()], width, (grant) => end(grant, until))
+        ),
         this.hub === undefined ? Effect.void : PubSub.shutdown(this.hub)
       )
     )
   }
 }
 
-const end = (grant: Pooled): Effect.Effect<void> =>
+const end = (grant: Pooled, until: number): Effect.Effect<void> =>
   Effect.zipRight(
-    GrantManager.close(grant),
+    GrantManager.close(grant, until),
     grant.own === undefined ? Effect.void : Scope.close(grant.own, Exit.void)
   )

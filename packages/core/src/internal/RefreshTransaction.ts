@@ -9,9 +9,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Equal from "effect/Equal"
-import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
-import * as Scope from "effect/Scope"
 import * as Credentials from "../Credentials.js"
 import * as Deadline from "../Deadline.js"
 import * as Decision from "../Decision.js"
@@ -22,6 +20,7 @@ import * as Rotation from "../RotationPolicy.js"
 import { RefreshUnavailable, type TokenError } from "../TokenError.js"
 import * as TokenEvent from "../TokenEvent.js"
 import { RefreshError } from "../TokenRefresher.js"
+import * as HeldLease from "./HeldLease.js"
 import { nowOf } from "./Now.js"
 import { reauthorize, settled, unavailable } from "./NoToken.js"
 import type { OnEnd } from "./Sight.js"
@@ -50,12 +49,6 @@ export interface Trigger {
 /** The time of the fiber that the refresh runs in, in epoch milliseconds. */
 type Now = () => number
 
-/** What lets go of the lease, once there is one. */
-interface Held {
-  release: Effect.Effect<void>
-  scope?: Scope.CloseableScope
-}
-
 /**
  * One refresh, from the lease to the commit; at its end, with the lease released, `onEnd`. Afterwards the state holds
  * what came of it.
@@ -63,7 +56,7 @@ interface Held {
 export const run = (parts: Parts, trigger: Trigger, onEnd: OnEnd): Effect.Effect<void, TokenError> =>
   Effect.withFiberRuntime<void, TokenError>((fiber) => {
     const now = () => nowOf(fiber)
-    const held: Held = { release: Effect.void }
+    const held = HeldLease.none()
     return Effect.onExit(
       Effect.tapError(
         Effect.flatMap(acquire(parts, trigger, now, held), (lease) => {
@@ -81,7 +74,7 @@ export const run = (parts: Parts, trigger: Trigger, onEnd: OnEnd): Effect.Effect
       ),
       (exit) => {
         parts.state.noteEnded()
-        return Effect.zipRight(held.release, onEnd(exit))
+        return Effect.zipRight(HeldLease.end(parts, held), onEnd(exit))
       }
     )
   })
@@ -90,11 +83,12 @@ export const run = (parts: Parts, trigger: Trigger, onEnd: OnEnd): Effect.Effect
 export const coolDown = (
   { emit, state }: Parts,
   message: string,
-  retryAfter: Option.Option<number>
+  retryAfter: Option.Option<number>,
+  shared: Option.Option<number> = Option.none()
 ): Effect.Effect<Decision.CoolingDown> =>
   Effect.gen(function* () {
     const at = yield* Clock.currentTimeMillis
-    const cooling = state.cool(at, "Failed", retryAfter)
+    const cooling = state.cool(at, "Failed", retryAfter, undefined, shared)
     state.lastFailure = message
     yield* emit(TokenEvent.CoolingDownBegan({ at, until: cooling.until, reason: cooling.reason }))
     return cooling
@@ -109,7 +103,7 @@ const acquire = (
   parts: Parts,
   trigger: Trigger,
   now: Now,
-  held: Held,
+  held: HeldLease.Held,
   began = now(),
   // A holder that fails, or dies, changes nothing in storage: it is looked for all the same.
   pause = Option.isSome(parts.changed) ? longestPause : firstPause
@@ -117,7 +111,7 @@ const acquire = (
   const { changed, config, state } = parts
   // Before the lease is asked for: what is written from then on ends the wait.
   const seen = Option.map(changed, (signal) => signal.after(signal.count))
-  return Effect.matchEffect(take(parts, held), {
+  return Effect.matchEffect(HeldLease.take(parts, held), {
     onSuccess: Effect.succeedSome,
     onFailure: (error) => {
       if (error.reason === "Busy" && trigger.givesWay?.() === true) return Effect.succeedNone
@@ -142,24 +136,6 @@ const acquire = (
 
 /** Another holder has refreshed, or the grant is not ours any more: no lease is needed. */
 const endsWait: ReadonlySet<Decision.Decision["_tag"]> = new Set(["Use", "Refuse"])
-
-/** It cannot be taken without its release being known. */
-const take = ({ account, config, lease }: Parts, held: Held): Effect.Effect<Lease, LeaseError> => {
-  const ttl = config.leaseTtl
-  if (lease.take !== undefined) {
-    return Effect.uninterruptible(
-      Effect.map(lease.take(account, ttl), (taken) => {
-        held.release = taken.release
-        return taken
-      })
-    )
-  }
-  return Effect.flatMap(held.scope === undefined ? Scope.make() : Effect.succeed(held.scope), (scope) => {
-    held.scope = scope
-    held.release = Scope.close(scope, Exit.void)
-    return Scope.extend(lease.acquire(account, ttl), scope)
-  })
-}
 
 const noLease = (error: LeaseError, now: number): RefreshUnavailable =>
   new RefreshUnavailable({
@@ -277,9 +253,22 @@ const accept = (
       expiresAt: Option.getOrUndefined(credentials.expiresAt)
     })
   )
-  // Failing to save is told by events and status, and retried; the token is good all the same.
-  return Effect.zipRight(refreshed, Effect.ignore(saveUnsaved(parts, lease.fence)))
+  return Effect.zipRight(refreshed, save(parts, lease))
 }
+
+/** How long, in milliseconds, callers whose token is good wait for a slow storage. */
+const commitPatience = 1000
+
+/**
+ * The first attempt to save. If it fails, events and status say so, and it is repeated under the same lease, which is
+ * kept for that (see Saver). The token is good either way, and its callers wait for neither.
+ */
+const save = (parts: Parts, lease: Lease): Effect.Effect<void> =>
+  Deadline.within(
+    Effect.zipRight(Effect.ignore(saveUnsaved(parts, lease.fence)), HeldLease.releaseIfSettled(parts)),
+    // A commit is never interrupted: it goes on behind.
+    { millis: commitPatience, late: Effect.void, waits: false }
+  )
 
 const successor = (
   { refresher }: Parts,
@@ -295,23 +284,47 @@ const successor = (
   return Entry.bind(new Entry.Entry({ ...entry, fence }), Option.fromNullable(refresher.identity))
 }
 
-const fail = (parts: Parts, error: RefreshError, attempt: Attempt): Effect.Effect<void, TokenError> =>
+/** Without a refresh token no grant can end: what was refused is sent again. */
+const refusedAnew = (error: RefreshError): RefreshError =>
+  new RefreshError({
+    reason: "Misconfigured",
+    message:
+      `${error.message.replace(/: the grant has ended\.$/, ".")} This refresher needs no stored grant, so it asks again ` +
+      "after a pause. Until then, check what it sends: the key, the clock and the audience of an assertion, or the token that it exchanges.",
+    ...(error.oauthError !== undefined && { oauthError: error.oauthError }),
+    ...(error.status !== undefined && { status: error.status }),
+    ...(error.retryAfter !== undefined && { retryAfter: error.retryAfter }),
+    cause: error
+  })
+
+const fail = (parts: Parts, failure: RefreshError, attempt: Attempt): Effect.Effect<void, TokenError> =>
   Effect.gen(function* () {
-    const { emit, state } = parts
+    const { emit, refresher, state } = parts
+    const isRefusal = failure.reason === "GrantDead" && !refresher.needsRefreshToken
+    const error = isRefusal ? refusedAnew(failure) : failure
     const { base, intended, lease } = attempt
     const now = yield* Clock.currentTimeMillis
     yield* emit(TokenEvent.RefreshFailed({ at: now, reason: error.reason, status: error.status }))
     if (error.salvaged !== undefined) {
       state.noteRefreshed(successor(parts, intended, error.salvaged, lease.fence), base, now)
-      yield* Effect.ignore(saveUnsaved(parts, lease.fence))
+      yield* save(parts, lease)
     }
     if (error.reason === "GrantDead") return yield* bury(parts, error, attempt)
     // An outcome that is known needs no journal; one that is not keeps it, and so does an unreadable answer.
     const unknown = error.reason === "MaybeSent" || error.reason === "Malformed"
     const retryAfter = Option.map(Option.fromNullable(error.retryAfter), Duration.toMillis)
-    if (!unknown && error.salvaged === undefined) yield* clearIntent(parts, attempt, retryAfter)
+    // The server cannot now: one back-off for all who share the grant, for as long as it says or else as we choose.
+    const isOpen = error.reason === "Transient" && !Option.exists(retryAfter, (asked) => asked > 0)
+    const shared = isOpen ? Option.some(state.backOff(now)) : Option.none()
+    if (!unknown && error.salvaged === undefined) {
+      yield* clearIntent(
+        parts,
+        attempt,
+        Option.orElse(shared, () => retryAfter)
+      )
+    }
     state.noteEnded()
-    const cooling = yield* coolDown(parts, error.message, retryAfter)
+    const cooling = yield* coolDown(parts, error.message, retryAfter, shared)
     return yield* new RefreshUnavailable({
       reason: error.reason,
       retryAt: cooling.until,

@@ -20,6 +20,7 @@ import * as TokenEvent from "../TokenEvent.js"
 import type { TokenRefresher } from "../TokenRefresher.js"
 import { StorageError, type TokenStorage, type Version, type Versioned } from "../TokenStorage.js"
 import type { GrantState } from "./GrantState.js"
+import type { Kept } from "./HeldLease.js"
 import { nowOf } from "./Now.js"
 import { unavailable } from "./NoToken.js"
 import type { Signal } from "./Signal.js"
@@ -37,6 +38,10 @@ export interface Parts {
   readonly emit: (event: TokenEvent.TokenEvent) => Effect.Effect<void>
   /** Told when the refresh that a fiber runs has its lease. */
   readonly leased: (fiber: Fiber.RuntimeFiber<unknown, unknown>) => void
+  /** The lease of a refresh whose outcome storage did not take yet; see HeldLease. */
+  kept: Kept | undefined
+  /** What became of a refresh without a rotation and is to be written yet. */
+  owed: Effect.Effect<void, StorageError> | undefined
 }
 
 /** How often a writer in our way is answered by reading again before we give up for now. */
@@ -117,7 +122,15 @@ const trySave = (parts: Parts, fence: number, attempt = 0): Effect.Effect<void, 
       },
       onFailure: (error) => {
         if (error._tag === "CommitRefused" && error.reason === "Conflict" && attempt < maxConflicts) {
-          return Effect.zipRight(reload(parts), trySave(parts, fence, attempt + 1))
+          return Effect.zipRight(
+            reload(parts),
+            Effect.suspend(() =>
+              Option.isNone(state.unsaved) && Option.exists(state.entry, (held) => isSame(held, entry))
+                ? // An earlier commit of ours went through, and only its result was lost.
+                  emit(TokenEvent.Saved({ at: nowOf(fiber), ...identify(entry) }))
+                : trySave(parts, fence, attempt + 1)
+            )
+          )
         }
         const at = nowOf(fiber)
         return Effect.zipRight(
@@ -127,6 +140,11 @@ const trySave = (parts: Parts, fence: number, attempt = 0): Effect.Effect<void, 
       }
     })
   })
+
+const isSame = (a: Entry.Entry, b: Entry.Entry): boolean =>
+  a.generation === b.generation &&
+  Credentials.sameAccessToken(a.credentials, b.credentials) &&
+  Credentials.sameRefreshToken(a.credentials, b.credentials)
 
 const busy = (location: string, message: string): StorageError =>
   new StorageError({ reason: "Unavailable", operation: "commit", location, message })
@@ -210,13 +228,35 @@ export const clearIntent = (
 /**
  * Rewrites our bookkeeping in the newest entry, where that is still of the refresh token that we sent:
  * memory may have taken in another writer's rotation since, whose version would let an older entry pass.
- * If storage fails, memory has what is needed and nothing is lost. False where another writer was first.
+ * If storage fails, memory has what is needed, and it is written later, under the same lease: a peer that reads
+ * storage before that would send the token again. False where another writer was first.
  */
 export const amend = (
   parts: Parts,
   intended: Entry.Entry,
   change: (held: Entry.Entry) => Entry.Entry
 ): Effect.Effect<boolean> =>
+  Effect.catchAll(tryAmend(parts, intended, change), () =>
+    Effect.sync(() => {
+      const again: Effect.Effect<void, StorageError> = Effect.flatMap(
+        Effect.zipRight(reload(parts), tryAmend(parts, intended, change)),
+        (isDone) =>
+          isDone
+            ? Effect.sync(() => {
+                if (parts.owed === again) parts.owed = undefined
+              })
+            : Effect.fail(busy(parts.storage.location, "Other writers keep changing the credentials."))
+      )
+      parts.owed = again
+      return true
+    })
+  )
+
+const tryAmend = (
+  parts: Parts,
+  intended: Entry.Entry,
+  change: (held: Entry.Entry) => Entry.Entry
+): Effect.Effect<boolean, StorageError> =>
   Effect.gen(function* () {
     const { state, storage } = parts
     // What memory was told to forget is still there to be amended.
@@ -233,8 +273,7 @@ export const amend = (
       Effect.flatMap((version) =>
         Effect.map(Clock.currentTimeMillis, (now) => state.noteOwnCommit(entry, version, now, epoch))
       ),
-      Effect.catchAll((error) =>
-        Effect.succeed(!(error._tag === "CommitRefused" && error.reason === "Conflict"))
-      )
+      // Fenced: a later holder of the lease writes down what it finds.
+      Effect.catchTag("CommitRefused", (refused) => Effect.succeed(refused.reason !== "Conflict"))
     )
   })
