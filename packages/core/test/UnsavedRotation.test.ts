@@ -12,20 +12,8 @@ import {
   TokenStorages
 } from "@latchkey/core"
 import { FaultyStorage } from "@latchkey/core/testing"
-import type {
-  Context} from "effect";
-import {
-  Effect,
-  Either,
-  Exit,
-  Fiber,
-  Layer,
-  Option,
-  Redacted,
-  Scope,
-  Stream,
-  TestClock
-} from "effect"
+import type { Context } from "effect"
+import { Effect, Either, Exit, Fiber, Layer, Option, Redacted, Scope, Stream, TestClock } from "effect"
 import { grant, minute, settle, start, stored, token } from "./support/Bench.js"
 
 /** A server that rotates without a window and ends the grant where a spent refresh token comes again. */
@@ -350,6 +338,23 @@ describe("a rotation whose commit fails", () => {
       expect(events.at(-1)).toBe("Saved")
       expect(Option.getOrThrow(yield* stored(w.storage)).refresh).toBe("rt-2")
       yield* Effect.scoped(w.lease.acquire("grant", 1000))
+    })
+  )
+})
+
+describe("a rotation that storage fences off, of managers without a common lease", () => {
+  it.scoped("is saved under a new lease", () =>
+    Effect.gen(function* () {
+      const w = yield* world()
+      const a = yield* manager(w, faults(2)(w.storage))
+      yield* TestClock.adjust(minute)
+      expect(yield* token(a.getAccessToken)).toBe("at-2")
+      const { entry, version } = Option.getOrThrow(yield* w.storage.load)
+      yield* w.storage.commit(new Entry.Entry({ ...entry, fence: entry.fence + 500 }), Option.some(version))
+      yield* TestClock.adjust(1000)
+      expect(Option.getOrThrow(yield* stored(w.storage)).refresh).toBe("rt-2")
+      expect((yield* a.status).warnings).toEqual([])
+      expect(yield* token(a.refresh)).toBe("at-3")
     })
   )
 })

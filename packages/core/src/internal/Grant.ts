@@ -84,6 +84,7 @@ export class Grant extends Task implements StoredGrant.Parts {
   private listeners = 0
   isSaving = false
   kept: HeldLease.Kept | undefined = undefined
+  fencedOff = Number.NEGATIVE_INFINITY
   owed: Effect.Effect<void, StorageError> | undefined = undefined
   /** The last events, the oldest first. */
   history: ReadonlyArray<TokenEvent.TokenEvent> = noEvents

@@ -31,10 +31,14 @@ export const take = (parts: Parts, held: Held): Effect.Effect<Lease, LeaseError>
   Effect.suspend(() => {
     const kept = takeKept(parts, held)
     if (kept === undefined) return takeNew(parts, held)
-    return Effect.flatMap(kept.isHeld, (isHeld) =>
+    return Effect.flatMap(isStillHeld(parts, kept), (isHeld) =>
       isHeld ? Effect.succeed(kept) : Effect.zipRight(lapsed(parts, held), takeNew(parts, held))
     )
   })
+
+/** By the lease, and by storage, which knows of a later one where the two holders have no lease in common. */
+export const isStillHeld = ({ fencedOff }: Parts, lease: Lease): Effect.Effect<boolean, LeaseError> =>
+  lease.fence <= fencedOff ? Effect.succeed(false) : lease.isHeld
 
 /** From here on the caller answers for the lease that was kept. */
 export const takeKept = (parts: Parts, held: Held): Lease | undefined => {
@@ -87,6 +91,7 @@ export const end = (parts: Parts, held: Held): Effect.Effect<void> =>
   Effect.suspend(() => {
     const { lease, release } = held
     if (lease === undefined || isSettled(parts)) return release
+    if (lease.fence <= parts.fencedOff) return lapsed(parts, held)
     const other = parts.kept
     // One of the two has lapsed, or both of them could not be had: the later one is kept.
     if (other !== undefined && other.lease.fence > lease.fence) return release

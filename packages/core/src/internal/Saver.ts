@@ -87,7 +87,7 @@ const trySave = (grant: Grant): Effect.Effect<void> =>
           ? underNewLease(grant, held)
           : // Where the lease does not answer, storage is the judge of what is written under it.
             Effect.flatMap(
-              Effect.orElseSucceed(kept.isHeld, () => true),
+              Effect.orElseSucceed(HeldLease.isStillHeld(grant, kept), () => true),
               (isHeld) =>
                 isHeld
                   ? Effect.fail(error)

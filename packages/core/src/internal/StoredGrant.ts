@@ -40,6 +40,8 @@ export interface Parts {
   readonly leased: (fiber: Fiber.RuntimeFiber<unknown, unknown>) => void
   /** The lease of a refresh whose outcome storage did not take yet; see HeldLease. */
   kept: Kept | undefined
+  /** The highest fence under which storage refused to save: the lease that it came from is another's by now. */
+  fencedOff: number
   /** What became of a refresh without a rotation and is to be written yet. */
   owed: Effect.Effect<void, StorageError> | undefined
 }
@@ -133,6 +135,7 @@ const trySave = (parts: Parts, fence: number, attempt = 0): Effect.Effect<void, 
           )
         }
         const at = nowOf(fiber)
+        if (error.reason === "Fenced") parts.fencedOff = Math.max(parts.fencedOff, fence)
         return Effect.zipRight(
           emit(TokenEvent.SaveFailed({ at, generation: entry.generation, reason: error.reason })),
           Effect.fail(error._tag === "StorageError" ? error : busy(storage.location, error.message))
