@@ -49,7 +49,10 @@ const arrows = {
 }
 
 /** The modules that only compute: plain data in, plain data out. */
-const pure = ["AuthStatus", "Credentials", "Decision", "Entry", "Fingerprint", "RotationPolicy", "Snapshot"]
+const pure = [
+  ...["AuthStatus", "Credentials", "Decision", "Entry", "Fingerprint", "GrantIdentity", "RotationPolicy"],
+  "Snapshot"
+]
 const pureImports = [
   ...[
     "Array",

@@ -7,6 +7,7 @@ export default [
     extends: true as const,
     test: {
       name: "latchkey",
+      globalSetup: new URL(".ci/skipped.ts", import.meta.url).pathname,
       include: [".ci", "packages/*/test", "examples/*/test"].map((folder) => `${folder}/**/*.test.ts`)
     }
   }

@@ -26,7 +26,7 @@ const run = (name) =>
     for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk) => (output += chunk))
     child.on("close", (code) => {
       const seconds = ((performance.now() - started) / 1000).toFixed(1)
-      const skipped = /^SKIPPED .*$/m.exec(output)?.[0] ?? ""
+      const skipped = /^skipped: .*$/m.exec(output)?.[0] ?? ""
       console.log(`${code === 0 ? "ok  " : "FAIL"} ${name.padEnd(18)} ${seconds.padStart(6)} s  ${skipped}`)
       if (code !== 0 || wanted.length > 0) console.log(`\n${output}`)
       resolve(code === 0)

@@ -1,17 +1,19 @@
 /*
- * npm run try:packed: packs every package as it would be published, installs the tarballs in an empty project,
- * checks and runs the first snippet of each README there, and uses the command. What it uses is dist, as a user has
- * it: build first.
+ * npm run try:packed: packs every package as it would be published, runs the install lines of the pages against
+ * them, installs the tarballs in an empty project, checks and runs the first snippet of each README there, and uses
+ * the command. What it uses is dist, as a user has it: build first.
  */
 import { execFileSync } from "node:child_process"
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { useCommand } from "./command.mjs"
+import { installTasks } from "./install.mjs"
+import * as Registry from "./registry.mjs"
 
 const root = join(import.meta.dirname, "..")
-const { workspaces, devDependencies } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"))
-const names = workspaces.filter((folder) => folder.startsWith("packages/")).map((folder) => folder.slice(9))
+const { devDependencies } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"))
+const names = Registry.published
 const project = mkdtempSync(join(tmpdir(), "latchkey-packed-"))
 const bin = (name) => join(root, "node_modules/.bin", name)
 const run = (command, args, cwd = project) =>
@@ -42,8 +44,6 @@ const snippetOf = (name) => {
 /** What the user installs beside them, in the versions that were tested. */
 const beside = ["effect", "@effect/platform", "@types/node"].map((name) => `${name}@${devDependencies[name]}`)
 
-const tarballs = join(project, "tarballs")
-mkdirSync(tarballs)
 writeFileSync(join(project, "package.json"), JSON.stringify({ name: "empty", private: true, type: "module" }))
 writeFileSync(
   join(project, "tsconfig.json"),
@@ -55,15 +55,14 @@ writeFileSync(
     include: ["*.ts"]
   })
 )
+let tarballs = []
 const packed = await attempt(`pack ${names.join(", ")}`, () => {
-  for (const name of names)
-    run("npm", ["pack", "--silent", "--pack-destination", tarballs], join(root, "packages", name))
+  tarballs = Registry.pack(join(project, "tarballs"))
 })
 const installed =
   packed &&
   (await attempt("install them in an empty project", () => {
-    const files = readdirSync(tarballs).map((file) => join(tarballs, file))
-    run("npm", ["install", "--no-audit", "--no-fund", ...beside, ...files])
+    run("npm", ["install", "--no-audit", "--no-fund", ...beside, ...tarballs])
   }))
 if (installed) {
   for (const name of names) {
@@ -76,6 +75,18 @@ if (installed) {
     await attempt(`run the snippet of @latchkey/${name}`, () => run(bin("tsx"), [`${name}.ts`]).trim())
   }
   await attempt("use the command", () => useCommand(project))
+}
+if (packed) {
+  const scratch = mkdtempSync(join(tmpdir(), "latchkey-lines-"))
+  const registry = await Registry.serve(tarballs)
+  const tasks = await installTasks({ npmrc: registry.npmrc, scratch })
+  const next = async () => {
+    for (let task = tasks.shift(); task !== undefined; task = tasks.shift())
+      await attempt(task.title, task.work)
+  }
+  await Promise.all([next(), next()])
+  registry.stop()
+  rmSync(scratch, { recursive: true, force: true })
 }
 rmSync(project, { recursive: true, force: true })
 console.log(

@@ -5,18 +5,18 @@
  * Its settings come from the environment (`OAUTH_ISSUER`, `OAUTH_CLIENT_ID`, `OAUTH_CREDENTIALS_FILE`), the
  * grant from a login before it, into that file.
  */
-import { FetchHttpClient, HttpClient } from "@effect/platform"
+import { FetchHttpClient } from "@effect/platform"
 import { NodeRuntime } from "@effect/platform-node"
 import { BearerClient } from "@latchkey/oauth"
 import { Session } from "@latchkey/providers"
-import { Config, Effect, Layer, Logger, LogLevel, Option } from "effect"
+import { Config, Effect, Layer, Logger, LogLevel } from "effect"
 
 const Api = Layer.unwrapEffect(
   Effect.map(Config.string("OAUTH_ISSUER"), (origin) => BearerClient.layer({ origins: [origin] }))
 )
 
 const script = Effect.gen(function* () {
-  const client = yield* HttpClient.HttpClient
+  const client = yield* BearerClient.BearerClient
   const response = yield* client.get(`${yield* Config.string("OAUTH_ISSUER")}/me`)
   process.stdout.write(`${yield* response.text}\n`)
 })
@@ -29,9 +29,8 @@ NodeRuntime.runMain(
     // One line for the user: the message of an error says what to do. 3 is "log in", 1 all the rest.
     Effect.catchAll((error) =>
       Effect.sync(() => {
-        const cause = error._tag === "RequestError" ? BearerClient.tokenError(error) : Option.none()
-        process.stderr.write(`${Option.getOrElse(cause, () => error).message}\n`)
-        process.exitCode = Option.exists(cause, (e) => e._tag === "ReauthorizationRequired") ? 3 : 1
+        process.stderr.write(`${error.message}\n`)
+        process.exitCode = error._tag === "ReauthorizationRequired" ? 3 : 1
       })
     ),
     Logger.withMinimumLogLevel(LogLevel.Error)

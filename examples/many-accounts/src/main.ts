@@ -12,6 +12,7 @@ import { HostileServer } from "@latchkey/oauth/testing"
 import * as Postgres from "@latchkey/storage/Postgres"
 import { Clock, Effect, Layer, Logger, LogLevel, Option, Redacted } from "effect"
 // A database of the example's own; a program gives the URL of its own one.
+import { postgres } from "../../../.ci/programs.js"
 import * as PostgresServer from "../../../packages/storage/test/support/PostgresServer.js"
 
 const accounts = Array.from({ length: 1000 }, (_, i) => `user-${String(i).padStart(4, "0")}`)
@@ -55,8 +56,8 @@ const tokens = (pool: TokenManagers.Managers) =>
   })
 
 const program = Effect.gen(function* () {
-  if (PostgresServer.missing !== undefined) {
-    console.log(`SKIPPED: ${PostgresServer.missing}`)
+  if (postgres.missing !== undefined) {
+    console.log(postgres.missing)
     return true
   }
   const { url } = yield* PostgresServer.make

@@ -1,5 +1,7 @@
 /** A program of one's own, to be tested: every hour it fetches a report with the user's token, all night long. */
 import { HttpClient, type HttpClientError } from "@effect/platform"
+import type { TokenError } from "@latchkey/core"
+import { BearerClient } from "@latchkey/oauth"
 import { Effect, Ref, Schedule } from "effect"
 
 export const reportUrl = "https://api.hostile.test/report"
@@ -10,15 +12,17 @@ export interface Night {
 }
 
 /** It knows nothing of tokens: the client that it is given carries them. */
-const fetchReport: Effect.Effect<void, HttpClientError.HttpClientError, HttpClient.HttpClient> = Effect.gen(
-  function* () {
-    const client = yield* HttpClient.HttpClient
-    yield* HttpClient.filterStatusOk(client).get(reportUrl)
-  }
-).pipe(Effect.retry({ times: 3, schedule: Schedule.spaced("5 seconds") }))
+const fetchReport: Effect.Effect<
+  void,
+  HttpClientError.HttpClientError | TokenError.TokenError,
+  BearerClient.BearerClient
+> = Effect.gen(function* () {
+  const client = yield* BearerClient.BearerClient
+  yield* HttpClient.filterStatusOk(client).get(reportUrl)
+}).pipe(Effect.retry({ times: 3, schedule: Schedule.spaced("5 seconds") }))
 
 /** A report that cannot be fetched is left out; the next hour comes. */
-export const overnight = (hours: number): Effect.Effect<Night, never, HttpClient.HttpClient> =>
+export const overnight = (hours: number): Effect.Effect<Night, never, BearerClient.BearerClient> =>
   Effect.gen(function* () {
     const night = yield* Ref.make<Night>({ fetched: 0, failed: 0 })
     const once = Effect.matchEffect(fetchReport, {

@@ -2,9 +2,8 @@
  * An upstream API that refuses a token before its time, as happens when somebody revokes it, or a key of the
  * server is changed. The program below asks for a page; it knows nothing of tokens.
  *
- * Against the quickstart this changes one line: `BearerClient.layer`, an `HttpClient` that carries the token.
+ * Against the quickstart this changes one line: `BearerClient.layer`, an HTTP client that carries the token.
  */
-import { HttpClient } from "@effect/platform"
 import { NodeRuntime } from "@effect/platform-node"
 import { RefreshLease, TokenConfig, TokenManager, TokenStorage } from "@latchkey/core"
 import { BearerClient, RefreshToken } from "@latchkey/oauth"
@@ -22,7 +21,7 @@ const Api = BearerClient.layer({ origins: [new URL(HostileServer.resource).origi
 
 /** All that the rest of the program sees. */
 const page = Effect.gen(function* () {
-  const client = yield* HttpClient.HttpClient
+  const client = yield* BearerClient.BearerClient
   const response = yield* client.get(`${HostileServer.resource}page`)
   return response.status
 })

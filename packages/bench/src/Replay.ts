@@ -83,7 +83,8 @@ const perform = (
         return null
       }
       case "save":
-        yield* manager.save(toCredentials(step.arg))
+        // The original replaces what is there, whoever its account is.
+        yield* manager.save(toCredentials(step.arg), { replace: true })
         return true
       case "externalWrite": {
         const loaded = yield* storage.load

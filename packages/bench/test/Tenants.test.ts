@@ -3,8 +3,8 @@ import { Effect } from "effect"
 import * as Accounts from "../src/campaigns/Accounts.js"
 import * as Fleet from "../src/campaigns/Fleet.js"
 import { openers } from "../src/campaigns/Opener.js"
-import * as RedisServer from "../../storage/test/support/RedisServer.js"
-import { told } from "../../storage/test/support/told.js"
+import { describeWith } from "../../../.ci/describeWith.js"
+import { redis } from "../../../.ci/programs.js"
 
 describe("campaigns for many accounts, in small", () => {
   it.live("one process holds and renews them, each once", () =>
@@ -18,9 +18,8 @@ describe("campaigns for many accounts, in small", () => {
     )
   )
 
-  it.live.skipIf(told(RedisServer.missing) !== undefined)(
-    "of two processes one is killed: each account is renewed once, and none is lost",
-    () =>
+  describeWith(redis, "across processes", () => {
+    it.live("of two processes one is killed: each account is renewed once, and none is lost", () =>
       Effect.scoped(
         Effect.gen(function* () {
           const open = yield* openers.redis
@@ -28,5 +27,6 @@ describe("campaigns for many accounts, in small", () => {
           expect(figures.broken).toEqual([])
         })
       )
-  )
+    )
+  })
 })

@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import { describeMismatch, Mismatch } from "@latchkey/core/GrantIdentity"
 import type { TokenError } from "@latchkey/core/TokenError"
 import * as Cause from "effect/Cause"
 import type * as ConfigError from "effect/ConfigError"
@@ -83,12 +84,28 @@ export const fromToken = (error: TokenError | ConfigError.ConfigError, about: Ab
         message: `${about.account}: ${error.message}`,
         next: isConfiguration(error.reason) ? about.login : `latchkey explain ${about.account}`
       })
+    case "GrantMismatch":
+      return mismatch(new Mismatch({ ...error, difference: error.reason }), about)
     case "StorageError":
       return storage(error.reason, error.message, storageAdvice[error.reason])
     default:
       return configuration(configProblem(error))
   }
 }
+
+/**
+ * The stored grant is another server's, client's or account's.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const mismatch = (found: Mismatch, { account, login }: About): Failure =>
+  new Failure({
+    code: ExitCode.configuration,
+    reason: "GrantMismatch",
+    message: `${account}: ${describeMismatch(found)}. Nothing was sent, and the stored grant is left as it is.`,
+    next: `${login} --replace, which does not end the old grant at its server; or log in beside it, with --account NAME; or set the old server and client again`
+  })
 
 const isConfiguration = (reason: string): boolean => reason === "Misconfigured"
 

@@ -6,9 +6,10 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { get } from "node:http"
 import { join } from "node:path"
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it, vi } from "vitest"
+import { describeWith } from "../../../.ci/describeWith.js"
+import { chromium, keychain } from "../../../.ci/programs.js"
 import * as Provider from "../../oauth/test/Provider.js"
 import * as Chromium from "../../oauth/test/support/Chromium.js"
-import { findProgram, searchPath } from "../../storage/test/support/Daemon.js"
 import * as Terminal from "./support/Terminal.js"
 
 const machine = {
@@ -198,7 +199,8 @@ it("a client's secret is asked for, not shown, and kept for when the token is re
 it("a command gets the token in its environment, signals are passed on, and its end is ours", async () => {
   expect(await open("login", "tv").ended).toBe(0)
   room.environment["WANTED"] = "canary-device-token"
-  const script = 'test "$MINE" = "$WANTED" && ! ps -o args= -p $PPID | grep -q "$MINE" && exit 42'
+  const script =
+    'test "$MINE" = "$WANTED" && ! { ps -o args= -p $PPID || cat /proc/$PPID/cmdline; } | grep -q "$MINE" && exit 42'
   expect(await run("exec", "tv", "--env", "MINE", "--", "sh", "-c", script)).toMatchObject({ code: 42 })
   const stopped = await Terminal.run(
     program,
@@ -215,15 +217,8 @@ it("a command gets the token in its environment, signals are passed on, and its 
   expect(await run("exec", "tv", "--", "true")).toMatchObject({ code: 125 })
 })
 
-const session = "dbus-run-session"
-const withKeychain = [session, "gnome-keyring-daemon", "dbus-send"].every(
-  (name) => findProgram(searchPath(name)) !== undefined
-)
-if (!withKeychain) console.warn("The keychain is not tested: install dbus and gnome-keyring")
-
-it.runIf(withKeychain)(
-  "a grant is encrypted with a key in the keychain; one that is locked is told, not gone around",
-  async () => {
+describeWith(keychain, "a keychain", () => {
+  it("a grant is encrypted with a key in the keychain; one that is locked is told, not gone around", async () => {
     delete room.environment["LATCHKEY_ENCRYPTION"]
     const entry = Entry.toJson(
       Entry.first(Credentials.make({ accessToken: "canary-kept-token", refreshToken: "r" }))
@@ -245,7 +240,7 @@ it.runIf(withKeychain)(
     latchkey import acme grant.json --account other`
     const said = await new Promise<string>((resolve) =>
       execFile(
-        session,
+        keychain.path ?? "",
         ["--", "sh", "-c", script],
         { cwd: room.folder, env: room.environment },
         (_, stdout, stderr) => resolve(stdout + stderr)
@@ -255,10 +250,10 @@ it.runIf(withKeychain)(
     expect(said).not.toMatch(/credentials\.db\S*:[1-9]/)
     expect(said.match(/code 5/g)).toHaveLength(2)
     expect(said).toContain("The keychain is locked")
-  }
-)
+  })
+})
 
-if (Chromium.missing === undefined) {
+describeWith(chromium, "logins in a real browser", () => {
   let browser: Effect.Effect.Success<typeof Chromium.launch>
   beforeAll(async () => {
     browser = await within(Chromium.launch)
@@ -294,4 +289,4 @@ if (Chromium.missing === undefined) {
       expect(await run("status")).toMatchObject({ code: 0, stdout: expect.stringMatching(/alice[^]*bob/) })
     }
   )
-}
+})

@@ -14,17 +14,17 @@ import * as Decision from "./Decision.js"
  * @since 0.1.0
  * @category models
  */
-export type Reason = "NoCredentials" | "Expired"
+export type Reason = "NoCredentials" | "Expired" | "GrantMismatch"
 
 /**
  * What is not as it should be, though there may be a session: the newest credentials are not in storage
  * yet; the grant is dead and ends with this token; nothing is posted for now; the policy's grace is not below
- * the token's lifetime, of which half is taken instead.
+ * the token's lifetime, of which half is taken instead; the grant is another server's, client's or account's, and is not used.
  *
  * @since 0.1.0
  * @category models
  */
-export type Warning = "Unsaved" | "GrantDead" | "CoolingDown" | "GraceClamped"
+export type Warning = "Unsaved" | "GrantDead" | "CoolingDown" | "GraceClamped" | "GrantMismatch"
 
 /**
  * Whether the access token is there and has not expired. `expiresAt` is epoch milliseconds; whole seconds
@@ -65,9 +65,10 @@ export const of = (
   }
   const { accountId, expiresAt } = credentials.value
   const expired = Decision.isExpired(credentials.value, now)
+  const foreign = warnings.includes("GrantMismatch")
   return new AuthStatus({
-    authenticated: !expired,
-    reason: expired ? Option.some("Expired") : Option.none(),
+    authenticated: !expired && !foreign,
+    reason: foreign ? Option.some("GrantMismatch") : expired ? Option.some("Expired") : Option.none(),
     expiresAt,
     expiresInSeconds: expired
       ? Option.none()
@@ -83,5 +84,10 @@ export const of = (
  * @since 0.1.0
  * @category getters
  */
-export const describe = (reason: Reason): string =>
-  reason === "NoCredentials" ? "No credentials found" : "Token expired"
+export const describe = (reason: Reason): string => words[reason]
+
+const words: Readonly<Record<Reason, string>> = {
+  NoCredentials: "No credentials found",
+  Expired: "Token expired",
+  GrantMismatch: "The stored grant belongs to another server, client or account"
+}

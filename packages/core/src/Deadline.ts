@@ -14,7 +14,7 @@ import * as FiberId from "effect/FiberId"
 import * as FiberRefs from "effect/FiberRefs"
 import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
-import { runtimeOf } from "./internal/Now.js"
+import { liveClock, runtimeOf } from "./internal/Now.js"
 
 /**
  * What {@link within} is told.
@@ -106,8 +106,6 @@ export const schedule = (runtime: Runtime.Runtime<never>, millis: number, act: (
   })
   return () => fiber.unsafeInterruptAsFork(FiberId.none)
 }
-
-const liveClock = Context.get(DefaultServices.liveServices, Clock.Clock)
 
 const clockOf = (runtime: Runtime.Runtime<never>): Clock.Clock =>
   Option.match(FiberRefs.get(runtime.fiberRefs, DefaultServices.currentServices), {

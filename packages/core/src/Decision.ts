@@ -11,6 +11,7 @@ import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import * as Credentials from "./Credentials.js"
 import { type DeadGrant, type Intent, ServerWait } from "./Entry.js"
+import { describeMismatch, type Mismatch } from "./GrantIdentity.js"
 import * as Rotation from "./RotationPolicy.js"
 
 /**
@@ -32,7 +33,8 @@ export interface Policy {
 /**
  * Why nothing is posted for now, and until when.
  *
- * - `Failed`: a refresh failed. `ServerAsked`: the server named the time.
+ * - `Failed`: a refresh failed. `ServerAsked`: the server asked whoever posted last to wait; where it did not say for how
+ *   long, see {@link backOff}.
  * - `Ineffective`: a refresh brought the same token or expiry, or one already due.
  * - `Rejected`: a resource server keeps rejecting fresh tokens.
  *
@@ -43,7 +45,7 @@ export interface CoolingDown {
   /** When it began: a clock set back to before it ends it. */
   readonly since: number
   readonly until: number
-  /** Until when the server asked to be left alone, if it did: who forces a refresh waits for that too. */
+  /** Until when the server is to be left alone, if it asked for that: a forced refresh waits for that too. */
   readonly askedUntil: Option.Option<number>
   readonly reason: "Failed" | "ServerAsked" | "Ineffective" | "Rejected"
   /** How many times in a row. */
@@ -62,6 +64,8 @@ export interface Held {
   readonly loadedAt: number
   /** Whether the refresher can work with it. */
   readonly refreshable: boolean
+  /** In what the grant differs from those that the refresher may redeem, if in anything. */
+  readonly mismatch: Option.Option<Mismatch>
   /** The mark of this very grant, where the server has refused it. */
   readonly dead: Option.Option<DeadGrant>
   /** Whether a resource server has rejected this very access token. */
@@ -141,6 +145,7 @@ export type ReauthorizeReason = "NoCredentials" | "NoRefreshToken" | "GrantDead"
  *   the token is valid, but not for as long as was asked.
  * - `Reauthorize`: only a new login helps.
  * - `TooShortLived`: the server's tokens do not live for the `minValidity` asked for.
+ * - `Refuse`: the grant is another server's, client's or account's: nothing of it is sent or served.
  *
  * @since 0.1.0
  * @category models
@@ -170,14 +175,25 @@ export type Decision = Data.TaggedEnum<{
   }
   Reauthorize: { readonly reason: ReauthorizeReason; readonly detail: string }
   TooShortLived: { readonly lifetime: number; readonly minValidity: number }
+  Refuse: { readonly mismatch: Mismatch }
 }>
 
 /**
  * @since 0.1.0
  * @category constructors
  */
-export const { Use, Reload, UseAndRefresh, Refresh, CoolDown, Reauthorize, TooShortLived, $match, $is } =
-  Data.taggedEnum<Decision>()
+export const {
+  Use,
+  Reload,
+  UseAndRefresh,
+  Refresh,
+  CoolDown,
+  Reauthorize,
+  TooShortLived,
+  Refuse,
+  $match,
+  $is
+} = Data.taggedEnum<Decision>()
 
 /** A number of milliseconds that is one: not NaN, not negative. */
 const millis = (value: number): number => (value > 0 ? value : 0)
@@ -299,6 +315,7 @@ export const decide = (
  * @category decisions
  */
 export const judge = (held: Held, now: number, policy: Policy, request: Request = anyValid): Decision => {
+  if (Option.isSome(held.mismatch)) return Refuse({ mismatch: held.mismatch.value })
   const replay = Rotation.replay(held.rotation, held.unanswered, now)
   if (Option.isNone(held.credentials)) {
     return held.refreshable
@@ -492,6 +509,23 @@ export const serverWait = (
   )
 
 /**
+ * How long, in milliseconds, all who share a grant wait after the server answered that it cannot now (429, 503,
+ * `temporarily_unavailable`, `slow_down`) without saying for how long: twice the last wait, from the policy's
+ * `coolDownBase` to its `coolDownMax`. `before` is the last wait that is stored: a refresh that goes well removes it.
+ *
+ * @since 0.1.0
+ * @category decisions
+ */
+export const backOff = (before: Option.Option<ServerWait>, now: number, policy: Policy): number => {
+  // A wait that lies in the future was noted before the clock was set back.
+  const last = Option.match(
+    Option.filter(before, ({ at }) => at <= now),
+    { onNone: () => 0, onSome: ({ at, until }) => millis(until - at) }
+  )
+  return Math.min(Math.max(policy.coolDownBase, 2 * last), policy.coolDownMax)
+}
+
+/**
  * The cool-down after one more failure: doubled each time up to the policy's maximum, less up to a quarter
  * of jitter; short enough to ask for a lost answer while that can be had; never shorter than the server
  * asked for (a day at most), now or by the one that this takes the place of.
@@ -506,6 +540,8 @@ export const coolDown = (options: {
   readonly policy: Policy
   readonly reason: Exclude<CoolingDown["reason"], "ServerAsked">
   readonly retryAfter: Option.Option<number>
+  /** How long all who share the grant wait, where the server did not say; see {@link backOff}. */
+  readonly shared?: Option.Option<number>
   /** The cool-down that this takes the place of. */
   readonly before: Option.Option<CoolingDown>
   /** The refresh whose answer was not seen, if there is one by now. */
@@ -528,10 +564,14 @@ export const coolDown = (options: {
     }
   )
   const servers = Math.max(asked, stillAsked)
+  const binding = Math.max(
+    servers,
+    Option.getOrElse(options.shared ?? Option.none(), () => 0)
+  )
   return {
     since: now,
-    until: now + Math.max(own, servers),
-    askedUntil: servers > 0 ? Option.some(now + servers) : Option.none(),
+    until: now + Math.max(own, binding),
+    askedUntil: binding > 0 ? Option.some(now + binding) : Option.none(),
     reason: servers > own ? "ServerAsked" : options.reason,
     failures: options.failures
   }
@@ -592,6 +632,7 @@ export const looksAgainAt = (decision: Decision, now: number): Option.Option<num
       return Option.some(now)
     case "Reauthorize":
     case "TooShortLived":
+    case "Refuse":
       return Option.none()
   }
 }
@@ -650,6 +691,8 @@ export const describe = (decision: Decision, now: number): string => {
       return `log in again: ${decision.detail}`
     case "TooShortLived":
       return `the server's tokens live for ${decision.lifetime / 1000} s, less than the ${decision.minValidity / 1000} s asked for`
+    case "Refuse":
+      return `use nothing of it: ${describeMismatch(decision.mismatch)}`
   }
 }
 

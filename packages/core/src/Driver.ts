@@ -113,6 +113,8 @@ export const policyOf = ({ context, jitterShare }: Grant): State.Policy => ({
   ...context.config,
   rotation: context.refresher.rotation,
   needsRefreshToken: context.refresher.needsRefreshToken,
+  identity: Option.fromNullable(context.refresher.identity),
+  formerly: context.refresher.formerly ?? [],
   serverAhead: context.refresher.serverAhead?.() ?? 0,
   jitterShare,
   reportsChanges: context.reportsChanges

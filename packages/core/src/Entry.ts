@@ -13,6 +13,7 @@ import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as Credentials from "./Credentials.js"
 import * as Fingerprint from "./Fingerprint.js"
+import * as GrantIdentity from "./GrantIdentity.js"
 
 /**
  * The write-ahead note of a refresh: which refresh token is about to be spent, when (epoch milliseconds),
@@ -45,8 +46,8 @@ export class DeadGrant extends Data.Class<{
 }> {}
 
 /**
- * The wait that the authorization server asked for (`Retry-After`, RFC 9110 §10.2.3): when it was told, and until when
- * nothing is posted for this grant, by whoever shares its storage. Epoch milliseconds.
+ * The wait that the authorization server asked for (`Retry-After`, RFC 9110 §10.2.3; `Decision.backOff` where it named no
+ * time): when it did, and until when nothing is posted for this grant, by whoever shares its storage. Epoch milliseconds.
  *
  * @since 0.1.0
  * @category models
@@ -61,6 +62,8 @@ export class ServerWait extends Data.Class<{ readonly at: number; readonly until
  * - `generation`: how many times the credentials of this family were written, counted from 1; 0 where
  *   another program wrote them. It never falls within a family: one that does is a restored backup.
  * - `fence`: the fencing number of the lease under which it was written, 0 for none.
+ * - `identity`: the server and the client that the grant was obtained from; none where it was written by
+ *   another program, by an earlier version, or with a refresher that does not say. It is set by the next refresh.
  *
  * @since 0.1.0
  * @category models
@@ -73,6 +76,7 @@ export class Entry extends Data.Class<{
   readonly intent: Option.Option<Intent>
   readonly dead: Option.Option<DeadGrant>
   readonly serverWait: Option.Option<ServerWait>
+  readonly identity: Option.Option<GrantIdentity.GrantIdentity>
 }> {}
 
 const grantToken = (credentials: Credentials.Credentials): Redacted.Redacted =>
@@ -102,26 +106,85 @@ export const first = (credentials: Credentials.Credentials, generation = 1): Ent
     fence: 0,
     intent: Option.none(),
     dead: Option.none(),
-    serverWait: Option.none()
+    serverWait: Option.none(),
+    identity: Option.none()
   })
 
 /**
  * The entry that replaces `previous` when a user saves credentials: the next generation where they are of
- * the same family, else the first of a new one. It is written without a lease: a login always goes through.
+ * the same family, else the first of a new one. It is written without a lease: a login does not wait for a refresh.
+ * Where `identity` is none, the same grant keeps the one it has.
  *
  * @since 0.1.0
  * @category combinators
  */
-export const saved = (previous: Option.Option<Entry>, credentials: Credentials.Credentials): Entry => {
-  const fresh = first(credentials)
+export const saved = (
+  previous: Option.Option<Entry>,
+  credentials: Credentials.Credentials,
+  identity: Option.Option<GrantIdentity.GrantIdentity> = Option.none()
+): Entry => {
+  const fresh = bind(first(credentials), identity)
   return Option.match(previous, {
     onNone: () => fresh,
     onSome: (p) => {
       const sameFamily = p.family === fresh.family || Credentials.sameRefreshToken(p.credentials, credentials)
-      return sameFamily ? new Entry({ ...fresh, family: p.family, generation: p.generation + 1 }) : fresh
+      if (!sameFamily) return fresh
+      return new Entry({
+        ...fresh,
+        family: p.family,
+        generation: p.generation + 1,
+        identity: Option.orElse(identity, () => p.identity)
+      })
     }
   })
 }
+
+/**
+ * The entry with this identity, or with its own where `identity` is none.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const bind = (entry: Entry, identity: Option.Option<GrantIdentity.GrantIdentity>): Entry =>
+  Option.isNone(identity) || Option.contains(entry.identity, identity.value)
+    ? entry
+    : new Entry({ ...entry, identity })
+
+/**
+ * In what the stored grant differs from what a client with `current` may use, if in anything; see
+ * `GrantIdentity.compare`.
+ *
+ * @since 0.1.0
+ * @category comparisons
+ */
+export const mismatch = (
+  entry: Entry,
+  current: GrantIdentity.GrantIdentity,
+  formerly: ReadonlyArray<string> = []
+): Option.Option<GrantIdentity.Mismatch> =>
+  GrantIdentity.compare(
+    { identity: entry.identity, hasRefreshToken: Option.isSome(entry.credentials.refreshToken) },
+    current,
+    formerly
+  )
+
+/**
+ * In what the stored grant differs from a login that would replace it: another identity, or another account; none
+ * where that is not known.
+ *
+ * @since 0.1.0
+ * @category comparisons
+ */
+export const mismatchOfLogin = (
+  stored: Entry,
+  login: Credentials.Credentials,
+  identity: Option.Option<GrantIdentity.GrantIdentity>,
+  formerly: ReadonlyArray<string> = []
+): Option.Option<GrantIdentity.Mismatch> =>
+  Option.orElse(
+    Option.flatMap(identity, (current) => mismatch(stored, current, formerly)),
+    () => GrantIdentity.compareAccounts(stored.credentials.accountId, login.accountId)
+  )
 
 /**
  * The entry after a refresh: the next generation; the journal, the mark and the wait cleared.
@@ -223,7 +286,16 @@ const Json = Schema.Struct({
       rotationLost: Schema.Boolean
     })
   ),
-  serverWait: optional(Schema.Struct({ at: Millis, until: Millis }))
+  serverWait: optional(Schema.Struct({ at: Millis, until: Millis })),
+  identity: optional(
+    Schema.Struct({
+      issuer: optional(Schema.NonEmptyString),
+      tokenEndpoint: optional(Schema.NonEmptyString),
+      clientId: optional(Schema.NonEmptyString),
+      grantType: Schema.NonEmptyString,
+      subject: optional(Schema.NonEmptyString)
+    })
+  )
 })
 
 /**
@@ -279,7 +351,7 @@ export const fromJson = (json: unknown, now: number): Either.Either<Entry, Recor
   const decoded = Either.mapLeft(decodeJson(json), (error) => recordProblem(error, json))
   return Either.flatMap(
     decoded,
-    ({ latchkey: _, family, generation, fence, intent, dead, serverWait, ...fields }) => {
+    ({ latchkey: _, family, generation, fence, intent, dead, serverWait, identity, ...fields }) => {
       const wrongUnit = Option.flatMap(fields.expiresAt, (millis) => instantProblem(millis, now))
       return Option.isSome(wrongUnit)
         ? Either.left(new RecordProblem({ reason: "WrongUnit", path: "expiresAt", problem: wrongUnit.value }))
@@ -297,7 +369,8 @@ export const fromJson = (json: unknown, now: number): Either.Either<Entry, Recor
                 dead,
                 (d) => new DeadGrant({ ...d, fingerprint: d.fingerprint as Fingerprint.Fingerprint })
               ),
-              serverWait: Option.map(serverWait, (w) => new ServerWait(w))
+              serverWait: Option.map(serverWait, (w) => new ServerWait(w)),
+              identity: Option.map(identity, (i) => GrantIdentity.share(new GrantIdentity.GrantIdentity(i)))
             })
           )
     }

@@ -15,7 +15,8 @@ import * as Entry from "./Entry.js"
 import * as State from "./grant/State.js"
 import * as Profile from "./Profile.js"
 import * as Snapshot from "./Snapshot.js"
-import type { Explanation, Manager } from "./TokenManager.js"
+import { grantMismatch, type GrantMismatch } from "./TokenError.js"
+import type { Explanation, Manager, SaveOptions } from "./TokenManager.js"
 import { StorageError } from "./TokenStorage.js"
 import type * as TokenEvent from "./TokenEvent.js"
 
@@ -35,9 +36,20 @@ export const make = (grant: Driver.Grant, options: Options): Manager => {
   const policy = () => Driver.policyOf(grant)
   const view = <A>(of: (now: number) => A): Effect.Effect<A, StorageError> =>
     Effect.andThen(Driver.look(grant), Effect.map(Clock.currentTimeMillis, of))
+  /** The same, where the grant is ours to use. */
+  const use = <A>(of: (now: number) => A): Effect.Effect<A, StorageError | GrantMismatch> =>
+    Effect.flatMap(
+      view((now) => now),
+      (now): Effect.Effect<A, GrantMismatch> =>
+        Option.match(State.mismatchOf(policy(), grant.state), {
+          onNone: () => Effect.sync(() => of(now)),
+          onSome: (mismatch) => grantMismatch(mismatch, storage.location, "use")
+        })
+    )
+  const isOurs = () => Option.isNone(State.mismatchOf(policy(), grant.state))
   const credentials = () => State.credentialsOf(grant.state)
   const getAccessToken = Driver.accessToken(grant, Decision.anyValid)
-  const isAuthenticated = view((now) => State.hasValidToken(grant.state, now))
+  const isAuthenticated = view((now) => isOurs() && State.hasValidToken(grant.state, now))
   const keptStatus = Effect.tap(status(grant), (current) =>
     Effect.map(Clock.currentTimeMillis, (at) => {
       grant.status = { status: current, at, of: grant.state }
@@ -65,7 +77,7 @@ export const make = (grant: Driver.Grant, options: Options): Manager => {
     getAccessTokenFor: ({ minValidity }) =>
       Driver.resolve(grant, { force: false, minValidity: Duration.toMillis(minValidity) }),
     refresh: Driver.resolve(grant, { force: true, minValidity: 0 }),
-    peekAccessToken: view((now) =>
+    peekAccessToken: use((now) =>
       Option.map(
         Option.filter(credentials(), (c) => !Decision.isExpired(c, now)),
         (c) => c.accessToken
@@ -73,12 +85,12 @@ export const make = (grant: Driver.Grant, options: Options): Manager => {
     ),
     unsafePeek: () => peek(grant, context.clock.unsafeCurrentTimeMillis()),
     reject: (token) =>
-      Driver.look(grant).pipe(
+      use(() => undefined).pipe(
         Effect.andThen(Driver.tell(grant, { _tag: "Rejected", token })),
         Effect.andThen(Driver.resolve(grant, Decision.anyValid))
       ),
-    credentials: view(credentials),
-    save: (login) => save(grant, login, 0),
+    credentials: use(credentials),
+    save: (login, saving = {}) => save(grant, login, saving, 0),
     clear: Effect.uninterruptible(
       Effect.flatMap(storage.remove, (removed) =>
         Effect.suspend(() => {
@@ -95,15 +107,17 @@ export const make = (grant: Driver.Grant, options: Options): Manager => {
       Option.match(cachedStatus(grant, now), { onNone: () => keptStatus, onSome: Effect.succeed })
     ),
     snapshot: view(() =>
-      Option.map(credentials(), (c) =>
-        Snapshot.fromCredentials(c, { provider: options.provider, extras: options.snapshotExtras?.(c) ?? {} })
-      )
+      Option.map(credentials(), (c) => {
+        const extras = options.snapshotExtras?.(c) ?? {}
+        const snapshot = Snapshot.fromCredentials(c, { provider: options.provider, extras })
+        return isOurs() ? snapshot : Snapshot.withoutTokens(snapshot)
+      })
     ),
     profile,
     cachedProfile: Effect.sync(() =>
       grant.profile !== undefined && grant.profile.writes === grant.state.writes
         ? Option.some(grant.profile.profile)
-        : Option.map(credentials(), (c) => quickProfile(options, c))
+        : Option.map(isOurs() ? credentials() : Option.none(), (c) => quickProfile(options, c))
     ),
     explain: Effect.map(Clock.currentTimeMillis, (now) => explain(grant, policy(), storage.location, now)),
     events: Stream.unwrapScoped(Effect.map(listen(grant), (hub) => Stream.fromPubSub(hub)))
@@ -200,8 +214,9 @@ const maxSaveConflicts = 10
 const save = (
   grant: Driver.Grant,
   login: Credentials,
+  options: SaveOptions,
   conflicts: number
-): Effect.Effect<void, StorageError> =>
+): Effect.Effect<void, StorageError | GrantMismatch> =>
   Effect.gen(function* () {
     const storage = grant.context.storageOf(grant.account)
     // What holds no grant has room for one: an API key beside it stays.
@@ -210,10 +225,13 @@ const save = (
       (error) => error.reason === "NoGrant",
       () => Effect.succeedNone
     )
-    const entry = Entry.saved(
-      Option.map(loaded, (l) => l.entry),
-      login
-    )
+    const previous = Option.map(loaded, (l) => l.entry)
+    const { formerly, identity } = grant.context.refresher
+    if (options.replace !== true && Option.isSome(previous)) {
+      const other = Entry.mismatchOfLogin(previous.value, login, Option.fromNullable(identity), formerly)
+      if (Option.isSome(other)) return yield* grantMismatch(other.value, storage.location, "save")
+    }
+    const entry = Entry.saved(previous, login, Option.fromNullable(identity))
     const expected = Option.map(loaded, (l) => l.version)
     const { writes } = grant.state
     const isSaved = yield* storage.commit(entry, expected).pipe(
@@ -233,7 +251,7 @@ const save = (
             )
       )
     )
-    if (!isSaved) return yield* save(grant, login, conflicts + 1)
+    if (!isSaved) return yield* save(grant, login, options, conflicts + 1)
     // Something else was taken in meanwhile: storage is read; where that fails, the next who asks reads again.
     if (grant.state.memory._tag !== "Read" || grant.state.memory.at === -Infinity) yield* Driver.read(grant)
   })

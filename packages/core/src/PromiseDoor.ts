@@ -23,7 +23,7 @@ import * as Redacted from "effect/Redacted"
 import * as Runtime from "effect/Runtime"
 import type { AuthStatus } from "./AuthStatus.js"
 import type { Credentials } from "./Credentials.js"
-import { type Manager, TokenManager } from "./TokenManager.js"
+import { type Manager, type SaveOptions, TokenManager } from "./TokenManager.js"
 
 /**
  * Gives up waiting when the signal fires: the promise rejects with the signal's reason, as that of `fetch`
@@ -55,8 +55,8 @@ export interface Door {
   readonly reject: (token: string, options?: Abortable) => Promise<string>
   /** A new token in any case. */
   readonly refresh: (options?: Abortable) => Promise<string>
-  /** Stores the credentials of a login. */
-  readonly save: (credentials: Credentials) => Promise<void>
+  /** Stores the credentials of a login; over a grant of another identity or account only where asked to. */
+  readonly save: (credentials: Credentials, options?: SaveOptions) => Promise<void>
   /** Removes the grant; whether there was one. */
   readonly clear: () => Promise<boolean>
   readonly status: () => Promise<AuthStatus>
@@ -182,7 +182,7 @@ const doorOf = (manager: Manager, runtime: Runtime.Runtime<never>): Door => {
     peekAccessToken: () => Option.getOrUndefined(Option.map(manager.unsafePeek(), Redacted.value)),
     reject: (token, options) => apart(() => clear(manager.reject(Redacted.make(token)), options?.signal)),
     refresh: (options) => apart(() => clear(manager.refresh, options?.signal)),
-    save: (credentials) => apart(() => run(manager.save(credentials), identity)),
+    save: (credentials, options) => apart(() => run(manager.save(credentials, options), identity)),
     clear: () => apart(() => run(manager.clear, identity)),
     status: () => run(manager.status, identity)
   }

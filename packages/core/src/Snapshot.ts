@@ -48,6 +48,15 @@ export const fromCredentials = (
     extras: options.extras ?? {}
   })
 
+/**
+ * The view of a grant whose tokens are not to be used.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const withoutTokens = (snapshot: Snapshot): Snapshot =>
+  new Snapshot({ ...snapshot, accessToken: Option.none(), refreshToken: Option.none() })
+
 const present = (token: Option.Option<Redacted.Redacted>): boolean =>
   Option.exists(token, (t) => Redacted.value(t) !== "")
 

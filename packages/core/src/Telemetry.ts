@@ -120,6 +120,8 @@ export const flight = (
   }).pipe(Effect.withSpan("latchkey.refresh", { attributes: tagsOf(names), captureStackTrace: false }))
 
 const reasonOf = (failure: Failure): string => {
+  if (failure._tag === "Decided" && failure.decision._tag === "Refuse")
+    return failure.decision.mismatch.difference
   switch (failure._tag) {
     case "Unavailable":
       return failure.reason
@@ -140,6 +142,7 @@ const reasonOf = (failure: Failure): string => {
 const decided = {
   CoolDown: "CoolingDown",
   TooShortLived: "TooShortLived",
+  Refuse: "GrantMismatch",
   Use: "LeaseBusy",
   Reload: "LeaseBusy",
   UseAndRefresh: "LeaseBusy",
@@ -147,7 +150,12 @@ const decided = {
 } as const
 
 /** What puts a session in danger is worth waking somebody for. */
-const worrying: ReadonlySet<TokenEvent["_tag"]> = new Set(["SaveFailed", "GrantDead", "StorageFailed"])
+const worrying: ReadonlySet<TokenEvent["_tag"]> = new Set([
+  "SaveFailed",
+  "GrantDead",
+  "GrantMismatch",
+  "StorageFailed"
+])
 
 const log = (names: Names, event: TokenEvent): Effect.Effect<void> => {
   const { _tag, ...fields } = event

@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
+import { describeMismatch, type Mismatch } from "./GrantIdentity.js"
 import { RefreshError, RefreshReason } from "./TokenRefresher.js"
 import { LeaseError } from "./RefreshLease.js"
 import type { StorageError } from "./TokenStorage.js"
@@ -45,9 +46,47 @@ export class RefreshUnavailable extends Schema.TaggedError<RefreshUnavailable>(
 }) {}
 
 /**
+ * The stored grant belongs to another server, client, kind of grant or account than the one that is asked for, or
+ * saved. `stored` and `current` name both sides. Nothing was sent, and storage was left as it is.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class GrantMismatch extends Schema.TaggedError<GrantMismatch>("@latchkey/core/GrantMismatch")(
+  "GrantMismatch",
+  {
+    reason: Schema.Literal("Server", "Client", "GrantType", "Account"),
+    location: Schema.String,
+    stored: Schema.String,
+    current: Schema.String,
+    message: Schema.String
+  }
+) {}
+
+/**
+ * The error for a mismatch: of a grant that is to be used, or of one that a login would replace.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const grantMismatch = (mismatch: Mismatch, location: string, attempt: "use" | "save"): GrantMismatch =>
+  new GrantMismatch({
+    reason: mismatch.difference,
+    location,
+    stored: mismatch.stored,
+    current: mismatch.current,
+    message: `${describeMismatch(mismatch)}: ${location} is left as it is${attempt === "use" ? ", and nothing was sent" : ""}. ${mismatchAdvice[attempt]}`
+  })
+
+const mismatchAdvice = {
+  use: "Set the server, client and grant type that it was obtained with, keep the other grant at another place, or log in and replace it (`replace: true`).",
+  save: "Save the new grant at another place, or replace the stored one (`replace: true`), which does not revoke it: do that first, if it is to end."
+} as const
+
+/**
  * All that asking for a token can fail with.
  *
  * @since 0.1.0
  * @category errors
  */
-export type TokenError = ReauthorizationRequired | RefreshUnavailable | StorageError
+export type TokenError = ReauthorizationRequired | RefreshUnavailable | GrantMismatch | StorageError

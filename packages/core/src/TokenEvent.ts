@@ -7,6 +7,7 @@
 import * as Data from "effect/Data"
 import type { CoolingDown, DueReason } from "./Decision.js"
 import type { Fingerprint } from "./Fingerprint.js"
+import type { Difference } from "./GrantIdentity.js"
 import type { RefreshReason } from "./TokenRefresher.js"
 import type { StorageReason } from "./TokenStorage.js"
 
@@ -14,9 +15,11 @@ import type { StorageReason } from "./TokenStorage.js"
  * - `Refreshing`: a request is about to be sent; an `attempt` above 1 repeats one whose answer was not seen. `Refreshed`: its answer is in use; see `Saved` for whether
  *   it is stored.
  * - `Adopted`: storage held newer credentials than memory; nothing was sent.
- * - `Saved`, `SaveFailed`: the newest credentials are in storage, or are not, and are kept in memory.
+ * - `Saved`, `SaveFailed`: the newest credentials are in storage, or are not, and are kept in memory. Its `reason` is
+ *   that of storage, or `LeaseLapsed` where the lease was lost meanwhile: a peer may have spent the old refresh token.
  * - `RefreshFailed`, `CoolingDown`, `GrantDead`: as they say.
  * - `Rejected`: a resource server refused an access token. `Cleared`: the grant was removed.
+ * - `GrantMismatch`: storage holds a grant of another server, client or account; nothing of it is sent or served.
  * - `StorageFailed`: storage did not answer as it should; what was in memory is served while valid.
  *
  * @since 0.1.0
@@ -44,6 +47,7 @@ export type TokenEvent = Data.TaggedEnum<{
   GrantDead: { readonly at: number; readonly grant: Fingerprint }
   Rejected: { readonly at: number; readonly token: Fingerprint }
   Cleared: { readonly at: number; readonly existed: boolean }
+  GrantMismatch: { readonly at: number; readonly reason: Difference }
   StorageFailed: {
     readonly at: number
     readonly reason: typeof StorageReason.Type
@@ -66,6 +70,7 @@ export const {
   GrantDead,
   Rejected,
   Cleared,
+  GrantMismatch,
   StorageFailed,
   $match,
   $is

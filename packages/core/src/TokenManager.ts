@@ -27,7 +27,7 @@ import { RefreshLease } from "./RefreshLease.js"
 import { Renewal } from "./Renewal.js"
 import type * as Snapshot from "./Snapshot.js"
 import { TokenConfig } from "./TokenConfig.js"
-import type { TokenError } from "./TokenError.js"
+import type { GrantMismatch, TokenError } from "./TokenError.js"
 import type * as TokenEvent from "./TokenEvent.js"
 import { TokenRefresher } from "./TokenRefresher.js"
 import { type StorageError, TokenStorage } from "./TokenStorage.js"
@@ -54,6 +54,20 @@ export interface Explanation {
 }
 
 /**
+ * How credentials are saved.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface SaveOptions {
+  /**
+   * Whether they may replace a grant of another server, client, kind or account; no, unless given. What is replaced is
+   * not revoked at its server: do that before, if it is to end.
+   */
+  readonly replace?: boolean | undefined
+}
+
+/**
  * What a manager does. Tokens come `Redacted`; instants are epoch milliseconds.
  *
  * Reads (`credentials`, `status`, `snapshot`, `peekAccessToken` …) go to storage when memory is older than
@@ -76,10 +90,13 @@ export interface Manager {
     readonly minValidity: Duration.DurationInput
   }) => Effect.Effect<Redacted.Redacted, TokenError>
   /** The token if there is one that has not expired; never refreshes. */
-  readonly peekAccessToken: Effect.Effect<Option.Option<Redacted.Redacted>, StorageError>
+  readonly peekAccessToken: Effect.Effect<Option.Option<Redacted.Redacted>, StorageError | GrantMismatch>
   /** The token in memory, if it can be served without a thought: for code outside Effect. No I/O. */
   readonly unsafePeek: () => Option.Option<Redacted.Redacted>
-  /** A new token in any case; joins a refresh under way. Passes our own cool-down, not the server's. */
+  /**
+   * A new token in any case; joins a refresh under way. Passes the cool-down of this process, but neither the wait that
+   * the server asked for nor the back-off that all who share the grant keep after a 429 or 503 that named no time.
+   */
   readonly refresh: Effect.Effect<Redacted.Redacted, TokenError>
   /**
    * A resource server answered 401 to this token: a new one, refreshed only if that token is still the
@@ -87,14 +104,20 @@ export interface Manager {
    */
   readonly reject: (token: Redacted.Redacted) => Effect.Effect<Redacted.Redacted, TokenError>
   /** The credentials, expired or not. */
-  readonly credentials: Effect.Effect<Option.Option<Credentials>, StorageError>
-  /** Stores the credentials of a login, whatever was there before. */
-  readonly save: (credentials: Credentials) => Effect.Effect<void, StorageError>
+  readonly credentials: Effect.Effect<Option.Option<Credentials>, StorageError | GrantMismatch>
+  /**
+   * Stores the credentials of a login with the refresher's server and client. A grant of another identity or account is
+   * not replaced unless asked for: then it fails with `GrantMismatch`.
+   */
+  readonly save: (
+    credentials: Credentials,
+    options?: SaveOptions
+  ) => Effect.Effect<void, StorageError | GrantMismatch>
   /** Removes the grant; whether there was one. Revoking it at the server is another matter. */
   readonly clear: Effect.Effect<boolean, StorageError>
   /** Drops what is in memory. A rotation that could not be saved yet is kept. */
   readonly invalidate: Effect.Effect<void>
-  /** Whether there is an access token that has not expired. */
+  /** Whether there is an access token that has not expired, of a grant that is ours to use. */
   readonly isAuthenticated: Effect.Effect<boolean, StorageError>
   /** The same, by the name of those who come from elsewhere. */
   readonly validate: Effect.Effect<boolean, StorageError>

@@ -10,6 +10,7 @@ import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import { Credentials } from "./Credentials.js"
+import type { GrantIdentity } from "./GrantIdentity.js"
 import { reusable, rotating, type RotationPolicy } from "./RotationPolicy.js"
 
 /**
@@ -18,7 +19,8 @@ import { reusable, rotating, type RotationPolicy } from "./RotationPolicy.js"
  * - `NotSent`: it never left (name, connect, TLS); the refresh token is untouched, safe to repeat.
  * - `MaybeSent`: time-out, reset, a 5xx without an OAuth answer; whether the token was spent is unknown.
  * - `Transient`: the server answered that it could not now (429, 503, `temporarily_unavailable`).
- * - `GrantDead`: `invalid_grant`; only this ends a grant.
+ * - `GrantDead`: `invalid_grant`; only this ends a grant, and only one with a refresh token: a refresher that needs none
+ *   is asked again after a cool-down.
  * - `Misconfigured`: `invalid_client`, `unauthorized_client`, `invalid_scope` and the like.
  * - `Malformed`: a 200 that is no usable token response; what could be saved of it is in `salvaged`.
  *
@@ -109,9 +111,27 @@ export class TokenRefresher extends Context.Tag("@latchkey/core/TokenRefresher")
      * nobody knows. Tokens are due that much earlier: an expiry that the server wrote is by its clock.
      */
     readonly serverAhead?: () => number
+    /**
+     * The server and the client whose grants it redeems. Nothing is sent for a stored grant of another identity, and
+     * what is stored from now on is bound to this one. Absent where it is not known: nothing is bound or compared.
+     */
+    readonly identity?: GrantIdentity | undefined
+    /** Issuers and token endpoints that the server had before; see `GrantIdentity.compare`. */
+    readonly formerly?: ReadonlyArray<string> | undefined
     readonly refresh: (previous: Option.Option<Credentials>) => Effect.Effect<Credentials, RefreshError>
   }
 >() {}
+
+/**
+ * Of whom a refresher's grants are, where it is known; see {@link TokenRefresher}.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Origin {
+  readonly identity?: GrantIdentity | undefined
+  readonly formerly?: ReadonlyArray<string> | undefined
+}
 
 const unknownAhead = (): number => 0
 
@@ -122,15 +142,19 @@ const unknownAhead = (): number => 0
  * @since 0.1.0
  * @category constructors
  */
-export const make = (options: {
-  readonly rotation?: RotationPolicy
-  readonly serverAhead?: () => number
-  readonly refresh: (
-    credentials: Credentials,
-    refreshToken: Redacted.Redacted
-  ) => Effect.Effect<Credentials, RefreshError>
-}): Context.Tag.Service<TokenRefresher> =>
+export const make = (
+  options: Origin & {
+    readonly rotation?: RotationPolicy
+    readonly serverAhead?: () => number
+    readonly refresh: (
+      credentials: Credentials,
+      refreshToken: Redacted.Redacted
+    ) => Effect.Effect<Credentials, RefreshError>
+  }
+): Context.Tag.Service<TokenRefresher> =>
   TokenRefresher.of({
+    identity: options.identity,
+    formerly: options.formerly,
     needsRefreshToken: true,
     rotation: options.rotation ?? rotating(),
     serverAhead: options.serverAhead ?? unknownAhead,
@@ -154,16 +178,19 @@ export const make = (options: {
   })
 
 /**
- * A refresher that needs no refresh token: client credentials, an assertion, an exchange.
+ * A refresher that needs no refresh token: client credentials, an assertion, an exchange. No answer ends its grant: after
+ * `GrantDead` it cools down and is asked again.
  *
  * @since 0.1.0
  * @category constructors
  */
 export const makeIndependent = (
   refresh: (previous: Option.Option<Credentials>) => Effect.Effect<Credentials, RefreshError>,
-  options: { readonly serverAhead?: () => number } = {}
+  options: Origin & { readonly serverAhead?: () => number } = {}
 ): Context.Tag.Service<TokenRefresher> =>
   TokenRefresher.of({
+    identity: options.identity,
+    formerly: options.formerly,
     needsRefreshToken: false,
     rotation: reusable,
     serverAhead: options.serverAhead ?? unknownAhead,

@@ -47,6 +47,7 @@ export interface Versioned {
  * - `Insecure`: others may read it.
  * - `WrongKey`: it is encrypted with another key, or belongs to another account.
  * - `NoGrant`: it is sound, but holds no OAuth grant (an API key, say).
+ * - `Incomplete`: the grant lacks what the program that owns the place needs; nothing was written.
  * - `RolledBack`: it holds an earlier state than one already seen.
  *
  * @since 0.1.0
@@ -61,6 +62,7 @@ export const StorageReason = Schema.Literal(
   "Insecure",
   "WrongKey",
   "NoGrant",
+  "Incomplete",
   "RolledBack"
 )
 

@@ -1,7 +1,7 @@
 /** A failure of the machine as the typed error that a caller gets: why, until when, and what to do. Pure. */
 import type { CoolingDown, Decision } from "./Decision.js"
 import type { Failure } from "./grant/State.js"
-import { ReauthorizationRequired, RefreshUnavailable, type TokenError } from "./TokenError.js"
+import { grantMismatch, ReauthorizationRequired, RefreshUnavailable, type TokenError } from "./TokenError.js"
 import { StorageError } from "./TokenStorage.js"
 
 /** What the message needs beside the failure. */
@@ -55,6 +55,8 @@ const fromDecision = (decision: Decision, { lastFailure, location, now }: Settin
           `${advice[decision.reason]}: ${decision.detail.replace(/[.\s]+$/, "")}. Log in again and save the new ` +
           `credentials to ${location}; nothing there was deleted.`
       })
+    case "Refuse":
+      return grantMismatch(decision.mismatch, location, "use")
     case "TooShortLived":
       return unavailable(
         "TooShortLived",

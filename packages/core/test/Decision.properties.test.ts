@@ -22,7 +22,8 @@ const tokenIn = (decision: Decision.Decision): Option.Option<Redacted.Redacted> 
     CoolDown: ({ fallback }) => fallback,
     Reload: () => Option.none(),
     Reauthorize: () => Option.none(),
-    TooShortLived: () => Option.none()
+    TooShortLived: () => Option.none(),
+    Refuse: () => Option.none()
   })
 
 /** Holds of any decision about `held` at `now`. */
@@ -31,6 +32,7 @@ const expectSound = (decision: Decision.Decision, held: Decision.Held, now: numb
   if (Option.isSome(token)) {
     expect(isPast(held, now), "an expired token is served").toBe(false)
     expect(held.rejected, "a rejected token is served").toBe(false)
+    expect(Option.isSome(held.mismatch), "another's token is served").toBe(false)
     const current = Option.map(held.credentials, (c) => Redacted.value(c.accessToken))
     expect(Option.some(Redacted.value(token.value))).toEqual(current)
   }
@@ -195,6 +197,7 @@ describe("grace", () => {
         credentials: Option.some(credentials),
         loadedAt: obtainedAt,
         refreshable: true,
+        mismatch: Option.none(),
         dead: Option.none(),
         rejected: false,
         coolDown: Option.none(),

@@ -3,6 +3,7 @@ import { Duration, Option, Redacted } from "effect"
 import * as Credentials from "@latchkey/core/Credentials"
 import * as Decision from "@latchkey/core/Decision"
 import * as Entry from "@latchkey/core/Entry"
+import * as GrantIdentity from "@latchkey/core/GrantIdentity"
 import * as RotationPolicy from "@latchkey/core/RotationPolicy"
 
 // Two Redacted are equal when their secrets are.
@@ -50,6 +51,7 @@ const holding = (
   credentials: Option.fromNullable(credentials),
   loadedAt: now,
   refreshable: true,
+  mismatch: Option.none(),
   dead: Option.none(),
   rejected: false,
   coolDown: Option.none(),
@@ -60,6 +62,8 @@ const holding = (
   jitterShare: 0,
   ...changes
 })
+
+const otherClient = new GrantIdentity.Mismatch({ difference: "Client", stored: "app", current: "other" })
 
 const dead = (rotationLost: boolean): Partial<Decision.Held> => ({
   dead: Option.some(
@@ -1062,6 +1066,21 @@ describe("jitterShare", () => {
   })
 })
 
+describe("a grant of another identity", () => {
+  const mismatch = { mismatch: Option.some(otherClient) }
+  it.each([
+    ["fresh", holding(expiring(now + hour), mismatch)],
+    ["expired", holding(expiring(now - 1), mismatch)],
+    ["dead", holding(expiring(now - 1), { ...mismatch, ...dead(false) })],
+    ["cooling down", holding(expiring(now - 1), { ...mismatch, ...cooling("Failed", now, now + hour) })],
+    ["without refresh token", holding(expiring(now - 1), { ...mismatch, refreshable: false })]
+  ])("is refused, whatever else there is to it: %s", (_, held) => {
+    for (const request of [Decision.anyValid, { force: true, minValidity: 0 }]) {
+      expect(Decision.judge(held, now, policy, request)).toEqual(Decision.Refuse({ mismatch: otherClient }))
+    }
+  })
+})
+
 describe("looksAgainAt", () => {
   it.each<[Decision.Decision, number | undefined]>([
     [use(now + 1), now + 1],
@@ -1071,7 +1090,8 @@ describe("looksAgainAt", () => {
     [behind("InGrace"), now],
     [refresh("Expired", none), now],
     [Decision.Reauthorize({ reason: "GrantDead", detail: "invalid_grant" }), undefined],
-    [Decision.TooShortLived({ lifetime: 1, minValidity: 2 }), undefined]
+    [Decision.TooShortLived({ lifetime: 1, minValidity: 2 }), undefined],
+    [Decision.Refuse({ mismatch: otherClient }), undefined]
   ])("%o", (decision, at) => {
     expect(Decision.looksAgainAt(decision, now)).toEqual(Option.fromNullable(at))
   })
@@ -1150,6 +1170,10 @@ describe("describe", () => {
       "post nothing for 1 s (the answer to a refresh was not seen, and the server may end the grant if it is repeated); there is no valid token to serve"
     ],
     [Decision.Reauthorize({ reason: "GrantDead", detail: "invalid_grant" }), "log in again: invalid_grant"],
+    [
+      Decision.Refuse({ mismatch: otherClient }),
+      "use nothing of it: The stored grant was obtained by the client app, not by other"
+    ],
     [
       Decision.TooShortLived({ lifetime: 1500, minValidity: hour }),
       "the server's tokens live for 1.5 s, less than the 3600 s asked for"

@@ -4,6 +4,7 @@ import { Either, FastCheck as FC, Option, Redacted } from "effect"
 import * as Credentials from "@latchkey/core/Credentials"
 import * as Entry from "@latchkey/core/Entry"
 import * as Fingerprint from "@latchkey/core/Fingerprint"
+import * as GrantIdentity from "@latchkey/core/GrantIdentity"
 import { entry as anyEntry, runs } from "./support/Arbitraries.js"
 
 // Two Redacted are equal when their secrets are.
@@ -27,6 +28,14 @@ const dead = new Entry.DeadGrant({
 })
 
 const serverWait = new Entry.ServerWait({ at: now, until: now + 60_000 })
+const identity = {
+  issuer: "https://a.example",
+  tokenEndpoint: "https://a.example/token",
+  clientId: "app",
+  grantType: "urn:ietf:params:oauth:grant-type:jwt-bearer",
+  subject: "ada"
+}
+const bound = GrantIdentity.make(identity)
 
 describe("grantFingerprint", () => {
   it("is the refresh token's, or else the access token's", () => {
@@ -45,7 +54,8 @@ describe("first", () => {
       fence: 0,
       intent: Option.none(),
       dead: Option.none(),
-      serverWait: Option.none()
+      serverWait: Option.none(),
+      identity: Option.none()
     })
     expect(Entry.first(credentials, 0).generation).toBe(0)
   })
@@ -60,7 +70,13 @@ describe("saved", () => {
     dead: Option.some(dead),
     serverWait: Option.some(serverWait)
   })
-  const next = { fence: 0, intent: Option.none(), dead: Option.none(), serverWait: Option.none() }
+  const next = {
+    fence: 0,
+    intent: Option.none(),
+    dead: Option.none(),
+    serverWait: Option.none(),
+    identity: Option.none()
+  }
 
   it("where there was nothing: the first of its family", () => {
     const credentials = grant("rt-2")
@@ -118,8 +134,43 @@ describe("refreshed", () => {
       fence: 9,
       intent: Option.none(),
       dead: Option.none(),
-      serverWait: Option.none()
+      serverWait: Option.none(),
+      identity: Option.none()
     })
+  })
+})
+
+describe("the identity", () => {
+  const previous = entryOf(grant("rt-1"), { identity: Option.some(bound) })
+  const other = GrantIdentity.make({ ...identity, clientId: "other" })
+
+  it("stays through refreshes and fences, and is set by bind", () => {
+    expect(Entry.refreshed(previous, grant("rt-2")).identity).toEqual(Option.some(bound))
+    expect(Entry.keepFence(previous, 9).identity).toEqual(Option.some(bound))
+    expect(Entry.bind(previous, Option.some(other)).identity).toEqual(Option.some(other))
+    expect(Entry.bind(previous, Option.none())).toBe(previous)
+    expect(Entry.bind(previous, Option.some(bound))).toBe(previous)
+  })
+
+  it("is that of the login, where it is known; the same grant keeps its own where it is not", () => {
+    const savedAs = (credentials: Credentials.Credentials, as?: GrantIdentity.GrantIdentity) =>
+      Entry.saved(Option.some(previous), credentials, Option.fromNullable(as)).identity
+    expect(savedAs(grant("rt-1", "at-2"))).toEqual(Option.some(bound))
+    expect(savedAs(grant("rt-1", "at-2"), other)).toEqual(Option.some(other))
+    expect(savedAs(grant("rt-9"))).toEqual(Option.none())
+    expect(savedAs(grant("rt-9"), other)).toEqual(Option.some(other))
+    expect(Entry.saved(Option.none(), grant("rt-1"), Option.some(bound)).identity).toEqual(Option.some(bound))
+  })
+
+  it("may have fields of a later version, which are passed over", () => {
+    const later = { ...full, identity: { ...identity, tenant: "t" } }
+    expect(Either.getOrThrow(read(later)).identity).toEqual(Option.some(bound))
+  })
+
+  it("is one object for all entries that have it", () => {
+    const again = () => Option.getOrThrow(Either.getOrThrow(read(full)).identity)
+    expect(again()).toBe(again())
+    expect(again()).toBe(bound)
   })
 })
 
@@ -208,7 +259,8 @@ const full = {
   fence: 9,
   intent: { fingerprint, at: now, attempt: 2 },
   dead: { fingerprint, at: now, reason: "invalid_grant", rotationLost: true },
-  serverWait: { at: now, until: now + 60_000 }
+  serverWait: { at: now, until: now + 60_000 },
+  identity
 }
 
 /** A record with no more than it must have. */
@@ -258,7 +310,8 @@ describe("fromJson and toJson", () => {
           rotationLost: true
         })
       ),
-      serverWait: Option.some(serverWait)
+      serverWait: Option.some(serverWait),
+      identity: Option.some(bound)
     })
     expect(Redacted.value(entry.credentials.extras)).toEqual(full.extras)
     expect(Entry.toJson(entry)).toEqual(full)
@@ -272,7 +325,8 @@ describe("fromJson and toJson", () => {
       extras: 0
     })
     expect(entry).toMatchObject({ family: "f", generation: 0, fence: 0 })
-    for (const absent of [entry.intent, entry.dead, entry.serverWait]) expect(absent).toEqual(Option.none())
+    const optional = [entry.intent, entry.dead, entry.serverWait, entry.identity]
+    for (const absent of optional) expect(absent).toEqual(Option.none())
     expect(Entry.toJson(entry)).toEqual({ ...least, extras: {}, fence: 0 })
   })
 
@@ -397,6 +451,8 @@ describe("fromJson, bad records", () => {
       due
     ],
     ["a wait without an end", { ...full, serverWait: { at: now } }, "serverWait.until", "is missing"],
+    ["an issuer that is none", { ...full, identity: { ...identity, issuer: 7 } }, "identity.issuer", due],
+    ["an identity without its kind", { ...full, identity: {} }, "identity.grantType", "is missing"],
     ["a wait that nobody told", { ...full, serverWait: { at: "canary", until: now } }, "serverWait.at", due]
   ]
 

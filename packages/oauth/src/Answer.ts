@@ -7,6 +7,7 @@ import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
+import { fieldsOf } from "./internal/form.js"
 import { quote } from "./internal/text.js"
 import { OAuthError } from "./OAuthError.js"
 
@@ -78,8 +79,8 @@ export const isOk = (answer: Answer): boolean => answer.status >= 200 && answer.
 const maxDepth = 64
 
 /**
- * The body as a JSON object, or in words what it is instead. Its content type is not looked at, but a
- * form-encoded body is read as such (some servers answer so).
+ * The body as an object, or in words what it is instead: of JSON, or of a form (some servers answer so) with tokens
+ * or an error in it. What the body is decides, not its content type; a body declared as a form is one.
  *
  * @since 0.1.0
  * @category getters
@@ -88,9 +89,9 @@ export const json = (answer: Answer): Either.Either<Readonly<Record<string, unkn
   const { text } = answer
   if (!text.startsWith("{")) {
     if (text.trim() === "") return Either.left("is empty")
-    if (isForm(answer) && !text.trimStart().startsWith("{")) {
-      return Either.right(Object.fromEntries(new URLSearchParams(text)))
-    }
+    // What broke off may have broken off in the middle of a token.
+    const form = Option.isNone(answer.cut) ? fieldsOf(text, isForm(answer)) : undefined
+    if (form !== undefined) return Either.right(form)
   }
   try {
     const value: unknown = JSON.parse(text)
@@ -223,14 +224,15 @@ export const toError = (answer: Answer, deadCodes: ReadonlyArray<string> = []): 
       }
       return code === "invalid_grant" || deadCodes.includes(code)
         ? fail("GrantDead", `${said}: the grant has ended.`, safeCode)
-        : fail(
-            "Misconfigured",
-            `${said}: check the client, its authentication and what it asks for.`,
-            safeCode
-          )
+        : fail("Misconfigured", `${said}: ${adviceOf(code)}.`, safeCode)
     }
   })
 }
+
+const adviceOf = (code: string): string =>
+  code === "invalid_scope"
+    ? "it does not grant these scopes: send fewer or none, or log in again for more"
+    : "check the client, its authentication and what it asks for"
 
 const withoutCode = (
   answer: Answer,

@@ -8,6 +8,7 @@
 import type { HttpClient } from "@effect/platform/HttpClient"
 import type { Credentials } from "@latchkey/core/Credentials"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as oauth from "oauth4webapi"
@@ -150,22 +151,17 @@ const checkSettings = (options: Options, redirectUri: string): Effect.Effect<voi
     : invalid("authorizationParameters", `may not hold ${taken}: it is set by the login itself`)
 }
 
-const usableEndpoint = (metadata: Server.Metadata): Effect.Effect<string, LoginError> => {
-  const { authorization_endpoint: endpoint, code_challenge_methods_supported: methods } = metadata
-  if (endpoint === undefined) {
-    return new LoginError({
-      reason: "Misconfigured",
-      message:
-        "The server names no authorization endpoint: set server.authorizationEndpoint, or use another login."
-    })
-  }
+const usableEndpoint = (metadata: Server.Metadata): Either.Either<string, LoginError> => {
+  const methods = metadata.code_challenge_methods_supported
   return methods === undefined || methods.includes("S256")
-    ? Effect.succeed(endpoint)
-    : new LoginError({
-        reason: "Misconfigured",
-        message:
-          "The server does not take PKCE challenges of the method S256, and plain ones are not sent: use another login."
-      })
+    ? Either.mapLeft(Server.endpoint(metadata, "authorization_endpoint"), fromRequest)
+    : Either.left(
+        new LoginError({
+          reason: "Misconfigured",
+          message:
+            "The server does not take PKCE challenges of the method S256, and plain ones are not sent: use another login."
+        })
+      )
 }
 
 const makeSecrets = (

@@ -1,18 +1,20 @@
 /**
- * An `HttpClient` whose requests carry the token of a manager (RFC 6750, RFC 9449), and which has the token
- * replaced where a resource server refuses it.
+ * An HTTP client whose requests carry the token of a manager (RFC 6750, RFC 9449). When a resource server
+ * refuses the token, the client has it replaced and sends the request once more.
+ *
+ * It has its own tag, beside the plain `HttpClient`: logins and refreshers in the same program use the plain
+ * client, which needs no token.
  *
  * @since 0.1.0
  */
 import * as HttpClient from "@effect/platform/HttpClient"
-import type { HttpClientError } from "@effect/platform/HttpClientError"
+import { type HttpClientError, RequestError } from "@effect/platform/HttpClientError"
 import type { HttpClientRequest } from "@effect/platform/HttpClientRequest"
 import type { HttpClientResponse } from "@effect/platform/HttpClientResponse"
 import type { Credentials } from "@latchkey/core/Credentials"
-import { ReauthorizationRequired, RefreshUnavailable, type TokenError } from "@latchkey/core/TokenError"
+import type { TokenError } from "@latchkey/core/TokenError"
 import { type Manager, TokenManager } from "@latchkey/core/TokenManager"
-import { StorageError } from "@latchkey/core/TokenStorage"
-import type * as Context from "effect/Context"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
@@ -23,6 +25,36 @@ import * as DPoP from "./DPoP.js"
 import { check, invalid, type OAuthConfigError } from "./Endpoint.js"
 import * as BearerSender from "./internal/bearerSender.js"
 import * as BearerToken from "./internal/bearerToken.js"
+import { peekable } from "./internal/peekable.js"
+import * as TokenErrors from "./internal/tokenErrors.js"
+
+/**
+ * An `HttpClient` that may fail for want of a token: {@link TokenError} says why, and what to do.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Client = HttpClient.HttpClient.With<HttpClientError | TokenError>
+
+/**
+ * The client of a program that has one manager.
+ *
+ * @since 0.1.0
+ * @category tags
+ */
+export class BearerClient extends Context.Tag("@latchkey/oauth/BearerClient")<BearerClient, Client>() {}
+
+/**
+ * A tag of its own for each client of a program that has several managers:
+ * `class GitHubApi extends BearerClient.Tag("app/GitHubApi")<GitHubApi>() {}`.
+ *
+ * @since 0.1.0
+ * @category tags
+ */
+export const Tag =
+  <const Id extends string>(id: Id) =>
+  <Self>(): Context.TagClass<Self, Id, Client> =>
+    Context.Tag(id)<Self, Client>()
 
 /**
  * Where tokens may go, and when they count as refused.
@@ -34,26 +66,32 @@ export interface Options {
   /** `https://api.example.com`: the token is sent there and nowhere else. Https, or this machine. */
   readonly origins: ReadonlyArray<string>
   /**
-   * Whether a 401 without a `Bearer` or `DPoP` challenge refuses the token: some servers leave out the
-   * challenge that is due (RFC 9110 §15.5.2). Asked for no other answer; no, unless given.
+   * Whether an answer refuses the token. Called for each answer of any status, except for those that refuse
+   * it by RFC 6750 (a 401 with a challenge). For APIs that say it in their own way: a 403, a 401 without a
+   * challenge, a 400 whose body says `ExpiredToken`. No, unless given.
+   *
+   * It may read the body, up to 64 KiB and 5 seconds; the program still gets all of it. An effect that fails,
+   * or takes longer, means no.
    */
-  readonly isRejected?: ((response: HttpClientResponse) => boolean) | undefined
+  readonly isRejected?:
+    ((response: HttpClientResponse) => boolean | Effect.Effect<boolean, unknown>) | undefined
 }
 
 /**
  * Wraps a client so that requests to the allowed origins carry the manager's token; others pass untouched.
  *
- * - A 401 `invalid_token`, or one whose challenge names no error, has the manager replace the token, and
- *   the request is sent once more, if its body can be (no stream). A second refusal is the answer; the
- *   manager is told, and cools down where fresh tokens keep being refused: then nothing is sent.
- * - Never on 403, nor on a step-up challenge (RFC 9470, see `Challenge.stepUp`): a refresh cures neither.
+ * - A 401 `invalid_token`, or one whose challenge names no error, has the manager replace the token. The
+ *   request is sent once more, if its body can be (no stream). A second refusal is the answer, and is
+ *   reported to the manager. It cools down if fresh tokens keep being refused: then nothing is sent.
+ * - Other answers refuse the token only if `isRejected` says so: a refresh cures neither a lack of scope nor
+ *   a step-up challenge (RFC 9470, see `Challenge.stepUp`).
  * - A token bound to a key goes with a proof, made anew for each request; one of an unknown type is never
  *   sent (RFC 6749 §7.1). A resource server's nonce is used, and asked for at most once a request.
  * - Redirects are not followed with a token. Wrap `HttpClient.followRedirects` around this client, not
  *   inside it: then each hop is judged by its own origin. Likewise retries, for a proof is good once.
  *
- * Where there is no token to be had the request fails as `RequestError`, see {@link tokenError}. Neither
- * errors nor answers hold the token: the request in them is the one that was given.
+ * Without a token, the request fails as {@link TokenError} and is not sent. Neither errors nor answers hold
+ * the token: the request in them is the one that was given.
  *
  * @since 0.1.0
  * @category constructors
@@ -61,14 +99,16 @@ export interface Options {
 export const transform = (
   options: Options & { readonly manager: Manager }
 ): Effect.Effect<
-  <E, R>(client: HttpClient.HttpClient.With<E, R>) => HttpClient.HttpClient.With<E | HttpClientError, R>,
+  <E, R>(
+    client: HttpClient.HttpClient.With<E, R>
+  ) => HttpClient.HttpClient.With<E | HttpClientError | TokenError, R>,
   OAuthConfigError
 > =>
   Effect.gen(function* () {
     const parts: Parts = {
       sender: { origins: yield* checkOrigins(options.origins), nonces: yield* DPoP.makeNonces },
       tokens: BearerToken.make(options.manager),
-      isRejected: options.isRejected ?? (() => false)
+      isRejected: options.isRejected
     }
     return <E, R>(client: HttpClient.HttpClient.With<E, R>) =>
       HttpClient.makeWith(
@@ -79,79 +119,108 @@ export const transform = (
   })
 
 /**
- * The client in context, wrapped for one of several managers.
+ * A bearer client over the `HttpClient` in the context; see {@link transform}.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (
+  options: Options & { readonly manager: Manager }
+): Effect.Effect<Client, OAuthConfigError, HttpClient.HttpClient> =>
+  Effect.zipWith(transform(options), HttpClient.HttpClient, (wrap, client) => wrap(client))
+
+/**
+ * The client under a tag of its own, for one of several managers; see {@link Tag}.
  *
  * @since 0.1.0
  * @category layers
  */
-export const layerFor = <Self, Id extends string>(
-  tag: Context.TagClass<Self, Id, Manager>,
-  options: Options
-): Layer.Layer<HttpClient.HttpClient, OAuthConfigError, HttpClient.HttpClient | Self> =>
+export const layerFor = <Self, Id extends string, ManagerSelf, ManagerId extends string>(
+  tag: Context.TagClass<Self, Id, Client>,
+  options: Options & { readonly manager: Context.TagClass<ManagerSelf, ManagerId, Manager> }
+): Layer.Layer<Self, OAuthConfigError, HttpClient.HttpClient | ManagerSelf> =>
   Layer.effect(
-    HttpClient.HttpClient,
-    Effect.gen(function* () {
-      const wrap = yield* transform({ ...options, manager: yield* tag })
-      return wrap(yield* HttpClient.HttpClient)
-    })
+    tag,
+    Effect.flatMap(options.manager, (manager) => make({ ...options, manager }))
   )
 
 /**
- * The client in context, wrapped for the manager of a program that has one.
+ * The client of a program that has one manager.
  *
  * @since 0.1.0
  * @category layers
  */
 export const layer = (
   options: Options
-): Layer.Layer<HttpClient.HttpClient, OAuthConfigError, HttpClient.HttpClient | TokenManager> =>
-  layerFor(TokenManager, options)
+): Layer.Layer<BearerClient, OAuthConfigError, HttpClient.HttpClient | TokenManager> =>
+  layerFor(BearerClient, { ...options, manager: TokenManager })
 
 /**
- * Why there was no token for a request, if that is why it failed.
+ * The client for libraries that take a plain `HttpClient`. The lack of a token becomes a `RequestError`,
+ * from which {@link tokenError} gets the {@link TokenError} back: `Transport` if it may pass, so that retries
+ * of transient errors retry it, else `Encode`.
+ *
+ * Do not put it under the `HttpClient` tag of a layer that logins or refreshers use: they would need a token
+ * to get a token.
+ *
+ * @since 0.1.0
+ * @category conversions
+ */
+export const toHttpClient = (client: Client): HttpClient.HttpClient =>
+  HttpClient.make((request) =>
+    Effect.mapError(client.execute(request), (error) =>
+      TokenErrors.is(error) ? requestError(request, error) : error
+    )
+  )
+
+/**
+ * Why a request of {@link toHttpClient} had no token, if that is why it failed.
  *
  * @since 0.1.0
  * @category getters
  */
 export const tokenError = (error: HttpClientError): Option.Option<TokenError> =>
-  Option.liftPredicate(
-    error.cause,
-    (cause): cause is TokenError =>
-      cause instanceof ReauthorizationRequired ||
-      cause instanceof RefreshUnavailable ||
-      cause instanceof StorageError
-  )
+  Option.liftPredicate(error.cause, TokenErrors.is)
+
+const requestError = (request: HttpClientRequest, error: TokenError): RequestError =>
+  new RequestError({
+    request,
+    // Sending it again helps neither of the two.
+    reason:
+      error._tag === "ReauthorizationRequired" || error._tag === "GrantMismatch" ? "Encode" : "Transport",
+    description: error.message,
+    cause: error
+  })
 
 interface Parts {
   readonly sender: BearerSender.Sender
   readonly tokens: BearerToken.Tokens
-  readonly isRejected: (response: HttpClientResponse) => boolean
+  readonly isRejected: Options["isRejected"]
 }
 
 const exchange = <E, R>(
   parts: Parts,
   client: HttpClient.HttpClient.With<E, R>,
   request: HttpClientRequest
-): Effect.Effect<HttpClientResponse, E | HttpClientError, R> =>
+): Effect.Effect<HttpClientResponse, E | HttpClientError | TokenError, R> =>
   Effect.gen(function* () {
     const first = yield* attempt(parts, client, request, parts.tokens.current)
-    if (Option.isNone(first.used) || !isRefused(parts, first.response)) return first.response
+    if (Option.isNone(first.used)) return first.response
+    const { isRefused, response } = yield* judge(parts, first.response)
+    if (!isRefused) return response
     const { credentials } = first.used.value
     if (!canBeSentAgain(first.request)) {
       yield* Effect.ignore(parts.tokens.replace(credentials))
-      return first.response
+      return response
     }
-    const fresh = yield* Effect.mapError(
-      parts.tokens.replace(credentials),
-      BearerSender.noToken(first.request)
-    )
-    if (Option.isNone(fresh)) return first.response
-    yield* discard(first.response)
+    const fresh = yield* Effect.tapError(parts.tokens.replace(credentials), () => discard(response))
+    if (Option.isNone(fresh)) return response
+    yield* discard(response)
     const second = yield* attempt(parts, client, request, Effect.succeed(fresh.value))
-    if (Option.isSome(second.used) && isRefused(parts, second.response)) {
-      yield* Effect.ignore(parts.tokens.replace(second.used.value.credentials))
-    }
-    return second.response
+    if (Option.isNone(second.used)) return second.response
+    const again = yield* judge(parts, second.response)
+    if (again.isRefused) yield* Effect.ignore(parts.tokens.replace(second.used.value.credentials))
+    return again.response
   })
 
 /** Sends with one token: twice, where the server wants a nonce in the proof (RFC 9449 §9). */
@@ -160,7 +229,7 @@ const attempt = <E, R>(
   client: HttpClient.HttpClient.With<E, R>,
   request: HttpClientRequest,
   credentials: Effect.Effect<Credentials, TokenError>
-): Effect.Effect<BearerSender.Sent, E | HttpClientError, R> =>
+): Effect.Effect<BearerSender.Sent, E | HttpClientError | TokenError, R> =>
   Effect.gen(function* () {
     const sent = yield* BearerSender.send(parts.sender, client, request, credentials)
     if (Option.isNone(sent.used)) return sent
@@ -173,12 +242,40 @@ const attempt = <E, R>(
     return again
   })
 
-const isRefused = (parts: Parts, response: HttpClientResponse): boolean => {
+interface Judged {
+  readonly isRefused: boolean
+  /** What to hand on: its body is whole, whatever was read of it to judge it. */
+  readonly response: HttpClientResponse
+}
+
+const judge = ({ isRejected }: Parts, response: HttpClientResponse): Effect.Effect<Judged> => {
+  if (isRefusedByChallenge(response)) return Effect.succeed({ isRefused: true, response })
+  if (isRejected === undefined) return Effect.succeed({ isRefused: false, response })
+  return Effect.flatMap(peekable(response), ({ answer, view }) =>
+    Effect.suspend(() => {
+      const said = isRejected(view)
+      return typeof said === "boolean" ? Effect.succeed(said) : said
+    }).pipe(
+      Effect.timeout(longestPeek),
+      Effect.catchAll(() => Effect.succeed(false)),
+      Effect.catchAllDefect((defect) => Effect.as(Effect.logWarning(failedToJudge(defect)), false)),
+      Effect.map((isRefused) => ({ isRefused, response: answer() }))
+    )
+  )
+}
+
+/** By its name alone: the message of a parser's error quotes the body, which may hold a secret. */
+const failedToJudge = (error: unknown): string =>
+  `isRejected failed (${error instanceof Error ? error.name : typeof error}): the answer counts as no refusal.`
+
+const longestPeek = "5 seconds"
+
+/** RFC 6750 §3.1, and a challenge without an error. */
+const isRefusedByChallenge = (response: HttpClientResponse): boolean => {
   if (response.status !== 401) return false
   const challenges = Challenge.forTokens(response.headers["www-authenticate"])
-  if (challenges.length === 0) return parts.isRejected(response)
   const errors = challenges.flatMap(({ parameters }) => parameters.get("error") ?? [])
-  return errors.length === 0 || errors.every((error) => error === "invalid_token")
+  return challenges.length > 0 && errors.every((error) => error === "invalid_token")
 }
 
 const wantsNonce = (response: HttpClientResponse): boolean =>

@@ -20,7 +20,7 @@ import type { OAuthConfigError } from "./Endpoint.js"
 import * as DeviceCode from "./internal/deviceCode.js"
 import * as LoginGrant from "./internal/loginGrant.js"
 import * as Target from "./internal/target.js"
-import { expired, fromRequest, LoginError } from "./LoginError.js"
+import { expired, fromRequest, type LoginError } from "./LoginError.js"
 import * as Server from "./Server.js"
 import * as TokenEndpoint from "./TokenEndpoint.js"
 import * as Wire from "./Wire.js"
@@ -98,13 +98,7 @@ const authorize = (
     const wire = yield* Wire.make({ timeout: options.timeout })
     const auth = yield* ClientAuth.authenticate(options.client)
     const metadata = yield* Effect.mapError(server.metadata, fromRequest)
-    if (metadata.device_authorization_endpoint === undefined) {
-      return yield* new LoginError({
-        reason: "Misconfigured",
-        message:
-          "The server names no device authorization endpoint: set server.deviceAuthorizationEndpoint, or use another login."
-      })
-    }
+    yield* Either.mapLeft(Server.endpoint(metadata, "device_authorization_endpoint"), fromRequest)
     const scope = Target.scope(options.scopes)
     const parameters = new URLSearchParams({
       ...(scope !== undefined && { scope }),

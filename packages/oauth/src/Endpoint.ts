@@ -5,6 +5,7 @@
  */
 import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
+import { networkOf } from "./internal/network.js"
 
 /**
  * A setting that cannot work, found before anything was sent. It names the setting and never quotes what
@@ -55,6 +56,60 @@ export const check = (setting: string, input: string | URL): Either.Either<URL, 
       `must be https (http only to 127.0.0.0/8, [::1] or localhost); it is ${url.protocol}//${url.host}`
     )
   )
+}
+
+/**
+ * What a discovered endpoint may be beside {@link check}.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface DiscoveredOptions {
+  /** Whether https endpoints in other networks than the issuer's are accepted; false. */
+  readonly allowPrivate?: boolean | undefined
+}
+
+/**
+ * The URL of an endpoint that the metadata of `issuer` names, if a request with a secret may go there: as {@link check}
+ * does, and besides no address or name of a loopback, link-local, private or reserved network, unless the issuer is
+ * in one of the same kind. So metadata cannot send a token to a service of this machine or of its network.
+ *
+ * Names are not resolved. Plain http is for issuers on loopback alone, with `allowPrivate` too.
+ *
+ * @since 0.1.0
+ * @category validation
+ */
+export const checkDiscovered = (
+  field: string,
+  input: string,
+  issuer: URL,
+  options: DiscoveredOptions = {}
+): Either.Either<URL, OAuthConfigError> =>
+  Either.flatMap(check(field, input), (url) => {
+    const network = networkOf(url.hostname)
+    if (network === "public" || network === networkOf(issuer.hostname)) return Either.right(url)
+    const place = `${url.protocol}//${url.host}`
+    if (url.protocol === "http:") {
+      return Either.left(
+        invalid(field, `must be https, since the issuer is not on this machine itself; it is ${place}`)
+      )
+    }
+    return options.allowPrivate === true
+      ? Either.right(url)
+      : Either.left(
+          invalid(
+            field,
+            `is ${place}, ${networkNames[network]}, and the issuer is not: check that the issuer is the right one; ` +
+              "if it is, set `allowPrivateEndpoints`, or give the endpoints by hand"
+          )
+        )
+  })
+
+const networkNames = {
+  loopback: "on this machine itself",
+  linkLocal: "a link-local address",
+  private: "in a private network",
+  reserved: "an address that no server has"
 }
 
 /**

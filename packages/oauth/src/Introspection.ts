@@ -95,6 +95,7 @@ export const make = (
     const ask = (token: Redacted.Redacted, hint: string | undefined) =>
       Effect.gen(function* () {
         const metadata = yield* server.metadata
+        yield* Server.endpoint(metadata, "introspection_endpoint")
         const skew = yield* Effect.flatMap(Clock.currentTimeMillis, Wire.clockSkew)
         const client = { ...auth.client, [oauth.clockSkew]: skew }
         const answer = yield* wire.send((common) =>

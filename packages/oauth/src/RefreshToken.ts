@@ -4,7 +4,6 @@
  * @since 0.1.0
  */
 import type { HttpClient } from "@effect/platform/HttpClient"
-import type { Credentials } from "@latchkey/core/Credentials"
 import * as TokenRefresher from "@latchkey/core/TokenRefresher"
 import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
@@ -22,7 +21,11 @@ import * as TokenEndpoint from "./TokenEndpoint.js"
  * @category models
  */
 export interface Options extends TokenEndpoint.Options {
-  /** Scopes to narrow the access token to; never more than were granted. All of them unless given. */
+  /**
+   * Scopes of the access token; without them none are sent and the server gives what was granted. They are sent
+   * as they are, whatever an earlier token held: its scopes are not those of the grant (RFC 6749 §6), and servers
+   * leave some out or spell them in another way. The server refuses what was not granted: `Misconfigured`.
+   */
   readonly scopes?: ReadonlyArray<string> | undefined
   /** Where the access token is to be used (RFC 8707): absolute, without fragment. */
   readonly resource?: string | ReadonlyArray<string> | undefined
@@ -51,17 +54,15 @@ export const make = (
       ...(options.rotation !== undefined && { rotation: options.rotation }),
       serverAhead: endpoint.serverAhead,
       refresh: (credentials, refreshToken) =>
-        Option.getOrElse(notGranted(scopes, credentials), () =>
-          endpoint.request({
-            grantType: "refresh_token",
-            parameters: {
-              refresh_token: Redacted.value(refreshToken),
-              scope: Target.scope(scopes),
-              resource
-            },
-            previous: Option.some(credentials)
-          })
-        )
+        endpoint.request({
+          grantType: "refresh_token",
+          parameters: {
+            refresh_token: Redacted.value(refreshToken),
+            scope: Target.scope(scopes),
+            resource
+          },
+          previous: Option.some(credentials)
+        })
     })
   })
 
@@ -86,19 +87,3 @@ export const layerConfig = (
   options: Config.Config.Wrap<Options>
 ): Layer.Layer<TokenRefresher.TokenRefresher, OAuthConfigError | ConfigError.ConfigError, HttpClient> =>
   Layer.effect(TokenRefresher.TokenRefresher, Effect.flatMap(Config.unwrap(options), make))
-
-/** RFC 6749 §6: no more than was granted, which is known unless the grant came without its scopes. */
-const notGranted = (
-  scopes: ReadonlyArray<string>,
-  granted: Credentials
-): Option.Option<TokenRefresher.RefreshError> => {
-  const missing = granted.scopes.length === 0 ? [] : scopes.filter((s) => !granted.scopes.includes(s))
-  return missing.length === 0
-    ? Option.none()
-    : Option.some(
-        new TokenRefresher.RefreshError({
-          reason: "Misconfigured",
-          message: `The grant does not hold ${missing.join(" ")}: ask for less, or log in again for more. Nothing was sent.`
-        })
-      )
-}

@@ -80,6 +80,7 @@ export const make = (
     const revokeOne = (token: Redacted.Redacted, hint: "refresh_token" | "access_token") =>
       Effect.gen(function* () {
         const metadata = yield* server.metadata
+        yield* Server.endpoint(metadata, "revocation_endpoint")
         const skew = yield* Effect.flatMap(Clock.currentTimeMillis, Wire.clockSkew)
         const client = { ...auth.client, [oauth.clockSkew]: skew }
         const answer = yield* wire.send((common) =>

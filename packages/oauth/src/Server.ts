@@ -15,18 +15,57 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as oauth from "oauth4webapi"
 import * as Answer from "./Answer.js"
-import { check, invalid, type OAuthConfigError } from "./Endpoint.js"
+import { check, checkDiscovered, invalid, type OAuthConfigError } from "./Endpoint.js"
 import { cached } from "./internal/cached.js"
+import * as Parsed from "./internal/metadata.js"
 import { OAuthError } from "./OAuthError.js"
 import * as Wire from "./Wire.js"
 
 /**
- * What a server says of itself, as RFC 8414 §2 names it. Each endpoint in it was checked.
+ * What a server says of itself, as RFC 8414 §2 names it. Each endpoint in it was checked. A field whose value
+ * cannot be used is left out, and does no harm unless it is needed: {@link endpoint} says then what is wrong.
  *
  * @since 0.1.0
  * @category models
  */
-export type Metadata = oauth.AuthorizationServer
+export type Metadata = Parsed.Metadata
+
+/**
+ * The URL of an endpoint that a request needs, or an {@link OAuthError} (`Misconfigured`) that says what the server's
+ * metadata has in its place.
+ *
+ * @since 0.1.0
+ * @category getters
+ */
+export const endpoint = (
+  metadata: Metadata,
+  field: Parsed.EndpointField
+): Either.Either<string, OAuthError> => {
+  const url = metadata[field]
+  if (url !== undefined) return Either.right(url)
+  const problem = metadata.unusable_fields?.[field]
+  const setting = settings[field]
+  return Either.left(
+    new OAuthError({
+      reason: "Misconfigured",
+      endpoint: metadata.issuer,
+      message: `${metadata.issuer} ${
+        problem === undefined ? `names no ${field}` : `names one that cannot be used: ${problem}`
+      }. Nothing was sent. Give the server's endpoints by hand (${setting}), or do without.`
+    })
+  )
+}
+
+const settings: Readonly<Record<Parsed.EndpointField, string>> = {
+  token_endpoint: "server.tokenEndpoint",
+  authorization_endpoint: "server.authorizationEndpoint",
+  device_authorization_endpoint: "server.deviceAuthorizationEndpoint",
+  revocation_endpoint: "server.revocationEndpoint",
+  introspection_endpoint: "server.introspectionEndpoint",
+  userinfo_endpoint: "server.userinfoEndpoint",
+  pushed_authorization_request_endpoint: "server.pushedAuthorizationRequestEndpoint",
+  jwks_uri: "server.jwksUri"
+}
 
 /**
  * Endpoints given by hand. `issuer` is wanted where id tokens are to be checked and as the audience of
@@ -43,6 +82,7 @@ export interface Endpoints {
   readonly revocationEndpoint?: string | undefined
   readonly introspectionEndpoint?: string | undefined
   readonly userinfoEndpoint?: string | undefined
+  readonly pushedAuthorizationRequestEndpoint?: string | undefined
   readonly jwksUri?: string | undefined
 }
 
@@ -60,6 +100,11 @@ export interface Discovery {
    * `/.well-known/oauth-authorization-server` before the path; both, in this order, unless given.
    */
   readonly discovery?: "oidc" | "oauth2" | undefined
+  /**
+   * Whether endpoints on loopback, link-local and private addresses are accepted from an issuer that is on no such
+   * address itself; false. See {@link checkDiscovered}.
+   */
+  readonly allowPrivateEndpoints?: boolean | undefined
   /** How long what was found is used; 1 hour. */
   readonly ttl?: Duration.DurationInput | undefined
   /** How long a request may take; 30 s, which is also the most. */
@@ -149,6 +194,7 @@ const byHand = (endpoints: Endpoints): Either.Either<Metadata, OAuthConfigError>
       revocation_endpoint: yield* optional("revocationEndpoint"),
       introspection_endpoint: yield* optional("introspectionEndpoint"),
       userinfo_endpoint: yield* optional("userinfoEndpoint"),
+      pushed_authorization_request_endpoint: yield* optional("pushedAuthorizationRequestEndpoint"),
       jwks_uri: yield* optional("jwksUri")
     }
     yield* optional("issuer")
@@ -179,7 +225,7 @@ const discover = (
     const look = (algorithm: "oidc" | "oauth2") =>
       Effect.flatMap(
         wire.send((sendOptions) => oauth.discoveryRequest(issuer, { ...sendOptions, algorithm })),
-        (answer) => readMetadata(options.issuer, answer)
+        (answer) => readMetadata(options, answer)
       )
     const find =
       options.discovery === undefined
@@ -197,40 +243,32 @@ const discover = (
 const isElsewhere = (error: OAuthError): boolean =>
   error.reason === "Misconfigured" && error.status !== undefined && error.status >= 400
 
-const endpointFields = [
-  "token_endpoint",
-  "authorization_endpoint",
-  "device_authorization_endpoint",
-  "revocation_endpoint",
-  "introspection_endpoint",
-  "userinfo_endpoint",
-  "jwks_uri"
-] as const
-
-const readMetadata = (issuer: string, answer: Answer.Answer): Either.Either<Metadata, OAuthError> => {
+const readMetadata = (
+  { allowPrivateEndpoints, issuer }: Discovery,
+  answer: Answer.Answer
+): Either.Either<Metadata, OAuthError> => {
   if (Answer.isOk(answer) && answer.cut._tag === "Some") return Either.left(answer.cut.value)
   if (!Answer.isOk(answer)) return Either.left(Answer.toError(answer))
   const malformed = (problem: string) => Either.left(Answer.malformed(answer, "server metadata", problem))
   const body = Answer.json(answer)
   if (Either.isLeft(body)) return malformed(body.left)
-  const metadata = body.right
-  if (typeof metadata["issuer"] !== "string") return malformed("names no issuer")
-  if (metadata["issuer"] !== issuer) {
+  const document = body.right
+  if (typeof document["issuer"] !== "string") return malformed("names no issuer")
+  if (document["issuer"] !== issuer) {
     return Either.left(
       new OAuthError({
         reason: "Misconfigured",
         endpoint: answer.endpoint,
         status: answer.status,
-        message: `${answer.endpoint} names the issuer ${answer.quote(metadata["issuer"])}, not ${issuer}: set the issuer exactly as the server writes it, after making sure that it is the right server (RFC 8414 §3.3).`
+        message: `${answer.endpoint} names the issuer ${answer.quote(document["issuer"])}, not ${issuer}: set the issuer exactly as the server writes it, after making sure that it is the right server (RFC 8414 §3.3).`
       })
     )
   }
-  for (const field of endpointFields) {
-    const value = metadata[field]
-    if (value === undefined) continue
-    const checked =
-      typeof value === "string" ? check(field, value) : Either.left(invalid(field, "is no string"))
-    if (Either.isLeft(checked)) return malformed(`is refused: ${checked.left.message}`)
-  }
-  return Either.right({ id_token_signing_alg_values_supported: signingAlgorithms, ...metadata, issuer })
+  const metadata = Parsed.parse(document, issuer, (field, value) =>
+    Either.mapLeft(
+      checkDiscovered(field, value, new URL(issuer), { allowPrivate: allowPrivateEndpoints }),
+      ({ message }) => message
+    )
+  )
+  return Either.right({ id_token_signing_alg_values_supported: signingAlgorithms, ...metadata })
 }

@@ -8,6 +8,7 @@ import { Credentials, type Extras } from "@latchkey/core/Credentials"
 import { RefreshError } from "@latchkey/core/TokenRefresher"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import * as oauth from "oauth4webapi"
@@ -133,6 +134,7 @@ export const make = (options: Options): Effect.Effect<TokenEndpoint, OAuthConfig
       function* (asked) {
         const key = yield* Effect.mapError(keyFor(asked.previous, options.dpop === true), keyLost)
         const metadata = yield* Effect.mapError(server.metadata, undiscovered)
+        yield* Either.mapLeft(Server.endpoint(metadata, "token_endpoint"), unsaved)
         const first = yield* Effect.mapError(send(metadata, asked, key), unsaved)
         const { answer, requestedAt } = first.again
           ? yield* Effect.mapError(send(metadata, asked, key), unsaved)

@@ -2,7 +2,8 @@
  * What a token endpoint's answer is worth: new credentials, or an error that carries what could be saved.
  *
  * The rule above all others: a usable new refresh token in a success answer is given out to be saved,
- * whatever else is wrong with the answer, since the old one is spent by then.
+ * whatever else is wrong with the answer, since the old one is spent by then. An answer that is JSON, or a form with an
+ * access token, is used whatever its content type says; any other body is only searched for the refresh token.
  *
  * @since 0.1.0
  */
@@ -11,8 +12,9 @@ import type { RefreshError } from "@latchkey/core/TokenRefresher"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as Answer from "./Answer.js"
-import { topLevelString } from "./internal/jsonPrefix.js"
-import { toRefreshError, type OAuthError } from "./OAuthError.js"
+import { undecodable } from "./internal/coding.js"
+import { membersOf } from "./internal/salvage.js"
+import { OAuthError, toRefreshError } from "./OAuthError.js"
 
 /**
  * What must be known to judge an answer.
@@ -113,14 +115,19 @@ export const salvage = (
   answer: Answer.Answer,
   { adapt: adapts, previous, requestedAt }: Pick<Context, "previous" | "requestedAt" | "adapt">
 ): Option.Option<Credentials.Credentials> => {
-  const body = Answer.json(answer)
-  const refreshToken = Either.match(body, {
-    onLeft: () => topLevelString(answer.text, "refresh_token"),
-    onRight: (response) =>
-      [Option.getOrElse(adapt(response, { adapt: adapts }), () => response), response]
-        .map((where) => (Object.hasOwn(where, "refresh_token") ? where["refresh_token"] : undefined))
-        .find((token) => token !== undefined)
+  const adapted = (body: Credentials.Extras) => Option.getOrElse(adapt(body, { adapt: adapts }), () => body)
+  const members = Either.match(Answer.json(answer), {
+    onLeft: (): ReadonlyArray<unknown> => [],
+    onRight: (body) => [adapted(body), body].map((where) => where["refresh_token"])
   })
+  // A body that is JSON has said it all; any other one is searched.
+  const searched =
+    answer.text.trimStart().startsWith("{") && members.length > 0
+      ? []
+      : membersOf(answer.text, "refresh_token", { isWhole: Option.isNone(answer.cut), adapt: adapted })
+  const refreshToken = [...members, ...searched].find((token) =>
+    Option.isNone(Credentials.tokenProblem(token))
+  )
   // Without an access token the merge always refuses, and hands out what it saved.
   const merged = Credentials.fromResponse({ refresh_token: refreshToken }, previous, { requestedAt })
   return Option.flatMap(Either.getLeft(merged), (problem) => problem.salvaged)
@@ -133,10 +140,15 @@ const adapt = (
 ): Option.Option<Credentials.Extras> => Option.liftThrowable(() => context.adapt?.(response) ?? response)()
 
 /** An error answer that broke off before it could be read says nothing of what became of the request. */
-const errorOf = (answer: Answer.Answer, deadCodes: Context["deadCodes"]): OAuthError =>
-  Option.isSome(answer.cut) && answer.cut.value.reason === "MaybeSent" && Either.isLeft(Answer.json(answer))
-    ? answer.cut.value
-    : Answer.toError(answer, deadCodes)
+const errorOf = (answer: Answer.Answer, deadCodes: Context["deadCodes"]): OAuthError => {
+  const error = Answer.toError(answer, deadCodes)
+  if (Option.isNone(answer.cut) || Either.isRight(Answer.json(answer))) return error
+  const cut = answer.cut.value
+  if (cut.reason === "MaybeSent") return cut
+  return cut.code === undecodable
+    ? new OAuthError({ ...cut, reason: error.reason, message: cut.message })
+    : error
+}
 
 const refuse = (error: OAuthError): Either.Either<never, RefreshError> =>
   Either.left(toRefreshError(error, Option.none()))

@@ -55,7 +55,7 @@ export const make = (
 
     const ask = (metadata: Server.Metadata, credentials: Credentials, key: Option.Option<DPoP.Key>) =>
       Effect.gen(function* () {
-        const endpoint = metadata.userinfo_endpoint ?? metadata.issuer
+        const endpoint = yield* Server.endpoint(metadata, "userinfo_endpoint")
         const extra = Option.isSome(key) && { DPoP: yield* DPoP.handle(key.value, nonces.get(endpoint)) }
         const answer = yield* wire.send((common) =>
           oauth.userInfoRequest(metadata, { client_id: "unused" }, Redacted.value(credentials.accessToken), {

@@ -2,7 +2,8 @@
  * Every request to an authorization server: `oauth4webapi` over the platform's `HttpClient`.
  *
  * What holds for each of them: it goes to https or to this machine, follows no redirect, ends within the
- * time-out, and 1 MiB of the answer is read at most. It appears in traces as a span like the client's own,
+ * time-out, and 1 MiB of the answer is read at most. It asks for no content coding, and undoes gzip, deflate and
+ * Brotli, and zstd where Node has it, of an answer that has one all the same: no more than 1 MiB comes out. It appears in traces as a span like the client's own,
  * which it replaces, with neither headers nor query: nothing in it is secret.
  *
  * @since 0.1.0

@@ -9,7 +9,19 @@ import { describe, expect, it } from "@effect/vitest"
 import { Credentials, Entry, RefreshLease, TokenConfig, TokenManager, TokenStorage } from "@latchkey/core"
 import { ScriptedRefresher } from "@latchkey/core/testing"
 import { BearerClient, DPoP } from "@latchkey/oauth"
-import { Cause, Context, Effect, Exit, Layer, Option, Redacted, Stream, TestClock, Tracer } from "effect"
+import {
+  Cause,
+  Context,
+  Effect,
+  Either,
+  Exit,
+  Layer,
+  Option,
+  Redacted,
+  Stream,
+  TestClock,
+  Tracer
+} from "effect"
 import { createHash } from "node:crypto"
 import { inspect } from "node:util"
 import type { Asked, Reply } from "./Memory.js"
@@ -225,11 +237,11 @@ describe("the token", () => {
     Effect.gen(function* () {
       const none = yield* bench({ initial: null })
       const missing = yield* Effect.flip(none.client.get(origin))
-      expect(missing).toMatchObject({ _tag: "RequestError", reason: "Encode" })
-      expect(Option.getOrThrow(BearerClient.tokenError(missing))).toMatchObject({
-        _tag: "ReauthorizationRequired",
-        reason: "NoCredentials"
-      })
+      expect(missing).toMatchObject({ _tag: "ReauthorizationRequired", reason: "NoCredentials" })
+      const asHttp = yield* Effect.flip(BearerClient.toHttpClient(none.client).get(origin))
+      expect(asHttp).toMatchObject({ _tag: "RequestError", reason: "Encode" })
+      expect(asHttp.message).toContain(missing.message)
+      expect(BearerClient.tokenError(asHttp)).toEqual(Option.some(missing))
       expect(none.asked).toEqual([])
 
       const down = yield* bench({
@@ -237,15 +249,15 @@ describe("the token", () => {
         script: () => ScriptedRefresher.fail("Transient")
       })
       const passing = yield* Effect.flip(down.client.get(origin))
-      expect(passing).toMatchObject({ _tag: "RequestError", reason: "Transport" })
-      expect(Option.getOrThrow(BearerClient.tokenError(passing))).toMatchObject({
-        _tag: "RefreshUnavailable",
-        reason: "Transient"
-      })
+      expect(passing).toMatchObject({ _tag: "RefreshUnavailable", reason: "Transient" })
+      const later = yield* Effect.flip(BearerClient.toHttpClient(down.client).get(origin))
+      expect(later).toMatchObject({ _tag: "RequestError", reason: "Transport" })
+      expect(Option.getOrThrow(BearerClient.tokenError(later))).toMatchObject({ _tag: "RefreshUnavailable" })
       expect(down.asked).toEqual([])
 
       const reset = yield* bench({ api: () => "reset" })
-      expect(BearerClient.tokenError(yield* Effect.flip(reset.client.get(origin)))).toEqual(Option.none())
+      const broken = yield* Effect.flip(BearerClient.toHttpClient(reset.client).get(origin))
+      expect(BearerClient.tokenError(broken)).toEqual(Option.none())
     })
   )
 
@@ -268,17 +280,19 @@ describe("the token", () => {
   it.scoped("is in a client made as a layer, for the one manager or one of several", () =>
     Effect.gen(function* () {
       class Github extends TokenManager.Tag("test/Github")<Github>() {}
+      class GithubApi extends BearerClient.Tag("test/GithubApi")<GithubApi>() {}
       const { manager } = yield* bench()
       const { asked, client } = serving(() => fine)
       const inner = Layer.succeed(HttpClient.HttpClient, client)
       const one = BearerClient.layer({ origins: [origin] }).pipe(
         Layer.provide([inner, Layer.succeed(TokenManager.TokenManager, manager)])
       )
-      const several = BearerClient.layerFor(Github, { origins: [origin] }).pipe(
+      const several = BearerClient.layerFor(GithubApi, { manager: Github, origins: [origin] }).pipe(
         Layer.provide([inner, Layer.succeed(Github, manager)])
       )
-      yield* Effect.provide(HttpClient.get(origin), one)
-      yield* Effect.provide(HttpClient.get(origin), several)
+      const get = (client: BearerClient.Client) => client.get(origin)
+      yield* Effect.provide(Effect.flatMap(BearerClient.BearerClient, get), one)
+      yield* Effect.provide(Effect.flatMap(GithubApi, get), several)
       expect(asked.map((a) => a.headers["authorization"])).toEqual(["Bearer at-0", "Bearer at-0"])
     })
   )
@@ -365,18 +379,136 @@ describe("a refusal", () => {
     Effect.gen(function* () {
       const seen: Array<number> = []
       const { client, refreshes } = yield* bench({
-        api: (_, n) => (n === 1 ? { status: 401 } : n === 3 ? { status: 403 } : fine),
+        api: (_, n) => (n === 1 ? { status: 401 } : n === 3 ? { status: 404 } : fine),
         options: {
           isRejected: (response) => {
             seen.push(response.status)
-            return true
+            return response.status === 401
           }
         }
       })
       expect((yield* client.get(origin)).status).toBe(200)
-      expect((yield* client.get(origin)).status).toBe(403)
-      expect(seen).toEqual([401])
+      expect((yield* client.get(origin)).status).toBe(404)
+      expect(seen).toEqual([401, 200, 404])
       expect(yield* refreshes).toBe(1)
+    })
+  )
+
+  const expired = { body: { code: "ExpiredToken" } }
+  const byBody: BearerClient.Options["isRejected"] = (response) =>
+    Effect.map(
+      response.json,
+      (body) => typeof body === "object" && body !== null && "code" in body && body.code === "ExpiredToken"
+    )
+
+  it.scoped.each<readonly [string, Reply, NonNullable<BearerClient.Options["isRejected"]>]>([
+    ["a 403", { status: 403 }, ({ status }) => status === 403],
+    ["a 403 with a challenge", challenged('Bearer error="insufficient_scope"', 403), (r) => r.status === 403],
+    ["a 401 whose challenge names another error", challenged('Bearer error="x"'), (r) => r.status === 401],
+    ["a 302 to a login page", { status: 302, headers: { location: "/login" } }, (r) => r.status === 302],
+    ["a 400 whose body says so", { status: 400, ...expired }, byBody],
+    ["a 200 whose body says so", expired, byBody],
+    ["a 500 whose body says so", { status: 500, ...expired }, byBody],
+    [
+      "a header",
+      { status: 410, headers: { "x-token": "expired" } },
+      (r) => r.headers["x-token"] === "expired"
+    ]
+  ])("may be %s, if the program says so (F26)", ([, reply, isRejected]) =>
+    Effect.gen(function* () {
+      const { client, refreshes, tokens } = yield* bench({
+        api: ({ headers }) => (headers["authorization"] === "Bearer at-0" ? reply : fine),
+        options: { isRejected }
+      })
+      const response = yield* client.get(origin)
+      expect(response.status).toBe(200)
+      expect(yield* response.json).toEqual({ ok: true })
+      expect(tokens()).toEqual(["Bearer at-0", "Bearer at-1"])
+      expect(yield* refreshes).toBe(1)
+      // Without it the same answer is the program's.
+      const plain = yield* bench({ api: () => reply })
+      expect((yield* plain.client.get(origin)).status).toBe(reply.status ?? 200)
+      expect(plain.asked).toHaveLength(1)
+    })
+  )
+
+  it.scoped("of the new token too is the answer, however it is said, and does not become a storm", () =>
+    Effect.gen(function* () {
+      const { asked, client, refreshes } = yield* bench({
+        api: () => ({ status: 400, ...expired }),
+        options: { isRejected: byBody }
+      })
+      const response = yield* client.get(origin)
+      expect(response.status).toBe(400)
+      expect(yield* response.json).toEqual(expired.body)
+      for (let i = 0; i < 50; i++) yield* Effect.ignore(client.get(origin))
+      expect(asked.length).toBeLessThanOrEqual(4)
+      expect(yield* refreshes).toBeLessThanOrEqual(2)
+    })
+  )
+
+  const long = "x".repeat(200_000)
+  const readings: ReadonlyArray<
+    readonly [string, (r: HttpClientResponse.HttpClientResponse) => Effect.Effect<unknown, unknown>]
+  > = [
+    ["text", (r) => r.text],
+    ["text twice", (r) => Effect.zipRight(r.text, r.text)],
+    ["json", (r) => Effect.map(r.json, (value) => JSON.stringify(value))],
+    ["arrayBuffer", (r) => Effect.map(r.arrayBuffer, (b) => new TextDecoder().decode(b))],
+    ["stream", (r) => Stream.mkString(Stream.decodeText(r.stream))],
+    ["urlParamsBody", (r) => Effect.map(r.urlParamsBody, (params) => params[0]?.[0])]
+  ]
+  for (const [how, read] of readings) {
+    it.scoped(`leaves the body whole, whatever was looked at: ${how}`, () =>
+      Effect.gen(function* () {
+        const peeks: ReadonlyArray<NonNullable<BearerClient.Options["isRejected"]>> = [
+          () => false,
+          (r) => Effect.as(r.text, false),
+          (r) => Effect.as(Stream.runHead(r.stream), false),
+          (r) => Effect.as(r.formData, false),
+          (r) => Effect.zipRight(r.text, Effect.as(r.arrayBuffer, false)),
+          (r) => Effect.zipRight(r.text, Effect.never),
+          (r) => Effect.zipRight(r.text, Effect.die("a mistake in it")),
+          () => {
+            throw new Error("a mistake in it")
+          }
+        ]
+        for (const isRejected of peeks) {
+          for (const body of [{ a: 1 }, { long }, 0]) {
+            const { client } = yield* bench({ api: () => ({ status: 400, body }), options: { isRejected } })
+            const asked = yield* Effect.fork(client.get(origin))
+            yield* TestClock.adjust("10 seconds")
+            const response = yield* asked
+            expect(yield* read(response)).toBe(JSON.stringify(body))
+          }
+        }
+      })
+    )
+  }
+
+  it.scoped("is looked for in 64 KiB of a body and no more, and an empty body is no failure", () =>
+    Effect.gen(function* () {
+      const seen: Array<unknown> = []
+      const looking = (response: HttpClientResponse.HttpClientResponse) =>
+        Effect.map(Effect.either(response.text), (text) => {
+          seen.push(Either.isRight(text) ? text.right.length : text.left.description)
+          return false
+        })
+      const bodies = [{ long }, "y".repeat(1000)]
+      const { client } = yield* bench({
+        api: (_, n) => ({ status: 400, body: bodies[n - 1] }),
+        options: { isRejected: looking }
+      })
+      yield* client.get(origin)
+      yield* client.get(origin)
+      expect(seen).toEqual(["The body is longer than 65536 bytes", 1002])
+      const empty = HttpClient.make((request) =>
+        Effect.succeed(HttpClientResponse.fromWeb(request, new Response(null, { status: 204 })))
+      )
+      const { manager } = yield* bench()
+      const wrap = yield* BearerClient.transform({ manager, origins: [origin], isRejected: looking })
+      const response = yield* wrap(empty).get(origin)
+      expect([response.status, yield* response.text, seen.at(-1)]).toEqual([204, "", 0])
     })
   )
 
@@ -420,7 +552,7 @@ describe("a refusal", () => {
       expect(yield* refreshes).toBe(1)
       for (let i = 0; i < 50; i++) {
         const error = yield* Effect.flip(client.get(origin))
-        expect(Option.getOrThrow(BearerClient.tokenError(error))).toMatchObject({
+        expect(error).toMatchObject({
           _tag: "RefreshUnavailable",
           reason: "CoolingDown"
         })
@@ -429,9 +561,7 @@ describe("a refusal", () => {
       expect(yield* refreshes).toBe(1)
       yield* TestClock.adjust("2 seconds")
       const again = yield* Effect.flip(client.get(origin))
-      expect(Option.getOrThrow(BearerClient.tokenError(again)).message).toContain(
-        "keeps rejecting fresh tokens"
-      )
+      expect(again.message).toContain("keeps rejecting fresh tokens")
       expect(asked).toHaveLength(3)
       expect(yield* refreshes).toBe(2)
     })
@@ -469,7 +599,7 @@ describe("a refusal", () => {
         script: () => ScriptedRefresher.fail("GrantDead", { oauthError: "invalid_grant" })
       })
       const error = yield* Effect.flip(client.get(origin))
-      expect(Option.getOrThrow(BearerClient.tokenError(error))).toMatchObject({
+      expect(error).toMatchObject({
         _tag: "ReauthorizationRequired",
         reason: "GrantDead"
       })

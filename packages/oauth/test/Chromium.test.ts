@@ -5,6 +5,8 @@ import { Credentials } from "@latchkey/core"
 import { BrowserLogin, DeviceLogin, ManualLogin, RefreshToken } from "@latchkey/oauth"
 import { Clock, Context, Deferred, Duration, Effect, Fiber, Layer, Option, Redacted } from "effect"
 import type { BrowserContext, Page } from "playwright-core"
+import { describeWith } from "../../../.ci/describeWith.js"
+import { chromium } from "../../../.ci/programs.js"
 import * as Provider from "./Provider.js"
 import * as Chromium from "./support/Chromium.js"
 
@@ -63,7 +65,7 @@ const refreshed = (credentials: Credentials.Credentials) =>
     return yield* refresher.refresh(Option.some(credentials))
   })
 
-if (Chromium.missing === undefined) {
+describeWith(chromium, "logins in a real browser", () => {
   // The server remarks on each of its defaults when it is first used.
   beforeAll(() => void vi.spyOn(console, "info").mockReturnValue(undefined))
   afterAll(() => void vi.restoreAllMocks())
@@ -195,4 +197,4 @@ if (Chromium.missing === undefined) {
       })
     )
   })
-}
+})

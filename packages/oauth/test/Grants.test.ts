@@ -155,24 +155,64 @@ describe("client authentication, against a real server", () => {
 })
 
 describe("the refresh grant", () => {
-  it.scopedLive("narrows scopes, never widens them", () =>
+  it.scopedLive(
+    "narrows scopes, widens them again, and lets the server refuse what was not granted (F5)",
+    () =>
+      Effect.gen(function* () {
+        const server = yield* Provider.start()
+        const first = yield* server.grant({ scope: "openid offline_access email" })
+        const refresh = (scopes: ReadonlyArray<string>, before: Credentials.Credentials) =>
+          Effect.flatMap(
+            RefreshToken.make({
+              server: { issuer: server.issuer },
+              client: { clientId: Provider.publicClient.client_id },
+              scopes
+            }),
+            (refresher) => refresher.refresh(Option.some(before))
+          )
+        const narrowed = yield* refresh(["openid"], first)
+        expect(narrowed.scopes).toEqual(["openid"])
+        const widened = yield* refresh(["openid", "offline_access", "email"], narrowed)
+        expect(widened.scopes).toEqual(["openid", "offline_access", "email"])
+        const requests = server.tokenRequests()
+        const error = yield* Effect.flip(refresh(["openid", "admin"], widened))
+        expect(error).toMatchObject({ reason: "Misconfigured", oauthError: "invalid_scope" })
+        expect(error.message).toContain("send fewer or none, or log in again for more")
+        expect(server.tokenRequests()).toBe(requests + 1)
+      }).pipe(Effect.provide(fetchLayer))
+  )
+
+  const login = ["openid", "offline_access", "email"]
+  it.effect.each<readonly [string, Record<string, unknown>]>([
+    ["without offline_access", { scope: "openid email" }],
+    ["without openid and offline_access (Entra)", { scope: "User.Read email" }],
+    [
+      "as URLs, in another order (Google)",
+      { scope: "https://www.googleapis.com/auth/userinfo.email openid" }
+    ],
+    ["in another case", { scope: "OpenID Email" }],
+    ["empty", { scope: "" }],
+    ["left out", {}],
+    ["others altogether", { scope: "read" }]
+  ])("login scopes are sent again after an answer whose scopes are %s (F5)", ([, told]) =>
     Effect.gen(function* () {
-      const server = yield* Provider.start()
-      const first = yield* server.grant({ scope: "openid offline_access email" })
-      const make = (scopes: ReadonlyArray<string>) =>
+      const { asked, layer } = answering({ body: { access_token: "a", token_type: "Bearer", ...told } })
+      const { refresh } = yield* Effect.provide(
         RefreshToken.make({
-          server: { issuer: server.issuer },
-          client: { clientId: Provider.publicClient.client_id },
-          scopes
-        })
-      const narrowed = yield* (yield* make(["openid"])).refresh(Option.some(first))
-      expect(narrowed.scopes).toEqual(["openid"])
-      const requests = server.tokenRequests()
-      const error = yield* Effect.flip((yield* make(["openid", "admin"])).refresh(Option.some(narrowed)))
-      expect(error.reason).toBe("Misconfigured")
-      expect(error.message).toContain("admin")
-      expect(server.tokenRequests()).toBe(requests)
-    }).pipe(Effect.provide(fetchLayer))
+          server: { tokenEndpoint: "https://a.example/token" },
+          client: { clientId: "c" },
+          scopes: login
+        }),
+        layer
+      )
+      const before = Credentials.make({ accessToken: "x", refreshToken: "r", scopes: login })
+      const second = yield* refresh(Option.some(before))
+      yield* refresh(Option.some(second))
+      expect(asked.map(({ body }) => new URLSearchParams(body).get("scope"))).toEqual([
+        login.join(" "),
+        login.join(" ")
+      ])
+    })
   )
 
   it.effect("sends resources, more parameters and headers; as JSON to servers that want it", () =>

@@ -5,7 +5,7 @@ import { Effect, Layer } from "effect"
 export interface Reply {
   readonly status?: number
   readonly headers?: Record<string, string>
-  /** A value is sent as JSON, a string as it is. */
+  /** A value is sent as JSON, a string and bytes as they are. */
   readonly body?: unknown
 }
 
@@ -23,14 +23,20 @@ export const answering = (
   const asked: Array<Asked> = []
   const client = HttpClient.make((request, url) =>
     Effect.sync(() => {
-      const body = request.body._tag === "Uint8Array" ? new TextDecoder().decode(request.body.body) : ""
-      const seen: Asked = { method: request.method, url: url.href, headers: { ...request.headers }, body }
+      const sent = request.body._tag === "Uint8Array" ? new TextDecoder().decode(request.body.body) : ""
+      const seen: Asked = {
+        method: request.method,
+        url: url.href,
+        headers: { ...request.headers },
+        body: sent
+      }
       const next = replies[Math.min(asked.length, replies.length - 1)]
       asked.push(seen)
       const reply = typeof next === "function" ? next(seen) : (next ?? {})
-      const text = typeof reply.body === "string" ? reply.body : JSON.stringify(reply.body)
+      const asIs = typeof reply.body === "string" || reply.body instanceof Uint8Array
+      const body = asIs ? (reply.body as string | Uint8Array<ArrayBuffer>) : JSON.stringify(reply.body)
       const headers = { "content-type": "application/json", ...reply.headers }
-      return HttpClientResponse.fromWeb(request, new Response(text, { status: reply.status ?? 200, headers }))
+      return HttpClientResponse.fromWeb(request, new Response(body, { status: reply.status ?? 200, headers }))
     })
   )
   return { asked, layer: Layer.succeed(HttpClient.HttpClient, client) }

@@ -1,21 +1,35 @@
 import { HttpClient, HttpClientResponse } from "@effect/platform"
 import { describe, expect, it } from "@effect/vitest"
 import { Credentials, TokenRefresher } from "@latchkey/core"
-import { ClientAuth, ClientCredentials, RefreshToken, Server } from "@latchkey/oauth"
 import {
+  AuthorizationCode,
+  ClientAuth,
+  ClientCredentials,
+  DeviceLogin,
+  Introspection,
+  ManualLogin,
+  RefreshToken,
+  Revocation,
+  Server,
+  UserInfo
+} from "@latchkey/oauth"
+import {
+  Cause,
   Config,
   ConfigProvider,
   Deferred,
   Duration,
   Effect,
   Exit,
+  FastCheck,
   Fiber,
   Layer,
   Option,
+  Redacted,
   TestClock
 } from "effect"
 import { clients } from "./Clients.js"
-import { answering, type Reply } from "./Memory.js"
+import { answering, type Asked, type Reply } from "./Memory.js"
 import * as Provider from "./Provider.js"
 
 const issuer = "https://auth.example.com/tenant/1"
@@ -92,17 +106,6 @@ describe("discovery", () => {
   it.effect.each<readonly [string, Reply, string]>([
     ["HTML", { body: "<html>" }, "is not JSON"],
     ["no issuer", { body: { token_endpoint: "https://a.example/t" } }, "names no issuer"],
-    [
-      "an endpoint over http",
-      { body: { ...document, token_endpoint: "http://a.example/t" } },
-      "must be https"
-    ],
-    [
-      "an endpoint with user info",
-      { body: { ...document, jwks_uri: "https://u:p@a.example/t" } },
-      "user info"
-    ],
-    ["an endpoint that is a number", { body: { ...document, userinfo_endpoint: 7 } }, "no string"],
     ["over 1 MiB", { body: { ...document, x: "x".repeat(2 ** 20) } }, "1 MiB"]
   ])("a document that is refused: %s", ([, reply, said]) =>
     Effect.gen(function* () {
@@ -124,6 +127,163 @@ describe("discovery", () => {
       expect(error).toMatchObject({ _tag: "OAuthConfigError", setting: "server.issuer" })
       expect(error.message).toContain(said)
     })
+  )
+})
+
+/** Everything that is done with a server's metadata. */
+const uses = (over: Record<string, unknown>) => {
+  const client = { clientId: "c" }
+  const all = {
+    issuer,
+    ...Object.fromEntries(endpointFields.map((field) => [field, `https://auth.example.com/${field}`]))
+  }
+  const grant = Credentials.make({ accessToken: "a", refreshToken: "r" })
+  const jsonOf = (asked: Asked): unknown => {
+    if (asked.method === "GET" && asked.url.includes(".well-known")) return { ...all, ...over }
+    if (asked.url.includes("userinfo")) return { sub: "s" }
+    if (asked.url.includes("introspection")) return { active: true }
+    if (asked.url.includes("pushed")) return { request_uri: "urn:x", expires_in: 60 }
+    return asked.url.includes("device")
+      ? { device_code: "d", user_code: "u", verification_uri: "https://auth.example.com/u", expires_in: 9 }
+      : { access_token: "b", token_type: "Bearer" }
+  }
+  const { asked, layer } = answering((seen) => ({ body: jsonOf(seen) }))
+  const options = { server: { issuer }, client }
+  const token = Redacted.make("a")
+  const operations: Readonly<Record<string, Effect.Effect<unknown, unknown, HttpClient.HttpClient>>> = {
+    discovery: Effect.flatMap(Server.make({ issuer }), ({ metadata }) => metadata),
+    browser: AuthorizationCode.begin(options, "http://127.0.0.1/callback"),
+    code: Effect.flatMap(
+      ManualLogin.login({ ...options, ask: () => Effect.succeed("code-1") }),
+      Effect.succeed
+    ),
+    device: DeviceLogin.login({ ...options, prompt: () => Effect.void }),
+    refresh: Effect.flatMap(RefreshToken.make(options), (r) => r.refresh(Option.some(grant))),
+    client: Effect.flatMap(ClientCredentials.make(options), (r) => r.refresh(Option.none())),
+    revoke: Effect.flatMap(Revocation.make({ ...options, attempts: 1 }), (r) => r.revoke(grant)),
+    introspect: Effect.flatMap(Introspection.make(options), (i) => i.introspect(token)),
+    profile: Effect.flatMap(UserInfo.make({ ...options, provider: "p" }), (p) => p.fetch(grant))
+  }
+  const run = Effect.gen(function* () {
+    const each = Object.entries(operations).map(([name, operation]) =>
+      Effect.map(Effect.exit(Effect.provide(operation, layer)), (exit) => ({ name, exit }))
+    )
+    const fiber = yield* Effect.fork(Effect.all(each, { concurrency: "unbounded" }))
+    yield* TestClock.adjust("6 seconds")
+    return yield* fiber
+  })
+  return { asked, run }
+}
+
+const endpointFields = [
+  "token_endpoint",
+  "authorization_endpoint",
+  "device_authorization_endpoint",
+  "revocation_endpoint",
+  "introspection_endpoint",
+  "userinfo_endpoint",
+  "pushed_authorization_request_endpoint",
+  "jwks_uri"
+] as const
+
+/** Whose endpoint each operation needs. */
+const needs: Readonly<Record<string, ReadonlyArray<string>>> = {
+  discovery: [],
+  browser: ["authorization_endpoint"],
+  code: ["authorization_endpoint", "token_endpoint"],
+  device: ["device_authorization_endpoint", "token_endpoint"],
+  refresh: ["token_endpoint"],
+  client: ["token_endpoint"],
+  revoke: ["revocation_endpoint"],
+  introspect: ["introspection_endpoint"],
+  profile: ["userinfo_endpoint"]
+}
+
+const otherFields = [
+  "code_challenge_methods_supported",
+  "id_token_signing_alg_values_supported",
+  "introspection_signing_alg_values_supported",
+  "userinfo_signing_alg_values_supported",
+  "authorization_response_iss_parameter_supported",
+  "require_pushed_authorization_requests",
+  "prompt_values_supported",
+  "token_endpoint_auth_methods_supported",
+  "scopes_supported",
+  "grant_types_supported",
+  "dpop_signing_alg_values_supported",
+  "mtls_endpoint_aliases",
+  "unusable_fields",
+  "__proto__",
+  "constructor",
+  "a_field_of_their_own"
+]
+
+const wrongValues: ReadonlyArray<unknown> = [null, 7, -1.5, true, [], [1, null], [["S256"]], {}, { a: null }]
+
+describe("metadata with a field that is wrong (F24, F25)", () => {
+  for (const field of endpointFields) {
+    it.effect(`${field} is judged by those who use it, and ignored by all others`, () =>
+      Effect.gen(function* () {
+        const bad = [
+          ...wrongValues,
+          "",
+          "/relative",
+          "http://a.example/x",
+          "https://u:p@a.example/",
+          "no url"
+        ]
+        for (const value of bad) {
+          const { asked, run } = uses({ [field]: value })
+          for (const { exit, name } of yield* run) {
+            if (!needs[name]!.includes(field)) {
+              expect(exit, `${name} with ${JSON.stringify(value)}`).toMatchObject({ _tag: "Success" })
+              continue
+            }
+            const failure = Exit.isFailure(exit) ? Cause.failureOption(exit.cause) : Option.none()
+            expect(failure, `${name} with ${JSON.stringify(value)}`).toMatchObject({ _tag: "Some" })
+            const { message, reason } = Option.getOrThrow(failure) as { message: string; reason: string }
+            expect(["Misconfigured", "Malformed"]).toContain(reason)
+            expect(message).toContain(field)
+            expect(message).not.toContain("u:p")
+          }
+          const unwanted = asked.filter(({ url }) => !url.startsWith("https://auth.example.com/"))
+          expect(unwanted).toEqual([])
+        }
+      })
+    )
+  }
+
+  it.effect("any other field of any wrong type is as if it were not there", () =>
+    Effect.gen(function* () {
+      for (const value of [...wrongValues, "S256"]) {
+        // The only value that is right for some of them.
+        const fields =
+          value === true ? otherFields.filter((field) => !/^require|iss_param/.test(field)) : otherFields
+        const text = fields.map((field) => `${JSON.stringify(field)}:${JSON.stringify(value)}`).join()
+        const { run } = uses(JSON.parse(`{${text}}`) as Record<string, unknown>)
+        for (const { exit, name } of yield* run) {
+          expect(exit, `${name} with ${JSON.stringify(value)}`).toMatchObject({ _tag: "Success" })
+        }
+      }
+    })
+  )
+
+  it.effect.prop(
+    "whatever the document holds, nothing is a defect",
+    {
+      over: FastCheck.dictionary(
+        FastCheck.constantFrom(...endpointFields, ...otherFields.filter((f) => f !== "__proto__")),
+        FastCheck.jsonValue({ maxDepth: 2 })
+      )
+    },
+    ({ over }) =>
+      Effect.gen(function* () {
+        const { run } = uses(over)
+        for (const { exit } of yield* run) {
+          expect(Exit.isSuccess(exit) || Cause.isFailType(exit.cause)).toBe(true)
+        }
+      }),
+    { fastCheck: { numRuns: 25 } }
   )
 })
 

@@ -139,6 +139,62 @@ describe("a bad answer to a refresh: a typed error, and the new refresh token is
     })
   )
 
+  const json = JSON.stringify(good)
+  const form =
+    "access_token=canary-new-access&expires_in=soon&token_type=bearer&refresh_token=canary-new-refresh"
+  const types = [
+    "text/plain",
+    "text/html; charset=utf-8",
+    "application/octet-stream",
+    "application/json",
+    "application/x-www-form-urlencoded",
+    "text/xml; charset=iso-8859-1",
+    "nonsense",
+    ""
+  ]
+  const bodies: ReadonlyArray<readonly [string, string | Uint8Array]> = [
+    ["a form with a wrong lifetime", form],
+    ["a form with nothing but a refresh token", "refresh_token=canary-new-refresh"],
+    ["a form of a URL's fragment", `#${form}`],
+    ["a form after blank lines", `\r\n\r\n${form}\r\n`],
+    ["a form escaped for HTML", form.replaceAll("&", "&amp;")],
+    ["a form, a pair a line", form.replaceAll("&", "\r\n")],
+    ["a form with a stray bracket", `${form.replace("soon", "<soon>")}`],
+    ["JSON behind a guard", `)]}',\n${json}`],
+    ["JSON in a callback", `/**/callback(${json});`],
+    ["JSON as a string of JSON", JSON.stringify(json)],
+    ["JSON in a page", `<pre>${json.replaceAll('"', "&quot;")}</pre>`],
+    ["an event stream", `data: ${json}\n\n`],
+    ["JSON with NULs after it", `${json}\0\0`]
+  ]
+  it.effect.each(bodies.flatMap(([name, body]) => types.map((type) => [name, type, body] as const)))(
+    "%s, sent as %s (F8)",
+    ([, type, body]) =>
+      Effect.gen(function* () {
+        const error = yield* refused({ headers: { "content-type": type }, body })
+        expect(error.reason).toBe("Malformed")
+        expect(refreshTokenOf(error.salvaged)).toBe("canary-new-refresh")
+      })
+  )
+
+  it.effect("but not the half of a token of a form that was cut off", () =>
+    Effect.gen(function* () {
+      const filler = "x".repeat(2 ** 20 - 25)
+      const half = yield* refused({ body: `state=${filler}&refresh_token=canary-new-refresh` })
+      expect(half.salvaged).toBeUndefined()
+      const whole = yield* refused({ body: `refresh_token=canary-new-refresh&state=${filler}` })
+      expect(refreshTokenOf(whole.salvaged)).toBe("canary-new-refresh")
+    })
+  )
+
+  it.effect("a plus sign of a form that nobody declared belongs to the token", () =>
+    Effect.gen(function* () {
+      const headers = { "content-type": "text/plain" }
+      const error = yield* refused({ headers, body: "token_type=mac&refresh_token=a+b%2Fc%3D=&x=1" })
+      expect(refreshTokenOf(error.salvaged)).toBe("a+b/c==")
+    })
+  )
+
   it.effect.each<readonly [string, Reply, string]>([
     [
       "31 HTML with 200",
@@ -174,6 +230,13 @@ describe("a bad answer to a refresh: a typed error, and the new refresh token is
 })
 
 describe("what is accepted", () => {
+  const form =
+    "access_token=canary-new-access&token_type=bearer&refresh_token=canary-new-refresh&expires_in=3600"
+  const utf16 = (text: string, isSwapped = false): Uint8Array => {
+    const bytes = Buffer.from(text, "utf16le")
+    return new Uint8Array(isSwapped ? bytes.swap16() : bytes)
+  }
+
   it.effect("29 an empty refresh_token keeps the old one", () =>
     Effect.gen(function* () {
       const credentials = yield* exchange({ body: { ...good, refresh_token: "" } })
@@ -210,9 +273,23 @@ describe("what is accepted", () => {
       "a form",
       {
         headers: { "content-type": "application/x-www-form-urlencoded" },
-        body: "access_token=canary-new-access&token_type=bearer&refresh_token=canary-new-refresh&expires_in=3600"
+        body: form
       }
-    ]
+    ],
+    ...["text/plain", "text/html", "application/octet-stream", "application/json", ""].map(
+      (type): readonly [string, Reply] => [
+        `a form sent as ${JSON.stringify(type)} (F8)`,
+        { headers: { "content-type": type }, body: form }
+      ]
+    ),
+    ["UTF-16 with a byte order mark", { body: utf16(`\ufeff${JSON.stringify(good)}`) }],
+    ["UTF-16", { body: utf16(JSON.stringify(good)) }],
+    [
+      "UTF-16, high bytes first, with a byte order mark",
+      { body: utf16(`\ufeff${JSON.stringify(good)}`, true) }
+    ],
+    ["UTF-16, high bytes first", { body: utf16(JSON.stringify(good), true) }],
+    ["a form in UTF-16", { headers: { "content-type": "text/plain;charset=utf-16" }, body: utf16(form) }]
   ])("%s", ([, reply]) =>
     Effect.gen(function* () {
       const credentials = yield* exchange(reply)

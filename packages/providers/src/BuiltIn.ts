@@ -6,6 +6,15 @@
  */
 import type { Encoded } from "./ProviderSettings.js"
 
+/** What a Claude subscription grants; a login may ask for more, a refresh may not. */
+const claudeSubscriptionScopes = [
+  "user:profile",
+  "user:inference",
+  "user:sessions:claude_code",
+  "user:mcp_servers",
+  "user:file_upload"
+]
+
 /**
  * Claude, as Claude Code logs in to it: JSON bodies, the state in the code exchange, `code#state` to be pasted.
  *
@@ -16,24 +25,27 @@ export const claude: Encoded = {
   displayName: "Claude",
   name: "claude-api",
   server: {
-    authorizationEndpoint: "https://claude.ai/oauth/authorize",
-    tokenEndpoint: "https://console.anthropic.com/v1/oauth/token"
+    authorizationEndpoint: "https://claude.com/cai/oauth/authorize",
+    tokenEndpoint: "https://platform.claude.com/v1/oauth/token"
   },
   client: { id: "9d1c250a-e61b-44d9-88ed-5944d1962f5e" },
-  scopes: ["org:create_api_key", "user:profile", "user:inference"],
+  scopes: ["org:create_api_key", ...claudeSubscriptionScopes],
   login: {
     ways: ["browser", "manual"],
     redirectUri: "http://localhost/callback",
-    manualRedirectUri: "https://console.anthropic.com/oauth/code/callback",
+    manualRedirectUri: "https://platform.claude.com/oauth/code/callback",
     authorizationParameters: { code: "true" },
     sendState: true
   },
   token: { encoding: "json", defaultType: "Bearer" },
+  refresh: { sendScopes: true, scopes: claudeSubscriptionScopes },
   credentials: {
     format: "claude",
     file: "~/.claude/.credentials.json",
     directoryVariable: "CLAUDE_CONFIG_DIR",
-    keychainService: "Claude Code-credentials"
+    directoryForm: "NFC",
+    keychainService: "Claude Code-credentials",
+    keychainAccount: "claude-code-user"
   },
   profile: {
     endpoint: "https://api.anthropic.com/api/oauth/profile",
@@ -61,7 +73,10 @@ export const codex: Encoded = {
     tokenEndpoint: "https://auth.openai.com/oauth/token"
   },
   client: { id: "app_EMoamEEZ73f0CkXaXp7hrann" },
-  scopes: ["openid", "profile", "email", "offline_access"],
+  scopes: [
+    ...["openid", "profile", "email", "offline_access"],
+    ...["api.connectors.read", "api.connectors.invoke"]
+  ],
   login: { ways: ["browser", "manual"], redirectUri: "http://localhost:1455/auth/callback" },
   token: {
     defaultType: "Bearer",
@@ -150,6 +165,40 @@ export const google: Encoded = {
 }
 
 /**
+ * Gemini, as Gemini CLI logs in to it: Google's endpoints. Google wants the secret of that client with every
+ * request, and it is not kept here: set `LATCHKEY_GEMINI_CLIENT_SECRET`, or a client of your own.
+ *
+ * @since 0.1.0
+ * @category providers
+ */
+export const gemini: Encoded = {
+  displayName: "Gemini",
+  server: {
+    authorizationEndpoint: "https://accounts.google.com/o/oauth2/v2/auth",
+    tokenEndpoint: "https://oauth2.googleapis.com/token",
+    revocationEndpoint: "https://oauth2.googleapis.com/revoke",
+    userinfoEndpoint: "https://openidconnect.googleapis.com/v1/userinfo"
+  },
+  client: {
+    id: "681255809395-oo8ft2oprdrnp9e3aqf6av3hmdib135j.apps.googleusercontent.com",
+    authentication: "post"
+  },
+  scopes: [
+    "https://www.googleapis.com/auth/cloud-platform",
+    "https://www.googleapis.com/auth/userinfo.email",
+    "https://www.googleapis.com/auth/userinfo.profile"
+  ],
+  login: {
+    ways: ["browser", "manual"],
+    redirectUri: "http://localhost/oauth2callback",
+    authorizationParameters: { access_type: "offline", prompt: "consent" }
+  },
+  rotation: { policy: "reusable" },
+  credentials: { format: "gemini", file: "~/.gemini/oauth_creds.json" },
+  profile: { from: "userinfo" }
+}
+
+/**
  * Microsoft Entra, for a client of the user's own. The endpoints are those of all tenants together, whose
  * discovery names an issuer for each: with `server.issuer`
  * (`https://login.microsoftonline.com/TENANT/v2.0`) one tenant is discovered and its id tokens are checked.
@@ -181,6 +230,7 @@ export const providers: Readonly<Record<string, Encoded>> = {
   claude,
   codex,
   copilot,
+  gemini,
   github,
   google,
   microsoft

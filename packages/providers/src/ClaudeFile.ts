@@ -1,6 +1,9 @@
 /**
  * The credential file of Claude Code: `claudeAiOauth` in `~/.claude/.credentials.json`, the expiry in epoch
- * milliseconds. All else in the file, and in that object, belongs to others and stays.
+ * milliseconds. All else in the file belongs to others and stays. What else that object holds belongs to its
+ * grant: it stays with the grant, and goes with it.
+ *
+ * Blank tokens are what Claude Code leaves when it has logged out: there is no grant then.
  *
  * @since 0.1.0
  */
@@ -10,7 +13,7 @@ import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Fields from "./internal/fields.js"
-import { isObject } from "./internal/json.js"
+import { isObject, type JsonObject, textAt } from "./internal/json.js"
 
 const known = ["accessToken", "refreshToken", "expiresAt", "scopes", "subscriptionType"]
 
@@ -27,15 +30,13 @@ export const format: FileFormat.FileFormat = FileFormat.foreign({
   at: ["claudeAiOauth"],
   decode: (section) =>
     Either.gen(function* () {
-      if (Object.keys(section).length === 0) return Option.none()
-      const accessToken = yield* Fields.text(section, "accessToken")
-      if (Option.isNone(accessToken)) return yield* Either.left(Fields.malformed("accessToken", "is missing"))
+      const tokens = yield* Fields.tokens(section, { access: "accessToken", refresh: "refreshToken" })
+      if (Option.isNone(tokens)) return Option.none()
       const subscription = yield* Fields.text(section, "subscriptionType")
       const rest = Fields.without(section, known)
       return Option.some(
         Credentials.make({
-          accessToken: accessToken.value,
-          refreshToken: Option.getOrUndefined(yield* Fields.text(section, "refreshToken")),
+          ...tokens.value,
           expiresAt: Option.getOrUndefined(yield* Fields.number(section, "expiresAt")),
           scopes: yield* Fields.scopes(section, "scopes"),
           extras: {
@@ -45,16 +46,43 @@ export const format: FileFormat.FileFormat = FileFormat.foreign({
         })
       )
     }),
-  encode: (credentials, section) => {
+  // All of the object belongs to the grant: the plan, the limits, whose it is. Another grant takes none of it.
+  encode: (credentials, section, { sameGrant }) => {
     const extras = Redacted.value(credentials.extras)
     const { [restKey]: rest, subscription_type: subscription } = extras
     return {
-      ...(isObject(rest) && Fields.without(rest, [...known, ...Object.keys(section)])),
+      ...(!sameGrant && Fields.removed(section)),
+      ...(isObject(rest) && Fields.without(rest, [...known, ...(sameGrant ? Object.keys(section) : [])])),
+      ...answered(credentials),
       accessToken: Redacted.value(credentials.accessToken),
       refreshToken: Option.getOrUndefined(Option.map(credentials.refreshToken, Redacted.value)),
       expiresAt: Option.getOrUndefined(credentials.expiresAt),
       scopes: credentials.scopes,
       ...(typeof subscription === "string" && { subscriptionType: subscription })
     }
-  }
+  },
+  problem: ({ scopes }, _, { sameGrant }) =>
+    sameGrant || scopes.length > 0
+      ? Option.none()
+      : Option.some(
+          Fields.incomplete(
+            "scopes",
+            "are not known, and Claude Code uses no grant without them: log in again, or import the grant together with its scopes"
+          )
+        )
 })
+
+/** What the answer of the token endpoint says under other names: whose the grant is, and how long it lasts. */
+const answered = ({ extras, obtainedAt }: Credentials.Credentials): JsonObject => {
+  const response = Redacted.value(extras)
+  const account = textAt(response, ["account", "uuid"])
+  const organization = textAt(response, ["organization", "uuid"])
+  const seconds = response["refresh_token_expires_in"]
+  return {
+    ...(Option.isSome(account) && { accountUuid: account.value }),
+    ...(Option.isSome(organization) && { organizationUuid: organization.value }),
+    ...(typeof seconds === "number" &&
+      seconds > 0 &&
+      Option.isSome(obtainedAt) && { refreshTokenExpiresAt: obtainedAt.value + seconds * 1000 })
+  }
+}

@@ -1,7 +1,8 @@
 /**
  * The credential file of the Codex command: `tokens` in `~/.codex/auth.json`. The expiry is the `exp` of the
  * access token, the account a claim of the id token. An API key beside the tokens stays; where there is
- * nothing else, it is told as `NoGrant`.
+ * nothing else, it is told as `NoGrant`. A new grant is put there so that Codex uses it: with `auth_mode`, and
+ * with all that Codex cannot read the file without, or not at all (`Incomplete`).
  *
  * @since 0.1.0
  */
@@ -22,6 +23,10 @@ const known = ["access_token", "refresh_token", "id_token", "account_id"]
 /** Under which key of the credentials' extras the rest of `tokens` travels. */
 const restKey = "codex_tokens"
 
+/** The registration that Codex makes for the account of the grant, and where it travels in the extras. */
+const agentKey = "agent_identity"
+const agentExtra = "codex_agent_identity"
+
 /** Where the id token names the account; `sub` is the login, not the account. */
 const accountClaim = ["https://api.openai.com/auth", "chatgpt_account_id"]
 
@@ -35,21 +40,21 @@ export const format: FileFormat.FileFormat = FileFormat.foreign({
   at: [],
   decode: (document, now) =>
     Either.gen(function* () {
-      const found = yield* Fields.object(document, "tokens")
-      if (Option.isNone(found) || Object.keys(found.value).length === 0) {
+      const section = Option.getOrElse(yield* Fields.object(document, "tokens"), (): JsonObject => ({}))
+      const tokens = yield* Fields.tokens(
+        section,
+        { access: "access_token", refresh: "refresh_token" },
+        "tokens."
+      )
+      if (Option.isNone(tokens)) {
         return Option.isSome(textAt(document, ["OPENAI_API_KEY"]))
           ? yield* Either.left(apiKeyOnly)
           : Option.none()
       }
-      const tokens = found.value
-      const text = (key: string) => Fields.text(tokens, key, `tokens.${key}`)
-      const accessToken = yield* text("access_token")
-      if (Option.isNone(accessToken)) {
-        return yield* Either.left(Fields.malformed("tokens.access_token", "is missing"))
-      }
-      const idToken = yield* text("id_token")
-      const account = yield* text("account_id")
-      const expiresAt = Expiry.ofJwt(Redacted.make(accessToken.value))
+      const { accessToken, refreshToken } = tokens.value
+      const idToken = yield* Fields.token(section, "id_token", "tokens.id_token")
+      const account = yield* Fields.token(section, "account_id", "tokens.account_id")
+      const expiresAt = Expiry.ofJwt(Redacted.make(accessToken))
       const wrongUnit = Option.flatMap(expiresAt, (at) => Entry.instantProblem(at, now))
       if (Option.isSome(wrongUnit)) {
         return yield* Either.left<FileFormat.FormatProblem>({
@@ -58,47 +63,118 @@ export const format: FileFormat.FileFormat = FileFormat.foreign({
           problem: "has an exp that is no time in epoch seconds"
         })
       }
-      const rest = Fields.without(tokens, known)
+      const rest = Fields.without(section, known)
+      const { [agentKey]: agent } = document
       return Option.some(
         Credentials.make({
-          accessToken: accessToken.value,
-          refreshToken: Option.getOrUndefined(yield* text("refresh_token")),
+          accessToken,
+          refreshToken,
           idToken: Option.getOrUndefined(idToken),
           obtainedAt: Option.getOrUndefined(yield* lastRefresh(document)),
           expiresAt: Option.getOrUndefined(expiresAt),
           // Other writers have put the subject there: the claim is right.
-          accountId: Option.getOrUndefined(
-            Option.orElse(Option.flatMap(idToken, accountIn), () =>
-              Option.filter(account, (a) => a.trim() !== "")
-            )
-          ),
-          extras: Object.keys(rest).length > 0 ? { [restKey]: rest } : {}
+          accountId: Option.getOrUndefined(Option.orElse(Option.flatMap(idToken, accountIn), () => account)),
+          extras: {
+            ...(Object.keys(rest).length > 0 && { [restKey]: rest }),
+            ...(agent !== undefined && agent !== null && { [agentExtra]: agent })
+          }
         })
       )
     }),
-  encode: (credentials, document) => {
-    const { [restKey]: rest } = Redacted.value(credentials.extras)
-    const tokens = isObject(document["tokens"]) ? document["tokens"] : {}
+  encode: (credentials, document, { sameGrant }) => {
+    const { [agentExtra]: agent, [restKey]: rest } = Redacted.value(credentials.extras)
+    const section = isObject(document["tokens"]) ? document["tokens"] : {}
     const secret = Option.map(Redacted.value<string>)
+    const idToken = secret(credentials.idToken)
+    const account = Option.orElse(credentials.accountId, () => Option.flatMap(idToken, accountIn))
     return {
       tokens: {
-        ...(isObject(rest) && Fields.without(rest, [...known, ...Object.keys(tokens)])),
-        ...present("id_token", secret(credentials.idToken)),
+        ...(!sameGrant && Fields.removed(section)),
+        ...(isObject(rest) && Fields.without(rest, [...known, ...(sameGrant ? Object.keys(section) : [])])),
+        ...present("id_token", idToken),
         access_token: Redacted.value(credentials.accessToken),
         refresh_token: Option.getOrUndefined(secret(credentials.refreshToken)),
-        ...present("account_id", credentials.accountId)
+        ...present("account_id", account)
       },
+      ...(!sameGrant && {
+        // Codex uses what this says, and without it the API key, if there is one.
+        auth_mode: "chatgpt",
+        last_refresh: undefined,
+        [agentKey]: agent
+      }),
       ...present(
         "last_refresh",
         Option.map(credentials.obtainedAt, (at) => DateTime.formatIso(DateTime.unsafeMake(at)))
       )
     }
   },
+  problem: (credentials, _, { sameGrant }) =>
+    sameGrant
+      ? Option.none()
+      : Option.map(lacking(credentials), ([key, problem]) =>
+          Fields.incomplete(
+            `tokens.${key}`,
+            `${problem}: log in again, or import the grant from a file that has it`
+          )
+        ),
+  // What Codex's own logout leaves is no file. An API key is the user's, though, and stays: without
+  // `auth_mode` Codex uses it.
   clear: (document) => {
-    const left = Fields.without(document, ["tokens", "last_refresh"])
-    return Object.keys(left).every((key) => key === "latchkey") ? Option.none() : Option.some(left)
+    const {
+      OPENAI_API_KEY: apiKey,
+      auth_mode: mode,
+      ...others
+    } = Fields.without(document, [...["tokens", "last_refresh", agentKey]])
+    const left = {
+      ...(typeof apiKey === "string" && apiKey.trim() !== "" && { OPENAI_API_KEY: apiKey }),
+      ...(mode !== undefined && mode !== null && mode !== "chatgpt" && { auth_mode: mode }),
+      ...others
+    }
+    return Object.keys(left).every((key) => key === "latchkey" || key === "auth_mode")
+      ? Option.none()
+      : Option.some(left)
   }
 })
+
+/** What Codex cannot do without: the key, and what is wrong with it. */
+const lacking = (credentials: Credentials.Credentials): Option.Option<readonly [string, string]> => {
+  const unread = "and Codex reads no file without it"
+  if (Option.isNone(credentials.idToken)) return Option.some(["id_token", `is missing, ${unread}`])
+  if (!isRead(credentials.idToken.value)) {
+    return Option.some(["id_token", "is no JWT that Codex can read, and with it no part of the file"])
+  }
+  if (Option.isNone(credentials.refreshToken)) return Option.some(["refresh_token", `is missing, ${unread}`])
+  const account = Option.orElse(credentials.accountId, () =>
+    accountIn(Redacted.value(Option.getOrThrow(credentials.idToken)))
+  )
+  return Option.isSome(account)
+    ? Option.none()
+    : Option.some([
+        "account_id",
+        "is missing, also as a claim of the id token, and Codex makes no request without it"
+      ])
+}
+
+/** Codex wants three parts, and in the claims that it knows a text, or an object, or nothing. */
+const isRead = (idToken: Redacted.Redacted): boolean => {
+  const parts = Redacted.value(idToken).split(".")
+  if (parts.length < 3 || parts.slice(0, 3).includes("")) return false
+  return Option.exists(Jwt.claims(idToken), (claims) => {
+    const [at] = accountClaim
+    const inner = ["https://api.openai.com/profile", at!].map((key) => claims[key] ?? {})
+    return (
+      isTextOrNone(claims["email"]) &&
+      inner.every(isObject) &&
+      isTextOrNone((inner[0] as JsonObject)["email"]) &&
+      ["chatgpt_plan_type", "chatgpt_user_id", "user_id", "chatgpt_account_id"].every((key) =>
+        isTextOrNone((inner[1] as JsonObject)[key])
+      )
+    )
+  })
+}
+
+const isTextOrNone = (value: unknown): boolean =>
+  value === undefined || value === null || typeof value === "string"
 
 const apiKeyOnly: FileFormat.FormatProblem = {
   reason: "NoGrant",

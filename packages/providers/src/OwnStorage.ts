@@ -13,6 +13,7 @@ import * as Fingerprint from "@latchkey/core/Fingerprint"
 import * as File from "@latchkey/storage/File"
 import * as FileFormat from "@latchkey/storage/FileFormat"
 import * as Keyring from "@latchkey/storage/Keyring"
+import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -21,6 +22,7 @@ import * as Option from "effect/Option"
 import * as ClaudeFile from "./ClaudeFile.js"
 import * as CodexFile from "./CodexFile.js"
 import * as CopilotFile from "./CopilotFile.js"
+import * as GeminiFile from "./GeminiFile.js"
 import * as Directory from "./internal/directory.js"
 import * as FileThenKeychain from "./internal/fileThenKeychain.js"
 import * as Paths from "./internal/paths.js"
@@ -35,11 +37,16 @@ export interface Options {
   readonly path?: string | undefined
 }
 
-const formats: Record<CredentialsSettings["format"], FileFormat.FileFormat> = {
-  latchkey: FileFormat.native,
-  claude: ClaudeFile.format,
-  codex: CodexFile.format,
-  copilot: CopilotFile.format
+const formats: Record<CredentialsSettings["format"], (provider: Provider) => FileFormat.FileFormat> = {
+  latchkey: () => FileFormat.native,
+  claude: () => ClaudeFile.format,
+  codex: () => CodexFile.format,
+  copilot: ({ client, server }) =>
+    CopilotFile.make({
+      host: new URL("tokenEndpoint" in server ? server.tokenEndpoint : server.issuer).host,
+      clientId: client.clientId
+    }),
+  gemini: () => GeminiFile.format
 }
 
 /**
@@ -49,7 +56,7 @@ const formats: Record<CredentialsSettings["format"], FileFormat.FileFormat> = {
  * @category getters
  */
 export const formatOf = (provider: Provider): FileFormat.FileFormat =>
-  formats[provider.credentials?.format ?? "latchkey"]
+  formats[provider.credentials?.format ?? "latchkey"](provider)
 
 /**
  * Where a provider's own program keeps its credentials.
@@ -76,13 +83,21 @@ export const locate = (provider: Provider): Effect.Effect<Option.Option<Location
     if (credentials === undefined) return Option.none()
     const { file, keychain = process.platform === "darwin", keychainService } = credentials
     const directory = yield* Directory.of(provider)
+    const account = yield* userAccount(credentials)
     return Option.some({
-      file: Directory.pathIn(directory, file),
+      file: Directory.pathIn(provider, directory, file),
       keychain: Option.map(
         Option.filter(Option.fromNullable(keychainService), () => keychain),
-        (service) => ({ service: `${service}${suffix(directory)}`, account: Paths.userName() })
+        (service) => ({ service: `${service}${suffix(directory)}`, account })
       )
     })
+  })
+
+/** What Claude Code takes for a user: `USER`, else the user's name; none with other characters than these. */
+const userAccount = ({ keychainAccount = "user" }: CredentialsSettings) =>
+  Effect.map(Config.option(Config.nonEmptyString("USER")), (variable) => {
+    const name = Option.getOrElse(variable, Paths.userName)
+    return name !== undefined && /^[A-Za-z0-9._-]+$/.test(name) ? name : keychainAccount
   })
 
 /**

@@ -80,7 +80,12 @@ export interface TokenSettings {
  * @category models
  */
 export type Refresh =
-  | { readonly by: "refreshToken"; readonly sendScopes: boolean }
+  | {
+      readonly by: "refreshToken"
+      readonly sendScopes: boolean
+      /** Those that it sends; undefined: all of the provider's. */
+      readonly scopes?: ReadonlyArray<string> | undefined
+    }
   | {
       readonly by: "exchange"
       readonly endpoint: string
@@ -112,12 +117,16 @@ export interface AccountSettings {
  * @category models
  */
 export interface CredentialsSettings {
-  readonly format: "latchkey" | "claude" | "codex" | "copilot"
+  readonly format: "latchkey" | "claude" | "codex" | "copilot" | "gemini"
   /** `~` is the home directory. */
   readonly file: string
   /** The environment variable that names the file's directory, as its own program reads it. */
   readonly directoryVariable: string | undefined
+  /** The Unicode form that its program brings the path of that directory into. */
+  readonly directoryForm: "NFC" | "NFD" | undefined
   readonly keychainService: string | undefined
+  /** The item's account where the user has no name that its program takes. */
+  readonly keychainAccount: string | undefined
   /** Whether the keychain is used; undefined: on macOS. */
   readonly keychain: boolean | undefined
 }
@@ -239,7 +248,9 @@ export const fromSettings = (
         format: s.credentials.format ?? "latchkey",
         file: s.credentials.file,
         directoryVariable: s.credentials.directoryVariable,
+        directoryForm: s.credentials.directoryForm,
         keychainService: s.credentials.keychainService,
+        keychainAccount: s.credentials.keychainAccount,
         keychain: s.credentials.keychain
       },
       profile
@@ -249,14 +260,14 @@ export const fromSettings = (
 type Part<Key extends keyof Settings.Settings> = NonNullable<Settings.Settings[Key]>
 
 const serverOf = (server: Part<"server">): Either.Either<Endpoints | Discovery, string> => {
-  const { discovery, issuer, tokenEndpoint, ...endpoints } = server
+  const { allowPrivateEndpoints, discovery, issuer, tokenEndpoint, ...endpoints } = server
   if (tokenEndpoint !== undefined) return Either.right({ tokenEndpoint, issuer, ...endpoints })
   if (issuer === undefined) {
     return Either.left("server names neither issuer nor tokenEndpoint: give one of them")
   }
   const given = Object.keys(endpoints)[0]
   return given === undefined
-    ? Either.right({ issuer, discovery })
+    ? Either.right({ issuer, discovery, allowPrivateEndpoints })
     : Either.left(`server.${given} goes with a tokenEndpoint: give that too, or let the issuer tell both`)
 }
 
@@ -281,7 +292,9 @@ const tokenOf = (token: Part<"token">): TokenSettings => ({
 
 const refreshOf = (refresh: Part<"refresh">): Either.Either<Refresh, string> => {
   const { by = "refreshToken" } = refresh
-  if (by === "refreshToken") return Either.right({ by, sendScopes: refresh.sendScopes ?? false })
+  if (by === "refreshToken") {
+    return Either.right({ by, sendScopes: refresh.sendScopes ?? false, scopes: refresh.scopes })
+  }
   if (by !== "exchange") return Either.right({ by })
   const { endpoint } = refresh
   return endpoint === undefined

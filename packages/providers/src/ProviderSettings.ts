@@ -96,7 +96,11 @@ export const Settings = Schema.Struct({
       revocationEndpoint: url("Where a grant is ended (RFC 7009)."),
       introspectionEndpoint: url("Where a token is looked up (RFC 7662)."),
       userinfoEndpoint: url("Where the account's claims are (OpenID Connect Core §5.3)."),
-      jwksUri: url("Where the server's keys are.")
+      pushedAuthorizationRequestEndpoint: url("Where an authorization request is left first (RFC 9126)."),
+      jwksUri: url("Where the server's keys are."),
+      allowPrivateEndpoints: flag(
+        "Whether endpoints on loopback, link-local and private addresses are accepted from the metadata of an issuer that is on no such address itself; false."
+      )
     }
   ),
   client: section("The client, as it is registered with the server.", {
@@ -147,6 +151,7 @@ export const Settings = Schema.Struct({
       ...(["refreshToken", "exchange", "clientCredentials", "none"] as const)
     ),
     sendScopes: flag("Whether the refresh grant names the scopes."),
+    scopes: texts("Those of the scopes that it names, where that is not all of them."),
     endpoint: url("exchange: where the short-lived token is had, by GET."),
     headers: record("exchange: more headers of the request."),
     token: text("exchange: the answer's field with the token."),
@@ -167,12 +172,17 @@ export const Settings = Schema.Struct({
   credentials: section(
     "The file of the provider's own program; without it the credentials live in the store.",
     {
-      format: choice("How the file holds them.", "latchkey", "claude", "codex", "copilot"),
+      format: choice("How the file holds them.", "latchkey", "claude", "codex", "copilot", "gemini"),
       file: Schema.NonEmptyString.annotations({ description: "Its path; ~ is the home directory." }),
       directoryVariable: text("The environment variable that names its directory."),
-      keychainService: text(
-        "The keychain item that is used where the file holds no grant, on macOS unless keychain says otherwise."
+      directoryForm: choice(
+        "The Unicode form that its program brings the directory's path into; as it is unless given.",
+        ...(["NFC", "NFD"] as const)
       ),
+      keychainService: text(
+        "The keychain item that is read before the file, on macOS unless keychain says otherwise."
+      ),
+      keychainAccount: text("The account of that item where the user has no name that its program takes."),
       keychain: flag("Whether the keychain is used: on macOS unless given.")
     }
   ),

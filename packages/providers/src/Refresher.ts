@@ -12,7 +12,7 @@ import * as RefreshToken from "@latchkey/oauth/RefreshToken"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type * as Option from "effect/Option"
+import * as Option from "effect/Option"
 import * as Exchange from "./internal/exchange.js"
 import * as Wire from "./internal/wire.js"
 import type { Provider, ProviderError } from "./Provider.js"
@@ -31,21 +31,37 @@ export const make = (
     if (refresh.by === "none") return neverRefreshed(provider)
     if (refresh.by === "exchange") return yield* Exchange.make(refresh, Wire.exchangeKey(provider))
     if (refresh.by === "clientCredentials") return yield* forClient(provider)
-    const endpoint = yield* Wire.endpointOf(provider)
-    const inner = yield* RefreshToken.make({
-      ...endpoint,
-      rotation,
-      // Not as scopes to narrow down to: the server may not have named all that it granted.
-      ...(refresh.sendScopes &&
-        scopes.length > 0 && { parameters: { scope: scopes.join(" "), ...endpoint.parameters } })
-    })
+    const http = yield* Effect.context<HttpClient>()
+    const asked = refresh.sendScopes ? scopesOf(scopes, refresh.scopes) : []
+    const forClientId = (clientId: string | undefined) =>
+      Effect.gen(function* () {
+        const endpoint = yield* Wire.endpointOf(
+          clientId === undefined ? provider : Wire.withClientId(provider, clientId)
+        )
+        return yield* RefreshToken.make({ ...endpoint, rotation, scopes: asked })
+      })
+    const usual = yield* forClientId(undefined)
     return TokenRefresher.of({
-      needsRefreshToken: inner.needsRefreshToken,
-      rotation: inner.rotation,
+      needsRefreshToken: usual.needsRefreshToken,
+      rotation: usual.rotation,
       refresh: (previous: Option.Option<Credentials>) =>
-        Effect.map(inner.refresh(previous), Wire.finish(provider))
+        Effect.gen(function* () {
+          // A grant is good for the client that it was issued to, and its program may have used another.
+          const clientId = Option.getOrUndefined(
+            Option.flatMap(previous, (c) => Wire.clientIdIn(provider, c))
+          )
+          const inner = clientId === undefined ? usual : yield* Effect.mapError(forClientId(clientId), misfit)
+          return Wire.finish(provider)(yield* inner.refresh(previous))
+        }).pipe(Effect.provide(http))
     })
   })
+
+/** Those of `some` that a login asks for too: a user may have narrowed the provider's scopes down. */
+const scopesOf = (all: ReadonlyArray<string>, some: ReadonlyArray<string> = all) =>
+  some.filter((scope) => all.includes(scope))
+
+const misfit = ({ message }: ProviderError | OAuthConfigError): RefreshError =>
+  new RefreshError({ reason: "Misconfigured", message })
 
 /**
  * The refresher of a provider by client credentials, whatever else its grants are renewed by.

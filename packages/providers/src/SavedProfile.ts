@@ -18,7 +18,9 @@ import { fromDocument } from "./Profiles.js"
 
 const pathOf = (provider: Provider): Effect.Effect<Option.Option<string>, ConfigError.ConfigError> =>
   Effect.map(Directory.of(provider), (directory) =>
-    Option.map(Option.fromNullable(provider.profile.file), (file) => Directory.pathIn(directory, file))
+    Option.map(Option.fromNullable(provider.profile.file), (file) =>
+      Directory.pathIn(provider, directory, file)
+    )
   )
 
 /**

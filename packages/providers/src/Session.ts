@@ -11,8 +11,9 @@
  * | `OAUTH_CLIENT_SECRET` | its secret; a public client has none |
  * | `OAUTH_CLIENT_AUTH` | how the secret is shown: `basic` (the default) or `post` |
  * | `OAUTH_GRANT` | `refresh_token` (the default) or `client_credentials`, which needs no login |
- * | `OAUTH_SCOPES` | separated by spaces; never more than were granted |
+ * | `OAUTH_SCOPES` | separated by spaces; leave it out for all that was granted |
  * | `OAUTH_CREDENTIALS_FILE` | where the grant is kept |
+ * | `OAUTH_CREDENTIALS_EXPOSED` | `refuse` (the default) or `accept` a file that others may read, as a mounted secret may be |
  *
  * `TokenConfig.layerConfig` reads the policy beside them.
  *
@@ -51,6 +52,8 @@ export interface Settings {
   readonly grant: "refresh_token" | "client_credentials"
   readonly scopes: ReadonlyArray<string>
   readonly file: string
+  /** Whether a file that others may read is accepted: `refuse` unless given. */
+  readonly exposed?: "refuse" | "accept"
 }
 
 /**
@@ -97,9 +100,10 @@ export const settings = (prefix = "OAUTH_"): Config.Config<Settings> => {
     auth: Config.withDefault(oneOf(name("CLIENT_AUTH"), "basic", "post"), "basic"),
     grant: Config.withDefault(oneOf(name("GRANT"), "refresh_token", "client_credentials"), "refresh_token"),
     scopes: Config.withDefault(text("SCOPES"), ""),
-    file: text("CREDENTIALS_FILE")
+    file: text("CREDENTIALS_FILE"),
+    exposed: Config.withDefault(oneOf(name("CREDENTIALS_EXPOSED"), "refuse", "accept"), "refuse")
   })
-  return Config.mapOrFail(all, ({ auth, clientId, file, grant, scopes, secret, server }) =>
+  return Config.mapOrFail(all, ({ auth, clientId, exposed, file, grant, scopes, secret, server }) =>
     Either.gen(function* () {
       if (grant === "client_credentials" && Option.isNone(secret)) {
         return yield* Either.left(
@@ -117,7 +121,8 @@ export const settings = (prefix = "OAUTH_"): Config.Config<Settings> => {
         }),
         grant,
         scopes: scopes.split(/\s+/).filter((scope) => scope !== ""),
-        file
+        file,
+        ...(exposed === "accept" && { exposed })
       }
     })
   )
@@ -146,7 +151,10 @@ export const layerConfigFor = <Self, Id extends string>(
 ): Layer.Layer<Self, SessionError, HttpClient> =>
   Layer.unwrapEffect(
     Effect.map(settings(options.prefix), (found) =>
-      Layer.provide(layerOver(tag, found, options), File.layer({ path: found.file }))
+      Layer.provide(
+        layerOver(tag, found, options),
+        File.layer({ path: found.file, exposed: found.exposed ?? "refuse" })
+      )
     )
   )
 

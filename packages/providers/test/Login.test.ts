@@ -46,13 +46,14 @@ describe("Claude login", () => {
       yield* atNow
       const credentials = yield* Login.manual(claude, { ask })
       const url = urls[0]!
-      expect(url.origin + url.pathname).toBe("https://claude.ai/oauth/authorize")
+      expect(url.origin + url.pathname).toBe("https://claude.com/cai/oauth/authorize")
       const sent = parameters(url)
       expect(sent).toMatchObject({
         code: "true",
         client_id: "9d1c250a-e61b-44d9-88ed-5944d1962f5e",
-        redirect_uri: "https://console.anthropic.com/oauth/code/callback",
-        scope: "org:create_api_key user:profile user:inference",
+        redirect_uri: "https://platform.claude.com/oauth/code/callback",
+        scope:
+          "org:create_api_key user:profile user:inference user:sessions:claude_code user:mcp_servers user:file_upload",
         code_challenge_method: "S256"
       })
       expect(asked[0]!.headers["content-type"]).toBe("application/json")

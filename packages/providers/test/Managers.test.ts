@@ -55,13 +55,14 @@ describe("Claude manager", () => {
       expect(asked).toHaveLength(1)
       expect(asked[0]).toMatchObject({
         method: "POST",
-        url: "https://console.anthropic.com/v1/oauth/token",
+        url: "https://platform.claude.com/v1/oauth/token",
         headers: { "content-type": "application/json" }
       })
       expect(JSON.parse(asked[0]!.body)).toEqual({
         grant_type: "refresh_token",
         refresh_token: "claude-rt-1",
-        client_id: "9d1c250a-e61b-44d9-88ed-5944d1962f5e"
+        client_id: "9d1c250a-e61b-44d9-88ed-5944d1962f5e",
+        scope: "user:profile user:inference user:sessions:claude_code user:mcp_servers user:file_upload"
       })
       const expected = files.claude(now + 3_600_000)
       Object.assign(expected.claudeAiOauth, { accessToken: "claude-at-2", refreshToken: "claude-rt-2" })
@@ -198,7 +199,7 @@ describe("Codex manager", () => {
         grant_type: "refresh_token",
         refresh_token: "codex-rt-1",
         client_id: "app_EMoamEEZ73f0CkXaXp7hrann",
-        scope: "openid profile email offline_access"
+        scope: "openid profile email offline_access api.connectors.read api.connectors.invoke"
       })
       expect(json()).toMatchObject({
         OPENAI_API_KEY: "sk-theirs",

@@ -175,7 +175,7 @@ describe("the user's file", () => {
     Effect.gen(function* () {
       const error = Either.getOrThrow(Either.flip(yield* get({}, "cluade")))
       expect(error).toMatchObject({ reason: "Unknown", provider: "cluade" })
-      expect(error.message).toMatch(/there are claude, codex, copilot, github, google, microsoft/)
+      expect(error.message).toMatch(/there are claude, codex, copilot, gemini, github, google, microsoft/)
     })
   )
 })
@@ -199,7 +199,7 @@ describe("the environment", () => {
           client: { clientId: "mine", authentication: "basic" },
           server: {
             tokenEndpoint: "http://127.0.0.1:9/token",
-            authorizationEndpoint: "https://claude.ai/oauth/authorize"
+            authorizationEndpoint: "https://claude.com/cai/oauth/authorize"
           },
           scopes: ["a", "b", "c"],
           login: { sendState: false },
@@ -217,7 +217,7 @@ describe("the environment", () => {
     ["LATCHKEY_CLAUDE_TOKEN_HEADERS", "{", "must be JSON"],
     [
       "LATCHKEY_CLAUDE_SERVER_TOKEN_ENDPOINT",
-      "http://console.anthropic.com",
+      "http://platform.claude.com",
       "server.tokenEndpoint must be https"
     ],
     ["LATCHKEY_CLAUDE_CLIENT_ID", "", "client.id is not what is due here"]

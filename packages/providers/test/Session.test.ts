@@ -43,6 +43,15 @@ describe("the settings", () => {
     })
   })
 
+  it("say whether a file is accepted that others may read (F17)", () => {
+    const found = read({ ...least, OAUTH_CREDENTIALS_EXPOSED: "accept" })
+    expect(Either.getOrThrow(found).exposed).toBe("accept")
+    const wrong = Either.flip(read({ ...least, OAUTH_CREDENTIALS_EXPOSED: "yes, of course" }))
+    expect(String(Either.getOrThrow(wrong))).toContain(
+      "OAUTH_CREDENTIALS_EXPOSED is neither refuse nor accept"
+    )
+  })
+
   it("take endpoints, a secret, scopes and a prefix, and show no secret", () => {
     const found = read(
       {

@@ -376,7 +376,6 @@ describe("what is refused, by its place, and nothing quoted", () => {
       "claudeAiOauth.accessToken is missing"
     ],
     ["claude", { claudeAiOauth: { accessToken: 1 } }, "Malformed", "claudeAiOauth.accessToken is no text"],
-    ["claude", { claudeAiOauth: { accessToken: "" } }, "Malformed", "claudeAiOauth"],
     ["claude", files.claude("canary"), "Malformed", "claudeAiOauth.expiresAt is no number"],
     ["claude", files.claude(nowSeconds), "WrongUnit", "seconds where milliseconds are due"],
     ["claude", files.claude(now * 1000), "WrongUnit", "microseconds where milliseconds are due"],

@@ -185,7 +185,9 @@ const sealed = (
       fence: entry.fence,
       intent: Option.none(),
       dead: Option.none(),
-      serverWait: Option.none()
+      serverWait: Option.none(),
+      // Sealed with the rest: whose grant it is does not concern those who keep it.
+      identity: Option.none()
     })
   })
 

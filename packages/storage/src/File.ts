@@ -6,18 +6,25 @@
  * old one, 0600 from the start, flushed, renamed over it, and the directory flushed: a crash leaves the old
  * or the new, never a mixture, and what `commit` has acknowledged stays. A lease is a record in
  * `<path>.latchkey.lease`, written under the same lock; its holder keeps a kernel lock of its own on
- * `<path>.latchkey.holder-…`, so that a dead one is known at once and no process id is trusted. One that is
- * alive but stopped loses the lease when its ttl has passed, and the fence then refuses its commit.
+ * `<path>.latchkey.holder-…`, so that a dead one is known at once and no process id is trusted; an earlier boot of
+ * this host is dead as a whole. One that is alive but stopped loses the lease when its ttl has passed, by a clock
+ * that nobody can set, and the fence then refuses its commit. No lease counts for longer than its ttl, at most an
+ * hour, from when it was first seen as it is: a holder whose clock was years ahead keeps nobody out.
  *
  * **Where it does not hold.** A process stopped (SIGSTOP) in the few milliseconds in which it holds the lock
  * makes the others fail with `Unavailable` until it goes on or is killed. Programs that know nothing of the
  * lock: a file they have changed is noticed until the very rename, not between that last look and it. File
  * systems without working locks or atomic rename (NFS before version 4, many FUSE and cloud folders): keep
  * the file on a local one, or the lease elsewhere. Processes on other hosts that share a volume: their leases
- * count by ttl alone, and the hosts' clocks must agree. Windows: files have no modes, and directories cannot
+ * count by ttl alone, the hosts' clocks must agree, and each host needs a name of its own. Windows: files have no modes, and directories cannot
  * be flushed.
  *
  * Symbolic links, owners and modes: see {@link Options}.
+ *
+ * A file that cannot be replaced (a single file that is mounted into a container, or one in a directory that this
+ * process cannot write) is written in place, under a lock on the file itself, after its new contents were flushed to
+ * a journal that a crash leaves to be read. Its lock and its leases are beside it, or in a directory of this user under
+ * `TMPDIR`: programs that see the file through other mounts do not share them. Mount its directory where you can.
  *
  * @since 0.1.0
  */
@@ -61,6 +68,12 @@ export interface Options {
    * which takes a privileged process.
    */
   readonly owner?: "self" | "any" | undefined
+  /**
+   * `refuse` (the default) fails with `Insecure` where others may read or write the file. `accept` takes it, with a
+   * warning in the log: for a mounted secret whose mode is not yours to choose. What is written is 0600 all the same,
+   * wherever the file can be replaced.
+   */
+  readonly exposed?: "refuse" | "accept" | undefined
   /** The largest file that is read or written, in bytes: 1 MiB unless given. */
   readonly maxBytes?: number | undefined
   /** How long to wait for a lock that another process holds: 10 seconds unless given. */
@@ -156,6 +169,7 @@ const resolve = (options: Options): Effect.Effect<FileStorage.Settings, StorageE
         backups,
         symlinks: options.symlinks ?? "follow",
         owner: options.owner ?? "self",
+        exposed: options.exposed ?? "refuse",
         maxBytes,
         lockMillis
       })

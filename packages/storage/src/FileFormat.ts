@@ -21,14 +21,18 @@ import { isObject, type JsonObject as Document } from "./internal/StrictJson.js"
 export type JsonObject = Document
 
 /**
- * Why a document gives no entry: where in it, and in words; never a value from it. `NoGrant` where it is
- * sound but holds something else, an API key say.
+ * Why a document gives no entry, or takes none: where in it, and in words; never a value from it. `NoGrant`
+ * where it is sound but holds something else, an API key say; `Incomplete` where an entry lacks what the
+ * document's own program needs; `Denied` where the document is only read.
  *
  * @since 0.1.0
  * @category models
  */
 export interface FormatProblem {
-  readonly reason: Extract<StorageError["reason"], "Malformed" | "NewerFormat" | "WrongUnit" | "NoGrant">
+  readonly reason: Extract<
+    StorageError["reason"],
+    "Malformed" | "NewerFormat" | "WrongUnit" | "NoGrant" | "Incomplete" | "Denied"
+  >
   readonly path: string
   readonly problem: string
 }
@@ -47,9 +51,24 @@ export interface FileFormat {
   ) => Either.Either<Option.Option<Entry.Entry>, FormatProblem>
   /**
    * The document with the entry in it, all it does not know kept. `revision` is new with each write and is
-   * to be put into the document, so that no two states of a file are ever alike.
+   * to be put into the document, so that no two states of a file are ever alike. `previous` is the entry that
+   * the document holds.
    */
-  readonly encode: (document: JsonObject, entry: Entry.Entry, revision: string) => JsonObject
+  readonly encode: (
+    document: JsonObject,
+    entry: Entry.Entry,
+    revision: string,
+    previous?: Option.Option<Entry.Entry>
+  ) => JsonObject
+  /**
+   * Why an entry must not be put into a document: its program could not use it. What is only missing is no
+   * reason to refuse the next state of the grant that is there, since its rotated token would be lost.
+   */
+  readonly problem?: (
+    entry: Entry.Entry,
+    document: JsonObject,
+    context: EncodeContext
+  ) => Option.Option<FormatProblem>
   /** What remains of a document without the entry; none where the file is to go too. */
   readonly clear: (document: JsonObject) => Option.Option<JsonObject>
 }
@@ -69,7 +88,7 @@ export const native: FileFormat = {
   clear: () => Option.none()
 }
 
-const journalKeys = ["family", "generation", "fence", "intent", "dead", "serverWait"]
+const journalKeys = ["family", "generation", "fence", "intent", "dead", "serverWait", "identity"]
 
 const recordKeys: ReadonlySet<string> = new Set([
   ...[
@@ -105,7 +124,17 @@ export interface ForeignOptions {
    * The keys to write, `undefined` for those to remove. Objects are merged at every level with what is
    * there: what is not named stays.
    */
-  readonly encode: (credentials: Credentials.Credentials, section: JsonObject) => JsonObject
+  readonly encode: (
+    credentials: Credentials.Credentials,
+    section: JsonObject,
+    context: EncodeContext
+  ) => JsonObject
+  /** Why these credentials must not be put there: see {@link FileFormat}. `path` is relative to the object. */
+  readonly problem?: (
+    credentials: Credentials.Credentials,
+    section: JsonObject,
+    context: EncodeContext
+  ) => Option.Option<FormatProblem>
   /**
    * The object without the credentials; none where nothing is left of it. Unless given, the whole object
    * goes, and with it the file where it was the top level.
@@ -114,8 +143,42 @@ export interface ForeignOptions {
 }
 
 /**
+ * What an encoder must know beside the credentials. `sameGrant`: whether the document holds an earlier state of
+ * the same grant. Where it does not, what belongs to the grant that was there must go with it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface EncodeContext {
+  readonly sameGrant: boolean
+}
+
+/**
+ * Whether an entry is the next state of the grant that is there.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
+export const isSameGrant = (entry: Entry.Entry, previous: Option.Option<Entry.Entry>): boolean =>
+  Option.exists(previous, ({ family }) => family === entry.family)
+
+/**
+ * Why an entry is not put into a document: see {@link FileFormat}. For those who implement storages.
+ *
+ * @since 0.1.0
+ * @category utils
+ */
+export const refusal = (
+  format: FileFormat,
+  document: JsonObject,
+  entry: Entry.Entry,
+  previous: Option.Option<Entry.Entry>
+): Option.Option<FormatProblem> =>
+  format.problem?.(entry, document, { sameGrant: isSameGrant(entry, previous) }) ?? Option.none()
+
+/**
  * Another program's file. What that program keeps in it stays; what we must know beyond its credentials
- * (family, generation, fence, journal) is kept under a top-level key `latchkey`.
+ * (family, generation, fence, journal, identity) is kept under a top-level key `latchkey`.
  *
  * A file without that key, or with one that speaks of another grant because its own program has logged in
  * or rotated since, loads as a first entry of generation 0.
@@ -133,14 +196,19 @@ export const foreign = (options: ForeignOptions): FileFormat => ({
       const journal = yield* readJournal(document["latchkey"])
       return Option.some(yield* withJournal(found.value, journal, options.at, now))
     }),
-  encode: (document, entry, revision) => {
-    const section = Option.getOrElse(
-      Option.flatten(Either.getRight(sectionAt(document, options.at))),
-      (): JsonObject => ({})
-    )
-    const written = put(document, options.at, merge(section, options.encode(entry.credentials, section)))
-    return { ...written, latchkey: makeJournal(entry, revision) }
+  encode: (document, entry, revision, previous = Option.none()) => {
+    const section = sectionOr(document, options.at)
+    const context = { sameGrant: isSameGrant(entry, previous) }
+    const changes = options.encode(entry.credentials, section, context)
+    return { ...put(document, options.at, merge(section, changes)), latchkey: makeJournal(entry, revision) }
   },
+  ...(options.problem !== undefined && {
+    problem: (entry: Entry.Entry, document: JsonObject, context: EncodeContext) =>
+      Option.map(
+        options.problem!(entry.credentials, sectionOr(document, options.at), context),
+        under(options.at)
+      )
+  }),
   clear: (document) => {
     const section = Option.flatten(Either.getRight(sectionAt(document, options.at)))
     const left = Option.flatMap(section, options.clear ?? (() => Option.none<JsonObject>()))
@@ -173,6 +241,10 @@ const sectionAt = (
   }
   return Either.right(Option.some(section))
 }
+
+/** The object there, an empty one where there is none. */
+const sectionOr = (document: JsonObject, at: ReadonlyArray<string>): JsonObject =>
+  Option.getOrElse(Option.flatten(Either.getRight(sectionAt(document, at))), (): JsonObject => ({}))
 
 const put = (document: JsonObject, at: ReadonlyArray<string>, value: JsonObject | undefined): JsonObject => {
   const [key, ...rest] = at

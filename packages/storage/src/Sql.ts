@@ -12,7 +12,8 @@
  *
  * **Leases** go by the database server's clock on PostgreSQL, whatever the hosts' own say, and by this host's
  * `Clock` on SQLite. A holder keeps a kernel lock on a file of its own, so that on the same host a dead one is
- * known at once; elsewhere its lease is taken over when its ttl has passed. A holder that was only stopped
+ * known at once; elsewhere its lease is taken over when its ttl has passed. Whatever clock dated it, a lease counts
+ * for no longer than its ttl, at most an hour, from when a waiter first saw it as it is. A holder that was only stopped
  * loses it then too, and the fence refuses what it commits later.
  *
  * **Shared by** all who use the same tables: the processes of a host for SQLite, any number of hosts for
@@ -269,5 +270,5 @@ const open = (options: TableOptions) =>
 const leaseOf = (session: SqlSession.Session, surroundings: Surroundings): Context.Tag.Service<Lease> => {
   const file = Option.flatMap(surroundings, (s) => s.file)
   const base = Option.isSome(file) ? Effect.succeed(file) : HolderProof.ownDirectory
-  return LeaseKeeper.make(SqlLease.make(session), HolderProof.make(base))
+  return LeaseKeeper.make(SqlLease.make(session), HolderProof.make(base, Option.isSome(file)))
 }

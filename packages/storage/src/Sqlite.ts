@@ -7,8 +7,9 @@
  * wait for each other, for 5 seconds at most, outside the thread that runs JavaScript. What is deleted is
  * overwritten (`secure_delete`). The file is created 0600, and one that others may read is refused.
  *
- * **Leases** go by this host's `Clock`. A dead holder is known at once, by the kernel lock that it kept
- * beside the database.
+ * **Leases** go by this host's `Clock`, and by a clock that nobody can set where the holder runs on this kernel. A
+ * dead holder is known at once, by the kernel lock that it kept beside the database; an earlier boot of this host is
+ * dead as a whole.
  *
  * **Where it does not hold.** Network file systems, whose locks SQLite cannot trust, and hosts that share a
  * volume: take PostgreSQL or Redis. There are no `changes`: what another process writes is seen at the next

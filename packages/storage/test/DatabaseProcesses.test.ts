@@ -12,9 +12,10 @@ import * as Path from "node:path"
 import { type Database, open } from "./databases.js"
 import { freshDirectory, spawn } from "./fixtures.js"
 import { account } from "./jobs.js"
+import { describeWith } from "../../../.ci/describeWith.js"
+import { postgres, type Program, redis } from "../../../.ci/programs.js"
 import * as PostgresServer from "./support/PostgresServer.js"
 import * as RedisServer from "./support/RedisServer.js"
-import { told } from "./support/told.js"
 
 /** A second where nothing else runs, which the `lease` campaign measures; a busy machine takes longer. */
 const within = 10_000
@@ -23,7 +24,7 @@ const range = (n: number) => Array.from({ length: n }, (_, i) => i)
 
 interface Kind {
   readonly kind: Database["kind"]
-  readonly missing: string | undefined
+  readonly program: Program
   /** Where all stores of these tests are; none where each has a file of its own. */
   readonly server: Effect.Effect<string | undefined, never, Scope.Scope>
   /** How many processes work at once, and how often each: processes that start are what takes long here. */
@@ -37,7 +38,7 @@ const url = Effect.map((server: { readonly url: string }) => server.url)
 const kinds: ReadonlyArray<Kind> = [
   {
     kind: "sqlite",
-    missing: undefined,
+    program: { path: process.execPath, missing: undefined },
     server: Effect.succeed(undefined),
     processes: 4,
     times: 25,
@@ -46,7 +47,7 @@ const kinds: ReadonlyArray<Kind> = [
   },
   {
     kind: "postgres",
-    missing: PostgresServer.missing,
+    program: postgres,
     server: url(PostgresServer.make),
     processes: 4,
     times: 15,
@@ -55,7 +56,7 @@ const kinds: ReadonlyArray<Kind> = [
   },
   {
     kind: "redis",
-    missing: RedisServer.missing,
+    program: redis,
     server: url(RedisServer.make()),
     processes: 3,
     times: 15,
@@ -64,13 +65,13 @@ const kinds: ReadonlyArray<Kind> = [
   }
 ]
 
-describe.each(kinds)("many processes on $kind", ({ kind, missing, server, ...much }) => {
+describe.each(kinds)("many processes on $kind", ({ kind, program, server, ...much }) => {
   const { processes, times, kills, holders } = much
   const scope = Effect.runSync(Scope.make())
   let location: string | undefined
   let serial = 0
   beforeAll(async () => {
-    if (missing === undefined) location = await Effect.runPromise(Scope.extend(server, scope))
+    if (program.missing === undefined) location = await Effect.runPromise(Scope.extend(server, scope))
   })
   afterAll(() => Effect.runPromise(Scope.close(scope, Exit.void)))
 
@@ -83,7 +84,7 @@ describe.each(kinds)("many processes on $kind", ({ kind, missing, server, ...muc
     }
   }))
 
-  describe.skipIf(told(missing))(missing ?? "share one store", () => {
+  describeWith(program, "share one store", () => {
     it.live(`and lose no increment of ${processes}`, () =>
       Effect.gen(function* () {
         const { path, database } = yield* fresh

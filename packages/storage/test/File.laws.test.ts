@@ -63,7 +63,7 @@ describe.concurrent("the file", () => {
   const laws = [
     ...StorageLaws.laws({ make: stores, changes: true }),
     ...HistoryLaws.laws({ make: stores, histories: 40 }),
-    ...LeaseLaws.laws({ make: leases }),
+    ...LeaseLaws.laws({ make: leases, bearsWrongClocks: true }),
     ...FencingLaws.laws({ make: fenced }),
     ...RecordLaws.laws({ make: record })
   ]

@@ -15,9 +15,11 @@ import * as fs from "node:fs"
 import { createServer } from "node:net"
 import * as Path from "node:path"
 import { withLock } from "../src/internal/KernelLock.js"
+import { describeWith } from "../../../.ci/describeWith.js"
+import { root } from "../../../.ci/programs.js"
 import { freshDirectory, freshPath, spawn } from "./fixtures.js"
 
-const isRoot = process.getuid?.() === 0
+const isRoot = root.missing === undefined
 const modeOf = (path: string) => fs.statSync(path).mode & 0o777
 const beside = (path: string) => fs.readdirSync(Path.dirname(path)).sort()
 const sound = JSON.stringify(Entry.toJson(Sample.plain("canary")))
@@ -358,8 +360,8 @@ describe("symbolic links", () => {
   )
 })
 
-describe("another user's file, where it is wanted", () => {
-  it.effect.runIf(isRoot)("keeps its owner, who can open all that lies beside it", () =>
+describeWith(root, "another user's file, where it is wanted", () => {
+  it.effect("keeps its owner, who can open all that lies beside it", () =>
     Effect.gen(function* () {
       const path = yield* freshPath
       put(path)

@@ -2,9 +2,12 @@ import * as Entry from "@latchkey/core/Entry"
 import * as RefreshLease from "@latchkey/core/RefreshLease"
 import * as TokenStorage from "@latchkey/core/TokenStorage"
 import * as File from "@latchkey/storage/File"
-import { Law, Sample } from "@latchkey/storage/testing"
+import { Law, LeaseLaws, Sample } from "@latchkey/storage/testing"
 import { assert, describe, it } from "@effect/vitest"
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -30,6 +33,25 @@ const leave = (path: string, holding: object) => {
   const record = { format: 1, fence: 7, leases: { me: { ...lease, ...holding } } }
   fs.writeFileSync(`${path}.latchkey.lease`, JSON.stringify(record), { mode: 0o600 })
 }
+
+const tenYears = 10 * 365 * 86_400_000
+
+/** The clock of the fiber, some time later, with a wall clock that was set meanwhile. */
+const later =
+  (elapsed: number, set: number) =>
+  <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    Effect.clockWith((clock) => {
+      const wall = () => clock.unsafeCurrentTimeMillis() + elapsed + set
+      const monotonic = () => clock.unsafeCurrentTimeNanos() + BigInt(elapsed) * 1_000_000n
+      return Effect.withClock(effect, {
+        [Clock.ClockTypeId]: Clock.ClockTypeId,
+        unsafeCurrentTimeMillis: wall,
+        unsafeCurrentTimeNanos: monotonic,
+        currentTimeMillis: Effect.sync(wall),
+        currentTimeNanos: Effect.sync(monotonic),
+        sleep: (duration) => clock.sleep(duration)
+      })
+    })
 
 const fresh = Effect.gen(function* () {
   const path = yield* freshPath
@@ -86,18 +108,88 @@ describe("the record of a lease", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.effect.each([{ host: "elsewhere" }, { boot: "before the last start" }])(
-    "with %j counts by its ttl alone",
-    (place) =>
-      Effect.gen(function* () {
-        const { path, lease } = yield* fresh
-        leave(path, place)
-        yield* TestClock.setTime(59_999)
-        const busy = yield* Effect.flip(lease.acquire("me", "1 minute"))
-        assert.strictEqual(busy.reason, "Busy")
-        yield* TestClock.setTime(60_000)
-        yield* lease.acquire("me", "1 minute")
-      }).pipe(Effect.scoped)
+  it.effect.runIf(here.boot !== "")("of an earlier boot of this host counts for nothing (F55)", () =>
+    Effect.gen(function* () {
+      const { path, lease } = yield* fresh
+      leave(path, { boot: "before the last start", expiresAt: tenYears })
+      assert.strictEqual((yield* lease.acquire("me", "1 minute")).fence, 8)
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect.each([
+    {
+      acquiredAt: tenYears,
+      expiresAt: tenYears + 60_000,
+      bound: 60_000,
+      what: "a clock that was years ahead"
+    },
+    { acquiredAt: tenYears, expiresAt: tenYears + 500, bound: 500, what: "the same, with a short ttl" },
+    { acquiredAt: 0, expiresAt: tenYears, bound: 3_600_000, what: "a ttl of years" },
+    { acquiredAt: 0, expiresAt: 9e15, bound: 3_600_000, what: "an end beyond all dates" },
+    { acquiredAt: -tenYears, expiresAt: tenYears, bound: 3_600_000, what: "a clock that was set meanwhile" },
+    { acquiredAt: 0, expiresAt: 60_000, bound: 60_000, what: "a right clock" },
+    { acquiredAt: tenYears, expiresAt: 60_000, bound: 0, what: "an end before its begin" },
+    { acquiredAt: -tenYears, expiresAt: 60_000 - tenYears, bound: 0, what: "a clock that was years behind" }
+  ])("of another host counts for its ttl from when it was first seen: $what (F55)", (written) =>
+    Effect.gen(function* () {
+      const { path, lease } = yield* fresh
+      const { bound, what: _, ...times } = written
+      leave(path, { host: "elsewhere", ...times })
+      // A process that comes after this one goes on counting: nobody need wait for all of it.
+      const { lease: later } = yield* File.make({ path })
+      for (const [handle, at] of [
+        [lease, 0],
+        [later, bound - 1]
+      ] as const) {
+        if (at < 0 || bound === 0) continue
+        yield* TestClock.setTime(at)
+        assert.strictEqual((yield* Effect.flip(handle.acquire("me", "1 minute"))).reason, "Busy")
+      }
+      yield* TestClock.setTime(bound)
+      yield* later.acquire("me", "1 minute")
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("of another host counts anew when it was renewed, and for each account by itself (F55)", () =>
+    Effect.gen(function* () {
+      const { path, lease } = yield* fresh
+      const times = { host: "elsewhere", acquiredAt: tenYears, expiresAt: tenYears + 60_000 }
+      leave(path, times)
+      yield* Effect.flip(lease.acquire("me", "1 minute"))
+      yield* TestClock.setTime(40_000)
+      // As its holder renews it.
+      leave(path, { ...times, acquiredAt: tenYears + 20_000, expiresAt: tenYears + 80_000 })
+      yield* TestClock.setTime(60_000)
+      yield* Effect.flip(lease.acquire("me", "1 minute"))
+      yield* Effect.scoped(lease.acquire("other", "1 minute"))
+      yield* TestClock.setTime(119_999)
+      yield* Effect.flip(lease.acquire("me", "1 minute"))
+      yield* TestClock.setTime(120_000)
+      yield* lease.acquire("me", "1 minute")
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("of another host outlives what is seen of it in another boot of this one (F55)", () =>
+    Effect.gen(function* () {
+      const { path, lease } = yield* fresh
+      const times = { acquiredAt: tenYears, expiresAt: tenYears + 60_000 }
+      leave(path, { host: "elsewhere", ...times, seen: { [`${here.host}/before`]: -1e12 } })
+      assert.strictEqual((yield* Effect.flip(lease.acquire("me", "1 minute"))).reason, "Busy")
+      yield* TestClock.setTime(60_000)
+      yield* lease.acquire("me", "1 minute")
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect.each([{ host: "elsewhere" }])("with %j counts by its ttl alone", (place) =>
+    Effect.gen(function* () {
+      const { path, lease } = yield* fresh
+      leave(path, place)
+      yield* TestClock.setTime(59_999)
+      const busy = yield* Effect.flip(lease.acquire("me", "1 minute"))
+      assert.strictEqual(busy.reason, "Busy")
+      yield* TestClock.setTime(60_000)
+      yield* lease.acquire("me", "1 minute")
+    }).pipe(Effect.scoped)
   )
 
   it.effect.each(["", "{", '{"format":2}', '{"format":1,"fence":-1,"leases":{}}'])(
@@ -119,6 +211,34 @@ describe("the record of a lease", () => {
 })
 
 describe("a lease", () => {
+  it.live.each([tenYears, 7_200_000, 0, -7_200_000, -tenYears])(
+    "of a running process is its own for its ttl, and no longer, when the wall clock is set by %d ms (F55)",
+    (set) =>
+      Effect.gen(function* () {
+        const { lease } = yield* fresh
+        const stopped = yield* LeaseLaws.acquireStalled(lease, "me", Duration.minutes(1))
+        const attempt = Effect.either(Effect.scoped(lease.acquire("me", "1 minute")))
+        assert.isTrue(yield* later(30_000, set)(stopped.lease.isHeld))
+        assert.isTrue(Either.isLeft(yield* later(30_000, set)(attempt)))
+        assert.isFalse(yield* later(60_000, set)(stopped.lease.isHeld))
+        assert.isTrue(Either.isRight(yield* later(60_000, set)(attempt)))
+      }).pipe(Effect.scoped)
+  )
+
+  it.effect("that is asked for a longer ttl than any lease counts is renewed in time", () =>
+    Effect.gen(function* () {
+      const { path, lease } = yield* fresh
+      const { isHeld } = yield* lease.acquire("me", "365 days")
+      assert.strictEqual(recordOf(path).leases.me.expiresAt, 3_600_000)
+      yield* TestClock.adjust("20 minutes")
+      for (let waits = 400; waits > 0 && recordOf(path).leases.me.expiresAt === 3_600_000; waits--) {
+        yield* Law.live(Effect.sleep("5 millis"))
+      }
+      assert.strictEqual(recordOf(path).leases.me.expiresAt, 4_800_000)
+      assert.isTrue(yield* isHeld)
+    }).pipe(Effect.scoped)
+  )
+
   it.effect.each([0, -1, Number.NaN, Number.POSITIVE_INFINITY])("of %d ms is misconfigured", (ttl) =>
     Effect.gen(function* () {
       const { path, lease } = yield* fresh

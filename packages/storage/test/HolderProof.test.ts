@@ -4,6 +4,7 @@ import * as Option from "effect/Option"
 import * as fs from "node:fs/promises"
 import * as Path from "node:path"
 import * as HolderProof from "../src/internal/HolderProof.js"
+import { here } from "../src/internal/LeaseFile.js"
 import { freshDirectory } from "./fixtures.js"
 
 const fresh = Effect.map(freshDirectory, (directory) => ({
@@ -50,6 +51,40 @@ describe("the proof that a holder lives", () => {
         yield* proofs.bury(owner)
       }
       assert.deepStrictEqual(yield* list, [])
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect(
+    "is not needed for a process of an earlier boot, where all who share the leases are on one host (F55)",
+    () =>
+      Effect.gen(function* () {
+        const base = Effect.succeed(Option.some(Path.join(yield* freshDirectory, "lease")))
+        const id = "0f".repeat(16)
+        const earlier = `${here.host}/an earlier boot/${id}`
+        assert.strictEqual(yield* HolderProof.make(base, true).isDead(earlier), here.boot !== "")
+        assert.isFalse(yield* HolderProof.make(base).isDead(earlier))
+        for (const owner of [
+          `${here.host}//${id}`,
+          `elsewhere/an earlier boot/${id}`,
+          `${here.host}/boot/${id}/x`
+        ]) {
+          assert.isFalse(yield* HolderProof.make(base, true).isDead(owner), owner)
+        }
+      }).pipe(Effect.scoped)
+  )
+
+  it.effect("says when its holder last gave a sign of life", () =>
+    Effect.gen(function* () {
+      const { proofs } = yield* fresh
+      const holder = yield* proofs.begin
+      assert.deepStrictEqual(yield* proofs.renewedAt(holder.owner), Option.none())
+      for (const at of [123_456_789_012.5, -2_000_000_000_000, 0]) {
+        yield* holder.stamp(at)
+        const found = Option.getOrThrow(yield* proofs.renewedAt(holder.owner))
+        assert.closeTo(found, at, 0.05)
+      }
+      yield* holder.end(true)
+      assert.deepStrictEqual(yield* proofs.renewedAt(holder.owner), Option.none())
     }).pipe(Effect.scoped)
   )
 

@@ -5,18 +5,10 @@ import * as ChildProcess from "node:child_process"
 import * as fs from "node:fs"
 import { tmpdir } from "node:os"
 import * as Path from "node:path"
+import { describeWith } from "../../../.ci/describeWith.js"
+import { keychain } from "../../../.ci/programs.js"
 import { keyringProgram } from "./fixtures.js"
 import { type Suite, suites } from "./keyring.js"
-import { findProgram, searchPath } from "./support/Daemon.js"
-
-const missing = [
-  ["dbus-run-session", "dbus"],
-  ["gnome-keyring-daemon", "gnome-keyring"]
-].filter(([command]) => findProgram(searchPath(command!)) === undefined)
-
-if (missing.length > 0) {
-  console.warn(`The keychain is not tested: install ${missing.map(([, name]) => name).join(" and ")}`)
-}
 
 /** A session bus on which nothing can be started. */
 const emptyBus = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
@@ -78,17 +70,19 @@ const sessions: ReadonlyArray<{
   { title: "no bus", bus: "none", names: ["none"] }
 ]
 
-describe.runIf(missing.length === 0).each(sessions)("$title", ({ bus, names }) => {
-  let outcomes: ReadonlyMap<string, string | undefined>
-  beforeAll(async () => {
-    outcomes = await runIn(bus, names)
+for (const { bus, names, title } of sessions) {
+  describeWith(keychain, title, () => {
+    let outcomes: ReadonlyMap<string, string | undefined>
+    beforeAll(async () => {
+      outcomes = await runIn(bus, names)
+    })
+    const checks = names.flatMap((suite) => suites[suite].checks.map(({ name }) => `${suite}: ${name}`))
+    it.each(checks)("%s", (name) => {
+      assert.isTrue(outcomes.has(name), "it did not run")
+      assert.isUndefined(outcomes.get(name))
+    })
   })
-  const checks = names.flatMap((suite) => suites[suite].checks.map(({ name }) => `${suite}: ${name}`))
-  it.each(checks)("%s", (name) => {
-    assert.isTrue(outcomes.has(name), "it did not run")
-    assert.isUndefined(outcomes.get(name))
-  })
-})
+}
 
 describe("a keychain item", () => {
   it.effect.each([

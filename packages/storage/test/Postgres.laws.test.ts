@@ -2,15 +2,16 @@ import * as Postgres from "@latchkey/storage/Postgres"
 import * as Sql from "@latchkey/storage/Sql"
 import { FencingLaws, HistoryLaws, LeaseLaws, RecordLaws, StorageLaws } from "@latchkey/storage/testing"
 import * as SqlClient from "@effect/sql/SqlClient"
-import { afterAll, beforeAll, describe, it } from "@effect/vitest"
+import { afterAll, beforeAll, it } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
+import { describeWith } from "../../../.ci/describeWith.js"
+import { postgres } from "../../../.ci/programs.js"
 import * as PostgresServer from "./support/PostgresServer.js"
-import { told } from "./support/told.js"
 
 const scope = Effect.runSync(Scope.make())
 let connect: Effect.Effect<Context.Context<SqlClient.SqlClient | Sql.SqlSurroundings>>
@@ -62,9 +63,9 @@ let pair: typeof connect
 /** Text in PostgreSQL is UTF-8 without NUL. */
 const impossible = ["filled with NUL", "NUL in its second half", "not UTF-8", "UTF-16"]
 
-describe.skipIf(told(PostgresServer.missing))(
-  PostgresServer.missing ?? "PostgreSQL",
-  { concurrent: true },
+describeWith(
+  postgres,
+  "PostgreSQL",
   () => {
     beforeAll(() =>
       Effect.runPromise(
@@ -81,10 +82,11 @@ describe.skipIf(told(PostgresServer.missing))(
     const laws = [
       ...StorageLaws.laws({ make: stores, changes: true }),
       ...HistoryLaws.laws({ make: stores, histories: 40 }),
-      ...LeaseLaws.laws({ make: leases }),
+      ...LeaseLaws.laws({ make: leases, bearsWrongClocks: true }),
       ...FencingLaws.laws({ make: handles }),
       ...RecordLaws.laws({ make: record, except: impossible })
     ]
     it.live.each(laws)("$name", (law) => law.effect)
-  }
+  },
+  { concurrent: true }
 )

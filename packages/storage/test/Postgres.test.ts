@@ -5,7 +5,7 @@ import * as Postgres from "@latchkey/storage/Postgres"
 import * as Sql from "@latchkey/storage/Sql"
 import { LeaseLaws, Sample } from "@latchkey/storage/testing"
 import * as SqlClient from "@effect/sql/SqlClient"
-import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
+import { afterAll, assert, beforeAll, it } from "@effect/vitest"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
@@ -22,9 +22,10 @@ import * as Stream from "effect/Stream"
 import * as TestClock from "effect/TestClock"
 import * as Tracer from "effect/Tracer"
 import { inspect } from "node:util"
+import { describeWith } from "../../../.ci/describeWith.js"
+import { postgres } from "../../../.ci/programs.js"
 import * as PostgresServer from "./support/PostgresServer.js"
 import { crashes, manyAccounts, untilItAnswers } from "./support/servers.js"
-import { told } from "./support/told.js"
 
 const scope = Effect.runSync(Scope.make())
 let server: PostgresServer.PostgresServer
@@ -71,7 +72,7 @@ const elapsed = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
     return [result, (yield* Clock.currentTimeMillis) - before] as const
   })
 
-describe.skipIf(told(PostgresServer.missing))(PostgresServer.missing ?? "a PostgreSQL server", () => {
+describeWith(postgres, "a PostgreSQL server", () => {
   beforeAll(async () => {
     server = await Effect.runPromise(Scope.extend(PostgresServer.make, scope))
   })

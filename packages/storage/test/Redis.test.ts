@@ -14,9 +14,10 @@ import * as Stream from "effect/Stream"
 import * as TestClock from "effect/TestClock"
 import { Cluster, Redis as Client } from "ioredis"
 import { inspect } from "node:util"
+import { describeWith } from "../../../.ci/describeWith.js"
+import { redis } from "../../../.ci/programs.js"
 import * as RedisServer from "./support/RedisServer.js"
 import { crashes, manyAccounts, untilItAnswers } from "./support/servers.js"
-import { told } from "./support/told.js"
 
 const account = "me"
 const range = (n: number) => Array.from({ length: n }, (_, i) => i)
@@ -51,7 +52,7 @@ const allOf = ({ storage, lease }: Redis.Redis) =>
     Effect.flip(Effect.scoped(lease.acquire(account, "1 minute")))
   ])
 
-describe.skipIf(told(RedisServer.missing))(RedisServer.missing ?? "a Redis server", () => {
+describeWith(redis, "a Redis server", () => {
   it.live("that is down is Unavailable at once, and serves when it is up", () =>
     Effect.gen(function* () {
       const server = yield* RedisServer.make()

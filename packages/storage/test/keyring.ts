@@ -49,7 +49,9 @@ const unlocked = Effect.promise(async () => {
 })
 
 /** A daemon that has been told no password. */
-const untold = Effect.promise(() => run("gnome-keyring-daemon", ["--start", "--components=secrets"]))
+const untold = Effect.asVoid(
+  Effect.promise(() => run("gnome-keyring-daemon", ["--start", "--components=secrets"]))
+)
 
 const lock = Effect.promise(() =>
   run("dbus-send", [

@@ -2,6 +2,7 @@
 import type { Scope } from "effect/Scope"
 import * as Effect from "effect/Effect"
 import { basename, join } from "node:path"
+import { postgres, redis } from "../../../../.ci/programs.js"
 import * as RedisServer from "../../../storage/test/support/RedisServer.js"
 import * as PostgresServer from "../../../storage/test/support/PostgresServer.js"
 import type { Backend } from "./Backend.js"
@@ -22,21 +23,21 @@ export const openers: Readonly<Record<Backend["kind"], Effect.Effect<Open, strin
     account: "campaign"
   })),
   postgres: Effect.suspend(() =>
-    PostgresServer.missing === undefined
+    postgres.missing === undefined
       ? Effect.map(PostgresServer.make, ({ url }): Open => async (directory) => ({
           kind: "postgres",
           location: url,
           account: basename(directory)
         }))
-      : Effect.fail(PostgresServer.missing)
+      : Effect.fail(postgres.missing)
   ),
   redis: Effect.suspend(() =>
-    RedisServer.missing === undefined
+    redis.missing === undefined
       ? Effect.map(RedisServer.make(), ({ url }): Open => async (directory) => ({
           kind: "redis",
           location: url,
           account: basename(directory)
         }))
-      : Effect.fail(RedisServer.missing)
+      : Effect.fail(redis.missing)
   )
 }

@@ -71,6 +71,10 @@ export class Judge implements Witness, Audit {
   private lastResort = false
   revoked = false
   private cleared = false
+  /** When a grant that was marked as dead was removed. */
+  private deadRemovedAt = Number.NEGATIVE_INFINITY
+  /** Who was given a refresh token first, and when. */
+  private readonly givenTo = new Map<Issued, { readonly process: Process; readonly at: number }>()
   /** When a grant was stored where there had been none. */
   private absentUntil = Number.NEGATIVE_INFINITY
   /** Refresh tokens that were in storage at some time. */
@@ -129,6 +133,26 @@ export class Judge implements Witness, Audit {
     )
   }
 
+  /**
+   * Who was given the successor of this refresh token and still has to store it, and could keep the lease for that:
+   * nobody else may send the old one again, and it cannot be lost. One that was stopped, or whose lease met with a
+   * mishap, may have lost the lease.
+   */
+  private keeper(issued: Issued): Process | undefined {
+    const { steps } = this.parts()
+    for (const child of issued.children) {
+      const given = this.givenTo.get(child)
+      if (given === undefined || this.stored.has(child.token)) continue
+      const { at, process } = given
+      const trouble = Math.max(steps.leaseTrouble.get(process) ?? Number.NEGATIVE_INFINITY, process.stoppedAt)
+      const { closingAt, savedAt } = this.of(process)
+      const isUndisturbed = trouble < at - aftermath && !process.frozen
+      // What its user saved or removed since takes the place of it.
+      if (process.alive && closingAt === Infinity && isUndisturbed && savedAt < at) return process
+    }
+    return undefined
+  }
+
   sending(process: Process, token: string): void {
     const { server, store } = this.parts()
     const notes = this.of(process)
@@ -154,6 +178,10 @@ export class Judge implements Witness, Audit {
       }
       if (this.clocksRight && this.asksToWait(process, entry)) {
         this.breaks("asked-to-wait", `${who}, and the server asked to wait`)
+      }
+      const keeper = this.keeper(issued)
+      if (keeper !== undefined && keeper !== process) {
+        this.breaks("spent-unsaved", `${who}, whose successor ${keeper.name} has and could not store yet`)
       }
       this.needed(process, notes, entry, who)
       for (const child of issued.children) {
@@ -250,7 +278,12 @@ export class Judge implements Witness, Audit {
       !steps.fair &&
       notes.closingAt === Infinity
     const open = Option.exists(intent, (i) => now + soon < this.endOfWindow(i))
-    const isFree = server.requests.length === 0 && store.holder === undefined && notes.byUser === 0
+    // Who joins a refresh that is about to end is given what came of it, and nobody asks again.
+    const isFree =
+      server.requests.length === 0 &&
+      store.holder === undefined &&
+      notes.byUser === 0 &&
+      notes.refreshing === 0
     if (!this.clocksRight || !this.onlyTheNetwork || !open || !isFree || notes.coolingUntil > now || !owed())
       return
     if (Option.exists(store.entry, (entry) => this.asksToWait(process, entry))) return
@@ -272,7 +305,8 @@ export class Judge implements Witness, Audit {
     const ghost = request.over || (store.holder !== process && this.unaware(process))
     if (outcome === "Reused") {
       if (ghost) this.ghosts = true
-      else this.lastResort = true
+      // While somebody has the successor, to send its predecessor again is no last resort.
+      else if (this.keeper(token) === undefined) this.lastResort = true
     }
     if (!ghost && token.children.some((child) => this.stored.has(child.token))) {
       this.breaks("spent-twice", `${process.name} redeems ${token.token} again, whose successor is stored`)
@@ -338,6 +372,9 @@ export class Judge implements Witness, Audit {
 
   removed(process: Process): void {
     this.cleared = true
+    if (Option.exists(this.parts().store.entry, ({ dead }) => Option.isSome(dead))) {
+      this.deadRemovedAt = this.world.now
+    }
     if (this.of(process).clearing === 0) this.breaks("deleted", `${process.name} removes the grant`)
   }
 
@@ -358,11 +395,11 @@ export class Judge implements Witness, Audit {
         this.expectWait(process, notes)
         return
       case "latchkey: Refreshed":
-        this.receives(notes)
+        this.receives(process, notes)
         notes.coolingUntil = 0
         return
       case "latchkey: RefreshFailed":
-        if (fields.get("reason") === "Malformed") this.receives(notes)
+        if (fields.get("reason") === "Malformed") this.receives(process, notes)
         return
       case "latchkey: Adopted":
       case "latchkey: Cleared":
@@ -371,9 +408,11 @@ export class Judge implements Witness, Audit {
     }
   }
 
-  private receives(notes: Notes): void {
+  private receives(process: Process, notes: Notes): void {
     const brought = notes.request?.over === true ? notes.request.brought : undefined
-    if (brought !== undefined) notes.received.add(brought)
+    if (brought === undefined) return
+    notes.received.add(brought)
+    if (!this.givenTo.has(brought)) this.givenTo.set(brought, { process, at: this.world.now })
   }
 
   span(process: Process, name: string, begins: boolean): void {
@@ -426,6 +465,8 @@ export class Judge implements Witness, Audit {
     // Its own refresh was refused, and others have read since.
     const isRefusal = reason === "GrantDead" || reason === "RotationLost"
     if (isRefusal && refusedAt <= store.changedAt && this.joined(process, askedAt, refusedAt)) return
+    // It was dead when it was read, and was removed on the way here.
+    if (isRefusal && this.deadRemovedAt >= askedAt) return
     const token = store.refreshToken
     const who = `${process.name} says ${reason}`
     if (token === undefined || reason === "NoCredentials") {
@@ -528,7 +569,12 @@ export class Judge implements Witness, Audit {
     if (this.revoked || this.ghosts) return true
     if (this.calm || rotation._tag === "Reusable" || rotation._tag === "PredecessorValid") return false
     const windowed = rotation._tag !== "Strict" && rotation.window > this.world.now
-    return !windowed && (loss === "RotationLost" || this.lastResort)
+    if (windowed) return false
+    if (loss !== "RotationLost") return this.lastResort
+    // Nor is what somebody still has.
+    const { server, store } = this.parts()
+    const issued = server.tokens.get(store.refreshToken ?? "")
+    return issued === undefined || this.keeper(issued) === undefined
   }
 }
 

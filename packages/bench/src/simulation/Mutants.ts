@@ -23,6 +23,7 @@ export interface Mutant {
 const transaction = "internal/RefreshTransaction.ts"
 const stored = "internal/StoredGrant.ts"
 const state = "internal/GrantState.ts"
+const held = "internal/HeldLease.ts"
 const flight = "internal/SingleFlight.ts"
 
 const one = (file: string, find: string, put: string): ReadonlyArray<Edit> => [{ file, find, put }]
@@ -69,13 +70,22 @@ export const mutants: ReadonlyArray<Mutant> = [
     )
   },
   {
-    name: "the lease is given back before the commit",
+    name: "the lease is released before the commit",
     weather: "calm",
-    by: "untyped",
+    by: "spent-unsaved",
+    edits: [
+      ...one(transaction, "return Effect.zipRight(refreshed, save(parts, lease))", "return refreshed"),
+      ...one(held, "if (lease === undefined || isSettled(parts)) return release", "if (lease !== null) return release")
+    ]
+  },
+  {
+    name: "the lease is released though the commit failed",
+    weather: "storage",
+    by: "spent-unsaved",
     edits: one(
-      transaction,
-      "Effect.zipRight(refreshed, Effect.ignore(saveUnsaved(parts, lease.fence))) } const successor",
-      "refreshed }; const successor"
+      held,
+      "if (lease === undefined || isSettled(parts)) return release",
+      "if (lease !== null) return release"
     )
   },
   {

@@ -90,7 +90,8 @@ const revoke = (
     if (!Revoke.isOffered(provider)) return "not offered"
     const server = yield* Effect.mapError(Server.from(provider.server), ProviderAccess.failed)
     const metadata = yield* Effect.mapError(server.metadata, notRevoked(about))
-    if (metadata.revocation_endpoint === undefined) return "not offered"
+    // One that is there but cannot be used is an error: the grant would live on unnoticed.
+    if (!("revocation_endpoint" in { ...metadata.unusable_fields, ...metadata })) return "not offered"
     const revocation = yield* Effect.mapError(Revoke.make(provider), ProviderAccess.failed)
     yield* Effect.mapError(revocation.revoke(credentials), notRevoked(about))
     return "revoked" as const

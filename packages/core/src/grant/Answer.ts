@@ -15,7 +15,7 @@ import * as TokenEvent from "../TokenEvent.js"
 import type { RefreshError } from "../TokenRefresher.js"
 import { lags } from "./Merge.js"
 import type { Input, Next } from "./Messages.js"
-import { type Failure, type Phase, type Policy, type State, storedOf } from "./State.js"
+import { entryOf, type Failure, type Phase, type Policy, type State, storedOf } from "./State.js"
 import {
   busy,
   commit,
@@ -60,7 +60,7 @@ export const answered = (
     onNone: () => Entry.first(credentials),
     onSome: (p) => Entry.refreshed(p, credentials)
   })
-  const entry = new Entry.Entry({ ...successor, fence: lease.fence })
+  const entry = Entry.bind(new Entry.Entry({ ...successor, fence: lease.fence }), policy.identity)
   const stored = before.memory._tag === "Read" ? before.memory.stored : intended
   const uncommitted = { entry, base }
   // Cleared, or replaced by a login, while the answer was under way.
@@ -136,19 +136,40 @@ export const refused = (
         onNone: () => state,
         onSome: ({ entry }) => ownIntentKnown(state, entry, attempt)
       })
-  const { events, failure, state: cooled } = failed(policy, known, error, now, isUnknown)
+  const { events, failure, shared, state: cooled } = failed(policy, known, error, now, isUnknown)
   return withEvents(
     [told, ...events],
     isUnknown
       ? end(cooled, Option.some(failure))
-      : retract(cooled, { _tag: "Retracting", attempt, failure, retryAfter: retryAfterOf(error) }, now)
+      : retract(
+          cooled,
+          {
+            _tag: "Retracting",
+            attempt,
+            failure,
+            retryAfter: Option.orElse(retryAfterOf(error), () => shared)
+          },
+          now
+        )
   )
 }
 
 const failed = (policy: Policy, state: State, error: RefreshError, now: number, isUnknown = true) => {
   // Only now is the intent of this request one like any other.
   const seen: State = isUnknown ? { ...state, phase: idle } : state
-  const { coolDown } = cool(policy, seen, now, { reason: "Failed", retryAfter: retryAfterOf(error) })
+  const retryAfter = retryAfterOf(error)
+  // Who shares the grant waits too, although the server did not say for how long.
+  const shared =
+    error.reason === "Transient" && Option.isNone(retryAfter)
+      ? Option.some(
+          Decision.backOff(
+            Option.flatMap(entryOf(state), (e) => e.serverWait),
+            now,
+            policy
+          )
+        )
+      : Option.none<number>()
+  const { coolDown } = cool(policy, seen, now, { reason: "Failed", retryAfter, shared })
   const cooled: State = { ...state, coolDown }
   const next: State = { ...cooled, lastFailure: error.message }
   const until = Option.match(next.coolDown, { onNone: () => now, onSome: (c) => c.until })
@@ -159,7 +180,7 @@ const failed = (policy: Policy, state: State, error: RefreshError, now: number, 
     message: error.message,
     cause: error
   }
-  return { state: next, failure, events: coolDownBegan(next, now) }
+  return { state: next, failure, shared, events: coolDownBegan(next, now) }
 }
 
 // --- The commit of a rotation: the lease is held until storage has it ---

@@ -12,6 +12,7 @@ import type { Warning } from "../AuthStatus.js"
 import type * as Credentials from "../Credentials.js"
 import * as Decision from "../Decision.js"
 import * as Entry from "../Entry.js"
+import type * as GrantIdentity from "../GrantIdentity.js"
 import type { LeaseError } from "../RefreshLease.js"
 import * as Rotation from "../RotationPolicy.js"
 import type { RefreshError } from "../TokenRefresher.js"
@@ -30,6 +31,9 @@ export interface Policy extends Decision.Policy {
   readonly rotation: Rotation.RotationPolicy
   /** Whether a refresh spends a refresh token; if not, it needs no credentials and no intent. */
   readonly needsRefreshToken: boolean
+  /** The server and client whose grants may be redeemed, where that is known, and names that the server had before. */
+  readonly identity: Option.Option<GrantIdentity.GrantIdentity>
+  readonly formerly: ReadonlyArray<string>
   /** By how many milliseconds the server's clock is ahead of ours. */
   readonly serverAhead: number
   /** From 0 to 1: this account and instance's share of the jitter. */
@@ -356,6 +360,17 @@ export const replayOf = (policy: Policy, state: State, now: number): Option.Opti
   Rotation.replay(policy.rotation, unanswered(state), now)
 
 /**
+ * In what the stored grant differs from those that may be redeemed here, if in anything.
+ *
+ * @since 0.1.0
+ * @category getters
+ */
+export const mismatchOf = (policy: Policy, state: State): Option.Option<GrantIdentity.Mismatch> =>
+  Option.flatMap(Option.all([entryOf(state), policy.identity]), ([entry, identity]) =>
+    Entry.mismatch(entry, identity, policy.formerly)
+  )
+
+/**
  * The state as `Decision` sees it.
  *
  * @since 0.1.0
@@ -366,13 +381,16 @@ export const heldOf = (policy: Policy, state: State): Decision.Held => {
   const credentials = credentialsOf(state)
   const dead = Option.filter(
     Option.orElse(state.dead, () => Option.flatMap(entry, (e) => e.dead)),
-    ({ fingerprint }) => Option.exists(credentials, (c) => Entry.grantFingerprint(c) === fingerprint)
+    // What needs no refresh token cannot be ended by the refusal of one, whoever wrote the mark.
+    ({ fingerprint }) =>
+      policy.needsRefreshToken && Option.exists(credentials, (c) => Entry.grantFingerprint(c) === fingerprint)
   )
   return {
     credentials,
     loadedAt: state.memory._tag === "Read" ? state.memory.at : -Infinity,
     refreshable:
       !policy.needsRefreshToken || Option.exists(credentials, (c) => Option.isSome(c.refreshToken)),
+    mismatch: mismatchOf(policy, state),
     dead,
     rejected: isRejected(state),
     coolDown: state.coolDown,
@@ -422,7 +440,8 @@ export const warningsOf = (policy: Policy, state: State, now: number): ReadonlyA
     ...(Option.isSome(state.uncommitted) ? (["Unsaved"] as const) : []),
     ...(Option.isSome(held.dead) ? (["GrantDead"] as const) : []),
     ...(Option.isSome(Decision.cooling(held, now)) ? (["CoolingDown"] as const) : []),
-    ...(isGraceTooLong(policy, state) ? (["GraceClamped"] as const) : [])
+    ...(isGraceTooLong(policy, state) ? (["GraceClamped"] as const) : []),
+    ...(Option.isSome(held.mismatch) ? (["GrantMismatch"] as const) : [])
   ]
 }
 

@@ -32,13 +32,13 @@ import {
 } from "./State.js"
 import {
   abandon,
-  adopted,
   attemptAfter,
   busy,
   commit,
   cool,
   end,
   firstPause,
+  found,
   go,
   type InputOf,
   load,
@@ -85,7 +85,7 @@ const transition = (policy: Policy, state: State, input: Input, now: number): Ne
     case "Closing":
       return wakes(closing(state, input.until))
     case "Observed":
-      return observed(state, input, now)
+      return observed(policy, state, input, now)
     case "ObserveFailed":
       return stay({ ...state }, [storageFailed(input.error, now)])
     case "Wanted":
@@ -158,7 +158,7 @@ const loaded = (policy: Policy, before: State, stored: Option.Option<Versioned>,
   const merged = takeIn(before, stored, now)
   if (merged._tag === "RolledBack") return rolledBack(policy, before, now)
   const { state } = merged
-  const events = merged._tag === "Changed" && merged.isAdopted ? adopted(state, now) : []
+  const events = merged._tag === "Changed" ? found(policy, merged, now) : []
   switch (phase._tag) {
     case "Waiting":
       return withEvents(events, waited(policy, state, phase, now))
@@ -244,7 +244,7 @@ const rejected = (policy: Policy, state: State, token: Redacted.Redacted, now: n
 }
 
 /** Storage was read for callers, outside the flight; again, where the grant changed here meanwhile. */
-const observed = (state: State, input: InputOf<"Observed">, now: number): Next => {
+const observed = (policy: Policy, state: State, input: InputOf<"Observed">, now: number): Next => {
   if (input.writes !== state.writes) return { ...unchanged(state), command: Option.some(load(state)) }
   const merged = takeIn(state, input.loaded, now)
   if (merged._tag === "RolledBack") {
@@ -253,7 +253,7 @@ const observed = (state: State, input: InputOf<"Observed">, now: number): Next =
       released: Option.some({ failure: Option.some({ _tag: "RolledBack" }) })
     }
   }
-  return stay(merged.state, merged._tag === "Changed" && merged.isAdopted ? adopted(merged.state, now) : [])
+  return stay(merged.state, merged._tag === "Changed" ? found(policy, merged, now) : [])
 }
 
 /** The flight looks again at once, if it sleeps. */
@@ -328,13 +328,16 @@ const wait = (policy: Policy, state: State, phase: PhaseOf<"Leasing">, atMost: n
     { _tag: "Wait", millis: Math.min(phase.pause * (1 + policy.jitterShare), atMost) }
   )
 
+/** Another holder has refreshed, or the grant is not ours any more: no lease is needed. */
+const endsWait: ReadonlySet<Decision.Decision["_tag"]> = new Set(["Use", "Refuse"])
+
 /** A peer may have refreshed meanwhile; if not, the lease is asked for again. */
 const waited = (policy: Policy, state: State, phase: PhaseOf<"Waiting">, now: number): Next => {
   const { goal } = phase
   const isDone =
     goal._tag === "Commit"
       ? Option.isNone(state.uncommitted)
-      : judgeAgain(policy, state, goal.want, now)._tag === "Use"
+      : endsWait.has(judgeAgain(policy, state, goal.want, now)._tag)
   return isDone
     ? end(state, Option.none())
     : go(

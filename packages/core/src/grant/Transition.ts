@@ -11,12 +11,14 @@ import * as Fingerprint from "../Fingerprint.js"
 import * as TokenEvent from "../TokenEvent.js"
 import type { RefreshError } from "../TokenRefresher.js"
 import type { StorageError } from "../TokenStorage.js"
+import type { Merged } from "./Merge.js"
 import type { Command, Input, Next } from "./Messages.js"
 import {
   type Attempt,
   entryOf,
   type Failure,
   leaseOf,
+  mismatchOf,
   type Phase,
   type Policy,
   replayOf,
@@ -133,6 +135,7 @@ export const cool = (
     readonly reason: Exclude<Decision.CoolingDown["reason"], "ServerAsked">
     readonly failures?: number
     readonly retryAfter?: Option.Option<number>
+    readonly shared?: Option.Option<number>
   }
 ): State => ({
   ...state,
@@ -144,6 +147,7 @@ export const cool = (
       policy,
       reason: options.reason,
       retryAfter: options.retryAfter ?? Option.none(),
+      shared: options.shared ?? Option.none(),
       before: state.coolDown,
       replay: replayOf(policy, state, now),
       jitterShare: policy.jitterShare
@@ -187,11 +191,16 @@ export const identify = ({ credentials, generation }: Entry.Entry) => ({
 
 export const savedEvent = (entry: Entry.Entry, at: number) => TokenEvent.Saved({ at, ...identify(entry) })
 
-export const adopted = (state: State, at: number): Events =>
-  Option.match(entryOf(state), {
-    onNone: () => [],
-    onSome: (entry) => [TokenEvent.Adopted({ at, ...identify(entry) })]
-  })
+/** Newer credentials were found in storage, or a grant that is not ours to use. */
+export const found = (policy: Policy, merged: Changed, at: number): Events => {
+  const mismatch = mismatchOf(policy, merged.state)
+  if (Option.isSome(mismatch)) return [TokenEvent.GrantMismatch({ at, reason: mismatch.value.difference })]
+  return merged.isAdopted
+    ? Option.toArray(Option.map(entryOf(merged.state), (e) => TokenEvent.Adopted({ at, ...identify(e) })))
+    : []
+}
+
+type Changed = Extract<Merged, { readonly _tag: "Changed" }>
 
 /** Nothing was sent under this intent, although storage may hold it. */
 export const ownIntentKnown = (state: State, entry: Entry.Entry, { before }: Attempt): State => ({

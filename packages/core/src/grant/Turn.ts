@@ -171,6 +171,7 @@ const obey = (
     case "Reload":
     case "Reauthorize":
     case "TooShortLived":
+    case "Refuse":
       return refuse(state, decision)
   }
 }

@@ -1,7 +1,7 @@
 /** The time of a fiber, and all that it runs with, in the fewest steps. */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import type * as DefaultServices from "effect/DefaultServices"
+import * as DefaultServices from "effect/DefaultServices"
 import type * as Fiber from "effect/Fiber"
 import type * as RuntimeFlags from "effect/RuntimeFlags"
 import * as Runtime from "effect/Runtime"
@@ -20,6 +20,9 @@ export const nowOf = (fiber: Fiber.RuntimeFiber<unknown, unknown>): number => {
   }
   return clock.unsafeCurrentTimeMillis()
 }
+
+/** The clock of programs that give none: that of the system, and of JavaScript's timers. */
+export const liveClock: Clock.Clock = Context.get(DefaultServices.liveServices, Clock.Clock)
 
 /** What others can be started with to run as the fiber does: `Effect.runtime`, for who has the fiber already. */
 export const runtimeOf = (

@@ -32,7 +32,7 @@ export const renewAt = (
   policy: Decision.Policy,
   window: number
 ): number => {
-  if (Option.isSome(held.dead) || !held.refreshable) return Infinity
+  if (Option.isSome(held.dead) || Option.isSome(held.mismatch) || !held.refreshable) return Infinity
   const cooled = Option.match(Decision.cooling(held, now), {
     onNone: () => Number.NEGATIVE_INFINITY,
     onSome: ({ until }) => until

@@ -82,8 +82,8 @@ export class RenewalTask extends Task {
     const share = this.grant.jitterShare
     const at = Math.max(this.renewAt(now), this.ranAt + shortestPause * (1 + share))
     if (at === Infinity && this.lookAt === Infinity && !this.grant.context.reportsChanges) {
-      const { dead, refreshable } = this.held
-      if (Option.isSome(dead) || !refreshable) this.lookAt = now + lookAgain
+      const { dead, mismatch, refreshable } = this.held
+      if (Option.isSome(dead) || Option.isSome(mismatch) || !refreshable) this.lookAt = now + lookAgain
     }
     return Math.min(this.lookAt, at)
   }

@@ -10,6 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { Credentials, make as makeCredentials, type Options } from "../Credentials.js"
+import type { GrantIdentity } from "../GrantIdentity.js"
 import * as TokenRefresher from "../TokenRefresher.js"
 
 /**
@@ -114,7 +115,13 @@ export const fail = (
  */
 export const layer = (
   script: ReadonlyArray<Step> | ((call: number) => Step),
-  options: { readonly needsRefreshToken?: boolean; readonly rotation?: TokenRefresher.RotationPolicy } = {}
+  options: {
+    readonly needsRefreshToken?: boolean
+    readonly rotation?: TokenRefresher.RotationPolicy
+    /** Whose grants it redeems; unless given nothing is compared. */
+    readonly identity?: GrantIdentity
+    readonly formerly?: ReadonlyArray<string>
+  } = {}
 ): Layer.Layer<TokenRefresher.TokenRefresher | RefreshCalls> =>
   Layer.effectContext(
     Effect.sync(() => {
@@ -137,6 +144,8 @@ export const layer = (
         })
       return Context.empty().pipe(
         Context.add(TokenRefresher.TokenRefresher, {
+          identity: options.identity,
+          formerly: options.formerly,
           needsRefreshToken: options.needsRefreshToken ?? true,
           rotation: options.rotation ?? TokenRefresher.rotating(),
           refresh: (previous) =>

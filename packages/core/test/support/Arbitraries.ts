@@ -4,6 +4,7 @@ import * as Credentials from "@latchkey/core/Credentials"
 import type * as Decision from "@latchkey/core/Decision"
 import * as Entry from "@latchkey/core/Entry"
 import type { Fingerprint } from "@latchkey/core/Fingerprint"
+import * as GrantIdentity from "@latchkey/core/GrantIdentity"
 import * as RotationPolicy from "@latchkey/core/RotationPolicy"
 
 const seed = Number(process.env["LATCHKEY_SEED"] ?? 20_260_801)
@@ -62,6 +63,18 @@ const fingerprint = FC.string({
 const option = <A>(arbitrary: FC.Arbitrary<A>): FC.Arbitrary<Option.Option<A>> =>
   FC.option(arbitrary).map(Option.fromNullable)
 
+/** Identities of few names, so that two of them are often alike. */
+export const identity: FC.Arbitrary<GrantIdentity.GrantIdentity> = FC.record(
+  {
+    issuer: FC.constantFrom("https://a.example", "https://a.example/", "https://b.example/realms/x", "own"),
+    tokenEndpoint: FC.constantFrom("https://a.example/token", "https://b.example/realms/x/token", "ftp:x y"),
+    clientId: FC.constantFrom("app", "other", "größer\u202e"),
+    grantType: FC.constantFrom("refresh_token", "client_credentials"),
+    subject: FC.constantFrom("ada", "bob")
+  },
+  { requiredKeys: [] }
+).map(GrantIdentity.make)
+
 /** Entries that storage takes. */
 export const entry: FC.Arbitrary<Entry.Entry> = FC.record({
   credentials,
@@ -76,7 +89,10 @@ export const entry: FC.Arbitrary<Entry.Entry> = FC.record({
       (fields) => new Entry.DeadGrant(fields)
     )
   ),
-  serverWait: option(FC.record({ at: instant, until: instant }).map((fields) => new Entry.ServerWait(fields)))
+  serverWait: option(
+    FC.record({ at: instant, until: instant }).map((fields) => new Entry.ServerWait(fields))
+  ),
+  identity: option(identity)
 }).map((fields) => new Entry.Entry(fields))
 
 const span = FC.constantFrom(0, 1, 500, 1000, 30_000, 120_000, 3_600_000, 86_400_000)
@@ -91,6 +107,8 @@ export const policy: FC.Arbitrary<Decision.Policy> = FC.record({
   coolDownMax: span
 })
 
+const mismatch = new GrantIdentity.Mismatch({ difference: "Client", stored: "app", current: "other" })
+
 /** What a manager may hold, with credentials and cool-downs whose times are drawn from `times`. */
 export const held = (times: FC.Arbitrary<number>): FC.Arbitrary<Decision.Held> =>
   FC.record({
@@ -101,6 +119,10 @@ export const held = (times: FC.Arbitrary<number>): FC.Arbitrary<Decision.Held> =
     ),
     loadedAt: FC.oneof({ weight: 9, arbitrary: instant }, { weight: 1, arbitrary: FC.constant(-Infinity) }),
     refreshable: FC.boolean(),
+    mismatch: FC.oneof(
+      { weight: 19, arbitrary: FC.constant(Option.none()) },
+      { weight: 1, arbitrary: FC.constant(Option.some(mismatch)) }
+    ),
     dead: FC.option(
       FC.record({
         fingerprint,

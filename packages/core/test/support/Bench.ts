@@ -13,6 +13,7 @@ import {
 import {
   Credentials,
   Entry,
+  type GrantIdentity,
   RefreshLease,
   type RotationPolicy,
   TokenConfig,
@@ -65,6 +66,9 @@ export interface Setup {
   readonly lease?: Context.Tag.Service<RefreshLease.RefreshLease>
   readonly needsRefreshToken?: boolean
   readonly rotation?: RotationPolicy.RotationPolicy
+  /** Whose grants the refresher redeems. */
+  readonly identity?: GrantIdentity.GrantIdentity
+  readonly formerly?: ReadonlyArray<string>
   /** What storage holds at first, where it is more than credentials. */
   readonly entry?: Entry.Entry
 }
@@ -90,7 +94,9 @@ export const bench = (setup: Setup = {}): Effect.Effect<Bench, ConfigError.Confi
         TokenConfig.layer({ instance: "test", ...setup.config }),
         ScriptedRefresher.layer(setup.script ?? ((n) => rotate(n)), {
           ...(setup.needsRefreshToken !== undefined && { needsRefreshToken: setup.needsRefreshToken }),
-          ...(setup.rotation !== undefined && { rotation: setup.rotation })
+          ...(setup.rotation !== undefined && { rotation: setup.rotation }),
+          ...(setup.identity !== undefined && { identity: setup.identity }),
+          ...(setup.formerly !== undefined && { formerly: setup.formerly })
         })
       )
     )

@@ -39,7 +39,7 @@ export const send = <E, R>(
   client: HttpClient.HttpClient.With<E, R>,
   given: HttpClientRequest.HttpClientRequest,
   credentials: Effect.Effect<Credentials, TokenError>
-): Effect.Effect<Sent, E | HttpClientError, R> =>
+): Effect.Effect<Sent, E | HttpClientError | TokenError, R> =>
   Effect.suspend(() => {
     const sent: { request: HttpClientRequest.HttpClientRequest; used: Option.Option<Used> } = {
       request: given,
@@ -49,12 +49,12 @@ export const send = <E, R>(
     // Runs after all that the client below does to a request by itself: its URL is the final one.
     const attach = (
       request: HttpClientRequest.HttpClientRequest
-    ): Effect.Effect<HttpClientRequest.HttpClientRequest, RequestError> =>
+    ): Effect.Effect<HttpClientRequest.HttpClientRequest, RequestError | TokenError> =>
       Effect.gen(function* () {
         sent.request = request
         const url = UrlParams.makeUrl(request.url, request.urlParams, request.hash)
         if (Either.isLeft(url) || !sender.origins.has(url.right.origin)) return request
-        const held = yield* Effect.mapError(credentials, noToken(request))
+        const held = yield* credentials
         sent.used = Option.some({ credentials: held, url: url.right })
         const ready = yield* BearerToken.attach(held, request, url.right, sender.nonces)
         const traced = yield* BearerSpan.begin(request, url.right)
@@ -102,14 +102,3 @@ const redirected = (request: HttpClientRequest.HttpClientRequest): RequestError 
     description:
       "the client below followed a redirect to another origin and took the token along: wrap HttpClient.followRedirects around the bearer client, not inside it, and revoke the token"
   })
-
-/** A failure that passes is one of transport, so that policies for such retry it; the others are not. */
-export const noToken =
-  (request: HttpClientRequest.HttpClientRequest) =>
-  (error: TokenError): RequestError =>
-    new RequestError({
-      request,
-      reason: error._tag === "ReauthorizationRequired" ? "Encode" : "Transport",
-      description: error.message,
-      cause: error
-    })

@@ -1,6 +1,7 @@
 import type * as HttpClient from "@effect/platform/HttpClient"
 import type { HttpClientError } from "@effect/platform/HttpClientError"
 import type { HttpClientResponse } from "@effect/platform/HttpClientResponse"
+import type { TokenError } from "@latchkey/core/TokenError"
 import * as Context from "effect/Context"
 import * as DefaultServices from "effect/DefaultServices"
 import * as Duration from "effect/Duration"
@@ -12,7 +13,10 @@ import * as Answer from "../Answer.js"
 import * as Endpoint from "../Endpoint.js"
 import { OAuthError } from "../OAuthError.js"
 import * as Body from "./body.js"
+import * as Coding from "./coding.js"
 import { secretsOf, toRequest, type Outgoing } from "./outgoing.js"
+import { quote } from "./text.js"
+import * as TokenErrors from "./tokenErrors.js"
 import { transportFailure, type TransportFailure } from "./transport.js"
 
 const maxBytes = 1024 * 1024
@@ -75,17 +79,25 @@ export const make = (
 ): Exchange => {
   const chunks: Array<Uint8Array> = []
   let head: Head | undefined
-  const answer = ({ headers, status }: Head, text: string, cut: OAuthError | undefined) =>
+  const answer = ({ headers, status }: Head, cut: OAuthError | undefined) =>
     Effect.clockWith((clock) => {
       const receivedAt = clock.unsafeCurrentTimeMillis()
       const secrets = () => secretsOf(outgoing)
-      return Effect.succeed(Answer.make({ endpoint, status, headers, text, cut, receivedAt, secrets }))
+      const of = (bytes: Uint8Array, why: OAuthError | undefined) =>
+        Answer.make({ endpoint, status, headers, text: Coding.textOf(bytes), cut: why, receivedAt, secrets })
+      const bytes = Coding.concat(chunks)
+      const coding = headers["content-encoding"]
+      if (!Coding.isCoded(bytes, coding)) return Effect.succeed(of(bytes, cut))
+      return Effect.map(
+        Effect.promise(() => Coding.decode(bytes, coding, maxBytes)),
+        (decoded) => of(decoded.bytes, cut ?? undecoded(endpoint, status, decoded.problem))
+      )
     })
   const read = (response: HttpClientResponse) => {
     if (isRedirect(response, url)) return Effect.fail(redirected(endpoint, response.status))
     const received = { status: response.status, headers: response.headers }
     head = received
-    const whatCame = (cut: OAuthError | undefined) => answer(received, decode(chunks), cut)
+    const whatCame = (cut: OAuthError | undefined) => answer(received, cut)
     return readBody(endpoint, response, received.headers, chunks, whatCame)
   }
   const sent = traced(`http.client ${outgoing.method}`, attributes, (span) =>
@@ -101,7 +113,7 @@ export const make = (
     run: refused === undefined ? sent : Effect.fail(refused),
     timedOut: Effect.suspend(() => {
       const cut = tooSlow(endpoint, timeout)
-      return head === undefined ? Effect.fail(cut) : answer(head, decode(chunks), cut)
+      return head === undefined ? Effect.fail(cut) : answer(head, cut)
     })
   }
 }
@@ -171,17 +183,8 @@ const readBody = (
   })
 }
 
-const decode = (chunks: ReadonlyArray<Uint8Array>): string => {
-  const [first] = chunks
-  if (chunks.length === 1) return utf8.decode(first)
-  const decoder = new TextDecoder()
-  return chunks.map((chunk) => decoder.decode(chunk, { stream: true })).join("") + decoder.decode()
-}
-
-/** For what is whole: it keeps nothing from one call to the next. */
-const utf8 = new TextDecoder()
-
 const noAnswer = (endpoint: string, error: HttpClientError): OAuthError => {
+  if (error._tag === "RequestError" && TokenErrors.is(error.cause)) return tokenWanted(endpoint, error.cause)
   const failure = transportFailure(error)
   return failure.sent === "no"
     ? unanswered(
@@ -192,6 +195,14 @@ const noAnswer = (endpoint: string, error: HttpClientError): OAuthError => {
       )
     : unanswered(endpoint, failure, "broke off", "whether the server did what it was asked is unknown.")
 }
+
+/** The client given to a login or a refresher asks a manager for a token, to get a token. */
+const tokenWanted = (endpoint: string, error: TokenError): OAuthError =>
+  new OAuthError({
+    reason: "Misconfigured",
+    endpoint,
+    message: `${endpoint} was not asked: the HttpClient in use asks for a token itself, and there was none. Give the plain HttpClient to logins and refreshers, and keep the bearer client under its own tag. (${error.message})`
+  })
 
 const tooSlow = (endpoint: string, timeout: Duration.Duration): OAuthError =>
   unanswered(
@@ -221,3 +232,24 @@ const tooLarge = (endpoint: string, status: number): OAuthError =>
     status,
     message: `${endpoint} answered ${status} with more than 1 MiB, of which the rest was not read; check that this is the right endpoint.`
   })
+
+const undecoded = (
+  endpoint: string,
+  status: number,
+  problem: Coding.Decoded["problem"]
+): OAuthError | undefined => {
+  if (problem === undefined) return undefined
+  if (problem._tag === "TooLarge") return tooLarge(endpoint, status)
+  const coding = quote(problem.coding, [])
+  const what =
+    problem._tag === "Broken"
+      ? `a body whose content coding ${coding} is broken`
+      : `the content coding ${coding}, which cannot be undone here`
+  return new OAuthError({
+    reason: "Malformed",
+    endpoint,
+    status,
+    message: `${endpoint} answered ${status} with ${what}; it was asked for a body without one: report it to whoever runs the server.`,
+    code: Coding.undecodable
+  })
+}

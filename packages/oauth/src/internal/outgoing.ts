@@ -16,7 +16,8 @@ export const toRequest = (url: string, outgoing: Outgoing): HttpClientRequest.Ht
     outgoing.body instanceof URLSearchParams && outgoing.asJson ? toJson(outgoing.body) : outgoing.body
   const contentType = outgoing.asJson ? "application/json" : outgoing.headers["content-type"]
   return HttpClientRequest.make(outgoing.method as HttpMethod)(url, {
-    headers: outgoing.headers,
+    // Most clients do not undo a content coding, and a new refresh token may be in the answer.
+    headers: { "accept-encoding": "identity", ...outgoing.headers },
     ...(body !== undefined && { body: hiddenBody(String(body), contentType) })
   })
 }

@@ -1,18 +1,10 @@
 /** A real browser for the tests of the logins: Debian's Chromium, headless, with a profile of its own. */
 import { Effect, type Scope } from "effect"
-import { existsSync } from "node:fs"
 import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { type BrowserContext, chromium, type Page } from "playwright-core"
-
-const executablePath = "/usr/bin/chromium"
-
-/** Why there is no browser here, if so: said once, in one line. */
-export const missing: string | undefined = existsSync(executablePath)
-  ? undefined
-  : `The logins are not tested in a browser: no ${executablePath} here (Debian: apt-get install chromium)`
-if (missing !== undefined) console.warn(missing)
+import { chromium as chromiumProgram } from "../../../../.ci/programs.js"
 
 /** How long a step in the browser may take, in milliseconds. */
 const patience = 20_000
@@ -26,7 +18,7 @@ export const launch: Effect.Effect<BrowserContext, never, Scope.Scope> = Effect.
   const browser = yield* Effect.acquireRelease(
     Effect.promise(() =>
       chromium.launchPersistentContext(profile, {
-        executablePath,
+        executablePath: chromiumProgram.path ?? "",
         headless: true,
         args: [
           "--headless",

@@ -25,6 +25,36 @@ export const text = field((value): value is string => typeof value === "string",
 export const number = field((value): value is number => typeof value === "number", "number")
 export const object = field(isObject, "object")
 
+/** A token: a text that is not blank, as a program that is logged out may leave it. */
+export const token = (object: JsonObject, key: string, at = key): Field<string> =>
+  Either.map(
+    text(object, key, at),
+    Option.filter((value) => value.trim() !== "")
+  )
+
+/**
+ * The tokens of a grant. None where both are absent, null or blank: that is how programs write that nobody is
+ * logged in. A refresh token without its access token is half a grant, which none of them writes.
+ */
+export const tokens = (
+  object: JsonObject,
+  keys: { readonly access: string; readonly refresh: string },
+  prefix = ""
+): Field<{ readonly accessToken: string; readonly refreshToken: string | undefined }> =>
+  Either.gen(function* () {
+    const accessToken = yield* token(object, keys.access, `${prefix}${keys.access}`)
+    const refreshToken = yield* token(object, keys.refresh, `${prefix}${keys.refresh}`)
+    if (Option.isSome(accessToken)) {
+      return Option.some({
+        accessToken: accessToken.value,
+        refreshToken: Option.getOrUndefined(refreshToken)
+      })
+    }
+    return Option.isNone(refreshToken)
+      ? Option.none()
+      : yield* Either.left(malformed(`${prefix}${keys.access}`, "is missing"))
+  })
+
 /** Scopes: a list, or one text with spaces or commas between them. */
 export const scopes = (
   object: JsonObject,
@@ -57,3 +87,14 @@ export const seconds = (object: JsonObject, key: string, at = key): Field<number
 /** What is in an object beside these keys. */
 export const without = (object: JsonObject, keys: ReadonlyArray<string>): JsonObject =>
   Object.fromEntries(Object.entries(object).filter(([key]) => !keys.includes(key)))
+
+/** The keys of an object beside these, to be removed. */
+export const removed = (object: JsonObject, kept: ReadonlyArray<string> = []): JsonObject =>
+  Object.fromEntries(Object.keys(without(object, kept)).map((key) => [key, undefined]))
+
+/** Why a grant is not put into a file whose own program could not use it. */
+export const incomplete = (path: string, problem: string): FormatProblem => ({
+  reason: "Incomplete",
+  path,
+  problem
+})

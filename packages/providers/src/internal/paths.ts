@@ -9,12 +9,11 @@ export const join = Path.join
 
 export const basename = Path.basename
 
-/** The name of the user whose process this is. */
-export const userName = (): string => {
+/** The name of the user whose process this is; undefined where the user database does not know it. */
+export const userName = (): string | undefined => {
   try {
     return userInfo().username
   } catch {
-    // The user database need not know a container's user.
-    return process.env["USER"] ?? "user"
+    return undefined
   }
 }

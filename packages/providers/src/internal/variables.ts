@@ -35,7 +35,8 @@ const kindOf = (ast: AST.AST): Kind => {
   if (ast._tag === "TypeLiteral") return "json"
   if (ast._tag !== "TupleType") return "text"
   const [item] = [...ast.elements, ...ast.rest]
-  return item !== undefined && bare(item.type)._tag === "TupleType" ? "json" : "words"
+  const tag = item === undefined ? undefined : bare(item.type)._tag
+  return tag === "TupleType" || tag === "TypeLiteral" ? "json" : "words"
 }
 
 /** Every setting there is. */

@@ -6,7 +6,7 @@ import type * as TokenEndpoint from "@latchkey/oauth/TokenEndpoint"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
-import { type Provider, ProviderError } from "../Provider.js"
+import { Provider, ProviderError } from "../Provider.js"
 import * as Expiry from "./expiry.js"
 import { textAt } from "./json.js"
 import { variable } from "./variables.js"
@@ -32,6 +32,19 @@ export const clientOf = (provider: Provider): Either.Either<ClientAuth.Client, P
   }[authentication](secret)
   return Either.right({ clientId, auth })
 }
+
+/** The provider with another client id: for a public client, which has nothing else to show. */
+export const withClientId = (provider: Provider, clientId: string): Provider =>
+  new Provider({ ...provider, client: { ...provider.client, clientId } })
+
+/** The client that a grant says it was issued to, where that is another than the provider's. */
+export const clientIdIn = (provider: Provider, credentials: Credentials): Option.Option<string> =>
+  provider.credentials?.format === "claude" && provider.client.authentication === "none"
+    ? Option.filter(
+        textAt(Redacted.value(credentials.extras), ["claudeAiOauth", "clientId"]),
+        (id) => id !== provider.client.clientId
+      )
+    : Option.none()
 
 /** What all requests to the token endpoint have in common. */
 export const endpointOf = (provider: Provider): Either.Either<TokenEndpoint.Options, ProviderError> =>

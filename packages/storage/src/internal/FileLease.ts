@@ -4,20 +4,22 @@ import { LeaseError, nextFence, ttlMillis } from "@latchkey/core/RefreshLease"
 import * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import type * as Option from "effect/Option"
+import * as Option from "effect/Option"
 import { randomBytes } from "node:crypto"
 import { constants } from "node:fs"
 import type { FileHandle } from "node:fs/promises"
 import type { FileProblem } from "./FileProblem.js"
 import { locked } from "./FileStorage.js"
+import * as HolderStamp from "./HolderStamp.js"
 import { close, handOver, openForLock, type Owner, tryLock } from "./KernelLock.js"
 import * as LeaseFile from "./LeaseFile.js"
+import * as LeaseTime from "./LeaseTime.js"
 import * as PrivateFile from "./PrivateFile.js"
 
 interface Held {
   readonly id: string
   readonly fence: number
-  readonly target: string
+  readonly place: PrivateFile.Place
   /** Locked for as long as this process lives and holds the lease: the proof that it does. */
   readonly proof: FileHandle
 }
@@ -31,7 +33,7 @@ export const make = (
 ): Context.Tag.Service<RefreshLease> => ({
   acquire: (account, ttl) =>
     Effect.gen(function* () {
-      const millis = yield* ttlMillis(account, ttl)
+      const millis = Math.min(yield* ttlMillis(account, ttl), LeaseTime.longestMillis)
       const held = yield* Effect.acquireRelease(grant(where, account, millis, writtenFence), (mine) =>
         release(where, account, mine)
       )
@@ -59,16 +61,28 @@ const grant = (
   ttl: number,
   writtenFence: (target: string) => Effect.Effect<number>
 ): Effect.Effect<Held, LeaseError> =>
-  locked(where, (target, owner) =>
+  locked(where, (place, owner) =>
     Effect.gen(function* () {
-      const path = PrivateFile.leaseOf(target)
+      const { beside, target } = place
+      const path = PrivateFile.leaseOf(beside)
       yield* PrivateFile.sweep(path)
-      yield* buryTheDead(target)
+      const alive = yield* buryTheDead(beside)
       const state = yield* LeaseFile.read(path)
       const now = yield* Clock.currentTimeMillis
+      const monotonic = yield* LeaseTime.monotonicMillis
+      const inForce = (lease: LeaseFile.Holding) =>
+        Effect.map(look(beside, alive, lease, monotonic), (holder) =>
+          LeaseTime.isInForce(lease, holder, now, monotonic)
+        )
       const key = keyOf(account)
       const other = Object.hasOwn(state.record.leases, key) ? state.record.leases[key] : undefined
-      if (other !== undefined && (yield* isInForce(target, other, now))) {
+      if (other !== undefined && (yield* inForce(other))) {
+        // Its bound counts from here, for this process and for those that come after it.
+        if (sightingOf(other, monotonic) === monotonic) {
+          const seen = { ...newestSightings(other.seen), [LeaseFile.place]: monotonic }
+          const leases = { ...state.record.leases, [key]: { ...other, seen } }
+          yield* Effect.ignore(LeaseFile.write(path, { ...state.record, leases }, state, owner))
+        }
         return yield* new LeaseError({
           reason: "Busy",
           account,
@@ -78,28 +92,53 @@ const grant = (
       }
       const fence = nextFence(Math.max(state.record.fence, yield* writtenFence(target)), now)
       const id = randomBytes(16).toString("hex")
-      const proof = yield* prove(PrivateFile.holderOf(target, id), owner)
+      const proof = yield* prove(PrivateFile.holderOf(beside, id), owner)
+      yield* HolderStamp.write(proof, monotonic)
       const mine = { ...LeaseFile.here, id, fence, pid: process.pid, acquiredAt: now, expiresAt: now + ttl }
-      const inForce = Object.entries(state.record.leases).filter(([, lease]) => now < lease.expiresAt)
-      const leases = { ...Object.fromEntries(inForce), [key]: mine }
+      const others = yield* Effect.filter(Object.entries(state.record.leases), ([, lease]) => inForce(lease))
+      const leases = { ...Object.fromEntries(others), [key]: mine }
       yield* LeaseFile.write(path, { format: 1, fence, leases }, state, owner).pipe(
-        Effect.onError(() => disprove(PrivateFile.holderOf(target, id), proof))
+        Effect.onError(() => disprove(PrivateFile.holderOf(beside, id), proof))
       )
-      return { id, fence, target, proof }
+      return { id, fence, place, proof }
     })
   ).pipe(Effect.catchTag("FileProblem", (problem) => Effect.fail(unavailable(account)(problem))))
 
-/** Where its kernel can be asked, a holder must be alive; and everywhere it must be within its ttl. */
-const isInForce = (
-  target: string,
-  other: LeaseFile.Holding,
-  now: number
-): Effect.Effect<boolean, FileProblem> =>
-  now >= other.expiresAt
-    ? Effect.succeed(false)
-    : other.host === LeaseFile.here.host && other.boot === LeaseFile.here.boot
-      ? PrivateFile.exists(PrivateFile.holderOf(target, other.id))
-      : Effect.succeed(true)
+/** What is known of the holder of a lease. `alive`: the files that holders on this kernel keep locked. */
+const look = (
+  beside: string,
+  alive: ReadonlySet<string>,
+  lease: LeaseFile.Holding,
+  monotonic: number
+): Effect.Effect<LeaseTime.Holder> => {
+  const unknown: LeaseTime.Holder = { _tag: "Unknown", firstSeen: sightingOf(lease, monotonic) }
+  const { boot, host } = LeaseFile.here
+  if (lease.host !== host) return Effect.succeed(unknown)
+  // A boot that is over has taken its processes along.
+  if (lease.boot !== boot)
+    return Effect.succeed(lease.boot === "" || boot === "" ? unknown : { _tag: "Dead" })
+  const path = PrivateFile.holderOf(beside, lease.id)
+  if (!alive.has(path)) return Effect.succeed({ _tag: "Dead" })
+  return Effect.map(
+    HolderStamp.read(path),
+    Option.match({
+      // One by an earlier version, which leaves none.
+      onNone: () => unknown,
+      onSome: (renewedAt): LeaseTime.Holder =>
+        renewedAt > monotonic ? unknown : { _tag: "Running", renewedAt }
+    })
+  )
+}
+
+/** When a lease was first seen here as it is; now, where it was not, or where that was in another boot. */
+const sightingOf = ({ seen }: LeaseFile.Holding, monotonic: number): number => {
+  const at = seen?.[LeaseFile.place] ?? monotonic
+  return at > monotonic ? monotonic : at
+}
+
+/** Many hosts may look at one file; each that is left out only begins to count anew. */
+const newestSightings = (seen: LeaseFile.Holding["seen"]): LeaseFile.Holding["seen"] =>
+  Object.fromEntries(Object.entries(seen ?? {}).slice(-15))
 
 const prove = (path: string, owner: Option.Option<Owner>): Effect.Effect<FileHandle, FileProblem> =>
   Effect.flatMap(openForLock(path, constants.O_EXCL), (handle) =>
@@ -114,22 +153,25 @@ const disprove = (path: string, handle: FileHandle): Effect.Effect<void> =>
   Effect.zipRight(Effect.ignore(PrivateFile.unlink(path)), close(handle))
 
 /**
- * Removes the files of holders that are no more: those whose lock can be had. They are made and locked
- * under the file's lock, so for who holds that one, an unlocked one is never a newborn.
+ * Removes the files of holders that are no more: those whose lock can be had; the others are the answer. They are
+ * made and locked under the file's lock, so for who holds that one, an unlocked one is never a newborn.
  */
-const buryTheDead = (target: string): Effect.Effect<void, FileProblem> =>
-  Effect.flatMap(
-    PrivateFile.holders(target),
-    Effect.forEach(
-      (path) =>
+const buryTheDead = (beside: string): Effect.Effect<ReadonlySet<string>, FileProblem> =>
+  Effect.map(
+    Effect.flatMap(
+      PrivateFile.holders(beside),
+      Effect.filter((path) =>
         Effect.acquireUseRelease(
           openForLock(path, 0),
           (handle) =>
-            Effect.flatMap(tryLock(handle, path), (dead) => (dead ? PrivateFile.unlink(path) : Effect.void)),
+            Effect.flatMap(tryLock(handle, path), (dead) =>
+              dead ? Effect.as(PrivateFile.unlink(path), false) : Effect.succeed(true)
+            ),
           close
-        ),
-      { discard: true }
-    )
+        )
+      )
+    ),
+    (alive) => new Set(alive)
   )
 
 /** Runs `change` on the record while the lease in it is still this one; whether it was. */
@@ -139,9 +181,9 @@ const whileMine = (
   held: Held,
   change: (state: LeaseFile.State, mine: LeaseFile.Holding) => Effect.Effect<LeaseFile.Record>
 ): Effect.Effect<boolean, FileProblem> =>
-  locked({ ...where, path: held.target }, (target, owner) =>
+  locked({ ...where, path: held.place.target }, ({ beside }, owner) =>
     Effect.gen(function* () {
-      const path = PrivateFile.leaseOf(target)
+      const path = PrivateFile.leaseOf(beside)
       const state = yield* LeaseFile.read(path)
       const current = state.record.leases[keyOf(account)]
       if (current === undefined || current.id !== held.id) return false
@@ -152,12 +194,17 @@ const whileMine = (
 
 /** A renewal that fails is tried again a third of the ttl later; the lease lapses by itself otherwise. */
 const renewal = (where: Where, account: string, ttl: number, held: Held): Effect.Effect<void> =>
-  whileMine(where, account, held, ({ record }, mine) =>
+  whileMine(where, account, held, ({ record }, { seen: _, ...mine }) =>
     Effect.map(Clock.currentTimeMillis, (now) => ({
       ...record,
-      leases: { ...record.leases, [keyOf(account)]: { ...mine, expiresAt: now + ttl } }
+      leases: { ...record.leases, [keyOf(account)]: { ...mine, acquiredAt: now, expiresAt: now + ttl } }
     }))
   ).pipe(
+    Effect.tap((mine) =>
+      mine
+        ? Effect.flatMap(LeaseTime.monotonicMillis, (at) => HolderStamp.write(held.proof, at))
+        : Effect.void
+    ),
     Effect.orElseSucceed(() => true),
     Effect.delay(ttl / 3),
     Effect.repeat({ while: (mine) => mine }),
@@ -169,12 +216,19 @@ const release = (where: Where, account: string, held: Held): Effect.Effect<void>
   whileMine(where, account, held, ({ record }) => {
     const { [keyOf(account)]: _, ...leases } = record.leases
     return Effect.succeed({ ...record, leases })
-  }).pipe(Effect.ignore, Effect.ensuring(disprove(PrivateFile.holderOf(held.target, held.id), held.proof)))
+  }).pipe(
+    Effect.ignore,
+    Effect.ensuring(disprove(PrivateFile.holderOf(held.place.beside, held.id), held.proof))
+  )
 
 const isHeld = (account: string, held: Held): Effect.Effect<boolean, LeaseError> =>
   Effect.gen(function* () {
-    const { record } = yield* LeaseFile.read(PrivateFile.leaseOf(held.target))
-    const now = yield* Clock.currentTimeMillis
+    const { record } = yield* LeaseFile.read(PrivateFile.leaseOf(held.place.beside))
     const current = record.leases[keyOf(account)]
-    return current !== undefined && current.id === held.id && now < current.expiresAt
+    if (current === undefined || current.id !== held.id) return false
+    const now = yield* Clock.currentTimeMillis
+    const monotonic = yield* LeaseTime.monotonicMillis
+    const alive = new Set([PrivateFile.holderOf(held.place.beside, held.id)])
+    const holder = yield* look(held.place.beside, alive, current, monotonic)
+    return LeaseTime.isInForce(current, holder, now, monotonic)
   }).pipe(Effect.mapError(unavailable(account)))

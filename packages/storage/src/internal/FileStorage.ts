@@ -13,7 +13,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import { createHash, randomBytes } from "node:crypto"
-import type { FileFormat, JsonObject } from "../FileFormat.js"
+import * as FileFormat from "../FileFormat.js"
 import { changes } from "./FileChanges.js"
 import { highestFence } from "./LeaseFile.js"
 import { FileProblem } from "./FileProblem.js"
@@ -24,13 +24,13 @@ import * as StrictJson from "./StrictJson.js"
 /** The options of a file store, each with a value. */
 export interface Settings extends PrivateFile.Policy {
   readonly path: string
-  readonly format: FileFormat
+  readonly format: FileFormat.FileFormat
   readonly backups: number
   readonly lockMillis: number
 }
 
 interface State {
-  readonly document: JsonObject
+  readonly document: FileFormat.JsonObject
   readonly text: string
   readonly contents: Option.Option<PrivateFile.Contents>
   readonly version: Version
@@ -49,15 +49,24 @@ export const make = (settings: Settings): Context.Tag.Service<TokenStorage> => {
         message: problem.message,
         ...(problem.cause === undefined ? {} : { cause: problem.cause })
       })
+  let warned = false
+  /** Once for each storage: it is read again and again. */
+  const warn = ({ contents }: State) => {
+    const exposure = Option.flatMap(contents, (found) => found.exposure)
+    if (Option.isNone(exposure) || warned) return Effect.void
+    warned = true
+    return Effect.logWarning(`Accepted as the options have it: ${exposure.value}`)
+  }
   return {
     location: path,
     load: PrivateFile.resolve(path, settings.symlinks).pipe(
       Effect.flatMap((target) => read(target, settings)),
+      Effect.tap(warn),
       Effect.map(({ entry, version }) => Option.map(entry, (found) => ({ entry: found, version }))),
       Effect.mapError(failed("load"))
     ),
     commit: (entry, expected) =>
-      locked(settings, (target, owner) => commit(target, owner, settings, entry, expected)).pipe(
+      locked(settings, (place, owner) => commit(place, owner, settings, entry, expected)).pipe(
         Effect.catchTag("FileProblem", (problem) => Effect.fail(failed("commit")(problem)))
       ),
     remove: Effect.mapError(remove(settings), failed("remove")),
@@ -68,13 +77,14 @@ export const make = (settings: Settings): Context.Tag.Service<TokenStorage> => {
 /** Runs `use` on the file behind the path, while nobody else who keeps to the lock writes there. */
 export const locked = <A, E>(
   settings: Pick<Settings, "path" | "symlinks" | "owner" | "lockMillis">,
-  use: (target: string, owner: Option.Option<Owner>) => Effect.Effect<A, E>
+  use: (place: PrivateFile.Place, owner: Option.Option<Owner>) => Effect.Effect<A, E>
 ): Effect.Effect<A, E | FileProblem> =>
   Effect.gen(function* () {
     const target = yield* PrivateFile.resolve(settings.path, settings.symlinks)
     const owner = yield* PrivateFile.check(target, settings.owner)
     yield* PrivateFile.makeDirectory(target)
-    return yield* withLock(PrivateFile.lockOf(target), settings.lockMillis, owner, use(target, owner))
+    const place = yield* PrivateFile.placeOf(target)
+    return yield* withLock(PrivateFile.lockOf(place.beside), settings.lockMillis, owner, use(place, owner))
   })
 
 /** The fence of what the file holds; 0 where that cannot be told. */
@@ -100,8 +110,27 @@ const read = (
   Effect.catchIf(
     readOnce(target, settings, withoutGrant),
     (problem) => problem.reason === "Malformed",
-    () => Effect.zipRight(pause(settleMillis), readOnce(target, settings, withoutGrant))
+    () =>
+      Effect.catchIf(
+        Effect.zipRight(pause(settleMillis), readOnce(target, settings, withoutGrant)),
+        (problem) => problem.reason === "Malformed",
+        (problem) => Effect.catchAll(readJournal(target, settings, withoutGrant), () => Effect.fail(problem))
+      )
   )
+
+/** A write in place that a crash has torn was whole beside the file before it began. */
+const readJournal = (
+  target: string,
+  settings: Settings,
+  withoutGrant: WithoutGrant
+): Effect.Effect<State, FileProblem> =>
+  Effect.gen(function* () {
+    const { beside } = yield* PrivateFile.placeOf(target)
+    const torn = yield* PrivateFile.read(target, settings)
+    const journal = yield* readOnce(PrivateFile.journalOf(beside), settings, withoutGrant)
+    if (Option.isNone(journal.contents)) return yield* malformed(target, "is damaged")
+    return { ...journal, contents: torn }
+  })
 
 const readOnce = (
   target: string,
@@ -115,6 +144,10 @@ const readOnce = (
     }
     const { bytes } = contents.value
     const document = yield* Either.mapLeft(StrictJson.parse(bytes), (problem) => malformed(target, problem))
+    // What is left of a file that could not be removed, and what can be put where one is mounted.
+    if (Object.keys(document).length === 0) {
+      return { document, text: textOf(bytes), contents, version: versionOf(bytes), entry: Option.none() }
+    }
     const now = yield* Clock.currentTimeMillis
     const entry = yield* settings.format.decode(document, now).pipe(
       Either.orElse((p) =>
@@ -128,8 +161,10 @@ const readOnce = (
             )
       )
     )
-    return { document, text: Buffer.from(bytes).toString(), contents, version: versionOf(bytes), entry }
+    return { document, text: textOf(bytes), contents, version: versionOf(bytes), entry }
   })
+
+const textOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString()
 
 const keptAsItIs = " It was left as it is: repair it, or move it away and log in again."
 
@@ -137,6 +172,8 @@ const advice = {
   Malformed: keptAsItIs,
   WrongUnit: keptAsItIs,
   NewerFormat: "",
+  Incomplete: "",
+  Denied: "",
   NoGrant: " Log in to put a grant there, or give the path of another file."
 }
 
@@ -149,28 +186,28 @@ const refused = (reason: Refusal["reason"], settings: Settings): Refusal =>
   new CommitRefused({ reason, location: settings.path })
 
 const commit = (
-  target: string,
+  place: PrivateFile.Place,
   owner: Option.Option<Owner>,
   settings: Settings,
   entry: Entry.Entry,
   expected: Option.Option<Version>
 ): Effect.Effect<Version, FileProblem | Refusal> =>
   Effect.gen(function* () {
-    yield* PrivateFile.sweep(target)
+    const { beside, target } = place
+    yield* PrivateFile.sweep(beside)
     const current = yield* read(target, settings, "room")
     const version = Option.isSome(current.entry) ? current.version : undefined
     if (version !== Option.getOrUndefined(expected)) return yield* refused("Conflict", settings)
 
-    const granted = yield* highestFence(PrivateFile.leaseOf(target))
+    const granted = yield* highestFence(PrivateFile.leaseOf(beside))
     const seen = Math.max(granted, Option.match(current.entry, { onNone: () => 0, onSome: (e) => e.fence }))
     if (!Entry.passesFence(entry, seen)) return yield* refused("Fenced", settings)
 
     const bytes = yield* encode(target, settings, current, Entry.keepFence(entry, seen))
-    if (settings.backups > 0 && Option.isSome(current.contents)) {
-      yield* PrivateFile.keepBackup(target, current.contents.value.bytes, settings.backups, owner)
-    }
-    const replaced = yield* PrivateFile.replace(target, bytes, current.contents, owner)
-    return replaced ? versionOf(bytes) : yield* refused("Conflict", settings)
+    const replaced = yield* PrivateFile.replace(place, bytes, current.contents, owner, settings.backups)
+    if (!replaced) return yield* refused("Conflict", settings)
+    yield* PrivateFile.dropJournal(beside)
+    return versionOf(bytes)
   })
 
 /** The bytes to be written, known to read back: what would not is refused while the old file still stands. */
@@ -181,9 +218,18 @@ const encode = (
   entry: Entry.Entry
 ): Effect.Effect<Uint8Array, FileProblem> =>
   Effect.gen(function* () {
+    const refusal = FileFormat.refusal(settings.format, current.document, entry, current.entry)
+    if (Option.isSome(refusal)) {
+      const { path, problem, reason } = refusal.value
+      return yield* new FileProblem({
+        reason,
+        message: `The grant was not written to ${target}: ${path} ${problem}. The file was left as it is.`
+      })
+    }
     const bytes = yield* Effect.try({
       try: () => {
-        const document = settings.format.encode(current.document, entry, randomBytes(8).toString("hex"))
+        const revision = randomBytes(8).toString("hex")
+        const document = settings.format.encode(current.document, entry, revision, current.entry)
         return Buffer.from(StrictJson.stringify(document, current.text))
       },
       // The encoder's own error may quote what it could not encode.
@@ -210,30 +256,35 @@ const remove = (settings: Settings): Effect.Effect<boolean, FileProblem> =>
   Effect.gen(function* () {
     const target = yield* PrivateFile.resolve(settings.path, settings.symlinks)
     if (!(yield* PrivateFile.directoryExists(target))) return false
-    return yield* locked(settings, (path, owner) => removeLocked(path, owner, settings))
+    return yield* locked(settings, (place, owner) => removeLocked(place, owner, settings))
   })
 
 const removeLocked = (
-  target: string,
+  place: PrivateFile.Place,
   owner: Option.Option<Owner>,
   settings: Settings
 ): Effect.Effect<boolean, FileProblem> =>
   Effect.gen(function* () {
-    yield* PrivateFile.sweep(target)
+    const { beside, target } = place
+    yield* PrivateFile.sweep(beside)
     const current = yield* read(target, settings, "room")
     if (Option.isSome(current.entry)) {
       const left = settings.format.clear(current.document)
-      if (Option.isNone(left)) yield* PrivateFile.remove(target)
-      else {
-        const bytes = Buffer.from(StrictJson.stringify(left.value, current.text))
-        if (!(yield* PrivateFile.replace(target, bytes, current.contents, owner))) {
-          return yield* new FileProblem({
-            reason: "Unavailable",
-            message: `${target} was changed by another program at the same moment: try again.`
-          })
-        }
+      const done = Option.isNone(left)
+        ? yield* PrivateFile.remove(place, current.contents, owner)
+        : yield* PrivateFile.replace(
+            place,
+            Buffer.from(StrictJson.stringify(left.value, current.text)),
+            current.contents,
+            owner
+          )
+      if (!done) {
+        return yield* new FileProblem({
+          reason: "Unavailable",
+          message: `${target} was changed by another program at the same moment: try again.`
+        })
       }
     }
-    yield* PrivateFile.removeBackups(target)
+    yield* PrivateFile.removeKept(beside)
     return Option.isSome(current.entry)
   })

@@ -8,17 +8,20 @@ import * as Option from "effect/Option"
 import { randomBytes } from "node:crypto"
 import { constants } from "node:fs"
 import * as fs from "node:fs/promises"
-import { tmpdir } from "node:os"
 import * as Path from "node:path"
 import { attempt, type FileProblem } from "./FileProblem.js"
+import * as HolderStamp from "./HolderStamp.js"
 import { close, openForLock, tryLock } from "./KernelLock.js"
 import { here } from "./LeaseFile.js"
+import * as OwnDirectory from "./OwnDirectory.js"
 import { holderOf, unlink } from "./PrivateFile.js"
 
 /** One who may hold a lease, named anew each time. */
 export interface Holder {
   /** What the lease records: never used before, and on this host it leads to the proof. */
   readonly owner: string
+  /** Notes beside the proof when the lease was last taken or renewed, by the monotonic clock. */
+  readonly stamp: (monotonic: number) => Effect.Effect<void>
   /** Ends the proof. Where the lease could not be given up, the file stays, so that it tells of a death. */
   readonly end: (released: boolean) => Effect.Effect<void>
 }
@@ -27,14 +30,28 @@ export interface Proofs {
   /** Never fails: where no proof can be had, the lease's time decides alone. */
   readonly begin: Effect.Effect<Holder>
   readonly isDead: (owner: string) => Effect.Effect<boolean>
+  /** What the owner noted last, where it is on this host. */
+  readonly renewedAt: (owner: string) => Effect.Effect<Option.Option<number>>
   /** Removes what a dead holder left. */
   readonly bury: (owner: string) => Effect.Effect<void>
 }
 
 const place = `${here.host}/${here.boot}/`
 
-/** Proofs beside the path that `base` yields; none where it yields none. */
-export const make = (base: Effect.Effect<Option.Option<string>>): Proofs => {
+/** `host/boot/id` of an owner. */
+const owners = /^([^/]*)\/([^/]*)\/[0-9a-f]{32}$/
+
+/** Whether an owner was a process of an earlier boot of this host: that boot has taken it along. */
+const isOfEarlierBoot = (owner: string): boolean => {
+  const [, host, boot] = owners.exec(owner) ?? []
+  return host === here.host && boot !== here.boot && boot !== "" && here.boot !== ""
+}
+
+/**
+ * Proofs beside the path that `base` yields; none where it yields none. `oneHost`: whether all who share the leases
+ * are on this host. Else another one may be called the same, and its boots say nothing.
+ */
+export const make = (base: Effect.Effect<Option.Option<string>>, oneHost = false): Proofs => {
   const fileOf = (id: string) =>
     Effect.map(
       base,
@@ -47,16 +64,26 @@ export const make = (base: Effect.Effect<Option.Option<string>>): Proofs => {
   return {
     begin: Effect.suspend(() => {
       const id = randomBytes(16).toString("hex")
-      return Effect.map(Effect.flatMap(fileOf(id), lockNew), (end): Holder => ({ owner: place + id, end }))
+      return Effect.map(Effect.flatMap(fileOf(id), lockNew), (proof): Holder => ({
+        owner: place + id,
+        ...proof
+      }))
     }),
-    isDead: (owner) =>
+    renewedAt: (owner) =>
       Effect.flatMap(
         find(owner),
-        Option.match({
-          onNone: () => Effect.succeed(false),
-          onSome: (path) => Effect.orElseSucceed(canLock(path), () => false)
-        })
+        Option.match({ onNone: () => Effect.succeedNone, onSome: HolderStamp.read })
       ),
+    isDead: (owner) =>
+      oneHost && isOfEarlierBoot(owner)
+        ? Effect.succeed(true)
+        : Effect.flatMap(
+            find(owner),
+            Option.match({
+              onNone: () => Effect.succeed(false),
+              onSome: (path) => Effect.orElseSucceed(canLock(path), () => false)
+            })
+          ),
     bury: (owner) =>
       Effect.flatMap(
         find(owner),
@@ -65,35 +92,26 @@ export const make = (base: Effect.Effect<Option.Option<string>>): Proofs => {
   }
 }
 
-/** A directory of this user alone, for leases that are kept on no file of this host. */
-export const ownDirectory: Effect.Effect<Option.Option<string>> = Effect.promise(async () => {
-  const uid = process.getuid?.()
-  const directory = Path.join(tmpdir(), `latchkey-${uid ?? "holders"}`)
-  const look = () => fs.lstat(directory)
-  try {
-    // Looked at each time: it may have been removed, and made by somebody else.
-    const stats = await look().catch(async () => {
-      await fs.mkdir(directory, { recursive: true, mode: 0o700 })
-      return look()
-    })
-    // Somebody else's would let them feign the death of our holders.
-    const ours = uid === undefined || (stats.uid === uid && (stats.mode & 0o077) === 0)
-    return stats.isDirectory() && ours ? Option.some(Path.join(directory, "lease")) : Option.none()
-  } catch {
-    return Option.none()
-  }
-})
+/** Beside which the leases lie that are kept on no file of this host. */
+export const ownDirectory: Effect.Effect<Option.Option<string>> = Effect.map(
+  OwnDirectory.ownDirectory,
+  Option.map((directory) => Path.join(directory, "lease"))
+)
 
-const lockNew = (file: Option.Option<string>): Effect.Effect<Holder["end"]> => {
-  if (Option.isNone(file)) return Effect.succeed(() => Effect.void)
+const noProof: Omit<Holder, "owner"> = { stamp: () => Effect.void, end: () => Effect.void }
+
+const lockNew = (file: Option.Option<string>): Effect.Effect<Omit<Holder, "owner">> => {
+  if (Option.isNone(file)) return Effect.succeed(noProof)
   const path = file.value
   return openForLock(path, constants.O_EXCL).pipe(
     Effect.flatMap((handle) =>
-      Effect.as(tryLock(handle, path), (released: boolean) =>
-        released ? Effect.zipRight(Effect.ignore(unlink(path)), close(handle)) : close(handle)
-      ).pipe(Effect.onError(() => Effect.zipRight(Effect.ignore(unlink(path)), close(handle))))
+      Effect.as(tryLock(handle, path), {
+        stamp: (monotonic: number) => HolderStamp.write(handle, monotonic),
+        end: (released: boolean) =>
+          released ? Effect.zipRight(Effect.ignore(unlink(path)), close(handle)) : close(handle)
+      }).pipe(Effect.onError(() => Effect.zipRight(Effect.ignore(unlink(path)), close(handle))))
     ),
-    Effect.orElseSucceed(() => () => Effect.void)
+    Effect.orElseSucceed(() => noProof)
   )
 }
 

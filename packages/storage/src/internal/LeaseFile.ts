@@ -17,8 +17,11 @@ const Holding = Schema.Struct({
   pid: Schema.Int,
   host: Schema.String,
   boot: Schema.String,
+  /** When it was taken or last renewed, by its holder's clock. */
   acquiredAt: Schema.Number,
-  expiresAt: Schema.Number
+  expiresAt: Schema.Number,
+  /** When waiters first saw it as it is: by their place, on the monotonic clock there. Gone with a renewal. */
+  seen: Schema.optional(Schema.Record({ key: Schema.String, value: Schema.Number }))
 })
 
 export type Holding = typeof Holding.Type
@@ -76,7 +79,7 @@ export const write = (
     })
   }
   return Effect.filterOrFail(
-    PrivateFile.replace(path, bytes, state.contents, owner),
+    PrivateFile.replace({ target: path, beside: path, onlyReplaced: true }, bytes, state.contents, owner),
     (done) => done,
     () =>
       new FileProblem({
@@ -95,6 +98,9 @@ export const here: { readonly host: string; readonly boot: string } = {
   host: hostname(),
   boot: bootId()
 }
+
+/** Where monotonic instants can be compared: one boot of one host. */
+export const place = `${here.host}/${here.boot}`
 
 function bootId(): string {
   try {

@@ -4,8 +4,10 @@ import { LeaseError, ttlMillis } from "@latchkey/core/RefreshLease"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Ref from "effect/Ref"
 import { hostname } from "node:os"
 import type { Holder, Proofs } from "./HolderProof.js"
+import * as LeaseTime from "./LeaseTime.js"
 import { type ServerProblem, toLeaseError } from "./ServerProblem.js"
 
 /** The answer to who asks for a lease. */
@@ -16,7 +18,13 @@ export type Answer =
       /** Whose lease had lapsed or was taken, where that is known. */
       readonly previous: Option.Option<string>
     }
-  | { readonly _tag: "Busy"; readonly owner: string; readonly holder: string }
+  | {
+      readonly _tag: "Busy"
+      readonly owner: string
+      readonly holder: string
+      /** The written end of the lease; another one after each renewal. */
+      readonly until: string
+    }
 
 export interface Request {
   readonly account: string
@@ -24,11 +32,18 @@ export interface Request {
   /** Who asks, for people. */
   readonly holder: string
   readonly ttl: number
-  /** An owner known to be dead: its lease is granted anew before its time. */
+  /** An owner whose lease counts no more: it is granted anew before its written end. */
   readonly over: Option.Option<string>
+  /**
+   * Whether an owner renewed its lease less than a ttl ago, as this host's kernel knows: then it counts, though the
+   * clock that dated it says that it has ended. For backends that are dated by the clocks of their clients.
+   */
+  readonly isRunning: (owner: string) => Effect.Effect<boolean>
 }
 
 export interface Backend {
+  /** Whose clock says when a lease ends: the server's, or that of each client, which may be wrong. */
+  readonly datedBy: "server" | "clients"
   readonly grant: (request: Request) => Effect.Effect<Answer, ServerProblem>
   /** Whether there was still a lease of this owner to renew. */
   readonly renew: (account: string, owner: string, ttl: number) => Effect.Effect<boolean, ServerProblem>
@@ -38,41 +53,101 @@ export interface Backend {
 
 const holder = `process ${process.pid} on ${hostname()}`
 
-export const make = (backend: Backend, proofs: Proofs): Context.Tag.Service<RefreshLease> => ({
-  acquire: (account, ttl) =>
-    Effect.gen(function* () {
-      const millis = yield* ttlMillis(account, ttl)
-      const { fence, mine } = yield* Effect.acquireRelease(begin(backend, proofs, account, millis), (held) =>
-        end(backend, account, held.mine)
-      )
-      yield* Effect.forkScoped(Effect.interruptible(renewal(backend, account, mine.owner, millis)))
-      return { fence, isHeld: Effect.mapError(backend.isHeld(account, mine.owner), toLeaseError(account)) }
-    })
-})
+/** An owner with the ttl of its lease, in milliseconds: those who wait go by it, whatever the backend's clock says. */
+const ownerOf = (mine: Holder, ttl: number): string => `${mine.owner}~${Math.ceil(ttl)}`
+
+/** The owner as its proof knows it, and its ttl. One by an earlier version says none. */
+const parse = (owner: string): { readonly proof: string; readonly ttl: number } => {
+  const [, proof = owner, ttl = LeaseTime.longestMillis] = /^(.*)~(\d{1,15})$/s.exec(owner) ?? []
+  return { proof, ttl: Math.min(Number(ttl), LeaseTime.longestMillis) }
+}
+
+export const make = (backend: Backend, proofs: Proofs): Context.Tag.Service<RefreshLease> => {
+  const waiting = makeWaiting()
+  return {
+    acquire: (account, ttl) =>
+      Effect.gen(function* () {
+        const millis = Math.min(yield* ttlMillis(account, ttl), LeaseTime.longestMillis)
+        const { fence, mine, renewedAt } = yield* Effect.acquireRelease(
+          begin(backend, proofs, waiting, account, millis),
+          (held) => end(backend, account, held)
+        )
+        const owner = ownerOf(mine, millis)
+        yield* Effect.forkScoped(Effect.interruptible(renewal(backend, account, mine, millis, renewedAt)))
+        const isRecent = Effect.zipWith(
+          LeaseTime.monotonicMillis,
+          Ref.get(renewedAt),
+          (now, since) => backend.datedBy === "server" || now - since < millis
+        )
+        const isHeld = Effect.if(isRecent, {
+          onTrue: () => backend.isHeld(account, owner),
+          onFalse: () => Effect.succeed(false)
+        })
+        return { fence, isHeld: Effect.mapError(isHeld, toLeaseError(account)) }
+      })
+  }
+}
+
+/** The leases of others as they were first seen by those who wait for them here. */
+interface Waiting {
+  /** Whether a lease has not changed for its ttl since it was first seen. */
+  readonly isOverdue: (account: string, owner: string, until: string) => Effect.Effect<boolean>
+  readonly forget: (account: string) => Effect.Effect<void>
+}
+
+const makeWaiting = (): Waiting => {
+  const seen = new Map<string, { readonly what: string; readonly at: number }>()
+  return {
+    isOverdue: (account, owner, until) =>
+      Effect.map(LeaseTime.monotonicMillis, (now) => {
+        const what = `${owner} ${until}`
+        const before = seen.get(account)
+        if (before?.what === what) return now - before.at >= parse(owner).ttl
+        seen.set(account, { what, at: now })
+        return false
+      }),
+    forget: (account) => Effect.sync(() => void seen.delete(account))
+  }
+}
 
 interface Held {
   readonly fence: number
   readonly mine: Holder
+  readonly ttl: number
+  /** By the monotonic clock, before the backend was asked. */
+  readonly renewedAt: Ref.Ref<number>
 }
 
 const begin = (
   backend: Backend,
   proofs: Proofs,
+  waiting: Waiting,
   account: string,
   ttl: number
 ): Effect.Effect<Held, LeaseError> =>
-  Effect.flatMap(proofs.begin, (mine) =>
-    grant(backend, proofs, { account, owner: mine.owner, holder, ttl, over: Option.none() }).pipe(
+  Effect.flatMap(Effect.all([proofs.begin, LeaseTime.monotonicMillis]), ([mine, at]) => {
+    const owner = ownerOf(mine, ttl)
+    return grant(backend, proofs, waiting, {
+      account,
+      owner,
+      holder,
+      ttl,
+      over: Option.none(),
+      isRunning: (other) => isRunning(proofs, other)
+    }).pipe(
       // Whether it was granted may be unknown: it is given up in the background, and else it lapses.
       Effect.onError(() =>
-        Effect.forkDaemon(
-          Effect.zipRight(Effect.ignore(backend.release(account, mine.owner)), mine.end(true))
-        )
+        Effect.forkDaemon(Effect.zipRight(Effect.ignore(backend.release(account, owner)), mine.end(true)))
       ),
       Effect.mapError(toLeaseError(account)),
       Effect.flatMap((answer) =>
         answer._tag === "Granted"
-          ? Effect.succeed({ fence: answer.fence, mine })
+          ? Effect.map(Effect.zipRight(mine.stamp(at), Ref.make(at)), (renewedAt): Held => ({
+              fence: answer.fence,
+              mine,
+              ttl,
+              renewedAt
+            }))
           : Effect.zipRight(
               mine.end(true),
               new LeaseError({
@@ -84,27 +159,58 @@ const begin = (
             )
       )
     )
-  )
+  })
 
-const grant = (backend: Backend, proofs: Proofs, request: Request): Effect.Effect<Answer, ServerProblem> =>
+const grant = (
+  backend: Backend,
+  proofs: Proofs,
+  waiting: Waiting,
+  request: Request
+): Effect.Effect<Answer, ServerProblem> =>
   Effect.gen(function* () {
+    const { account } = request
     const first = yield* backend.grant(request)
     const answer =
-      first._tag === "Busy" && (yield* proofs.isDead(first.owner))
+      first._tag === "Busy" &&
+      ((yield* proofs.isDead(parse(first.owner).proof)) ||
+        (yield* waiting.isOverdue(account, first.owner, first.until)))
         ? yield* backend.grant({ ...request, over: Option.some(first.owner) })
         : first
-    if (answer._tag === "Granted" && Option.isSome(answer.previous)) yield* proofs.bury(answer.previous.value)
+    if (answer._tag === "Granted") {
+      yield* waiting.forget(account)
+      if (Option.isSome(answer.previous)) yield* proofs.bury(parse(answer.previous.value).proof)
+    }
     return answer
   })
 
-/** A renewal that fails is tried again a third of the ttl later; the lease lapses by itself otherwise. */
-const renewal = (backend: Backend, account: string, owner: string, ttl: number): Effect.Effect<void> =>
-  backend.renew(account, owner, ttl).pipe(
-    Effect.orElseSucceed(() => true),
-    Effect.delay(ttl / 3),
-    Effect.repeat({ while: (mine) => mine }),
-    Effect.asVoid
+/** Whether an owner on this host is alive and renewed its lease less than its ttl ago. */
+const isRunning = (proofs: Proofs, owner: string): Effect.Effect<boolean> => {
+  const { proof, ttl } = parse(owner)
+  return Effect.flatMap(
+    Effect.all([proofs.renewedAt(proof), LeaseTime.monotonicMillis]),
+    ([renewedAt, now]) =>
+      Option.exists(renewedAt, (at) => at <= now && now - at < ttl)
+        ? Effect.map(proofs.isDead(proof), (dead) => !dead)
+        : Effect.succeed(false)
   )
+}
 
-const end = (backend: Backend, account: string, mine: Holder): Effect.Effect<void> =>
-  Effect.flatMap(Effect.option(backend.release(account, mine.owner)), (done) => mine.end(Option.isSome(done)))
+/** A renewal that fails is tried again a third of the ttl later; the lease lapses by itself otherwise. */
+const renewal = (
+  backend: Backend,
+  account: string,
+  mine: Holder,
+  ttl: number,
+  renewedAt: Ref.Ref<number>
+): Effect.Effect<void> =>
+  Effect.flatMap(LeaseTime.monotonicMillis, (at) =>
+    backend.renew(account, ownerOf(mine, ttl), ttl).pipe(
+      Effect.tap((still) => (still ? Effect.zipRight(Ref.set(renewedAt, at), mine.stamp(at)) : Effect.void)),
+      Effect.orElseSucceed(() => true)
+    )
+  ).pipe(Effect.delay(ttl / 3), Effect.repeat({ while: (still) => still }), Effect.asVoid)
+
+const end = (backend: Backend, account: string, { mine, ttl }: Held): Effect.Effect<void> =>
+  Effect.flatMap(Effect.option(backend.release(account, ownerOf(mine, ttl))), (done) =>
+    mine.end(Option.isSome(done))
+  )

@@ -3,20 +3,25 @@
  * step that a crash cannot tear. Callers hold the file's lock for all that writes.
  */
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Option from "effect/Option"
-import { randomBytes } from "node:crypto"
+import { createHash, randomBytes } from "node:crypto"
 import type { BigIntStats } from "node:fs"
 import { constants } from "node:fs"
 import type { FileHandle } from "node:fs/promises"
 import * as fs from "node:fs/promises"
+import { tmpdir } from "node:os"
 import * as Path from "node:path"
 import { attempt, codeOf, FileProblem } from "./FileProblem.js"
-import { close, handOver, type Owner } from "./KernelLock.js"
+import { close, handOver, type Owner, withLock } from "./KernelLock.js"
+import { ownDirectory } from "./OwnDirectory.js"
 
 /** What of a file's surroundings is accepted. */
 export interface Policy {
   readonly symlinks: "follow" | "refuse"
   readonly owner: "self" | "any"
+  /** What is made of a file that others may read or write: `refuse` unless given. */
+  readonly exposed?: "refuse" | "accept"
   readonly maxBytes: number
 }
 
@@ -24,13 +29,15 @@ export interface Policy {
 export interface Contents {
   readonly bytes: Uint8Array
   readonly stats: BigIntStats
+  /** What is wrong with its mode, where that was accepted. */
+  readonly exposure: Option.Option<string>
 }
 
 /** Windows has neither modes nor owners of this kind; its directories cannot be flushed. */
 const posix = process.platform !== "win32"
 
-const problem = (reason: FileProblem["reason"], message: string): FileProblem =>
-  new FileProblem({ reason, message })
+const problem = (reason: FileProblem["reason"], message: string, cause?: unknown): FileProblem =>
+  new FileProblem({ reason, message, ...(cause === undefined ? {} : { cause }) })
 
 /** As many links as Linux follows. */
 const maxLinks = 40
@@ -90,8 +97,14 @@ export const read = (path: string, policy: Policy): Effect.Effect<Option.Option<
 const readOpen = (handle: FileHandle, path: string, policy: Policy): Effect.Effect<Contents, FileProblem> =>
   Effect.gen(function* () {
     const stats = yield* attempt("read", path, () => handle.stat({ bigint: true }))
-    const refused = kindProblem(path, stats, policy.owner) ?? statsProblem(path, stats, policy)
+    const change = yield* changeable(path, stats)
+    const refused = kindProblem(path, stats, policy.owner, change)
     if (refused !== undefined) return yield* refused
+    const exposure = Option.map(exposureOf(path, stats), (found) => `${found}; ${modeAdvice(path, change)}`)
+    if (Option.isSome(exposure) && policy.exposed !== "accept") {
+      return yield* problem("Insecure", exposure.value)
+    }
+    if (stats.size > BigInt(policy.maxBytes)) return yield* tooLarge(path, policy.maxBytes)
     // The file may grow while it is read: the bound is on what is read, not on what was announced.
     const buffer = Buffer.alloc(Math.min(Number(stats.size), policy.maxBytes) + 1)
     let length = 0
@@ -103,22 +116,57 @@ const readOpen = (handle: FileHandle, path: string, policy: Policy): Effect.Effe
       length += bytesRead
     }
     if (length > policy.maxBytes) return yield* tooLarge(path, policy.maxBytes)
-    return { bytes: buffer.subarray(0, length), stats }
+    return { bytes: buffer.subarray(0, length), stats, exposure }
   })
 
-const statsProblem = (path: string, stats: BigIntStats, policy: Policy): FileProblem | undefined => {
-  const mode = Number(stats.mode & 0o777n)
-  if (posix && (mode & ~0o600) !== 0) {
-    return problem(
-      "Insecure",
-      `${path} has mode 0${mode.toString(8).padStart(3, "0")}, which lets others at the credentials; ` +
-        `repair it with: chmod 600 ${quoted(path)}`
-    )
-  }
-  return stats.size > BigInt(policy.maxBytes) ? tooLarge(path, policy.maxBytes) : undefined
+/** Whether this process may change the mode and the owner of a file, and why not. */
+type Change = "possible" | "read-only" | "not-owner"
+
+const changeable = (path: string, stats: BigIntStats): Effect.Effect<Change> => {
+  const self = process.getuid?.()
+  if (!posix || isPrivate(stats, self)) return Effect.succeed("possible")
+  // Of a file that nobody may write, the directory says whether its medium is read-only.
+  return Effect.map(Effect.all([refusalOf(path), refusalOf(Path.dirname(path))]), (codes) =>
+    codes.some((code) => Option.contains(code, "EROFS"))
+      ? "read-only"
+      : self !== 0 && Number(stats.uid) !== self
+        ? "not-owner"
+        : "possible"
+  )
 }
 
-const kindProblem = (path: string, stats: BigIntStats, owner: Policy["owner"]): FileProblem | undefined => {
+const modeOf = (stats: BigIntStats): number => Number(stats.mode & 0o777n)
+
+const isPrivate = (stats: BigIntStats, self: number | undefined): boolean =>
+  (modeOf(stats) & ~0o600) === 0 && Number(stats.uid) === self
+
+const exposureOf = (path: string, stats: BigIntStats): Option.Option<string> => {
+  const mode = modeOf(stats)
+  return posix && (mode & ~0o600) !== 0
+    ? Option.some(
+        `${path} has mode 0${mode.toString(8).padStart(3, "0")}, which lets others at the credentials`
+      )
+    : Option.none()
+}
+
+/** A mount that can only be read, of a secret say, is made by somebody else, who can make it otherwise. */
+const modeAdvice = (path: string, change: Change): string =>
+  change === "possible"
+    ? `repair it with: chmod 600 ${quoted(path)}`
+    : `${unchangeable[change]}. Mount it with mode 0400 for this user (\`defaultMode\` in Kubernetes), or copy it to a ` +
+      'directory of this user, or accept it as it is with the option `exposed: "accept"`.'
+
+const unchangeable = {
+  "read-only": "its medium is read-only, so that the mode cannot be changed here",
+  "not-owner": "it belongs to another user, so that the mode cannot be changed here"
+}
+
+const kindProblem = (
+  path: string,
+  stats: BigIntStats,
+  owner: Policy["owner"],
+  change: Change = "possible"
+): FileProblem | undefined => {
   if (!stats.isFile()) {
     const kind = stats.isDirectory() ? "a directory" : stats.isFIFO() ? "a FIFO" : "no regular file"
     return problem("Malformed", `${path} is ${kind}: give the path of a file.`)
@@ -127,8 +175,12 @@ const kindProblem = (path: string, stats: BigIntStats, owner: Policy["owner"]): 
   return posix && owner === "self" && Number(stats.uid) !== self
     ? problem(
         "Denied",
-        `${path} belongs to user ${stats.uid}, not to this one (${self}): run as its owner, ` +
-          `or change the owner with: chown ${self} ${quoted(path)}`
+        `${path} belongs to user ${stats.uid}, not to this one (${self}): ` +
+          (change === "read-only"
+            ? "its medium is read-only, so that the owner cannot be changed here. Mount it for this user " +
+              "(`runAsUser` or `fsGroup` in Kubernetes), or copy it to a directory of this user, or accept it with " +
+              'the option `owner: "any"`.'
+            : `run as its owner, or change the owner with: chown ${self} ${quoted(path)}`)
       )
     : undefined
 }
@@ -160,34 +212,170 @@ export const makeDirectory = (path: string): Effect.Effect<void, FileProblem> =>
 /** The suffixes of the files beside a credential file. Foreign programs use a plain `.lock` themselves. */
 export const lockOf = (path: string): string => `${path}.latchkey.lock`
 export const leaseOf = (path: string): string => `${path}.latchkey.lease`
+/** The whole of what is being written in place. */
+export const journalOf = (path: string): string => `${path}.latchkey.journal`
+const temporaryOf = (path: string): string => `${path}.latchkey.${randomBytes(16).toString("hex")}.tmp`
 export const holderOf = (path: string, id: string): string => `${path}.latchkey.holder-${id}`
 const holder = /\.latchkey\.holder-[0-9a-f]{32}$/
 const temporary = /\.latchkey\.[0-9a-f]{32}\.tmp$/
 const backup = /\.latchkey\.backup-(\d{1,15})$/
 
+/** A file, and the path beside which its companions lie: its own wherever they can be made there. */
+export interface Place {
+  readonly target: string
+  readonly beside: string
+  /** Its reader knows no journal: never written in place. */
+  readonly onlyReplaced?: boolean
+}
+
 /**
- * Puts a new file, 0600, in the place of `path`, durably. `previous` is what was read there: where it is
- * no longer so, nothing is written and the answer is false. `owner` gets it, where that is another user.
+ * The companions of a file that can be written while its directory cannot (a single file mounted into a container
+ * whose other files are read-only, say) lie in a directory of this user.
+ */
+export const placeOf = (target: string): Effect.Effect<Place, FileProblem> =>
+  Effect.gen(function* () {
+    const here = { target, beside: target }
+    if (!posix || Option.isNone(yield* refusalOf(Path.dirname(target)))) return here
+    // Where the file cannot be written either, whoever tries hears of it.
+    if (Option.isSome(yield* refusalOf(target))) return here
+    const own = yield* ownDirectory
+    if (Option.isNone(own)) {
+      return yield* problem(
+        "Denied",
+        `The directory of ${target} cannot be written, and there is none for its lock in ${tmpdir()}: ` +
+          "make one of them writable, or set TMPDIR."
+      )
+    }
+    const name = createHash("sha256").update(target).digest("hex").slice(0, 32)
+    return { target, beside: Path.join(own.value, `${name}-${Path.basename(target)}`) }
+  })
+
+/** The system's code for why this process may not write there; none where it may. */
+export const refusalOf = (path: string): Effect.Effect<Option.Option<string>> =>
+  Effect.promise(() =>
+    fs.access(path, constants.W_OK).then(
+      () => Option.none<string>(),
+      (error: unknown) => Option.some(codeOf(error))
+    )
+  )
+
+/**
+ * Puts new contents, 0600, in the place of a file, durably. `previous` is what was read there: where it is no
+ * longer so, nothing is written and the answer is false. `owner` gets it, where that is another user. Of the former
+ * contents the last `backups` are kept. A step that fails undoes nothing that was good: what is new is complete
+ * before the old is touched, and only then an old backup goes.
  */
 export const replace = (
-  path: string,
+  place: Place,
   bytes: Uint8Array,
   previous: Option.Option<Contents>,
-  owner: Option.Option<Owner>
+  owner: Option.Option<Owner>,
+  backups = 0
 ): Effect.Effect<boolean, FileProblem> => {
-  const temp = `${path}.latchkey.${randomBytes(16).toString("hex")}.tmp`
+  const { beside, target } = place
+  const temp = temporaryOf(beside)
   return Effect.gen(function* () {
     yield* writeNew(temp, bytes, owner)
-    if (!(yield* isStill(path, previous))) {
+    const backup =
+      backups > 0 && Option.isSome(previous)
+        ? yield* keepBackup(beside, previous.value.bytes, owner)
+        : Option.none<string>()
+    const dropBackup = Option.match(backup, {
+      onNone: () => Effect.void,
+      onSome: (path) => Effect.ignore(unlink(path))
+    })
+    const done = yield* Effect.onError(swap(place, temp, bytes, previous), () => dropBackup)
+    if (!done) {
+      yield* dropBackup
       yield* unlink(temp)
       return false
     }
-    yield* attempt("replace", path, () => fs.rename(temp, path))
-    yield* syncDirectory(path)
+    yield* syncDirectory(target)
+    yield* Effect.ignore(pruneBackups(beside, backups))
     return true
   }).pipe(Effect.onError(() => Effect.ignore(unlink(temp))))
 }
 
+/** What a file that is a mount point of its own, or whose directory is another's, answers to a rename. */
+const unmovable: ReadonlySet<string> = new Set(["EBUSY", "EXDEV", "EPERM", "EACCES"])
+
+const swap = (
+  place: Place,
+  temp: string,
+  bytes: Uint8Array,
+  previous: Option.Option<Contents>
+): Effect.Effect<boolean, FileProblem> =>
+  Effect.gen(function* () {
+    const { beside, onlyReplaced = !posix, target } = place
+    if (!(yield* isStill(target, previous))) return false
+    const there = Option.getOrUndefined(previous)
+    if (beside !== target && there !== undefined) return yield* writeInPlace(place, temp, bytes, there)
+    const renamed = yield* Effect.either(attempt("replace", target, () => fs.rename(temp, target)))
+    if (Either.isRight(renamed)) return true
+    const code = codeOf(renamed.left.cause)
+    if (onlyReplaced || there === undefined || !unmovable.has(code)) return yield* renamed.left
+    return yield* Effect.mapError(writeInPlace(place, temp, bytes, there), (failed) =>
+      problem(
+        failed.reason,
+        `${target} cannot be replaced (${code}): it may be a single file that is mounted. And to write it in ` +
+          `place failed: ${failed.message} Mount its directory instead.`,
+        failed.cause
+      )
+    )
+  })
+
+/**
+ * Writes the bytes into the file itself, for where it cannot be replaced. `temp`, which holds them all, becomes the
+ * journal first: a file that a crash tears is read from there. Programs that see the same file through other mounts
+ * do not see its companions, so the file itself is locked too.
+ */
+const writeInPlace = (
+  { beside, target }: Place,
+  temp: string,
+  bytes: Uint8Array,
+  previous: Contents
+): Effect.Effect<boolean, FileProblem> => {
+  const journal = journalOf(beside)
+  const overwrite = Effect.acquireUseRelease(
+    attempt("write", target, () => fs.open(target, constants.O_WRONLY | (constants.O_NOFOLLOW ?? 0))),
+    (handle) =>
+      attempt("write", target, () => fill(handle, bytes)).pipe(
+        Effect.onError(() =>
+          attempt("write", target, () => fill(handle, previous.bytes)).pipe(
+            Effect.zipRight(unlink(journal)),
+            Effect.ignore
+          )
+        )
+      ),
+    close
+  )
+  return withLock(
+    target,
+    inPlaceLockMillis,
+    Option.none(),
+    Effect.gen(function* () {
+      if (!(yield* isStill(target, Option.some(previous)))) return false
+      yield* attempt("replace", journal, () => fs.rename(temp, journal))
+      yield* syncDirectory(journal)
+      yield* overwrite
+      yield* Effect.ignore(unlink(journal))
+      return true
+    })
+  )
+}
+
+const inPlaceLockMillis = 5_000
+
+/** The contents of a file become these bytes, flushed. */
+const fill = async (handle: FileHandle, bytes: Uint8Array): Promise<void> => {
+  for (let at = 0; at < bytes.length;) {
+    at += (await handle.write(bytes, at, bytes.length - at, at)).bytesWritten
+  }
+  await handle.truncate(bytes.length)
+  await handle.sync()
+}
+
+/** A file that was not there, whole and flushed; or none. */
 const writeNew = (
   path: string,
   bytes: Uint8Array,
@@ -202,7 +390,7 @@ const writeNew = (
           await handle.writeFile(bytes)
           await handle.sync()
         })
-      ),
+      ).pipe(Effect.onError(() => Effect.ignore(unlink(path)))),
     close
   )
 
@@ -218,9 +406,24 @@ const isStill = (path: string, previous: Option.Option<Contents>): Effect.Effect
     }
   )
 
-/** Removes a file, durably, where it is there. */
-export const remove = (path: string): Effect.Effect<void, FileProblem> =>
-  Effect.zipRight(unlink(path), syncDirectory(path))
+/** Removes a file, durably, where it is there. One that cannot be removed is left with nothing but `{}` in it. */
+export const remove = (
+  place: Place,
+  contents: Option.Option<Contents>,
+  owner: Option.Option<Owner>
+): Effect.Effect<boolean, FileProblem> =>
+  unlink(place.target).pipe(
+    Effect.zipRight(syncDirectory(place.target)),
+    Effect.as(true),
+    Effect.catchIf(
+      ({ cause }) => posix && unremovable.has(codeOf(cause)),
+      (failed) =>
+        Effect.catchAll(replace(place, Buffer.from("{}\n"), contents, owner), () => Effect.fail(failed))
+    )
+  )
+
+/** What the removal of a mount point, or from a directory that cannot be written, is answered with. */
+const unremovable: ReadonlySet<string> = new Set([...unmovable, "EROFS"])
 
 export const unlink = (path: string): Effect.Effect<void, FileProblem> =>
   Effect.asVoid(orAbsent("remove", path, () => fs.unlink(path)))
@@ -262,22 +465,54 @@ export const holders = (path: string): Effect.Effect<ReadonlyArray<string>, File
 
 const serialOf = (name: string): number => Number(backup.exec(name)?.[1] ?? 0)
 
-/** Keeps these bytes beside the file, 0600, and of all that were kept so the last `count`. */
-export const keepBackup = (
+const backupsOf = (path: string): Effect.Effect<ReadonlyArray<string>, FileProblem> =>
+  Effect.map(siblings(path, backup), (found) => [...found].sort((a, b) => serialOf(b) - serialOf(a)))
+
+/**
+ * Keeps these bytes beside the file, 0600; the path where they were not kept already. Under its name a backup is
+ * always whole: it gets it last.
+ */
+const keepBackup = (
   path: string,
   bytes: Uint8Array,
-  count: number,
   owner: Option.Option<Owner>
-): Effect.Effect<void, FileProblem> =>
+): Effect.Effect<Option.Option<string>, FileProblem> =>
   Effect.gen(function* () {
-    const kept = [...(yield* siblings(path, backup))].sort((a, b) => serialOf(b) - serialOf(a))
-    yield* Effect.forEach(kept.slice(count - 1), unlink, { discard: true })
-    yield* writeNew(`${path}.latchkey.backup-${serialOf(kept[0] ?? "") + 1}`, bytes, owner)
+    const [newest = ""] = yield* backupsOf(path)
+    const kept = newest !== "" && (yield* holds(newest, bytes))
+    if (kept) return Option.none<string>()
+    const temp = temporaryOf(path)
+    const name = `${path}.latchkey.backup-${serialOf(newest) + 1}`
+    yield* writeNew(temp, bytes, owner)
+    yield* Effect.onError(
+      attempt("keep a backup of", path, () => fs.rename(temp, name)),
+      () => Effect.ignore(unlink(temp))
+    )
+    return Option.some(name)
   })
 
+const holds = (path: string, bytes: Uint8Array): Effect.Effect<boolean> =>
+  Effect.promise(() =>
+    fs.readFile(path).then(
+      (found) => found.equals(bytes),
+      () => false
+    )
+  )
+
+/** Of all that were kept, the last `count` stay. */
+const pruneBackups = (path: string, count: number): Effect.Effect<void, FileProblem> =>
+  count === 0
+    ? Effect.void
+    : Effect.flatMap(backupsOf(path), (kept) => Effect.forEach(kept.slice(count), unlink, { discard: true }))
+
+/** Removes the journal of a write in place that came to no end, now that the file is whole again. */
+export const dropJournal = (path: string): Effect.Effect<void> => Effect.ignore(unlink(journalOf(path)))
+
 /** Removes all that was kept beside the file. */
-export const removeBackups = (path: string): Effect.Effect<void, FileProblem> =>
-  Effect.flatMap(siblings(path, backup), Effect.forEach(unlink, { discard: true }))
+export const removeKept = (path: string): Effect.Effect<void, FileProblem> =>
+  Effect.flatMap(siblings(path, backup), (kept) =>
+    Effect.forEach([...kept, journalOf(path)], unlink, { discard: true })
+  )
 
 /** A call on something that may not be there. */
 const orAbsent = <A>(

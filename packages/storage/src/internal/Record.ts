@@ -57,11 +57,17 @@ export const encodeAs = (
   format: FileFormat.FileFormat,
   document: FileFormat.JsonObject,
   entry: Entry.Entry,
-  now: number
+  now: number,
+  previous: Option.Option<Entry.Entry> = Option.none()
 ): Either.Either<string, RecordProblem> =>
   Either.gen(function* () {
+    const refusal = FileFormat.refusal(format, document, entry, previous)
+    if (Option.isSome(refusal)) {
+      const { path, problem, reason } = refusal.value
+      return yield* Either.left(new RecordProblem({ reason, problem: ` is not written: ${path} ${problem}` }))
+    }
     const text = yield* Either.try({
-      try: () => write(format.encode(document, entry, randomBytes(8).toString("hex"))),
+      try: () => write(format.encode(document, entry, randomBytes(8).toString("hex"), previous)),
       // The encoder's own error may quote what it could not encode.
       catch: () => malformed("has a value that JSON cannot hold, or a blank token")
     })

@@ -83,6 +83,7 @@ export const leases = ({ run }: Connection, prefix: string): LeaseKeeper.Backend
   const holds = (script: string, account: string, args: ReadonlyArray<string | number>) =>
     Effect.map(run(script, keyOf(prefix, account), args), (answer) => answer === 1)
   return {
+    datedBy: "server",
     grant: ({ account, owner, holder, ttl, over }) =>
       Effect.map(
         run(RedisScripts.grant, keyOf(prefix, account), [
@@ -92,14 +93,14 @@ export const leases = ({ run }: Connection, prefix: string): LeaseKeeper.Backend
           Option.getOrElse(over, () => "")
         ]),
         (answer): LeaseKeeper.Answer => {
-          const [outcome = "", second = "", third = ""] = list(answer).map(text)
+          const [outcome = "", second = "", third = "", until = ""] = list(answer).map(text)
           return outcome === "Granted"
             ? {
                 _tag: "Granted",
                 fence: Number(second),
                 previous: third === "" ? Option.none() : Option.some(third)
               }
-            : { _tag: "Busy", owner: second, holder: third }
+            : { _tag: "Busy", owner: second, holder: third, until }
         }
       ),
     renew: (account, owner, ttl) => holds(RedisScripts.renew, account, [owner, Math.ceil(ttl)]),

@@ -48,12 +48,12 @@ redis.call('HINCRBY', key, 'version', 1)
 tell(ARGV[1])
 return 1`
 
-/** ARGV: owner, holder, ttl, an owner that is dead or nothing. Answers the fence and whose it was, or who has it. */
+/** ARGV: owner, holder, ttl, an owner that is dead or nothing. Answers the fence and whose it was, or who has it until when. */
 export const grant = `${prelude}
 local found = redis.call('HMGET', key, 'owner', 'holder', 'until', 'fence')
 local at = now()
 if found[1] and at < number(found[3]) and found[1] ~= ARGV[4] then
-  return {'Busy', found[1], found[2] or ''}
+  return {'Busy', found[1], found[2] or '', found[3]}
 end
 local fence = text(math.max(number(found[4]) + 1, at))
 redis.call('HSET', key, 'owner', ARGV[1], 'holder', ARGV[2], 'until', text(at + number(ARGV[3])), 'fence', fence)

@@ -11,6 +11,7 @@ export const make = (session: Session): Backend => {
   const { sql } = session
   const leases = sql(session.tables.leases)
   return {
+    datedBy: isDatedByServer(session) ? "server" : "clients",
     grant: (request) => grant(session, request),
     renew: (account, owner, ttl) =>
       finds(
@@ -22,8 +23,10 @@ export const make = (session: Session): Backend => {
     isHeld: (account, owner) =>
       finds(
         session,
+        // A client that dates its leases may have set its clock meanwhile; the keeper knows how old they are.
         (now) =>
-          sql`SELECT fence FROM ${leases} WHERE account = ${account} AND owner = ${owner} AND expires > ${now}`
+          sql`SELECT fence FROM ${leases} WHERE account = ${account} AND owner = ${owner}
+            AND ${isDatedByServer(session) ? sql`expires > ${now}` : sql`1 = 1`}`
       ),
     release: (account, owner) =>
       finds(
@@ -34,6 +37,9 @@ export const make = (session: Session): Backend => {
       )
   }
 }
+
+/** PostgreSQL says what time it is; SQLite is a file, and has the clocks of its clients. */
+const isDatedByServer = ({ dialect }: Session): boolean => dialect === "pg"
 
 const ask = <A extends object>(session: Session, statement: (now: Fragment) => Statement<A>) =>
   Effect.flatMap(session.now, (now) => session.run(statement(now)))
@@ -46,14 +52,15 @@ const finds = (
 /** Whose the lease is, in force or lapsed. */
 const look = (session: Session, account: string) => {
   const { sql } = session
-  const statement = (now: Fragment) => sql<Record<"owner" | "holder" | "live", unknown>>`
-    SELECT ${session.bytes(sql("owner"))} AS owner, ${session.bytes(sql("holder"))} AS holder,
+  const statement = (now: Fragment) => sql<Record<"owner" | "holder" | "live" | "expires", unknown>>`
+    SELECT ${session.bytes(sql("owner"))} AS owner, ${session.bytes(sql("holder"))} AS holder, expires,
       CASE WHEN expires > ${now} THEN 1 ELSE 0 END AS live
     FROM ${sql(session.tables.leases)} WHERE account = ${account} AND owner IS NOT NULL`
   return Effect.map(ask(session, statement), ([row]) =>
-    Option.map(Option.fromNullable(row), ({ owner, holder, live }) => ({
+    Option.map(Option.fromNullable(row), ({ owner, holder, live, expires }) => ({
       owner: textOf(owner),
       holder: textOf(holder),
+      until: String(expires),
       live: Number(live) === 1
     }))
   )
@@ -64,8 +71,11 @@ const grant = (session: Session, request: Request): Effect.Effect<Answer, Server
   Effect.gen(function* () {
     const found = yield* look(session, request.account)
     const over = Option.getOrUndefined(request.over)
-    if (Option.isSome(found) && found.value.live && found.value.owner !== over) {
-      return { _tag: "Busy", owner: found.value.owner, holder: found.value.holder }
+    if (Option.isSome(found) && found.value.owner !== over) {
+      const { live, ...other } = found.value
+      if (live || (!isDatedByServer(session) && (yield* request.isRunning(other.owner)))) {
+        return { _tag: "Busy", ...other }
+      }
     }
     const [row] = yield* ask(session, (now) => take(session, request, now)).pipe(
       Effect.catchIf(isRace, () => Effect.succeed([]))
@@ -75,8 +85,8 @@ const grant = (session: Session, request: Request): Effect.Effect<Answer, Server
     }
     const winner = yield* look(session, request.account)
     return Option.match(winner, {
-      onNone: (): Answer => ({ _tag: "Busy", owner: "", holder: "another process" }),
-      onSome: ({ owner, holder }) => ({ _tag: "Busy", owner, holder })
+      onNone: (): Answer => ({ _tag: "Busy", owner: "", holder: "another process", until: "" }),
+      onSome: ({ owner, holder, until }) => ({ _tag: "Busy", owner, holder, until })
     })
   })
 

@@ -162,7 +162,13 @@ const commit = (
     const document = Option.match(current, { onNone: () => ({}), onSome: (held) => held.document })
     const now = yield* Clock.currentTimeMillis
     const text = yield* Either.mapLeft(
-      Record.encodeAs(cell.format, document, Entry.keepFence(entry, seen), now),
+      Record.encodeAs(
+        cell.format,
+        document,
+        Entry.keepFence(entry, seen),
+        now,
+        Option.flatMap(current, ({ entry: held }) => held)
+      ),
       ({ reason, problem }) => ({
         reason,
         message: `The entry for ${cell.location}${problem}. Nothing was written.`

@@ -39,6 +39,11 @@ export interface Options<E> {
   readonly ttl?: Duration.DurationInput | undefined
   /** Whether it is renewed while held, as the port asks: true unless given. */
   readonly renews?: boolean | undefined
+  /**
+   * Whether it lasts for its ttl, no more and no less, though the wall clock of a holder or a waiter is wrong by
+   * years: false unless given. Any backend should that outlives a process.
+   */
+  readonly bearsWrongClocks?: boolean | undefined
 }
 
 const account = "laws@example.com"
@@ -63,6 +68,34 @@ export const laws = <E>(options: Options<E>): ReadonlyArray<Law> => {
       })
     )
   )
+  const wrongClocks = (by: number): ReadonlyArray<Law> => {
+    const wrong = Effect.withClock(wrongBy(by))
+    const how = by < 0 ? `${-by} years behind` : `${by} years ahead`
+    return [
+      define(`a holder whose clock is ${how} has it for its time, not longer`, ({ first, second }) =>
+        Effect.gen(function* () {
+          const before = yield* Clock.currentTimeMillis
+          yield* acquireStalled(first, account, ttl, wrongBy(by))
+          const busy = yield* isBusy(second, account, ttl)
+          const early = (yield* Clock.currentTimeMillis) - before < Duration.toMillis(ttl)
+          yield* check(busy || !early, "it was taken over before its time")
+          yield* takeOver(second, account, ttl)
+        })
+      ),
+      define(
+        `one who waits with a clock that is ${how} gets it when its time has passed`,
+        ({ first, second }) =>
+          Effect.gen(function* () {
+            const before = yield* Clock.currentTimeMillis
+            yield* acquireStalled(first, account, ttl)
+            const busy = yield* wrong(isBusy(second, account, ttl))
+            const early = (yield* Clock.currentTimeMillis) - before < Duration.toMillis(ttl)
+            yield* check(busy || !early, "it was taken over before its time")
+            yield* wrong(takeOver(second, account, ttl))
+          })
+      )
+    ]
+  }
   return [
     define("a lease is held by one, and the other is told so", ({ first, second }) =>
       Effect.gen(function* () {
@@ -161,8 +194,25 @@ export const laws = <E>(options: Options<E>): ReadonlyArray<Law> => {
         yield* checkBusy(first, account, ttl)
       })
     ),
-    ...(options.renews === false ? [] : [renewal])
+    ...(options.renews === false ? [] : [renewal]),
+    ...(options.bearsWrongClocks === true ? years.flatMap(wrongClocks) : [])
   ]
+}
+
+const years = [-10, 10]
+
+/** A clock that is wrong on the wall and right in what it says of time that passes. */
+const wrongBy = (inYears: number): Clock.Clock => {
+  const real = Clock.make()
+  const millis = () => real.unsafeCurrentTimeMillis() + inYears * 31_557_600_000
+  return {
+    [Clock.ClockTypeId]: Clock.ClockTypeId,
+    unsafeCurrentTimeMillis: millis,
+    unsafeCurrentTimeNanos: () => real.unsafeCurrentTimeNanos(),
+    currentTimeMillis: Effect.sync(millis),
+    currentTimeNanos: real.currentTimeNanos,
+    sleep: (duration) => real.sleep(duration)
+  }
 }
 
 const isBusy = (handle: Context.Tag.Service<RefreshLease>, name: string, ttl: Duration.Duration) =>
@@ -200,7 +250,8 @@ const unlessStalled = <E>(
   })
 
 /**
- * A lease whose holder stops the moment it has it. `close` ends its scope, as when it wakes up again.
+ * A lease whose holder stops the moment it has it. `close` ends its scope, as when it wakes up again. `real` is the
+ * holder's clock, the system's unless given.
  *
  * @since 0.1.0
  * @category utils
@@ -208,12 +259,12 @@ const unlessStalled = <E>(
 export const acquireStalled = (
   handle: Context.Tag.Service<RefreshLease>,
   name: string,
-  ttl: Duration.Duration
+  ttl: Duration.Duration,
+  real: Clock.Clock = Clock.make()
 ) =>
   Effect.gen(function* () {
     const scope = yield* Effect.acquireRelease(Scope.make(), (s) => Scope.close(s, Exit.void))
     let stopped = false
-    const real = Clock.make()
     const clock: Clock.Clock = {
       [Clock.ClockTypeId]: Clock.ClockTypeId,
       unsafeCurrentTimeMillis: () => real.unsafeCurrentTimeMillis(),

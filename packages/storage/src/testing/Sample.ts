@@ -6,6 +6,7 @@
  */
 import * as Credentials from "@latchkey/core/Credentials"
 import * as Entry from "@latchkey/core/Entry"
+import * as GrantIdentity from "@latchkey/core/GrantIdentity"
 import * as FastCheck from "effect/FastCheck"
 import * as Option from "effect/Option"
 
@@ -63,7 +64,16 @@ export const full: Entry.Entry = new Entry.Entry({
       rotationLost: true
     })
   ),
-  serverWait: Option.some(new Entry.ServerWait({ at: 1_800_000_000_700, until: 1_800_000_060_700 }))
+  serverWait: Option.some(new Entry.ServerWait({ at: 1_800_000_000_700, until: 1_800_000_060_700 })),
+  identity: Option.some(
+    GrantIdentity.make({
+      issuer: "https://issuer.example/größer",
+      tokenEndpoint: 'https://issuer.example/token?policy=a&b="c"',
+      clientId: "client 🗝",
+      grantType: "urn:ietf:params:oauth:grant-type:jwt-bearer",
+      subject: "user@example.com"
+    })
+  )
 })
 
 const token = FastCheck.stringMatching(/^[!-~]{1,40}$/).filter((t) =>
@@ -107,6 +117,14 @@ const note = FastCheck.record({
   at: instant
 })
 
+const identity = FastCheck.record({
+  issuer: option(text),
+  tokenEndpoint: option(text),
+  clientId: option(text),
+  grantType: option(text),
+  subject: option(text)
+}).map(GrantIdentity.make)
+
 /**
  * Arbitrary entries with the given fences.
  *
@@ -120,9 +138,10 @@ export const entry = (fence: FastCheck.Arbitrary<number>): FastCheck.Arbitrary<E
     fence,
     intent: option(FastCheck.tuple(note, FastCheck.nat(9))),
     dead: option(FastCheck.tuple(note, text, FastCheck.boolean())),
-    serverWait: option(FastCheck.record({ at: instant, until: instant }))
+    serverWait: option(FastCheck.record({ at: instant, until: instant })),
+    identity: option(identity)
   }).map(
-    ({ credentials: c, generation, fence: f, intent, dead, serverWait }) =>
+    ({ credentials: c, generation, fence: f, intent, dead, serverWait, identity: i }) =>
       new Entry.Entry({
         ...Entry.first(c),
         generation,
@@ -135,6 +154,7 @@ export const entry = (fence: FastCheck.Arbitrary<number>): FastCheck.Arbitrary<E
           Option.fromNullable(dead),
           ([n, reason, rotationLost]) => new Entry.DeadGrant({ ...n, reason, rotationLost })
         ),
-        serverWait: Option.map(Option.fromNullable(serverWait), (w) => new Entry.ServerWait(w))
+        serverWait: Option.map(Option.fromNullable(serverWait), (w) => new Entry.ServerWait(w)),
+        identity: Option.fromNullable(i)
       })
   )

@@ -31,14 +31,6 @@ export interface Daemon {
   readonly send: (signal: NodeJS.Signals) => Effect.Effect<void>
 }
 
-/** The first of these files that is there. */
-export const findProgram = (candidates: ReadonlyArray<string>): string | undefined =>
-  candidates.find((path) => fs.existsSync(path))
-
-/** Where programs are looked for. */
-export const searchPath = (name: string): ReadonlyArray<string> =>
-  (process.env["PATH"] ?? "").split(":").map((directory) => `${directory}/${name}`)
-
 /** The shell lives as long as its input is open, so that a server does not outlive a killed test run. */
 const script = '"$@" >&2 & echo $!; cat >/dev/null; kill -KILL $! 2>/dev/null'
 

@@ -7,6 +7,7 @@ import { tmpdir } from "node:os"
 import * as Path from "node:path"
 import { promisify } from "node:util"
 import Pg from "pg"
+import { postgres } from "../../../../.ci/programs.js"
 import * as Daemon from "./Daemon.js"
 
 export interface PostgresServer extends Daemon.Daemon {
@@ -14,25 +15,8 @@ export interface PostgresServer extends Daemon.Daemon {
   readonly url: string
 }
 
-const versions = (): ReadonlyArray<string> => {
-  try {
-    const found = fs.readdirSync("/usr/lib/postgresql").sort((a, b) => Number(b) - Number(a))
-    return found.map((version) => `/usr/lib/postgresql/${version}/bin/initdb`)
-  } catch {
-    return []
-  }
-}
-
-const initdb = Daemon.findProgram([...versions(), ...Daemon.searchPath("initdb")])
-
-/** Why there can be none here, in one line; undefined where there can. */
-export const missing: string | undefined =
-  initdb === undefined
-    ? "PostgreSQL is not tested: no initdb here (Debian: apt-get install postgresql)"
-    : undefined
-
 export const make: Effect.Effect<PostgresServer, never, Scope.Scope> = Effect.gen(function* () {
-  const bin = Path.dirname(initdb ?? "")
+  const bin = Path.dirname(postgres.path ?? "")
   const user = ordinaryUser()
   const home = yield* Effect.acquireRelease(
     Effect.promise(async () => {

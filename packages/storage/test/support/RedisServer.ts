@@ -5,20 +5,13 @@ import * as fs from "node:fs"
 import * as net from "node:net"
 import { tmpdir } from "node:os"
 import * as Path from "node:path"
+import { redis } from "../../../../.ci/programs.js"
 import * as Daemon from "./Daemon.js"
 
 export interface RedisServer extends Daemon.Daemon {
   readonly url: string
   readonly port: number
 }
-
-const program = Daemon.findProgram(Daemon.searchPath("redis-server"))
-
-/** Why there can be none here, in one line; undefined where there can. */
-export const missing: string | undefined =
-  program === undefined
-    ? "Redis is not tested: no redis-server here (Debian: apt-get install redis-server)"
-    : undefined
 
 /** `settings` go on its command line, such as `["--requirepass", "…"]`. */
 export const make = (settings: ReadonlyArray<string> = []): Effect.Effect<RedisServer, never, Scope.Scope> =>
@@ -30,7 +23,7 @@ export const make = (settings: ReadonlyArray<string> = []): Effect.Effect<RedisS
     const port = yield* freePort
     const durable = ["--appendonly", "yes", "--appendfsync", "always", "--save", ""]
     const daemon = yield* Daemon.make({
-      command: program ?? "",
+      command: redis.path ?? "",
       args: ["--port", `${port}`, "--bind", "127.0.0.1", "--dir", home, ...durable, ...settings],
       ready: answers(port),
       quit: "SIGKILL"

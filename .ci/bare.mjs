@@ -1,0 +1,129 @@
+/*
+ * The first commands of a newcomer, from a fresh clone on a machine that has Node, npm and a shell, and nothing else:
+ * npm install, npm test, npm start. What the tests cannot use there is skipped, with one line for each part.
+ */
+import { execFileSync, spawnSync } from "node:child_process"
+import { accessSync, constants, mkdirSync, mkdtempSync, rmSync, symlinkSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { delimiter, dirname, join } from "node:path"
+
+const root = join(import.meta.dirname, "..")
+/** What a slim image of Node has. */
+const programs = [
+  ...[
+    "sh",
+    "cat",
+    "chmod",
+    "cp",
+    "cut",
+    "dirname",
+    "env",
+    "grep",
+    "head",
+    "id",
+    "ln",
+    "ls",
+    "mkdir",
+    "mkfifo"
+  ],
+  ...[
+    "mktemp",
+    "mv",
+    "rm",
+    "rmdir",
+    "sed",
+    "sleep",
+    "sort",
+    "stat",
+    "tail",
+    "touch",
+    "tr",
+    "true",
+    "uname",
+    "wc"
+  ]
+]
+/** One for each part that needs more. */
+const expected = [
+  /^skipped: logins in a real browser /m,
+  /^skipped: Redis /m,
+  /^skipped: PostgreSQL /m,
+  /^skipped: the keychain /m
+]
+
+const find = (name) =>
+  process.env.PATH.split(delimiter)
+    .map((folder) => join(folder, name))
+    .find((path) => {
+      try {
+        accessSync(path, constants.X_OK)
+        return true
+      } catch {
+        return false
+      }
+    })
+
+const machine = mkdtempSync(join(tmpdir(), "latchkey-bare-"))
+process.on("exit", () => rmSync(machine, { recursive: true, force: true, maxRetries: 5 }))
+const [bin, home, clone] = ["bin", "home", "clone"].map((name) => join(machine, name))
+mkdirSync(bin)
+mkdirSync(home)
+for (const name of programs) {
+  const path = find(name)
+  if (path !== undefined) symlinkSync(path, join(bin, name))
+}
+symlinkSync(process.execPath, join(bin, "node"))
+// As links to what npm's own links lead to: npm finds its parts beside it.
+for (const name of ["npm", "npx"]) symlinkSync(find(name), join(bin, name))
+
+const npm = (name) =>
+  execFileSync("npm", ["config", "get", name], { encoding: "utf8", cwd: dirname(root) }).trim()
+const env = {
+  PATH: bin,
+  HOME: home,
+  // Where this machine gets packages from is not what is tried.
+  npm_config_userconfig: npm("userconfig"),
+  npm_config_cache: npm("cache"),
+  ...Object.fromEntries(
+    Object.entries(process.env).filter(([name]) =>
+      /^(npm_config_|https?_proxy|no_proxy|NODE_EXTRA_CA_CERTS)/i.test(name)
+    )
+  )
+}
+
+execFileSync("git", ["clone", "--quiet", "--no-hardlinks", root, clone], { stdio: "inherit" })
+
+const run = (...args) => {
+  console.log(`$ npm ${args.join(" ")}`)
+  const { status, stdout, stderr } = spawnSync("npm", args, {
+    cwd: clone,
+    env,
+    encoding: "utf8",
+    maxBuffer: 1 << 28,
+    stdio: ["ignore", "pipe", "pipe"]
+  })
+  const output = stdout + stderr
+  if (status !== 0) {
+    console.log(output)
+    console.log(`npm ${args.join(" ")} ended with ${status} on a machine that has Node and npm alone`)
+    process.exit(1)
+  }
+  return output
+}
+
+run("install")
+const tested = run("test")
+console.log(
+  tested
+    .split("\n")
+    .filter((line) => /^(skipped: | +Test Files | +Tests )/.test(line))
+    .join("\n")
+)
+for (const line of expected) {
+  const found = tested.match(new RegExp(line.source, "gm"))?.length ?? 0
+  if (found !== 1) {
+    console.log(`${line} was printed ${found} times; each part that is skipped has one line`)
+    process.exitCode = 1
+  }
+}
+run("start")

@@ -1,0 +1,12 @@
+import { describe, type TestOptions } from "vitest"
+import type { Program } from "./programs.js"
+
+/** A suite that needs a program: all of it is skipped where that is missing, under a title that says so. */
+export const describeWith = (
+  { missing }: Program,
+  title: string,
+  body: () => void,
+  options: TestOptions = {}
+): void => {
+  describe.skipIf(missing !== undefined)(missing ?? title, options, body)
+}

@@ -1,0 +1,83 @@
+/**
+ * The programs beyond Node and npm that some tests use. A missing one skips those tests, with one line at the end of the
+ * run that says how to get it. `PATH` decides what is there, so that a `PATH` without them shows such a run.
+ */
+import * as fs from "node:fs"
+import * as Path from "node:path"
+
+export interface Program {
+  /** Undefined where it is not installed. */
+  readonly path: string | undefined
+  /** The line that says what is skipped and how to get it; undefined where nothing is. */
+  readonly missing: string | undefined
+}
+
+/** What such a line begins with: the end of the run collects them by it. */
+export const prefix = "skipped: "
+
+const isExecutable = (path: string): boolean => {
+  try {
+    fs.accessSync(path, fs.constants.X_OK)
+    return fs.statSync(path).isFile()
+  } catch {
+    return false
+  }
+}
+
+const folders = (process.env["PATH"] ?? "").split(Path.delimiter).filter((folder) => folder !== "")
+
+const onPath = (name: string): string | undefined =>
+  folders.map((folder) => Path.join(folder, name)).find(isExecutable)
+
+const program = (part: string, remedy: string, path: string | undefined): Program => ({
+  path,
+  missing: path === undefined ? `${prefix}${part} (${remedy})` : undefined
+})
+
+/** Debian keeps the servers outside the `PATH`, one folder a version, and only the clients in it. */
+const debianInitdb = (): string | undefined => {
+  const versions = "/usr/lib/postgresql"
+  if (onPath("psql") === undefined || !fs.existsSync(versions)) return undefined
+  return fs
+    .readdirSync(versions)
+    .sort((a, b) => Number(b) - Number(a))
+    .map((version) => Path.join(versions, version, "bin", "initdb"))
+    .find(isExecutable)
+}
+
+const chromiumPath = (): string | undefined => {
+  const chosen = process.env["CHROMIUM_PATH"] ?? ""
+  if (chosen !== "") return isExecutable(chosen) ? chosen : undefined
+  return ["chromium", "chromium-browser", "google-chrome"].map(onPath).find((path) => path !== undefined)
+}
+
+export const chromium = program(
+  "logins in a real browser",
+  "install Debian's chromium, or set CHROMIUM_PATH to a Chromium",
+  chromiumPath()
+)
+
+export const redis = program("Redis", "install Debian's redis-server", onPath("redis-server"))
+
+/** The path is that of `initdb`; `postgres` lies beside it. */
+export const postgres = program(
+  "PostgreSQL",
+  "install Debian's postgresql",
+  onPath("initdb") ?? debianInitdb()
+)
+
+/** The path is that of `dbus-run-session`, which starts the session that the others live in. */
+export const keychain = program(
+  "the keychain",
+  "install Debian's dbus and gnome-keyring",
+  ["dbus-send", "gnome-keyring-daemon"].some((name) => onPath(name) === undefined)
+    ? undefined
+    : onPath("dbus-run-session")
+)
+
+/** No program, but skipped in the same way. */
+export const root = program(
+  "files of other users",
+  "run the tests as root",
+  process.getuid?.() === 0 ? process.execPath : undefined
+)

@@ -1,0 +1,49 @@
+/** Reading a form-encoded body, whatever its content type says. */
+
+/** A form and nothing else: pairs of what URLs may hold, with or without percent-encoding. */
+const strict = /^[?#]?[\w.%+~*-]+=[^&\s<>"{}]*(?:&[\w.%+~*;-]+=[^&\s<>"{}]*)*&?$/
+
+/** Something that begins as a form does. */
+const beginning = /^[?#]?[\w.%+~*-]+=/
+
+/**
+ * The fields of a text that is a form, and one with tokens or an error; none if it is anything else. `declared` says
+ * that its content type is that of a form.
+ */
+export const fieldsOf = (text: string, declared: boolean): Readonly<Record<string, string>> | undefined => {
+  const trimmed = text.trim()
+  if (declared && !trimmed.startsWith("{")) return decode(trimmed, true)
+  if (!strict.test(trimmed)) return undefined
+  const fields = decode(trimmed, false)
+  return "access_token" in fields || "error" in fields ? fields : undefined
+}
+
+/**
+ * A field of a text that begins as a form, be it broken later on; also one with a pair a line, as `text/plain` has it.
+ * The last pair counts only where the text is whole.
+ */
+export const fieldOf = (text: string, name: string, isWhole: boolean): string | undefined => {
+  const trimmed = text.trimStart()
+  if (!beginning.test(trimmed)) return undefined
+  const pairs = trimmed
+    .replace(/^[?#]/, "")
+    .replaceAll("&amp;", "&")
+    .split(/[&\r\n]+/)
+  const known = isWhole ? pairs : pairs.slice(0, -1)
+  const pair = known.filter((each) => each.startsWith(`${name}=`)).at(-1)
+  return pair === undefined ? undefined : decode(pair.trimEnd(), false)[name]
+}
+
+/**
+ * A plus sign is a space in a form. In a text that was never declared as one it is a plus sign of a token, which
+ * somebody wrote without encoding it: no token has a space.
+ */
+const decode = (text: string, declared: boolean): Readonly<Record<string, string>> => {
+  const form = text.replace(/^[?#]/, "").replaceAll("&amp;", "&")
+  return Object.fromEntries(
+    [...new URLSearchParams(declared ? form : form.replaceAll("+", "%2B"))].map(([name, value]) => [
+      name,
+      declared || name.endsWith("_token") ? value : value.replaceAll("+", " ")
+    ])
+  )
+}

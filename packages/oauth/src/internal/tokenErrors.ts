@@ -1,0 +1,14 @@
+import {
+  GrantMismatch,
+  ReauthorizationRequired,
+  RefreshUnavailable,
+  type TokenError
+} from "@latchkey/core/TokenError"
+import { StorageError } from "@latchkey/core/TokenStorage"
+
+/** Whether somebody asked a manager for a token, and there was none. */
+export const is = (error: unknown): error is TokenError =>
+  error instanceof ReauthorizationRequired ||
+  error instanceof RefreshUnavailable ||
+  error instanceof GrantMismatch ||
+  error instanceof StorageError
