@@ -246,6 +246,7 @@ const Json = Schema.Struct({
   idToken: optional(Token),
   tokenType: Schema.NonEmptyString,
   obtainedAt: optional(Millis),
+  serverTime: optional(Millis),
   expiresAt: optional(Millis),
   refreshAt: optional(Millis),
   scopes: Schema.Array(Schema.String),

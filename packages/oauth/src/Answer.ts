@@ -155,15 +155,21 @@ export const retryAfter = (answer: Answer): Option.Option<Duration.Duration> => 
 }
 
 /**
+ * The answer's `Date` in epoch milliseconds (RFC 9110 §6.6.1): when it was made by the server's own clock.
+ *
+ * @since 0.1.0
+ * @category getters
+ */
+export const date = (answer: Answer): Option.Option<number> =>
+  Option.liftPredicate(Date.parse(answer.headers["date"] ?? ""), (millis) => millis >= 0)
+
+/**
  * When it was answered by the server's own clock, in epoch milliseconds; by ours where it sent no `Date`.
  *
  * @since 0.1.0
  * @category getters
  */
-export const serverTime = (answer: Answer): number => {
-  const date = Date.parse(answer.headers["date"] ?? "")
-  return Number.isFinite(date) ? date : answer.receivedAt
-}
+export const serverTime = (answer: Answer): number => Option.getOrElse(date(answer), () => answer.receivedAt)
 
 /** A clock that is further off, 5 minutes, is taken to be off by that. */
 const furthest = 300_000

@@ -79,6 +79,7 @@ export const judge = (answer: Answer.Answer, context: Context): Either.Either<Ac
     Credentials.fromResponse(response, context.previous, {
       requestedAt: context.requestedAt,
       serverBehind: Answer.clockSkew(answer, context.requestedAt).behind,
+      serverTime: Option.getOrUndefined(Answer.date(answer)),
       tokenTypes: context.tokenTypes,
       ...(context.accountId !== undefined && { accountId: nonEmpty(context.accountId) })
     })

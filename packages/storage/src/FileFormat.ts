@@ -99,6 +99,7 @@ const recordKeys: ReadonlySet<string> = new Set([
     "idToken",
     "tokenType",
     "obtainedAt",
+    "serverTime",
     "expiresAt",
     "refreshAt"
   ],
@@ -266,13 +267,14 @@ const merge = (old: JsonObject, changes: JsonObject): JsonObject => {
 
 const makeJournal = (entry: Entry.Entry, revision: string): JsonObject => {
   const record = Entry.toJson(entry)
-  const { obtainedAt, refreshAt, accessToken } = entry.credentials
+  const { accessToken, obtainedAt, refreshAt, serverTime } = entry.credentials
   return {
     format: Entry.formatVersion,
     revision,
     grant: Entry.grantFingerprint(entry.credentials),
     access: Fingerprint.of(accessToken),
     ...(Option.isSome(obtainedAt) ? { obtainedAt: obtainedAt.value } : {}),
+    ...(Option.isSome(serverTime) ? { serverTime: serverTime.value } : {}),
     ...(Option.isSome(refreshAt) ? { refreshAt: refreshAt.value } : {}),
     ...Object.fromEntries(journalKeys.flatMap((key) => (key in record ? [[key, record[key]]] : [])))
   }
@@ -304,6 +306,7 @@ const withJournal = (
     const credentials = new Credentials.Credentials({
       ...found,
       obtainedAt: Option.orElse(found.obtainedAt, () => noted("obtainedAt")),
+      serverTime: Option.orElse(found.serverTime, () => noted("serverTime")),
       refreshAt: Option.orElse(found.refreshAt, () => noted("refreshAt"))
     })
     const record = yield* Either.try({

@@ -42,7 +42,7 @@ export const look = ({ loads, state }: Grant): Effect.Effect<void, StorageError>
     const loaded = yield* Effect.either(loads.join())
     if (Either.isRight(loaded)) return
     const now = yield* Clock.currentTimeMillis
-    if (!Option.exists(state.credentials, (c) => !Decision.isExpired(c, now))) return yield* loaded.left
+    if (Option.isNone(state.credentials) || state.isExpired(now)) return yield* loaded.left
   })
 
 export const resolve = (
@@ -53,12 +53,12 @@ export const resolve = (
     const now = nowOf(fiber)
     const { refreshes, state } = grant
     const decision = state.decide(now, request)
-    if (decision._tag !== "Reload") return obey(grant, decision, request)
+    if (decision._tag !== "Reload") return obey(grant, decision, request, now)
     // In a crowd at expiry one read, that of the refresh they all join, is enough for all: who else wants to
     // refresh waits for the lease.
     const age = now - state.loadedAt
     return refreshes.isUnderWay && state.isRedeeming && age >= 0 && age < justRead
-      ? obey(grant, state.judge(now, request), request)
+      ? obey(grant, state.judge(now, request), request, now)
       : reload(grant, request)
   })
 
@@ -68,10 +68,10 @@ const reload = (grant: Grant, request: Decision.Request): Effect.Effect<Redacted
     const loaded = yield* Effect.either(loads.join())
     const now = yield* Clock.currentTimeMillis
     const decision = state.judge(now, request)
-    if (Either.isRight(loaded)) return yield* obey(grant, decision, request)
+    if (Either.isRight(loaded)) return yield* obey(grant, decision, request, now)
     const token = servable(decision)
     if (Option.isNone(token) || request.force) return yield* loaded.left
-    const left = Option.flatMap(state.credentials, (c) => Decision.timeToExpiry(c, now))
+    const left = state.timeLeft(now)
     state.open(
       token.value,
       now +
@@ -87,17 +87,19 @@ const reload = (grant: Grant, request: Decision.Request): Effect.Effect<Redacted
 const obey = (
   grant: Grant,
   decision: Decision.Decision,
-  request: Decision.Request
+  request: Decision.Request,
+  now: number
 ): Effect.Effect<Redacted.Redacted, TokenError> => {
   const { config, refreshes, state } = grant
   switch (decision._tag) {
     case "Use":
-      state.open(decision.token, decision.nextCheckAt)
+      state.open(decision.token, decision.nextCheckAt, now)
       return Effect.succeed(decision.token)
     case "UseAndRefresh":
       return Effect.as(refreshes.start({ request, had: state.credentials }), decision.token)
     case "Refresh":
-      return request.force || Option.isNone(decision.fallback)
+      // A token that may be dead is served only if the refresh fails.
+      return request.force || Option.isNone(decision.fallback) || decision.reason === "AgeUnknown"
         ? refresh(grant, request)
         : refreshWithin(grant, config.patience, request)
     case "CoolDown":
@@ -184,7 +186,7 @@ const conclude = (
     if (request === Decision.anyValid && isOpen(state.door, now)) return state.door.answer
     if (Either.isLeft(result) && request.force) return Effect.fail(result.left)
     const decision = state.judge(now, { ...request, force: false })
-    if (decision._tag === "Use") state.open(decision.token, decision.nextCheckAt)
+    if (decision._tag === "Use") state.open(decision.token, decision.nextCheckAt, now)
     const token = servable(decision)
     if (Option.isSome(token)) return Effect.succeed(token.value)
     if (Either.isLeft(result)) return Effect.fail(result.left)

@@ -100,7 +100,7 @@ export class Grant extends Task implements StoredGrant.Parts {
   ) {
     super()
     const share = Decision.jitterShare(`${account} ${setting.instance}`)
-    this.state = new GrantState(setting.config, setting.refresher, share)
+    this.state = new GrantState(setting.config, setting.refresher, share, setting.clock)
   }
 
   get loads(): SingleFlight<void, StorageError, void> {
@@ -262,7 +262,7 @@ export class Grant extends Task implements StoredGrant.Parts {
     const minValidity = Option.match(isReplay ? Option.none() : state.credentials, {
       onNone: () => 0,
       onSome: (c) => {
-        const left = Option.getOrElse(Decision.timeToExpiry(c, now), () => 0)
+        const left = Option.getOrElse(state.timeLeft(now), () => 0)
         return Math.max(left, RenewalPlan.lead(c, config, window, state.held))
       }
     })

@@ -46,9 +46,9 @@ export class GrantManager implements Manager {
   }
   get peekAccessToken(): Manager["peekAccessToken"] {
     return this.#use((now) =>
-      Option.filterMap(this.#grant.state.credentials, (c) =>
-        Decision.isExpired(c, now) ? Option.none() : Option.some(c.accessToken)
-      )
+      this.#grant.state.isExpired(now)
+        ? Option.none()
+        : Option.map(this.#grant.state.credentials, (c) => c.accessToken)
     )
   }
   get unsafePeek(): Manager["unsafePeek"] {
@@ -84,8 +84,7 @@ export class GrantManager implements Manager {
   get isAuthenticated(): Effect.Effect<boolean, StorageError> {
     const { state } = this.#grant
     return this.#look(
-      (now) =>
-        Option.isNone(state.mismatch) && Option.exists(state.credentials, (c) => !Decision.isExpired(c, now))
+      (now) => Option.isNone(state.mismatch) && Option.isSome(state.credentials) && !state.isExpired(now)
     )
   }
   get validate(): Effect.Effect<boolean, StorageError> {
@@ -196,7 +195,7 @@ const statusKept = (grant: Grant): Effect.Effect<AuthStatus.AuthStatus, StorageE
   )
 
 const statusNow = ({ state }: Grant, now: number) =>
-  AuthStatus.of(state.credentials, now, state.warnings(now))
+  AuthStatus.of(state.credentials, now, state.warnings(now), state.witness)
 
 const explain = (grant: Grant, now: number): Explanation => {
   const { history, state, storage } = grant

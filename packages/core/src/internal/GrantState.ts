@@ -2,6 +2,7 @@
  * What a manager holds in memory of its grant: one mutable record, changed only by the synchronous
  * functions here, so that no fiber ever sees half a change.
  */
+import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
@@ -35,6 +36,22 @@ const never = Number.NEGATIVE_INFINITY
 /** How long a resource server's second rejection counts as one of fresh tokens in a row. */
 const rejectionMemory = 600_000
 
+/** For how long, in milliseconds, the door stays open at most: a clock that was set back comes by it once more. */
+const longestOpen = Decision.clockTolerance
+
+/** A moment by both clocks: the one on the wall, which may be set, and the one that only runs. */
+interface Moment {
+  readonly wall: number
+  readonly uptime: number
+}
+
+/** The access token that is held, and since when: see {@link Decision.Witness}. */
+interface Holding extends Moment {
+  readonly credentials: Credentials.Credentials
+  readonly isOwn: boolean
+  readonly absentAt: Moment | undefined
+}
+
 /** One for all grants at rest. */
 const closed: Door = { from: Infinity, until: never, answer: Effect.never, token: Option.none() }
 
@@ -65,6 +82,11 @@ export class GrantState {
     readonly means: Option.Option<Entry.Intent>
     readonly known: boolean
   }> = Option.none()
+  private holding: Holding | undefined = undefined
+  /** When storage was last read. */
+  private readAt: Moment | undefined = undefined
+  /** By how much our clock was ahead of the server's when that was measured. */
+  private measured: (Moment & { readonly ahead: number }) | undefined = undefined
   private rejection: Option.Option<{ readonly token: string; readonly at: number; readonly count: number }> =
     Option.none()
 
@@ -77,8 +99,62 @@ export class GrantState {
       readonly identity?: GrantIdentity.GrantIdentity | undefined
       readonly formerly?: ReadonlyArray<string> | undefined
     },
-    readonly jitterShare: number
+    readonly jitterShare: number,
+    private readonly clock: Clock.Clock
   ) {}
+
+  private get moment(): Moment {
+    return {
+      wall: this.clock.unsafeCurrentTimeMillis(),
+      uptime: Number(this.clock.unsafeCurrentTimeNanos() / 1_000_000n)
+    }
+  }
+
+  /** What is known of the age of the access token that is held. */
+  get witness(): Decision.Witness {
+    const { credentials, holding, measured } = this
+    if (holding === undefined && measured === undefined) return Decision.noWitness
+    const now = this.moment
+    const isHeld =
+      holding !== undefined &&
+      Option.isSome(credentials) &&
+      isSameToken(holding.credentials, credentials.value)
+    return {
+      ahead:
+        measured !== undefined && Math.abs(stepped(measured, now)) <= Decision.clockTolerance
+          ? Option.some(measured.ahead)
+          : Option.none(),
+      heldSince: isHeld ? since(holding, now) : Infinity,
+      isOwn: isHeld && holding.isOwn,
+      absentAt:
+        isHeld && holding.absentAt !== undefined ? since(holding.absentAt, now) : Number.NEGATIVE_INFINITY,
+      setBack: isHeld ? Math.max(0, -stepped(holding, now)) : 0
+    }
+  }
+
+  /** Notes since when the access token in memory is held; false if it is the one that was held before. */
+  private hold(from: Moment, isOwn: boolean, absentAt?: Moment): boolean {
+    const { holding } = this
+    const credentials = Option.getOrUndefined(this.credentials)
+    if (credentials === undefined) {
+      this.holding = undefined
+      return true
+    }
+    if (holding !== undefined && isSameToken(holding.credentials, credentials)) {
+      this.holding = { ...holding, credentials }
+      return false
+    }
+    this.holding = { ...from, credentials, isOwn, absentAt }
+    return true
+  }
+
+  isExpired(now: number): boolean {
+    return Option.exists(this.credentials, (c) => Decision.isExpired(c, now, this.witness))
+  }
+
+  timeLeft(now: number): Option.Option<number> {
+    return Option.flatMap(this.credentials, (c) => Decision.timeToExpiry(c, now, this.witness))
+  }
 
   /** The newest entry: the one that could not be saved yet, or else the stored one. */
   get entry(): Option.Option<Entry.Entry> {
@@ -149,7 +225,8 @@ export class GrantState {
       unanswered: this.unanswered,
       rotation: this.refresher.rotation,
       serverAhead: this.refresher.serverAhead?.() ?? 0,
-      jitterShare: this.jitterShare
+      jitterShare: this.jitterShare,
+      witness: this.witness
     }
   }
 
@@ -236,13 +313,18 @@ export class GrantState {
 
   isFresh(now: number): boolean {
     return Option.exists(this.credentials, (c) =>
-      Decision.isFresh(c, this.loadedAt, now, this.policy.credentialsTtl)
+      Decision.isFresh(c, this.loadedAt, now, this.policy.credentialsTtl, this.witness)
     )
   }
 
   /** Opens the door for a token that was judged usable: no thought is needed before `until`. */
-  open(token: Redacted.Redacted, until: number, from = this.loadedAt): void {
-    this.door = { from, until, answer: Effect.succeed(token), token: Option.some(token) }
+  open(token: Redacted.Redacted, until: number, now: number): void {
+    this.door = {
+      from: now,
+      until: Math.min(until, now + longestOpen),
+      answer: Effect.succeed(token),
+      token: Option.some(token)
+    }
   }
 
   private shut(): void {
@@ -284,6 +366,9 @@ export class GrantState {
     this.stored = Option.getOrUndefined(loaded)
     this.loadedAt = now
     this.unsaved = Option.filter(this.unsaved, () => this.lags(loaded))
+    const { moment } = this
+    this.hold(moment, false, this.readAt)
+    this.readAt = moment
     this.shut()
     const after = this.credentials
     if (sameGrant(before, after)) return "Unchanged"
@@ -320,7 +405,7 @@ export class GrantState {
    * A refresh was answered: its credentials are in use from now on, saved or not. One that achieved
    * nothing cools down, longer each time.
    */
-  noteRefreshed(entry: Entry.Entry, base: Option.Option<Entry.Entry>, now: number): void {
+  noteRefreshed(entry: Entry.Entry, base: Option.Option<Entry.Entry>, now: number, requestedAt = now): void {
     const before = Option.map(base, (b) => b.credentials)
     const failures = Option.match(this.coolDown, {
       onNone: () => 0,
@@ -341,10 +426,20 @@ export class GrantState {
     this.loadedAt = now
     this.coolDown = Option.none()
     this.dead = Option.none()
+    this.noteObtained(entry.credentials, Math.max(0, now - requestedAt))
     this.shut()
-    if (Decision.isIneffective(before, entry.credentials, now)) {
+    if (Decision.isIneffective(before, entry.credentials, now, this.witness)) {
       this.cool(now, "Ineffective", Option.none(), failures + 1)
     }
+  }
+
+  /** An answer that took so long brought this access token, and may say what the server's clock shows. */
+  private noteObtained(credentials: Credentials.Credentials, took: number): void {
+    const { uptime, wall } = this.moment
+    const sent = { wall: wall - took, uptime: uptime - took }
+    // A new refresh token alone says nothing of the age of the access token.
+    if (!this.hold(sent, true) || Option.isNone(credentials.serverTime)) return
+    this.measured = { ...sent, ahead: sent.wall - credentials.serverTime.value }
   }
 
   noteCommitted(entry: Entry.Entry, version: Version, now: number): void {
@@ -354,6 +449,11 @@ export class GrantState {
     this.unsaved = Option.none()
     this.seen = entry
     this.loadedAt = now
+    this.readAt = this.moment
+    this.hold(
+      this.readAt,
+      Option.exists(entry.credentials.obtainedAt, (at) => isJustNow(at, now))
+    )
     this.shut()
   }
 
@@ -450,6 +550,23 @@ export class GrantState {
     return true
   }
 }
+
+/** The same access token, told of in the same words: one that is given out again may live anew from then. */
+const isSameToken = (a: Credentials.Credentials, b: Credentials.Credentials): boolean =>
+  Credentials.sameAccessToken(a, b) &&
+  Option.getOrNull(a.expiresAt) === Option.getOrNull(b.expiresAt) &&
+  Option.getOrNull(a.obtainedAt) === Option.getOrNull(b.obtainedAt)
+
+/** A moment by what the wall clock says now, the earlier one where the two clocks disagree. */
+const since = (moment: Moment, now: Moment): number =>
+  Math.min(now.wall, moment.wall, now.wall - (now.uptime - moment.uptime))
+
+/** By how much the wall clock was set between two moments; a machine that slept seems to have set it ahead. */
+const stepped = (before: Moment, now: Moment): number => now.wall - before.wall - (now.uptime - before.uptime)
+
+/** What a user saves fresh from a login was obtained by this clock. */
+const isJustNow = (obtainedAt: number, now: number): boolean =>
+  Math.abs(now - obtainedAt) <= Decision.clockTolerance
 
 const sameGrant = (
   a: Option.Option<Credentials.Credentials>,

@@ -243,7 +243,7 @@ const accept = (
 ): Effect.Effect<void> => {
   const { emit, state } = parts
   const now = clock()
-  state.noteRefreshed(successor(parts, intended, credentials, lease.fence), base, now)
+  state.noteRefreshed(successor(parts, intended, credentials, lease.fence), base, now, requestedAt)
   const refreshed = emit(
     TokenEvent.Refreshed({
       at: now,
