@@ -198,6 +198,16 @@ export const gemini: Encoded = {
   profile: { from: "userinfo" }
 }
 
+const signInSuberrors = [
+  ...["bad_token", "token_expired", "basic_action", "additional_action", "message_only"],
+  ...["consent_required", "user_password_expired", "client_mismatch"]
+]
+
+const signInCodes = [
+  ...["50055", "50057", "50076", "50078", "50079", "50132", "50133", "50173", "65001"],
+  ...["70008", "70043", "700082", "700084"]
+]
+
 /**
  * Microsoft Entra, for a client of the user's own. The endpoints are those of all tenants together, whose
  * discovery names an issuer for each: with `server.issuer`
@@ -216,6 +226,14 @@ export const microsoft: Encoded = {
   },
   scopes: ["openid", "profile", "email", "offline_access"],
   login: { ways: ["browser", "device", "manual"], redirectUri: "http://localhost" },
+  token: {
+    // Entra says why a user has to log in beside an `error` that may be another: revoked, expired or unused for too
+    // long, a password changed, a second factor or a consent wanted (AADSTS codes).
+    errors: [
+      { means: "dead", status: [400, 401], path: ["suberror"], values: signInSuberrors },
+      { means: "dead", status: [400, 401], path: ["error_codes"], values: signInCodes }
+    ]
+  },
   rotation: { policy: "reusable" },
   profile: { from: "userinfo" }
 }

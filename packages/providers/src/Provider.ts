@@ -8,6 +8,7 @@
  * @since 0.1.0
  */
 import type { RotationPolicy } from "@latchkey/core/TokenRefresher"
+import type { ErrorRule } from "@latchkey/oauth/ErrorRule"
 import type { Discovery, Endpoints } from "@latchkey/oauth/Server"
 import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
@@ -69,6 +70,8 @@ export interface TokenSettings {
   readonly scopeSeparator: string
   readonly expiry: "response" | "accessToken"
   readonly deadCodes: ReadonlyArray<string>
+  /** What errors mean that the server does not put in the words of OAuth. */
+  readonly errors: ReadonlyArray<ErrorRule>
 }
 
 /**
@@ -287,7 +290,8 @@ const tokenOf = (token: Part<"token">): TokenSettings => ({
   defaultType: token.defaultType,
   scopeSeparator: token.scopeSeparator ?? " ",
   expiry: token.expiry ?? "response",
-  deadCodes: token.deadCodes ?? []
+  deadCodes: token.deadCodes ?? [],
+  errors: token.errors ?? []
 })
 
 const refreshOf = (refresh: Part<"refresh">): Either.Either<Refresh, string> => {

@@ -77,6 +77,26 @@ const section = <const Fields extends Schema.Struct.Fields>(description: string,
   Schema.optional(Schema.Struct(fields).annotations({ description }))
 
 /**
+ * A rule for errors; see `ErrorRule` of `@latchkey/oauth`.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const ErrorRule = Schema.Struct({
+  means: Schema.Literal("dead", "transient", "misconfigured").annotations({
+    description: "The grant has ended; the server cannot now; or it refuses the client or the request."
+  }),
+  status: Schema.optional(
+    Schema.Array(Schema.Int.pipe(Schema.between(100, 599))).annotations({
+      description: "The HTTP statuses; any unless given."
+    })
+  ),
+  path: Schema.optional(path("The keys that lead to a field of the body, through arrays too.")),
+  values: texts("What may stand there, as text; anything but null unless given."),
+  contains: text("A text that the body contains.")
+})
+
+/**
  * One provider.
  *
  * @since 0.1.0
@@ -143,7 +163,13 @@ export const Settings = Schema.Struct({
       "Where a token's expiry is told: expires_in of the response, or exp of the access token.",
       ...(["response", "accessToken"] as const)
     ),
-    deadCodes: texts("Error codes that end a grant, beside invalid_grant.")
+    deadCodes: texts("Error codes that end a grant, beside invalid_grant."),
+    errors: Schema.optional(
+      Schema.Array(ErrorRule).annotations({
+        description:
+          "What errors mean that the server does not put in the words of OAuth; the first rule that matches counts."
+      })
+    )
   }),
   refresh: section("How a grant is renewed.", {
     by: choice(
