@@ -77,7 +77,12 @@ export const codex: Encoded = {
     ...["openid", "profile", "email", "offline_access"],
     ...["api.connectors.read", "api.connectors.invoke"]
   ],
-  login: { ways: ["browser", "manual"], redirectUri: "http://localhost:1455/auth/callback" },
+  login: {
+    ways: ["browser", "manual"],
+    redirectUri: "http://localhost:1455/auth/callback",
+    // Codex itself sends none, and gets its refresh token.
+    promptForConsent: false
+  },
   token: {
     defaultType: "Bearer",
     expiry: "accessToken",

@@ -53,6 +53,10 @@ export interface LoginSettings {
   readonly authorizationParameters: Readonly<Record<string, string>>
   readonly deviceParameters: Readonly<Record<string, string>>
   readonly sendState: boolean
+  /** Whether `prompt=consent` goes with the scope `offline_access`; undefined: unless the server is known to want none. */
+  readonly promptForConsent: boolean | undefined
+  /** Whether a login without a refresh token is worth a warning; undefined: as is known of the server. */
+  readonly expectsRefreshToken: boolean | undefined
 }
 
 /**
@@ -280,7 +284,9 @@ const loginOf = (login: Part<"login">): LoginSettings => ({
   manualRedirectUri: login.manualRedirectUri,
   authorizationParameters: login.authorizationParameters ?? {},
   deviceParameters: login.deviceParameters ?? {},
-  sendState: login.sendState ?? false
+  sendState: login.sendState ?? false,
+  promptForConsent: login.promptForConsent,
+  expectsRefreshToken: login.expectsRefreshToken
 })
 
 const tokenOf = (token: Part<"token">): TokenSettings => ({

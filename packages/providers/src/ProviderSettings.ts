@@ -151,7 +151,13 @@ export const Settings = Schema.Struct({
     ),
     authorizationParameters: record("More parameters of the authorization URL."),
     deviceParameters: record("More parameters of the device authorization request."),
-    sendState: flag("Whether the code is redeemed together with the state.")
+    sendState: flag("Whether the code is redeemed together with the state."),
+    promptForConsent: flag(
+      "Whether prompt=consent goes with the scope offline_access (OpenID Connect Core §11); true, except at servers that are known to give refresh tokens without it."
+    ),
+    expectsRefreshToken: flag(
+      "Whether a login without a refresh token is worth a warning; true, except where tokens are known not to expire."
+    )
   }),
   token: section("What the token endpoint wants and answers beside the standard.", {
     encoding: choice("How requests are written; form unless given.", "form", "json"),
