@@ -45,7 +45,11 @@ export const claude: Encoded = {
     directoryVariable: "CLAUDE_CONFIG_DIR",
     directoryForm: "NFC",
     keychainService: "Claude Code-credentials",
-    keychainAccount: "claude-code-user"
+    keychainAccount: "claude-code-user",
+    locks: [
+      { path: ".oauth_refresh.lock", kind: "directory", during: "refresh", stale: "60 seconds" },
+      { path: ".storage-write.lock", kind: "directory", during: "write", stale: "15 seconds" }
+    ]
   },
   profile: {
     endpoint: "https://api.anthropic.com/api/oauth/profile",
@@ -90,7 +94,18 @@ export const codex: Encoded = {
   },
   refresh: { sendScopes: true },
   account: { from: "idToken", path: ["https://api.openai.com/auth", "chatgpt_account_id"] },
-  credentials: { format: "codex", file: "~/.codex/auth.json", directoryVariable: "CODEX_HOME" },
+  credentials: {
+    format: "codex",
+    file: "~/.codex/auth.json",
+    directoryVariable: "CODEX_HOME",
+    keychainService: "Codex Auth",
+    keychainName: "directory",
+    storeSetting: { file: "config.toml", key: "cli_auth_credentials_store" },
+    locks: [
+      { path: "auth.json.lock", kind: "kernel", during: "both" },
+      { path: "auth.lock", kind: "kernel", during: "both" }
+    ]
+  },
   profile: {
     from: "idToken",
     accountId: ["https://api.openai.com/auth", "chatgpt_account_id"]
@@ -116,7 +131,15 @@ export const copilot: Encoded = {
   token: { defaultType: "bearer", scopeSeparator: "," },
   refresh: { by: "exchange", endpoint: "https://api.github.com/copilot_internal/v2/token" },
   rotation: { policy: "reusable" },
-  credentials: { format: "copilot", file: "~/.config/copilot/credentials.json" },
+  credentials: {
+    format: "copilot",
+    file: "~/.config/copilot/credentials.json",
+    importFrom: [
+      "$XDG_CONFIG_HOME/github-copilot/apps.json",
+      "$XDG_CONFIG_HOME/github-copilot/hosts.json",
+      "~/.copilot/config.json"
+    ]
+  },
   profile: {
     endpoint: "https://api.github.com/user",
     token: "refreshToken",

@@ -134,8 +134,21 @@ export interface CredentialsSettings {
   readonly keychainService: string | undefined
   /** The item's account where the user has no name that its program takes. */
   readonly keychainAccount: string | undefined
+  /** What tells the items of its directories apart: `OwnStorage.locate`. */
+  readonly keychainName: "user" | "directory"
   /** Whether the keychain is used; undefined: on macOS. */
   readonly keychain: boolean | undefined
+  /** Where its own program says which of both is used, in place of `keychain`. */
+  readonly storeSetting: { readonly file: string; readonly key: string } | undefined
+  /** The locks of its own program, by their names in the file's directory; `stale` in milliseconds. */
+  readonly locks: ReadonlyArray<{
+    readonly path: string
+    readonly kind: "directory" | "kernel"
+    readonly during: "refresh" | "write" | "both"
+    readonly stale: number
+  }>
+  /** Files of other programs to import a grant from, the first to be looked into in front. */
+  readonly importFrom: ReadonlyArray<string>
 }
 
 /**
@@ -258,7 +271,17 @@ export const fromSettings = (
         directoryForm: s.credentials.directoryForm,
         keychainService: s.credentials.keychainService,
         keychainAccount: s.credentials.keychainAccount,
-        keychain: s.credentials.keychain
+        keychainName: s.credentials.keychainName ?? "user",
+        keychain: s.credentials.keychain,
+        storeSetting: s.credentials.storeSetting,
+        locks: (s.credentials.locks ?? []).map(({ stale = "60 seconds", ...lock }) => ({
+          ...lock,
+          stale: Option.match(Duration.decodeUnknown(stale), {
+            onNone: () => 60_000,
+            onSome: Duration.toMillis
+          })
+        })),
+        importFrom: s.credentials.importFrom ?? []
       },
       profile
     })

@@ -215,7 +215,39 @@ export const Settings = Schema.Struct({
         "The keychain item that is read before the file, on macOS unless keychain says otherwise."
       ),
       keychainAccount: text("The account of that item where the user has no name that its program takes."),
-      keychain: flag("Whether the keychain is used: on macOS unless given.")
+      keychainName: choice(
+        "What tells the items of its directories apart: the user with a hash behind the service where its variable is set, or cli| and a hash of its path; user unless given.",
+        ...(["user", "directory"] as const)
+      ),
+      keychain: flag("Whether the keychain is used: on macOS unless given."),
+      locks: Schema.optional(
+        Schema.Array(
+          Schema.Struct({
+            path: Schema.NonEmptyString.annotations({
+              description: "Its name in the directory of the credentials."
+            }),
+            kind: Schema.Literal("directory", "kernel").annotations({
+              description: "A directory that its holder makes, or a kernel lock on a file."
+            }),
+            during: Schema.Literal("refresh", "write", "both").annotations({
+              description: "What its program holds it for."
+            }),
+            stale: span("How long a directory that nobody touches counts; 60 seconds unless given.")
+          })
+        ).annotations({
+          description: "The locks that its program holds: they are waited for, and taken for the same."
+        })
+      ),
+      importFrom: texts(
+        "Files of other programs that hold grants of the same kind, to import one from; $XDG_CONFIG_HOME is the directory of settings, %LOCALAPPDATA% on Windows."
+      ),
+      storeSetting: section(
+        "The setting of its own program, in a TOML file of its directory, that says where the credentials are: file, keyring, auto or ephemeral. It takes the place of keychain.",
+        {
+          file: Schema.NonEmptyString.annotations({ description: "The name of the file." }),
+          key: Schema.NonEmptyString.annotations({ description: "The key at its top level." })
+        }
+      )
     }
   ),
   profile: section("Where the account's profile comes from.", {
