@@ -14,10 +14,9 @@ const [what = "", options = ""] = process.argv.slice(2)
 // Those who run suites keep its input open: it does not outlive them.
 if (what !== "increment") process.stdin.on("end", () => process.exit(1)).resume()
 
-const runSuite = (suite: Suite) => {
-  const before: Effect.Effect<unknown> = suites[suite].before
-  return Effect.zipRight(
-    before,
+const runSuite = (suite: Suite) =>
+  Effect.zipRight(
+    suites[suite].before,
     Effect.forEach(
       suites[suite].checks,
       ({ name, effect }) =>
@@ -28,7 +27,6 @@ const runSuite = (suite: Suite) => {
       { concurrency: 8, discard: true }
     )
   )
-}
 
 await Effect.runPromise(
   what === "increment"
