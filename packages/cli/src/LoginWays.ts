@@ -97,7 +97,12 @@ const leadsByHand = (error: Login.Failure): error is LoginError =>
 const openBrowser = (url: URL): Effect.Effect<void, LoginError, Output.Output> =>
   Effect.gen(function* () {
     yield* SystemBrowser.open(url)
-    yield* Output.say(`Log in in the browser that has opened; if none has, open this:\n\n  ${url.href}\n`)
+    yield* Output.say(
+      "Log in in the browser that has opened; if none has, open this:",
+      "",
+      `  ${url.href}`,
+      ""
+    )
     yield* Output.say("Waiting for the browser to come back. Ctrl-C gives up.")
   })
 
@@ -106,7 +111,7 @@ const manual: Way = (provider, options) =>
     ...options,
     ask: (url) =>
       Effect.gen(function* () {
-        yield* Output.say(`Open this in any browser, and log in:\n\n  ${url.href}\n`)
+        yield* Output.say("Open this in any browser, and log in:", "", `  ${url.href}`, "")
         yield* Output.say("Then paste the address that the browser ends at, or the code that is shown there.")
         return yield* Prompt.line("Paste it here: ")
       })
@@ -123,11 +128,13 @@ const device: Way = (provider, options) =>
 const showCode = (prompt: DevicePrompt) =>
   Effect.gen(function* () {
     yield* Output.say(
-      `On any device, open\n\n  ${prompt.verificationUri.href}\n\nand enter the code\n\n  ${prompt.userCode}\n`
+      ...["On any device, open", "", `  ${prompt.verificationUri.href}`, ""],
+      ...["and enter the code", "", `  ${prompt.userCode}`, ""]
     )
     if (Option.isSome(prompt.verificationUriComplete)) {
       yield* Output.say(
-        `or open this, where it is entered already:\n\n  ${prompt.verificationUriComplete.value.href}\n`
+        ...["or open this, where it is entered already:", ""],
+        ...[`  ${prompt.verificationUriComplete.value.href}`, ""]
       )
     }
     yield* Output.say("Waiting until that is done. Ctrl-C gives up.")

@@ -176,6 +176,20 @@ export const tokenProblem = (value: unknown): Option.Option<string> => {
     : Option.some("has a control character or one outside ASCII")
 }
 
+/**
+ * What is wrong with a token type, or none. It goes into a header as a scheme: one or more of the characters of an
+ * RFC 9110 §5.6.2 token, 100 at most.
+ *
+ * @since 0.1.0
+ * @category validation
+ */
+export const tokenTypeNameProblem = (value: unknown): Option.Option<string> =>
+  typeof value !== "string"
+    ? Option.some(`is ${describeType(value)}, not a string`)
+    : /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}$/.test(value)
+      ? Option.none()
+      : Option.some("is no token type (RFC 9110 §5.6.2)")
+
 /** In characters; servers refuse headers of far less. */
 const longestToken = 131_072
 

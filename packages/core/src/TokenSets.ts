@@ -152,7 +152,9 @@ const extrasKey = "latchkey:sets"
 
 const SetToken = Schema.Struct({
   accessToken: Schema.NonEmptyString,
-  tokenType: Schema.NonEmptyString,
+  tokenType: Schema.String.pipe(
+    Schema.filter((value) => Option.getOrUndefined(Credentials.tokenTypeNameProblem(value)))
+  ),
   obtainedAt: Schema.optionalWith(Schema.Finite, { as: "Option" }),
   serverTime: Schema.optionalWith(Schema.Finite, { as: "Option" }),
   expiresAt: Schema.optionalWith(Schema.Finite, { as: "Option" }),

@@ -407,6 +407,20 @@ describe("fromJson, bad records", () => {
     ["NUL in an id token", { ...full, idToken: "canary\0" }, "idToken", control],
     ["no token type", without("tokenType"), "tokenType", "is missing"],
     ["an empty token type", { ...full, tokenType: "" }, "tokenType", due],
+    ...[
+      "Bearer\r\nX-Evil: 1",
+      "canary type",
+      "canary\u202e",
+      "b\u00e9arer",
+      "canary:x",
+      "\u001b[2J",
+      "x".repeat(101)
+    ].map((tokenType): readonly [string, unknown, string, string] => [
+      `the token type ${JSON.stringify(tokenType)} (F52)`,
+      { ...full, tokenType },
+      "tokenType",
+      "is no token type (RFC 9110 §5.6.2)"
+    ]),
     ["a date in words", { ...full, obtainedAt: "canary" }, "obtainedAt", due],
     ["a negative instant", { ...full, obtainedAt: -1 }, "obtainedAt", due],
     ["an expiry in words", { ...full, expiresAt: "canary" }, "expiresAt", due],

@@ -194,6 +194,9 @@ export const foreign = (options: ForeignOptions): FileFormat => ({
       if (Option.isNone(section)) return Option.none()
       const found = yield* Either.mapLeft(options.decode(section.value, now), under(options.at))
       if (Option.isNone(found)) return Option.none()
+      const badType = Credentials.tokenTypeNameProblem(found.value.tokenType)
+      if (Option.isSome(badType))
+        return yield* Either.left(malformed([...options.at, "the token type"], badType.value))
       const journal = yield* readJournal(document["latchkey"])
       return Option.some(yield* withJournal(found.value, journal, options.at, now))
     }),
