@@ -33,7 +33,8 @@ const arrows = {
     "@latchkey/core/*",
     "@latchkey/oauth/*",
     "@latchkey/storage/*",
-    "@effect/platform/*"
+    "@effect/platform/*",
+    "smol-toml"
   ],
   cli: [
     "effect/*",

@@ -113,3 +113,29 @@ it("leads nowhere by no link between files", () => {
   )
   expect(dead).toEqual([])
 })
+
+/** The anchors of a page, as the sites that show it make them of its headings. */
+const anchorsOf = (markdown: string): ReadonlySet<string> =>
+  new Set(
+    [...markdown.replace(/^```[^]*?^```$/gm, "").matchAll(/^#+ (.*)$/gm)].map(([, heading]) =>
+      heading!
+        .toLowerCase()
+        .replace(/[^\p{L}\p{N}\s_-]/gu, "")
+        .trim()
+        .replace(/\s/g, "-")
+    )
+  )
+
+it("leads to a heading that is there by every link that names one", () => {
+  const dead = pages.flatMap(({ page }) =>
+    [...readFileSync(join(root, page), "utf8").matchAll(/\]\((?!https?:|mailto:)([^)#\s]*)#([^)\s]+)\)/g)]
+      .filter(([, target, anchor]) => {
+        const file = target === "" ? page : join(page, "..", target!)
+        return (
+          !existsSync(join(root, file)) || !anchorsOf(readFileSync(join(root, file), "utf8")).has(anchor!)
+        )
+      })
+      .map(([link]) => `${page}: ${link}`)
+  )
+  expect(dead).toEqual([])
+})

@@ -1,4 +1,4 @@
-/** What was found, for readers: the data, a plot, and the section of the front page. */
+/** What was found, for readers: the data, a plot, and the section of the page on speed. */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { type Findings, figure, isMet, rowOf, type Table } from "./Report.js"
@@ -13,6 +13,7 @@ export interface Run {
 export type Results = Readonly<Record<string, Run>>
 
 const results = "packages/bench/results"
+const speedPage = "packages/core/docs/speed.md"
 
 /** Takes the new runs in beside those of other benches, and writes all anew; the files that it wrote. */
 export const publish = (root: string, fresh: Results): ReadonlyArray<string> => {
@@ -21,9 +22,9 @@ export const publish = (root: string, fresh: Results): ReadonlyArray<string> => 
   const all: Results = { ...read(data), ...fresh }
   writeFileSync(data, `${JSON.stringify(all, undefined, 2)}\n`)
   writeFileSync(join(root, results, "speed.svg"), plot(all))
-  const page = join(root, "README.md")
+  const page = join(root, speedPage)
   writeFileSync(page, withSection(readFileSync(page, "utf8"), section(all)))
-  return [`${results}/speed.json`, `${results}/speed.svg`, "README.md"]
+  return [`${results}/speed.json`, `${results}/speed.svg`, speedPage]
 }
 
 const read = (file: string): Results => {
@@ -40,7 +41,8 @@ const end = "<!-- until here -->"
 
 const withSection = (page: string, text: string): string => {
   const [from, to] = [page.indexOf(begin), page.indexOf(end)]
-  if (from < 0 || to < from) throw new Error(`README.md has no place for the table: "${begin}" and "${end}".`)
+  if (from < 0 || to < from)
+    throw new Error(`${speedPage} has no place for the table: "${begin}" and "${end}".`)
   return `${page.slice(0, from)}${begin}\n\n${text}\n${page.slice(to)}`
 }
 
@@ -125,11 +127,11 @@ const section = (all: Results): string => {
   const machine = Object.values(all)[0]
   return (
     [
-      "![Speed beside other libraries](packages/bench/results/speed.svg)",
+      "![Speed beside other libraries](../../bench/results/speed.svg)",
       comparison,
       `By \`npm run bench\`, ${dates}, Node ${machine?.node ?? ""}, ${machine?.cores ?? 0} cores; medians of interleaved rounds, all against one ` +
         "`oidc-provider` in another process. The ratios are what can be compared; all figures, with their spread, are in " +
-        "[speed.json](packages/bench/results/speed.json). What was to be reached, and what was:",
+        "[speed.json](../../bench/results/speed.json). What was to be reached, and what was:",
       goals
     ].join("\n\n") + "\n"
   )

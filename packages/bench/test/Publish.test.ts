@@ -1,11 +1,12 @@
 /** What the bench writes for readers: beside what other runs found, and nowhere but between its marks. */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterEach, beforeEach, expect, it } from "vitest"
 import { publish, type Run } from "../src/Publish.js"
 import { exactly, type Findings } from "../src/Report.js"
 
+const speedPage = "packages/core/docs/speed.md"
 const page = "before\n\n<!-- what the bench wrote -->\n\nold\n\n<!-- until here -->\n\nafter\n"
 
 const run = (findings: Findings): Run => ({ date: "2026-01-02", node: "v20.0.0", cores: 2, findings })
@@ -45,13 +46,14 @@ const cold: Run = run({
 let root: string
 beforeEach(() => {
   root = mkdtempSync(join(tmpdir(), "latchkey-publish-"))
-  writeFileSync(join(root, "README.md"), page)
+  mkdirSync(join(root, "packages/core/docs"), { recursive: true })
+  writeFileSync(join(root, speedPage), page)
 })
 afterEach(() => rmSync(root, { recursive: true, force: true }))
 
 const read = (file: string): string => readFileSync(join(root, file), "utf8")
 const cells = (name: string): ReadonlyArray<string> | undefined =>
-  read("README.md")
+  read(speedPage)
     .split("\n")
     .map((line) => line.split("|").map((cell) => cell.trim()))
     .find((line) => line[1] === name)
@@ -60,7 +62,7 @@ it("each run stands beside those of other benches, in the place of an earlier on
   expect(publish(root, { hot: hot(100) })).toEqual([
     "packages/bench/results/speed.json",
     "packages/bench/results/speed.svg",
-    "README.md"
+    speedPage
   ])
   publish(root, { cold })
   publish(root, { hot: hot(80) })
@@ -71,7 +73,7 @@ it("each run stands beside those of other benches, in the place of an earlier on
 
 it("the page is left as it is outside of the marks, and what was not reached is said", () => {
   publish(root, { hot: hot(100) })
-  const text = read("README.md")
+  const text = read(speedPage)
   expect(text.startsWith("before\n\n<!-- what the bench wrote -->\n\n![Speed")).toBe(true)
   expect(text.endsWith("<!-- until here -->\n\nafter\n")).toBe(true)
   expect(text).not.toContain("old")
@@ -95,7 +97,7 @@ it("the plot has a bar for each, by name", () => {
 })
 
 it("a page without its place, and results that are none, are told", () => {
-  writeFileSync(join(root, "README.md"), "nothing of the kind")
+  writeFileSync(join(root, speedPage), "nothing of the kind")
   expect(() => publish(root, { hot: hot(1) })).toThrow("has no place for the table")
   writeFileSync(join(root, "packages/bench/results/speed.json"), "{")
   expect(() => publish(root, { hot: hot(1) })).toThrow("is not what the bench wrote")

@@ -192,6 +192,11 @@ const login = Command.make(
       Options.withDescription("A scope to ask for, instead of the provider's; may be repeated."),
       Options.repeated
     ),
+    parameters: Options.text("param").pipe(
+      Options.withPseudoName("NAME=VALUE"),
+      Options.withDescription("A parameter of the authorization request: prompt=consent; may be repeated."),
+      Options.repeated
+    ),
     clientSecretFile: optionalText("client-secret-file", "FILE", "The file that holds the client's secret."),
     clientSecretVariable: optionalText(
       "client-secret-env",

@@ -30,6 +30,8 @@ export interface Asked {
   readonly issuer: Option.Option<string>
   readonly clientId: Option.Option<string>
   readonly scopes: ReadonlyArray<string>
+  /** Parameters of the authorization request, each `NAME=VALUE`. */
+  readonly parameters: ReadonlyArray<string>
   readonly clientSecretFile: Option.Option<string>
   readonly clientSecretVariable: Option.Option<string>
   readonly askClientSecret: boolean
@@ -61,8 +63,9 @@ export const make = (
 ): Effect.Effect<Plan, Failure.Failure, Workspace | Output.Output | Scope.Scope> =>
   Effect.gen(function* () {
     if (Option.isSome(asked.issuer)) yield* checkIssuer(asked.issuer.value)
+    const parameters = yield* parametersOf(asked.parameters)
     const grant = grantOf(before, asked)
-    const settings = settingsOf(before, asked, grant)
+    const settings = settingsOf(before, asked, grant, parameters)
     const { get } = yield* ProviderAccess.registry
     const told = Object.keys(settings).length > 0
     const bare = yield* Effect.mapError(get(id.provider, told ? settings : undefined), ProviderAccess.failed)
@@ -95,6 +98,22 @@ const checkIssuer = (issuer: string) =>
     Failure.usage(`${message}.`, "latchkey login --help")
   )
 
+const parametersOf = (
+  given: ReadonlyArray<string>
+): Effect.Effect<Record<string, string>, Failure.Failure> => {
+  const bad = given.find((each) => !/^[^=\s]+=/.test(each))
+  return bad === undefined
+    ? Effect.succeed(
+        Object.fromEntries(
+          given.map((each) => [each.slice(0, each.indexOf("=")), each.slice(each.indexOf("=") + 1)])
+        )
+      )
+    : Failure.usage(
+        "--param takes a name and a value: NAME=VALUE.",
+        "latchkey login PROVIDER --param prompt=consent"
+      )
+}
+
 const noClient = (provider: string, displayName: string): Failure.Failure =>
   Failure.configuration(
     `${displayName} needs a client of your own: register an application with it.`,
@@ -117,21 +136,33 @@ const everyWay: ReadonlyArray<Provider.Login> = ["browser", "device", "manual", 
 const settingsOf = (
   before: Option.Option<Account>,
   asked: Asked,
-  grant: Account["grant"]
+  grant: Account["grant"],
+  parameters: Readonly<Record<string, string>>
 ): Account["settings"] => {
   const settings: Record<string, unknown> = { ...Option.getOrUndefined(before)?.settings }
   if (Option.isSome(asked.issuer)) {
     settings["server"] = { issuer: asked.issuer.value }
-    settings["login"] = { ways: everyWay }
+    settings["login"] = { ...section(settings["login"]), ways: everyWay }
   }
   if (Option.isSome(asked.clientId)) settings["client"] = { id: asked.clientId.value }
   if (asked.scopes.length > 0) settings["scopes"] = asked.scopes
+  if (Object.keys(parameters).length > 0) {
+    const login = section(settings["login"])
+    settings["login"] = {
+      ...login,
+      authorizationParameters: { ...section(login["authorizationParameters"]), ...parameters },
+      deviceParameters: { ...section(login["deviceParameters"]), ...parameters }
+    }
+  }
   if (grant === "client-credentials") {
-    settings["login"] = { ways: everyWay }
+    settings["login"] = { ...section(settings["login"]), ways: everyWay }
     settings["refresh"] = { by: "clientCredentials" }
   } else delete settings["refresh"]
   return settings
 }
+
+const section = (value: unknown): Readonly<Record<string, unknown>> =>
+  typeof value === "object" && value !== null ? (value as Readonly<Record<string, unknown>>) : {}
 
 /** The provider's own file holds one account; others, and those of providers without one, are in the store. */
 const homeOf = (

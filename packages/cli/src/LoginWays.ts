@@ -5,6 +5,7 @@
  */
 import type { Credentials } from "@latchkey/core/Credentials"
 import type { Prompt as DevicePrompt } from "@latchkey/oauth/DeviceLogin"
+import type { LoginEvent } from "@latchkey/oauth/LoginEvent"
 import type { LoginError } from "@latchkey/oauth/LoginError"
 import * as SystemBrowser from "@latchkey/oauth/SystemBrowser"
 import * as Login from "@latchkey/providers/Login"
@@ -12,6 +13,7 @@ import type * as Provider from "@latchkey/providers/Provider"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import { defaultName } from "./Account.js"
 import { ExitCode } from "./ExitCode.js"
 import * as Failure from "./Failure.js"
 import * as Format from "./Format.js"
@@ -32,7 +34,32 @@ export const run = (
   way: Provider.Login,
   options: Options
 ): Effect.Effect<Credentials, Failure.Failure, Output.Output> =>
-  ProviderWire.withHttp(Effect.mapError(ways[way](provider, options), failed(provider)))
+  Effect.flatMap(Effect.context<Output.Output>(), (output) => {
+    const onEvent = (event: LoginEvent) =>
+      Effect.provide(Output.say(wordsOf(provider, options, event)), output)
+    return ProviderWire.withHttp(
+      Effect.mapError(ways[way](provider, { ...options, onEvent }), failed(provider))
+    )
+  })
+
+/** What to do about it, as a command where that is known. `--scope` replaces all scopes. */
+const wordsOf = (provider: Provider.Provider, options: Options, event: LoginEvent): string => {
+  if (event._tag === "StrayAnswer") return event.message
+  const parameters = Object.entries(event.parameters)
+  if (event.scopes.length === 0 && parameters.length === 0) return event.message
+  const { account } = options
+  const scopes = event.scopes.length === 0 ? [] : [...(options.scopes ?? provider.scopes), ...event.scopes]
+  const words = [
+    ...["latchkey", "login", provider.id],
+    ...(account === undefined || account === defaultName ? [] : ["--account", account]),
+    ...scopes.flatMap((scope) => ["--scope", quoted(scope)]),
+    ...parameters.flatMap(([name, value]) => ["--param", quoted(`${name}=${value}`)])
+  ]
+  return `${event.message}\n\n  ${words.join(" ")}\n`
+}
+
+const quoted = (word: string): string =>
+  /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`
 
 /**
  * `patience` is how long the browser may take, in milliseconds.
@@ -42,6 +69,8 @@ export const run = (
  */
 export interface Options extends Login.Options {
   readonly patience?: number | undefined
+  /** The account's name, for the commands that are suggested. */
+  readonly account?: string | undefined
 }
 
 type Way = (
@@ -68,7 +97,12 @@ const leadsByHand = (error: Login.Failure): error is LoginError =>
 const openBrowser = (url: URL): Effect.Effect<void, LoginError, Output.Output> =>
   Effect.gen(function* () {
     yield* SystemBrowser.open(url)
-    yield* Output.say(`Log in in the browser that has opened; if none has, open this:\n\n  ${url.href}\n`)
+    yield* Output.say(
+      "Log in in the browser that has opened; if none has, open this:",
+      "",
+      `  ${url.href}`,
+      ""
+    )
     yield* Output.say("Waiting for the browser to come back. Ctrl-C gives up.")
   })
 
@@ -77,7 +111,7 @@ const manual: Way = (provider, options) =>
     ...options,
     ask: (url) =>
       Effect.gen(function* () {
-        yield* Output.say(`Open this in any browser, and log in:\n\n  ${url.href}\n`)
+        yield* Output.say("Open this in any browser, and log in:", "", `  ${url.href}`, "")
         yield* Output.say("Then paste the address that the browser ends at, or the code that is shown there.")
         return yield* Prompt.line("Paste it here: ")
       })
@@ -94,11 +128,13 @@ const device: Way = (provider, options) =>
 const showCode = (prompt: DevicePrompt) =>
   Effect.gen(function* () {
     yield* Output.say(
-      `On any device, open\n\n  ${prompt.verificationUri.href}\n\nand enter the code\n\n  ${prompt.userCode}\n`
+      ...["On any device, open", "", `  ${prompt.verificationUri.href}`, ""],
+      ...["and enter the code", "", `  ${prompt.userCode}`, ""]
     )
     if (Option.isSome(prompt.verificationUriComplete)) {
       yield* Output.say(
-        `or open this, where it is entered already:\n\n  ${prompt.verificationUriComplete.value.href}\n`
+        ...["or open this, where it is entered already:", ""],
+        ...[`  ${prompt.verificationUriComplete.value.href}`, ""]
       )
     }
     yield* Output.say("Waiting until that is done. Ctrl-C gives up.")

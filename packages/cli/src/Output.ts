@@ -9,17 +9,18 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { writeSync } from "node:fs"
-import { escape } from "./internal/text.js"
+import * as Text from "./internal/text.js"
 
 export {
   /**
-   * Control characters as they are written, so that no name or message can move the cursor or hide a line.
+   * Control, bidirectional and invisible characters as they are written, so that no name or message can move the
+   * cursor or hide a part of itself.
    *
    * @since 0.1.0
    * @category text
    */
   escape
-}
+} from "./internal/text.js"
 
 /**
  * What stands behind a stream.
@@ -51,13 +52,15 @@ export class Output extends Context.Tag("@latchkey/cli/Output")<
 >() {}
 
 /**
- * A line on stdout.
+ * Lines on stdout. Whatever came from elsewhere is in them, each stays one line.
  *
  * @since 0.1.0
  * @category writing
  */
-export const print = (line: string): Effect.Effect<void, never, Output> =>
-  Effect.flatMap(Output, (output) => output.write(`${line}\n`))
+export const print = (...lines: ReadonlyArray<string>): Effect.Effect<void, never, Output> =>
+  Effect.flatMap(Output, ({ stdout, write }) =>
+    write(lines.map((line) => `${Text.escapePainted(line, stdout.colors)}\n`).join(""))
+  )
 
 /**
  * A value on stdout as one line of JSON.
@@ -65,16 +68,28 @@ export const print = (line: string): Effect.Effect<void, never, Output> =>
  * @since 0.1.0
  * @category writing
  */
-export const printJson = (value: unknown): Effect.Effect<void, never, Output> => print(JSON.stringify(value))
+export const printJson = (value: unknown): Effect.Effect<void, never, Output> =>
+  Effect.flatMap(Output, ({ write }) => write(`${Text.json(value)}\n`))
 
 /**
- * Words for people, on stderr. What came from elsewhere cannot move their cursor.
+ * Lines for people, on stderr. What came from elsewhere cannot move their cursor.
  *
  * @since 0.1.0
  * @category writing
  */
-export const say = (words: string): Effect.Effect<void, never, Output> =>
-  Effect.flatMap(Output, (output) => output.writeError(`${escape(words)}\n`))
+export const say = (...lines: ReadonlyArray<string>): Effect.Effect<void, never, Output> =>
+  Effect.flatMap(Output, ({ stderr, writeError }) =>
+    writeError(lines.map((line) => `${Text.escapePainted(line, stderr.colors)}\n`).join(""))
+  )
+
+/**
+ * A value on stderr as one line of JSON.
+ *
+ * @since 0.1.0
+ * @category writing
+ */
+export const sayJson = (value: unknown): Effect.Effect<void, never, Output> =>
+  Effect.flatMap(Output, ({ writeError }) => writeError(`${Text.json(value)}\n`))
 
 /**
  * A passing remark on stderr: rewritten by the next one on a terminal, and left out elsewhere.
@@ -85,7 +100,7 @@ export const say = (words: string): Effect.Effect<void, never, Output> =>
 export const progress = (words: string): Effect.Effect<void, never, Output> =>
   Effect.flatMap(Output, (output) =>
     output.stderr.isTerminal
-      ? output.writeError(`\r\u001b[2K${escape(words).slice(0, output.stderr.columns - 1)}`)
+      ? output.writeError(`\r\u001b[2K${Text.escapeLine(words).slice(0, output.stderr.columns - 1)}`)
       : Effect.void
   )
 

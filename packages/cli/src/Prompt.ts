@@ -21,7 +21,7 @@ const isInteractive: Effect.Effect<boolean> = Effect.sync(() => process.stdin.is
  * @category asking
  */
 export const line = (question: string): Effect.Effect<string, never, Output.Output> =>
-  Effect.flatMap(Output.Output, ({ writeError }) => read(writeError(question), true))
+  Effect.flatMap(Output.Output, ({ writeError }) => read(writeError(Output.escape(question)), true))
 
 /**
  * A secret, which is not shown while it is typed. Where nobody can be asked, that is a failure.
@@ -38,7 +38,7 @@ export const secret = (
       return yield* Failure.usage(`There is no terminal to ask for a secret in.`, otherwise)
     }
     const { writeError } = yield* Output.Output
-    const typed = yield* read(writeError(question), false)
+    const typed = yield* read(writeError(Output.escape(question)), false)
     yield* writeError("\n")
     if (typed === "") return yield* Failure.usage("No secret was entered.", otherwise)
     return Redacted.make(typed)

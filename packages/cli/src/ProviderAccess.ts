@@ -11,8 +11,6 @@ import type { OAuthConfigError } from "@latchkey/oauth/Endpoint"
 import type * as ConfigError from "effect/ConfigError"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import * as Option from "effect/Option"
-import { existsSync } from "node:fs"
 import type * as Scope from "effect/Scope"
 import * as Account from "./Account.js"
 import * as ClientSecret from "./ClientSecret.js"
@@ -71,7 +69,7 @@ export const providerOf = (
 
 /**
  * Accounts that nobody has logged in to here, but whose providers' own programs have: the default account of
- * each provider whose credential file is there, or of the one provider that is asked about.
+ * each provider whose credential file or keychain item is there, or of the one provider that is asked about.
  *
  * @since 0.1.0
  * @category lookup
@@ -100,9 +98,9 @@ export const discovered = (
       }
       const account = ownAccount(one.right.id)
       if (ids.has(Account.idOf(account))) continue
-      const path = yield* Effect.either(OwnStorage.path(one.right))
-      if (Either.isLeft(path)) broken.push(failed(path.left))
-      else if (Option.exists(path.right, existsSync)) accounts.push(account)
+      const exists = yield* Effect.either(OwnStorage.exists(one.right))
+      if (Either.isLeft(exists)) broken.push(failed(exists.left))
+      else if (exists.right) accounts.push(account)
     }
     return { accounts, broken }
   })

@@ -87,14 +87,13 @@ export const row = (
   now: number
 ): Row => {
   const credentials = Option.map(entry, (e) => e.credentials)
-  const expiresAt = Option.flatMap(credentials, (c) => c.expiresAt)
+  const left = Option.flatMap(credentials, (c) => Decision.timeToExpiry(c, now))
   return {
     ...blank(account, storage),
     state: stateOf(entry, account.grant, now),
-    expiresAt: Option.getOrNull(expiresAt),
-    expiresInSeconds: Option.getOrNull(
-      Decision.wholeSeconds(Option.flatMap(credentials, (c) => Decision.timeToExpiry(c, now)))
-    ),
+    // By this clock, though another may have dated it.
+    expiresAt: Option.getOrNull(Option.map(left, (millis) => now + millis)),
+    expiresInSeconds: Option.getOrNull(Decision.wholeSeconds(left)),
     accountId: Option.getOrNull(Option.flatMap(credentials, (c) => c.accountId)),
     scopes: Option.match(credentials, { onNone: () => [], onSome: (c) => c.scopes }),
     accessToken: preview(Option.map(credentials, (c) => c.accessToken)),

@@ -50,20 +50,13 @@ export const settle = <R>(
   })
 
 const tell = (failure: Failure.Failure, json: boolean): Effect.Effect<void, never, Output.Output> =>
-  Effect.flatMap(Output.Output, (output) => {
+  Effect.flatMap(Output.Output, ({ stderr: { colors } }) => {
     const { code, message, next, reason } = failure
-    if (json) {
-      return output.writeError(
-        `${JSON.stringify({ error: { code, reason, message, next: next ?? null } })}\n`
-      )
-    }
-    const { colors } = output.stderr
+    if (json) return Output.sayJson({ error: { code, reason, message, next: next ?? null } })
     const head = paint("latchkey:", "red", colors)
-    const tail = next === undefined ? "" : `\n${paint("    next:", "bold", colors)} ${clean(next)}`
-    return output.writeError(`${head} ${clean(message)}${tail}\n`)
+    const tail = next === undefined ? [] : [`${paint("    next:", "bold", colors)} ${next}`]
+    return Output.say(`${head} ${message}`, ...tail)
   })
-
-const clean = Output.escape
 
 /**
  * The services of a process. What they need of the environment may be wrong in itself.

@@ -376,6 +376,54 @@ it("a provider's own file is found and used where it is, and can be copied out a
   expect(JSON.parse(await readFile(own, "utf8"))).toEqual({ mcpOAuth: claudeFile(0).mcpOAuth })
 })
 
+it("a program that is logged out is no damage: each command says to log in (F11)", async () => {
+  const blank = { accessToken: "", refreshToken: "", expiresAt: 0 }
+  const file = { mcpOAuth: { other: 1 }, claudeAiOauth: blank }
+  const own = await put(join(desk.home, "claude", ".credentials.json"), file)
+  for (const command of ["token claude", "refresh claude", "status claude", "export claude out.json"]) {
+    expect(await desk.run(command)).toMatchObject({ code: 3 })
+  }
+  expect((await desk.run("token claude")).stderr).toContain("latchkey login claude")
+  expect(JSON.parse(await readFile(own, "utf8"))).toEqual(file)
+  expect(await desk.run("logout claude")).toMatchObject({ code: 0 })
+})
+
+it("a grant that its program could not use is not exported, and what is missing is named (F14)", async () => {
+  const jwt = ["{}", JSON.stringify({ exp: 4e9 }), "s"].map((part) => Buffer.from(part).toString("base64url"))
+  const tokens = { access_token: jwt.join("."), refresh_token: "codex-refresh-token-canary" }
+  await put(join(desk.home, "half.json"), { tokens })
+  expect(await desk.run(`import codex ${join(desk.home, "half.json")} --account half`)).toMatchObject({
+    code: 0
+  })
+  const target = join(desk.home, "auth.json")
+  const out = await desk.run(`export half ${target}`)
+  expect(out).toMatchObject({ code: 5, stderr: expect.stringContaining("tokens.id_token is missing") })
+  expect(existsSync(target)).toBe(false)
+})
+
+it("a grant of Copilot's editors is imported from where they keep it (F20)", async () => {
+  const editors = join(desk.home, "config", "github-copilot")
+  const ada = { user: "ada", oauth_token: "gho-token-canary" }
+  const none = await desk.run("import copilot --account editor")
+  expect(none.code).not.toBe(0)
+  await put(join(editors, "hosts.json"), { "octo.ghe.com": ada })
+  expect((await desk.run("import copilot --account editor")).stderr).toContain("octo.ghe.com")
+  const apps = await put(join(editors, "apps.json"), { "github.com:Iv1.b507a08c87ecfe98": ada })
+  expect(await desk.run("import copilot --account editor")).toMatchObject({
+    code: 0,
+    stderr: expect.stringContaining(apps)
+  })
+  expect(await desk.run("import copilot --account editor")).toMatchObject({ code: 2 })
+})
+
+it("an account whose program uses the memory of its process is not listed, and that is told (F15)", async () => {
+  await put(join(desk.home, "codex", "auth.json"), {})
+  const config = join(desk.home, "codex", "config.toml")
+  await writeFile(config, 'cli_auth_credentials_store = "ephemeral"\n')
+  expect((await desk.run("list")).stdout).not.toContain("codex")
+  expect((await desk.run("login codex --manual")).stderr).toContain(config)
+})
+
 it("doctor sends nobody to the doctor, and has no sound grant removed for its file's mode", async () => {
   await put(join(desk.home, "claude", ".credentials.json"), claudeFile(Date.now() + 3_600_000))
   await loggedIn()

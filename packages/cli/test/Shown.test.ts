@@ -1,12 +1,15 @@
 /** What is shown, and what is understood: plain data in, text out. */
 import { Credentials, Entry } from "@latchkey/core"
-import { Either, Option } from "effect"
+import { Effect, Either, Option } from "effect"
 import { describe, expect, it } from "vitest"
 import * as Account from "../src/Account.js"
 import * as Format from "../src/Format.js"
 import { plainToken, splitRest } from "../src/internal/arguments.js"
-import { escape } from "../src/internal/text.js"
+import { Failure } from "../src/Failure.js"
+import { escape, escapeLine, escapePainted, json, paint } from "../src/internal/text.js"
+import * as Output from "../src/Output.js"
 import * as Report from "../src/Report.js"
+import { settle } from "../src/Run.js"
 import * as Table from "../src/Table.js"
 
 describe("spans of time", () => {
@@ -102,6 +105,67 @@ describe("tables", () => {
     const text = "\u001b[2Jx\ny\u202e\u0007"
     expect(escape(text)).toBe("\\u001b[2Jx\ny\\u202e\\u0007")
     expect(Table.render(columns, [[{ text }, { text: "" }]], { width: 100, colors: false })).toHaveLength(2)
+  })
+})
+
+describe("what came from elsewhere", () => {
+  const hostile = [
+    ...["\u0000", "\u0007", "\b", "\t", "\r", "\u001b[2J", "\u007f", "\u0085", "\u009b2J"],
+    ...["\u00ad", "\u034f", "\u061c", "\u115f", "\u17b4", "\u180e", "\u200b", "\u200d", "\u200e", "\u200f"],
+    ...["\u2028", "\u2029", "\u202a", "\u202e", "\u2060", "\u2066", "\u2069", "\u206f", "\u3164", "\ufe0f"],
+    ...["\ufeff", "\uffa0", "\ufff9", "\u{e0001}", "\u{e0041}", "\u{e0100}", "\u{1d173}", "\ud800"]
+  ]
+  const visible = /^[\u0020-\u007e]*$/
+
+  it.each(hostile)("is shown by what it is: %j (F52)", (text) => {
+    expect(escape(`a${text}b`)).toMatch(visible)
+    expect(escapeLine(`a${text}b`)).toMatch(visible)
+    expect(escape(`a${text}b`)).not.toBe(`a${text}b`)
+    expect(json({ [text]: text })).toMatch(visible)
+    expect(JSON.parse(json({ [text]: text }))).toEqual({ [text]: text })
+    const row = Table.render([{ title: "X" }], [[{ text: `a${text}b` }]], { width: 80, colors: false })
+    expect(row.join("|")).toMatch(visible)
+  })
+
+  it.each(["plain", "größer", "日本語", "🗝", "a\u0301", "क्", "\u05d0\u05d1", "a b"])(
+    "is left alone: %j",
+    (text) => expect(escapeLine(text)).toBe(text)
+  )
+
+  it("stays on its line, and has the colours that are ours alone, where there are colours (F52)", () => {
+    const line = `${paint("ok", "green", true)} a\nlatchkey: done \u001b[8mhidden\u001b[31;1m`
+    expect(escapePainted(line, true)).toBe(
+      `${paint("ok", "green", true)} a\\u000alatchkey: done \\u001b[8mhidden\\u001b[31;1m`
+    )
+    expect(escapePainted(line, false)).toMatch(visible)
+  })
+
+  const surface = { isTerminal: false, colors: false, columns: 80 }
+  const written = (effect: Effect.Effect<void, never, Output.Output>) => {
+    let text = ""
+    const take = (more: string) => Effect.sync(() => void (text += more))
+    const output = { stdout: surface, stderr: surface, write: take, writeError: take }
+    Effect.runSync(Effect.provideService(effect, Output.Output, output))
+    return text
+  }
+
+  it("is escaped by every way to write (F52)", () => {
+    const text = `x\r\n${hostile.join("")}`
+    const lines = (all: string) => all.slice(0, -1).split("\n")
+    for (const all of [
+      written(Output.print(text)),
+      written(Output.say(text)),
+      written(Output.printJson({ text })),
+      written(Output.sayJson({ text }))
+    ]) {
+      expect(lines(all)).toHaveLength(1)
+      expect(lines(all)[0]).toMatch(visible)
+    }
+    const failed = Effect.asVoid(
+      settle(Effect.fail(new Failure({ code: 1, reason: text, message: text, next: text })), { json: false })
+    )
+    expect(lines(written(failed))).toHaveLength(2)
+    for (const line of lines(written(failed))) expect(line).toMatch(visible)
   })
 })
 

@@ -10,6 +10,7 @@ import { describeWith } from "../../../.ci/describeWith.js"
 import { chromium, keychain } from "../../../.ci/programs.js"
 import * as Provider from "../../oauth/test/Provider.js"
 import * as Chromium from "../../oauth/test/support/Chromium.js"
+import { consent } from "../../oauth/test/support/interaction.js"
 import * as Terminal from "./support/Terminal.js"
 
 const machine = {
@@ -100,6 +101,33 @@ const open = (...args: ReadonlyArray<string>) => Terminal.open(program, room, ar
 const run = (...args: ReadonlyArray<string>) => Terminal.run(program, room, args)
 
 const shown = /https?:\/\/127\.0\.0\.1:\d+\/auth\?\S+/
+
+it("a login that brings no refresh token says so, with the command that brings one (F37)", async () => {
+  const login = open("login", "acme", "--manual", "--scope", "openid", "--account", "short")
+  const [url] = await login.until(shown)
+  login.type(`${(await Effect.runPromise(consent(new URL(url)))).href}\r`)
+  await login.until(/no refresh token:\s+this login ends/)
+  await login.until(
+    /latchkey\s+login\s+acme\s+--account\s+short\s+--scope\s+openid\s+--scope\s+offline_access\s/
+  )
+  expect(await login.ended).toBe(0)
+
+  const again = open(
+    ...["login", "acme", "--manual", "--account", "short", "--scope", "openid", "--scope", "offline_access"],
+    ...["--param", "prompt=consent", "--param", "ui_locales=de en"]
+  )
+  const [other] = await again.until(shown)
+  expect(new URL(other).searchParams.get("ui_locales")).toBe("de en")
+  again.type(`${(await Effect.runPromise(consent(new URL(other)))).href}\r`)
+  await again.until(/Logged in to Acme/)
+  expect(await again.ended).toBe(0)
+  expect(again.screen()).not.toContain("no refresh token")
+  expect(await run("refresh", "short")).toMatchObject({ code: 0 })
+  expect(await run("login", "acme", "--param", "prompt")).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining("NAME=VALUE") as unknown
+  })
+})
 
 it("a login by code: what to do is shown, then the account; the table has colours unless NO_COLOR", async () => {
   const login = open("login", "tv")

@@ -51,7 +51,8 @@ export class AuthStatus extends Data.Class<{
 export const of = (
   credentials: Option.Option<Credentials>,
   now: number,
-  warnings: ReadonlyArray<Warning> = []
+  warnings: ReadonlyArray<Warning> = [],
+  witness: Decision.Witness = Decision.noWitness
 ): AuthStatus => {
   if (Option.isNone(credentials)) {
     return new AuthStatus({
@@ -64,7 +65,7 @@ export const of = (
     })
   }
   const { accountId, expiresAt } = credentials.value
-  const expired = Decision.isExpired(credentials.value, now)
+  const expired = Decision.isExpired(credentials.value, now, witness)
   const foreign = warnings.includes("GrantMismatch")
   return new AuthStatus({
     authenticated: !expired && !foreign,
@@ -72,7 +73,7 @@ export const of = (
     expiresAt,
     expiresInSeconds: expired
       ? Option.none()
-      : Decision.wholeSeconds(Decision.timeToExpiry(credentials.value, now)),
+      : Decision.wholeSeconds(Decision.timeToExpiry(credentials.value, now, witness)),
     accountId,
     warnings
   })

@@ -27,6 +27,8 @@ interface Fields {
   readonly tokenType: string
   /** When the request that brought the access token was sent, by our clock or the server's, the earlier one. */
   readonly obtainedAt: Option.Option<number>
+  /** When the server answered with the access token by the server's own clock (`Date`, RFC 9110 §6.6.1). */
+  readonly serverTime: Option.Option<number>
   readonly expiresAt: Option.Option<number>
   /** From when the server wants the access token renewed, where it says so (`refresh_in`). */
   readonly refreshAt: Option.Option<number>
@@ -71,8 +73,8 @@ const shareScopes = (scopes: ReadonlyArray<string>): ReadonlyArray<string> => {
 }
 
 /**
- * What {@link make} takes: plain values, absent ones left out. `expiresAt`, `refreshAt` and `obtainedAt` are
- * epoch milliseconds; `tokenType` is `Bearer` unless given.
+ * What {@link make} takes: plain values, absent ones left out. `expiresAt`, `refreshAt`, `obtainedAt` and
+ * `serverTime` are epoch milliseconds; `tokenType` is `Bearer` unless given.
  *
  * @since 0.1.0
  * @category models
@@ -83,6 +85,7 @@ export interface Options {
   readonly idToken?: string | Redacted.Redacted | undefined
   readonly tokenType?: string | undefined
   readonly obtainedAt?: number | undefined
+  readonly serverTime?: number | undefined
   readonly expiresAt?: number | undefined
   readonly refreshAt?: number | undefined
   readonly scopes?: ReadonlyArray<string> | undefined
@@ -113,6 +116,7 @@ export const make = (options: Options): Credentials =>
       idToken: redactOption(options.idToken),
       tokenType: options.tokenType ?? "Bearer",
       obtainedAt: instant(options.obtainedAt),
+      serverTime: instant(options.serverTime),
       expiresAt: instant(options.expiresAt),
       refreshAt: instant(options.refreshAt),
       scopes: options.scopes ?? [],
@@ -172,6 +176,20 @@ export const tokenProblem = (value: unknown): Option.Option<string> => {
     : Option.some("has a control character or one outside ASCII")
 }
 
+/**
+ * What is wrong with a token type, or none. It goes into a header as a scheme: one or more of the characters of an
+ * RFC 9110 §5.6.2 token, 100 at most.
+ *
+ * @since 0.1.0
+ * @category validation
+ */
+export const tokenTypeNameProblem = (value: unknown): Option.Option<string> =>
+  typeof value !== "string"
+    ? Option.some(`is ${describeType(value)}, not a string`)
+    : /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}$/.test(value)
+      ? Option.none()
+      : Option.some("is no token type (RFC 9110 §5.6.2)")
+
 /** In characters; servers refuse headers of far less. */
 const longestToken = 131_072
 
@@ -215,6 +233,8 @@ export interface ResponseContext {
    * of the lifetime at most; 0 unless given.
    */
   readonly serverBehind?: number
+  /** When the server answered by its own clock, in epoch milliseconds, where it said so. */
+  readonly serverTime?: number | undefined
   /** Token types the caller can use, compared without regard to case; `bearer` and `dpop` unless given. */
   readonly tokenTypes?: ReadonlyArray<string>
   /** Where the provider names the account; without it the account never changes. */
@@ -310,6 +330,7 @@ export const fromResponse = (
         ),
         tokenType: field("token_type") as string,
         obtainedAt: Option.some(obtainedAt),
+        serverTime: instant(context.serverTime),
         expiresAt: Option.map(seconds.right, (s) => obtainedAt + s * 1000),
         refreshAt: Option.map(refreshIn, (s) => obtainedAt + s * 1000),
         scopes:

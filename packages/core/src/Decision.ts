@@ -82,7 +82,59 @@ export interface Held {
   readonly serverAhead: number
   /** From 0 to 1: this account and instance's share of the jitter. */
   readonly jitterShare: number
+  /** What this process knows of the age of the access token, whatever the clocks say. */
+  readonly witness: Witness
 }
+
+/**
+ * What a process knows of the age of an access token beside what the record says. A record's times are by the clock
+ * of whoever wrote it, which may have been wrong, or set since.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Witness {
+  /**
+   * By how many milliseconds our clock is ahead of the server's, negative where it is behind: measured by this
+   * process, and none once our clock has been set since.
+   */
+  readonly ahead: Option.Option<number>
+  /**
+   * When the token was first held here, by what our clock says now (epoch milliseconds): it is at least that old.
+   * Infinity where nobody has held it yet.
+   */
+  readonly heldSince: number
+  /** Whether this process obtained it: then it was obtained at `heldSince`. */
+  readonly isOwn: boolean
+  /** When storage did not hold it yet, by what our clock says now; minus infinity where nobody looked. */
+  readonly absentAt: number
+  /** By how many milliseconds our clock was set back since the token is held here. */
+  readonly setBack: number
+}
+
+/**
+ * Nothing but what the record says.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const noWitness: Witness = {
+  ahead: Option.none(),
+  heldSince: Infinity,
+  isOwn: false,
+  absentAt: Number.NEGATIVE_INFINITY,
+  setBack: 0
+}
+
+/**
+ * How far apart two clocks may be and still count as set right: a minute. Machines that ask a time server are
+ * within a second of each other. A minute is below the default grace, so that a token that a peer's fast clock
+ * dated too late is still renewed before it dies.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
+export const clockTolerance = 60_000
 
 /**
  * What a caller asks beyond the policy: a refresh in any case, or a token that still lives for
@@ -116,13 +168,14 @@ export type UseReason = "NotDue" | "NoRefreshToken" | "GrantDead" | "AnswerLost"
 
 /**
  * Why a token is to be refreshed. `AnswerLost`: it is not due, but an earlier refresh got no answer, and the
- * server still lets it be repeated.
+ * server still lets it be repeated. `AgeUnknown`: a clock was wrong when it was obtained, or is wrong now, and nobody
+ * can say whether it has expired.
  *
  * @since 0.1.0
  * @category models
  */
 export type DueReason =
-  "NoToken" | "Expired" | "InGrace" | "MinValidity" | "Forced" | "Rejected" | "AnswerLost"
+  "NoToken" | "Expired" | "AgeUnknown" | "InGrace" | "MinValidity" | "Forced" | "Rejected" | "AnswerLost"
 
 /**
  * Why a user must log in again.
@@ -198,17 +251,117 @@ export const {
 /** A number of milliseconds that is one: not NaN, not negative. */
 const millis = (value: number): number => (value > 0 ? value : 0)
 
+/** When a token ends by our clock, and whether that is no more than a guess. */
+interface End {
+  readonly at: number
+  readonly isGuess: boolean
+}
+
 /**
- * Milliseconds until the expiry, negative once past it; none where the expiry is unknown.
+ * A record without `obtainedAt` has its expiry alone. One with it has a lifetime, and what is left never exceeds that.
+ *
+ * - What this process obtained is as old as it has been held here, however the clock was set since.
+ * - Where this process has measured the server's clock, the age is by that.
+ * - Else it is by the writer's clock, or by the server's `Date`, whichever leaves less. A time that lies in the future
+ *   is no witness. Where none is left, or the token lives by one and is dead by the other, it is as old as it can be
+ *   since storage did not hold it. If it may be dead by that, the end is a guess.
+ */
+const endOf = (credentials: Credentials.Credentials, now: number, witness: Witness): Option.Option<End> => {
+  const { setBack } = witness
+  if (!(setBack > 0)) return endBy(credentials, now, witness)
+  // By the clock as it would be had nobody set it.
+  const unset = {
+    ...witness,
+    ahead: Option.map(witness.ahead, (ahead) => ahead + setBack),
+    heldSince: witness.heldSince + setBack,
+    absentAt: witness.absentAt + setBack
+  }
+  return Option.map(endBy(credentials, now + setBack, unset), ({ at, isGuess }) => ({
+    at: at - setBack,
+    isGuess
+  }))
+}
+
+const endBy = (
+  credentials: Credentials.Credentials,
+  now: number,
+  { absentAt, ahead, heldSince, isOwn }: Witness
+): Option.Option<End> => {
+  const { expiresAt, obtainedAt, serverTime } = credentials
+  if (Option.isNone(expiresAt) || Number.isNaN(expiresAt.value)) return Option.none()
+  const told = expiresAt.value
+  const life = Option.isNone(obtainedAt) ? Number.NaN : told - obtainedAt.value
+  if (Option.isNone(obtainedAt) || Number.isNaN(life)) return Option.some({ at: told, isGuess: false })
+  const end = (at: number, isGuess = false) => {
+    const latest = Math.min(at, heldSince + life)
+    return Option.some({ at: Number.isNaN(latest) ? told : latest, isGuess })
+  }
+  const guess = (at: number) => {
+    const sure = absentAt + life
+    return sure > now ? end(Math.min(at, sure)) : end(at, true)
+  }
+  if (isOwn) return end(told)
+  const isPast = (start: number) => now >= start - clockTolerance
+  if (Option.isSome(serverTime) && Option.isSome(ahead)) {
+    const start = serverTime.value + ahead.value
+    return isPast(start) ? end(start + life) : guess(Math.min(heldSince, now) + life)
+  }
+  const byWriter = isPast(obtainedAt.value) ? Option.some(told) : Option.none()
+  const byServer = Option.map(Option.filter(serverTime, isPast), (start) => start + life)
+  if (Option.isNone(byWriter)) {
+    return Option.match(byServer, {
+      onNone: () => guess(Math.min(heldSince, now) + life),
+      onSome: (at) => end(at)
+    })
+  }
+  const isDisputed = Option.exists(byServer, (at) => at <= now && now < told)
+  return isDisputed
+    ? guess(told)
+    : end(
+        Math.min(
+          told,
+          Option.getOrElse(byServer, () => told)
+        )
+      )
+}
+
+/**
+ * Milliseconds until the expiry, negative once past it; none where the expiry is unknown. Never more than the lifetime
+ * of the token, where that is known: a clock that was ahead when it was obtained, or is behind now, adds nothing.
  *
  * @since 0.1.0
  * @category predicates
  */
-export const timeToExpiry = (credentials: Credentials.Credentials, now: number): Option.Option<number> =>
+export const timeToExpiry = (
+  credentials: Credentials.Credentials,
+  now: number,
+  witness: Witness = noWitness
+): Option.Option<number> =>
   Option.filter(
-    Option.map(credentials.expiresAt, (expiresAt) => expiresAt - now),
+    Option.map(endOf(credentials, now, witness), ({ at }) => Math.min(at - now, longestLife(credentials))),
     (left) => !Number.isNaN(left)
   )
+
+const longestLife = ({ expiresAt, obtainedAt }: Credentials.Credentials): number => {
+  const life = Option.getOrElse(
+    Option.zipWith(expiresAt, obtainedAt, (end, start) => end - start),
+    () => Infinity
+  )
+  return Number.isNaN(life) ? Infinity : life
+}
+
+/**
+ * Whether nobody can say how old the token is, though its lifetime is known: it was obtained in the future by our clock,
+ * or is alive by the clock of whoever stored it and dead by the server's.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
+export const isAgeUnknown = (
+  credentials: Credentials.Credentials,
+  now: number,
+  witness: Witness = noWitness
+): boolean => Option.exists(endOf(credentials, now, witness), ({ isGuess }) => isGuess)
 
 /** Whether no more than `span` is left. What has no expiry always has more. */
 const endsWithin = (left: Option.Option<number>, span: number): boolean =>
@@ -229,8 +382,11 @@ export const wholeSeconds = (left: Option.Option<number>): Option.Option<number>
  * @since 0.1.0
  * @category predicates
  */
-export const isExpired = (credentials: Credentials.Credentials, now: number): boolean =>
-  endsWithin(timeToExpiry(credentials, now), 0)
+export const isExpired = (
+  credentials: Credentials.Credentials,
+  now: number,
+  witness: Witness = noWitness
+): boolean => endsWithin(timeToExpiry(credentials, now, witness), 0)
 
 /**
  * The policy's grace for these credentials, or more where the server wants them renewed earlier; at most half
@@ -285,8 +441,9 @@ export const isFresh = (
   credentials: Credentials.Credentials,
   loadedAt: number,
   now: number,
-  ttl: number
-): boolean => now >= loadedAt && now - loadedAt < ttl && !isExpired(credentials, now)
+  ttl: number,
+  witness: Witness = noWitness
+): boolean => now >= loadedAt && now - loadedAt < ttl && !isExpired(credentials, now, witness)
 
 /**
  * What to do with what is in memory. Absence is never trusted: storage is asked again.
@@ -301,11 +458,11 @@ export const decide = (
   request: Request = anyValid
 ): Decision => {
   if (Option.isNone(held) || Option.isNone(held.value.credentials)) return Reload({ reason: "NotLoaded" })
-  const { credentials, loadedAt } = held.value
-  if (isFresh(credentials.value, loadedAt, now, policy.credentialsTtl)) {
+  const { credentials, loadedAt, witness } = held.value
+  if (isFresh(credentials.value, loadedAt, now, policy.credentialsTtl, witness)) {
     return judge(held.value, now, policy, request)
   }
-  return Reload({ reason: isExpired(credentials.value, now) ? "Expired" : "Stale" })
+  return Reload({ reason: isExpired(credentials.value, now, witness) ? "Expired" : "Stale" })
 }
 
 /**
@@ -324,10 +481,11 @@ export const judge = (held: Held, now: number, policy: Policy, request: Request 
   }
   const credentials = held.credentials.value
   const token = credentials.accessToken
-  const left = timeToExpiry(credentials, now)
+  const left = timeToExpiry(credentials, now, held.witness)
   const grace = dueGrace(credentials, held, policy)
   const canRefresh = held.refreshable && Option.isNone(held.dead)
-  const due = Option.orElse(dueReason(left, grace, held.rejected, request), () =>
+  const ageUnknown = isAgeUnknown(credentials, now, held.witness)
+  const due = Option.orElse(dueReason(left, grace, { rejected: held.rejected, ageUnknown }, request), () =>
     canRefresh && isOpen(replay) ? Option.some("AnswerLost" as const) : Option.none()
   )
   const use = (reason: UseReason, graceLeft: number): Decision =>
@@ -337,9 +495,11 @@ export const judge = (held: Held, now: number, policy: Policy, request: Request 
   const tooShort = endsWithin(left, millis(request.minValidity))
   const usable = !held.rejected && !tooShort
   if (tooShort && !held.rejected && !endsWithin(left, 0)) {
-    const lifetime = Credentials.lifetime(credentials)
-    if (Option.isSome(lifetime) && lifetime.value <= request.minValidity) {
-      return TooShortLived({ lifetime: lifetime.value, minValidity: request.minValidity })
+    const longest = Option.map(Credentials.lifetime(credentials), (lifetime) =>
+      Math.min(lifetime, leftAtFirst(credentials, now, held.witness))
+    )
+    if (Option.isSome(longest) && longest.value <= request.minValidity) {
+      return TooShortLived({ lifetime: longest.value, minValidity: request.minValidity })
     }
   }
   if (!canRefresh) {
@@ -367,17 +527,27 @@ export const judge = (held: Held, now: number, policy: Policy, request: Request 
     : postpone(held, now, { reason: due.value, fallback, replay }, request.force)
 }
 
+/** What was left of a token when this process obtained it: the next one will not last longer. */
+const leftAtFirst = (credentials: Credentials.Credentials, now: number, witness: Witness): number =>
+  witness.isOwn
+    ? Option.match(endOf(credentials, now, witness), {
+        onNone: () => Infinity,
+        onSome: ({ at }) => at - witness.heldSince
+      })
+    : Infinity
+
 const isOpen = (replay: Option.Option<Rotation.Replay>): boolean => Option.exists(replay, (r) => r.open)
 
 const dueReason = (
   left: Option.Option<number>,
   grace: number,
-  rejected: boolean,
+  { ageUnknown, rejected }: { readonly ageUnknown: boolean; readonly rejected: boolean },
   request: Request
 ): Option.Option<DueReason> => {
   if (endsWithin(left, 0)) return Option.some("Expired")
   if (rejected) return Option.some("Rejected")
   if (request.force) return Option.some("Forced")
+  if (ageUnknown) return Option.some("AgeUnknown")
   if (endsWithin(left, grace)) return Option.some("InGrace")
   return endsWithin(left, request.minValidity) ? Option.some("MinValidity") : Option.none()
 }
@@ -420,10 +590,8 @@ const nextCheckAt = (
 ): number =>
   Math.min(
     held.loadedAt + policy.credentialsTtl,
-    Option.getOrElse(
-      Option.filter(credentials.expiresAt, (at) => !Number.isNaN(at)),
-      () => Infinity
-    ) - grace,
+    Option.match(endOf(credentials, now, held.witness), { onNone: () => Infinity, onSome: ({ at }) => at }) -
+      grace,
     // Where a request lies in the future, its window opens when time gets there.
     Option.getOrElse(
       Option.filterMap(held.unanswered, ({ at }) => (at > now ? Option.some(at) : Option.none())),
@@ -458,10 +626,10 @@ export const cooling = (
     )
 }
 
-/** None where it was told in the future, further away than clocks of two machines are apart. */
+/** None where it was told in the future, further away than the clocks of two machines are apart. */
 const askedOfAll = ({ at, until }: ServerWait, now: number): Option.Option<CoolingDown> => {
   const end = Math.min(until, at + longestRetryAfter)
-  return now < at - furthestAhead
+  return now < at - clockTolerance
     ? Option.none()
     : Option.some({ since: at, until: end, askedUntil: Option.some(end), reason: "ServerAsked", failures: 1 })
 }
@@ -587,9 +755,10 @@ export const coolDown = (options: {
 export const isIneffective = (
   before: Option.Option<Credentials.Credentials>,
   after: Credentials.Credentials,
-  now: number
+  now: number,
+  witness: Witness = noWitness
 ): boolean =>
-  isExpired(after, now) ||
+  isExpired(after, now, witness) ||
   Option.exists(
     before,
     (b) =>
@@ -713,6 +882,7 @@ const reloadWords = {
 const dueWords = {
   NoToken: "there is no token yet",
   Expired: "the token has expired",
+  AgeUnknown: "a clock was set, and how old the token is cannot be said",
   InGrace: "the token is within the grace of its expiry",
   MinValidity: "the token lives for less than was asked for",
   Forced: "it was asked for",

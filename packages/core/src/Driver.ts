@@ -117,6 +117,7 @@ export const policyOf = ({ context, jitterShare }: Grant): State.Policy => ({
   formerly: context.refresher.formerly ?? [],
   serverAhead: context.refresher.serverAhead?.() ?? 0,
   jitterShare,
+  uptime: Number(context.clock.unsafeCurrentTimeNanos() / 1_000_000n),
   reportsChanges: context.reportsChanges
 })
 
@@ -490,7 +491,7 @@ export const look = (grant: Grant): Effect.Effect<void, StorageError> =>
       ? Effect.void
       : Effect.flatMap(read(grant), (failure) =>
           at((later) =>
-            Option.isNone(failure) || State.hasValidToken(grant.state, later)
+            Option.isNone(failure) || State.hasValidToken(policyOf(grant), grant.state, later)
               ? Effect.void
               : Effect.fail(storageErrorOf(failure.value, settingOf(grant, later)))
           )

@@ -262,8 +262,11 @@ const Json = Schema.Struct({
   accessToken: Token,
   refreshToken: optional(Token),
   idToken: optional(Token),
-  tokenType: Schema.NonEmptyString,
+  tokenType: Schema.String.pipe(
+    Schema.filter((value) => Option.getOrUndefined(Credentials.tokenTypeNameProblem(value)))
+  ),
   obtainedAt: optional(Millis),
+  serverTime: optional(Millis),
   expiresAt: optional(Millis),
   refreshAt: optional(Millis),
   scopes: Schema.Array(Schema.String),
@@ -394,7 +397,12 @@ const tokens: ReadonlySet<unknown> = new Set(["accessToken", "refreshToken", "id
 const recordProblem = (error: ParseResult.ParseError, json: unknown): RecordProblem => {
   const issue = ParseResult.ArrayFormatter.formatErrorSync(error)[0]!
   const path = issue.path.map(String).join(".")
-  const token = tokens.has(path) ? Credentials.tokenProblem(Reflect.get(Object(json), path)) : Option.none()
+  const value: unknown = Reflect.get(Object(json), path)
+  const token = tokens.has(path)
+    ? Credentials.tokenProblem(value)
+    : path === "tokenType" && value !== ""
+      ? Credentials.tokenTypeNameProblem(value)
+      : Option.none()
   return new RecordProblem({
     reason: "Malformed",
     path: path === "" ? "(the record)" : path,

@@ -49,7 +49,7 @@ export const make = (grant: Driver.Grant, options: Options): Manager => {
   const isOurs = () => Option.isNone(State.mismatchOf(policy(), grant.state))
   const credentials = () => State.credentialsOf(grant.state)
   const getAccessToken = Driver.accessToken(grant, Decision.anyValid)
-  const isAuthenticated = view((now) => isOurs() && State.hasValidToken(grant.state, now))
+  const isAuthenticated = view((now) => isOurs() && State.hasValidToken(policy(), grant.state, now))
   const keptStatus = Effect.tap(status(grant), (current) =>
     Effect.map(Clock.currentTimeMillis, (at) => {
       grant.status = { status: current, at, of: grant.state }
@@ -79,7 +79,7 @@ export const make = (grant: Driver.Grant, options: Options): Manager => {
     refresh: Driver.resolve(grant, { force: true, minValidity: 0 }),
     peekAccessToken: use((now) =>
       Option.map(
-        Option.filter(credentials(), (c) => !Decision.isExpired(c, now)),
+        Option.filter(credentials(), () => State.hasValidToken(policy(), grant.state, now)),
         (c) => c.accessToken
       )
     ),
@@ -138,10 +138,14 @@ export const status = (grant: Driver.Grant): Effect.Effect<AuthStatus.AuthStatus
   )
 
 const statusNow = (grant: Driver.Grant, now: number): AuthStatus.AuthStatus =>
+  statusOf(Driver.policyOf(grant), grant.state, now)
+
+const statusOf = (policy: State.Policy, state: State.State, now: number): AuthStatus.AuthStatus =>
   AuthStatus.of(
-    State.credentialsOf(grant.state),
+    State.credentialsOf(state),
     now,
-    State.warningsOf(Driver.policyOf(grant), grant.state, now)
+    State.warningsOf(policy, state, now),
+    State.witnessOf(policy, state, now)
   )
 
 /** The last status, while nothing changed, it is younger than its time to live, and its token has not expired since. */
@@ -186,7 +190,7 @@ const explain = (
     ifUnchanged,
     looksAgainAt: Decision.looksAgainAt(decision, now),
     text: Decision.describe(decision, now) + then + State.describeGraceClamped(policy, state),
-    status: AuthStatus.of(State.credentialsOf(state), now, State.warningsOf(policy, state, now)),
+    status: statusOf(policy, state, now),
     location,
     history
   }

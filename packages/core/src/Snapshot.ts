@@ -23,6 +23,8 @@ export class Snapshot extends Data.Class<{
   readonly accountId: Option.Option<string>
   readonly accessToken: Option.Option<Redacted.Redacted>
   readonly refreshToken: Option.Option<Redacted.Redacted>
+  /** When the access token was obtained, by the clock of whoever stored it. */
+  readonly obtainedAt?: Option.Option<number>
   readonly expiresAt: Option.Option<number>
   readonly scopes: ReadonlyArray<string>
   readonly extras: Readonly<Record<string, unknown>>
@@ -43,6 +45,7 @@ export const fromCredentials = (
     accountId: credentials.accountId,
     accessToken: Option.some(credentials.accessToken),
     refreshToken: credentials.refreshToken,
+    ...(Option.isSome(credentials.obtainedAt) && { obtainedAt: credentials.obtainedAt }),
     expiresAt: credentials.expiresAt,
     scopes: credentials.scopes,
     extras: options.extras ?? {}
@@ -96,13 +99,21 @@ export const refreshTokenPreview = (snapshot: Snapshot, visible = 4): Option.Opt
   preview(snapshot.refreshToken, visible)
 
 /**
- * Whole seconds until the expiry, 0 once past it; none where the expiry is unknown.
+ * Whole seconds until the expiry, 0 once past it; none where the expiry is unknown. Never more than the lifetime of
+ * the token, where that is known.
  *
  * @since 0.1.0
  * @category getters
  */
 export const expiresInSeconds = (snapshot: Snapshot, now: number): Option.Option<number> =>
-  Decision.wholeSeconds(Option.map(snapshot.expiresAt, (expiresAt) => expiresAt - now))
+  Decision.wholeSeconds(
+    Option.map(snapshot.expiresAt, (expiresAt) =>
+      Option.match(snapshot.obtainedAt ?? Option.none<number>(), {
+        onNone: () => expiresAt - now,
+        onSome: (obtainedAt) => Math.min(expiresAt - now, expiresAt - obtainedAt)
+      })
+    )
+  )
 
 /**
  * The same view with these scopes.

@@ -152,8 +152,11 @@ const extrasKey = "latchkey:sets"
 
 const SetToken = Schema.Struct({
   accessToken: Schema.NonEmptyString,
-  tokenType: Schema.NonEmptyString,
+  tokenType: Schema.String.pipe(
+    Schema.filter((value) => Option.getOrUndefined(Credentials.tokenTypeNameProblem(value)))
+  ),
   obtainedAt: Schema.optionalWith(Schema.Finite, { as: "Option" }),
+  serverTime: Schema.optionalWith(Schema.Finite, { as: "Option" }),
   expiresAt: Schema.optionalWith(Schema.Finite, { as: "Option" }),
   refreshAt: Schema.optionalWith(Schema.Finite, { as: "Option" }),
   scopes: Schema.Array(Schema.String)
@@ -169,7 +172,8 @@ const noToken = {
   accessToken: Redacted.make(""),
   expiresAt: Option.some(0),
   refreshAt: Option.none(),
-  obtainedAt: Option.none()
+  obtainedAt: Option.none(),
+  serverTime: Option.none()
 }
 
 /** The grant as one set sees it: its own access token, the grant's refresh token and bookkeeping. */
@@ -191,13 +195,27 @@ const toSet = (set: string, entry: Entry.Entry): Entry.Entry => {
  * are ever others would fill its storage.
  */
 const fromSet = (set: string, changed: Entry.Entry, grant: Entry.Entry): Entry.Entry => {
-  const { accessToken, expiresAt, extras, obtainedAt, refreshAt, refreshToken, scopes, tokenType } =
-    changed.credentials
+  const {
+    accessToken,
+    expiresAt,
+    extras,
+    obtainedAt,
+    refreshAt,
+    refreshToken,
+    scopes,
+    serverTime,
+    tokenType
+  } = changed.credentials
   const secret = Redacted.value(accessToken)
   const token =
     secret === ""
       ? {}
-      : { [set]: encodeSet({ accessToken: secret, expiresAt, refreshAt, obtainedAt, scopes, tokenType }) }
+      : {
+          [set]: encodeSet({
+            ...{ accessToken: secret, expiresAt, refreshAt, obtainedAt, serverTime },
+            ...{ scopes, tokenType }
+          })
+        }
   const isAlive = (other: typeof SetToken.Type): boolean =>
     !Option.exists(Option.all([other.expiresAt, obtainedAt]), ([end, now]) => end <= now)
   const others = Object.entries(setsOf(grant.credentials))

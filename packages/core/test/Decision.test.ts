@@ -60,10 +60,26 @@ const holding = (
   rotation: RotationPolicy.rotating(),
   serverAhead: 0,
   jitterShare: 0,
+  witness: Decision.noWitness,
   ...changes
 })
 
 const otherClient = new GrantIdentity.Mismatch({ difference: "Client", stored: "app", current: "other" })
+
+/** What a process knows of the age of a token beside its record. */
+const knowing = (changes: Partial<Decision.Witness>): Partial<Decision.Held> => ({
+  witness: { ...Decision.noWitness, ...changes }
+})
+
+/** A token of an hour, obtained by a clock that was so far ahead of the server's, so long ago. */
+const obtained = (ago: number, ahead: number, serverTime = true): Credentials.Credentials =>
+  Credentials.make({
+    accessToken: token,
+    refreshToken: "rt-1",
+    obtainedAt: now - ago + ahead,
+    expiresAt: now - ago + ahead + hour,
+    serverTime: serverTime ? now - ago : undefined
+  })
 
 const dead = (rotationLost: boolean): Partial<Decision.Held> => ({
   dead: Option.some(
@@ -217,6 +233,87 @@ describe("shouldRefresh", () => {
   it("never where there is no expiry", () => {
     expect(Decision.shouldRefresh(expiring(undefined), now, 2 * minute)).toBe(false)
     expect(Decision.shouldRefresh(expiring(undefined), now, Infinity)).toBe(false)
+  })
+})
+
+describe("a token that was obtained by a clock that was wrong", () => {
+  const left = (credentials: Credentials.Credentials, witness: Partial<Decision.Witness> = {}) => {
+    const knows = { ...Decision.noWitness, ...witness }
+    return [
+      Option.getOrNull(Decision.timeToExpiry(credentials, now, knows)),
+      Decision.isAgeUnknown(credentials, now, knows)
+    ]
+  }
+
+  it.each([
+    ["a peer's clock, as far ahead as clocks may be: no more than the lifetime", 0, minute, hour, false],
+    ["a clock further ahead: nobody can say", 0, minute + 1, hour, true],
+    ["a clock 2 hours ahead, and set right", 59 * minute, 2 * hour, hour, true],
+    ["a clock 10 years ahead", 9 * 365 * day, 10 * 365 * day, hour, true],
+    ["a clock that was behind: expired early", 10 * minute, -hour, -10 * minute, false]
+  ])("no `Date` known: %s", (_, ago, ahead, millis, guessed) => {
+    expect(left(obtained(ago, ahead, false))).toEqual([millis, guessed])
+  })
+
+  it.each([
+    ["ahead, set right: its age is by the server's", 10 * minute, 2 * hour, 50 * minute, false],
+    ["ahead, set right, dead by now", hour, 2 * hour, 0, false],
+    ["ahead by less than its life: what leaves less", 40 * minute, 30 * minute, 20 * minute, false],
+    ["ahead, and time has caught up: alive by one clock, dead by the other", 2 * hour, 2 * hour, hour, true],
+    ["behind, set right: what leaves less", 10 * minute, -hour, -10 * minute, false],
+    ["far ahead of a server whose own is in the future", -2 * hour, 2 * hour, hour, true]
+  ])("a clock that was %s", (_, ago, ahead, millis, guessed) => {
+    expect(left(obtained(ago, ahead))).toEqual([millis, guessed])
+  })
+
+  it.each([
+    ["held for 20 minutes", { heldSince: now - 20 * minute }, 40 * minute, true],
+    ["held for as long as it lives", { heldSince: now - hour }, 0, true],
+    [
+      "obtained here, however the clock was set",
+      { heldSince: now - 20 * minute, isOwn: true },
+      40 * minute,
+      false
+    ],
+    ["not there a minute ago", { absentAt: now - minute }, 59 * minute, false],
+    ["not there a day ago, which says nothing", { absentAt: now - day }, hour, true]
+  ])("obtained in the future, %s", (_, witness, millis, guessed) => {
+    expect(left(obtained(0, 2 * hour, false), witness)).toEqual([millis, guessed])
+  })
+
+  it.each([
+    ["by a clock as wrong as ours", 2 * hour],
+    ["by a peer whose clock is right", 0],
+    ["by a peer whose clock is behind", -5 * hour]
+  ])("where our clock was measured to be 2 hours ahead of the server's: obtained %s", (_, ahead) => {
+    const serverAgo = 2 * hour + 10 * minute
+    expect(left(obtained(serverAgo, ahead), { ahead: Option.some(2 * hour) })).toEqual([50 * minute, false])
+  })
+
+  it("is refreshed, and served only where that cannot be done or fails", () => {
+    const held = (changes: Partial<Decision.Held> = {}) =>
+      holding(obtained(0, 2 * hour, false), { ...knowing({ heldSince: now - minute }), ...changes })
+    const judge = (changes?: Partial<Decision.Held>, at = now) => Decision.judge(held(changes), at, policy)
+    expect(judge()).toEqual(
+      Decision.Refresh({ reason: "AgeUnknown", fallback: served, replay: Option.none() })
+    )
+    expect(judge({ ...cooling("Failed", now + minute) })).toMatchObject({
+      _tag: "CoolDown",
+      fallback: served
+    })
+    expect(judge({ refreshable: false })).toMatchObject({ _tag: "Use", reason: "NoRefreshToken" })
+    // For no longer than it can live.
+    const end = now - minute + hour
+    expect(judge({ refreshable: false }, end - 1)).toMatchObject({
+      _tag: "Use",
+      nextCheckAt: now + 30 * second
+    })
+    expect(judge({ refreshable: false, loadedAt: end }, end - 1)).toMatchObject({ nextCheckAt: end })
+    expect(judge({ refreshable: false }, end)).toMatchObject({ _tag: "Reauthorize" })
+    expect(judge({ ...cooling("Failed", end + minute) }, end)).toMatchObject({
+      _tag: "CoolDown",
+      fallback: none
+    })
   })
 })
 
@@ -556,14 +653,14 @@ describe("judge, when more is asked", () => {
       is: refresh("MinValidity", none)
     },
     {
-      name: "obtained in the future, so that more is left than the lifetime: use",
+      name: "obtained in the future: never more than the lifetime is left, and more is asked for",
       held: holding(expiring(now + hour, now + 50 * minute)),
       request: { minValidity: 30 * minute },
-      is: use(now + 30 * second)
+      is: Decision.TooShortLived({ lifetime: 10 * minute, minValidity: 30 * minute })
     },
     {
       name: "obtained in the future, in the grace, with enough left: serve",
-      held: holding(expiring(now + 30 * second, now + 20 * second)),
+      held: holding(expiring(now + 30 * second, now + 10 * second)),
       policy: { ...policy, grace: minute },
       request: { minValidity: 15 * second, force: true },
       is: refresh("Forced", served)
@@ -1226,8 +1323,8 @@ describe("a wait that the server asked of whoever shares the grant", () => {
 
   it.each([
     ["over", now - minute, now, undefined],
-    ["told by a clock that is 5 minutes ahead", now + 5 * minute, now + 6 * minute, now + 6 * minute],
-    ["told by one further ahead", now + 5 * minute + 1, now + 6 * minute, undefined],
+    ["told by a clock that is a minute ahead", now + minute, now + 2 * minute, now + 2 * minute],
+    ["told by one further ahead", now + minute + 1, now + 2 * minute, undefined],
     ["a day", now, now + day, now + day],
     ["longer than a day", now, now + 2 * day, now + day]
   ])("where it is %s", (_, at, until, ends) => {

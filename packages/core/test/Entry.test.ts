@@ -249,6 +249,7 @@ const full = {
   idToken: "id-1",
   tokenType: "Bearer",
   obtainedAt: now - 1000,
+  serverTime: now - 1500,
   expiresAt: now + 1000,
   refreshAt: now + 500,
   scopes: ["a", "b"],
@@ -292,6 +293,7 @@ describe("fromJson and toJson", () => {
         idToken: Option.some(Redacted.make("id-1")),
         tokenType: "Bearer",
         obtainedAt: Option.some(now - 1000),
+        serverTime: Option.some(now - 1500),
         expiresAt: Option.some(now + 1000),
         refreshAt: Option.some(now + 500),
         scopes: ["a", "b"],
@@ -405,6 +407,20 @@ describe("fromJson, bad records", () => {
     ["NUL in an id token", { ...full, idToken: "canary\0" }, "idToken", control],
     ["no token type", without("tokenType"), "tokenType", "is missing"],
     ["an empty token type", { ...full, tokenType: "" }, "tokenType", due],
+    ...[
+      "Bearer\r\nX-Evil: 1",
+      "canary type",
+      "canary\u202e",
+      "b\u00e9arer",
+      "canary:x",
+      "\u001b[2J",
+      "x".repeat(101)
+    ].map((tokenType): readonly [string, unknown, string, string] => [
+      `the token type ${JSON.stringify(tokenType)} (F52)`,
+      { ...full, tokenType },
+      "tokenType",
+      "is no token type (RFC 9110 §5.6.2)"
+    ]),
     ["a date in words", { ...full, obtainedAt: "canary" }, "obtainedAt", due],
     ["a negative instant", { ...full, obtainedAt: -1 }, "obtainedAt", due],
     ["an expiry in words", { ...full, expiresAt: "canary" }, "expiresAt", due],

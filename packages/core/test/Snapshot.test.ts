@@ -109,6 +109,17 @@ describe("expiresInSeconds", () => {
   it("is none where the expiry is unknown", () => {
     expect(Snapshot.expiresInSeconds(of({}), now)).toEqual(Option.none())
   })
+
+  it("is no more than the lifetime, where a clock was ahead when the token was obtained", () => {
+    const hour = 3_600_000
+    const credentials = Credentials.make({
+      accessToken: "at",
+      obtainedAt: now + 2 * hour,
+      expiresAt: now + 3 * hour
+    })
+    const snapshot = Snapshot.fromCredentials(credentials, { provider: "github" })
+    expect(Snapshot.expiresInSeconds(snapshot, now)).toEqual(Option.some(3600))
+  })
 })
 
 describe("fromCredentials", () => {

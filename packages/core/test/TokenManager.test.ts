@@ -217,11 +217,48 @@ describe("getAccessToken", () => {
       const { calls, manager } = yield* bench({ initial: grant(1, 10 * minute) })
       yield* TestClock.adjust(5 * minute)
       yield* manager.getAccessToken
-      yield* TestClock.setTime(start - 24 * 60 * minute)
+      yield* TestClock.setTime(start - minute)
       expect(yield* token(manager.getAccessToken)).toBe("at-1")
       yield* TestClock.setTime(start + 9 * minute)
       expect(yield* token(manager.getAccessToken)).toBe("at-101")
       expect(yield* calls.count).toBe(1)
+    })
+  )
+
+  const day = 24 * 60 * minute
+  it.scoped.each([2 * 60 * minute, day, 3653 * day])(
+    "renews at once what a clock that was %d ms ahead has dated, and serves it only if that fails (F49)",
+    (ahead) =>
+      Effect.gen(function* () {
+        // Obtained just now, by a clock that was ahead and is set right.
+        const { calls, manager } = yield* bench({
+          initial: grant(1, 10 * minute, start + ahead),
+          script: [fail("Transient"), rotate(2)]
+        })
+        expect((yield* manager.status).expiresInSeconds).toEqual(Option.some(600))
+        expect(yield* token(manager.getAccessToken)).toBe("at-1")
+        expect(yield* calls.count).toBe(1)
+        expect(yield* token(manager.getAccessToken)).toBe("at-1")
+        expect(yield* calls.count).toBe(1)
+        yield* TestClock.adjust(minute)
+        expect(yield* token(manager.getAccessToken)).toBe("at-102")
+        expect(yield* token(manager.getAccessToken)).toBe("at-102")
+        expect(yield* calls.count).toBe(2)
+      })
+  )
+
+  it.scoped("serves such a token for no longer than it can live since it was first seen", () =>
+    Effect.gen(function* () {
+      const { manager } = yield* bench({
+        initial: grant(1, 10 * minute, start + day),
+        script: () => fail("Transient")
+      })
+      expect(yield* token(manager.getAccessToken)).toBe("at-1")
+      yield* TestClock.adjust(10 * minute - 1)
+      expect(yield* token(manager.getAccessToken)).toBe("at-1")
+      yield* TestClock.adjust(1)
+      expect(yield* Effect.flip(manager.getAccessToken)).toMatchObject({ _tag: "RefreshUnavailable" })
+      expect((yield* manager.status).authenticated).toBe(false)
     })
   )
 })

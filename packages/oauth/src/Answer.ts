@@ -7,7 +7,10 @@ import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
+import type { ErrorAnswer, Meaning } from "./ErrorRule.js"
+import { interactionCodes } from "./internal/codes.js"
 import { fieldsOf } from "./internal/form.js"
+import { reasonIn, sentence } from "./internal/reason.js"
 import { quote } from "./internal/text.js"
 import { OAuthError } from "./OAuthError.js"
 
@@ -116,8 +119,8 @@ const tooDeep = (value: object, left: number): boolean =>
   left === 0 || Object.values(value).some((v) => typeof v === "object" && v !== null && tooDeep(v, left - 1))
 
 /**
- * The `error` code and its description (RFC 6749 §5.2). An `error` that is an object with a `code` or
- * `type`, as some servers answer, is read too.
+ * The `error` code and its description (RFC 6749 §5.2). An `error` that is an object with a `code`,
+ * `type` or `status`, as some servers answer, is read too.
  *
  * @since 0.1.0
  * @category getters
@@ -127,7 +130,7 @@ export const oauthError = (
 ): Option.Option<{ readonly code: string; readonly description: Option.Option<string> }> => {
   const { error } = body
   const nested = typeof error === "object" && error !== null ? (error as Record<string, unknown>) : undefined
-  const code = [error, nested?.["code"], nested?.["type"]].find(isText)
+  const code = [error, nested?.["code"], nested?.["type"], nested?.["status"]].find(isText)
   return code === undefined
     ? Option.none()
     : Option.some({
@@ -155,15 +158,21 @@ export const retryAfter = (answer: Answer): Option.Option<Duration.Duration> => 
 }
 
 /**
+ * The answer's `Date` in epoch milliseconds (RFC 9110 §6.6.1): when it was made by the server's own clock.
+ *
+ * @since 0.1.0
+ * @category getters
+ */
+export const date = (answer: Answer): Option.Option<number> =>
+  Option.liftPredicate(Date.parse(answer.headers["date"] ?? ""), (millis) => millis >= 0)
+
+/**
  * When it was answered by the server's own clock, in epoch milliseconds; by ours where it sent no `Date`.
  *
  * @since 0.1.0
  * @category getters
  */
-export const serverTime = (answer: Answer): number => {
-  const date = Date.parse(answer.headers["date"] ?? "")
-  return Number.isFinite(date) ? date : answer.receivedAt
-}
+export const serverTime = (answer: Answer): number => Option.getOrElse(date(answer), () => answer.receivedAt)
 
 /** A clock that is further off, 5 minutes, is taken to be off by that. */
 const furthest = 300_000
@@ -188,63 +197,133 @@ export const clockSkew = (
 const transientCodes = new Set(["temporarily_unavailable", "server_error", "slow_down", "use_dpop_nonce"])
 
 /**
+ * What one server's errors mean, where it says so in its own way.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ErrorSettings {
+  /** Error codes that end a grant with this server, beside `invalid_grant`. */
+  readonly deadCodes?: ReadonlyArray<string> | undefined
+  /**
+   * The meaning of an answer that the server does not put in the words of RFC 6749 §5.2; none leaves it to the
+   * standard. It is asked first, of success answers without an access token too. See `ErrorRule.matching`.
+   */
+  readonly adaptError?: ((answer: ErrorAnswer) => Option.Option<Meaning>) | undefined
+}
+
+/**
  * What an error answer means, in the words of the lattice.
  *
- * - `invalid_grant` and the codes in `deadCodes` end a grant, below 500;
+ * - what the settings say of it comes first;
+ * - `invalid_grant`, the codes in `deadCodes` and those that ask for the user (OpenID Connect Core §3.1.2.6) end a
+ *   grant, below 500;
  * - 408, 425, 429, a 5xx with an OAuth error, and the transient codes ask to come back;
  * - any other OAuth error, a redirect and any other 4xx is configuration;
  * - a 5xx without an OAuth error says nothing of what became of the request.
  *
+ * The server's reason is in the message, cut, escaped and masked; a page of HTML is not.
+ *
  * @since 0.1.0
  * @category classification
  */
-export const toError = (answer: Answer, deadCodes: ReadonlyArray<string> = []): OAuthError => {
-  const body = Either.getOrElse(json(answer), () => ({}))
+export const toError = (answer: Answer, settings: ErrorSettings = {}): OAuthError => {
+  const { body, error } = refusal(answer)
+  const adapted = adaptedError(answer, settings)
+  const code = Option.flatMap(adapted, (meaning) => nonBlank(meaning.code)).pipe(
+    Option.orElse(() => Option.map(error, (e) => e.code))
+  )
+  const said = Option.flatMap(adapted, (meaning) => nonBlank(meaning.description)).pipe(
+    Option.orElse(() => Option.flatMap(error, (e) => e.description)),
+    Option.orElse(() => reason(answer)),
+    Option.filter((text) => text !== Option.getOrNull(code))
+  )
+  const means = Option.match(adapted, {
+    onNone: () => meaningOf(answer, Option.getOrUndefined(code), settings.deadCodes ?? []),
+    onSome: (meaning) => reasons[meaning.means]
+  })
+  // A code that we know is no secret, however long.
+  const isKnown = (c: string) => interactionCodes.has(c) || settings.deadCodes?.includes(c) === true
+  const safeCode = Option.map(code, (c) => (isKnown(c) ? c : answer.quote(c)))
+  const what = Option.getOrElse(safeCode, () => "without an OAuth error")
+  const why = Option.match(said, { onNone: () => "", onSome: (text) => ` (${answer.quote(text)})` })
+  const advice = adviceOf(means, Option.getOrUndefined(code), Option.isSome(said) || body !== undefined)
   const wait = retryAfter(answer)
-  const fail = (reason: OAuthError["reason"], message: string, code?: string) =>
-    new OAuthError({
-      reason,
-      message,
-      endpoint: answer.endpoint,
-      status: answer.status,
-      ...(code !== undefined && { oauthError: code }),
-      ...(Option.isSome(wait) && { retryAfter: wait.value })
-    })
-
-  return Option.match(oauthError(body), {
-    onNone: () => withoutCode(answer, fail),
-    onSome: ({ code, description }) => {
-      const safeCode = answer.quote(code)
-      const said = `${answer.endpoint} answered ${answer.status} ${safeCode}${Option.match(description, {
-        onNone: () => "",
-        onSome: (text) => ` (${answer.quote(text)})`
-      })}`
-      if (answer.status >= 500 || answer.status === 429 || transientCodes.has(code)) {
-        return fail("Transient", `${said}: it cannot now; try again later.`, safeCode)
-      }
-      return code === "invalid_grant" || deadCodes.includes(code)
-        ? fail("GrantDead", `${said}: the grant has ended.`, safeCode)
-        : fail("Misconfigured", `${said}: ${adviceOf(code)}.`, safeCode)
-    }
+  return new OAuthError({
+    reason: means,
+    message: `${answer.endpoint} answered ${answer.status} ${what}${why}: ${advice}.`,
+    endpoint: answer.endpoint,
+    status: answer.status,
+    ...(Option.isSome(safeCode) && { oauthError: safeCode.value }),
+    ...(Option.isSome(wait) && { retryAfter: wait.value })
   })
 }
 
-const adviceOf = (code: string): string =>
-  code === "invalid_scope"
-    ? "it does not grant these scopes: send fewer or none, or log in again for more"
-    : "check the client, its authentication and what it asks for"
+const reasons = { dead: "GrantDead", transient: "Transient", misconfigured: "Misconfigured" } as const
 
-const withoutCode = (
-  answer: Answer,
-  fail: (reason: OAuthError["reason"], message: string) => OAuthError
-): OAuthError => {
-  const said = `${answer.endpoint} answered ${answer.status} without an OAuth error`
-  if (answer.status === 408 || answer.status === 425 || answer.status === 429) {
-    return fail("Transient", `${said}: it cannot now; try again later.`)
+const nonBlank = (text: string | undefined): Option.Option<string> =>
+  Option.filter(Option.fromNullable(text), (value) => value.trim() !== "")
+
+const refusal = (answer: Answer) => {
+  const body = Option.getOrUndefined(Either.getRight(json(answer)))
+  return { body, error: oauthError(body ?? {}) }
+}
+
+/**
+ * What the settings say of an answer; none where they say nothing, or fail.
+ *
+ * @since 0.1.0
+ * @category classification
+ */
+export const adaptedError = (answer: Answer, { adaptError }: ErrorSettings): Option.Option<Meaning> => {
+  if (adaptError === undefined) return Option.none()
+  const { headers, status, text } = answer
+  const body = Either.getOrElse(json(answer), () => ({}))
+  return Option.flatten(Option.liftThrowable(() => adaptError({ status, headers, text, body }))())
+}
+
+/**
+ * The server's reason in a body that is no OAuth error: the message of a JSON object (RFC 9457 and others), or a
+ * sentence; not a page. It is not yet cut, escaped and masked: `quote` of the answer does that.
+ *
+ * @since 0.1.0
+ * @category getters
+ */
+export const reason = (answer: Answer): Option.Option<string> =>
+  Option.fromNullable(
+    Either.match(json(answer), { onLeft: () => sentence(answer.text), onRight: (body) => reasonIn(body) })
+  )
+
+const meaningOf = (
+  { status }: Answer,
+  code: string | undefined,
+  deadCodes: ReadonlyArray<string>
+): OAuthError["reason"] => {
+  if (code === undefined) {
+    if (status === 408 || status === 425 || status === 429) return "Transient"
+    return status >= 500 ? "MaybeSent" : "Misconfigured"
   }
-  return answer.status >= 500
-    ? fail("MaybeSent", `${said}: whether it did what it was asked is unknown.`)
-    : fail("Misconfigured", `${said}: check that this is the right endpoint.`)
+  if (status >= 500 || status === 429 || transientCodes.has(code)) return "Transient"
+  return code === "invalid_grant" || interactionCodes.has(code) || deadCodes.includes(code)
+    ? "GrantDead"
+    : "Misconfigured"
+}
+
+const adviceOf = (means: OAuthError["reason"], code: string | undefined, isExplained: boolean): string => {
+  if (means === "Transient") return "it cannot now; try again later"
+  if (means === "MaybeSent") return "whether it did what it was asked is unknown"
+  if (means === "GrantDead") {
+    return code !== undefined && interactionCodes.has(code)
+      ? "it wants the user to log in again"
+      : "the grant has ended"
+  }
+  if (code === "invalid_scope") {
+    return "it does not grant these scopes: send fewer or none, or log in again for more"
+  }
+  if (code !== undefined) return "check the client, its authentication and what it asks for"
+  return isExplained
+    ? "check the endpoint, the client and what the account may do"
+    : "check that this is the right endpoint"
 }
 
 /**

@@ -15,8 +15,10 @@ import * as oauth from "oauth4webapi"
 import { invalid, type OAuthConfigError } from "./Endpoint.js"
 import * as AuthorizationResponse from "./internal/authorizationResponse.js"
 import * as LoginGrant from "./internal/loginGrant.js"
+import * as OfflineAccess from "./internal/offlineAccess.js"
 import * as Target from "./internal/target.js"
 import { fromRequest, LoginError } from "./LoginError.js"
+import type * as LoginEvent from "./LoginEvent.js"
 import * as Server from "./Server.js"
 import * as TokenEndpoint from "./TokenEndpoint.js"
 
@@ -26,7 +28,7 @@ import * as TokenEndpoint from "./TokenEndpoint.js"
  * @since 0.1.0
  * @category models
  */
-export interface Options extends TokenEndpoint.Options {
+export interface Options extends TokenEndpoint.Options, LoginEvent.Options {
   readonly scopes?: ReadonlyArray<string> | undefined
   /** Where the access token is to be used (RFC 8707): absolute, without fragment. */
   readonly resource?: string | ReadonlyArray<string> | undefined
@@ -35,6 +37,12 @@ export interface Options extends TokenEndpoint.Options {
    * challenge asks for (RFC 9470: `acr_values`, `max_age`), a provider's own.
    */
   readonly authorizationParameters?: Readonly<Record<string, string>> | undefined
+  /**
+   * Whether `prompt=consent` is sent with the scope `offline_access`, which a server must ignore without it (OpenID
+   * Connect Core §11). A `prompt` among the parameters takes its place. True, except at servers that give refresh
+   * tokens without it (Entra, Auth0, Okta) or do not name it in `prompt_values_supported`.
+   */
+  readonly promptForConsent?: boolean | undefined
   /** Whether the code is redeemed together with the state, as some servers want it; false. */
   readonly sendState?: boolean | undefined
 }
@@ -49,6 +57,8 @@ export interface Attempt {
   /** Where the user is to go. Good for this attempt; not for a log, as it holds the state. */
   readonly url: URL
   readonly redirectUri: string
+  /** Whether a response carries the state of this login. Others are not answers to it, whoever sent them. */
+  readonly isAnswer: (response: URLSearchParams) => boolean
   /**
    * Redeems the code in the parameters with which the server sent the user back. The state is checked
    * first, and good once; then the issuer (RFC 9207), then whether it is an error.
@@ -83,6 +93,15 @@ export const begin = (
     const scopes = options.scopes ?? []
     const secrets = yield* makeSecrets(scopes.includes("openid"))
     const url = new URL(authorizationEndpoint)
+    const asked: OfflineAccess.Asked = {
+      endpoint: authorizationEndpoint,
+      scopes,
+      parameters: options.authorizationParameters ?? {},
+      promptForConsent: options.promptForConsent,
+      prompts: metadata.prompt_values_supported
+    }
+    const prompt = OfflineAccess.promptOf(asked)
+    const ownParameters = { ...(prompt !== undefined && { prompt }), ...options.authorizationParameters }
     const parameters: ReadonlyArray<readonly [string, string | undefined]> = [
       ["response_type", "code"],
       ["client_id", options.client.clientId],
@@ -93,7 +112,7 @@ export const begin = (
       ["code_challenge", secrets.challenge],
       ["code_challenge_method", "S256"],
       ...resource.map((uri) => ["resource", uri] as const),
-      ...Object.entries(options.authorizationParameters ?? {})
+      ...Object.entries(ownParameters)
     ]
     for (const [name, value] of parameters) if (value !== undefined) url.searchParams.append(name, value)
 
@@ -114,13 +133,17 @@ export const begin = (
             maxAge: options.authorizationParameters?.["max_age"]
           })
         })
-        .pipe(Effect.mapBoth({ onFailure: fromRequest, onSuccess: LoginGrant.withScopes(scopes) }))
+        .pipe(
+          Effect.mapBoth({ onFailure: fromRequest, onSuccess: LoginGrant.withScopes(scopes) }),
+          Effect.tap(LoginGrant.reportMissing({ ...asked, parameters: ownParameters }, options))
+        )
 
     let spent = false
     return {
       url,
       redirectUri,
       redeemCode,
+      isAnswer: (response) => Either.isRight(AuthorizationResponse.checkState(response, secrets.state)),
       redeem: (response) =>
         Effect.gen(function* () {
           yield* AuthorizationResponse.checkState(response, secrets.state)

@@ -18,6 +18,7 @@ import { invalid, type OAuthConfigError } from "./Endpoint.js"
 import * as Loopback from "./internal/loopback.js"
 import * as Page from "./internal/page.js"
 import { LoginError } from "./LoginError.js"
+import { type LoginEvent, report } from "./LoginEvent.js"
 
 /**
  * @since 0.1.0
@@ -46,8 +47,9 @@ const defaultPatience = "5 minutes"
  * Logs in: opens the browser, waits for the answer, checks it (RFC 9700 §2.1, RFC 9207), redeems the code
  * with PKCE, and tells the user how it went, in words, in the browser.
  *
- * The first request to the exact path that is an answer at all decides; one with another state ends the
- * login as `StateMismatch`. The listener is closed afterwards in any case: success, failure, time-out,
+ * The first request to the exact path with the state of this login decides, an error too. Any other request is
+ * answered with an error page and changes nothing: another program, or a page of another site, cannot end the
+ * login. Answers with another state are reported as `StrayAnswer`, and counted in a later `TimedOut`. The listener is closed afterwards in any case: success, failure, time-out,
  * interruption. `PortBusy` where it could not be opened: then `ManualLogin` helps.
  *
  * @since 0.1.0
@@ -59,8 +61,15 @@ export const login = <E, R>(
   Effect.gen(function* () {
     const { openUrl, redirectUri = defaultRedirectUri } = options
     const patience = yield* checkPatience(options.patience ?? defaultPatience)
-    const listener = yield* Loopback.listen(yield* Loopback.parse(redirectUri))
+    let isAnswer: AuthorizationCode.Attempt["isAnswer"] = () => false
+    const listener = yield* Loopback.listen(yield* Loopback.parse(redirectUri), (response) =>
+      isAnswer(response)
+    )
     const attempt = yield* AuthorizationCode.begin(options, listener.redirectUri)
+    isAnswer = attempt.isAnswer
+    yield* Effect.forkScoped(
+      Effect.forever(Effect.flatMap(listener.stray, (count) => report(options, strayAnswer(count))))
+    )
     const notOpened = yield* Deferred.make<never, E>()
     yield* openUrl(attempt.url).pipe(
       Effect.catchAllCause((cause) => Deferred.failCause(notOpened, cause)),
@@ -70,7 +79,7 @@ export const login = <E, R>(
       Effect.flatMap((answer) =>
         Effect.onExit(attempt.redeem(answer), (exit) => listener.reply(pageFor(exit)))
       ),
-      Effect.timeoutFail({ duration: patience, onTimeout: () => timedOut(patience) })
+      Effect.timeoutFail({ duration: patience, onTimeout: () => timedOut(patience, listener.strays()) })
     )
   }).pipe(Effect.scoped)
 
@@ -90,8 +99,18 @@ const checkPatience = (input: Duration.DurationInput): Either.Either<Duration.Du
     invalid("patience", "must be a duration above zero")
   )
 
-const timedOut = (patience: Duration.Duration): LoginError =>
+const strayAnswer = (count: number): LoginEvent => ({
+  _tag: "StrayAnswer",
+  count,
+  message: `An answer that is not of this login came to its redirect URI and was ignored (${count} so far): it may be of an older window, of another program, or of a page that tries to log you in as somebody else.`
+})
+
+const timedOut = (patience: Duration.Duration, strays: number): LoginError =>
   new LoginError({
     reason: "TimedOut",
-    message: `The login was not finished within ${Duration.format(patience)}: start it again, or log in by hand (ManualLogin) if the browser could not come back.`
+    message: `The login was not finished within ${Duration.format(patience)}: start it again, or log in by hand (ManualLogin) if the browser could not come back.${
+      strays === 0
+        ? ""
+        : ` Answers of other logins that were ignored: ${strays}. Close older windows; if there are none, the server does not return the state that it was given.`
+    }`
   })

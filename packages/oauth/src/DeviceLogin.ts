@@ -21,6 +21,7 @@ import * as DeviceCode from "./internal/deviceCode.js"
 import * as LoginGrant from "./internal/loginGrant.js"
 import * as Target from "./internal/target.js"
 import { expired, fromRequest, type LoginError } from "./LoginError.js"
+import type * as LoginEvent from "./LoginEvent.js"
 import * as Server from "./Server.js"
 import * as TokenEndpoint from "./TokenEndpoint.js"
 import * as Wire from "./Wire.js"
@@ -44,7 +45,7 @@ export interface Prompt {
  * @since 0.1.0
  * @category models
  */
-export interface Options<E = never, R = never> extends TokenEndpoint.Options {
+export interface Options<E = never, R = never> extends TokenEndpoint.Options, LoginEvent.Options {
   /** Shows the user what to do. Polling begins when it is done; its failure ends the login. */
   readonly prompt: (prompt: Prompt) => Effect.Effect<void, E, R>
   readonly scopes?: ReadonlyArray<string> | undefined
@@ -85,7 +86,9 @@ export const login = <E, R>(
       }),
       device
     )
-    return LoginGrant.withScopes(scopes)(credentials)
+    const complete = LoginGrant.withScopes(scopes)(credentials)
+    yield* LoginGrant.reportMissing({ endpoint: device.endpoint, scopes }, options)(complete)
+    return complete
   })
 
 /** The device authorization request (§3.1). */
@@ -93,12 +96,19 @@ const authorize = (
   options: Options<unknown, unknown>,
   server: Effect.Effect.Success<ReturnType<typeof Server.from>>,
   resource: ReadonlyArray<string>
-): Effect.Effect<DeviceCode.DeviceCode, LoginError | OAuthConfigError, HttpClient> =>
+): Effect.Effect<
+  DeviceCode.DeviceCode & { readonly endpoint: string },
+  LoginError | OAuthConfigError,
+  HttpClient
+> =>
   Effect.gen(function* () {
     const wire = yield* Wire.make({ timeout: options.timeout })
     const auth = yield* ClientAuth.authenticate(options.client)
     const metadata = yield* Effect.mapError(server.metadata, fromRequest)
-    yield* Either.mapLeft(Server.endpoint(metadata, "device_authorization_endpoint"), fromRequest)
+    const endpoint = yield* Either.mapLeft(
+      Server.endpoint(metadata, "device_authorization_endpoint"),
+      fromRequest
+    )
     const scope = Target.scope(options.scopes)
     const parameters = new URLSearchParams({
       ...(scope !== undefined && { scope }),
@@ -118,7 +128,8 @@ const authorize = (
       ),
       fromRequest
     )
-    return yield* Either.mapLeft(read(answer, requestedAt), fromRequest)
+    const device = yield* Either.mapLeft(read(answer, requestedAt), fromRequest)
+    return { ...device, endpoint }
   })
 
 const read = (answer: Answer.Answer, requestedAt: number) => {

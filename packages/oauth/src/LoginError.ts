@@ -5,6 +5,7 @@
  */
 import type { RefreshError } from "@latchkey/core/TokenRefresher"
 import * as Schema from "effect/Schema"
+import { interactionCodes } from "./internal/codes.js"
 import type { OAuthError } from "./OAuthError.js"
 
 /**
@@ -104,6 +105,7 @@ const advice: { readonly [reason in LoginReason]?: string } = {
  */
 export const fromRequest = (error: OAuthError | RefreshError): LoginError => {
   if (error.oauthError === "access_denied") return denied(error.oauthError)
+  if (interactionCodes.has(error.oauthError ?? "")) return denied(error.oauthError ?? "", error.oauthError)
   if (error.oauthError === "expired_token") return expired()
   const reason = reasons[error.reason]
   return new LoginError({

@@ -24,7 +24,8 @@ import { LoginError } from "./LoginError.js"
 export interface Options<E = never, R = never> extends AuthorizationCode.Options {
   /**
    * Shows the URL and gives what the user pasted: the URL that the browser ended at, whether or not it
-   * shows a page there, or the code as the server's own page shows it, alone or as `code#state`.
+   * shows a page there, or the code as the server's own page shows it, alone or as `code#state`. Line breaks,
+   * quotes and percent-encoding that a copy brings along do no harm.
    */
   readonly ask: (url: URL) => Effect.Effect<string | Redacted.Redacted, E, R>
   /**
@@ -69,8 +70,7 @@ const parse = (
   input: string,
   attempt: Pick<AuthorizationCode.Attempt, "redirectUri" | "url">
 ): Either.Either<Pasted, LoginError> => {
-  // A terminal may have wrapped it, a mail put it in brackets.
-  const text = input.replace(/\s+/g, "").replace(/^["'<](.*)["'>]$/, "$1")
+  const text = tidied(input)
   if (text === "") {
     return fail("Cancelled", "Nothing was pasted: start the login again.")
   }
@@ -78,23 +78,53 @@ const parse = (
     return fail("Malformed", `What was pasted is neither a URL nor a code: ${pasteAgain}`)
   }
   if (/^[a-z][a-z0-9+.-]*:/i.test(text) && URL.canParse(text)) return parseUrl(new URL(text), attempt)
-  const query = new URLSearchParams(text.replace(/^\?/, ""))
+  const query = parametersOf(text.replace(/#.*$/, ""))
   if (/[?&=]/.test(text) && isResponse(query)) return response(query)
-  const [code = "", state, ...more] = text.split("#")
+  const [code = "", state, ...more] = withState(text, attempt).split("#")
   if (code === "" || more.length > 0) {
     return fail("Malformed", `What was pasted is no code: ${pasteAgain}`)
   }
   return state === undefined
-    ? Either.right({ _tag: "Code", code: Redacted.make(code) })
-    : response(new URLSearchParams({ code, state }))
+    ? Either.right({ _tag: "Code", code: Redacted.make(decoded(code)) })
+    : response(new URLSearchParams({ code: decoded(code), state }))
+}
+
+/** A terminal may have wrapped it, a mail put it in brackets or quotes, a page escaped it. */
+const tidied = (input: string): string => {
+  const bare = input.replace(/[\s\u200b\ufeff]+/g, "").replace(/^["'`<“”‘’«]+(.*?)["'`>“”‘’»]+$/u, "$1")
+  return (/^https?%3a/i.test(bare) ? decoded(bare) : bare).replace(/&amp;/gi, "&")
+}
+
+/** A plus in a code is one: some servers do not encode it, and none has codes with spaces. */
+const parametersOf = (query: string): URLSearchParams =>
+  new URLSearchParams(query.replace(/(?<=^|[?&])code=[^&]*/, (parameter) => parameter.replaceAll("+", "%2B")))
+
+/** `code#state`, also where the `#` came encoded. */
+const withState = (text: string, { url }: Pick<AuthorizationCode.Attempt, "url">): string => {
+  const ending = `%23${url.searchParams.get("state") ?? ""}`
+  return text.endsWith(ending) ? `${text.slice(0, -ending.length)}#${ending.slice(3)}` : text
+}
+
+/**
+ * A code out of an address bar is percent-encoded (`4%2F0A`), one from a page is not. It is decoded, once, where it is
+ * what an encoder makes: no encoder touches letters and digits, so `%41` is a part of the code.
+ */
+const decoded = (text: string): string => {
+  if (!/%[0-9a-f]{2}/i.test(text) || /%(2[de]|3[0-9]|[46][1-9a-f]|[57][0-9a]|5f|7e)/i.test(text)) return text
+  try {
+    const plain = decodeURIComponent(text)
+    return Option.isNone(CredentialsModule.tokenProblem(plain)) ? plain : text
+  } catch {
+    return text
+  }
 }
 
 const parseUrl = (
   url: URL,
   { redirectUri, url: start }: Pick<AuthorizationCode.Attempt, "redirectUri" | "url">
 ): Either.Either<Pasted, LoginError> => {
-  if (sameAddress(url, new URL(redirectUri)) && isResponse(url.searchParams))
-    return response(url.searchParams)
+  const parameters = parametersOf(url.search)
+  if (sameAddress(url, new URL(redirectUri)) && isResponse(parameters)) return response(parameters)
   return sameAddress(url, start)
     ? fail(
         "Malformed",

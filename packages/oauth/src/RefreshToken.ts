@@ -37,7 +37,8 @@ export interface Options extends TokenEndpoint.Options {
  * Redeems the refresh token of the credentials it is given, which is to be done once at a time for a grant
  * (RFC 9700 §4.14): the manager sees to that.
  *
- * `GrantDead` is `invalid_grant` alone (and `deadCodes`); an answer that cannot be used but brought a new
+ * `GrantDead` is `invalid_grant`, a code that asks for the user (`interaction_required` and its like), and what
+ * `deadCodes` and `adaptError` say; an answer that cannot be used but brought a new
  * refresh token carries it as `salvaged`.
  *
  * @since 0.1.0

@@ -54,16 +54,17 @@ export const get = (wire: Wire, request: Request): Effect.Effect<Answer.Answer, 
   })
 
 /**
- * The JSON object in a success answer; `what` names it in errors.
+ * The JSON object in a success answer; `what` names it in errors, `settings` say what errors mean.
  *
  * @since 0.1.0
  * @category getters
  */
 export const document = (
   answer: Answer.Answer,
-  what: string
+  what: string,
+  settings: Answer.ErrorSettings = {}
 ): Either.Either<Readonly<Record<string, unknown>>, OAuthError> => {
-  if (!Answer.isOk(answer)) return Either.left(Answer.toError(answer))
+  if (!Answer.isOk(answer)) return Either.left(Answer.toError(answer, settings))
   if (Option.isSome(answer.cut)) return Either.left(answer.cut.value)
   return Either.mapLeft(Answer.json(answer), (problem) => Answer.malformed(answer, what, problem))
 }

@@ -48,8 +48,9 @@ export class Revocation extends Context.Tag("@latchkey/oauth/Revocation")<
   Revocation,
   {
     /**
-     * Revokes the refresh token, which ends the grant, and then the access token. It succeeds where the
-     * server does not know them (§2.2), and where it cannot revoke access tokens by themselves.
+     * Revokes the refresh token, which ends the grant, and then the access token. A token that the server does
+     * not know or calls invalid is revoked (§2.2): often the access token dies with the refresh token. Once the
+     * refresh token is revoked, an access token that the server refuses to revoke is logged, and is no failure.
      *
      * Until it has succeeded the tokens are to be taken for alive: a 503 means that they are (§2.2.1). It
      * is repeated, as it may be any number of times, on that and on whatever left no answer.
@@ -89,20 +90,24 @@ export const make = (
             additionalParameters: { token_type_hint: hint }
           })
         )
-        if (!Answer.isOk(answer)) return yield* Answer.toError(answer)
+        if (Answer.isOk(answer)) return
+        const error = Answer.toError(answer)
+        if (!isInvalidAlready(error)) return yield* error
       })
 
     return Revocation.of({
       revoke: (credentials) =>
         Effect.gen(function* () {
-          if (Option.isSome(credentials.refreshToken)) {
-            yield* patiently(patience, revokeOne(credentials.refreshToken.value, "refresh_token"))
-          }
+          const revokeAccess = patiently(patience, revokeOne(credentials.accessToken, "access_token"))
+          if (Option.isNone(credentials.refreshToken)) return yield* revokeAccess
+          yield* patiently(patience, revokeOne(credentials.refreshToken.value, "refresh_token"))
           yield* Effect.catchIf(
-            patiently(patience, revokeOne(credentials.accessToken, "access_token")),
-            (error) =>
-              error.oauthError === "unsupported_token_type" && Option.isSome(credentials.refreshToken),
-            () => Effect.void
+            revokeAccess,
+            (error) => !mayPass(error),
+            ({ message }) =>
+              Effect.logWarning(
+                `The refresh token is revoked. The access token could not be, and lives until it expires: ${message}`
+              )
           )
         })
     })
@@ -128,6 +133,13 @@ export const layerConfig = (
 ): Layer.Layer<Revocation, OAuthConfigError | ConfigError.ConfigError, HttpClient> =>
   Layer.effect(Revocation, Effect.flatMap(Config.unwrap(options), make))
 
+/** What servers answer in place of the 200 that RFC 7009 §2.2 wants for a token that is invalid. */
+const isInvalidAlready = ({ oauthError, status = 0 }: OAuthError): boolean =>
+  status < 500 && (oauthError === "invalid_token" || oauthError === "invalid_grant")
+
+const mayPass = ({ reason }: OAuthError): boolean =>
+  reason === "Transient" || reason === "MaybeSent" || reason === "NotSent"
+
 const patiently = (
   patience: { readonly attempts: number; readonly maxWait: number },
   revoke: Effect.Effect<void, OAuthError>,
@@ -135,8 +147,7 @@ const patiently = (
 ): Effect.Effect<void, OAuthError> =>
   Effect.catchAll(revoke, (error) => {
     const wait = error.retryAfter ?? Duration.seconds(2 ** (attempt - 1))
-    const worthIt = error.reason === "Transient" || error.reason === "MaybeSent" || error.reason === "NotSent"
-    return worthIt && attempt < patience.attempts && Duration.lessThanOrEqualTo(wait, patience.maxWait)
+    return mayPass(error) && attempt < patience.attempts && Duration.lessThanOrEqualTo(wait, patience.maxWait)
       ? Effect.delay(patiently(patience, revoke, attempt + 1), wait)
       : Effect.fail(error)
   })

@@ -28,7 +28,7 @@ import * as Wire from "./Wire.js"
  * @since 0.1.0
  * @category models
  */
-export interface Options {
+export interface Options extends Answer.ErrorSettings {
   readonly server: Server.Input
   readonly client: ClientAuth.Client
   /** How the body is written; `form` unless the server wants `json`. */
@@ -44,8 +44,6 @@ export interface Options {
    * out, scopes between commas. It is called with success answers alone.
    */
   readonly adapt?: ((response: Extras) => Extras) | undefined
-  /** Error codes that end a grant with this server, beside `invalid_grant`. */
-  readonly deadCodes?: ReadonlyArray<string> | undefined
   /** Whether an id token in an answer is checked, where the issuer is known; true. */
   readonly checkIdToken?: boolean | undefined
   /** Whether tokens are to be bound to a key (RFC 9449); a grant that has one is bound in any case. */
@@ -146,7 +144,8 @@ export const make = (options: Options): Effect.Effect<TokenEndpoint, OAuthConfig
           tokenTypes: [Option.isSome(key) ? "dpop" : "bearer"],
           accountId: options.accountId,
           adapt: options.adapt,
-          deadCodes: options.deadCodes
+          deadCodes: options.deadCodes,
+          adaptError: options.adaptError
         }
         const { credentials, response } = yield* TokenResponse.judge(answer, context)
         const idToken = hasIdToken(response) ? credentials.idToken : Option.none()

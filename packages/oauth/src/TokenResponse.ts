@@ -22,7 +22,7 @@ import { OAuthError, toRefreshError } from "./OAuthError.js"
  * @since 0.1.0
  * @category models
  */
-export interface Context {
+export interface Context extends Answer.ErrorSettings {
   /** The credentials that were refreshed. */
   readonly previous: Option.Option<Credentials.Credentials>
   /** When the request was sent, in epoch milliseconds. */
@@ -33,8 +33,6 @@ export interface Context {
   readonly accountId?: ((response: Credentials.Extras) => Option.Option<string>) | undefined
   /** The body in the terms of the standard, where the server says things its own way. */
   readonly adapt?: ((response: Credentials.Extras) => Credentials.Extras) | undefined
-  /** Error codes that end a grant here, beside `invalid_grant`. */
-  readonly deadCodes?: ReadonlyArray<string> | undefined
 }
 
 /**
@@ -56,7 +54,7 @@ export interface Accepted {
  * @category constructors
  */
 export const judge = (answer: Answer.Answer, context: Context): Either.Either<Accepted, RefreshError> => {
-  if (!Answer.isOk(answer)) return refuse(errorOf(answer, context.deadCodes))
+  if (!Answer.isOk(answer)) return refuse(errorOf(answer, context))
   const malformed = (problem: string) => Either.left(unusable(answer, context, problem))
 
   if (Option.isSome(answer.cut)) {
@@ -65,20 +63,26 @@ export const judge = (answer: Answer.Answer, context: Context): Either.Either<Ac
       : refuse(answer.cut.value)
   }
   const body = Answer.json(answer)
-  if (Either.isLeft(body)) return malformed(body.left)
-  const error = Answer.oauthError(body.right)
-  if (Option.isSome(error)) {
-    return Option.isSome(salvage(answer, context))
-      ? malformed(`holds the error ${answer.quote(error.value.code)}`)
-      : refuse(Answer.toError(answer, context.deadCodes))
+  if (Either.isLeft(body)) {
+    return isRefusal(answer, Option.none(), context) && Option.isNone(salvage(answer, context))
+      ? refuse(Answer.toError(answer, context))
+      : malformed(body.left)
   }
   const adapted = adapt(body.right, context)
+  const error = Answer.oauthError(body.right)
+  if (Option.isSome(error) || isRefusal(answer, adapted, context)) {
+    const code = Option.match(error, { onNone: () => "", onSome: (e) => ` ${answer.quote(e.code)}` })
+    return Option.isSome(salvage(answer, context))
+      ? malformed(`holds the error${code}`)
+      : refuse(Answer.toError(answer, context))
+  }
   if (Option.isNone(adapted)) return malformed("made the `adapt` of the settings fail")
   const response = adapted.value
   const merge = Option.liftThrowable(() =>
     Credentials.fromResponse(response, context.previous, {
       requestedAt: context.requestedAt,
       serverBehind: Answer.clockSkew(answer, context.requestedAt).behind,
+      serverTime: Option.getOrUndefined(Answer.date(answer)),
       tokenTypes: context.tokenTypes,
       ...(context.accountId !== undefined && { accountId: nonEmpty(context.accountId) })
     })
@@ -139,9 +143,18 @@ const adapt = (
   context: Pick<Context, "adapt">
 ): Option.Option<Credentials.Extras> => Option.liftThrowable(() => context.adapt?.(response) ?? response)()
 
+/** A success answer without an access token, which the settings know as an error. */
+const isRefusal = (
+  answer: Answer.Answer,
+  adapted: Option.Option<Credentials.Extras>,
+  context: Context
+): boolean =>
+  !Option.exists(adapted, (body) => Option.isNone(Credentials.tokenProblem(body["access_token"]))) &&
+  Option.isSome(Answer.adaptedError(answer, context))
+
 /** An error answer that broke off before it could be read says nothing of what became of the request. */
-const errorOf = (answer: Answer.Answer, deadCodes: Context["deadCodes"]): OAuthError => {
-  const error = Answer.toError(answer, deadCodes)
+const errorOf = (answer: Answer.Answer, settings: Answer.ErrorSettings): OAuthError => {
+  const error = Answer.toError(answer, settings)
   if (Option.isNone(answer.cut) || Either.isRight(Answer.json(answer))) return error
   const cut = answer.cut.value
   if (cut.reason === "MaybeSent") return cut

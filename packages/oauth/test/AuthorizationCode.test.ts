@@ -61,6 +61,7 @@ describe("the URL", () => {
         client_id: "the-client",
         redirect_uri: redirectUri,
         scope: "openid offline_access",
+        prompt: "consent",
         state: expect.stringMatching(/^[\w-]{43}$/) as unknown,
         nonce: expect.stringMatching(/^[\w-]{43}$/) as unknown,
         code_challenge: expect.stringMatching(/^[\w-]{43}$/) as unknown,

@@ -2,7 +2,18 @@ import { FetchHttpClient, HttpClient, HttpClientResponse } from "@effect/platfor
 import { describe, expect, it } from "@effect/vitest"
 import { Credentials, Profile } from "@latchkey/core"
 import { ClientAuth, Introspection, RefreshToken, Revocation, UserInfo } from "@latchkey/oauth"
-import { Config, ConfigProvider, Effect, Fiber, Layer, Option, Redacted, TestClock } from "effect"
+import {
+  Config,
+  ConfigProvider,
+  Effect,
+  Fiber,
+  Layer,
+  Logger,
+  LogLevel,
+  Option,
+  Redacted,
+  TestClock
+} from "effect"
 import { inspect } from "node:util"
 import { answering, type Asked, type Reply } from "./Memory.js"
 import * as Provider from "./Provider.js"
@@ -151,6 +162,72 @@ describe("revocation", () => {
       yield* (yield* revoking({}, { body: "" }, no)).revoke
       const refused = yield* revoking({}, no)
       expect((yield* Effect.flip(refused.revoke)).oauthError).toBe("unsupported_token_type")
+    })
+  )
+
+  const error = (code: string, status = 400): Reply => ({ status, body: { error: code } })
+  const fine: Reply = { body: "" }
+
+  it.effect.each<readonly [string, Reply, Reply]>([
+    ["the access token died with the refresh token", fine, error("invalid_token")],
+    ["it is said with a 401", fine, error("invalid_token", 401)],
+    ["it is said as invalid_grant", fine, error("invalid_grant")],
+    ["the refresh token was invalid already", error("invalid_token"), fine],
+    ["the refresh token was an ended grant", error("invalid_grant"), fine],
+    ["both were", error("invalid_token"), error("invalid_token")],
+    ["access tokens cannot be revoked", fine, error("unsupported_token_type")],
+    [
+      "access tokens cannot, after an invalid refresh token",
+      error("invalid_grant"),
+      error("unsupported_token_type")
+    ],
+    ["the access token is not found", fine, { status: 404, body: "" }],
+    ["the access token is refused for another reason", fine, error("invalid_request")]
+  ])("ends the grant though %s (F23)", ([, refresh, access]) =>
+    Effect.gen(function* () {
+      const { revoke, asked } = yield* revoking({}, refresh, access)
+      yield* revoke
+      yield* Effect.sync(() => expect(asked).toHaveLength(2))
+    }).pipe(Logger.withMinimumLogLevel(LogLevel.None))
+  )
+
+  it.effect.each<readonly [string, Reply]>([
+    ["the kind of token is not supported", error("unsupported_token_type")],
+    ["the client is refused", error("invalid_client", 401)],
+    ["there is nothing at the endpoint", { status: 404, body: "" }],
+    ["a failure is called invalid_token", error("invalid_token", 503)]
+  ])("fails if the refresh token may be alive: %s", ([, reply]) =>
+    Effect.gen(function* () {
+      const { revoke, asked } = yield* revoking({ attempts: 1 }, reply, fine)
+      expect(yield* Effect.flip(revoke)).toMatchObject({ _tag: "OAuthError", status: reply.status })
+      expect(asked).toHaveLength(1)
+    })
+  )
+
+  it.effect("fails if the access token may be revoked later, and logs what it leaves alive, without it", () =>
+    Effect.gen(function* () {
+      const busyThen = yield* revoking({ attempts: 1 }, fine, { status: 503, body: "" })
+      expect((yield* Effect.flip(busyThen.revoke)).status).toBe(503)
+      const lines: Array<string> = []
+      const logger = Logger.make(({ message }) => void lines.push(String(message)))
+      const echo = { error: "unsupported_token_type", error_description: "no: the-access" }
+      const { revoke } = yield* revoking({}, fine, { status: 400, body: echo })
+      yield* Effect.provide(revoke, Logger.replace(Logger.defaultLogger, logger))
+      expect(lines).toHaveLength(1)
+      expect(lines[0]).toContain("lives until it expires")
+      expect(lines[0]).not.toContain("the-access")
+    })
+  )
+
+  it.effect("of an access token alone succeeds if it is invalid, and fails if it is refused", () =>
+    Effect.gen(function* () {
+      const alone = (reply: Reply) =>
+        Effect.flatMap(Revocation.make({ server, client: auth }), ({ revoke }) =>
+          revoke(Credentials.make({ accessToken: "the-access" }))
+        ).pipe(Effect.provide(answering(reply).layer))
+      yield* alone(fine)
+      yield* alone(error("invalid_token"))
+      expect((yield* Effect.flip(alone(error("unsupported_token_type")))).reason).toBe("Misconfigured")
     })
   )
 

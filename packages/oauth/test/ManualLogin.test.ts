@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import { ManualLogin } from "@latchkey/oauth"
-import { Effect, Redacted } from "effect"
+import { Effect, FastCheck, Redacted } from "effect"
 import { inspect } from "node:util"
 import { answering } from "./Memory.js"
 
@@ -28,6 +28,12 @@ const pasting = (
   return { asked, login }
 }
 
+/** What a code may hold (RFC 6749 §A.11), without spaces; quotes around it are taken for a quotation. */
+const code = FastCheck.string({
+  unit: FastCheck.integer({ min: 0x21, max: 0x7e }).map((c) => String.fromCharCode(c)),
+  minLength: 1
+}).filter((text) => !/^["'`<]|["'`>]$/.test(text))
+
 describe("what is pasted", () => {
   it.effect.each<readonly [string, (state: string) => string | Redacted.Redacted]>([
     ["the URL of the answer", (state) => `${redirectUri}?code=the-code&state=${state}`],
@@ -49,6 +55,63 @@ describe("what is pasted", () => {
       expect(sent.get("code")).toBe("the-code")
       expect(sent.get("redirect_uri")).toBe(redirectUri)
       expect(sent.get("code_verifier")).toMatch(/^[\w-]{43}$/)
+    })
+  )
+
+  const google = "4/0Ab-c_d.e~f+g="
+  const encoded = "4%2F0Ab-c_d.e~f%2Bg%3D"
+  it.effect.each<readonly [string, (state: string) => string, string]>([
+    ["an encoded code", () => encoded, google],
+    ["one in lower case", () => encoded.toLowerCase(), google.toLowerCase()],
+    ["one that is partly encoded", () => "4/0Ab%2Bg", "4/0Ab+g"],
+    [
+      "one with whitespace around and in it",
+      () => ` \t${encoded.slice(0, 5)}\n  ${encoded.slice(5)} \r\n`,
+      google
+    ],
+    ["one in quotes", () => `'${encoded}'`, google],
+    ["one in backticks", () => `\`${encoded}\``, google],
+    ["one in curly quotes", () => `“${encoded}”`, google],
+    ["one with a state", (state) => `${encoded}#${state}`, google],
+    ["one with a state, all of it encoded", (state) => `${encoded}%23${state}`, google],
+    ["one in a query", (state) => `code=${encoded}&state=${state}`, google],
+    ["one in a query that was escaped for a page", (state) => `?code=${encoded}&amp;state=${state}`, google],
+    ["one in a query with a fragment", (state) => `?code=${encoded}&state=${state}#_=_`, google],
+    ["one in the URL", (state) => `${redirectUri}?state=${state}&code=${encoded}`, google],
+    ["one in the URL with a fragment", (state) => `${redirectUri}?state=${state}&code=${encoded}#`, google],
+    ["one in a URL that is encoded", (s) => encodeURIComponent(`${redirectUri}?state=${s}&code=c-1`), "c-1"],
+    ["a plain plus in the URL", (state) => `${redirectUri}?state=${state}&code=a+b`, "a+b"],
+    ["a plain plus", () => "a+b/c=", "a+b/c="],
+    ["one that was encoded twice, once", () => "4%252F0A", "4%2F0A"],
+    ["a code with a percent sign", () => "100%", "100%"],
+    ["a code with a percent sign and no hex digits", () => "a%zz%2", "a%zz%2"],
+    ["a code with a percent sign beside what looks encoded", () => "a%2Fb%zz", "a%2Fb%zz"],
+    ["a code in which no encoder wrote that", () => "a%41%2F", "a%41%2F"],
+    ["what would decode to no text", () => "a%ff%2F", "a%ff%2F"],
+    ["what would decode to a control character", () => "a%0d%0ab", "a%0d%0ab"],
+    ["an encoded space", () => "a%20b", "a b"],
+    ["what would decode to a letter that no code has", () => "a%C3%A9b", "a%C3%A9b"]
+  ])("is sent as the server gave it: %s (F32)", ([, paste, code]) =>
+    Effect.gen(function* () {
+      const { asked, login } = pasting(paste)
+      yield* login
+      expect(asked.map(({ body }) => new URLSearchParams(body).get("code"))).toEqual([code])
+    })
+  )
+
+  it.effect.prop("any code comes through, bare, encoded, and in a URL", [code], ([given]) =>
+    Effect.gen(function* () {
+      const pastes: ReadonlyArray<(state: string) => string> = [
+        () => encodeURIComponent(given),
+        (state) => `${encodeURIComponent(given)}#${state}`,
+        (state) => `${redirectUri}?${new URLSearchParams({ code: given, state })}`,
+        (state) => `${redirectUri}?code=${encodeURIComponent(given)}&state=${state}`
+      ]
+      for (const paste of pastes) {
+        const { asked, login } = pasting(paste)
+        yield* login
+        expect(new URLSearchParams(asked[0]!.body).get("code")).toBe(given)
+      }
     })
   )
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Credentials } from "@latchkey/core"
-import { RefreshToken } from "@latchkey/oauth"
+import { ErrorRule, RefreshToken } from "@latchkey/oauth"
 import { Cause, Duration, Effect, FastCheck as fc, Option, Redacted, TestClock } from "effect"
 import { inspect } from "node:util"
 import { answering, type Reply } from "./Memory.js"
@@ -336,6 +336,127 @@ describe("an error answer is sorted", () => {
       expect(error.reason).toBe(reason)
       expect(error.status).toBe(reply.status)
       expect(error.salvaged).toBeUndefined()
+    })
+  )
+
+  it.effect.each([
+    ["interaction_required", { error_codes: [50076], suberror: "basic_action" }],
+    ["login_required", {}],
+    ["consent_required", {}],
+    ["account_selection_required", {}],
+    ["insufficient_user_authentication", {}],
+    ["mfa_required", {}]
+  ] as const)("%s asks for a login (F27)", ([code, more]) =>
+    Effect.gen(function* () {
+      const error = yield* refused(oauth(code, more))
+      expect(error).toMatchObject({ reason: "GrantDead", oauthError: code })
+      expect(error.message).toContain("log in again")
+    })
+  )
+
+  const rules = ErrorRule.matching([
+    { means: "dead", status: [400], path: ["status"], values: ["BAD_REFRESH_TOKEN", "7"] },
+    { means: "dead", path: ["error", "info", "code"], values: ["token_expired"] },
+    { means: "dead", path: ["errors", "code"], values: ["50173"] },
+    { means: "dead", path: ["ok"], values: ["false"] },
+    { means: "dead", status: [400, 401], contains: "session is gone" },
+    { means: "transient", status: [404] },
+    { means: "misconfigured", path: ["blocked"] },
+    { means: "dead" },
+    { means: "dead", contains: "" }
+  ])
+  it.effect.each<readonly [string, Reply, string]>([
+    ["a field", { status: 400, body: { status: "BAD_REFRESH_TOKEN" } }, "GrantDead"],
+    ["a field that is a number", { status: 400, body: { status: 7 } }, "GrantDead"],
+    ["a field with another status", { status: 403, body: { status: "BAD_REFRESH_TOKEN" } }, "Misconfigured"],
+    ["a field with another value", { status: 400, body: { status: "BAD_CLIENT" } }, "Misconfigured"],
+    ["a nested field", { status: 401, body: { error: { info: { code: "token_expired" } } } }, "GrantDead"],
+    ["a field in an array", { status: 400, body: { errors: [{ code: 1 }, { code: 50173 }] } }, "GrantDead"],
+    ["a field of a 500", { status: 500, body: { errors: [{ code: 50173 }] } }, "GrantDead"],
+    ["a 200", { body: { ok: false, error: "invalid_refresh_token" } }, "GrantDead"],
+    ["a 200 without an error", { body: { ok: false } }, "GrantDead"],
+    ["a text", { status: 401, body: "Your session is gone." }, "GrantDead"],
+    ["a status alone", { status: 404, body: { error: "invalid_grant" } }, "Transient"],
+    [
+      "a field that is there",
+      { status: 400, body: { error: "invalid_grant", blocked: true } },
+      "Misconfigured"
+    ],
+    ["a field that is null", { status: 400, body: { error: "invalid_grant", blocked: null } }, "GrantDead"],
+    ["nothing", { status: 400, body: { error: "invalid_grant" } }, "GrantDead"],
+    ["nothing, in a page", { status: 400, body: "<html>BAD_REFRESH_TOKEN</html>" }, "Misconfigured"]
+  ])("rules of the settings are asked first: %s (F22)", ([, reply, reason]) =>
+    Effect.gen(function* () {
+      expect((yield* refused(reply, { adaptError: rules })).reason).toBe(reason)
+    })
+  )
+
+  it.effect(
+    "so is a function, whose words are shown like the server's; one that fails says nothing (F22)",
+    () =>
+      Effect.gen(function* () {
+        const reply = { status: 418, headers: { "x-why": "asleep" }, body: "canary" }
+        const error = yield* refused(reply, {
+          adaptError: ({ headers, status, text }) =>
+            Option.some({
+              means: status === 418 ? "transient" : "dead",
+              code: `${headers["x-why"]}\n`,
+              description: `${text}-old-refresh`
+            })
+        })
+        expect(error).toMatchObject({ reason: "Transient", oauthError: "asleep\\u000a", status: 418 })
+        expect(error.message).toContain("(<redacted>)")
+        const adaptError = () => {
+          throw new Error("canary")
+        }
+        expect((yield* refused(oauth("invalid_grant"), { adaptError })).reason).toBe("GrantDead")
+      })
+  )
+
+  it.effect(
+    "a success with tokens is no error, whatever the rules say; a rotation in an error is saved",
+    () =>
+      Effect.gen(function* () {
+        const credentials = yield* exchange({ body: { ...good, ok: false } }, { adaptError: rules })
+        expect(refreshTokenOf(credentials)).toBe("canary-new-refresh")
+        const body = { ok: false, refresh_token: good.refresh_token }
+        const error = yield* refused({ body }, { adaptError: rules })
+        expect(error.reason).toBe("Malformed")
+        expect(refreshTokenOf(error.salvaged)).toBe("canary-new-refresh")
+      })
+  )
+
+  it.effect.each<readonly [string, unknown, string]>([
+    ["a message", { message: "No access to Copilot" }, "(No access to Copilot)"],
+    ["a description", { error_description: "No seat" }, "(No seat)"],
+    ["a problem (RFC 9457)", { type: "about:blank", title: "Forbidden", detail: "No seat" }, "(No seat)"],
+    ["a title alone", { title: "Forbidden" }, "(Forbidden)"],
+    ["an inner message", { error: { code: 403, message: "No seat" } }, "(No seat)"],
+    ["the first of several", { errors: [{ message: "No seat" }, { message: "2" }] }, "(No seat)"],
+    ["a word", { status: "NO_SEAT" }, "(NO_SEAT)"],
+    ["beside a code", { error: "no_seat", message: "Buy one" }, "no_seat (Buy one)"],
+    ["plain text", "  No access to Copilot\n", "(No access to Copilot)"],
+    ["with control characters", { message: "No\u001b[2J\u202eseat" }, "(No\\u001b[2J\\u202eseat)"],
+    ["too long", { message: "No ".repeat(200) }, "…)"],
+    ["with our token", { message: "no such canary-old-refresh here" }, "(no such <redacted> here)"],
+    [
+      "a page",
+      "<!doctype html><title>canary</title>",
+      "without an OAuth error: check that this is the right"
+    ],
+    [
+      "a page after a comment",
+      "\n<!-- x --><HTML>canary",
+      "without an OAuth error: check that this is the right"
+    ],
+    ["nothing", "", "without an OAuth error: check that this is the right"],
+    ["nothing to read", [[[[["canary"]]]]], "without an OAuth error: check that this is the right"]
+  ])("the server's reason is shown: %s (F21)", ([, body, shown]) =>
+    Effect.gen(function* () {
+      const error = yield* refused({ status: 403, body })
+      expect(error.reason).toBe("Misconfigured")
+      expect(error.message).toContain(shown)
+      expect(error.message.length).toBeLessThan(500)
     })
   )
 

@@ -45,7 +45,11 @@ export const claude: Encoded = {
     directoryVariable: "CLAUDE_CONFIG_DIR",
     directoryForm: "NFC",
     keychainService: "Claude Code-credentials",
-    keychainAccount: "claude-code-user"
+    keychainAccount: "claude-code-user",
+    locks: [
+      { path: ".oauth_refresh.lock", kind: "directory", during: "refresh", stale: "60 seconds" },
+      { path: ".storage-write.lock", kind: "directory", during: "write", stale: "15 seconds" }
+    ]
   },
   profile: {
     endpoint: "https://api.anthropic.com/api/oauth/profile",
@@ -77,7 +81,12 @@ export const codex: Encoded = {
     ...["openid", "profile", "email", "offline_access"],
     ...["api.connectors.read", "api.connectors.invoke"]
   ],
-  login: { ways: ["browser", "manual"], redirectUri: "http://localhost:1455/auth/callback" },
+  login: {
+    ways: ["browser", "manual"],
+    redirectUri: "http://localhost:1455/auth/callback",
+    // Codex itself sends none, and gets its refresh token.
+    promptForConsent: false
+  },
   token: {
     defaultType: "Bearer",
     expiry: "accessToken",
@@ -85,7 +94,18 @@ export const codex: Encoded = {
   },
   refresh: { sendScopes: true },
   account: { from: "idToken", path: ["https://api.openai.com/auth", "chatgpt_account_id"] },
-  credentials: { format: "codex", file: "~/.codex/auth.json", directoryVariable: "CODEX_HOME" },
+  credentials: {
+    format: "codex",
+    file: "~/.codex/auth.json",
+    directoryVariable: "CODEX_HOME",
+    keychainService: "Codex Auth",
+    keychainName: "directory",
+    storeSetting: { file: "config.toml", key: "cli_auth_credentials_store" },
+    locks: [
+      { path: "auth.json.lock", kind: "kernel", during: "both" },
+      { path: "auth.lock", kind: "kernel", during: "both" }
+    ]
+  },
   profile: {
     from: "idToken",
     accountId: ["https://api.openai.com/auth", "chatgpt_account_id"]
@@ -111,7 +131,15 @@ export const copilot: Encoded = {
   token: { defaultType: "bearer", scopeSeparator: "," },
   refresh: { by: "exchange", endpoint: "https://api.github.com/copilot_internal/v2/token" },
   rotation: { policy: "reusable" },
-  credentials: { format: "copilot", file: "~/.config/copilot/credentials.json" },
+  credentials: {
+    format: "copilot",
+    file: "~/.config/copilot/credentials.json",
+    importFrom: [
+      "$XDG_CONFIG_HOME/github-copilot/apps.json",
+      "$XDG_CONFIG_HOME/github-copilot/hosts.json",
+      "~/.copilot/config.json"
+    ]
+  },
   profile: {
     endpoint: "https://api.github.com/user",
     token: "refreshToken",
@@ -198,6 +226,16 @@ export const gemini: Encoded = {
   profile: { from: "userinfo" }
 }
 
+const signInSuberrors = [
+  ...["bad_token", "token_expired", "basic_action", "additional_action", "message_only"],
+  ...["consent_required", "user_password_expired", "client_mismatch"]
+]
+
+const signInCodes = [
+  ...["50055", "50057", "50076", "50078", "50079", "50132", "50133", "50173", "65001"],
+  ...["70008", "70043", "700082", "700084"]
+]
+
 /**
  * Microsoft Entra, for a client of the user's own. The endpoints are those of all tenants together, whose
  * discovery names an issuer for each: with `server.issuer`
@@ -216,6 +254,14 @@ export const microsoft: Encoded = {
   },
   scopes: ["openid", "profile", "email", "offline_access"],
   login: { ways: ["browser", "device", "manual"], redirectUri: "http://localhost" },
+  token: {
+    // Entra says why a user has to log in beside an `error` that may be another: revoked, expired or unused for too
+    // long, a password changed, a second factor or a consent wanted (AADSTS codes).
+    errors: [
+      { means: "dead", status: [400, 401], path: ["suberror"], values: signInSuberrors },
+      { means: "dead", status: [400, 401], path: ["error_codes"], values: signInCodes }
+    ]
+  },
   rotation: { policy: "reusable" },
   profile: { from: "userinfo" }
 }

@@ -9,6 +9,7 @@ import * as BrowserLogin from "@latchkey/oauth/BrowserLogin"
 import * as DeviceLogin from "@latchkey/oauth/DeviceLogin"
 import type { OAuthConfigError } from "@latchkey/oauth/Endpoint"
 import { fromRequest, type LoginError } from "@latchkey/oauth/LoginError"
+import type * as LoginEvent from "@latchkey/oauth/LoginEvent"
 import * as ManualLogin from "@latchkey/oauth/ManualLogin"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -25,7 +26,7 @@ import * as Refresher from "./Refresher.js"
  * @since 0.1.0
  * @category models
  */
-export interface Options {
+export interface Options extends Pick<LoginEvent.Options, "onEvent"> {
   readonly scopes?: ReadonlyArray<string> | undefined
   /** More parameters of the authorization URL: `login_hint`, `prompt`. */
   readonly authorizationParameters?: Readonly<Record<string, string>> | undefined
@@ -95,6 +96,8 @@ export const device = <E, R>(
       ...(yield* Wire.endpointOf(provider)),
       scopes: options.scopes ?? provider.scopes,
       deviceParameters: provider.login.deviceParameters,
+      expectsRefreshToken: expectsRefreshToken(provider),
+      onEvent: options.onEvent,
       prompt: options.prompt
     })
   }).pipe(Effect.flatMap(complete(provider)))
@@ -136,14 +139,21 @@ const words: Record<Login, string> = {
 const codeOptions = (provider: Provider, way: Login, options: Options) =>
   Either.gen(function* () {
     yield* offered(provider, way)
-    const { authorizationParameters, sendState } = provider.login
+    const { authorizationParameters, promptForConsent, sendState } = provider.login
     return {
       ...(yield* Wire.endpointOf(provider)),
       scopes: options.scopes ?? provider.scopes,
       authorizationParameters: { ...authorizationParameters, ...options.authorizationParameters },
+      promptForConsent,
+      expectsRefreshToken: expectsRefreshToken(provider),
+      onEvent: options.onEvent,
       sendState
     }
   })
+
+/** Undefined: as is known of the server. Other grants than the refresh grant are renewed without it. */
+const expectsRefreshToken = ({ login, refresh }: Provider): boolean | undefined =>
+  refresh.by === "refreshToken" ? login.expectsRefreshToken : false
 
 /**
  * What a login brought, as it is kept: where its token is only good to be exchanged, with the token that it is

@@ -13,6 +13,7 @@ import * as Fingerprint from "@latchkey/core/Fingerprint"
 import * as File from "@latchkey/storage/File"
 import * as FileFormat from "@latchkey/storage/FileFormat"
 import * as Keyring from "@latchkey/storage/Keyring"
+import * as OwnerLocks from "@latchkey/storage/OwnerLocks"
 import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
@@ -24,8 +25,10 @@ import * as CodexFile from "./CodexFile.js"
 import * as CopilotFile from "./CopilotFile.js"
 import * as GeminiFile from "./GeminiFile.js"
 import * as Directory from "./internal/directory.js"
-import * as FileThenKeychain from "./internal/fileThenKeychain.js"
+import * as KeychainThenFile from "./internal/keychainThenFile.js"
+import * as OwnersChoice from "./internal/ownersChoice.js"
 import * as Paths from "./internal/paths.js"
+import { existsSync } from "node:fs"
 import { type CredentialsSettings, type Provider, ProviderError } from "./Provider.js"
 
 /**
@@ -66,32 +69,55 @@ export const formatOf = (provider: Provider): FileFormat.FileFormat =>
  */
 export interface Location {
   readonly file: string
-  /** The item that is used where the file holds no grant. */
+  /** The item of the keychain; none where it is not used. */
   readonly keychain: Option.Option<{ readonly service: string; readonly account: string }>
+  /**
+   * What is read, in this order. `keychainThenFile`: the file where the keychain has no such item;
+   * `keychainOrFile`: also where there is no keychain, or it is locked; `nowhere`: its program keeps them in
+   * memory.
+   */
+  readonly order: "file" | "keychain" | "keychainThenFile" | "keychainOrFile" | "nowhere"
 }
 
 /**
  * Where the provider's own credentials are, as its program finds them: by the environment variable for its
- * directory where that is set. None where it has no file.
+ * directory where that is set, and by its own setting. None where it has no file.
  *
  * @since 0.1.0
  * @category getters
  */
-export const locate = (provider: Provider): Effect.Effect<Option.Option<Location>, ConfigError.ConfigError> =>
+export const locate = (
+  provider: Provider
+): Effect.Effect<Option.Option<Location>, ProviderError | ConfigError.ConfigError> =>
   Effect.gen(function* () {
     const { credentials } = provider
     if (credentials === undefined) return Option.none()
-    const { file, keychain = process.platform === "darwin", keychainService } = credentials
     const directory = yield* Directory.of(provider)
-    const account = yield* userAccount(credentials)
-    return Option.some({
-      file: Directory.pathIn(provider, directory, file),
-      keychain: Option.map(
-        Option.filter(Option.fromNullable(keychainService), () => keychain),
-        (service) => ({ service: `${service}${suffix(directory)}`, account })
-      )
-    })
+    const file = Directory.pathIn(provider, directory, credentials.file)
+    const order = yield* orderOf(provider, file)
+    const { keychainService: service } = credentials
+    if (order === "file" || order === "nowhere" || service === undefined) {
+      return Option.some({ file, keychain: Option.none(), order: order === "nowhere" ? order : "file" })
+    }
+    const item =
+      credentials.keychainName === "directory"
+        ? { service, account: `cli|${hash(Paths.canonical(Paths.dirname(file)), 16)}` }
+        : { service: `${service}${suffix(directory)}`, account: yield* userAccount(credentials) }
+    return Option.some({ file, keychain: Option.some(item), order })
   })
+
+const orderOf = (provider: Provider, file: string): Effect.Effect<Location["order"], ProviderError> => {
+  const { keychain = process.platform === "darwin", storeSetting } = provider.credentials!
+  if (storeSetting === undefined) return Effect.succeed(keychain ? "keychainThenFile" : "file")
+  return Effect.map(OwnersChoice.read(provider, Paths.dirname(file)), (choice) => orders[choice])
+}
+
+const orders: Record<OwnersChoice.Choice, Location["order"]> = {
+  file: "file",
+  keyring: "keychain",
+  auto: "keychainOrFile",
+  ephemeral: "nowhere"
+}
 
 /** What Claude Code takes for a user: `USER`, else the user's name; none with other characters than these. */
 const userAccount = ({ keychainAccount = "user" }: CredentialsSettings) =>
@@ -106,23 +132,65 @@ const userAccount = ({ keychainAccount = "user" }: CredentialsSettings) =>
  * @since 0.1.0
  * @category getters
  */
-export const path = (provider: Provider): Effect.Effect<Option.Option<string>, ConfigError.ConfigError> =>
+export const path = (
+  provider: Provider
+): Effect.Effect<Option.Option<string>, ProviderError | ConfigError.ConfigError> =>
   Effect.map(
     locate(provider),
     Option.map(({ file }) => file)
   )
 
+/**
+ * The files of other programs that a grant of the provider can be imported from, whether they are there or not.
+ * {@link make} reads them as it reads the provider's own.
+ *
+ * @since 0.1.0
+ * @category getters
+ */
+export const importPlaces = ({
+  credentials
+}: Provider): Effect.Effect<ReadonlyArray<string>, ConfigError.ConfigError> =>
+  Effect.forEach(credentials?.importFrom ?? [], Directory.expand)
+
 /** By public reports, Claude Code tells the items of its directories apart so. */
 const suffix = (directory: Option.Option<string>): string =>
-  Option.match(directory, {
-    onNone: () => "",
-    onSome: (d) => `-${Fingerprint.sha256(new TextEncoder().encode(d)).slice(0, 8)}`
-  })
+  Option.match(directory, { onNone: () => "", onSome: (d) => `-${hash(d, 8)}` })
+
+const hash = (text: string, digits: number): string =>
+  Fingerprint.sha256(new TextEncoder().encode(text)).slice(0, digits)
+
+/**
+ * Whether its own program keeps something there: a file or a keychain item, whatever is in it. A keychain that
+ * cannot be asked counts where its program uses nothing else.
+ *
+ * @since 0.1.0
+ * @category getters
+ */
+export const exists = (provider: Provider): Effect.Effect<boolean, ProviderError | ConfigError.ConfigError> =>
+  Effect.flatMap(
+    locate(provider),
+    Option.match({
+      onNone: () => Effect.succeed(false),
+      onSome: ({ file, keychain, order }) => {
+        if (order === "nowhere") return Effect.succeed(false)
+        if (order !== "keychain" && existsSync(file)) return Effect.succeed(true)
+        return Option.match(keychain, {
+          onNone: () => Effect.succeed(false),
+          onSome: (item) =>
+            Effect.orElseSucceed(
+              Effect.flatMap(Keyring.make({ ...item, beside: file }), (made) => made.exists),
+              () => order === "keychain"
+            )
+        })
+      }
+    })
+  )
 
 /**
  * The storage and the lease of the provider's own credentials, or of another file of the same form.
  *
- * What is in the keychain is read where the file holds no grant, and written back there.
+ * Where its program uses the keychain, that is read before the file, as the program does it, and a grant is
+ * written back to where it was found.
  *
  * @since 0.1.0
  * @category constructors
@@ -132,24 +200,63 @@ export const make = (
   options: Options = {}
 ): Effect.Effect<File.File, StorageError | ProviderError | ConfigError.ConfigError> =>
   Effect.gen(function* () {
-    const location =
+    const location: Option.Option<Location> =
       options.path === undefined
         ? yield* locate(provider)
-        : Option.some({ file: Paths.expand(options.path), keychain: Option.none() })
+        : Option.some({ file: Paths.expand(options.path), keychain: Option.none(), order: "file" })
+    const notOffered = (message: string) =>
+      new ProviderError({ reason: "NotOffered", provider: provider.id, message })
     if (Option.isNone(location)) {
-      return yield* new ProviderError({
-        reason: "NotOffered",
-        provider: provider.id,
-        message: `${provider.displayName} has no credential file of its own: keep its credentials in another storage, or set credentials.file.`
-      })
+      return yield* notOffered(
+        `${provider.displayName} has no credential file of its own: keep its credentials in another storage, or set credentials.file.`
+      )
     }
-    const { file: at, keychain } = location.value
+    const { file: at, keychain, order } = location.value
+    if (order === "nowhere") {
+      const { file, key } = provider.credentials!.storeSetting!
+      return yield* notOffered(
+        `${provider.displayName} keeps its credentials in memory, where nobody else can use them: ${Paths.join(Paths.dirname(at), file)} sets ${key} so. Keep a grant in another storage, or change that.`
+      )
+    }
     const format = formatOf(provider)
     const file = yield* File.make({ path: at, format })
-    if (Option.isNone(keychain)) return file
-    const { storage } = yield* Keyring.make({ ...keychain.value, format, beside: at })
-    return { storage: FileThenKeychain.make(file.storage, storage), lease: file.lease }
+    const locks = locksOf(provider, at)
+    const guarded = (storage: File.File["storage"]): File.File => ({
+      storage: OwnerLocks.storage(storage, locks),
+      lease: OwnerLocks.lease(file.lease, locks)
+    })
+    if (Option.isNone(keychain)) return guarded(file.storage)
+    const { exists, storage } = yield* Keyring.make({ ...keychain.value, format, beside: at })
+    return guarded(
+      KeychainThenFile.make({
+        keychain: storage,
+        exists,
+        file: file.storage,
+        fallBack: fallBacks[order],
+        removesFile: provider.credentials?.storeSetting !== undefined
+      })
+    )
   })
+
+/**
+ * The locks beside a file. Where it is another than the provider's own, nobody may know them there: then none is
+ * made that would stay.
+ */
+const locksOf = ({ credentials, displayName }: Provider, file: string): OwnerLocks.Options => ({
+  owner: `The program of ${displayName}`,
+  locks: (credentials?.locks ?? []).map(({ path: name, ...lock }) => ({
+    ...lock,
+    path: Paths.join(Paths.canonical(Paths.dirname(file)), name),
+    create: Paths.basename(file) === Paths.basename(credentials?.file ?? "")
+  }))
+})
+
+const fallBacks = {
+  file: "never",
+  keychain: "never",
+  keychainThenFile: "absent",
+  keychainOrFile: "unreadable"
+} as const
 
 /**
  * {@link make} as a layer.

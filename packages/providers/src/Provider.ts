@@ -8,6 +8,7 @@
  * @since 0.1.0
  */
 import type { RotationPolicy } from "@latchkey/core/TokenRefresher"
+import type { ErrorRule } from "@latchkey/oauth/ErrorRule"
 import type { Discovery, Endpoints } from "@latchkey/oauth/Server"
 import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
@@ -52,6 +53,10 @@ export interface LoginSettings {
   readonly authorizationParameters: Readonly<Record<string, string>>
   readonly deviceParameters: Readonly<Record<string, string>>
   readonly sendState: boolean
+  /** Whether `prompt=consent` goes with the scope `offline_access`; undefined: unless the server is known to want none. */
+  readonly promptForConsent: boolean | undefined
+  /** Whether a login without a refresh token is worth a warning; undefined: as is known of the server. */
+  readonly expectsRefreshToken: boolean | undefined
 }
 
 /**
@@ -69,6 +74,8 @@ export interface TokenSettings {
   readonly scopeSeparator: string
   readonly expiry: "response" | "accessToken"
   readonly deadCodes: ReadonlyArray<string>
+  /** What errors mean that the server does not put in the words of OAuth. */
+  readonly errors: ReadonlyArray<ErrorRule>
 }
 
 /**
@@ -127,8 +134,21 @@ export interface CredentialsSettings {
   readonly keychainService: string | undefined
   /** The item's account where the user has no name that its program takes. */
   readonly keychainAccount: string | undefined
+  /** What tells the items of its directories apart: `OwnStorage.locate`. */
+  readonly keychainName: "user" | "directory"
   /** Whether the keychain is used; undefined: on macOS. */
   readonly keychain: boolean | undefined
+  /** Where its own program says which of both is used, in place of `keychain`. */
+  readonly storeSetting: { readonly file: string; readonly key: string } | undefined
+  /** The locks of its own program, by their names in the file's directory; `stale` in milliseconds. */
+  readonly locks: ReadonlyArray<{
+    readonly path: string
+    readonly kind: "directory" | "kernel"
+    readonly during: "refresh" | "write" | "both"
+    readonly stale: number
+  }>
+  /** Files of other programs to import a grant from, the first to be looked into in front. */
+  readonly importFrom: ReadonlyArray<string>
 }
 
 /**
@@ -251,7 +271,17 @@ export const fromSettings = (
         directoryForm: s.credentials.directoryForm,
         keychainService: s.credentials.keychainService,
         keychainAccount: s.credentials.keychainAccount,
-        keychain: s.credentials.keychain
+        keychainName: s.credentials.keychainName ?? "user",
+        keychain: s.credentials.keychain,
+        storeSetting: s.credentials.storeSetting,
+        locks: (s.credentials.locks ?? []).map(({ stale = "60 seconds", ...lock }) => ({
+          ...lock,
+          stale: Option.match(Duration.decodeUnknown(stale), {
+            onNone: () => 60_000,
+            onSome: Duration.toMillis
+          })
+        })),
+        importFrom: s.credentials.importFrom ?? []
       },
       profile
     })
@@ -277,7 +307,9 @@ const loginOf = (login: Part<"login">): LoginSettings => ({
   manualRedirectUri: login.manualRedirectUri,
   authorizationParameters: login.authorizationParameters ?? {},
   deviceParameters: login.deviceParameters ?? {},
-  sendState: login.sendState ?? false
+  sendState: login.sendState ?? false,
+  promptForConsent: login.promptForConsent,
+  expectsRefreshToken: login.expectsRefreshToken
 })
 
 const tokenOf = (token: Part<"token">): TokenSettings => ({
@@ -287,7 +319,8 @@ const tokenOf = (token: Part<"token">): TokenSettings => ({
   defaultType: token.defaultType,
   scopeSeparator: token.scopeSeparator ?? " ",
   expiry: token.expiry ?? "response",
-  deadCodes: token.deadCodes ?? []
+  deadCodes: token.deadCodes ?? [],
+  errors: token.errors ?? []
 })
 
 const refreshOf = (refresh: Part<"refresh">): Either.Either<Refresh, string> => {

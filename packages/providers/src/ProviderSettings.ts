@@ -77,6 +77,26 @@ const section = <const Fields extends Schema.Struct.Fields>(description: string,
   Schema.optional(Schema.Struct(fields).annotations({ description }))
 
 /**
+ * A rule for errors; see `ErrorRule` of `@latchkey/oauth`.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const ErrorRule = Schema.Struct({
+  means: Schema.Literal("dead", "transient", "misconfigured").annotations({
+    description: "The grant has ended; the server cannot now; or it refuses the client or the request."
+  }),
+  status: Schema.optional(
+    Schema.Array(Schema.Int.pipe(Schema.between(100, 599))).annotations({
+      description: "The HTTP statuses; any unless given."
+    })
+  ),
+  path: Schema.optional(path("The keys that lead to a field of the body, through arrays too.")),
+  values: texts("What may stand there, as text; anything but null unless given."),
+  contains: text("A text that the body contains.")
+})
+
+/**
  * One provider.
  *
  * @since 0.1.0
@@ -131,7 +151,13 @@ export const Settings = Schema.Struct({
     ),
     authorizationParameters: record("More parameters of the authorization URL."),
     deviceParameters: record("More parameters of the device authorization request."),
-    sendState: flag("Whether the code is redeemed together with the state.")
+    sendState: flag("Whether the code is redeemed together with the state."),
+    promptForConsent: flag(
+      "Whether prompt=consent goes with the scope offline_access (OpenID Connect Core §11); true, except at servers that are known to give refresh tokens without it."
+    ),
+    expectsRefreshToken: flag(
+      "Whether a login without a refresh token is worth a warning; true, except where tokens are known not to expire."
+    )
   }),
   token: section("What the token endpoint wants and answers beside the standard.", {
     encoding: choice("How requests are written; form unless given.", "form", "json"),
@@ -143,7 +169,13 @@ export const Settings = Schema.Struct({
       "Where a token's expiry is told: expires_in of the response, or exp of the access token.",
       ...(["response", "accessToken"] as const)
     ),
-    deadCodes: texts("Error codes that end a grant, beside invalid_grant.")
+    deadCodes: texts("Error codes that end a grant, beside invalid_grant."),
+    errors: Schema.optional(
+      Schema.Array(ErrorRule).annotations({
+        description:
+          "What errors mean that the server does not put in the words of OAuth; the first rule that matches counts."
+      })
+    )
   }),
   refresh: section("How a grant is renewed.", {
     by: choice(
@@ -183,7 +215,39 @@ export const Settings = Schema.Struct({
         "The keychain item that is read before the file, on macOS unless keychain says otherwise."
       ),
       keychainAccount: text("The account of that item where the user has no name that its program takes."),
-      keychain: flag("Whether the keychain is used: on macOS unless given.")
+      keychainName: choice(
+        "What tells the items of its directories apart: the user with a hash behind the service where its variable is set, or cli| and a hash of its path; user unless given.",
+        ...(["user", "directory"] as const)
+      ),
+      keychain: flag("Whether the keychain is used: on macOS unless given."),
+      locks: Schema.optional(
+        Schema.Array(
+          Schema.Struct({
+            path: Schema.NonEmptyString.annotations({
+              description: "Its name in the directory of the credentials."
+            }),
+            kind: Schema.Literal("directory", "kernel").annotations({
+              description: "A directory that its holder makes, or a kernel lock on a file."
+            }),
+            during: Schema.Literal("refresh", "write", "both").annotations({
+              description: "What its program holds it for."
+            }),
+            stale: span("How long a directory that nobody touches counts; 60 seconds unless given.")
+          })
+        ).annotations({
+          description: "The locks that its program holds: they are waited for, and taken for the same."
+        })
+      ),
+      importFrom: texts(
+        "Files of other programs that hold grants of the same kind, to import one from; $XDG_CONFIG_HOME is the directory of settings, %LOCALAPPDATA% on Windows."
+      ),
+      storeSetting: section(
+        "The setting of its own program, in a TOML file of its directory, that says where the credentials are: file, keyring, auto or ephemeral. It takes the place of keychain.",
+        {
+          file: Schema.NonEmptyString.annotations({ description: "The name of the file." }),
+          key: Schema.NonEmptyString.annotations({ description: "The key at its top level." })
+        }
+      )
     }
   ),
   profile: section("Where the account's profile comes from.", {

@@ -29,7 +29,8 @@ export const make = (
   Effect.gen(function* () {
     const { refresh, rotation, scopes } = provider
     if (refresh.by === "none") return neverRefreshed(provider)
-    if (refresh.by === "exchange") return yield* Exchange.make(refresh, Wire.exchangeKey(provider))
+    if (refresh.by === "exchange")
+      return yield* Exchange.make(refresh, Wire.exchangeKey(provider), Wire.errorsOf(provider))
     if (refresh.by === "clientCredentials") return yield* forClient(provider)
     const http = yield* Effect.context<HttpClient>()
     const asked = refresh.sendScopes ? scopesOf(scopes, refresh.scopes) : []

@@ -1,10 +1,10 @@
 /** Claude, Codex and Copilot refreshed: over their own files and over memory, as their servers want it. */
 import { describe, expect, it } from "@effect/vitest"
 import { Credentials, Snapshot } from "@latchkey/core"
-import { Refresher } from "@latchkey/providers"
+import { BuiltIn, Provider, type ProviderSettings, Refresher } from "@latchkey/providers"
 import { Effect, Either, Option, Redacted, TestClock } from "effect"
 import { inspect } from "node:util"
-import { answering } from "../../oauth/test/Memory.js"
+import { answering, type Reply } from "../../oauth/test/Memory.js"
 import {
   account,
   atNow,
@@ -349,7 +349,12 @@ describe("Copilot manager", () => {
 
   it.effect.each([
     [401, { message: "Bad credentials" }, "GrantDead", "the token that was shown to it is good no more"],
-    [403, { message: "no seat" }, "Misconfigured", "check that this is the right endpoint"],
+    [401, { message: "Bad credentials" }, "GrantDead", "(Bad credentials)"],
+    [403, { message: "no seat" }, "Misconfigured", "(no seat)"],
+    [404, "No access to Copilot", "Misconfigured", "(No access to Copilot)"],
+    [404, { message: "No access", documentation_url: "https://x.example" }, "Misconfigured", "(No access)"],
+    [404, { message: "gho-canary is no token" }, "Misconfigured", "(<redacted> is no token)"],
+    [404, "<html>canary", "Misconfigured", "check that this is the right endpoint"],
     [404, "", "Misconfigured", "404"],
     [429, {}, "Transient", "429"],
     [503, {}, "MaybeSent", "503"],
@@ -358,7 +363,7 @@ describe("Copilot manager", () => {
     [200, "<html>", "Malformed", "is not JSON"],
     [200, { ...serviceAnswer, expires_at: now }, "Malformed", "its expires_at is no time in epoch seconds"],
     [200, { ...serviceAnswer, expires_at: "soon" }, "Malformed", "its expires_at is no time in epoch seconds"]
-  ] as const)("an answer of %j is told as such", ([status, body, reason, words]) =>
+  ] as const)("an answer of %j is an error that says so (F21)", ([status, body, reason, words]) =>
     Effect.gen(function* () {
       yield* atNow
       const refresher = yield* Refresher.make(copilot)
@@ -367,6 +372,66 @@ describe("Copilot manager", () => {
       expect(error.message).toContain(words)
       expect(inspect(error, { depth: 9 })).not.toContain("canary")
     }).pipe(Effect.provide(answering({ status, body }).layer))
+  )
+})
+
+describe("errors in a server's own words", () => {
+  const grant = Credentials.make({ accessToken: "a", refreshToken: "r", expiresAt: now })
+  const refusal = (settings: ProviderSettings.Encoded, reply: Reply, id = "acme") =>
+    Effect.gen(function* () {
+      const refresher = yield* Refresher.make(Either.getOrThrow(Provider.fromSettings(id, settings)))
+      return yield* Effect.flip(refresher.refresh(Option.some(grant)))
+    }).pipe(Effect.provide(answering(reply).layer))
+
+  const microsoft = { ...BuiltIn.microsoft, client: { id: "app" } }
+  const entra = (error: string, more: object = {}): Reply => ({ status: 400, body: { error, ...more } })
+  it.effect.each<readonly [string, Reply, string]>([
+    ["interaction_required", entra("interaction_required", { error_codes: [50076] }), "GrantDead"],
+    ["interaction_required alone", entra("interaction_required"), "GrantDead"],
+    ["consent_required", entra("consent_required"), "GrantDead"],
+    ["login_required", entra("login_required"), "GrantDead"],
+    ["invalid_grant", entra("invalid_grant", { error_codes: [70000] }), "GrantDead"],
+    ["a suberror", entra("invalid_request", { suberror: "bad_token" }), "GrantDead"],
+    ["a revoked grant", entra("invalid_request", { error_codes: [9002313, 50173] }), "GrantDead"],
+    ["an expired grant", entra("invalid_client", { error_codes: [700082] }), "GrantDead"],
+    [
+      "a wrong secret",
+      { ...entra("invalid_client", { error_codes: [7000215] }), status: 401 },
+      "Misconfigured"
+    ],
+    ["a busy server", entra("temporarily_unavailable", { error_codes: [90033] }), "Transient"],
+    ["a failing server", { ...entra("server_error", { error_codes: [50173] }), status: 503 }, "Transient"]
+  ])("microsoft: %s (F27)", ([, reply, reason]) =>
+    Effect.gen(function* () {
+      expect(yield* refusal(microsoft, reply, "microsoft")).toMatchObject({ _tag: "RefreshError", reason })
+    })
+  )
+
+  const acme: ProviderSettings.Encoded = {
+    server: { tokenEndpoint: "https://acme.example/token" },
+    client: { id: "app" },
+    token: {
+      errors: [
+        { means: "dead", status: [400], path: ["status"], values: ["BAD_REFRESH_TOKEN"] },
+        { means: "dead", path: ["error", "code"], values: ["token_expired"] },
+        { means: "dead", path: ["error"], values: ["invalid_refresh_token"] },
+        { means: "transient", status: [404] }
+      ]
+    }
+  }
+  const cases: ReadonlyArray<readonly [Reply, string]> = [
+    [{ status: 400, body: { status: "BAD_REFRESH_TOKEN" } }, "GrantDead"],
+    [{ status: 401, body: { error: { code: "token_expired" } } }, "GrantDead"],
+    [{ body: { ok: false, error: "invalid_refresh_token" } }, "GrantDead"],
+    [{ status: 404, body: "" }, "Transient"],
+    [{ status: 400, body: { status: "BAD_CLIENT" } }, "Misconfigured"]
+  ]
+  it.effect.each(cases)("a provider says as data what they mean: %j (F22)", ([reply, reason]) =>
+    Effect.gen(function* () {
+      expect(yield* refusal(acme, reply)).toMatchObject({ _tag: "RefreshError", reason })
+      const refresh = { by: "exchange", endpoint: "https://acme.example/exchange" } as const
+      expect(yield* refusal({ ...acme, refresh }, reply)).toMatchObject({ _tag: "RefreshError", reason })
+    })
   )
 })
 

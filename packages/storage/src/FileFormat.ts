@@ -99,6 +99,7 @@ const recordKeys: ReadonlySet<string> = new Set([
     "idToken",
     "tokenType",
     "obtainedAt",
+    "serverTime",
     "expiresAt",
     "refreshAt"
   ],
@@ -193,6 +194,9 @@ export const foreign = (options: ForeignOptions): FileFormat => ({
       if (Option.isNone(section)) return Option.none()
       const found = yield* Either.mapLeft(options.decode(section.value, now), under(options.at))
       if (Option.isNone(found)) return Option.none()
+      const badType = Credentials.tokenTypeNameProblem(found.value.tokenType)
+      if (Option.isSome(badType))
+        return yield* Either.left(malformed([...options.at, "the token type"], badType.value))
       const journal = yield* readJournal(document["latchkey"])
       return Option.some(yield* withJournal(found.value, journal, options.at, now))
     }),
@@ -266,13 +270,14 @@ const merge = (old: JsonObject, changes: JsonObject): JsonObject => {
 
 const makeJournal = (entry: Entry.Entry, revision: string): JsonObject => {
   const record = Entry.toJson(entry)
-  const { obtainedAt, refreshAt, accessToken } = entry.credentials
+  const { accessToken, obtainedAt, refreshAt, serverTime } = entry.credentials
   return {
     format: Entry.formatVersion,
     revision,
     grant: Entry.grantFingerprint(entry.credentials),
     access: Fingerprint.of(accessToken),
     ...(Option.isSome(obtainedAt) ? { obtainedAt: obtainedAt.value } : {}),
+    ...(Option.isSome(serverTime) ? { serverTime: serverTime.value } : {}),
     ...(Option.isSome(refreshAt) ? { refreshAt: refreshAt.value } : {}),
     ...Object.fromEntries(journalKeys.flatMap((key) => (key in record ? [[key, record[key]]] : [])))
   }
@@ -304,6 +309,7 @@ const withJournal = (
     const credentials = new Credentials.Credentials({
       ...found,
       obtainedAt: Option.orElse(found.obtainedAt, () => noted("obtainedAt")),
+      serverTime: Option.orElse(found.serverTime, () => noted("serverTime")),
       refreshAt: Option.orElse(found.refreshAt, () => noted("refreshAt"))
     })
     const record = yield* Either.try({

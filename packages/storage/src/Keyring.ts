@@ -83,6 +83,8 @@ export interface Options {
 export interface Keyring {
   readonly storage: Context.Tag.Service<TokenStorage>
   readonly lease: Context.Tag.Service<Lease>
+  /** Whether there is such an item, whatever is in it. */
+  readonly exists: Effect.Effect<boolean, StorageError>
 }
 
 /**
@@ -96,7 +98,11 @@ export interface Keyring {
 export const make = (options: Options): Effect.Effect<Keyring, StorageError> =>
   Effect.map(cellOf(options), ({ cell, where }) => ({
     storage: TextCell.make(cell),
-    lease: FileLease.make(where, () => TextCell.writtenFence(cell))
+    lease: FileLease.make(where, () => TextCell.writtenFence(cell)),
+    exists: Effect.mapBoth(cell.looking(cell.get), {
+      onSuccess: Option.isSome,
+      onFailure: ({ reason, message, cause }) => failure(options, reason, message, cause)
+    })
   }))
 
 /**

@@ -42,6 +42,36 @@ const encode: FileFormat.ForeignOptions["encode"] = (credentials) => ({
 })
 const format = FileFormat.foreign({ at, decode, encode })
 
+describe("a token type in another program's file", () => {
+  const typed = FileFormat.foreign({
+    at,
+    encode,
+    decode: (section) =>
+      Either.right(
+        Option.some(
+          Credentials.make({ accessToken: "at-1", tokenType: Option.getOrUndefined(text(section["type"])) })
+        )
+      )
+  })
+  const read = (type: string) => typed.decode({ auth: { oauth: { type } } }, 0)
+
+  it.each(["Bearer\r\nX-Evil: canary", "canary type", "canary\u202e", "", "\u001b[2Jcanary"])(
+    "that could not stand in a header is refused, unquoted: %j (F52)",
+    (type) => {
+      const problem = Either.getOrThrow(Either.flip(read(type)))
+      assert.deepStrictEqual(problem, {
+        reason: "Malformed",
+        path: "auth.oauth.the token type",
+        problem: "is no token type (RFC 9110 §5.6.2)"
+      })
+    }
+  )
+
+  it.each(["Bearer", "bearer", "DPoP", "N_A", "mac"])("that can is taken: %s", (type) =>
+    assert.isTrue(Either.isRight(read(type)))
+  )
+})
+
 const theirs = `{
     "version": 12345678901234567890,
     "auth": {

@@ -121,7 +121,8 @@ export class Process implements Scheduler.Scheduler, Clock.Clock {
     return beginning + this.world.now + this.world.machines[this.machine]!
   }
   unsafeCurrentTimeNanos(): bigint {
-    return BigInt(Math.floor(this.unsafeCurrentTimeMillis())) * 1_000_000n
+    // The time that only runs: nobody sets it.
+    return BigInt(Math.floor(beginning + this.world.now)) * 1_000_000n
   }
   readonly currentTimeMillis = Effect.sync(() => this.unsafeCurrentTimeMillis())
   readonly currentTimeNanos = Effect.sync(() => this.unsafeCurrentTimeNanos())

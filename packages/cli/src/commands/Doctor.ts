@@ -42,7 +42,7 @@ const show = (findings: ReadonlyArray<Examination.Finding>, colors: boolean) =>
     ({ about, found, mend, verdict }) => {
       const [mark, color] = marks[verdict]
       const words = `${paint(mark, color, colors)} ${about}: ${Output.escape(found)}`
-      return Output.print(mend === null ? words : `${words}\n      mend: ${Output.escape(mend)}`)
+      return Output.print(words, ...(mend === null ? [] : [`      mend: ${mend}`]))
     },
     { discard: true }
   )

@@ -65,9 +65,10 @@ export const run = (options: Options): Effect.Effect<ExitCode, Failure.Failure, 
         `latchkey export ${about.account} FILE`
       )
     }
-    yield* write(provider, file.value, credentials, options)
-    if (options.json) yield* Output.printJson({ account: about.account, file: file.value })
-    else yield* Output.say(`${about.account} is written to ${file.value}, for this user alone.`)
+    // Its own place may be the keychain: only a file that is given is one for certain.
+    const place = yield* write(provider, file.value, credentials, options)
+    if (options.json) yield* Output.printJson({ account: about.account, file: place })
+    else yield* Output.say(`${about.account} is written to ${place}, for this user alone.`)
     if (Option.isSome(credentials.refreshToken)) {
       yield* Output.say(
         `Both now hold the same grant. Where its refresh token is good only once, the first to use it ends it for the other: use one of them, and remove the grant from the other.`
@@ -80,10 +81,10 @@ const write = (
   provider: Parameters<typeof OwnStorage.make>[0],
   path: string,
   credentials: Credentials.Credentials,
-  { account, force }: Options
-): Effect.Effect<void, Failure.Failure> =>
+  { account, file, force }: Options
+): Effect.Effect<string, Failure.Failure> =>
   Effect.gen(function* () {
-    const { storage } = yield* OwnStorage.make(provider, { path })
+    const { storage } = yield* OwnStorage.make(provider, Option.isSome(file) ? { path } : {})
     const before = yield* Effect.catchIf(
       storage.load,
       ({ reason }) => reason === "NoGrant",
@@ -108,6 +109,7 @@ const write = (
       ),
       Option.map(before, ({ version }) => version)
     )
+    return storage.location
   }).pipe(
     Effect.mapError((error) => {
       switch (error._tag) {

@@ -6,8 +6,11 @@
  */
 import type { Entry } from "@latchkey/core/Entry"
 import * as OwnStorage from "@latchkey/providers/OwnStorage"
+import type { Provider } from "@latchkey/providers/Provider"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Option from "effect/Option"
+import { existsSync } from "node:fs"
 import * as Path from "node:path"
 import * as Account from "../Account.js"
 import * as Accounts from "../Accounts.js"
@@ -47,27 +50,15 @@ export const run = (options: Options): Effect.Effect<ExitCode, Failure.Failure, 
     const provider = yield* ProviderAccess.providerOf(
       Option.getOrElse(before, () => ProviderAccess.ownAccount(options.provider))
     )
-    const own = yield* Effect.mapError(OwnStorage.path(provider), ProviderAccess.failed)
-    const file = Option.orElse(
-      Option.map(options.file, (path) => Path.resolve(path)),
-      () => own
-    )
-    if (Option.isNone(file)) {
-      return yield* Failure.usage(
-        `${provider.displayName} has no credential file of its own: say which file to read.`,
-        `latchkey import ${options.provider} FILE`
-      )
-    }
-    const isOwn = Option.contains(own, file.value)
-    const entry = yield* entryIn(provider, file.value)
     const about = { account: Account.idOf(id), login: `latchkey login ${options.provider}` }
+    const own = yield* Effect.mapError(OwnStorage.locate(provider), ProviderAccess.failed)
     const inOwnFile = provider.credentials !== undefined && name === Account.defaultName
-    if (isOwn && inOwnFile) {
-      return yield* Failure.usage(
-        `${about.account} works on ${file.value} itself: there is nothing to import.`,
-        `latchkey status ${about.account}; or --account NAME, for a copy under that name`
-      )
-    }
+    const { entry, place } = yield* find(provider, {
+      given: Option.map(options.file, (path) => Path.resolve(path)),
+      own,
+      inOwnFile,
+      about
+    })
     const { encryption } = yield* Effect.mapError(store.choose, (error) => Failure.fromToken(error, about))
     const account: Account.Account = Option.getOrElse(before, () => ({
       ...ProviderAccess.ownAccount(options.provider),
@@ -88,7 +79,7 @@ export const run = (options: Options): Effect.Effect<ExitCode, Failure.Failure, 
     )
     const row = yield* Shown.rowOf(session)
     if (options.json) yield* Output.printJson(row)
-    else yield* Output.say(`Imported from ${file.value}: ${Shown.sentence(row)}`)
+    else yield* Output.say(`Imported from ${place}: ${Shown.sentence(row)}`)
     if (Option.isSome(entry.credentials.refreshToken)) {
       yield* Output.say(
         `Both now hold the same grant. Where its refresh token is good only once, the first to use it ends it for the other: use one of them, and remove the grant from the other.`
@@ -97,24 +88,75 @@ export const run = (options: Options): Effect.Effect<ExitCode, Failure.Failure, 
     return ExitCode.ok
   }).pipe(Effect.scoped)
 
-const entryIn = (
-  provider: Parameters<typeof OwnStorage.make>[0],
-  path: string
-): Effect.Effect<Entry, Failure.Failure> =>
+interface Found {
+  readonly entry: Entry
+  readonly place: string
+}
+
+interface Places {
+  readonly given: Option.Option<string>
+  readonly own: Option.Option<OwnStorage.Location>
+  readonly inOwnFile: boolean
+  readonly about: Failure.About
+}
+
+/** The grant in the file that is given, or else where the provider's own program keeps it, or others do. */
+const find = (provider: Provider, places: Places): Effect.Effect<Found, Failure.Failure> =>
   Effect.gen(function* () {
-    const { storage } = yield* OwnStorage.make(provider, { path })
-    const found = yield* storage.load
-    if (Option.isSome(found)) return found.value.entry
-    return yield* Failure.usage(
-      `There is no grant of ${provider.displayName} in ${path}.`,
-      "give the path of the file that holds it"
+    const { about, given, inOwnFile, own } = places
+    const isOwn = Option.isNone(given) || Option.exists(own, ({ file }) => file === given.value)
+    if (!isOwn) return yield* required(provider, given.value)
+    if (Option.isNone(own)) {
+      return yield* Failure.usage(
+        `${provider.displayName} has no credential file of its own: say which file to read.`,
+        `latchkey import ${provider.id} FILE`
+      )
+    }
+    const holding = yield* entryAt(provider, given)
+    if (inOwnFile && (Option.isSome(given) || Option.isSome(holding))) {
+      return yield* worksItself(about, own.value.file)
+    }
+    if (Option.isSome(holding)) return holding.value
+    if (Option.isSome(given)) return yield* noGrant(provider, given.value)
+    const others = (yield* Effect.mapError(OwnStorage.importPlaces(provider), ProviderAccess.failed)).filter(
+      (path) => existsSync(path)
     )
+    const looked = yield* Effect.forEach(others, (path) =>
+      Effect.either(entryAt(provider, Option.some(path)))
+    )
+    const found = looked.flatMap((one) => (Either.isRight(one) ? Option.toArray(one.right) : []))
+    if (found[0] !== undefined) return found[0]
+    const wrong = looked.find(Either.isLeft)
+    if (wrong !== undefined) return yield* wrong.left
+    return yield* inOwnFile ? worksItself(about, own.value.file) : noGrant(provider, own.value.file)
+  })
+
+const required = (provider: Provider, path: string): Effect.Effect<Found, Failure.Failure> =>
+  Effect.flatMap(entryAt(provider, Option.some(path)), (found) =>
+    Effect.mapError(found, () => noGrant(provider, path))
+  )
+
+/** The grant in a file, or where the provider's own program keeps it. */
+const entryAt = (
+  provider: Provider,
+  path: Option.Option<string>
+): Effect.Effect<Option.Option<Found>, Failure.Failure> =>
+  Effect.gen(function* () {
+    const { storage } = yield* OwnStorage.make(provider, { path: Option.getOrUndefined(path) })
+    return Option.map(yield* storage.load, ({ entry }): Found => ({ entry, place: storage.location }))
   }).pipe(
     Effect.mapError((error) =>
-      error._tag === "Failure"
-        ? error
-        : error._tag === "StorageError"
-          ? Failure.storage(error.reason, error.message)
-          : ProviderAccess.failed(error)
+      error._tag === "StorageError"
+        ? Failure.storage(error.reason, error.message)
+        : ProviderAccess.failed(error)
     )
+  )
+
+const noGrant = ({ displayName }: Provider, path: string): Failure.Failure =>
+  Failure.usage(`There is no grant of ${displayName} in ${path}.`, "give the path of the file that holds it")
+
+const worksItself = ({ account }: Failure.About, file: string): Failure.Failure =>
+  Failure.usage(
+    `${account} works on ${file} itself: there is nothing to import.`,
+    `latchkey status ${account}; or --account NAME, for a copy under that name`
   )

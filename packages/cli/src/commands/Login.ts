@@ -55,6 +55,7 @@ export const run = (options: Options): Effect.Effect<ExitCode, Failure.Failure, 
     if (warning !== undefined) yield* Output.say(warning)
     const credentials = yield* LoginWays.run(provider, way, {
       scopes: plan.scopes,
+      account: name,
       patience: Option.getOrUndefined(options.patience)
     })
     yield* keep(session, before, secret, credentials)

@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import * as Decision from "@latchkey/core/Decision"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -65,11 +66,16 @@ export const get = (name: string, minValidity: number) =>
     const asked = minValidity > 0 ? manager.getAccessTokenFor({ minValidity }) : manager.getAccessToken
     const accessToken = yield* Effect.mapError(asked, (error) => Failure.fromToken(error, session.about))
     const credentials = yield* Effect.orElseSucceed(manager.credentials, Option.none)
+    const now = yield* Clock.currentTimeMillis
     return {
       account: session.about.account,
       accessToken,
       tokenType: Option.match(credentials, { onNone: () => "Bearer", onSome: (c) => c.tokenType }),
-      expiresAt: Option.flatMap(credentials, (c) => c.expiresAt)
+      // By this clock, though another may have dated it.
+      expiresAt: Option.map(
+        Option.flatMap(credentials, (c) => Decision.timeToExpiry(c, now)),
+        (left) => now + left
+      )
     } satisfies Token
   })
 

@@ -1,10 +1,29 @@
 /** Text for a terminal: what came from elsewhere, colours, widths. */
 
-/** Control characters as they are written, so that no name or message can move the cursor or hide a line. */
+/** What a terminal obeys (C0 and C1 controls), what turns text around, and what nobody can see. */
+const unshown = String.raw`[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]`
+
+const unshownOnly = new RegExp(unshown, "gu")
+
+/** Each as JSON writes it. */
+const written = (character: string): string =>
+  Array.from(
+    { length: character.length },
+    (_, at) => `\\u${character.charCodeAt(at).toString(16).padStart(4, "0")}`
+  ).join("")
+
+/**
+ * Control, bidirectional and invisible characters as they are written, so that no name or message can move the
+ * cursor, hide a part of itself, or seem to be another. Line feeds stay: for one line take {@link escapeLine}.
+ */
 export const escape = (text: string): string =>
-  text.replace(/[\p{Cc}\u200e\u200f\u2028-\u202e\u2066-\u2069]/gu, (character) =>
-    character === "\n" ? character : `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`
-  )
+  text.replace(unshownOnly, (character) => (character === "\n" ? character : written(character)))
+
+/** The same for what must stay on one line. */
+export const escapeLine = (text: string): string => text.replace(unshownOnly, written)
+
+/** A value as one line of JSON, which reads back as it was, in characters that can all be seen. */
+export const json = (value: unknown): string => escapeLine(JSON.stringify(value))
 
 export type Color = "red" | "green" | "yellow" | "dim" | "bold"
 
@@ -18,6 +37,13 @@ const codes: Readonly<Record<Color, readonly [number, number]>> = {
 
 export const paint = (text: string, color: Color | undefined, colors: boolean): string =>
   colors && color !== undefined ? `\u001b[${codes[color][0]}m${text}\u001b[${codes[color][1]}m` : text
+
+const ours = Object.values(codes).flat().join("|")
+const unshownOrColor = new RegExp(String.raw`(\u001b\[(?:${ours})m)|${unshown}`, "gu")
+
+/** {@link escapeLine}, but for the colours of {@link paint}, where there are any. */
+export const escapePainted = (text: string, colors: boolean): string =>
+  colors ? text.replace(unshownOrColor, (found, color?: string) => color ?? written(found)) : escapeLine(text)
 
 /** Without colours. */
 export const plain = (text: string): string => text.replace(/\p{Cc}\[[0-9;]*m/gu, "")

@@ -12,10 +12,20 @@ import * as Entry from "../Entry.js"
 import * as Fingerprint from "../Fingerprint.js"
 import * as Rotation from "../RotationPolicy.js"
 import * as TokenEvent from "../TokenEvent.js"
-import type { RefreshError } from "../TokenRefresher.js"
+import { RefreshError } from "../TokenRefresher.js"
+import * as Age from "./Age.js"
 import { lags } from "./Merge.js"
 import type { Input, Next } from "./Messages.js"
-import { entryOf, type Failure, type Phase, type Policy, type State, storedOf } from "./State.js"
+import {
+  entryOf,
+  type Failure,
+  momentOf,
+  type Phase,
+  type Policy,
+  type State,
+  storedOf,
+  witnessOf
+} from "./State.js"
 import {
   busy,
   commit,
@@ -77,12 +87,14 @@ export const answered = (
     writes: before.writes + 1,
     answers: before.answers + 1,
     coolDown: Option.none(),
-    dead: Option.none()
+    dead: Option.none(),
+    age: Age.obtained(before.age, credentials, Math.max(0, now - requestedAt), momentOf(policy, now))
   }
   const isIneffective = Decision.isIneffective(
     Option.map(base, (b) => b.credentials),
     credentials,
-    now
+    now,
+    witnessOf(policy, kept, now)
   )
   const cooled = isIneffective
     ? cool(policy, kept, now, { reason: "Ineffective", failures: failures + 1 })
@@ -112,20 +124,34 @@ export const answered = (
   }
 }
 
+/** Without a refresh token no grant can end: what was refused is sent again. */
+const refusedAnew = (error: RefreshError): RefreshError =>
+  new RefreshError({
+    reason: "Misconfigured",
+    message:
+      `${error.message.replace(/: the grant has ended\.$/, ".")} This refresher needs no stored grant, so it asks again ` +
+      "after a pause. Until then, check what it sends: the key, the clock and the audience of an assertion, or the token that it exchanges.",
+    ...(error.oauthError !== undefined && { oauthError: error.oauthError }),
+    ...(error.status !== undefined && { status: error.status }),
+    ...(error.retryAfter !== undefined && { retryAfter: error.retryAfter }),
+    cause: error
+  })
+
 /** The request failed, or its answer is of no use. */
 export const refused = (
   policy: Policy,
   state: State,
   phase: PhaseOf<"Redeeming">,
-  error: RefreshError,
+  failure: RefreshError,
   now: number
 ): Next => {
   const { attempt } = phase
+  const error = failure.reason === "GrantDead" && !policy.needsRefreshToken ? refusedAnew(failure) : failure
   const told = TokenEvent.RefreshFailed({ at: now, reason: error.reason, status: error.status })
   if (error.salvaged !== undefined) {
     return withEvents([told], answered(policy, state, phase, error.salvaged, Option.some(error), now))
   }
-  if (error.reason === "GrantDead" && policy.needsRefreshToken) {
+  if (error.reason === "GrantDead") {
     return go(state, { _tag: "Verifying", attempt, error, conflicts: 0 }, load(state), [told])
   }
   // An outcome that is known needs no intent; one that is not keeps it, and so does an unreadable answer.
@@ -136,18 +162,18 @@ export const refused = (
         onNone: () => state,
         onSome: ({ entry }) => ownIntentKnown(state, entry, attempt)
       })
-  const { events, failure, shared, state: cooled } = failed(policy, known, error, now, isUnknown)
+  const { events, failure: ended, shared, state: cooled } = failed(policy, known, error, now, isUnknown)
   return withEvents(
     [told, ...events],
     isUnknown
-      ? end(cooled, Option.some(failure))
+      ? end(cooled, Option.some(ended))
       : retract(
           cooled,
           {
             _tag: "Retracting",
             attempt,
-            failure,
-            retryAfter: Option.orElse(retryAfterOf(error), () => shared)
+            failure: ended,
+            retryAfter: Option.orElse(shared, () => retryAfterOf(error))
           },
           now
         )
@@ -160,7 +186,7 @@ const failed = (policy: Policy, state: State, error: RefreshError, now: number, 
   const retryAfter = retryAfterOf(error)
   // Who shares the grant waits too, although the server did not say for how long.
   const shared =
-    error.reason === "Transient" && Option.isNone(retryAfter)
+    error.reason === "Transient" && !Option.exists(retryAfter, (asked) => asked > 0)
       ? Option.some(
           Decision.backOff(
             Option.flatMap(entryOf(state), (e) => e.serverWait),
@@ -211,7 +237,7 @@ export const committed = (
     go(from, { ...phase, _tag: "Merging", isReading: true, conflicts }, load(from))
   switch (input._tag) {
     case "Committed": {
-      const next = noteCommitted(state, input, now)
+      const next = noteCommitted(policy, state, input, now)
       return input.writes === state.writes
         ? withEvents(
             [savedEvent(input.entry, now)],
@@ -336,7 +362,7 @@ export const marked = (state: State, phase: PhaseOf<"MarkingDead">, input: Input
     return go(state, { _tag: "Verifying", attempt, error, conflicts: conflicts + 1 }, load(state))
   }
   if (!isRefused && input._tag !== "Committed" && input._tag !== "CommitFailed") return unchanged(state)
-  const next = input._tag === "Committed" ? noteCommitted(state, input, now) : state
+  const next = input._tag === "Committed" ? noteCommitted(policy, state, input, now) : state
   return end(
     { ...next, dead: Option.some(dead) },
     Option.some(reauthorize(dead.rotationLost ? "RotationLost" : "GrantDead", dead.reason)),
@@ -380,6 +406,7 @@ export const retract = (state: State, phase: PhaseOf<"Retracting">, now: number)
 }
 
 export const retracted = (
+  policy: Policy,
   state: State,
   { failure }: PhaseOf<"Retracting">,
   input: Input,
@@ -387,7 +414,7 @@ export const retracted = (
 ): Next => {
   switch (input._tag) {
     case "Committed":
-      return end(noteCommitted(state, input, now), Option.some(failure))
+      return end(noteCommitted(policy, state, input, now), Option.some(failure))
     case "CommitRefused":
     case "CommitFailed":
     case "LoadFailed":

@@ -6,7 +6,7 @@
 import * as Option from "effect/Option"
 import * as Decision from "../Decision.js"
 import type { Input } from "./Messages.js"
-import { credentialsOf, decide, judge, type Policy, type State } from "./State.js"
+import { credentialsOf, decide, judge, type Policy, type State, witnessOf } from "./State.js"
 
 /** For how long storage that just failed is not asked again while there is a valid token. */
 const storagePause = 1000
@@ -29,12 +29,17 @@ const closed = { from: Infinity, until: -Infinity }
 const openWindow = (policy: Policy, state: State, input: Input, now: number) => {
   if (state.memory._tag === "Unread") return closed
   const decision = decide(policy, state, now, Decision.anyValid)
-  if (decision._tag === "Use") return { from: state.memory.at, until: decision.nextCheckAt }
+  // A clock that was set back comes by this moment once more: not for longer than that may go unnoticed.
+  if (decision._tag === "Use") {
+    return { from: now, until: Math.min(decision.nextCheckAt, now + Decision.clockTolerance) }
+  }
   if (input._tag !== "ObserveFailed") return closed
   // Storage that just failed is left alone for a moment, while there is a valid token.
   const token = Decision.servable(judge(policy, state, now, Decision.anyValid))
   if (Option.isNone(token)) return closed
-  const left = Option.flatMap(credentialsOf(state), (c) => Decision.timeToExpiry(c, now))
+  const left = Option.flatMap(credentialsOf(state), (c) =>
+    Decision.timeToExpiry(c, now, witnessOf(policy, state, now))
+  )
   return {
     from: now,
     until:

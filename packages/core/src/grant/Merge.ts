@@ -7,7 +7,8 @@ import * as Option from "effect/Option"
 import * as Credentials from "../Credentials.js"
 import * as Entry from "../Entry.js"
 import type { Versioned } from "../TokenStorage.js"
-import { credentialsOf, type State, storedOf, type Uncommitted } from "./State.js"
+import * as Age from "./Age.js"
+import { credentialsOf, entryOf, momentOf, type Policy, type State, type Uncommitted } from "./State.js"
 
 /**
  * What a read of storage means. `RolledBack`: storage holds an earlier state than one seen before, whose refresh
@@ -28,7 +29,12 @@ export type Merged =
  * @since 0.1.0
  * @category combinators
  */
-export const takeIn = (state: State, loaded: Option.Option<Versioned>, now: number): Merged => {
+export const takeIn = (
+  policy: Policy,
+  state: State,
+  loaded: Option.Option<Versioned>,
+  now: number
+): Merged => {
   const uncommitted = Option.filter(state.uncommitted, (u) => lags(u, loaded))
   const isRolledBack = Option.exists(Option.all([loaded, state.newest]), ([l, newest]) =>
     Entry.isRolledBack(l.entry, newest)
@@ -40,8 +46,11 @@ export const takeIn = (state: State, loaded: Option.Option<Versioned>, now: numb
     state.memory._tag === "Unread" && Option.isNone(had)
       ? Option.map(state.newest, ({ credentials }) => credentials)
       : had
-  const next: State = { ...state, memory: { _tag: "Read", stored: loaded, at: now }, uncommitted }
-  const has = credentialsOf(next)
+  const read: State = { ...state, memory: { _tag: "Read", stored: loaded, at: now }, uncommitted }
+  const has = credentialsOf(read)
+  const moment = momentOf(policy, now)
+  const age = { ...Age.hold(state.age, has, moment, false, state.age.readAt), readAt: Option.some(moment) }
+  const next: State = { ...read, age }
   return isSameGrant(known, has)
     ? { _tag: "Unchanged", state: next }
     : {
@@ -51,7 +60,7 @@ export const takeIn = (state: State, loaded: Option.Option<Versioned>, now: numb
           writes: state.writes + 1,
           coolDown: Option.none(),
           dead: Option.none(),
-          newest: Option.map(storedOf(next), ({ entry }) => entry)
+          newest: entryOf(next)
         },
         isAdopted: Option.isSome(had) && Option.isSome(has)
       }

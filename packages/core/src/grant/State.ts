@@ -17,6 +17,7 @@ import type { LeaseError } from "../RefreshLease.js"
 import * as Rotation from "../RotationPolicy.js"
 import type { RefreshError } from "../TokenRefresher.js"
 import type { StorageError, Versioned } from "../TokenStorage.js"
+import * as Age from "./Age.js"
 
 /**
  * All that the machine needs to know beside the state, as milliseconds and plain values.
@@ -38,6 +39,8 @@ export interface Policy extends Decision.Policy {
   readonly serverAhead: number
   /** From 0 to 1: this account and instance's share of the jitter. */
   readonly jitterShare: number
+  /** What the clock shows that only runs and is never set, in milliseconds. */
+  readonly uptime: number
   /** Whether storage reports changes made by others, so that a wait ends when one arrives. */
   readonly reportsChanges: boolean
 }
@@ -242,6 +245,8 @@ export interface State {
     readonly intent: Entry.Intent
     readonly means: Option.Option<Entry.Intent>
   }>
+  /** What this process knows of the age of the access token. */
+  readonly age: Age.Age
   /** The newest entry ever seen: storage below it was rolled back. */
   readonly newest: Option.Option<Entry.Entry>
   /** Rises with each change of the grant here: the result of a command that began before is stale. */
@@ -273,6 +278,7 @@ export const initial: State = {
   rejection: Option.none(),
   dead: Option.none(),
   ownIntent: Option.none(),
+  age: Age.unknown,
   newest: Option.none(),
   writes: 0,
   answers: 0,
@@ -360,6 +366,23 @@ export const replayOf = (policy: Policy, state: State, now: number): Option.Opti
   Rotation.replay(policy.rotation, unanswered(state), now)
 
 /**
+ * What is known of the age of the current access token.
+ *
+ * @since 0.1.0
+ * @category getters
+ */
+export const witnessOf = (policy: Policy, state: State, now: number): Decision.Witness =>
+  Age.witness(state.age, credentialsOf(state), momentOf(policy, now))
+
+/**
+ * This moment by both clocks.
+ *
+ * @since 0.1.0
+ * @category getters
+ */
+export const momentOf = ({ uptime }: Policy, now: number): Age.Moment => ({ wall: now, uptime })
+
+/**
  * In what the stored grant differs from those that may be redeemed here, if in anything.
  *
  * @since 0.1.0
@@ -376,7 +399,7 @@ export const mismatchOf = (policy: Policy, state: State): Option.Option<GrantIde
  * @since 0.1.0
  * @category getters
  */
-export const heldOf = (policy: Policy, state: State): Decision.Held => {
+export const heldOf = (policy: Policy, state: State, now: number): Decision.Held => {
   const entry = entryOf(state)
   const credentials = credentialsOf(state)
   const dead = Option.filter(
@@ -398,7 +421,8 @@ export const heldOf = (policy: Policy, state: State): Decision.Held => {
     unanswered: unanswered(state),
     rotation: policy.rotation,
     serverAhead: policy.serverAhead,
-    jitterShare: policy.jitterShare
+    jitterShare: policy.jitterShare,
+    witness: witnessOf(policy, state, now)
   }
 }
 
@@ -413,7 +437,7 @@ export const decide = (
   state: State,
   now: number,
   request: Decision.Request
-): Decision.Decision => Decision.decide(Option.some(heldOf(policy, state)), now, policy, request)
+): Decision.Decision => Decision.decide(Option.some(heldOf(policy, state, now)), now, policy, request)
 
 /**
  * What a caller gets now, if storage holds what memory holds.
@@ -426,7 +450,7 @@ export const judge = (
   state: State,
   now: number,
   request: Decision.Request
-): Decision.Decision => Decision.judge(heldOf(policy, state), now, policy, request)
+): Decision.Decision => Decision.judge(heldOf(policy, state, now), now, policy, request)
 
 /**
  * What is not as it should be, though there may be a session.
@@ -435,7 +459,7 @@ export const judge = (
  * @category getters
  */
 export const warningsOf = (policy: Policy, state: State, now: number): ReadonlyArray<Warning> => {
-  const held = heldOf(policy, state)
+  const held = heldOf(policy, state, now)
   return [
     ...(Option.isSome(state.uncommitted) ? (["Unsaved"] as const) : []),
     ...(Option.isSome(held.dead) ? (["GrantDead"] as const) : []),
@@ -474,7 +498,9 @@ export const describeGraceClamped = (policy: Policy, state: State): string =>
 export const isFresh = (policy: Policy, state: State, now: number): boolean =>
   Option.exists(
     credentialsOf(state),
-    (c) => state.memory._tag === "Read" && Decision.isFresh(c, state.memory.at, now, policy.credentialsTtl)
+    (c) =>
+      state.memory._tag === "Read" &&
+      Decision.isFresh(c, state.memory.at, now, policy.credentialsTtl, witnessOf(policy, state, now))
   )
 
 /**
@@ -483,8 +509,8 @@ export const isFresh = (policy: Policy, state: State, now: number): boolean =>
  * @since 0.1.0
  * @category predicates
  */
-export const hasValidToken = (state: State, now: number): boolean =>
-  Option.exists(credentialsOf(state), (c) => !Decision.isExpired(c, now))
+export const hasValidToken = (policy: Policy, state: State, now: number): boolean =>
+  Option.exists(credentialsOf(state), (c) => !Decision.isExpired(c, now, witnessOf(policy, state, now)))
 
 /**
  * Whether storage has failed to take a rotation, which waits for it.

@@ -11,6 +11,7 @@ import * as Entry from "../Entry.js"
 import * as Fingerprint from "../Fingerprint.js"
 import * as TokenEvent from "../TokenEvent.js"
 import type { Versioned } from "../TokenStorage.js"
+import * as Age from "./Age.js"
 import * as Answer from "./Answer.js"
 import { reopen } from "./FastPath.js"
 import { takeIn } from "./Merge.js"
@@ -22,6 +23,7 @@ import {
   initial,
   isRejected,
   judge,
+  momentOf,
   type Phase,
   type Policy,
   replayOf,
@@ -73,7 +75,7 @@ export const step = (policy: Policy, state: State, input: Input, now: number): N
 const transition = (policy: Policy, state: State, input: Input, now: number): Next => {
   switch (input._tag) {
     case "Saved":
-      return stay(saved(state, input, now), [savedEvent(input.entry, now)])
+      return stay(saved(policy, state, input, now), [savedEvent(input.entry, now)])
     case "Cleared":
       return stay(forget(state), [TokenEvent.Cleared({ at: now, existed: input.existed })])
     case "Invalidated":
@@ -145,9 +147,9 @@ const outcome = (policy: Policy, state: State, input: Input, now: number): Next 
       if (input._tag === "LoadFailed") return abandon(policy, state, storageError(input.error), now)
       break
     case "MarkingDead":
-      return Answer.marked(state, phase, input, now)
+      return Answer.marked(policy, state, phase, input, now)
     case "Retracting":
-      return Answer.retracted(state, phase, input, now)
+      return Answer.retracted(policy, state, phase, input, now)
   }
   return unchanged(state)
 }
@@ -155,7 +157,7 @@ const outcome = (policy: Policy, state: State, input: Input, now: number): Next 
 /** What storage held, in the phase that asked for it. */
 const loaded = (policy: Policy, before: State, stored: Option.Option<Versioned>, now: number): Next => {
   const { phase } = before
-  const merged = takeIn(before, stored, now)
+  const merged = takeIn(policy, before, stored, now)
   if (merged._tag === "RolledBack") return rolledBack(policy, before, now)
   const { state } = merged
   const events = merged._tag === "Changed" ? found(policy, merged, now) : []
@@ -198,15 +200,19 @@ const rolledBack = (policy: Policy, state: State, now: number): Next => {
 // --- What users do, at any time ---
 
 /** A user's save begins anew; but if something else was taken in meanwhile, storage must be read again. */
-const saved = (state: State, input: InputOf<"Saved">, now: number): State => {
+const saved = (policy: Policy, state: State, input: InputOf<"Saved">, now: number): State => {
   if (input.writes !== state.writes) return outOfDate(state)
   const { entry, version } = input
   const token = Redacted.value(entry.credentials.accessToken)
+  const moment = momentOf(policy, now)
+  const isOwn = Age.isJustNow(entry.credentials, now)
+  const age = Age.hold(state.age, Option.some(entry.credentials), moment, isOwn, Option.none())
   return {
     ...forget(state),
     // What is saved may have been rejected by now all the same.
     rejection: Option.filter(state.rejection, (r) => Redacted.value(r.token) === token),
     memory: { _tag: "Read", stored: Option.some({ entry, version }), at: now },
+    age: { ...age, readAt: Option.some(moment) },
     newest: Option.some(entry)
   }
 }
@@ -216,6 +222,7 @@ const forget = (state: State): State => ({
   memory: { _tag: "Read", stored: Option.none(), at: -Infinity },
   writes: state.writes + 1,
   answers: state.answers,
+  age: { ...state.age, holding: Option.none() },
   lastFailure: state.lastFailure,
   closing: state.closing,
   phase: state.phase
@@ -246,7 +253,7 @@ const rejected = (policy: Policy, state: State, token: Redacted.Redacted, now: n
 /** Storage was read for callers, outside the flight; again, where the grant changed here meanwhile. */
 const observed = (policy: Policy, state: State, input: InputOf<"Observed">, now: number): Next => {
   if (input.writes !== state.writes) return { ...unchanged(state), command: Option.some(load(state)) }
-  const merged = takeIn(state, input.loaded, now)
+  const merged = takeIn(policy, state, input.loaded, now)
   if (merged._tag === "RolledBack") {
     return {
       ...stay(state, [TokenEvent.StorageFailed({ at: now, reason: "RolledBack", operation: "load" })]),
@@ -457,7 +464,7 @@ const noted = (policy: Policy, state: State, phase: PhaseOf<"Noting">, input: In
       : end(from, Option.some(busy("Other writers keep changing the credentials; try again.", now)))
   switch (input._tag) {
     case "Committed": {
-      const next = noteCommitted(state, input, now)
+      const next = noteCommitted(policy, state, input, now)
       if (input.writes !== state.writes) return again(ownIntentKnown(next, input.entry, attempt))
       const intended = Option.some({ entry: input.entry, version: input.version })
       return go(

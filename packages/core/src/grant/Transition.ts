@@ -11,6 +11,7 @@ import * as Fingerprint from "../Fingerprint.js"
 import * as TokenEvent from "../TokenEvent.js"
 import type { RefreshError } from "../TokenRefresher.js"
 import type { StorageError } from "../TokenStorage.js"
+import * as Age from "./Age.js"
 import type { Merged } from "./Merge.js"
 import type { Command, Input, Next } from "./Messages.js"
 import {
@@ -19,6 +20,7 @@ import {
   type Failure,
   leaseOf,
   mismatchOf,
+  momentOf,
   type Phase,
   type Policy,
   replayOf,
@@ -114,18 +116,23 @@ export const commit = (
  * read again.
  */
 export const noteCommitted = (
+  policy: Policy,
   state: State,
   { entry, version, writes }: InputOf<"Committed">,
   now: number
-): State =>
-  writes === state.writes
-    ? {
-        ...state,
-        memory: { _tag: "Read", stored: Option.some({ entry, version }), at: now },
-        newest: Option.some(entry),
-        writes: state.writes + 1
-      }
-    : { ...state, memory: { _tag: "Unread" } }
+): State => {
+  if (writes !== state.writes) return { ...state, memory: { _tag: "Unread" } }
+  const moment = momentOf(policy, now)
+  const isOwn = Age.isJustNow(entry.credentials, now)
+  const age = Age.hold(state.age, Option.some(entry.credentials), moment, isOwn, Option.none())
+  return {
+    ...state,
+    memory: { _tag: "Read", stored: Option.some({ entry, version }), at: now },
+    age: { ...age, readAt: Option.some(moment) },
+    newest: Option.some(entry),
+    writes: state.writes + 1
+  }
+}
 
 export const cool = (
   policy: Policy,

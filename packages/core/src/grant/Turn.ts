@@ -161,7 +161,8 @@ const obey = (
     case "Refresh": {
       const joined = state.phase._tag !== "Idle"
       const caller = { request, had, answers: state.answers, joined, flights: 1 }
-      const waits = request.force || Option.isNone(decision.fallback)
+      // A token that may be dead is served only if the refresh fails.
+      const waits = request.force || Option.isNone(decision.fallback) || decision.reason === "AgeUnknown"
       return join(caller, waits ? Infinity : patience)
     }
     case "CoolDown":

@@ -41,7 +41,9 @@ export const renewAt = (
   const credentials = held.credentials.value
   const replay = Rotation.replay(held.rotation, held.unanswered, now)
   if (Option.exists(replay, ({ open }) => open)) return Math.max(cooled, now)
-  const left = Decision.timeToExpiry(credentials, now)
+  if (Decision.isAgeUnknown(credentials, now, held.witness) && Option.isNone(replay))
+    return Math.max(cooled, now)
+  const left = Decision.timeToExpiry(credentials, now, held.witness)
   if (Option.isNone(left)) return Infinity
   const early = Option.isSome(replay) ? 0 : lead(credentials, policy, window, held)
   return Math.max(cooled, now + left.value - early)

@@ -49,7 +49,7 @@ export class RenewalTask extends Task {
   }
 
   private get held(): Decision.Held {
-    return State.heldOf(Driver.policyOf(this.grant), this.grant.state)
+    return State.heldOf(Driver.policyOf(this.grant), this.grant.state, this.now)
   }
 
   private get isUnderWay(): boolean {
@@ -112,7 +112,7 @@ export class RenewalTask extends Task {
     const minValidity = Option.match(isReplay ? Option.none() : held.credentials, {
       onNone: () => 0,
       onSome: (c) => {
-        const left = Option.getOrElse(Decision.timeToExpiry(c, now), () => 0)
+        const left = Option.getOrElse(Decision.timeToExpiry(c, now, held.witness), () => 0)
         return Math.max(left, RenewalPlan.lead(c, config, this.turns.window, held))
       }
     })

@@ -1,7 +1,7 @@
 /** What the properties draw from. The seed is fixed, so that every run is the same; LATCHKEY_SEED changes it. */
 import { FastCheck as FC, Option } from "effect"
 import * as Credentials from "@latchkey/core/Credentials"
-import type * as Decision from "@latchkey/core/Decision"
+import * as Decision from "@latchkey/core/Decision"
 import * as Entry from "@latchkey/core/Entry"
 import type { Fingerprint } from "@latchkey/core/Fingerprint"
 import * as GrantIdentity from "@latchkey/core/GrantIdentity"
@@ -109,11 +109,22 @@ export const policy: FC.Arbitrary<Decision.Policy> = FC.record({
 
 const mismatch = new GrantIdentity.Mismatch({ difference: "Client", stored: "app", current: "other" })
 
+/** What a process may know of the age of a token. */
+export const witness: FC.Arbitrary<Decision.Witness> = FC.record({
+  ahead: option(
+    FC.oneof(FC.integer({ min: -100_000_000, max: 100_000_000 }), FC.constantFrom(0, 1000, -1000))
+  ),
+  heldSince: instant,
+  isOwn: FC.boolean(),
+  absentAt: FC.oneof(instant, FC.constant(-Infinity)),
+  setBack: FC.oneof(FC.constant(0), FC.nat({ max: 100_000_000 }))
+})
+
 /** What a manager may hold, with credentials and cool-downs whose times are drawn from `times`. */
 export const held = (times: FC.Arbitrary<number>): FC.Arbitrary<Decision.Held> =>
   FC.record({
     credentials: option(
-      FC.record({ expiresAt: option(times), obtainedAt: option(times) }).map(
+      FC.record({ expiresAt: option(times), obtainedAt: option(times), serverTime: option(times) }).map(
         (instants) => new Credentials.Credentials({ ...Credentials.make({ accessToken: "at" }), ...instants })
       )
     ),
@@ -160,7 +171,11 @@ export const held = (times: FC.Arbitrary<number>): FC.Arbitrary<Decision.Held> =
       { weight: 2, arbitrary: span },
       { weight: 1, arbitrary: absurd }
     ),
-    jitterShare: FC.constantFrom(0, 0.25, 0.5, 0.75)
+    jitterShare: FC.constantFrom(0, 0.25, 0.5, 0.75),
+    witness: FC.oneof(
+      { weight: 1, arbitrary: FC.constant(Decision.noWitness) },
+      { weight: 2, arbitrary: witness }
+    )
   })
 
 export const request: FC.Arbitrary<Decision.Request> = FC.record({

@@ -1,9 +1,12 @@
 /** What the logins have in common of the grant that they bring. */
 import { Credentials, type Extras } from "@latchkey/core/Credentials"
+import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as IdToken from "../IdToken.js"
+import * as LoginEvent from "../LoginEvent.js"
 import type * as TokenEndpoint from "../TokenEndpoint.js"
+import * as OfflineAccess from "./offlineAccess.js"
 
 const idTokenOf = (response: Extras): Option.Option<Redacted.Redacted> =>
   Option.map(
@@ -25,6 +28,15 @@ export const withScopes =
   (asked: ReadonlyArray<string>) =>
   (credentials: Credentials): Credentials =>
     credentials.scopes.length > 0 ? credentials : new Credentials({ ...credentials, scopes: asked })
+
+/** Reports a login that brought no refresh token, at once and not only when its access token expires. */
+export const reportMissing =
+  (asked: OfflineAccess.Asked, options: LoginEvent.Options) =>
+  (credentials: Credentials): Effect.Effect<void> =>
+    Option.match(OfflineAccess.missing(asked, credentials, options.expectsRefreshToken), {
+      onNone: () => Effect.void,
+      onSome: (event) => LoginEvent.report(options, event)
+    })
 
 /** How much later than `max_age` says a user may have logged in, in seconds, for slow pages. */
 const maxAgeSlack = 60

@@ -5,6 +5,7 @@
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 import * as Http from "node:http"
 import { invalid, isLoopback, type OAuthConfigError } from "../Endpoint.js"
@@ -22,10 +23,14 @@ export interface Redirect {
 export interface Listener {
   /** The redirect URI, with the port that was found. */
   readonly redirectUri: string
-  /** The parameters of the first answer. Its browser waits until {@link Listener.reply}. */
+  /** The parameters of the first answer of this login. Its browser waits until {@link Listener.reply}. */
   readonly answer: Effect.Effect<URLSearchParams>
   /** Shows a page to the browser that brought the answer; after that there is nothing to reply to. */
   readonly reply: (page: Page.Page) => Effect.Effect<void>
+  /** Waits for answers of other logins, and gives how many there were: for the first, the second, the fourth. */
+  readonly stray: Effect.Effect<number>
+  /** How many answers of other logins there were. */
+  readonly strays: () => number
 }
 
 /** A loopback redirect URI; without a port, any free one is taken (RFC 8252 §7.3). */
@@ -45,9 +50,14 @@ export const parse = (redirectUri: string): Either.Either<Redirect, OAuthConfigE
 }
 
 /** Listens until the scope closes; whoever waits then for a reply is told that the login was given up. */
-export const listen = (redirect: Redirect): Effect.Effect<Listener, LoginError, Scope.Scope> =>
+export const listen = (
+  redirect: Redirect,
+  isAnswer: (response: URLSearchParams) => boolean
+): Effect.Effect<Listener, LoginError, Scope.Scope> =>
   Effect.gen(function* () {
     const answer = yield* Deferred.make<URLSearchParams>()
+    const stray = yield* Queue.sliding<number>(1)
+    let strays = 0
     let host = ""
     let taken = false
     let pending: Http.ServerResponse | undefined
@@ -60,6 +70,12 @@ export const listen = (redirect: Redirect): Effect.Effect<Listener, LoginError, 
       const mode = request.headers["sec-fetch-mode"]
       if (!isResponse(parameters) || (mode !== undefined && mode !== "navigate")) {
         return write(response, Page.notAnAnswer)
+      }
+      if (!isAnswer(parameters)) {
+        strays++
+        // As seldom as that, so that a flood of them is no flood of events.
+        if (Number.isInteger(Math.log2(strays))) stray.unsafeOffer(strays)
+        return write(response, Page.stray)
       }
       if (taken) return write(response, Page.over)
       taken = true
@@ -78,7 +94,7 @@ export const listen = (redirect: Redirect): Effect.Effect<Listener, LoginError, 
     const redirectUri = `http://${redirect.hostname}:${port}${redirect.path}`
     // As a browser names it: without the default port.
     host = new URL(redirectUri).host
-    return { redirectUri, answer: Deferred.await(answer), reply }
+    return { redirectUri, answer: Deferred.await(answer), reply, stray, strays: () => strays }
   })
 
 /** Listens on each address of the name, on one port; gives the port. */

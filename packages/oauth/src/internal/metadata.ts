@@ -7,6 +7,7 @@ import type * as oauth from "oauth4webapi"
 
 /** A document whose known fields have the type of the standard; `unusable_fields` says why others are missing. */
 export interface Metadata extends oauth.AuthorizationServer {
+  readonly prompt_values_supported?: Array<string>
   readonly unusable_fields?: Readonly<Record<string, string>>
 }
 

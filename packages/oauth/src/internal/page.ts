@@ -26,6 +26,12 @@ export const over: Page = {
   text: "This login has had its answer. You can close this window and go back to the program."
 }
 
+export const stray: Page = {
+  status: 400,
+  title: "Not this login",
+  text: "This is the answer to another login, and it was ignored. Close this window, and go on in the one where the login began."
+}
+
 export const notAnAnswer: Page = {
   status: 400,
   title: "Waiting for a login",

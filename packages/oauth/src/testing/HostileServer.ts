@@ -112,8 +112,11 @@ export interface Options {
   readonly acceptedFor?: Duration.DurationInput
   /** For how long a refresh token is good; for ever. */
   readonly refreshTokenLifetime?: Duration.DurationInput
-  /** How far the server's clock is ahead, in milliseconds; negative is behind. It shows in `Date` and `exp`. */
-  readonly clockSkew?: number
+  /**
+   * How far the server's clock is ahead, in milliseconds; negative is behind. It shows in `Date` and `exp`. A
+   * function is asked with each answer: where it gives what a test sets its clock by, the server's stays right.
+   */
+  readonly clockSkew?: number | (() => number)
   /** How long requests and answers travel, each: always the same, or drawn anew in whole milliseconds; 0. */
   readonly latency?:
     Duration.DurationInput | { readonly min: Duration.DurationInput; readonly max: Duration.DurationInput }
@@ -229,7 +232,8 @@ export const make = (
         grants,
         devices,
         toldLifetime,
-        skew: options.clockSkew ?? 0,
+        skew: () =>
+          typeof options.clockSkew === "function" ? options.clockSkew() : (options.clockSkew ?? 0),
         client: options.client && {
           clientId: options.client.clientId,
           secret: options.client.secret && Redacted.value(options.client.secret)

@@ -1,10 +1,11 @@
 /**
  * Histories of clocks and lifetimes that no one should meet: whatever they are, nothing becomes NaN, nothing
- * loops, and a token is refreshed at most once ahead of its expiry (invariant 8).
+ * loops, a token is refreshed at most once ahead of its expiry, and none is served once it is dead by the server's
+ * clock, however ours was set (invariant 8).
  */
 import {
   Credentials,
-  type Decision,
+  Decision,
   Fingerprint,
   RefreshLease,
   type TokenEvent,
@@ -12,6 +13,7 @@ import {
 } from "@latchkey/core"
 import { Fault } from "@latchkey/oauth/testing"
 import { Clock, Effect, Either, Option, Redacted, Stream } from "effect"
+import type { VirtualTime } from "./time.js"
 import { Draw, inWorld, manager, recordingStorage } from "./world.js"
 
 export interface History {
@@ -60,8 +62,13 @@ const numbersOf = (decision: Decision.Decision): ReadonlyArray<number> => {
 export const history = (seed: number): Effect.Effect<History, unknown> =>
   Effect.suspend(() => {
     const draw = new Draw(seed)
-    return inWorld({ seed }, (server, time) =>
+    const hasDate = draw.chance(0.7)
+    const world: { time?: VirtualTime } = {}
+    // The server's clock runs on while ours is set.
+    const clockSkew = () => -(world.time?.error ?? 0)
+    return inWorld({ seed, clockSkew }, (server, time) =>
       Effect.gen(function* () {
+        world.time = time
         const broken: Array<string> = []
         const steps: Array<string> = []
         const expect = (holds: boolean, what: string) =>
@@ -80,14 +87,17 @@ export const history = (seed: number): Effect.Effect<History, unknown> =>
           },
           watch: false
         })
-        const events: Array<TokenEvent.TokenEvent> = []
+        const events: Array<{ readonly event: TokenEvent.TokenEvent; readonly elapsed: number }> = []
         yield* Effect.forkScoped(
-          Stream.runForEach(of.events, (event) => Effect.sync(() => events.push(event)))
+          Stream.runForEach(of.events, (event) =>
+            Effect.sync(() => events.push({ event, elapsed: time.elapsed }))
+          )
         )
 
         const wall = draw.of([undefined, undefined, 0, 1, -1e12, 1e15])
         if (wall !== undefined) time.jump(wall - (yield* Clock.currentTimeMillis))
         const now = yield* Clock.currentTimeMillis
+        time.error = 0
         const first = yield* server.issueGrant()
         const odd = draw.chance(0.3)
         yield* of.save(
@@ -109,13 +119,29 @@ export const history = (seed: number): Effect.Effect<History, unknown> =>
           )
         yield* Effect.tap(of.credentials, (held) => Effect.sync(() => Option.map(held, learn)))
 
-        yield* server.always(
-          Fault.fields("drawn lifetime", (honest) => ({
+        /** When each token dies by the server's clock, in the time that nobody can set. */
+        const diesAt = new Map<string, number>()
+        const dies = (token: string, lifetime: unknown) => {
+          const seconds =
+            typeof lifetime === "string" ? Number(/^\d+$/.exec(lifetime)?.[0] ?? Number.NaN) : lifetime
+          const isKnown = typeof seconds === "number" && seconds >= 0 && seconds <= 1e9
+          diesAt.set(
+            Fingerprint.of(Redacted.make(token)),
+            isKnown ? time.elapsed + seconds * second : Infinity
+          )
+        }
+        if (!odd) dies(Redacted.value(first.accessToken), 3600)
+
+        const drawnLifetime = Fault.fields("drawn lifetime", (honest) => {
+          const answer = {
             ...honest,
             expires_in: draw.of(lifetimes),
             ...(draw.chance(0.05) && { access_token: Redacted.value(first.accessToken) })
-          }))
-        )
+          }
+          dies(String(answer.access_token), answer.expires_in)
+          return answer
+        })
+        yield* server.always(hasDate ? drawnLifetime : undated(drawnLifetime))
 
         /** What any caller may ask; gives whether a refresh was asked for in any case. */
         const ask = Effect.suspend(() => {
@@ -138,9 +164,22 @@ export const history = (seed: number): Effect.Effect<History, unknown> =>
             Option.map(Option.flatten(held), learn)
             const end = expiresAt.get(Fingerprint.of(token)) ?? Infinity
             expect(!(at >= end), "an expired token was served")
+            expectAlive(token, "a process")
           })
+        const expectAlive = (token: Redacted.Redacted, who: string) => {
+          const late = time.elapsed - (diesAt.get(Fingerprint.of(token)) ?? Infinity)
+          expect(late < Decision.clockTolerance, `${who} serves a token that has been dead for ${late} ms`)
+        }
 
         for (let step = 0; step < 6; step++) {
+          if (draw.chance(0.2)) {
+            steps.push("another process begins")
+            const other = yield* manager({ storage, lease, config: { coolDownBase }, watch: false })
+            const token = yield* Effect.either(other.getAccessToken)
+            // A token whose age nobody knows is served where the refresh that it calls for fails.
+            const isFallback = (yield* other.explain).decision._tag === "CoolDown"
+            if (Either.isRight(token) && !isFallback) expectAlive(token.right, "another process")
+          }
           const span = draw.of(leaps)
           const move = draw.upTo(9)
           if (move < 5) {
@@ -189,27 +228,39 @@ export const history = (seed: number): Effect.Effect<History, unknown> =>
     )
   })
 
+/** The answer without its `Date`. */
+const undated = (fault: Fault.Fault): Fault.Fault => ({
+  ...fault,
+  answer: (honest, server) => {
+    const outcome = fault.answer(honest, server)
+    return typeof outcome === "string" ? outcome : { ...outcome, headers: { ...outcome.headers, date: "" } }
+  }
+})
+
 /**
  * Looks at each request that nobody asked for in so many words, and at the one before it: a token that was
  * brought is not due before half of its life, and after anything else there is a cool-down. Only a clock
  * that was set back ends it.
  */
 const expectPauses = (
-  events: ReadonlyArray<TokenEvent.TokenEvent>,
+  events: ReadonlyArray<{ readonly event: TokenEvent.TokenEvent; readonly elapsed: number }>,
   check: (gap: number, needed: number) => void
 ): void => {
   const coolDown = 0.75 * coolDownBase
-  let last: { readonly at: number; readonly needed: number } | undefined
-  for (const event of events) {
+  let last: { readonly at: number; readonly elapsed: number; readonly needed: number } | undefined
+  for (const { elapsed, event } of events) {
     if (event._tag === "Refreshing") {
-      const gap = event.at - (last?.at ?? event.at)
+      const set = event.at - (last?.at ?? event.at)
+      const gap = set < 0 ? set : Math.max(set, elapsed - (last?.elapsed ?? elapsed))
       const asked = event.why === "MinValidity" || event.why === "Forced" || event.why === "Rejected"
       if (last !== undefined && !asked && !(gap < 0)) check(gap, last.needed)
-      last = { at: event.at, needed: coolDown }
+      last = { at: event.at, elapsed, needed: coolDown }
     }
+    // What another process wrote ends a cool-down.
+    if (event._tag === "Adopted") last = undefined
     if (event._tag === "Refreshed" && last !== undefined) {
       const lifetime = (event.expiresAt ?? Infinity) - last.at
-      if (lifetime > 0) last = { at: last.at, needed: Math.min(coolDown, lifetime / 2) }
+      if (lifetime > 0) last = { ...last, needed: Math.min(coolDown, lifetime / 2) }
     }
   }
 }

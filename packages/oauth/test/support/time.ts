@@ -9,6 +9,9 @@ import { Clock, Duration, Effect, Exit, Runtime } from "effect"
 /** For how many milliseconds of real time nothing may happen before that is a hang. */
 const patience = 2000
 
+/** Where a time begins that only runs; any number. */
+const start = 1_000_000_000
+
 interface Sleeper {
   readonly until: number
   readonly wake: () => void
@@ -16,7 +19,10 @@ interface Sleeper {
 
 export class VirtualTime implements Clock.Clock {
   readonly [Clock.ClockTypeId]: Clock.ClockTypeId = Clock.ClockTypeId
-  private elapsed = 0
+  /** The time that only runs, in milliseconds. */
+  elapsed = 0
+  /** By how much the wall clock was set ahead. */
+  error = 0
   private sleepers: Array<Sleeper> = []
 
   /** `wall` may be any number, as a broken clock's may. */
@@ -26,7 +32,8 @@ export class VirtualTime implements Clock.Clock {
     return this.wall + this.elapsed
   }
   unsafeCurrentTimeNanos(): bigint {
-    return BigInt(Math.floor(this.unsafeCurrentTimeMillis())) * 1_000_000n
+    // The time that only runs: nobody sets it.
+    return BigInt(Math.floor(start + this.elapsed)) * 1_000_000n
   }
   readonly currentTimeMillis = Effect.sync(() => this.unsafeCurrentTimeMillis())
   readonly currentTimeNanos = Effect.sync(() => this.unsafeCurrentTimeNanos())
@@ -42,6 +49,7 @@ export class VirtualTime implements Clock.Clock {
   /** Sets the wall clock this much ahead, or back. */
   jump(millis: number): void {
     this.wall += millis
+    this.error += millis
   }
 
   /** Wakes the one who is due next; whether there was one. */

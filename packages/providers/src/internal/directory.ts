@@ -32,3 +32,23 @@ const formed =
   (form: "NFC" | "NFD" | undefined) =>
   (path: string): string =>
     form === undefined ? path : path.normalize(form)
+
+const settingsDirectory = "$XDG_CONFIG_HOME"
+
+/** A path that may begin with the directory of settings: of the XDG base directories, or local on Windows. */
+export const expand = (path: string): Effect.Effect<string, ConfigError.ConfigError> =>
+  path.startsWith(`${settingsDirectory}/`)
+    ? Effect.map(
+        Config.withDefault(Config.string(isWindows ? "LOCALAPPDATA" : "XDG_CONFIG_HOME"), ""),
+        (directory) =>
+          Paths.join(
+            // A relative one counts as not set, as the specification has it.
+            Paths.isAbsolute(directory)
+              ? directory
+              : Paths.expand(isWindows ? "~/AppData/Local" : "~/.config"),
+            path.slice(settingsDirectory.length)
+          )
+      )
+    : Effect.succeed(Paths.expand(path))
+
+const isWindows = process.platform === "win32"

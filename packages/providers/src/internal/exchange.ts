@@ -22,7 +22,8 @@ type Exchange = Extract<Refresh, { readonly by: "exchange" }>
 
 export const make = (
   exchange: Exchange,
-  keepUnder: string
+  keepUnder: string,
+  errors: Answer.ErrorSettings
 ): Effect.Effect<Context.Tag.Service<TokenRefresher.TokenRefresher>, OAuthConfigError, HttpClient> =>
   Effect.map(Wire.make(), (wire) => {
     let serverAhead = 0
@@ -36,7 +37,7 @@ export const make = (
           const { endpoint: url, headers } = exchange
           const answer = yield* Resource.get(wire, { url, token, headers })
           serverAhead = Answer.clockSkew(answer, requestedAt).ahead
-          return yield* read(answer, exchange, keepUnder, credentials, requestedAt)
+          return yield* read(answer, exchange, { keepUnder, errors, requestedAt }, credentials)
         }).pipe(Effect.mapError((error) => toRefreshError(error, Option.none())))
     })
   })
@@ -47,12 +48,21 @@ const latestSeconds = 100_000_000_000
 const read = (
   answer: Answer.Answer,
   exchange: Exchange,
-  keepUnder: string,
-  previous: Credentials.Credentials,
-  requestedAt: number
+  {
+    errors,
+    keepUnder,
+    requestedAt
+  }: {
+    readonly errors: Answer.ErrorSettings
+    readonly keepUnder: string
+    readonly requestedAt: number
+  },
+  previous: Credentials.Credentials
 ): Either.Either<Credentials.Credentials, OAuthError> =>
   Either.gen(function* () {
-    const body = yield* Either.mapLeft(Resource.document(answer, "token"), refusal)
+    const body = yield* Either.mapLeft(Resource.document(answer, "token", errors), (error) =>
+      Option.isSome(Answer.adaptedError(answer, errors)) ? error : refusal(answer, error)
+    )
     const { [exchange.expiresAt]: expiresAt, [exchange.token]: token, ...rest } = body
     const malformed = (field: string, problem: string) =>
       Either.left(
@@ -64,6 +74,9 @@ const read = (
         })
       )
     const problem = Credentials.tokenProblem(token)
+    if (Option.isSome(problem) && Option.isSome(Answer.adaptedError(answer, errors))) {
+      return yield* Either.left(Answer.toError(answer, errors))
+    }
     if (Option.isSome(problem)) return yield* malformed(exchange.token, problem.value)
     if (
       expiresAt !== undefined &&
@@ -86,12 +99,14 @@ const read = (
   })
 
 /** 401: the long-lived token is good no more, and nothing but a login brings another. */
-const refusal = (error: OAuthError): OAuthError =>
-  error.status === 401
+const refusal = (answer: Answer.Answer, error: OAuthError): OAuthError =>
+  answer.status === 401
     ? new OAuthError({
+        ...error,
         reason: "GrantDead",
-        endpoint: error.endpoint,
-        status: 401,
-        message: `${error.endpoint} answered 401: the token that was shown to it is good no more.`
+        message: `${answer.endpoint} answered 401${Option.match(Answer.reason(answer), {
+          onNone: () => "",
+          onSome: (reason) => ` (${answer.quote(reason)})`
+        })}: the token that was shown to it is good no more.`
       })
     : error

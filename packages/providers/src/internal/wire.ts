@@ -1,6 +1,8 @@
 /** A provider in the terms of `@latchkey/oauth`. */
 import { Credentials, type Extras } from "@latchkey/core/Credentials"
+import type * as Answer from "@latchkey/oauth/Answer"
 import * as ClientAuth from "@latchkey/oauth/ClientAuth"
+import * as ErrorRule from "@latchkey/oauth/ErrorRule"
 import * as Jwt from "@latchkey/oauth/Jwt"
 import type * as TokenEndpoint from "@latchkey/oauth/TokenEndpoint"
 import * as Either from "effect/Either"
@@ -54,10 +56,16 @@ export const endpointOf = (provider: Provider): Either.Either<TokenEndpoint.Opti
     encoding: provider.token.encoding,
     parameters: provider.token.parameters,
     headers: provider.token.headers,
-    deadCodes: provider.token.deadCodes,
+    ...errorsOf(provider),
     adapt: adapt(provider),
     accountId: accountOf(provider)
   }))
+
+/** What this provider's errors mean. */
+export const errorsOf = ({ token }: Provider): Answer.ErrorSettings => ({
+  deadCodes: token.deadCodes,
+  ...(token.errors.length > 0 && { adaptError: ErrorRule.matching(token.errors) })
+})
 
 /** An answer of this provider in the terms of the standard. */
 const adapt =

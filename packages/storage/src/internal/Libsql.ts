@@ -17,6 +17,7 @@ import * as Effect from "effect/Effect"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import Database from "libsql/promise"
+import * as Collection from "./Collection.js"
 import { codeOf } from "./FileProblem.js"
 import { pause } from "./KernelLock.js"
 import * as LibsqlWrites from "./LibsqlWrites.js"
@@ -40,6 +41,11 @@ interface Driver {
   readonly close: () => void
 }
 
+/** A driver that refers to nothing once it is closed. */
+interface Closable extends Omit<Driver, "close"> {
+  readonly close: () => WeakRef<object>
+}
+
 /** A client with one connection; its statements follow each other. */
 export const open = (
   filename: string,
@@ -49,10 +55,10 @@ export const open = (
     const turn = yield* Effect.makeSemaphore(1)
     const driver = yield* Effect.acquireRelease(
       Effect.try({
-        try: (): Driver => keepPrepared(new Database(filename, { timeout: 0 })),
+        try: () => keepPrepared(new Database(filename, { timeout: 0 })),
         catch: fromClient(location)
       }),
-      (d) => turn.withPermits(1)(close(d))
+      (d) => turn.withPermits(1)(Effect.flatMap(close(d), Collection.afterClose))
     )
     yield* configure(driver, location)
     const write = LibsqlWrites.make<Rows>({
@@ -93,7 +99,7 @@ export const open = (
 /** The right to write from the start: who reads first and writes later loses against another writer. */
 const begin = "BEGIN IMMEDIATE"
 
-const configure = (driver: Driver, location: string): Effect.Effect<void, ServerProblem> =>
+const configure = (driver: Closable, location: string): Effect.Effect<void, ServerProblem> =>
   Effect.gen(function* () {
     const set = (pragma: string) => patiently(exec(driver, `PRAGMA ${pragma}`))
     yield* set("journal_mode = WAL")
@@ -109,7 +115,7 @@ const configure = (driver: Driver, location: string): Effect.Effect<void, Server
   }).pipe(Effect.mapError((error) => (error instanceof SqlError ? fromClient(location)(error) : error)))
 
 /** The log keeps what was removed until it is folded into the file. */
-const close = (driver: Driver): Effect.Effect<void> =>
+const close = (driver: Closable): Effect.Effect<WeakRef<object>> =>
   exec(driver, "PRAGMA wal_checkpoint(TRUNCATE)").pipe(
     Effect.ignore,
     Effect.zipRight(Effect.sync(() => driver.close()))
@@ -119,18 +125,18 @@ const close = (driver: Driver): Effect.Effect<void> =>
 const reads = /^\s*(SELECT|PRAGMA)\b/i
 
 /** A statement of a transaction, or one that cannot write. */
-const runWithin = (driver: Driver, text: string, parameters: ReadonlyArray<unknown>) =>
+const runWithin = (driver: Closable, text: string, parameters: ReadonlyArray<unknown>) =>
   /^\s*(BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE|PRAGMA)\b/i.test(text)
     ? Effect.as(exec(driver, text), [])
     : query(driver, text, parameters)
 
 const failure = (cause: unknown): SqlError => new SqlError({ cause, message: "Failed to execute statement" })
 
-const exec = (driver: Driver, text: string): Effect.Effect<void, SqlError> =>
+const exec = (driver: Closable, text: string): Effect.Effect<void, SqlError> =>
   Effect.tryPromise({ try: () => driver.exec(text), catch: failure })
 
 const query = (
-  driver: Driver,
+  driver: Closable,
   text: string,
   parameters: ReadonlyArray<unknown>
 ): Effect.Effect<Rows, SqlError> =>
@@ -143,13 +149,24 @@ const mostPrepared = 50
  * A driver that prepares a statement once, and keeps those used last. The statements of one connection follow
  * each other, so that none is used twice at a time. One that failed is not used again: it may not be reset.
  */
-const keepPrepared = (driver: Driver): Driver => {
+const keepPrepared = (opened: Driver): Closable => {
   const kept = new Map<string, Prepared>()
+  let driver: Driver | undefined = opened
+  const open = (): Driver => {
+    if (driver === undefined) throw new Error("The database is closed.")
+    return driver
+  }
   return {
-    exec: (text) => driver.exec(text),
-    close: () => driver.close(),
+    exec: async (text) => open().exec(text),
+    close: () => {
+      const closed = new WeakRef<object>(open())
+      open().close()
+      kept.clear()
+      driver = undefined
+      return closed
+    },
     prepare: async (text) => {
-      const statement = kept.get(text) ?? (await driver.prepare(text))
+      const statement = kept.get(text) ?? (await open().prepare(text))
       kept.delete(text)
       return {
         all: async (parameters) => {

@@ -64,7 +64,7 @@ const pause = (millis: number): Effect.Effect<void> => (millis > 0 ? Effect.slee
 const notProcessed: Reply = { status: 503, headers: {}, body: "" }
 
 const answer = (site: Site, endpoint: Endpoint, incoming: Incoming, fault: Fault, now: number): Outcome => {
-  const serverTime = now + site.skew
+  const serverTime = now + site.skew()
   const honest = fault.processed ? respond(site, endpoint, incoming, now) : notProcessed
   const outcome = fault.answer(honest, { serverTime })
   return typeof outcome === "string"

@@ -18,7 +18,7 @@ export interface Site {
   /** What the token endpoint tells, in milliseconds. */
   readonly toldLifetime: number
   /** How far the server's clock is ahead, in milliseconds. */
-  readonly skew: number
+  readonly skew: () => number
 }
 
 export const respond = (site: Site, endpoint: Endpoint, request: Incoming, now: number): Reply => {
@@ -106,7 +106,7 @@ const posts = {
       active: access !== undefined || family !== undefined,
       sub: subject,
       scope: subject === undefined ? undefined : scopes.join(" "),
-      exp: access === undefined ? undefined : Math.floor((access.expiresAt + skew) / 1000)
+      exp: access === undefined ? undefined : Math.floor((access.expiresAt + skew()) / 1000)
     })
   },
   device: ({ devices }: Site, { form }: Incoming, now: number): Reply => {

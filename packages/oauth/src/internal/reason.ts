@@ -1,0 +1,35 @@
+/** What a server says of an error in a body that is no OAuth error. */
+
+const names = [
+  ...[
+    "error_description",
+    "message",
+    "detail",
+    "title",
+    "description",
+    "errorMessage",
+    "error_message",
+    "msg"
+  ],
+  ...["reason", "error", "errors", "fault", "status", "code"]
+]
+
+/** The explanation in an object, in the fields where servers put it: their own, then those of an inner object. */
+export const reasonIn = (body: unknown, levels = 3): string | undefined => {
+  if (typeof body === "string") return body.trim() === "" ? undefined : body.trim()
+  if (typeof body !== "object" || body === null || levels === 0) return undefined
+  if (Array.isArray(body)) return reasonIn(body[0], levels - 1)
+  for (const name of names) {
+    const found = Object.hasOwn(body, name)
+      ? reasonIn((body as Readonly<Record<string, unknown>>)[name], levels - 1)
+      : undefined
+    if (found !== undefined) return found
+  }
+  return undefined
+}
+
+/** A body that is no JSON, where it is a sentence and not a page. */
+export const sentence = (text: string): string | undefined =>
+  text.trim() === "" || /^\s*[<{[]|<(!doctype|html|head|body|\?xml)\b/i.test(text.slice(0, 4000))
+    ? undefined
+    : text.trim()

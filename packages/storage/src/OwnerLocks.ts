@@ -1,0 +1,176 @@
+/**
+ * The locks of the program that owns a file: they are waited for, and taken while we refresh or write, so that
+ * two programs never redeem one refresh token.
+ *
+ * **What it rests on.** A `directory` lock is made by `mkdir`, which fails where it is there; its holder touches
+ * it, and one that has not been touched for its `stale` time was left behind (the protocol of the package
+ * `proper-lockfile`). A `kernel` lock is `flock` on an open file (`LockFileEx` on Windows); it ends with its
+ * holder, and the file stays.
+ *
+ * **Where it does not hold.** On Linux a kernel lock is taken through the command `flock` of util-linux or
+ * BusyBox. Where there is none, it is honoured, by `/proc/locks`, and not taken. In a directory that cannot be
+ * written nobody takes a `directory` lock, and neither do we.
+ *
+ * @since 0.1.0
+ */
+import { type Lease, LeaseError, RefreshLease } from "@latchkey/core/RefreshLease"
+import { StorageError, TokenStorage } from "@latchkey/core/TokenStorage"
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as ExecutionStrategy from "effect/ExecutionStrategy"
+import * as Exit from "effect/Exit"
+import * as Scope from "effect/Scope"
+import { pause } from "./internal/KernelLock.js"
+import * as Taking from "./internal/OwnerLock.js"
+
+/**
+ * One of them. `path` is absolute. `stale`, in milliseconds, is for the kind `directory`. `create` says whether
+ * the file of a `kernel` lock is made where it is missing.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface OwnerLock {
+  readonly path: string
+  readonly kind: "directory" | "kernel"
+  readonly during: "refresh" | "write" | "both"
+  readonly stale: number
+  readonly create: boolean
+}
+
+/**
+ * Whose locks they are. `owner` names the program, for messages; `wait` is how long, in milliseconds, a write
+ * waits for them: 10,000 unless given.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  readonly owner: string
+  readonly locks: ReadonlyArray<OwnerLock>
+  readonly wait?: number | undefined
+}
+
+/**
+ * The lease, taken together with the owner's locks for a refresh. While the owner holds one of them, it fails
+ * with `Busy`: then the owner refreshes, and what it writes is to be waited for.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const lease = (
+  inner: Context.Tag.Service<RefreshLease>,
+  { locks, owner }: Options
+): Context.Tag.Service<RefreshLease> => {
+  const ours = locks.filter(({ during }) => during !== "write")
+  if (ours.length === 0) return inner
+  return RefreshLease.of({
+    acquire: (account, ttl) =>
+      Effect.gen(function* () {
+        // What was taken before one that is busy must not be kept until the caller gives up.
+        const scope = yield* Scope.fork(yield* Effect.scope, ExecutionStrategy.sequential)
+        return yield* Effect.gen(function* () {
+          const held = yield* inner.acquire(account, ttl)
+          const taken = yield* Effect.forEach(ours, (lock) =>
+            Effect.acquireRelease(Taking.take(lock), ({ release }) => release)
+          ).pipe(Effect.mapError(leaseError(account, owner)))
+          const allHeld = Effect.map(
+            Effect.forEach(taken, ({ isHeld }) => isHeld),
+            (all) => all.every((one) => one)
+          )
+          return {
+            fence: held.fence,
+            isHeld: Effect.zipWith(held.isHeld, allHeld, (a, b) => a && b)
+          } satisfies Lease
+        }).pipe(
+          Scope.extend(scope),
+          Effect.onExit((exit) => (Exit.isFailure(exit) ? Scope.close(scope, exit) : Effect.void))
+        )
+      })
+  })
+}
+
+/**
+ * The storage, written while nobody but us holds the owner's locks for a write. A write waits for them, and
+ * fails with `Unavailable` where they stay taken.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const storage = (
+  inner: Context.Tag.Service<TokenStorage>,
+  { locks, owner, wait = 10_000 }: Options
+): Context.Tag.Service<TokenStorage> => {
+  const ours = locks.filter(({ during }) => during !== "refresh")
+  if (ours.length === 0) return inner
+  const guarded = <A, E>(
+    operation: StorageError["operation"],
+    use: Effect.Effect<A, E>
+  ): Effect.Effect<A, E | StorageError> =>
+    Effect.scoped(
+      Effect.zipRight(
+        Effect.forEach(ours, (lock) => patiently(lock, wait)).pipe(
+          Effect.mapError(storageError(operation, inner.location, owner))
+        ),
+        use
+      )
+    )
+  return TokenStorage.of({
+    location: inner.location,
+    load: inner.load,
+    commit: (entry, expected) => guarded("commit", inner.commit(entry, expected)),
+    remove: guarded("remove", inner.remove),
+    changes: inner.changes
+  })
+}
+
+/** Waits in real time, as other processes live in it; only the wait can be interrupted. */
+const patiently = (
+  lock: OwnerLock,
+  left: number,
+  next = 5
+): Effect.Effect<void, Taking.OwnerLockProblem, Scope.Scope> =>
+  Effect.acquireRelease(Taking.takeAgain(lock), ({ release }) => release).pipe(
+    Effect.asVoid,
+    Effect.catchIf(
+      ({ reason }) => reason === "Busy" && left > 0,
+      () =>
+        Effect.zipRight(
+          pause(next),
+          Effect.suspend(() => patiently(lock, left - next, Math.min(next * 2, 100)))
+        )
+    )
+  )
+
+const advice = "If it is not running, remove that lock"
+
+const leaseError =
+  (account: string, owner: string) =>
+  ({ cause, path, reason }: Taking.OwnerLockProblem): LeaseError =>
+    reason === "Busy"
+      ? new LeaseError({
+          reason,
+          account,
+          holder: owner,
+          message: `${owner} holds its lock ${path}, as it does while it refreshes this grant: wait for what it writes. ${advice}.`
+        })
+      : new LeaseError({
+          reason: "Unavailable",
+          account,
+          message: `The lock ${path} of ${owner} cannot be taken: see to that path, and try again.`,
+          ...(cause !== undefined && { cause })
+        })
+
+const storageError =
+  (operation: StorageError["operation"], location: string, owner: string) =>
+  ({ cause, path, reason }: Taking.OwnerLockProblem): StorageError =>
+    new StorageError({
+      reason: "Unavailable",
+      operation,
+      location,
+      message:
+        reason === "Busy"
+          ? `${owner} holds its lock ${path}, and nothing was written: try again. ${advice}.`
+          : `The lock ${path} of ${owner} cannot be taken, and nothing was written: see to that path, and try again.`,
+      ...(cause !== undefined && { cause })
+    })

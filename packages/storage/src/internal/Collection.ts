@@ -1,0 +1,56 @@
+/**
+ * The collection of a closed connection's statements. The driver (`libsql` 0.5) closes a database's files only when
+ * each statement that was prepared on it is collected, which may be long after `close`, or never in a program that
+ * has little garbage: a program that opens and closes databases would run out of descriptors.
+ */
+import * as Effect from "effect/Effect"
+import { setFlagsFromString } from "node:v8"
+import { runInNewContext } from "node:vm"
+
+type Collect = (options?: { readonly type: "minor" }) => void
+
+/** The engine's own collection; nothing where it cannot be had. */
+const collect: Effect.Effect<Collect> = Effect.runSync(
+  Effect.cached(
+    Effect.sync((): Collect => {
+      try {
+        setFlagsFromString("--expose-gc")
+        const found: unknown = runInNewContext("gc")
+        return typeof found === "function" ? (found as Collect) : () => {}
+      } catch {
+        return () => {}
+      }
+    })
+  )
+)
+
+/** How many closed connections may wait: each has up to four descriptors. */
+const mostWaiting = 8
+
+let waiting = 0
+const registry = new FinalizationRegistry<void>(() => {
+  waiting--
+})
+
+const turn: Effect.Effect<void> = Effect.async((resume) => {
+  setImmediate(() => resume(Effect.void))
+})
+
+/**
+ * Has what was reachable through a closed connection collected, once nothing refers to it. That of a connection that
+ * was open for a short time takes half a millisecond; the whole heap is looked at only where many wait.
+ */
+export const afterClose = (connection: WeakRef<object>): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    const gc = yield* collect
+    const still = connection.deref()
+    if (still !== undefined) {
+      waiting++
+      registry.register(still, undefined)
+    }
+    yield* turn
+    gc({ type: "minor" })
+    yield* turn
+    if (waiting > mostWaiting) gc()
+    yield* turn
+  })
