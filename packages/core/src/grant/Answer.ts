@@ -354,7 +354,13 @@ export const verified = (state: State, phase: PhaseOf<"Verifying">, now: number)
 }
 
 /** What storage does not take is remembered here all the same. */
-export const marked = (state: State, phase: PhaseOf<"MarkingDead">, input: Input, now: number): Next => {
+export const marked = (
+  policy: Policy,
+  state: State,
+  phase: PhaseOf<"MarkingDead">,
+  input: Input,
+  now: number
+): Next => {
   const { attempt, conflicts, dead, error } = phase
   const isRefused = input._tag === "CommitRefused"
   if (isRefused && input.error.reason === "Conflict" && conflicts < maxConflicts) {
