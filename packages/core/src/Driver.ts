@@ -17,6 +17,7 @@ import * as PubSub from "effect/PubSub"
 import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import { liveClock } from "./internal/Now.js"
 import type { AuthStatus } from "./AuthStatus.js"
 import * as Deadline from "./Deadline.js"
 import type * as Decision from "./Decision.js"
@@ -133,7 +134,7 @@ export const apply = (grant: Grant, input: Input, now: number): Applied => {
   const before = grant.state
   const next = step(policyOf(grant), before, input, now)
   grant.state = next.state
-  if (next.state.openUntil > now && next.state.openUntil !== before.openUntil) {
+  if (next.state !== before && next.state.openUntil > now) {
     const token = Option.map(State.credentialsOf(next.state), ({ accessToken }) => accessToken)
     if (Option.isSome(token)) grant.answer = Effect.succeed(token.value)
   }
@@ -202,6 +203,16 @@ const letGo = (grant: Grant, release: Release): void => {
   grant.released = undefined
   if (released !== undefined) Deferred.unsafeDone(released, Exit.succeed(release))
 }
+
+/** {@link apply}, for what a user did that may end the flight; returns once the lease is released, if it does. */
+export const tellAndSettle = (grant: Grant, input: Input): Effect.Effect<void> =>
+  Effect.andThen(
+    tell(grant, input),
+    Effect.suspend(() => {
+      if (!State.isCommitting(grant.state) || Option.isSome(grant.state.uncommitted)) return Effect.void
+      return Deferred.await((grant.released ??= Deferred.unsafeMake<Release>(FiberId.none)))
+    })
+  )
 
 /** {@link apply}, from outside the flight. */
 export const tell = (grant: Grant, input: Input): Effect.Effect<void> =>
@@ -276,11 +287,11 @@ const perform = (grant: Grant, command: Command, restore: Restore): Effect.Effec
       return takeLease(grant)
     case "ConfirmLease":
       return grant.lease === undefined
-        ? Effect.succeed({ _tag: "LeaseConfirmed", held: false })
-        : Effect.map(
-            Effect.orElseSucceed(grant.lease.lease.isHeld, () => false),
-            (held): Input => ({ _tag: "LeaseConfirmed", held })
-          )
+        ? Effect.succeed({ _tag: "LeaseConfirmed", held: "no" })
+        : Effect.match(grant.lease.lease.isHeld, {
+            onFailure: (): Input => ({ _tag: "LeaseConfirmed", held: "unknown" }),
+            onSuccess: (held): Input => ({ _tag: "LeaseConfirmed", held: held ? "yes" : "no" })
+          })
     case "ReleaseLease": {
       const { lease } = grant
       grant.lease = undefined
@@ -305,9 +316,11 @@ const perform = (grant: Grant, command: Command, restore: Restore): Effect.Effec
     case "Wait":
       return Effect.suspend(() => {
         const awake = (grant.awake ??= Deferred.unsafeMake<void>(FiberId.none))
-        return Effect.as(restore(Effect.race(Effect.sleep(command.millis), Deferred.await(awake))), {
-          _tag: "Woken"
-        } as const)
+        const woken: Input = { _tag: "Woken" }
+        // While a scope closes nobody moves a clock on that is moved by hand.
+        return Option.isSome(grant.state.closing) && grant.context.clock !== liveClock
+          ? Effect.succeed(woken)
+          : Effect.as(restore(Effect.race(Effect.sleep(command.millis), Deferred.await(awake))), woken)
       })
   }
 }

@@ -95,7 +95,7 @@ export const make = (grant: Driver.Grant, options: Options): Manager => {
       Effect.flatMap(storage.remove, (removed) =>
         Effect.suspend(() => {
           const existed = removed || Option.isSome(grant.state.uncommitted)
-          return Effect.as(Driver.tell(grant, { _tag: "Cleared", existed }), existed)
+          return Effect.as(Driver.tellAndSettle(grant, { _tag: "Cleared", existed }), existed)
         })
       )
     ),
@@ -239,7 +239,7 @@ const save = (
     const expected = Option.map(loaded, (l) => l.version)
     const { writes } = grant.state
     const isSaved = yield* storage.commit(entry, expected).pipe(
-      Effect.flatMap((version) => Driver.tell(grant, { _tag: "Saved", entry, version, writes })),
+      Effect.flatMap((version) => Driver.tellAndSettle(grant, { _tag: "Saved", entry, version, writes })),
       Effect.as(true),
       Effect.uninterruptible,
       Effect.catchTag("CommitRefused", (refused) =>

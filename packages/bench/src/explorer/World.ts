@@ -114,7 +114,10 @@ export const policyOf = (space: Space, index: number): State.Policy => ({
   leaseWait: 1e9,
   rotation: space.server === "reusable" ? reusable : rotating(space.server === "strict" ? 0 : windowSpan),
   needsRefreshToken: true,
+  identity: Option.none(),
+  formerly: [],
   serverAhead: 0,
+  uptime: 0,
   jitterShare: index / 4,
   reportsChanges: false
 })
@@ -185,7 +188,11 @@ const feed = (space: Space, world: World, index: number, input: Messages.Input):
       state: next.state,
       command: isOwnFlight
         ? process.command
-        : Option.getOrElse(next.command, () => (phase._tag === "Idle" ? undefined : process.command)),
+        : Option.getOrElse(
+            // A sleep that is ended may end at any moment anyway.
+            Option.filter(next.command, ({ _tag }) => _tag !== "Wake"),
+            () => (phase._tag === "Idle" ? undefined : process.command)
+          ),
       reading: isOwnFlight
         ? next.state.writes
         : input._tag.startsWith("Observe")
@@ -312,7 +319,7 @@ export const movesOf = (space: Space, world: World): ReadonlyArray<Move> => {
         if (isFaulty) at("the lease does not answer", { _tag: "LeaseFailed", error: leaseDown }, world, true)
         break
       case "ConfirmLease":
-        at("the lease is confirmed or not", { _tag: "LeaseConfirmed", held: world.holder === index })
+        at("the lease is confirmed or not", { _tag: "LeaseConfirmed", held: world.holder === index ? "yes" : "no" })
         break
       case "ReleaseLease":
         at(

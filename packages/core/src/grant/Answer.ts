@@ -20,13 +20,13 @@ import {
   entryOf,
   type Failure,
   momentOf,
-  type Phase,
   type Policy,
   type State,
   storedOf,
   witnessOf
 } from "./State.js"
 import {
+  abandon,
   busy,
   commit,
   cool,
@@ -103,7 +103,7 @@ export const answered = (
     const { events, failure, state } = failed(policy, cooled, malformed.value, now)
     return withEvents(
       events,
-      commitRotation(state, { lease, conflicts: 0, tries: 0, failure: Option.some(failure) })
+      commitRotation(state, { lease, conflicts: 0, tries: 0, isAsked: false, failure: Option.some(failure) })
     )
   }
   const rotated = !Option.exists(base, (b) => Credentials.sameRefreshToken(b.credentials, credentials))
@@ -117,7 +117,7 @@ export const answered = (
   return {
     ...withEvents(
       [refreshed],
-      commitRotation(cooled, { lease, conflicts: 0, tries: 0, failure: Option.none() })
+      commitRotation(cooled, { lease, conflicts: 0, tries: 0, isAsked: false, failure: Option.none() })
     ),
     // The token is good, whatever becomes of the commit.
     released: Option.some({ failure: Option.none() })
@@ -152,7 +152,8 @@ export const refused = (
     return withEvents([told], answered(policy, state, phase, error.salvaged, Option.some(error), now))
   }
   if (error.reason === "GrantDead") {
-    return go(state, { _tag: "Verifying", attempt, error, conflicts: 0 }, load(state), [told])
+    const progress = { conflicts: 0, tries: 0, isPublished: false }
+    return go(state, { _tag: "Verifying", attempt, error, progress }, load(state), [told])
   }
   // An outcome that is known needs no intent; one that is not keeps it, and so does an unreadable answer.
   const isUnknown = error.reason === "MaybeSent" || error.reason === "Malformed"
@@ -170,7 +171,7 @@ export const refused = (
       : retract(
           cooled,
           {
-            _tag: "Retracting",
+            ...retracting,
             attempt,
             failure: ended,
             retryAfter: Option.orElse(shared, () => retryAfterOf(error))
@@ -234,7 +235,7 @@ export const committed = (
   now: number
 ): Next => {
   const readAgain = (from: State, conflicts: number): Next =>
-    go(from, { ...phase, _tag: "Merging", isReading: true, conflicts }, load(from))
+    go(from, { ...phase, _tag: "Merging", stage: "Reading", conflicts }, load(from))
   switch (input._tag) {
     case "Committed": {
       const next = noteCommitted(policy, state, input, now)
@@ -249,15 +250,12 @@ export const committed = (
       if (input.error.reason === "Conflict" && phase.conflicts < maxConflicts) {
         return readAgain(state, phase.conflicts + 1)
       }
-      const events = [saveFailed(state, input.error.reason, now)]
-      if (input.error.reason === "Conflict") {
-        const failure = busy("Other writers keep changing the credentials; try again.", now)
-        return withEvents(events, pauseCommit(policy, state, phase, failure, now))
-      }
-      // The lease was lost: the rotation is written under a new one.
-      const { failure, lease, tries } = phase
-      const releasing: Phase = { _tag: "Releasing", lease, failure, retries: Option.some(tries + 1) }
-      return withEvents(events, go(state, releasing, { _tag: "ReleaseLease", lease }))
+      if (input.error.reason === "Fenced") return underNewLease(state, phase, "Fenced", now)
+      const failure = busy("Other writers keep changing the credentials; try again.", now)
+      return withEvents(
+        [saveFailed(state, input.error.reason, now)],
+        pauseCommit(policy, state, phase, failure, now)
+      )
     }
     case "CommitFailed":
       return retryLater(policy, state, phase, storageError(input.error), now)
@@ -275,14 +273,14 @@ export const retryLater = (
   now: number
 ): Next => {
   const reason = failure._tag === "StorageFailed" ? failure.error.reason : failure._tag
-  const cooled = phase.tries > 0 ? cool(policy, state, now, { reason: "Failed" }) : state
+  const cooled = phase.isAsked ? cool(policy, state, now, { reason: "Failed" }) : state
   const paused = pauseCommit(policy, cooled, phase, failure, now)
   return {
     ...withEvents(
-      [saveFailed(state, reason, now), ...(phase.tries > 0 ? coolDownBegan(cooled, now) : [])],
+      [saveFailed(state, reason, now), ...(phase.isAsked ? coolDownBegan(cooled, now) : [])],
       paused
     ),
-    released: Option.some({ failure: Option.some(failure) })
+    released: Option.some({ failure: Option.orElse(phase.failure, () => Option.some(failure)) })
   }
 }
 
@@ -295,20 +293,67 @@ const pauseCommit = (
   now: number
 ): Next => {
   const { lease, tries } = phase
-  const doubled = 2 ** Math.min(tries, 30)
-  const isClosing = Option.isSome(state.closing)
-  const millis = isClosing
-    ? tries < 2
-      ? 0
-      : (shortestRetry * doubled) / 4
-    : Math.max(shortestRetry, Math.min(policy.coolDownBase * doubled, longestPauseOf(policy)))
-  if (Option.exists(state.closing, (until) => now + millis > until)) return end(state, Option.some(failure))
-  return go(
-    state,
-    { _tag: "Merging", isReading: false, lease, failure: phase.failure, conflicts: 0, tries: tries + 1 },
-    { _tag: "Wait", millis }
-  )
+  const millis = pauseBefore(policy, state, tries, now)
+  return Option.isNone(millis)
+    ? end(state, Option.some(failure))
+    : go(
+        state,
+        {
+          _tag: "Merging",
+          stage: "Sleeping",
+          lease,
+          failure: phase.failure,
+          conflicts: 0,
+          tries: tries + 1,
+          isAsked: false
+        },
+        { _tag: "Wait", millis: millis.value }
+      )
 }
+
+/** How often storage is offered something while the scope closes. */
+const lastAttempts = 6
+
+/** How long, in milliseconds, before storage is asked again after so many failures; none where it is given up. */
+const pauseBefore = (policy: Policy, state: State, tries: number, now: number): Option.Option<number> => {
+  const doubled = 2 ** Math.min(tries, 30)
+  if (Option.isNone(state.closing)) {
+    const pause = Math.min(policy.coolDownBase * doubled, longestPauseOf(policy))
+    return Option.some(Math.max(shortestRetry, pause))
+  }
+  const millis = tries < 2 ? 0 : (shortestRetry * doubled) / 4
+  return tries >= lastAttempts || now + millis > state.closing.value ? Option.none() : Option.some(millis)
+}
+
+/** A lease that was lost while storage failed is of no use: the rotation is stored under a new one. */
+export const wokenToCommit = (state: State, phase: PhaseOf<"Merging">): Next =>
+  Option.isNone(state.uncommitted)
+    ? end(state, phase.failure)
+    : go(state, { ...phase, stage: "Confirming" }, { _tag: "ConfirmLease", lease: phase.lease })
+
+/** Where the lease does not answer, storage is the judge of what is written under it. */
+export const leaseBeforeCommit = (
+  state: State,
+  phase: PhaseOf<"Merging">,
+  held: "yes" | "no" | "unknown",
+  now: number
+): Next =>
+  held === "no" && Option.isSome(state.uncommitted)
+    ? underNewLease(state, phase, "LeaseLapsed", now)
+    : go(state, { ...phase, stage: "Reading" }, load(state))
+
+const underNewLease = (
+  state: State,
+  { failure, lease, tries }: Omit<PhaseOf<"Committing">, "_tag">,
+  reason: string,
+  now: number
+): Next =>
+  go(
+    state,
+    { _tag: "Releasing", lease, failure, retries: Option.some(tries + 1) },
+    { _tag: "ReleaseLease", lease },
+    [saveFailed(state, reason, now)]
+  )
 
 // --- invalid_grant ---
 
@@ -348,12 +393,25 @@ export const verified = (state: State, phase: PhaseOf<"Verifying">, now: number)
   })
   return go(
     state,
-    { _tag: "MarkingDead", attempt, error, dead, conflicts: phase.conflicts },
+    { _tag: "MarkingDead", attempt, error, dead, progress: phase.progress, isSleeping: false },
     commit(state, entry, Option.some(stored.value.version))
   )
 }
 
-/** What storage does not take is remembered here all the same. */
+/** Storage could not be read to find out whether a peer rotated meanwhile. */
+export const notVerified = (
+  policy: Policy,
+  state: State,
+  phase: PhaseOf<"Verifying">,
+  failure: Failure,
+  now: number
+): Next =>
+  Option.match(state.dead, {
+    onNone: () => abandon(policy, state, failure, now),
+    onSome: (dead) => markLater(policy, state, { ...phase, _tag: "MarkingDead", dead, isSleeping: true }, now)
+  })
+
+/** What storage does not take is remembered here, and offered again under the lease: a peer would send the token again. */
 export const marked = (
   policy: Policy,
   state: State,
@@ -361,19 +419,40 @@ export const marked = (
   input: Input,
   now: number
 ): Next => {
-  const { attempt, conflicts, dead, error } = phase
-  const isRefused = input._tag === "CommitRefused"
-  if (isRefused && input.error.reason === "Conflict" && conflicts < maxConflicts) {
-    // What another wrote meanwhile may be the rotation that the server means.
-    return go(state, { _tag: "Verifying", attempt, error, conflicts: conflicts + 1 }, load(state))
+  const { attempt, dead, error, progress } = phase
+  const failure = Option.some(reauthorize(dead.rotationLost ? "RotationLost" : "GrantDead", dead.reason))
+  const events = progress.isPublished ? [] : [TokenEvent.GrantDead({ at: now, grant: dead.fingerprint })]
+  switch (input._tag) {
+    case "Woken":
+      return go(state, { _tag: "Verifying", attempt, error, progress }, load(state))
+    case "Committed":
+      return end({ ...noteCommitted(policy, state, input, now), dead: Option.some(dead) }, failure, events)
+    case "CommitRefused": {
+      const { conflicts } = progress
+      if (input.error.reason === "Conflict" && conflicts < maxConflicts) {
+        // What another wrote meanwhile may be the rotation that the server means.
+        const next = { ...progress, conflicts: conflicts + 1 }
+        return go(state, { _tag: "Verifying", attempt, error, progress: next }, load(state))
+      }
+      return end({ ...state, dead: Option.some(dead) }, failure, events)
+    }
+    case "CommitFailed":
+      return withEvents(events, markLater(policy, { ...state, dead: Option.some(dead) }, phase, now))
+    default:
+      return unchanged(state)
   }
-  if (!isRefused && input._tag !== "Committed" && input._tag !== "CommitFailed") return unchanged(state)
-  const next = input._tag === "Committed" ? noteCommitted(policy, state, input, now) : state
-  return end(
-    { ...next, dead: Option.some(dead) },
-    Option.some(reauthorize(dead.rotationLost ? "RotationLost" : "GrantDead", dead.reason)),
-    [TokenEvent.GrantDead({ at: now, grant: dead.fingerprint })]
-  )
+}
+
+const markLater = (policy: Policy, state: State, phase: PhaseOf<"MarkingDead">, now: number): Next => {
+  const { dead, progress } = phase
+  const failure = Option.some(reauthorize(dead.rotationLost ? "RotationLost" : "GrantDead", dead.reason))
+  const millis = pauseBefore(policy, state, progress.tries, now)
+  if (Option.isNone(millis)) return end(state, failure)
+  const next = { conflicts: 0, tries: progress.tries + 1, isPublished: true }
+  return {
+    ...go(state, { ...phase, progress: next, isSleeping: true }, { _tag: "Wait", millis: millis.value }),
+    released: Option.some({ failure })
+  }
 }
 
 const reauthorize = (reason: Decision.ReauthorizeReason, detail: string): Failure => ({
@@ -382,6 +461,9 @@ const reauthorize = (reason: Decision.ReauthorizeReason, detail: string): Failur
 })
 
 // --- Our intent is taken back ---
+
+/** Where it begins. */
+export const retracting = { _tag: "Retracting", tries: 0, isSleeping: false } as const
 
 /**
  * Takes back our own intent, and leaves the wait that the server asked for. What another who refreshes by now has
@@ -414,17 +496,33 @@ export const retract = (state: State, phase: PhaseOf<"Retracting">, now: number)
 export const retracted = (
   policy: Policy,
   state: State,
-  { failure }: PhaseOf<"Retracting">,
+  phase: PhaseOf<"Retracting">,
   input: Input,
   now: number
 ): Next => {
+  const failure = Option.some(phase.failure)
   switch (input._tag) {
+    case "Woken":
+      return go(state, { ...phase, isSleeping: false }, load(state))
     case "Committed":
-      return end(noteCommitted(policy, state, input, now), Option.some(failure))
+      return end(noteCommitted(policy, state, input, now), failure)
     case "CommitRefused":
+      return end(state, failure)
     case "CommitFailed":
-    case "LoadFailed":
-      return end(state, Option.some(failure))
+    case "LoadFailed": {
+      // It is offered again under the lease: a peer takes what storage holds for a request that nobody saw answered.
+      const millis = pauseBefore(policy, state, phase.tries, now)
+      return Option.isNone(millis)
+        ? end(state, failure)
+        : {
+            ...go(
+              state,
+              { ...phase, tries: phase.tries + 1, isSleeping: true },
+              { _tag: "Wait", millis: millis.value }
+            ),
+            released: Option.some({ failure })
+          }
+    }
     default:
       return unchanged(state)
   }

@@ -32,7 +32,7 @@ export type Input =
   | { readonly _tag: "LoadFailed"; readonly error: StorageError }
   | { readonly _tag: "LeaseTaken"; readonly lease: HeldLease }
   | { readonly _tag: "LeaseFailed"; readonly error: LeaseError }
-  | { readonly _tag: "LeaseConfirmed"; readonly held: boolean }
+  | { readonly _tag: "LeaseConfirmed"; readonly held: "yes" | "no" | "unknown" }
   | { readonly _tag: "LeaseReleased" }
   | {
       readonly _tag: "Committed"

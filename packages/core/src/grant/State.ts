@@ -169,26 +169,33 @@ export type Phase =
   | { readonly _tag: "Confirming"; readonly want: Want; readonly attempt: Attempt; readonly writes: number }
   | { readonly _tag: "Redeeming"; readonly attempt: Attempt; readonly requestedAt: number }
   | Committing
-  | (Omit<Committing, "_tag"> & { readonly _tag: "Merging"; readonly isReading: boolean })
+  | (Omit<Committing, "_tag"> & {
+      readonly _tag: "Merging"
+      readonly stage: "Sleeping" | "Confirming" | "Reading"
+    })
   | {
       readonly _tag: "Verifying"
       readonly attempt: Attempt
       readonly error: RefreshError
-      readonly conflicts: number
+      readonly progress: Progress
     }
   | {
       readonly _tag: "MarkingDead"
       readonly attempt: Attempt
       readonly error: RefreshError
       readonly dead: Entry.DeadGrant
-      readonly conflicts: number
+      readonly progress: Progress
+      readonly isSleeping: boolean
     }
   | {
       readonly _tag: "Retracting"
       readonly attempt: Attempt
       readonly failure: Failure
-      /** For how long the server asked to be left alone, if it did. */
+      /** For how long the server is to be left alone, if it is. */
       readonly retryAfter: Option.Option<number>
+      /** How often storage failed. */
+      readonly tries: number
+      readonly isSleeping: boolean
     }
   | {
       readonly _tag: "Releasing"
@@ -201,6 +208,13 @@ export type Phase =
 /** What the lease is for: a refresh for callers, or the commit of a rotation whose first lease was lost. */
 type Goal =
   { readonly _tag: "Refresh"; readonly want: Want } | { readonly _tag: "Commit"; readonly tries: number }
+
+/** How often another writer was faster, how often storage failed, and whether the end of the grant was published. */
+interface Progress {
+  readonly conflicts: number
+  readonly tries: number
+  readonly isPublished: boolean
+}
 
 interface Leasing {
   readonly _tag: "Leasing"
@@ -223,6 +237,8 @@ interface Committing {
   /** How often another writer was faster, and how often storage failed. */
   readonly conflicts: number
   readonly tries: number
+  /** Whether a caller asked for this attempt. */
+  readonly isAsked: boolean
   /** What to report at the end, although the rotation is saved: the answer was malformed otherwise. */
   readonly failure: Option.Option<Failure>
 }

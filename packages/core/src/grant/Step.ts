@@ -39,6 +39,7 @@ import {
   commit,
   cool,
   end,
+  type Events,
   firstPause,
   found,
   go,
@@ -75,9 +76,9 @@ export const step = (policy: Policy, state: State, input: Input, now: number): N
 const transition = (policy: Policy, state: State, input: Input, now: number): Next => {
   switch (input._tag) {
     case "Saved":
-      return stay(saved(policy, state, input, now), [savedEvent(input.entry, now)])
+      return wakes(saved(policy, state, input, now), [savedEvent(input.entry, now)])
     case "Cleared":
-      return stay(forget(state), [TokenEvent.Cleared({ at: now, existed: input.existed })])
+      return wakes(forget(state), [TokenEvent.Cleared({ at: now, existed: input.existed })])
     case "Invalidated":
       return stay({ ...state, memory: { _tag: "Unread" } })
     case "Changed":
@@ -129,7 +130,7 @@ const outcome = (policy: Policy, state: State, input: Input, now: number): Next 
     case "Noting":
       return noted(policy, state, phase, input, now)
     case "Confirming":
-      if (input._tag === "LeaseConfirmed") return confirmed(state, phase, input.held, now)
+      if (input._tag === "LeaseConfirmed") return confirmed(state, phase, input.held === "yes", now)
       break
     case "Redeeming":
       if (input._tag === "Answered")
@@ -139,12 +140,14 @@ const outcome = (policy: Policy, state: State, input: Input, now: number): Next 
     case "Committing":
       return Answer.committed(policy, state, phase, input, now)
     case "Merging":
-      if (input._tag === "Woken") return go(state, { ...phase, isReading: true }, load(state))
+      if (input._tag === "Woken") return Answer.wokenToCommit(state, phase)
+      if (input._tag === "LeaseConfirmed") return Answer.leaseBeforeCommit(state, phase, input.held, now)
       if (input._tag === "LoadFailed")
         return Answer.retryLater(policy, state, phase, storageError(input.error), now)
       break
     case "Verifying":
-      if (input._tag === "LoadFailed") return abandon(policy, state, storageError(input.error), now)
+      if (input._tag === "LoadFailed")
+        return Answer.notVerified(policy, state, phase, storageError(input.error), now)
       break
     case "MarkingDead":
       return Answer.marked(policy, state, phase, input, now)
@@ -264,19 +267,23 @@ const observed = (policy: Policy, state: State, input: InputOf<"Observed">, now:
 }
 
 /** The flight looks again at once, if it sleeps. */
-const wakes = (state: State): Next => ({
-  ...stay(state),
-  command:
-    (state.phase._tag === "Waiting" || state.phase._tag === "Merging") && !state.phase.isReading
-      ? Option.some({ _tag: "Wake" })
-      : Option.none()
+const wakes = (state: State, events: Events = []): Next => ({
+  ...stay(state, events),
+  command: isSleeping(state.phase) ? Option.some({ _tag: "Wake" }) : Option.none()
 })
+
+const isSleeping = (phase: Phase): boolean =>
+  phase._tag === "Waiting"
+    ? !phase.isReading
+    : phase._tag === "Merging"
+      ? phase.stage === "Sleeping"
+      : "isSleeping" in phase && phase.isSleeping
 
 /** Further attempts to store a rotation begin without a pause. */
 const closing = (state: State, until: number): State => ({
   ...state,
   closing: Option.some(until),
-  phase: state.phase._tag === "Merging" ? { ...state.phase, tries: 0 } : state.phase
+  phase: "tries" in state.phase ? { ...state.phase, tries: 0 } : state.phase
 })
 
 const wanted = (state: State, want: Want, now: number): Next => {
@@ -291,7 +298,8 @@ const wanted = (state: State, want: Want, now: number): Next => {
     )
   }
   // Storage is offered the rotation once more before anyone is told that it cannot be refreshed.
-  if (phase._tag === "Merging") return wakes(state)
+  if (phase._tag === "Merging") return wakes({ ...state, phase: { ...phase, isAsked: true } })
+  if (phase._tag === "MarkingDead" || phase._tag === "Retracting") return wakes(state)
   // Somebody waits for it by now: it is no longer left to another process.
   return "goal" in phase && phase.goal._tag === "Refresh" && phase.goal.want.yields && !want.yields
     ? stay({
@@ -388,7 +396,7 @@ const rereadFailed = (
     ? Answer.retryLater(
         policy,
         state,
-        { ...phase, tries: phase.goal.tries, failure: Option.none() },
+        { ...phase, tries: phase.goal.tries, isAsked: false, failure: Option.none() },
         failure,
         now
       )
@@ -408,7 +416,7 @@ const reread = (policy: Policy, state: State, phase: PhaseOf<"Rereading">, now: 
   if (Option.isSome(state.uncommitted)) {
     // Storage must hold a refresh token before it is spent.
     const tries = goal._tag === "Commit" ? goal.tries : 0
-    return Answer.commitRotation(state, { lease, conflicts, tries, failure: Option.none() })
+    return Answer.commitRotation(state, { lease, conflicts, tries, isAsked: false, failure: Option.none() })
   }
   if (goal._tag === "Commit") return end(state, Option.none())
   const decision = judgeAgain(policy, state, goal.want, now)
@@ -489,7 +497,7 @@ const confirmed = (state: State, phase: PhaseOf<"Confirming">, isHeld: boolean, 
   if (!isHeld) {
     // A holder that was stopped for long may have lost the lease: two must not redeem one token.
     const failure = busy("The lease lapsed before the request; try again.", now)
-    return Answer.retract(state, { _tag: "Retracting", attempt, failure, retryAfter: Option.none() }, now)
+    return Answer.retract(state, { ...Answer.retracting, attempt, failure, retryAfter: Option.none() }, now)
   }
   if (state.writes !== phase.writes && attempt.conflicts < maxConflicts) {
     const known = Option.match(attempt.intended, {
