@@ -250,6 +250,17 @@ export default tseslint.config(
     [...pureImports.map((name) => `effect/${name}`), ...pure.map((name) => `./${name}.js`)],
     "this module is pure and imports only data modules and other pure modules"
   ),
+  importsOf(
+    ["packages/core/src/grant/*.ts"],
+    [
+      ...pureImports.map((name) => `effect/${name}`),
+      ...pure.map((name) => `../${name}.js`),
+      // Records and the types of what the ports answer.
+      ...["TokenEvent", "TokenRefresher", "TokenStorage", "RefreshLease"].map((name) => `../${name}.js`),
+      "./*"
+    ],
+    "the machine is pure and imports only data modules and records"
+  ),
   {
     // The one place that starts a timer, and only by the clock that would start the same one.
     files: ["packages/core/src/Deadline.ts"],

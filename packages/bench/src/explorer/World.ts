@@ -4,7 +4,7 @@
  */
 import * as Credentials from "@latchkey/core/Credentials"
 import * as Entry from "@latchkey/core/Entry"
-import * as Messages from "@latchkey/core/grant/Messages"
+import type * as Messages from "@latchkey/core/grant/Messages"
 import * as State from "@latchkey/core/grant/State"
 import { step } from "@latchkey/core/grant/Step"
 import { LeaseError } from "@latchkey/core/RefreshLease"

@@ -6,7 +6,7 @@
  */
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
-import * as Decision from "../Decision.js"
+import type * as Decision from "../Decision.js"
 import * as Entry from "../Entry.js"
 import * as Fingerprint from "../Fingerprint.js"
 import * as TokenEvent from "../TokenEvent.js"

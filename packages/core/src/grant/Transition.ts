@@ -6,7 +6,7 @@
 import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
 import * as Decision from "../Decision.js"
-import * as Entry from "../Entry.js"
+import type * as Entry from "../Entry.js"
 import * as Fingerprint from "../Fingerprint.js"
 import * as TokenEvent from "../TokenEvent.js"
 import type { RefreshError } from "../TokenRefresher.js"
