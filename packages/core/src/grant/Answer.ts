@@ -16,15 +16,7 @@ import { RefreshError } from "../TokenRefresher.js"
 import * as Age from "./Age.js"
 import { lags } from "./Merge.js"
 import type { Input, Next } from "./Messages.js"
-import {
-  entryOf,
-  type Failure,
-  momentOf,
-  type Policy,
-  type State,
-  storedOf,
-  witnessOf
-} from "./State.js"
+import { entryOf, type Failure, momentOf, type Policy, type State, storedOf, witnessOf } from "./State.js"
 import {
   abandon,
   busy,
@@ -165,13 +157,14 @@ export const refused = (
       })
   const { events, failure: ended, shared, state: cooled } = failed(policy, known, error, now, isUnknown)
   return withEvents(
-    [told, ...events],
+    isUnknown ? [told, ...events] : [told],
     isUnknown
       ? end(cooled, Option.some(ended))
       : retract(
           cooled,
           {
             ...retracting,
+            isCooling: true,
             attempt,
             failure: ended,
             retryAfter: Option.orElse(shared, () => retryAfterOf(error))
@@ -463,17 +456,17 @@ const reauthorize = (reason: Decision.ReauthorizeReason, detail: string): Failur
 // --- Our intent is taken back ---
 
 /** Where it begins. */
-export const retracting = { _tag: "Retracting", tries: 0, isSleeping: false } as const
+export const retracting = { _tag: "Retracting", isCooling: false, tries: 0, isSleeping: false } as const
 
 /**
  * Takes back our own intent, and leaves the wait that the server asked for. What another who refreshes by now has
  * written is not ours to change. An older intent is put back: what became of that is no better known than before.
  */
 export const retract = (state: State, phase: PhaseOf<"Retracting">, now: number): Next => {
-  const { attempt, failure, retryAfter } = phase
+  const { attempt, retryAfter } = phase
   const ours = Option.flatMap(attempt.intended, ({ entry }) => entry.intent)
   if (Option.isNone(attempt.intended) || (Option.isNone(ours) && Option.isNone(retryAfter))) {
-    return end(state, Option.some(failure))
+    return withdrawn(state, phase, now)
   }
   if (state.memory._tag === "Unread") return go(state, phase, load(state))
   const stored = storedOf(state)
@@ -481,7 +474,7 @@ export const retract = (state: State, phase: PhaseOf<"Retracting">, now: number)
     Credentials.sameRefreshToken(s.entry.credentials, i.entry.credentials)
   )
   if (Option.isNone(stored) || !isSame || !Equal.equals(stored.value.entry.intent, ours)) {
-    return end(state, Option.some(failure))
+    return withdrawn(state, phase, now)
   }
   const { entry, version } = stored.value
   const next = new Entry.Entry({
@@ -493,6 +486,10 @@ export const retract = (state: State, phase: PhaseOf<"Retracting">, now: number)
   return go(state, phase, commit(state, next, Option.some(version)))
 }
 
+/** The intent is withdrawn, or is not ours to withdraw. */
+export const withdrawn = (state: State, { failure, isCooling }: PhaseOf<"Retracting">, now: number): Next =>
+  end(state, Option.some(failure), isCooling ? coolDownBegan(state, now) : [])
+
 export const retracted = (
   policy: Policy,
   state: State,
@@ -500,27 +497,27 @@ export const retracted = (
   input: Input,
   now: number
 ): Next => {
-  const failure = Option.some(phase.failure)
   switch (input._tag) {
     case "Woken":
       return go(state, { ...phase, isSleeping: false }, load(state))
     case "Committed":
-      return end(noteCommitted(policy, state, input, now), failure)
+      return withdrawn(noteCommitted(policy, state, input, now), phase, now)
     case "CommitRefused":
-      return end(state, failure)
+      return withdrawn(state, phase, now)
     case "CommitFailed":
     case "LoadFailed": {
       // It is offered again under the lease: a peer takes what storage holds for a request that nobody saw answered.
       const millis = pauseBefore(policy, state, phase.tries, now)
       return Option.isNone(millis)
-        ? end(state, failure)
+        ? withdrawn(state, phase, now)
         : {
             ...go(
               state,
-              { ...phase, tries: phase.tries + 1, isSleeping: true },
-              { _tag: "Wait", millis: millis.value }
+              { ...phase, isCooling: false, tries: phase.tries + 1, isSleeping: true },
+              { _tag: "Wait", millis: millis.value },
+              phase.isCooling ? coolDownBegan(state, now) : []
             ),
-            released: Option.some({ failure })
+            released: Option.some({ failure: Option.some(phase.failure) })
           }
     }
     default:

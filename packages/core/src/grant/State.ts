@@ -193,6 +193,8 @@ export type Phase =
       readonly failure: Failure
       /** For how long the server is to be left alone, if it is. */
       readonly retryAfter: Option.Option<number>
+      /** Whether a cool-down is to be published once storage has the wait. */
+      readonly isCooling: boolean
       /** How often storage failed. */
       readonly tries: number
       readonly isSleeping: boolean

@@ -194,7 +194,7 @@ const rolledBack = (policy: Policy, state: State, now: number): Next => {
     case "Merging":
       return Answer.retryLater(policy, state, phase, failure, now)
     case "Retracting":
-      return end(state, Option.some(phase.failure))
+      return Answer.withdrawn(state, phase, now)
     default:
       return abandon(policy, state, failure, now)
   }
