@@ -266,6 +266,27 @@ describe.skipIf(!hasFlock)("a file that Codex locks (needs the command flock)", 
     }).pipe(Effect.scoped)
   )
 
+  it.live.skipIf(process.platform !== "linux")(
+    "where there is no command flock, a lock is honoured all the same",
+    () =>
+      Effect.gen(function* () {
+        const { folder, path } = yield* codexHome
+        const child = yield* holdKernel(Path.join(folder, "auth.lock"))
+        const { lease } = yield* OwnStorage.make(codex, { path })
+        const commands = process.env["PATH"]
+        yield* Effect.acquireRelease(
+          Effect.sync(() => void (process.env["PATH"] = folder)),
+          () => Effect.sync(() => void (process.env["PATH"] = commands))
+        )
+        const busy = yield* Effect.flip(Effect.scoped(lease.acquire("a", "1 minute")))
+        expect(busy.reason).toBe("Busy")
+        expect(busy.message).toContain("auth.lock")
+        child.stdin.end()
+        yield* Effect.promise(() => once(child, "close"))
+        yield* Effect.scoped(lease.acquire("a", "1 minute"))
+      }).pipe(Effect.scoped)
+  )
+
   it.live("beside another file than Codex's own, none is made that would stay", () =>
     Effect.gen(function* () {
       const { folder, path } = yield* home(expired.codex())
