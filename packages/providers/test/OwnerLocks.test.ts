@@ -213,6 +213,17 @@ describe("a directory that Claude Code makes", () => {
   )
 })
 
+it.live("a logout where nothing is makes nothing", () =>
+  Effect.gen(function* () {
+    const { folder } = yield* home()
+    for (const provider of [claude, codex]) {
+      const { storage } = yield* own(provider, Path.join(folder, "none", "auth.json"))
+      expect(yield* storage.remove).toBe(false)
+    }
+    expect(fs.readdirSync(folder)).toEqual([])
+  }).pipe(Effect.scoped)
+)
+
 describe.skipIf(!hasFlock)("a file that Codex locks (needs the command flock)", () => {
   const answer = { access_token: jwt({ exp: 4_000_000_000 }), refresh_token: "ours", id_token: jwt(account) }
   const codexHome = Effect.map(home(), ({ folder }) => {
