@@ -12,7 +12,7 @@
  * | `OAUTH_CLIENT_AUTH` | how the secret is shown: `basic` (the default) or `post` |
  * | `OAUTH_GRANT` | `refresh_token` (the default) or `client_credentials`, which needs no login |
  * | `OAUTH_SCOPES` | separated by spaces; leave it out for all that was granted |
- * | `OAUTH_CREDENTIALS_FILE` | where the grant is kept |
+ * | `OAUTH_CREDENTIALS_FILE` | where the grant is kept; needed for a grant that someone logged in for, memory without it for `client_credentials` |
  * | `OAUTH_CREDENTIALS_EXPOSED` | `refuse` (the default) or `accept` a file that others may read, as a mounted secret may be |
  *
  * `TokenConfig.layerConfig` reads the policy beside them.
@@ -20,11 +20,11 @@
  * @since 0.1.0
  */
 import type { HttpClient } from "@effect/platform/HttpClient"
-import type { RefreshLease } from "@latchkey/core/RefreshLease"
+import * as RefreshLease from "@latchkey/core/RefreshLease"
 import * as TokenConfig from "@latchkey/core/TokenConfig"
 import * as TokenManager from "@latchkey/core/TokenManager"
 import type { TokenRefresher } from "@latchkey/core/TokenRefresher"
-import type { StorageError, TokenStorage } from "@latchkey/core/TokenStorage"
+import * as TokenStorage from "@latchkey/core/TokenStorage"
 import * as ClientAuth from "@latchkey/oauth/ClientAuth"
 import * as ClientCredentials from "@latchkey/oauth/ClientCredentials"
 import type { OAuthConfigError } from "@latchkey/oauth/Endpoint"
@@ -51,7 +51,8 @@ export interface Settings {
   readonly client: ClientAuth.Client
   readonly grant: "refresh_token" | "client_credentials"
   readonly scopes: ReadonlyArray<string>
-  readonly file: string
+  /** Where the grant is kept; without it in memory, as a grant that needs no login is asked for again. */
+  readonly file?: string
   /** Whether a file that others may read is accepted: `refuse` unless given. */
   readonly exposed?: "refuse" | "accept"
 }
@@ -74,7 +75,7 @@ export interface Options {
  * @since 0.1.0
  * @category errors
  */
-export type SessionError = ConfigError.ConfigError | OAuthConfigError | StorageError
+export type SessionError = ConfigError.ConfigError | OAuthConfigError | TokenStorage.StorageError
 
 /**
  * The settings under a prefix. A variable that is missing or wrong is a `ConfigError` that names it.
@@ -98,12 +99,28 @@ export const settings = (prefix = "OAUTH_"): Config.Config<Settings> => {
     clientId: text("CLIENT_ID"),
     secret: orNone(Config.redacted(text("CLIENT_SECRET"))),
     auth: Config.withDefault(oneOf(name("CLIENT_AUTH"), "basic", "post"), "basic"),
-    grant: Config.withDefault(oneOf(name("GRANT"), "refresh_token", "client_credentials"), "refresh_token"),
+    kept: Config.mapOrFail(
+      Config.all({
+        grant: Config.withDefault(
+          oneOf(name("GRANT"), "refresh_token", "client_credentials"),
+          "refresh_token"
+        ),
+        file: orNone(text("CREDENTIALS_FILE"))
+      }),
+      (kept) =>
+        kept.grant === "refresh_token" && Option.isNone(kept.file)
+          ? Either.left(
+              ConfigError.MissingData(
+                [name("CREDENTIALS_FILE")],
+                `Give ${name("CREDENTIALS_FILE")}, the file that keeps the grant: without it, each start needs a login`
+              )
+            )
+          : Either.right(kept)
+    ),
     scopes: Config.withDefault(text("SCOPES"), ""),
-    file: text("CREDENTIALS_FILE"),
     exposed: Config.withDefault(oneOf(name("CREDENTIALS_EXPOSED"), "refuse", "accept"), "refuse")
   })
-  return Config.mapOrFail(all, ({ auth, clientId, exposed, file, grant, scopes, secret, server }) =>
+  return Config.mapOrFail(all, ({ auth, clientId, exposed, kept: { file, grant }, scopes, secret, server }) =>
     Either.gen(function* () {
       if (grant === "client_credentials" && Option.isNone(secret)) {
         return yield* Either.left(
@@ -121,7 +138,7 @@ export const settings = (prefix = "OAUTH_"): Config.Config<Settings> => {
         }),
         grant,
         scopes: scopes.split(/\s+/).filter((scope) => scope !== ""),
-        file,
+        ...(Option.isSome(file) && { file: file.value }),
         ...(exposed === "accept" && { exposed })
       }
     })
@@ -153,7 +170,9 @@ export const layerConfigFor = <Self, Id extends string>(
     Effect.map(settings(options.prefix), (found) =>
       Layer.provide(
         layerOver(tag, found, options),
-        File.layer({ path: found.file, exposed: found.exposed ?? "refuse" })
+        found.file === undefined
+          ? Layer.merge(TokenStorage.layerMemory, RefreshLease.layerProcess)
+          : File.layer({ path: found.file, exposed: found.exposed ?? "refuse" })
       )
     )
   )
@@ -168,7 +187,7 @@ export const layerOver = <Self, Id extends string>(
   tag: Context.TagClass<Self, Id, TokenManager.Manager>,
   found: Settings,
   options: Options = {}
-): Layer.Layer<Self, SessionError, HttpClient | TokenStorage | RefreshLease> =>
+): Layer.Layer<Self, SessionError, HttpClient | TokenStorage.TokenStorage | RefreshLease.RefreshLease> =>
   TokenManager.layerFor(tag, options.provider === undefined ? {} : { provider: options.provider }).pipe(
     Layer.provide(refresherOf(found)),
     Layer.provide(TokenConfig.layerConfig(options.policy))
