@@ -203,7 +203,11 @@ describe("outside Effect", () => {
       Effect.fail(new OwnFailure({ reason: "x" })),
       { name: "OwnFailure", reason: "x" }
     ],
-    ["a missing variable", Config.string("ABSENT"), { name: "ConfigError", message: /ABSENT/ }],
+    [
+      "a missing variable",
+      Effect.zipRight(Config.string("ABSENT"), Effect.never),
+      { name: "ConfigError", message: /ABSENT/ }
+    ],
     ["a tagged object", Effect.fail(plain), { name: "Plain", message: "no such server", cause: plain }],
     ["a text", Effect.fail("no such server"), { name: "Error", message: "no such server" }],
     [
