@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import type { HttpClient } from "@effect/platform/HttpClient"
-import { Credentials, type Extras } from "@latchkey/core/Credentials"
+import { Credentials, type Extras, tokenProblem } from "@latchkey/core/Credentials"
 import { RefreshError } from "@latchkey/core/TokenRefresher"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -210,14 +210,15 @@ const asAsked = (credentials: Credentials, response: Extras, asked: Request): Cr
   const told = response["scope"]
   return asked.grantType === "refresh_token" ||
     typeof scope !== "string" ||
-    (typeof told === "string" && told.trim() !== "")
+    (typeof told === "string" && told.trim() !== "") ||
+    (Array.isArray(told) && told.length > 0 && credentials.scopes.length > 0)
     ? credentials
     : new Credentials({ ...credentials, scopes: scope.split(" ") })
 }
 
 const hasIdToken = (response: Extras): boolean => {
   const value = Object.hasOwn(response, "id_token") ? response["id_token"] : undefined
-  return typeof value === "string" && value !== ""
+  return Option.isNone(tokenProblem(value))
 }
 
 /** OpenID Connect Core §12.2: the same subject as before. */

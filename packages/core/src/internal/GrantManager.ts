@@ -21,7 +21,7 @@ import { StorageError } from "../TokenStorage.js"
 import * as Access from "./Access.js"
 import type { Grant } from "./Grant.js"
 import * as HeldLease from "./HeldLease.js"
-import { reload, storageFailed } from "./StoredGrant.js"
+import { reload, storageFailed, warn } from "./StoredGrant.js"
 import { saveAtLast } from "./Saver.js"
 import * as Watching from "./Watching.js"
 
@@ -294,6 +294,7 @@ const save = (
     if (Option.isNone(saved)) return yield* save(parts, credentials, options, conflicts + 1)
     // Where that fails, memory has what was read before, and the next who asks reads again.
     if (!saved.value.isLast) yield* Effect.ignore(reload(parts))
+    yield* warn(parts, credentials)
     yield* emit(
       TokenEvent.Saved({
         at: saved.value.at,

@@ -433,6 +433,13 @@ export class GrantState {
     }
   }
 
+  /** An answer that is of no use brought a new refresh token: what was wrong before has not ended with it. */
+  noteSalvaged(entry: Entry.Entry, base: Option.Option<Entry.Entry>, now: number): void {
+    const { coolDown } = this
+    this.noteRefreshed(entry, base, now)
+    this.coolDown = coolDown
+  }
+
   /** An answer that took so long brought this access token, and may say what the server's clock shows. */
   private noteObtained(credentials: Credentials.Credentials, took: number): void {
     const { uptime, wall } = this.moment

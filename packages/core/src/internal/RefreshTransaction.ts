@@ -33,6 +33,7 @@ import {
   type Parts,
   reload,
   saveUnsaved,
+  warn,
   writeIntent
 } from "./StoredGrant.js"
 
@@ -244,14 +245,17 @@ const accept = (
   const { emit, state } = parts
   const now = clock()
   state.noteRefreshed(successor(parts, intended, credentials, lease.fence), base, now, requestedAt)
-  const refreshed = emit(
-    TokenEvent.Refreshed({
-      at: now,
-      took: now - requestedAt,
-      rotated: !Option.exists(base, (b) => Credentials.sameRefreshToken(b.credentials, credentials)),
-      token: Fingerprint.of(credentials.accessToken),
-      expiresAt: Option.getOrUndefined(credentials.expiresAt)
-    })
+  const refreshed = Effect.zipLeft(
+    emit(
+      TokenEvent.Refreshed({
+        at: now,
+        took: now - requestedAt,
+        rotated: !Option.exists(base, (b) => Credentials.sameRefreshToken(b.credentials, credentials)),
+        token: Fingerprint.of(credentials.accessToken),
+        expiresAt: Option.getOrUndefined(credentials.expiresAt)
+      })
+    ),
+    warn(parts, credentials)
   )
   return Effect.zipRight(refreshed, save(parts, lease))
 }
@@ -306,7 +310,10 @@ const fail = (parts: Parts, failure: RefreshError, attempt: Attempt): Effect.Eff
     const now = yield* Clock.currentTimeMillis
     yield* emit(TokenEvent.RefreshFailed({ at: now, reason: error.reason, status: error.status }))
     if (error.salvaged !== undefined) {
-      state.noteRefreshed(successor(parts, intended, error.salvaged, lease.fence), base, now)
+      const entry = successor(parts, intended, error.salvaged, lease.fence)
+      // Each answer like it costs a rotation: all who share the grant wait, longer each time.
+      const wait = Decision.serverWait(Option.none(), Option.some(state.backOff(now)), now)
+      state.noteSalvaged(new Entry.Entry({ ...entry, serverWait: wait }), base, now)
       yield* save(parts, lease)
     }
     if (error.reason === "GrantDead") return yield* bury(parts, error, attempt)

@@ -184,7 +184,8 @@ const worrying: ReadonlySet<TokenEvent["_tag"]> = new Set([
   "SaveFailed",
   "GrantDead",
   "GrantMismatch",
-  "StorageFailed"
+  "StorageFailed",
+  "ResponseWarning"
 ])
 
 const logOf = (event: TokenEvent, level: LogLevel.LogLevel): Effect.Effect<void> => {

@@ -87,6 +87,21 @@ const takeIn = (
     : Effect.void
 }
 
+/** What was wrong with the response that brought these credentials, as events. */
+export const warn = (
+  parts: Pick<Parts, "emit">,
+  credentials: Credentials.Credentials
+): Effect.Effect<void> => {
+  const ignored = Credentials.warnings(credentials)
+  return ignored.length === 0
+    ? Effect.void
+    : Effect.flatMap(Clock.currentTimeMillis, (at) =>
+        Effect.forEach(ignored, (warning) => parts.emit(TokenEvent.ResponseWarning({ at, ...warning })), {
+          discard: true
+        })
+      )
+}
+
 /** Tells of it as an event. */
 export const storageFailed = (parts: Parts, error: StorageError): Effect.Effect<void> =>
   Effect.flatMap(Clock.currentTimeMillis, (at) =>
