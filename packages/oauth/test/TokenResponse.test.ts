@@ -4,7 +4,7 @@ import { ErrorRule, RefreshToken } from "@latchkey/oauth"
 import { Cause, Duration, Effect, FastCheck as fc, Option, Redacted, TestClock } from "effect"
 import { inspect } from "node:util"
 import { answering, type Reply } from "./Memory.js"
-import { quote } from "../src/internal/text.js"
+import { quote, withoutSecrets } from "../src/internal/text.js"
 
 const now = 1_700_000_000_000
 
@@ -498,6 +498,28 @@ describe("an error answer is sorted", () => {
     for (let at = 0; at + 12 <= echoed.length; at++) expect(said).not.toContain(echoed.slice(at, at + 12))
     expect(said).toContain("<redacted>")
     expect(said).toMatch(/&scope=openid$/)
+  })
+
+  const whole = "canary-refresh-token"
+  it.each([
+    ["a secret in another", `no ${whole} here`, [whole.slice(0, 14), whole], "no <redacted> here"],
+    ["the same, the longer one first", `no ${whole} here`, [whole, whole.slice(0, 14)], "no <redacted> here"],
+    ["two that overlap", "no abcdefghijkl here", ["abcdefghi", "efghijkl"], "no <redacted> here"],
+    ["a part of the mask", `no ${whole} here`, [whole, "redacted"], "no <redacted> here"],
+    ["the mask itself", `no ${whole} here`, ["<redacted>", whole], "no <redacted> here"],
+    ["what is too short to be a secret", "invalid_token", ["a", "token", "invalid"], "invalid_token"],
+    ["a short one beside another", `invalid ${whole}`, ["red", "a", "d", whole], "invalid <redacted>"],
+    ["8 characters", "no s3cr3t-8 here", ["s3cr3t-8"], "no <redacted> here"],
+    ["in a URL, in lower case", "no a%2fb%2bc/d here", ["a/b+c/d!"], "no a%2fb%2bc/d here"],
+    ["encoded in lower case", "no a%2fb%2bc%2fd-e here", ["a/b+c/d-e"], "no <redacted> here"]
+  ])("one pass masks each secret once: %s (F47)", (_, text, secrets, said) => {
+    expect(quote(text, secrets)).toBe(said)
+  })
+
+  it.each([0, 1, 2])("in base64, wherever it begins: after %d bytes (F53)", (before) => {
+    const text = Buffer.from("x".repeat(before) + whole).toString("base64")
+    const masked = withoutSecrets(`Basic ${text} and more`, [whole])
+    expect(masked).toMatch(/^Basic .{0,3}<redacted>.{0,3} and more$/)
   })
 
   it.each(["aB3/dE6/gH9/jK2/mN5/pQ8/sT1/vW4", `${"abcDEF123".repeat(3)}/${"abcDEF123".repeat(2)}`])(
