@@ -36,17 +36,17 @@ export const run = (
 ): Effect.Effect<Credentials, Failure.Failure, Output.Output> =>
   Effect.flatMap(Effect.context<Output.Output>(), (output) => {
     const onEvent = (event: LoginEvent) =>
-      Effect.provide(Output.say(wordsOf(provider, options, event)), output)
+      Effect.provide(Output.say(...wordsOf(provider, options, event)), output)
     return ProviderWire.withHttp(
       Effect.mapError(ways[way](provider, { ...options, onEvent }), failed(provider))
     )
   })
 
 /** What to do about it, as a command where that is known. `--scope` replaces all scopes. */
-const wordsOf = (provider: Provider.Provider, options: Options, event: LoginEvent): string => {
-  if (event._tag === "StrayAnswer") return event.message
+const wordsOf = (provider: Provider.Provider, options: Options, event: LoginEvent): ReadonlyArray<string> => {
+  if (event._tag === "StrayAnswer") return [event.message]
   const parameters = Object.entries(event.parameters)
-  if (event.scopes.length === 0 && parameters.length === 0) return event.message
+  if (event.scopes.length === 0 && parameters.length === 0) return [event.message]
   const { account } = options
   const scopes = event.scopes.length === 0 ? [] : [...(options.scopes ?? provider.scopes), ...event.scopes]
   const words = [
@@ -55,7 +55,7 @@ const wordsOf = (provider: Provider.Provider, options: Options, event: LoginEven
     ...scopes.flatMap((scope) => ["--scope", quoted(scope)]),
     ...parameters.flatMap(([name, value]) => ["--param", quoted(`${name}=${value}`)])
   ]
-  return `${event.message}\n\n  ${words.join(" ")}\n`
+  return [event.message, "", `  ${words.join(" ")}`, ""]
 }
 
 const quoted = (word: string): string =>
@@ -109,9 +109,14 @@ const openBrowser = (url: URL): Effect.Effect<void, LoginError, Output.Output> =
 const manual: Way = (provider, options) =>
   Login.manual(provider, {
     ...options,
-    ask: (url) =>
+    ask: (url, openBefore) =>
       Effect.gen(function* () {
-        yield* Output.say("Open this in any browser, and log in:", "", `  ${url.href}`, "")
+        const now = yield* Clock.currentTimeMillis
+        const within = Option.match(openBefore, {
+          onNone: () => "",
+          onSome: (end) => ` within ${Format.span(end - now)}`
+        })
+        yield* Output.say(`Open this in any browser${within}, and log in:`, "", `  ${url.href}`, "")
         yield* Output.say("Then paste the address that the browser ends at, or the code that is shown there.")
         return yield* Prompt.line("Paste it here: ", noCode(provider))
       })

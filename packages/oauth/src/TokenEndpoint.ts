@@ -63,6 +63,8 @@ export interface Request {
   readonly parameters: Readonly<Record<string, string | ReadonlyArray<string> | undefined>>
   /** The credentials that the answer is merged into; a key they are bound to is used. */
   readonly previous: Option.Option<Credentials>
+  /** The key to bind the tokens to, where one is in use already; else a new one where `dpop` is on. */
+  readonly key?: Option.Option<DPoP.Key> | undefined
   /** What else this grant wants of its response: in words what is wrong with it, if anything is. */
   readonly check?: ((response: Extras) => Option.Option<string>) | undefined
 }
@@ -130,7 +132,8 @@ export const make = (options: Options): Effect.Effect<TokenEndpoint, OAuthConfig
 
     const request: (asked: Request) => Effect.Effect<Credentials, RefreshError> = Effect.fnUntraced(
       function* (asked) {
-        const key = yield* Effect.mapError(keyFor(asked.previous, options.dpop === true), keyLost)
+        const key =
+          asked.key ?? (yield* Effect.mapError(keyFor(asked.previous, options.dpop === true), keyLost))
         const metadata = yield* Effect.mapError(server.metadata, undiscovered)
         yield* Either.mapLeft(Server.endpoint(metadata, "token_endpoint"), unsaved)
         const first = yield* Effect.mapError(send(metadata, asked, key), unsaved)

@@ -53,6 +53,8 @@ export interface LoginSettings {
   readonly authorizationParameters: Readonly<Record<string, string>>
   readonly deviceParameters: Readonly<Record<string, string>>
   readonly sendState: boolean
+  /** Whether the request is pushed first (RFC 9126); undefined: if the server's metadata requires it. */
+  readonly pushAuthorizationRequest: boolean | undefined
   /** Whether `prompt=consent` goes with the scope `offline_access`; undefined: unless the server is known to want none. */
   readonly promptForConsent: boolean | undefined
   /** Whether a login without a refresh token is worth a warning; undefined: as is known of the server. */
@@ -308,6 +310,7 @@ const loginOf = (login: Part<"login">): LoginSettings => ({
   authorizationParameters: login.authorizationParameters ?? {},
   deviceParameters: login.deviceParameters ?? {},
   sendState: login.sendState ?? false,
+  pushAuthorizationRequest: login.pushAuthorizationRequest,
   promptForConsent: login.promptForConsent,
   expectsRefreshToken: login.expectsRefreshToken
 })

@@ -152,6 +152,9 @@ export const Settings = Schema.Struct({
     authorizationParameters: record("More parameters of the authorization URL."),
     deviceParameters: record("More parameters of the device authorization request."),
     sendState: flag("Whether the code is redeemed together with the state."),
+    pushAuthorizationRequest: flag(
+      "Whether the authorization request is left at the server first (RFC 9126); if the server's metadata requires it, unless given."
+    ),
     promptForConsent: flag(
       "Whether prompt=consent goes with the scope offline_access (OpenID Connect Core §11); true, except at servers that are known to give refresh tokens without it."
     ),
