@@ -5,7 +5,8 @@
  */
 import type { HttpClient } from "@effect/platform/HttpClient"
 import { Credentials, type Extras, tokenProblem } from "@latchkey/core/Credentials"
-import { RefreshError } from "@latchkey/core/TokenRefresher"
+import * as GrantIdentity from "@latchkey/core/GrantIdentity"
+import { type Origin, RefreshError } from "@latchkey/core/TokenRefresher"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -81,6 +82,11 @@ export interface TokenEndpoint {
   readonly request: (request: Request) => Effect.Effect<Credentials, RefreshError>
   /** By how many milliseconds the server's clock is ahead of ours, by its last answer; see {@link Answer.clockSkew}. */
   readonly serverAhead: () => number
+  /**
+   * Whose the grants of a grant type are: the server's and the client's, and a subject's where the client names one.
+   * Known without a request.
+   */
+  readonly originOf: (grantType: string, subject?: string) => Origin
 }
 
 /**
@@ -164,7 +170,17 @@ export const make = (options: Options): Effect.Effect<TokenEndpoint, OAuthConfig
         return attach(key)(asAsked(credentials, response, asked))
       }
     )
-    return { request, serverAhead: () => serverAhead }
+    const originOf: TokenEndpoint["originOf"] = (grantType, subject) => ({
+      identity: GrantIdentity.make({
+        issuer: Option.getOrUndefined(server.issuer),
+        tokenEndpoint: server.tokenEndpoint,
+        clientId: options.client.clientId,
+        grantType,
+        subject
+      }),
+      formerly: server.formerly
+    })
+    return { request, serverAhead: () => serverAhead, originOf }
   })
 
 const unsaved = (error: OAuthError): RefreshError => toRefreshError(error, Option.none())

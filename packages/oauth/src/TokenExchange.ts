@@ -58,6 +58,8 @@ export interface Options extends TokenEndpoint.Options {
   readonly resource?: string | ReadonlyArray<string> | undefined
 }
 
+const grantType = "urn:ietf:params:oauth:grant-type:token-exchange"
+
 /**
  * Exchanges the subject token each time; needs no credentials to begin with. An answer that does not say
  * what it issued, or issued something else, is `Malformed` (RFC 8693 §2.2.1).
@@ -77,7 +79,7 @@ export const make = (
           const subject = yield* options.subject
           const actor = options.actor === undefined ? undefined : yield* options.actor
           return yield* endpoint.request({
-            grantType: "urn:ietf:params:oauth:grant-type:token-exchange",
+            grantType,
             parameters: {
               subject_token: Redacted.value(subject.token),
               subject_token_type: subject.type,
@@ -92,7 +94,7 @@ export const make = (
             check: (response) => issuedProblem(options.requestedTokenType, response)
           })
         }),
-      { serverAhead: endpoint.serverAhead }
+      { ...endpoint.originOf(grantType), serverAhead: endpoint.serverAhead }
     )
   })
 

@@ -111,6 +111,9 @@ export const Settings = Schema.Struct({
       issuer: url("As the server writes it, to the letter (RFC 8414 §3.3)."),
       discovery: choice("Where to look for its metadata; both unless given.", "oidc", "oauth2"),
       tokenEndpoint: url("With it nothing is discovered."),
+      formerly: texts(
+        "Issuers and token endpoints that this server had before: a grant that was obtained there is used here. Not inherited where the issuer or the token endpoint is replaced."
+      ),
       authorizationEndpoint: url("Where a browser goes to log in."),
       deviceAuthorizationEndpoint: url("Where a login on another device begins (RFC 8628)."),
       revocationEndpoint: url("Where a grant is ended (RFC 7009)."),

@@ -16,6 +16,7 @@ import * as Profile from "../Profile.js"
 import * as Snapshot from "../Snapshot.js"
 import { grantMismatch, type GrantMismatch, type TokenError } from "../TokenError.js"
 import * as TokenEvent from "../TokenEvent.js"
+import { identityOf } from "../TokenRefresher.js"
 import type { Explanation, Manager, SaveOptions } from "../TokenManager.js"
 import { StorageError } from "../TokenStorage.js"
 import * as Access from "./Access.js"
@@ -259,11 +260,12 @@ const save = (
       () => Effect.succeedNone
     )
     const previous = Option.map(loaded, (l) => l.entry)
+    const identity = identityOf(refresher, credentials)
     if (options.replace !== true && Option.isSome(previous)) {
-      const other = mismatchOf(refresher, previous.value, credentials)
+      const other = mismatchOf(identity, refresher.formerly, previous.value, credentials)
       if (Option.isSome(other)) return yield* grantMismatch(other.value, storage.location, "save")
     }
-    const entry = Entry.saved(previous, credentials, Option.fromNullable(refresher.identity))
+    const entry = Entry.saved(previous, credentials, identity)
     const { epoch } = state
     const saved = yield* storage
       .commit(
@@ -306,12 +308,13 @@ const save = (
 
 /** In what the grant that is there differs from a login, of which is known whom it is with, and perhaps whose. */
 const mismatchOf = (
-  { formerly, identity }: Grant["refresher"],
+  identity: Option.Option<GrantIdentity.GrantIdentity>,
+  formerly: ReadonlyArray<string> | undefined,
   stored: Entry.Entry,
   login: Credentials
 ): Option.Option<GrantIdentity.Mismatch> =>
   Option.orElse(
-    Option.flatMap(Option.fromNullable(identity), (current) => Entry.mismatch(stored, current, formerly)),
+    Option.flatMap(identity, (current) => Entry.mismatch(stored, current, formerly)),
     () => GrantIdentity.compareAccounts(stored.credentials.accountId, login.accountId)
   )
 

@@ -13,6 +13,7 @@ import * as Entry from "../Entry.js"
 import type * as GrantIdentity from "../GrantIdentity.js"
 import type { Profile } from "../Profile.js"
 import * as Rotation from "../RotationPolicy.js"
+import { identityOf } from "../TokenRefresher.js"
 import type { Version, Versioned } from "../TokenStorage.js"
 
 /** A refresh that is not in storage yet: the new entry, and the one whose refresh token it spent. */
@@ -98,6 +99,7 @@ export class GrantState {
       readonly serverAhead?: () => number
       readonly identity?: GrantIdentity.GrantIdentity | undefined
       readonly formerly?: ReadonlyArray<string> | undefined
+      readonly clientIdIn?: ((credentials: Credentials.Credentials) => Option.Option<string>) | undefined
     },
     readonly jitterShare: number,
     private readonly clock: Clock.Clock
@@ -183,11 +185,13 @@ export class GrantState {
 
   /** In what the grant differs from those that the refresher may redeem, if in anything. */
   get mismatch(): Option.Option<GrantIdentity.Mismatch> {
-    const { formerly, identity } = this.refresher
+    const { refresher } = this
     const entry = Option.getOrUndefined(this.entry)
-    if (identity === undefined || entry === undefined) return Option.none()
+    if (refresher.identity === undefined || entry === undefined) return Option.none()
     if (this.compared?.entry !== entry) {
-      this.compared = { entry, mismatch: Entry.mismatch(entry, identity, formerly) }
+      const current = identityOf(refresher, entry.credentials)
+      const mismatch = Option.flatMap(current, (own) => Entry.mismatch(entry, own, refresher.formerly))
+      this.compared = { entry, mismatch }
     }
     return this.compared.mismatch
   }

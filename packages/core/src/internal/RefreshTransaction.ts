@@ -19,7 +19,7 @@ import type { Lease, LeaseError } from "../RefreshLease.js"
 import * as Rotation from "../RotationPolicy.js"
 import { RefreshUnavailable, type TokenError } from "../TokenError.js"
 import * as TokenEvent from "../TokenEvent.js"
-import { RefreshError } from "../TokenRefresher.js"
+import { identityOf, RefreshError } from "../TokenRefresher.js"
 import * as HeldLease from "./HeldLease.js"
 import { nowOf } from "./Now.js"
 import { reauthorize, settled, unavailable } from "./NoToken.js"
@@ -174,7 +174,9 @@ const underLease: (
   }
   // All of one moment: what memory takes in later must not vouch for what was read before.
   const now = clock()
-  const { entry: base, unanswered: before, version } = parts.state
+  const { entry: base, mismatch, unanswered: before, version } = parts.state
+  // What is to be sent may be another's by now: the save above may have read it.
+  if (Option.isSome(mismatch)) return yield* settled(parts, Decision.Refuse({ mismatch: mismatch.value }))
   const lost = parts.state.replay(now)
   const intended = yield* writeIntent(parts, base, before, version, lease)
   if (Option.isSome(intended)) {
@@ -285,7 +287,7 @@ const successor = (
     onSome: (i) => Entry.refreshed(i, credentials)
   })
   // What the server has just answered for is its own, whoever wrote the entry before.
-  return Entry.bind(new Entry.Entry({ ...entry, fence }), Option.fromNullable(refresher.identity))
+  return Entry.bind(new Entry.Entry({ ...entry, fence }), identityOf(refresher, credentials))
 }
 
 /** Without a refresh token no grant can end: what was refused is sent again. */
