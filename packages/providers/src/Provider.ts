@@ -292,14 +292,14 @@ export const fromSettings = (
 type Part<Key extends keyof Settings.Settings> = NonNullable<Settings.Settings[Key]>
 
 const serverOf = (server: Part<"server">): Either.Either<Endpoints | Discovery, string> => {
-  const { allowPrivateEndpoints, discovery, issuer, tokenEndpoint, ...endpoints } = server
-  if (tokenEndpoint !== undefined) return Either.right({ tokenEndpoint, issuer, ...endpoints })
+  const { allowPrivateEndpoints, discovery, formerly, issuer, tokenEndpoint, ...endpoints } = server
+  if (tokenEndpoint !== undefined) return Either.right({ tokenEndpoint, issuer, formerly, ...endpoints })
   if (issuer === undefined) {
     return Either.left("server names neither issuer nor tokenEndpoint: give one of them")
   }
   const given = Object.keys(endpoints)[0]
   return given === undefined
-    ? Either.right({ issuer, discovery, allowPrivateEndpoints })
+    ? Either.right({ issuer, discovery, formerly, allowPrivateEndpoints })
     : Either.left(`server.${given} goes with a tokenEndpoint: give that too, or let the issuer tell both`)
 }
 
