@@ -41,10 +41,12 @@ export interface Options extends Answer.ErrorSettings {
   /** Where the provider names the account in its response; an answer for another one is refused. */
   readonly accountId?: ((response: Extras) => Option.Option<string>) | undefined
   /**
-   * An answer of this server in the terms of the standard, where it says things its own way: a token type left
-   * out, scopes between commas. It is called with success answers alone.
+   * An answer of this server in the terms of the standard, where it says things its own way: scopes between commas,
+   * tokens in an inner object. It is called with success answers alone.
    */
   readonly adapt?: ((response: Extras) => Extras) | undefined
+  /** The type of a token where the answer does not say, against RFC 6749 §5.1: `Bearer`. Without it that is refused. */
+  readonly defaultTokenType?: string | undefined
   /** Whether an id token in an answer is checked, where the issuer is known; true. */
   readonly checkIdToken?: boolean | undefined
   /** Whether tokens are to be bound to a key (RFC 9449); a grant that has one is bound in any case. */
@@ -66,6 +68,8 @@ export interface Request {
   readonly previous: Option.Option<Credentials>
   /** The key to bind the tokens to, where one is in use already; else a new one where `dpop` is on. */
   readonly key?: Option.Option<DPoP.Key> | undefined
+  /** Token types that this grant can use, beside `Bearer`, or `DPoP` where a key is bound. */
+  readonly tokenTypes?: ReadonlyArray<string> | undefined
   /** What else this grant wants of its response: in words what is wrong with it, if anything is. */
   readonly check?: ((response: Extras) => Option.Option<string>) | undefined
 }
@@ -150,7 +154,8 @@ export const make = (options: Options): Effect.Effect<TokenEndpoint, OAuthConfig
           previous: Option.map(asked.previous, attach(key)),
           requestedAt,
           // RFC 9449 §5: what was asked for with a proof is not taken without.
-          tokenTypes: [Option.isSome(key) ? "dpop" : "bearer"],
+          tokenTypes: [Option.isSome(key) ? "dpop" : "bearer", ...(asked.tokenTypes ?? [])],
+          defaultTokenType: options.defaultTokenType,
           accountId: options.accountId,
           adapt: options.adapt,
           deadCodes: options.deadCodes,

@@ -200,7 +200,7 @@ describe("the token", () => {
 
   it.scoped("of a type that is not understood is not sent", () =>
     Effect.gen(function* () {
-      for (const tokenType of ["mac", "", "Bearer2", "N_A\u001b[2J"]) {
+      for (const tokenType of ["mac", "", "Bearer2", "N_A", "N_A\u001b[2J"]) {
         const { asked, client } = yield* bench({ initial: grant({ tokenType }) })
         const error = yield* Effect.flip(client.get(origin))
         expect(error).toMatchObject({ _tag: "RequestError", reason: "Encode" })

@@ -129,8 +129,8 @@ export const Settings = Schema.Struct({
   client: section("The client, as it is registered with the server.", {
     id: text("The client id."),
     authentication: choice(
-      "How it shows who it is; basic where there is a secret, else none.",
-      ...(["none", "basic", "post", "secretJwt"] as const)
+      "How it shows who it is; basic where there is a secret, else none. basicRaw is basic for servers that do not form-decode it.",
+      ...(["none", "basic", "post", "secretJwt", "basicRaw"] as const)
     ),
     secret: Schema.optional(
       Schema.Redacted(Schema.NonEmptyString).annotations({
@@ -169,7 +169,9 @@ export const Settings = Schema.Struct({
     encoding: choice("How requests are written; form unless given.", "form", "json"),
     parameters: record("More parameters of every request."),
     headers: record("More headers of every request."),
-    defaultType: text("What a token is where the answer does not say: Bearer."),
+    defaultType: text(
+      "The type of a token where the answer does not say: Bearer. Without it such an answer is refused."
+    ),
     scopeSeparator: text("Between scopes in the answer; a space unless given."),
     expiry: choice(
       "Where a token's expiry is told: expires_in of the response, or exp of the access token.",

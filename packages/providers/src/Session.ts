@@ -9,9 +9,11 @@
  * | `OAUTH_ISSUER` | the server, to be discovered; or `OAUTH_TOKEN_ENDPOINT`, where it cannot be |
  * | `OAUTH_CLIENT_ID` | the client |
  * | `OAUTH_CLIENT_SECRET` | its secret; a public client has none |
- * | `OAUTH_CLIENT_AUTH` | how the secret is shown: `basic` (the default) or `post` |
+ * | `OAUTH_CLIENT_AUTH` | how the secret is sent: `basic` (the default), `basic_raw` for servers that do not form-decode it, or `post` |
  * | `OAUTH_GRANT` | `refresh_token` (the default) or `client_credentials`, which needs no login |
  * | `OAUTH_SCOPES` | separated by spaces; leave it out for all that was granted |
+ * | `OAUTH_TOKEN_TYPE` | `Bearer`, where the server does not say of which type its tokens are |
+ * | `OAUTH_ALLOW_PRIVATE_ENDPOINTS` | `true` where the issuer's metadata may name private addresses; `false` unless given |
  * | `OAUTH_CREDENTIALS_FILE` | where the grant is kept; needed for a grant that someone logged in for, memory without it for `client_credentials` |
  * | `OAUTH_CREDENTIALS_EXPOSED` | `refuse` (the default) or `accept` a file that others may read, as a mounted secret may be |
  *
@@ -51,6 +53,8 @@ export interface Settings {
   readonly client: ClientAuth.Client
   readonly grant: "refresh_token" | "client_credentials"
   readonly scopes: ReadonlyArray<string>
+  /** The type of a token where the answer does not say. */
+  readonly defaultTokenType?: string
   /** Where the grant is kept; without it in memory, as a grant that needs no login is asked for again. */
   readonly file?: string
   /** Whether a file that others may read is accepted: `refuse` unless given. */
@@ -93,12 +97,18 @@ export const settings = (prefix = "OAUTH_"): Config.Config<Settings> => {
   const orNone = <A>(config: Config.Config<A>) => Config.option(config)
   const all = Config.all({
     server: Config.mapOrFail(
-      Config.all([orNone(text("ISSUER")), orNone(text("TOKEN_ENDPOINT"))]),
-      ([issuer, tokenEndpoint]) => serverOf(issuer, tokenEndpoint, name)
+      Config.all([
+        orNone(text("ISSUER")),
+        orNone(text("TOKEN_ENDPOINT")),
+        Config.withDefault(oneOf(name("ALLOW_PRIVATE_ENDPOINTS"), "false", "true"), "false")
+      ]),
+      ([issuer, tokenEndpoint, allowPrivate]) =>
+        serverOf(issuer, tokenEndpoint, allowPrivate === "true", name)
     ),
     clientId: text("CLIENT_ID"),
     secret: orNone(Config.redacted(text("CLIENT_SECRET"))),
-    auth: Config.withDefault(oneOf(name("CLIENT_AUTH"), "basic", "post"), "basic"),
+    auth: Config.withDefault(oneOf(name("CLIENT_AUTH"), "basic", "basic_raw", "post"), "basic"),
+    tokenType: orNone(text("TOKEN_TYPE")),
     kept: Config.mapOrFail(
       Config.all({
         grant: Config.withDefault(
@@ -120,28 +130,31 @@ export const settings = (prefix = "OAUTH_"): Config.Config<Settings> => {
     scopes: Config.withDefault(text("SCOPES"), ""),
     exposed: Config.withDefault(oneOf(name("CREDENTIALS_EXPOSED"), "refuse", "accept"), "refuse")
   })
-  return Config.mapOrFail(all, ({ auth, clientId, exposed, kept: { file, grant }, scopes, secret, server }) =>
-    Either.gen(function* () {
-      if (grant === "client_credentials" && Option.isNone(secret)) {
-        return yield* Either.left(
-          ConfigError.MissingData(
-            [name("CLIENT_SECRET")],
-            `${name("GRANT")} is client_credentials, which takes a secret`
+  return Config.mapOrFail(
+    all,
+    ({ auth, clientId, exposed, kept: { file, grant }, scopes, secret, server, tokenType }) =>
+      Either.gen(function* () {
+        if (grant === "client_credentials" && Option.isNone(secret)) {
+          return yield* Either.left(
+            ConfigError.MissingData(
+              [name("CLIENT_SECRET")],
+              `${name("GRANT")} is client_credentials, which takes a secret`
+            )
           )
-        )
-      }
-      return {
-        server,
-        client: Option.match(secret, {
-          onNone: (): ClientAuth.Client => ({ clientId }),
-          onSome: (value) => ({ clientId, auth: authOf(auth, value) })
-        }),
-        grant,
-        scopes: scopes.split(/\s+/).filter((scope) => scope !== ""),
-        ...(Option.isSome(file) && { file: file.value }),
-        ...(exposed === "accept" && { exposed })
-      }
-    })
+        }
+        return {
+          server,
+          client: Option.match(secret, {
+            onNone: (): ClientAuth.Client => ({ clientId }),
+            onSome: (value) => ({ clientId, auth: authOf(auth, value) })
+          }),
+          grant,
+          scopes: scopes.split(/\s+/).filter((scope) => scope !== ""),
+          ...(Option.isSome(tokenType) && { defaultTokenType: tokenType.value }),
+          ...(Option.isSome(file) && { file: file.value }),
+          ...(exposed === "accept" && { exposed })
+        }
+      })
   )
 }
 
@@ -194,7 +207,7 @@ export const layerOver = <Self, Id extends string>(
   )
 
 /** Not `Config.literal`, which quotes what it was given: a secret may stand in the wrong variable. */
-const oneOf = <A extends string>(variable: string, ...choices: readonly [A, A]): Config.Config<A> =>
+const oneOf = <A extends string>(variable: string, ...choices: ReadonlyArray<A>): Config.Config<A> =>
   Config.validate(Config.string(variable), {
     message: `${variable} is neither ${choices.join(" nor ")}`,
     validation: (value): value is A => choices.some((choice) => choice === value)
@@ -202,27 +215,32 @@ const oneOf = <A extends string>(variable: string, ...choices: readonly [A, A]):
 
 const refresherOf = ({
   client,
+  defaultTokenType,
   grant,
   scopes,
   server
 }: Settings): Layer.Layer<TokenRefresher, OAuthConfigError, HttpClient> =>
   grant === "refresh_token"
-    ? RefreshToken.layer({ server, client, scopes })
-    : ClientCredentials.layer({ server, client, scopes })
+    ? RefreshToken.layer({ server, client, scopes, defaultTokenType })
+    : ClientCredentials.layer({ server, client, scopes, defaultTokenType })
 
 const serverOf = (
   issuer: Option.Option<string>,
   tokenEndpoint: Option.Option<string>,
+  allowPrivateEndpoints: boolean,
   name: (variable: string) => string
 ): Either.Either<Settings["server"], ConfigError.ConfigError> => {
   if (Option.isSome(tokenEndpoint)) {
     return Either.right({ tokenEndpoint: tokenEndpoint.value, issuer: Option.getOrUndefined(issuer) })
   }
   return Either.fromOption(
-    Option.map(issuer, (value) => ({ issuer: value })),
+    Option.map(issuer, (value) => ({
+      issuer: value,
+      ...(allowPrivateEndpoints && { allowPrivateEndpoints })
+    })),
     () => ConfigError.MissingData([name("ISSUER")], `Give ${name("ISSUER")}, or ${name("TOKEN_ENDPOINT")}`)
   )
 }
 
-const authOf = (auth: "basic" | "post", secret: Redacted.Redacted): ClientAuth.ClientAuth =>
-  auth === "basic" ? ClientAuth.basic(secret) : ClientAuth.post(secret)
+const authOf = (auth: "basic" | "basic_raw" | "post", secret: Redacted.Redacted): ClientAuth.ClientAuth =>
+  ({ basic: ClientAuth.basic, basic_raw: ClientAuth.basicRaw, post: ClientAuth.post })[auth](secret)

@@ -107,6 +107,23 @@ describe("the settings", () => {
     expect(String(Either.getOrThrow(blank))).toContain("OAUTH_CREDENTIALS_FILE is blank")
   })
 
+  it("send a secret raw, take a token type for granted, and let metadata name private addresses, where asked", () => {
+    const more = {
+      OAUTH_CLIENT_SECRET: "hush",
+      OAUTH_CLIENT_AUTH: "basic_raw",
+      OAUTH_TOKEN_TYPE: "Bearer",
+      OAUTH_ALLOW_PRIVATE_ENDPOINTS: "true"
+    }
+    expect(Either.getOrThrow(read({ ...least, ...more }))).toMatchObject({
+      server: { issuer: "https://id.example.com", allowPrivateEndpoints: true },
+      client: { clientId: "app", auth: { _tag: "ClientSecretBasicRaw" } },
+      defaultTokenType: "Bearer"
+    })
+    expect(String(read({ ...least, OAUTH_ALLOW_PRIVATE_ENDPOINTS: "yes" }))).toContain(
+      "OAUTH_ALLOW_PRIVATE_ENDPOINTS is neither false nor true"
+    )
+  })
+
   it("name all that is missing at once", () => {
     const problem = String(Either.getOrThrow(Either.flip(read({}))))
     for (const name of Object.keys(least)) expect(problem).toContain(name)

@@ -31,6 +31,7 @@ export const clientOf = (provider: Provider): Either.Either<ClientAuth.Client, P
   if (secret === undefined) return missing("the client's secret", "secret")
   const auth = {
     basic: ClientAuth.basic,
+    basicRaw: ClientAuth.basicRaw,
     post: ClientAuth.post,
     secretJwt: (s: Redacted.Redacted) => ClientAuth.clientSecretJwt(s)
   }[authentication](secret)
@@ -79,6 +80,7 @@ export const endpointOf = (provider: Provider): Either.Either<TokenEndpoint.Opti
     headers: provider.token.headers,
     ...errorsOf(provider),
     adapt: adapt(provider),
+    defaultTokenType: provider.token.defaultType,
     accountId: accountOf(provider)
   }))
 
@@ -93,13 +95,10 @@ const adapt =
   ({ token }: Provider) =>
   (response: Extras): Extras => {
     const { expires_in: lifetime, ...rest } = response
-    const type = token.defaultType
-    const untyped = response["token_type"] === undefined || response["token_type"] === null
     const { scope } = response
     return {
       ...rest,
       ...(token.expiry === "response" && lifetime !== undefined && { expires_in: lifetime }),
-      ...(untyped && type !== undefined && { token_type: type }),
       ...(typeof scope === "string" && { scope: scope.split(token.scopeSeparator).join(" ") })
     }
   }
