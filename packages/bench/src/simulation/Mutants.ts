@@ -75,7 +75,11 @@ export const mutants: ReadonlyArray<Mutant> = [
     by: "spent-unsaved",
     edits: [
       ...one(transaction, "return Effect.zipRight(refreshed, save(parts, lease))", "return refreshed"),
-      ...one(held, "if (lease === undefined || isSettled(parts)) return release", "if (lease !== null) return release")
+      ...one(
+        held,
+        "if (lease === undefined || isSettled(parts)) return release",
+        "if (lease !== null) return release"
+      )
     ]
   },
   {
@@ -291,7 +295,7 @@ export const mutants: ReadonlyArray<Mutant> = [
       },
       {
         file: transaction,
-        find: 'Effect.zipRight(reload(parts)), Effect.zipRight( Effect.suspend(() => judgeAgain(parts, trigger, now())._tag === "Use" ? Effect.succeedNone : acquire(',
+        find: "Effect.zipRight(reload(parts)), Effect.zipRight( Effect.suspend(() => endsWait.has(judgeAgain(parts, trigger, now())._tag) ? Effect.succeedNone : acquire(",
         put: "Effect.tap(() => void (parts.waited = true)), Effect.zipRight(Effect.suspend(() => acquire("
       }
     ]

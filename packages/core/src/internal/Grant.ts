@@ -122,6 +122,9 @@ export class Grant extends Task implements StoredGrant.Parts {
   leased(fiber: Fiber.RuntimeFiber<unknown, unknown>): void {
     this.sight.leased(fiber)
   }
+  releaseCallers(end: Effect.Effect<never, TokenError>): void {
+    this.refreshing?.settle(end)
+  }
   get refresher() {
     return this.setting.refresher
   }

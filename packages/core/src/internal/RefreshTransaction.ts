@@ -10,6 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Equal from "effect/Equal"
 import * as Option from "effect/Option"
+import * as Runtime from "effect/Runtime"
 import * as Credentials from "../Credentials.js"
 import * as Deadline from "../Deadline.js"
 import * as Decision from "../Decision.js"
@@ -21,7 +22,7 @@ import { RefreshUnavailable, type TokenError } from "../TokenError.js"
 import * as TokenEvent from "../TokenEvent.js"
 import { identityOf, RefreshError } from "../TokenRefresher.js"
 import * as HeldLease from "./HeldLease.js"
-import { nowOf } from "./Now.js"
+import { nowOf, runtimeOf } from "./Now.js"
 import { reauthorize, settled, unavailable } from "./NoToken.js"
 import type { OnEnd } from "./Sight.js"
 import {
@@ -200,7 +201,7 @@ const redeem: (
   attempt: Redemption,
   restore: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 ) => Effect.Effect<void, TokenError> = Effect.fnUntraced(function* (parts, why, attempt, restore) {
-  const { config, emit, refresher } = parts
+  const { emit, refresher } = parts
   const { base, before, lease } = attempt
   // A holder that was stopped for long may have lost the lease: two must not redeem one token.
   const stillHeld = yield* Effect.orElseSucceed(lease.isHeld, () => false)
@@ -212,10 +213,7 @@ const redeem: (
   const grant = Option.getOrUndefined(Option.map(base, (b) => Entry.grantFingerprint(b.credentials)))
   yield* emit(TokenEvent.Refreshing({ at: requestedAt, grant, why, attempt: attemptAfter(before) }))
   const request = refresher.refresh(Option.map(base, (b) => b.credentials))
-  const answer = yield* Deadline.within(request, {
-    millis: config.refreshTimeout,
-    late: Effect.suspend(() => Effect.fail(tooSlow(config.refreshTimeout)))
-  }).pipe(
+  const answer = yield* awaitAnswer(parts, request).pipe(
     Effect.catchAllDefect(() => Effect.fail(broken)),
     restore,
     Effect.either
@@ -224,6 +222,46 @@ const redeem: (
     ? yield* accept(parts, answer.right, attempt, requestedAt)
     : yield* fail(parts, answer.left, attempt)
 })
+
+/**
+ * Waits for the answer, up to the time-out. Where to send the token again could end the grant, an answer that has begun to
+ * arrive by then is read on, for as long as the lease lasts: it may hold the only copy of the next token. Its callers do
+ * not wait for that, and nobody sends anything meanwhile.
+ */
+const awaitAnswer = (
+  parts: Parts,
+  request: Effect.Effect<Credentials.Credentials, RefreshError>
+): Effect.Effect<Credentials.Credentials, RefreshError> =>
+  Effect.withFiberRuntime((fiber, { runtimeFlags }) => {
+    const { config, refresher } = parts
+    const { leaseTtl, refreshTimeout } = config
+    const { rotation } = refresher
+    const late = Effect.suspend(() => Effect.fail(tooSlow(refreshTimeout)))
+    // Within the window a repetition brings the answer as well, and sooner.
+    const isLastCopy = rotation._tag === "Rotating" && Duration.toMillis(rotation.window) <= refreshTimeout
+    if (!isLastCopy) return Deadline.within(request, { millis: refreshTimeout, late })
+    const arrival: Deadline.Arrival = { millis: leaseTtl, begun: false }
+    const more = () => {
+      if (!arrival.begun) return 0
+      Runtime.runFork(runtimeOf(fiber, runtimeFlags))(releaseCallers(parts))
+      return leaseTtl - refreshTimeout
+    }
+    const reading = Effect.provideService(request, Deadline.ReadOn, arrival)
+    return Deadline.within(reading, { millis: refreshTimeout, more, late })
+  })
+
+/** Callers have waited for long enough, and the answer is still awaited. */
+const releaseCallers = (parts: Parts): Effect.Effect<void> => {
+  const { message } = tooSlow(parts.config.refreshTimeout)
+  const fail = unavailable(
+    "MaybeSent",
+    `${message} It has begun to arrive and may hold a new refresh token: it is read on, and nothing is sent meanwhile.`
+  )
+  return Effect.zipRight(
+    coolDown(parts, message, Option.none()),
+    Effect.sync(() => parts.releaseCallers(fail))
+  )
+}
 
 const tooSlow = (millis: number): RefreshError =>
   new RefreshError({

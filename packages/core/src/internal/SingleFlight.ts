@@ -24,6 +24,7 @@ export class Run<A, E> {
     })
   }
 
+  /** Answers those who wait and those who come later. A run that goes on may be settled before its end. */
   settle(end: Effect.Effect<A, E>): void {
     this.end = end
     const { waiting } = this

@@ -38,6 +38,8 @@ export interface Parts {
   readonly emit: (event: TokenEvent.TokenEvent) => Effect.Effect<void>
   /** Told when the refresh that a fiber runs has its lease. */
   readonly leased: (fiber: Fiber.RuntimeFiber<unknown, unknown>) => void
+  /** Answers those who wait for the refresh under way, and those who join it from now on. */
+  readonly releaseCallers: (end: Effect.Effect<never, TokenError>) => void
   /** The lease of a refresh whose outcome storage did not take yet; see HeldLease. */
   kept: Kept | undefined
   /** The highest fence under which storage refused to save: the lease that it came from is another's by now. */
