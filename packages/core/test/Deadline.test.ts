@@ -1,8 +1,8 @@
 import { afterEach, describe, expect, it, vi } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber, TestClock } from "effect"
-import { readFile } from "node:fs/promises"
+import { once } from "node:events"
+import { connect, createServer, type AddressInfo, type Socket } from "node:net"
 import { setTimeout as sleep } from "node:timers/promises"
-import { fileURLToPath } from "node:url"
 import * as Deadline from "../src/Deadline.js"
 
 const late = Effect.fail("late")
@@ -97,23 +97,41 @@ const block = (millis: number) => {
 describe("a timer that fires late", () => {
   afterEach(() => vi.unstubAllGlobals())
 
-  const file = fileURLToPath(import.meta.url)
-  const reading = Effect.promise(async () => {
-    // Several steps, each of which needs a turn of the event loop.
-    for (let i = 0; i < 3; i++) await readFile(file)
-    return "read"
-  })
+  /** A connection, and the other end of it. */
+  const connection = Effect.acquireRelease(
+    Effect.promise(async () => {
+      const server = createServer()
+      server.listen(0, "127.0.0.1")
+      await once(server, "listening")
+      const client = connect((server.address() as AddressInfo).port, "127.0.0.1")
+      const [[peer]] = (await Promise.all([once(server, "connection"), once(client, "connect")])) as [
+        [Socket],
+        unknown
+      ]
+      return { server, client, peer }
+    }),
+    ({ client, peer, server }) =>
+      Effect.sync(() => {
+        client.destroy()
+        peer.destroy()
+        server.close()
+      })
+  )
 
-  it.live.each([
+  it.scopedLive.each([
     ["with setImmediate", undefined],
     ["without it, as in a browser", null]
   ])("lets what has arrived be read first, %s", ([, without]) =>
     Effect.gen(function* () {
       if (without === null) vi.stubGlobal("setImmediate", undefined)
+      const { client, peer } = yield* connection
+      const reading = Effect.promise(() => once(client, "data").then(([data]) => String(data)))
       const fiber = yield* Effect.fork(Deadline.within(reading, { millis: 20, late }))
       yield* Effect.yieldNow()
+      // It is in the socket by the time that the timer is due, and nobody looks.
+      peer.write("answer")
       block(200)
-      expect(yield* Fiber.join(fiber)).toBe("read")
+      expect(yield* Fiber.join(fiber)).toBe("answer")
     })
   )
 

@@ -316,8 +316,8 @@ export const mutants: ReadonlyArray<Mutant> = [
     by: "stale",
     edits: one(
       "Decision.ts",
-      "Option.map(credentials.expiresAt, (expiresAt) => expiresAt - now)",
-      "Option.map(credentials.expiresAt, (expiresAt) => expiresAt + 5000 - now)"
+      "({ at }) => Math.min(at - now, longestLife(credentials))",
+      "({ at }) => at + 5000 - now"
     )
   },
   {
