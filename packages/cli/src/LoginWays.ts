@@ -36,17 +36,17 @@ export const run = (
 ): Effect.Effect<Credentials, Failure.Failure, Output.Output> =>
   Effect.flatMap(Effect.context<Output.Output>(), (output) => {
     const onEvent = (event: LoginEvent) =>
-      Effect.provide(Output.say(wordsOf(provider, options, event)), output)
+      Effect.provide(Output.say(...wordsOf(provider, options, event)), output)
     return ProviderWire.withHttp(
       Effect.mapError(ways[way](provider, { ...options, onEvent }), failed(provider))
     )
   })
 
 /** What to do about it, as a command where that is known. `--scope` replaces all scopes. */
-const wordsOf = (provider: Provider.Provider, options: Options, event: LoginEvent): string => {
-  if (event._tag === "StrayAnswer") return event.message
+const wordsOf = (provider: Provider.Provider, options: Options, event: LoginEvent): ReadonlyArray<string> => {
+  if (event._tag === "StrayAnswer") return [event.message]
   const parameters = Object.entries(event.parameters)
-  if (event.scopes.length === 0 && parameters.length === 0) return event.message
+  if (event.scopes.length === 0 && parameters.length === 0) return [event.message]
   const { account } = options
   const scopes = event.scopes.length === 0 ? [] : [...(options.scopes ?? provider.scopes), ...event.scopes]
   const words = [
@@ -55,7 +55,7 @@ const wordsOf = (provider: Provider.Provider, options: Options, event: LoginEven
     ...scopes.flatMap((scope) => ["--scope", quoted(scope)]),
     ...parameters.flatMap(([name, value]) => ["--param", quoted(`${name}=${value}`)])
   ]
-  return `${event.message}\n\n  ${words.join(" ")}\n`
+  return [event.message, "", `  ${words.join(" ")}`, ""]
 }
 
 const quoted = (word: string): string =>
@@ -76,7 +76,7 @@ export interface Options extends Login.Options {
 type Way = (
   provider: Provider.Provider,
   options: Options
-) => Effect.Effect<Credentials, Login.Failure, Output.Output | ProviderWire.Http>
+) => Effect.Effect<Credentials, Login.Failure | Failure.Failure, Output.Output | ProviderWire.Http>
 
 const browser: Way = (provider, options) =>
   Login.browser(provider, { ...options, openUrl: openBrowser }).pipe(
@@ -90,7 +90,7 @@ const browser: Way = (provider, options) =>
     )
   )
 
-const leadsByHand = (error: Login.Failure): error is LoginError =>
+const leadsByHand = (error: Login.Failure | Failure.Failure): error is LoginError =>
   error._tag === "LoginError" &&
   (error.reason === "NoBrowser" || error.reason === "PortBusy" || error.reason === "TimedOut")
 
@@ -109,13 +109,38 @@ const openBrowser = (url: URL): Effect.Effect<void, LoginError, Output.Output> =
 const manual: Way = (provider, options) =>
   Login.manual(provider, {
     ...options,
-    ask: (url) =>
+    ask: (url, openBefore) =>
       Effect.gen(function* () {
-        yield* Output.say("Open this in any browser, and log in:", "", `  ${url.href}`, "")
+        const now = yield* Clock.currentTimeMillis
+        const within = Option.match(openBefore, {
+          onNone: () => "",
+          onSome: (end) => ` within ${Format.span(end - now)}`
+        })
+        yield* Output.say(`Open this in any browser${within}, and log in:`, "", `  ${url.href}`, "")
         yield* Output.say("Then paste the address that the browser ends at, or the code that is shown there.")
-        return yield* Prompt.line("Paste it here: ")
+        return yield* Prompt.line("Paste it here: ", noCode(provider))
       })
   })
+
+const noCode =
+  ({ displayName, id }: Provider.Provider) =>
+  (why: Prompt.NoAnswer): Failure.Failure =>
+    new Failure.Failure({
+      code: ExitCode.loginFailed,
+      reason: "NoCode",
+      message: `The login to ${displayName} was not finished: ${noCodeWords[why]}.`,
+      next:
+        why === "given up"
+          ? `latchkey login ${id} --manual`
+          : `pass the code on standard input: echo CODE | latchkey login ${id} --manual; or log in in a terminal`
+    })
+
+const noCodeWords: Readonly<Record<Prompt.NoAnswer, string>> = {
+  "given up": "the input ended before a code came",
+  "no terminal": "there is no terminal to paste the code in, and the standard input holds none",
+  unreadable: "there is no terminal to paste the code in, and the standard input cannot be read",
+  "too long": "what comes on the standard input is longer than any code"
+}
 
 const device: Way = (provider, options) =>
   Effect.scoped(
@@ -153,15 +178,17 @@ const ways: Readonly<Record<Provider.Login, Way>> = { browser, manual, device, c
 
 const failed =
   ({ displayName, id }: Provider.Provider) =>
-  (error: Login.Failure): Failure.Failure =>
-    error._tag === "LoginError"
-      ? new Failure.Failure({
-          code: codes[error.reason] ?? ExitCode.loginFailed,
-          reason: error.reason,
-          message: `The login to ${displayName} failed: ${error.message}`,
-          next: advice[error.reason]?.(id)
-        })
-      : ProviderAccess.failed(error)
+  (error: Login.Failure | Failure.Failure): Failure.Failure =>
+    error._tag === "Failure"
+      ? error
+      : error._tag === "LoginError"
+        ? new Failure.Failure({
+            code: codes[error.reason] ?? ExitCode.loginFailed,
+            reason: error.reason,
+            message: `The login to ${displayName} failed: ${error.message}`,
+            next: advice[error.reason]?.(id)
+          })
+        : ProviderAccess.failed(error)
 
 const codes: { readonly [reason in LoginError["reason"]]?: ExitCode } = {
   Unreachable: ExitCode.tryLater,

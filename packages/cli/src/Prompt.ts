@@ -11,17 +11,33 @@ import * as Failure from "./Failure.js"
 import * as Output from "./Output.js"
 
 /** Whether somebody can be asked. */
-const isInteractive: Effect.Effect<boolean> = Effect.sync(() => process.stdin.isTTY === true)
+const isInteractive: Effect.Effect<boolean> = Effect.sync(() => stdin()?.isTTY === true)
 
 /**
- * One line, as it is typed or pasted, or as it comes through a pipe; blank at the end of the input. Ctrl-C
- * interrupts.
+ * Why there is no answer: the input ended before one came, which in a terminal is Ctrl-D; it cannot be read; or it is
+ * longer than any answer.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type NoAnswer = "given up" | "no terminal" | "unreadable" | "too long"
+
+/**
+ * One line, as it is typed or pasted; without a terminal, the first line of the standard input that is not blank.
+ * Ctrl-C interrupts.
  *
  * @since 0.1.0
  * @category asking
  */
-export const line = (question: string): Effect.Effect<string, never, Output.Output> =>
-  Effect.flatMap(Output.Output, ({ writeError }) => read(writeError(Output.escape(question)), true))
+export const line = (
+  question: string,
+  otherwise: (why: NoAnswer) => Failure.Failure
+): Effect.Effect<string, Failure.Failure, Output.Output> =>
+  Effect.flatMap(Output.Output, ({ writeError }) =>
+    Effect.flatMap(isInteractive, (interactive) =>
+      Effect.mapError(interactive ? typed(writeError(Output.escape(question)), true) : piped(), otherwise)
+    )
+  )
 
 /**
  * A secret, which is not shown while it is typed. Where nobody can be asked, that is a failure.
@@ -38,35 +54,81 @@ export const secret = (
       return yield* Failure.usage(`There is no terminal to ask for a secret in.`, otherwise)
     }
     const { writeError } = yield* Output.Output
-    const typed = yield* read(writeError(Output.escape(question)), false)
+    const entered = yield* Effect.orElseSucceed(typed(writeError(Output.escape(question)), false), () => "")
     yield* writeError("\n")
-    if (typed === "") return yield* Failure.usage("No secret was entered.", otherwise)
-    return Redacted.make(typed)
+    if (entered === "") return yield* Failure.usage("No secret was entered.", otherwise)
+    return Redacted.make(entered)
   })
+
+/** None where what stands for it is of no kind that can be read. */
+const stdin = (): typeof process.stdin | undefined => {
+  try {
+    return process.stdin
+  } catch {
+    return undefined
+  }
+}
+
+/** It may be a file, which holds nothing up: then it has no such method. */
+const release = (): void => {
+  const input = stdin()
+  input?.pause()
+  if (input !== undefined && "unref" in input) input.unref()
+}
 
 /**
  * In a terminal, a key at a time: the terminal itself would cut a line at 4,095 characters. It shows nothing by
  * itself from before the question is there to be answered.
  */
-const read = (question: Effect.Effect<void>, echo: boolean): Effect.Effect<string> =>
-  Effect.async<string>((resume) => {
-    const terminal = process.stdin.isTTY === true
-    const output = echo && terminal ? process.stderr : new Writable({ write: (_, __, done) => done() })
-    const lines = createInterface({ input: process.stdin, output, terminal, historySize: 0 })
+const typed = (question: Effect.Effect<void>, echo: boolean): Effect.Effect<string, NoAnswer> =>
+  Effect.async((resume) => {
+    const output = echo ? process.stderr : new Writable({ write: (_, __, done) => done() })
+    const lines = createInterface({ input: process.stdin, output, terminal: true, historySize: 0 })
     let answered = false
-    const answer = (outcome: Effect.Effect<string>) => {
+    const answer = (outcome: Effect.Effect<string, NoAnswer>) => {
       if (answered) return
       answered = true
       lines.close()
-      process.stdin.unref()
+      release()
       resume(outcome)
     }
+    // A terminal that hung up: what it says after the answer concerns nobody.
+    process.stdin.on("error", () => answer(Effect.fail("unreadable")))
     lines.once("line", (text) => answer(Effect.succeed(text.trim())))
-    lines.once("close", () => answer(Effect.succeed("")))
+    lines.once("close", () => answer(Effect.fail("given up")))
     lines.once("SIGINT", () => answer(Effect.interrupt))
     Effect.runSync(question)
     return Effect.sync(() => {
       answered = true
       lines.close()
     })
+  })
+
+/** No address that a browser ends at is longer; what comes without an end is not read to it. */
+const longest = 65_536
+
+const piped = (): Effect.Effect<string, NoAnswer> =>
+  Effect.async((resume) => {
+    const input = stdin()
+    if (input === undefined) return resume(Effect.fail("unreadable"))
+    let text = ""
+    const stop = () => {
+      input.off("data", take).off("end", end)
+      release()
+    }
+    const answer = (outcome: Effect.Effect<string, NoAnswer>) => {
+      stop()
+      resume(outcome)
+    }
+    const take = (more: string) => {
+      text += more
+      const found = /^\s*(\S[^\r\n]*)[\r\n]/.exec(text)?.[1]
+      if (found !== undefined && found.length <= longest) answer(Effect.succeed(found.trim()))
+      else if (text.length > longest) answer(Effect.fail("too long"))
+    }
+    const end = () => answer(text.trim() === "" ? Effect.fail("no terminal") : Effect.succeed(text.trim()))
+    input.setEncoding("utf8").on("data", take).once("end", end)
+    // Left in place: an error after the answer concerns nobody.
+    input.on("error", () => answer(Effect.fail("unreadable")))
+    return Effect.sync(stop)
   })

@@ -51,20 +51,34 @@ const advice: Readonly<Record<ProviderError["reason"], string>> = {
 }
 
 /**
- * The provider of an account, with what its login was told, and the client's secret where it has one.
+ * The provider of an account, with the settings of its login. Without the client's secret, which only a request
+ * needs: a variable or a file that is missing stops nothing that sends nothing.
  *
  * @since 0.1.0
  * @category lookup
  */
-export const providerOf = (
+export const providerOf = (account: Account.Account): Effect.Effect<Provider, Failure.Failure, Workspace> =>
+  withSettings(account, account.settings)
+
+/**
+ * The provider of an account as requests need it: with the client's secret where it has one.
+ *
+ * @since 0.1.0
+ * @category lookup
+ */
+export const providerWithSecret = (
   account: Account.Account
 ): Effect.Effect<Provider, Failure.Failure, Workspace | Scope.Scope> =>
+  Effect.flatMap(ClientSecret.read(account), (secret) =>
+    withSettings(account, ClientSecret.withSecret(account.settings, secret))
+  )
+
+const withSettings = ({ provider }: Account.Account, settings: Account.Account["settings"]) =>
   Effect.gen(function* () {
     const { get } = yield* registry
-    const settings = ClientSecret.withSecret(account.settings, yield* ClientSecret.read(account))
     // Changes to nothing would make a provider of any name.
     const told = Object.keys(settings).length > 0
-    return yield* Effect.mapError(get(account.provider, told ? settings : undefined), failed)
+    return yield* Effect.mapError(get(provider, told ? settings : undefined), failed)
   })
 
 /**

@@ -12,7 +12,7 @@ import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import type * as Failure from "./Failure.js"
-import { failed, providerOf } from "./ProviderAccess.js"
+import { failed, providerWithSecret } from "./ProviderAccess.js"
 import type { Session } from "./Session.js"
 import type { Workspace } from "./Workspace.js"
 
@@ -25,7 +25,7 @@ import type { Workspace } from "./Workspace.js"
 export const refresher = ({
   account
 }: Session): Effect.Effect<Context.Tag.Service<TokenRefresher>, Failure.Failure, Workspace | Scope.Scope> =>
-  Effect.flatMap(providerOf(account), (provider) =>
+  Effect.flatMap(providerWithSecret(account), (provider) =>
     withHttp(
       Effect.mapError(
         account.grant === "client-credentials" ? Refresher.forClient(provider) : Refresher.make(provider),

@@ -147,8 +147,28 @@ export const manager = (
   Effect.gen(function* () {
     const config = yield* configOf(session)
     const fresh = !request.force && (yield* isFresh(session, Math.max(config.grace, request.minValidity)))
-    return yield* make(session, fresh ? yield* onDemand(session) : yield* loadRefresher(session))
+    if (fresh) return yield* make(session, yield* onDemand(session))
+    const loaded = yield* Effect.either(loadRefresher(session))
+    if (Either.isRight(loaded)) return yield* make(session, loaded.right)
+    // A client's secret that is not there: while the token is valid, it is served all the same.
+    const valid = !request.force && (yield* hasLeft(session, request.minValidity))
+    return valid ? yield* make(session, yield* onDemand(session)) : yield* loaded.left
   })
+
+/**
+ * The manager of an account that is only asked what it would do: it knows the server's rules where they can be had, and
+ * does without them where what a request needs, such as the client's secret, is missing.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const observer = (
+  session: Session
+): Effect.Effect<TokenManager.Manager, Failure.Failure, Workspace | Scope.Scope> =>
+  loadRefresher(session).pipe(
+    Effect.orElse(() => onDemand(session)),
+    Effect.flatMap((refresher) => make(session, refresher))
+  )
 
 const configOf = ({ about }: Session) =>
   Effect.mapError(Effect.provide(TokenConfig.TokenConfig, TokenConfig.layerConfig()), (error) =>
@@ -190,6 +210,20 @@ const access = Effect.promise(() => import("./ProviderAccess.js"))
 const wire = Effect.promise(() => import("./ProviderWire.js"))
 
 const loadRefresher = (session: Session) => Effect.flatMap(wire, ({ refresher }) => refresher(session))
+
+/** Whether the token lives for as long as this, in milliseconds. */
+const hasLeft = ({ storage }: Session, minValidity: number): Effect.Effect<boolean> =>
+  Effect.flatMap(Clock.currentTimeMillis, (now) =>
+    Effect.match(storage.load, {
+      onFailure: () => false,
+      onSuccess: Option.exists(({ entry }) =>
+        Option.match(Decision.timeToExpiry(entry.credentials, now), {
+          onNone: () => true,
+          onSome: (left) => left > minValidity
+        })
+      )
+    })
+  )
 
 /** Only a guess at what the manager will decide, and wrong at no harm. */
 const isFresh = ({ storage }: Session, grace: number): Effect.Effect<boolean> =>

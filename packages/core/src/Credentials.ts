@@ -241,6 +241,30 @@ export interface ResponseContext {
   readonly accountId?: (response: Extras) => Option.Option<string>
 }
 
+/**
+ * A field of a token response that was not used: which, and in words what is wrong with it, without its value.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface FieldWarning {
+  readonly field: string
+  readonly problem: string
+}
+
+/** By access token: what is made of credentials on their way to the manager keeps that. */
+const warned = new WeakMap<Redacted.Redacted, ReadonlyArray<FieldWarning>>()
+
+/**
+ * What was wrong with the response that brought these credentials, where they could be used all the same. Known for
+ * as long as this process holds them, and not stored.
+ *
+ * @since 0.1.0
+ * @category getters
+ */
+export const warnings = ({ accessToken }: Credentials): ReadonlyArray<FieldWarning> =>
+  warned.get(accessToken) ?? []
+
 /** Lifetimes above this are absolute times or nonsense: about 31 years. */
 const maxLifetimeSeconds = 1_000_000_000
 
@@ -255,6 +279,9 @@ const known = new Set([
  * previous one, and so does an absent id token; unknown fields of both survive, the response's winning.
  * `"3600"` is a lifetime of 3600 s; an absent `expires_in` is an unknown lifetime. `refresh_in`, which some servers
  * send beside it, says after how many seconds to renew.
+ *
+ * Only a token, or its type, that cannot be used is a problem. What else is malformed is left out, with a warning
+ * (see {@link warnings}): a lifetime that is no sensible number is unknown, an id token or a scope is as if absent.
  *
  * @since 0.1.0
  * @category constructors
@@ -292,22 +319,23 @@ export const fromResponse = (
   const typeProblem = tokenTypeProblem(field("token_type"), previous, context)
   if (Option.isSome(typeProblem)) return fail("token_type", typeProblem.value)
 
-  const seconds = lifetimeSeconds(field("expires_in"))
-  if (Either.isLeft(seconds)) return fail("expires_in", seconds.left)
-
-  // Only a wish: what is no lifetime is no reason to refuse the tokens.
-  const refreshIn = Option.flatten(Either.getRight(lifetimeSeconds(field("refresh_in"))))
-
   if (Option.isSome(refreshProblem)) return fail("refresh_token", refreshProblem.value)
-  const idProblem = problemOf("id_token")
-  if (Option.isSome(idProblem)) return fail("id_token", idProblem.value)
 
-  const rawScope = field("scope")
-  if (rawScope != null && typeof rawScope !== "string") {
-    return fail("scope", `is ${describeType(rawScope)}, not a string`)
+  const ignored: Array<FieldWarning> = []
+  const seconds = lifetimeSeconds(field("expires_in"))
+  if (Either.isLeft(seconds)) {
+    ignored.push({ field: "expires_in", problem: `${seconds.left}: the lifetime is unknown` })
   }
-
-  const scopes = (rawScope ?? "").split(/\s/).filter((scope) => scope !== "")
+  const lifetime = Option.flatten(Either.getRight(seconds))
+  const renew = lifetimeSeconds(field("refresh_in"))
+  if (Either.isLeft(renew)) ignored.push({ field: "refresh_in", problem: renew.left })
+  const refreshIn = Option.flatten(Either.getRight(renew))
+  const idProblem = problemOf("id_token")
+  if (Option.isSome(idProblem)) ignored.push({ field: "id_token", problem: idProblem.value })
+  const newIdToken = Option.isNone(idProblem) ? Option.map(text("id_token"), redact) : Option.none()
+  const scope = scopesOf(field("scope"))
+  if (Either.isLeft(scope)) ignored.push({ field: "scope", problem: scope.left })
+  const scopes = Either.getOrElse(scope, (): ReadonlyArray<string> => [])
 
   const before = Option.flatMap(previous, (p) => p.accountId)
   const after = Option.filter(context.accountId?.(response) ?? Option.none(), (account) => account !== "")
@@ -315,23 +343,23 @@ export const fromResponse = (
     return fail("account", "belongs to another account than the grant that was refreshed")
   }
 
-  const obtainedAt = Option.match(seconds.right, {
+  const obtainedAt = Option.match(lifetime, {
     onNone: () => context.requestedAt,
     onSome: (s) => context.requestedAt - Math.min(Math.max(0, context.serverBehind ?? 0), (s * 1000) / 4)
   })
   const kept = Option.match(previous, { onNone: () => ({}), onSome: (p) => Redacted.value(p.extras) })
+  const redacted = Redacted.make(accessToken as string)
+  if (ignored.length > 0) warned.set(redacted, ignored)
   return Either.right(
     new Credentials(
       share({
-        accessToken: Redacted.make(accessToken as string),
+        accessToken: redacted,
         refreshToken,
-        idToken: Option.orElse(Option.map(text("id_token"), redact), () =>
-          Option.flatMap(previous, (p) => p.idToken)
-        ),
+        idToken: Option.orElse(newIdToken, () => Option.flatMap(previous, (p) => p.idToken)),
         tokenType: field("token_type") as string,
         obtainedAt: Option.some(obtainedAt),
         serverTime: instant(context.serverTime),
-        expiresAt: Option.map(seconds.right, (s) => obtainedAt + s * 1000),
+        expiresAt: Option.map(lifetime, (s) => obtainedAt + s * 1000),
         refreshAt: Option.map(refreshIn, (s) => obtainedAt + s * 1000),
         scopes:
           scopes.length > 0 ? scopes : Option.match(previous, { onNone: () => [], onSome: (p) => p.scopes }),
@@ -380,9 +408,21 @@ const tokenTypeProblem = (
   return bound && type !== "dpop" ? Option.some("fell back from DPoP (RFC 9449 §5)") : Option.none()
 }
 
+/** A list is what some servers send in place of words in a row. */
+const scopesOf = (value: unknown): Either.Either<ReadonlyArray<string>, string> => {
+  const words = (text: string) => text.split(/\s/).filter((scope) => scope !== "")
+  if (value == null) return Either.right([])
+  if (typeof value === "string") return Either.right(words(value))
+  return Array.isArray(value) && value.every((each) => typeof each === "string")
+    ? Either.right(value.flatMap(words))
+    : Either.left(
+        `is ${Array.isArray(value) ? "an array of other things" : describeType(value)}, not a string`
+      )
+}
+
 const lifetimeSeconds = (value: unknown): Either.Either<Option.Option<number>, string> => {
   if (value === undefined) return Either.right(Option.none())
-  const seconds = typeof value === "string" && /^\d{1,12}$/.test(value) ? Number(value) : value
+  const seconds = typeof value === "string" && /^\d{1,12}(\.\d{1,12})?$/.test(value) ? Number(value) : value
   if (typeof seconds !== "number") {
     return Either.left(
       `is ${typeof value === "string" ? "not a number" : describeType(value)}, seconds are due`

@@ -25,6 +25,8 @@ import { liveClock, runtimeOf } from "./internal/Now.js"
 export interface Options<A, E> {
   /** How long the effect may take, in milliseconds. */
   readonly millis: number
+  /** Asked when the time is up: for how much longer, in milliseconds, the effect may go on; 0 unless given. */
+  readonly more?: () => number
   /** What takes the place of an effect that was interrupted because the time was up. */
   readonly late: Effect.Effect<A, E>
   /**
@@ -37,7 +39,36 @@ export interface Options<A, E> {
 }
 
 /**
+ * The answer to a request, shared between the one who waits for it and the one who sends the request.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Arrival {
+  /** For how long, in milliseconds since the request, an answer that has begun to arrive is read. */
+  readonly millis: number
+  /** Set by the sender once the first of the answer is there. */
+  begun: boolean
+}
+
+/**
+ * Given to a sender whose answer is to be read beyond its own time-out, once it has begun to arrive; undefined
+ * elsewhere. A refresh at a server that rotates without a window gives the life of its lease: the answer holds the only
+ * copy of a refresh token.
+ *
+ * @since 0.1.0
+ * @category references
+ */
+export class ReadOn extends Context.Reference<ReadOn>()("@latchkey/core/Deadline/ReadOn", {
+  defaultValue: (): Arrival | undefined => undefined
+}) {}
+
+/**
  * Runs an effect in a fiber of its own, with what the caller has, for `millis` at most.
+ *
+ * By Effect's own clock, what has arrived by then is read before the time is up: where the process was stopped or its
+ * event loop blocked, the timer fires before the answer that lies in the socket is looked at. The time that was missed is
+ * given back for that, up to 2 seconds.
  *
  * @since 0.1.0
  * @category combinators
@@ -59,16 +90,21 @@ export const within = <A, E, R>(
 export const withinBy = <A, E, R>(
   runtime: Runtime.Runtime<R>,
   effect: Effect.Effect<A, E, R>,
-  { late, millis, onEnd, waits = true }: Options<A, E>
+  { late, millis, more, onEnd, waits = true }: Options<A, E>
 ): Effect.Effect<A, E> =>
   Effect.async<A, E>((resume) => {
     let isLate = false
     // As a value: a fiber that fails is logged.
     const work = Runtime.runFork(runtime)(Effect.exit(effect))
-    const cancel = schedule(runtime, millis, () => {
+    const expire = () => {
       isLate = true
       work.unsafeInterruptAsFork(FiberId.none)
       if (!waits) resume(late)
+    }
+    let cancel = scheduleAfterReading(runtime, millis, () => {
+      const further = more?.() ?? 0
+      if (further > 0) cancel = scheduleAfterReading(runtime, further, expire)
+      else expire()
     })
     work.addObserver((result) => {
       cancel()
@@ -105,6 +141,55 @@ export const schedule = (runtime: Runtime.Runtime<never>, millis: number, act: (
     if (Exit.isSuccess(exit)) act()
   })
   return () => fiber.unsafeInterruptAsFork(FiberId.none)
+}
+
+/** How many turns of the event loop what has arrived gets at least: an answer is read in a few. */
+const leastTurns = 10
+
+/** A timer that is later than this, in milliseconds, says that the process did not run meanwhile. */
+const notablyLate = 20
+
+/** How much of the time that was missed is given back, in milliseconds, and how often. */
+const mostGivenBack = 2000
+const mostTimes = 5
+
+/** {@link schedule}, after what has arrived was read. Time that somebody moves is exact. */
+const scheduleAfterReading = (
+  runtime: Runtime.Runtime<never>,
+  millis: number,
+  act: () => void
+): (() => void) => {
+  if (clockOf(runtime) !== liveClock || millis > longestTimer) return schedule(runtime, millis, act)
+  let isCancelled = false
+  let timer: ReturnType<typeof setTimeout> | undefined
+  const wait = (pause: number, times: number): void => {
+    const due = monotonic() + pause
+    timer = setTimeout(() => {
+      const missed = monotonic() - due
+      afterTurns(leastTurns, () => {
+        if (isCancelled) return
+        if (missed > notablyLate && times > 0) wait(Math.min(missed, mostGivenBack), times - 1)
+        else act()
+      })
+    }, pause)
+  }
+  wait(millis, mostTimes)
+  return () => {
+    isCancelled = true
+    clearTimeout(timer)
+  }
+}
+
+/** In milliseconds: nobody sets it back. */
+const monotonic = (): number => Number(liveClock.unsafeCurrentTimeNanos()) / 1e6
+
+/** Each turn reads what sockets hold: timers, then I/O, then what was set for right after it. */
+const afterTurns = (turns: number, act: () => void): void => {
+  if (turns === 0) return act()
+  const next = () => afterTurns(turns - 1, act)
+  const { setImmediate } = globalThis as { readonly setImmediate?: (run: () => void) => unknown }
+  if (typeof setImmediate === "function") setImmediate(next)
+  else setTimeout(next, 0)
 }
 
 const clockOf = (runtime: Runtime.Runtime<never>): Clock.Clock =>

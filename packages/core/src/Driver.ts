@@ -15,6 +15,7 @@ import * as FiberSet from "effect/FiberSet"
 import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
 import type * as Redacted from "effect/Redacted"
+import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { liveClock } from "./internal/Now.js"
@@ -32,7 +33,7 @@ import type { TokenConfig } from "./TokenConfig.js"
 import { fromFailure, storageErrorOf } from "./tokenErrors.js"
 import type { TokenError } from "./TokenError.js"
 import type { TokenEvent } from "./TokenEvent.js"
-import { RefreshError, type TokenRefresher } from "./TokenRefresher.js"
+import { identityOf, RefreshError, type TokenRefresher } from "./TokenRefresher.js"
 import type { StorageError, TokenStorage } from "./TokenStorage.js"
 
 /** What the grants of one pool, or a manager alone, work with. */
@@ -114,7 +115,7 @@ export const policyOf = ({ context, jitterShare }: Grant): State.Policy => ({
   ...context.config,
   rotation: context.refresher.rotation,
   needsRefreshToken: context.refresher.needsRefreshToken,
-  identity: Option.fromNullable(context.refresher.identity),
+  identityOf: (credentials) => identityOf(context.refresher, credentials),
   formerly: context.refresher.formerly ?? [],
   serverAhead: context.refresher.serverAhead?.() ?? 0,
   jitterShare,
@@ -276,7 +277,7 @@ const drive = (grant: Grant, first: Applied): Effect.Effect<Telemetry.Outcome> =
 type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
 const perform = (grant: Grant, command: Command, restore: Restore): Effect.Effect<Input> => {
-  const { config, refresher } = grant.context
+  const { refresher } = grant.context
   switch (command._tag) {
     case "Load":
       return Effect.match(restore(storageOf(grant).load), {
@@ -309,7 +310,7 @@ const perform = (grant: Grant, command: Command, restore: Restore): Effect.Effec
       })
     }
     case "Redeem":
-      return redeem(refresher.refresh(command.previous), config.refreshTimeout, restore)
+      return redeem(grant, refresher.refresh(command.previous), command.readsOn, restore)
     // Carried out as soon as it is commanded.
     case "Wake":
       return Effect.dieMessage("A flight cannot wake itself.")
@@ -340,20 +341,36 @@ const takeLease = (grant: Grant): Effect.Effect<Input> => {
   )
 }
 
+/**
+ * Waits for the answer, up to the time-out. An answer that has begun to arrive by then is read on for as long as the lease
+ * lasts, where the command says so.
+ */
 const redeem = (
+  grant: Grant,
   request: ReturnType<Context.Tag.Service<TokenRefresher>["refresh"]>,
-  millis: number,
+  readsOn: boolean,
   restore: Restore
 ): Effect.Effect<Input> =>
-  Deadline.within(request, { millis, late: Effect.suspend(() => Effect.fail(tooSlow(millis))) }).pipe(
-    // The defect itself is not passed on: nobody knows what is in it.
-    Effect.catchAllDefect(() => Effect.fail(broken)),
-    restore,
-    Effect.match({
-      onSuccess: (credentials): Input => ({ _tag: "Answered", credentials }),
-      onFailure: (error): Input => ({ _tag: "RefreshFailed", error })
-    })
-  )
+  Effect.flatMap(Effect.runtime(), (runtime) => {
+    const { leaseTtl, refreshTimeout } = grant.context.config
+    const late = Effect.suspend(() => Effect.fail(tooSlow(refreshTimeout)))
+    const arrival: Deadline.Arrival = { millis: leaseTtl, begun: false }
+    const more = () => {
+      if (!readsOn || !arrival.begun) return 0
+      Runtime.runFork(runtime)(tell(grant, { _tag: "Overdue", message: tooSlow(refreshTimeout).message }))
+      return leaseTtl - refreshTimeout
+    }
+    const reading = readsOn ? Effect.provideService(request, Deadline.ReadOn, arrival) : request
+    return Deadline.within(reading, { millis: refreshTimeout, more, late }).pipe(
+      // The defect itself is not passed on: nobody knows what is in it.
+      Effect.catchAllDefect(() => Effect.fail(broken)),
+      restore,
+      Effect.match({
+        onSuccess: (credentials): Input => ({ _tag: "Answered", credentials }),
+        onFailure: (error): Input => ({ _tag: "RefreshFailed", error })
+      })
+    )
+  })
 
 const tooSlow = (millis: number): RefreshError =>
   new RefreshError({

@@ -65,6 +65,15 @@ export const make = (fields: {
 const known = (text: string | undefined): Option.Option<string> =>
   Option.filter(Option.fromNullable(text), (value) => value !== "")
 
+/**
+ * The same identity with another client.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const withClientId = (identity: GrantIdentity, clientId: string): GrantIdentity =>
+  share(new GrantIdentity({ ...identity, clientId: known(clientId) }))
+
 /** A program has a handful of them, and a pool has an entry with one for each of its accounts. */
 const shared = new Map<string, GrantIdentity>()
 

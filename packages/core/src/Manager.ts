@@ -16,6 +16,7 @@ import * as State from "./grant/State.js"
 import * as Profile from "./Profile.js"
 import * as Snapshot from "./Snapshot.js"
 import { grantMismatch, type GrantMismatch } from "./TokenError.js"
+import { identityOf } from "./TokenRefresher.js"
 import type { Explanation, Manager, SaveOptions } from "./TokenManager.js"
 import { StorageError } from "./TokenStorage.js"
 import type * as TokenEvent from "./TokenEvent.js"
@@ -230,12 +231,13 @@ const save = (
       () => Effect.succeedNone
     )
     const previous = Option.map(loaded, (l) => l.entry)
-    const { formerly, identity } = grant.context.refresher
+    const { refresher } = grant.context
+    const identity = identityOf(refresher, login)
     if (options.replace !== true && Option.isSome(previous)) {
-      const other = Entry.mismatchOfLogin(previous.value, login, Option.fromNullable(identity), formerly)
+      const other = Entry.mismatchOfLogin(previous.value, login, identity, refresher.formerly)
       if (Option.isSome(other)) return yield* grantMismatch(other.value, storage.location, "save")
     }
-    const entry = Entry.saved(previous, login, Option.fromNullable(identity))
+    const entry = Entry.saved(previous, login, identity)
     const expected = Option.map(loaded, (l) => l.version)
     const { writes } = grant.state
     const isSaved = yield* storage.commit(entry, expected).pipe(

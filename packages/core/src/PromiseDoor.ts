@@ -2,14 +2,15 @@
  * The door for code that is not written in Effect: tokens as `Promise<string>`.
  *
  * A token that is fresh is answered without a fiber, from a promise that is resolved already. Whatever
- * fails rejects with the `TokenError` itself, an instance of `Error` that can be told apart by `instanceof`
- * or by `_tag`, never with a wrapper around it.
+ * fails rejects with an `Error`: the `TokenError` itself, which has its class and its `_tag`, and where a layer or a
+ * defect failed with something else, such as a `ConfigError`, an `Error` that has its text and carries it as `cause`.
  *
  * Tokens leave here in clear: hand them to the client that needs them, and log the door, not what it gave.
  *
  * @since 0.1.0
  */
 import * as Cause from "effect/Cause"
+import * as ConfigError from "effect/ConfigError"
 import type * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -19,6 +20,7 @@ import { identity } from "effect/Function"
 import type * as Layer from "effect/Layer"
 import * as ManagedRuntime from "effect/ManagedRuntime"
 import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import * as Runtime from "effect/Runtime"
 import type { AuthStatus } from "./AuthStatus.js"
@@ -108,7 +110,8 @@ export const fromRuntime: {
 
 /**
  * Builds the layer and opens a door to its manager: all that a program needs that knows nothing of Effect.
- * Rejects with the layer's own error where it cannot be built. `close` it at the end of the program.
+ * Where the layer cannot be built, rejects with its error; one that is no `Error`, such as a `ConfigError`, is the
+ * `cause` of the `Error` that it rejects with. `close` it at the end of the program.
  *
  * @since 0.1.0
  * @category constructors
@@ -119,7 +122,8 @@ export const open = async <E>(layer: Layer.Layer<TokenManager, E>): Promise<OwnD
     const door = await fromRuntime(runtime)
     return { ...door, close: () => runtime.dispose() }
   } catch (error) {
-    await runtime.dispose()
+    // Why the layer could not be built matters more than what went wrong after that.
+    await runtime.dispose().catch(() => undefined)
     throw error
   }
 }
@@ -193,12 +197,37 @@ const outcome = <A, E, B>(fiber: Fiber.RuntimeFiber<A, E>, as: (value: A) => B):
   new Promise<B>((resolve, reject) => {
     fiber.addObserver((exit) => {
       if (Exit.isSuccess(exit)) resolve(as(exit.value))
-      else reject(Cause.squash(exit.cause) as Error)
+      else reject(errorOf(exit.cause))
     })
   })
 
-/** The value, or the failure itself thrown. */
+/** The failure as an `Error`: itself where it is one, so that its class can be asked for. */
+const errorOf = (cause: Cause.Cause<unknown>): Error => {
+  if (Cause.isInterruptedOnly(cause)) return new Error("It was interrupted: the manager is closed or closing")
+  const failure = Cause.squash(cause)
+  if (failure instanceof Error) return failure
+  const error = new Error(messageOf(failure), { cause: failure })
+  const name = nameOf(failure)
+  if (name !== undefined) Object.defineProperty(error, "name", { value: name, configurable: true })
+  return error
+}
+
+const nameOf = (failure: unknown): string | undefined => {
+  if (ConfigError.isConfigError(failure)) return "ConfigError"
+  return Predicate.hasProperty(failure, "_tag") && typeof failure._tag === "string" ? failure._tag : undefined
+}
+
+/** Only what is meant as a text is quoted: any other value may hold a secret. */
+const messageOf = (failure: unknown): string => {
+  if (ConfigError.isConfigError(failure)) return String(failure)
+  if (typeof failure === "string" && failure !== "") return failure
+  return Predicate.hasProperty(failure, "message") && typeof failure.message === "string"
+    ? failure.message
+    : "It failed with a value that is no Error: see the cause"
+}
+
+/** The value, or the failure thrown. */
 const unwrap = <A, E>(exit: Exit.Exit<A, E>): A => {
   if (Exit.isSuccess(exit)) return exit.value
-  throw Cause.squash(exit.cause)
+  throw errorOf(exit.cause)
 }

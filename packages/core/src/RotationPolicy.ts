@@ -80,6 +80,16 @@ export const replay = (
         return { since: at, attempts: attempt, until, open: at <= now && now < until }
       })
 
+/**
+ * Whether the answer to a refresh is the last copy of its refresh token once `refreshTimeout` milliseconds are over: the
+ * server does not let the request be repeated for that long.
+ *
+ * @since 0.1.0
+ * @category decisions
+ */
+export const holdsLastCopy = (rotation: RotationPolicy, refreshTimeout: number): boolean =>
+  rotation._tag === "Rotating" && Duration.toMillis(rotation.window) <= refreshTimeout
+
 /** How many requests without an answer hurry for the sake of the window. */
 const hurriedAttempts = 6
 

@@ -154,7 +154,8 @@ const worrying: ReadonlySet<TokenEvent["_tag"]> = new Set([
   "SaveFailed",
   "GrantDead",
   "GrantMismatch",
-  "StorageFailed"
+  "StorageFailed",
+  "ResponseWarning"
 ])
 
 const log = (names: Names, event: TokenEvent): Effect.Effect<void> => {

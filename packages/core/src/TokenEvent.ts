@@ -18,6 +18,7 @@ import type { StorageReason } from "./TokenStorage.js"
  * - `Saved`, `SaveFailed`: the newest credentials are in storage, or are not, and are kept in memory. Its `reason` is
  *   that of storage, or `LeaseLapsed` where the lease was lost meanwhile: a peer may have spent the old refresh token.
  * - `RefreshFailed`, `CoolingDown`, `GrantDead`: as they say.
+ * - `ResponseWarning`: a field of a token response is malformed and was left out; the token is used all the same.
  * - `Rejected`: a resource server refused an access token. `Cleared`: the grant was removed.
  * - `GrantMismatch`: storage holds a grant of another server, client or account; nothing of it is sent or served.
  * - `StorageFailed`: storage did not answer as it should; what was in memory is served while valid.
@@ -45,6 +46,7 @@ export type TokenEvent = Data.TaggedEnum<{
   RefreshFailed: { readonly at: number; readonly reason: RefreshReason; readonly status: number | undefined }
   CoolingDown: { readonly at: number; readonly until: number; readonly reason: CoolingDown["reason"] }
   GrantDead: { readonly at: number; readonly grant: Fingerprint }
+  ResponseWarning: { readonly at: number; readonly field: string; readonly problem: string }
   Rejected: { readonly at: number; readonly token: Fingerprint }
   Cleared: { readonly at: number; readonly existed: boolean }
   GrantMismatch: { readonly at: number; readonly reason: Difference }
@@ -68,6 +70,7 @@ export const {
   RefreshFailed,
   CoolingDown: CoolingDownBegan,
   GrantDead,
+  ResponseWarning,
   Rejected,
   Cleared,
   GrantMismatch,

@@ -10,7 +10,7 @@ import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import { Credentials } from "./Credentials.js"
-import type { GrantIdentity } from "./GrantIdentity.js"
+import { type GrantIdentity, withClientId } from "./GrantIdentity.js"
 import { reusable, rotating, type RotationPolicy } from "./RotationPolicy.js"
 
 /**
@@ -118,6 +118,8 @@ export class TokenRefresher extends Context.Tag("@latchkey/core/TokenRefresher")
     readonly identity?: GrantIdentity | undefined
     /** Issuers and token endpoints that the server had before; see `GrantIdentity.compare`. */
     readonly formerly?: ReadonlyArray<string> | undefined
+    /** The client that a grant names itself, where programs with several clients share it; else that of `identity`. */
+    readonly clientIdIn?: ((credentials: Credentials) => Option.Option<string>) | undefined
     readonly refresh: (previous: Option.Option<Credentials>) => Effect.Effect<Credentials, RefreshError>
   }
 >() {}
@@ -132,6 +134,23 @@ export interface Origin {
   readonly identity?: GrantIdentity | undefined
   readonly formerly?: ReadonlyArray<string> | undefined
 }
+
+/**
+ * Of whom the grant in these credentials is for a refresher, where that says so.
+ *
+ * @since 0.1.0
+ * @category getters
+ */
+export const identityOf = (
+  { clientIdIn, identity }: Pick<Context.Tag.Service<TokenRefresher>, "identity" | "clientIdIn">,
+  credentials: Credentials
+): Option.Option<GrantIdentity> =>
+  Option.map(Option.fromNullable(identity), (own) =>
+    Option.match(clientIdIn?.(credentials) ?? Option.none(), {
+      onNone: () => own,
+      onSome: (clientId) => withClientId(own, clientId)
+    })
+  )
 
 const unknownAhead = (): number => 0
 

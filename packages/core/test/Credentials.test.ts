@@ -11,8 +11,9 @@ addEqualityTesters()
 const now = 1_700_000_000_000
 
 /** All fields as plain values, secrets too. */
-const plain = ({ refreshAt, ...c }: Credentials.Credentials) => ({
+const plain = ({ refreshAt, serverTime, ...c }: Credentials.Credentials) => ({
   ...c,
+  ...(Option.isSome(serverTime) && { serverTime: serverTime.value }),
   ...(Option.isSome(refreshAt) && { refreshAt: refreshAt.value }),
   accessToken: Redacted.value(c.accessToken),
   refreshToken: Option.getOrNull(Option.map(c.refreshToken, Redacted.value)),
@@ -424,12 +425,107 @@ describe("fromResponse, the account", () => {
   })
 })
 
+describe("fromResponse, what is malformed beside a usable token (F9)", () => {
+  const notNumber = "is not a number, seconds are due"
+  const absurdly = "is absurd: an absolute time, or the wrong unit"
+  const notText = "has a control character or one outside ASCII"
+
+  const lifetimes: ReadonlyArray<readonly [value: unknown, problem: string]> = [
+    ["soon", notNumber],
+    ["3600abc", notNumber],
+    ["abc3600", notNumber],
+    ["", notNumber],
+    ["9".repeat(13), notNumber],
+    ["-1", notNumber],
+    ["1e3", notNumber],
+    [".5", notNumber],
+    [-1, "is negative"],
+    [-1e-9, "is negative"],
+    ["1700003600", absurdly],
+    ["1700003600.5", absurdly],
+    [1_700_003_600, absurdly],
+    [1_700_003_600_000, absurdly],
+    [1_000_000_001, absurdly],
+    [1e308, absurdly],
+    [Infinity, absurdly],
+    [Number.NaN, absurdly],
+    [null, "is null, seconds are due"],
+    [true, "is a boolean, seconds are due"],
+    [[3600], "is an array, seconds are due"],
+    [{ seconds: 3600 }, "is an object, seconds are due"]
+  ]
+  const used = (response: Credentials.Extras) => {
+    const credentials = Either.getOrThrow(Credentials.fromResponse(response, Option.some(previous), context))
+    const warnings = Credentials.warnings(credentials)
+    expect(JSON.stringify(warnings)).not.toContain("canary")
+    return { ...plain(credentials), warnings }
+  }
+
+  it.each(lifetimes)("a lifetime of %j is unknown, and the tokens are used", (expires_in, problem) => {
+    expect(used({ ...good, expires_in })).toEqual({
+      ...plain(Either.getOrThrow(Credentials.fromResponse(good, Option.some(previous), context))),
+      expiresAt: null,
+      warnings: [{ field: "expires_in", problem: `${problem}: the lifetime is unknown` }]
+    })
+    expect(used({ ...good, refresh_in: expires_in })).toMatchObject({
+      expiresAt: now + 3_600_000,
+      warnings: [{ field: "refresh_in", problem }]
+    })
+  })
+
+  it.each([
+    ["3600.0", 3_600_000],
+    ["3.6", 3600],
+    [3599.9, 3_599_900],
+    ["0", 0],
+    [0, 0]
+  ])("a lifetime of %j is sensible", (expires_in, millis) => {
+    expect(used({ ...good, expires_in })).toMatchObject({ expiresAt: now + millis, warnings: [] })
+  })
+
+  it.each([
+    ["canary\n", notText],
+    [{}, "is an object, not a string"],
+    [" ", "is blank"],
+    [7, "is a number, not a string"]
+  ])("an id token %j is as if absent", (id_token, problem) => {
+    expect(used({ ...good, id_token })).toMatchObject({
+      accessToken: "at-2",
+      refreshToken: "rt-2",
+      idToken: "id-1",
+      warnings: [{ field: "id_token", problem }]
+    })
+  })
+
+  it.each([
+    [0, "is a number, not a string"],
+    [{ canary: 1 }, "is an object, not a string"],
+    [["b", 7], "is an array of other things, not a string"]
+  ])("a scope %j is as if absent", (scope, problem) => {
+    expect(used({ ...good, scope })).toMatchObject({ scopes: ["a"], warnings: [{ field: "scope", problem }] })
+  })
+
+  it.each([[["b", "c"]], [["b c"]]])("a scope that is the list %j is read as words in a row", (scope) => {
+    expect(used({ ...good, scope })).toMatchObject({ scopes: ["b", "c"], warnings: [] })
+  })
+
+  it("warns of all of them, and keeps warning through what is made of the credentials", () => {
+    const bad = { ...good, expires_in: null, refresh_in: "x", id_token: 5, scope: 5 }
+    const credentials = Either.getOrThrow(Credentials.fromResponse(bad, Option.none(), context))
+    const changed = new Credentials.Credentials({ ...credentials, scopes: ["z"] })
+    expect(Credentials.warnings(changed).map(({ field }) => field)).toEqual([
+      "expires_in",
+      "refresh_in",
+      "id_token",
+      "scope"
+    ])
+  })
+})
+
 describe("fromResponse, bad responses", () => {
   const without = (name: string) => Object.fromEntries(Object.entries(good).filter(([key]) => key !== name))
   const notUnderstood = "is not one that this client understands (RFC 6749 §7.1)"
   const notText = "has a control character or one outside ASCII"
-  const absurdly = "is absurd: an absolute time, or the wrong unit"
-
   const bad: ReadonlyArray<readonly [name: string, response: object, field: string, problem: string]> = [
     ["no access token", without("access_token"), "access_token", "is missing, not a string"],
     ["an access token of null", { ...good, access_token: null }, "access_token", "is null, not a string"],
@@ -444,60 +540,11 @@ describe("fromResponse, bad responses", () => {
     ["undefined in words", { ...good, access_token: "undefined" }, "access_token", 'is the word "undefined"'],
     ["CR and LF in the access token", { ...good, access_token: "canary\r\nX: y" }, "access_token", notText],
     ["NUL in the access token", { ...good, access_token: "canary\0" }, "access_token", notText],
-    ["LF in the id token", { ...good, id_token: "canary\n" }, "id_token", notText],
-    ["an id token that is an object", { ...good, id_token: {} }, "id_token", "is an object, not a string"],
-    ["a blank id token", { ...good, id_token: " " }, "id_token", "is blank"],
     ["no token type", without("token_type"), "token_type", "is missing, not a string"],
     ["a token type of null", { ...good, token_type: null }, "token_type", "is null, not a string"],
     ["an empty token type", { ...good, token_type: "" }, "token_type", "is blank"],
     ["a token type that is a number", { ...good, token_type: 0 }, "token_type", "is a number, not a string"],
     ["a token type not understood", { ...good, token_type: "canary" }, "token_type", notUnderstood],
-    [
-      "a lifetime in words",
-      { ...good, expires_in: "soon" },
-      "expires_in",
-      "is not a number, seconds are due"
-    ],
-    [
-      "a lifetime with more",
-      { ...good, expires_in: "3600abc" },
-      "expires_in",
-      "is not a number, seconds are due"
-    ],
-    [
-      "a lifetime after more",
-      { ...good, expires_in: "abc3600" },
-      "expires_in",
-      "is not a number, seconds are due"
-    ],
-    ["an empty lifetime", { ...good, expires_in: "" }, "expires_in", "is not a number, seconds are due"],
-    ["a fraction in words", { ...good, expires_in: "3.6" }, "expires_in", "is not a number, seconds are due"],
-    [
-      "too many digits",
-      { ...good, expires_in: "9".repeat(13) },
-      "expires_in",
-      "is not a number, seconds are due"
-    ],
-    [
-      "a negative lifetime in words",
-      { ...good, expires_in: "-1" },
-      "expires_in",
-      "is not a number, seconds are due"
-    ],
-    ["a negative lifetime", { ...good, expires_in: -1 }, "expires_in", "is negative"],
-    ["a lifetime just below 0", { ...good, expires_in: -1e-9 }, "expires_in", "is negative"],
-    ["a lifetime of 1e308", { ...good, expires_in: 1e308 }, "expires_in", absurdly],
-    ["an endless lifetime", { ...good, expires_in: Infinity }, "expires_in", absurdly],
-    ["a lifetime that is NaN", { ...good, expires_in: Number.NaN }, "expires_in", absurdly],
-    ["a lifetime of null", { ...good, expires_in: null }, "expires_in", "is null, seconds are due"],
-    ["a lifetime of true", { ...good, expires_in: true }, "expires_in", "is a boolean, seconds are due"],
-    ["a lifetime in a list", { ...good, expires_in: [3600] }, "expires_in", "is an array, seconds are due"],
-    ["an absolute time in seconds", { ...good, expires_in: 1_700_003_600 }, "expires_in", absurdly],
-    ["an absolute time in digits", { ...good, expires_in: "1700003600" }, "expires_in", absurdly],
-    ["an absolute time in milliseconds", { ...good, expires_in: 1_700_003_600_000 }, "expires_in", absurdly],
-    ["1 s more than is credible", { ...good, expires_in: 1_000_000_001 }, "expires_in", absurdly],
-    ["a scope that is a list", { ...good, scope: ["canary"] }, "scope", "is an array, not a string"],
-    ["a scope that is a number", { ...good, scope: 0 }, "scope", "is a number, not a string"],
     [
       "an error in a 200",
       { error: "canary", refresh_token: "rt-2" },
@@ -535,12 +582,12 @@ describe("fromResponse, bad responses", () => {
   ])(
     "nothing is salvaged where the refresh token is %s: the previous one is not spent for it",
     (_, response) => {
-      expect(refused({ ...response, expires_in: "soon" }).salvaged).toEqual(Option.none())
+      expect(refused({ ...response, token_type: 0 }).salvaged).toEqual(Option.none())
     }
   )
 
   it("nothing is salvaged where there were no credentials to keep it with", () => {
-    expect(refused({ ...good, expires_in: "soon" }, Option.none()).salvaged).toEqual(Option.none())
+    expect(refused({ ...good, token_type: 0 }, Option.none()).salvaged).toEqual(Option.none())
   })
 })
 

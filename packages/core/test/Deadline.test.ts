@@ -1,5 +1,8 @@
-import { describe, expect, it } from "@effect/vitest"
+import { afterEach, describe, expect, it, vi } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber, TestClock } from "effect"
+import { once } from "node:events"
+import { connect, createServer, type AddressInfo, type Socket } from "node:net"
+import { setTimeout as sleep } from "node:timers/promises"
 import * as Deadline from "../src/Deadline.js"
 
 const late = Effect.fail("late")
@@ -84,3 +87,82 @@ it.live("what lies beyond the timers of JavaScript is never, and not at once", (
     cancel()
   })
 )
+
+/** Keeps the event loop from turning, as a long computation or a stopped process does. */
+const block = (millis: number) => {
+  const end = performance.now() + millis
+  while (performance.now() < end);
+}
+
+describe("a timer that fires late", () => {
+  afterEach(() => vi.unstubAllGlobals())
+
+  /** A connection, and the other end of it. */
+  const connection = Effect.acquireRelease(
+    Effect.promise(async () => {
+      const server = createServer()
+      server.listen(0, "127.0.0.1")
+      await once(server, "listening")
+      const client = connect((server.address() as AddressInfo).port, "127.0.0.1")
+      const [[peer]] = (await Promise.all([once(server, "connection"), once(client, "connect")])) as [
+        [Socket],
+        unknown
+      ]
+      return { server, client, peer }
+    }),
+    ({ client, peer, server }) =>
+      Effect.sync(() => {
+        client.destroy()
+        peer.destroy()
+        server.close()
+      })
+  )
+
+  it.scopedLive.each([
+    ["with setImmediate", undefined],
+    ["without it, as in a browser", null]
+  ])("lets what has arrived be read first, %s", ([, without]) =>
+    Effect.gen(function* () {
+      if (without === null) vi.stubGlobal("setImmediate", undefined)
+      const { client, peer } = yield* connection
+      const reading = Effect.promise(() => once(client, "data").then(([data]) => String(data)))
+      const fiber = yield* Effect.fork(Deadline.within(reading, { millis: 20, late }))
+      yield* Effect.yieldNow()
+      // It is in the socket by the time that the timer is due, and nobody looks.
+      peer.write("answer")
+      block(200)
+      expect(yield* Fiber.join(fiber)).toBe("answer")
+    })
+  )
+
+  it.live("gives back the time that was missed, and then gives up", () =>
+    Effect.gen(function* () {
+      const answer = Effect.promise(() => sleep(60).then(() => "answered"))
+      const late150 = { millis: 20, late }
+      const saved = yield* Effect.fork(Deadline.within(answer, late150))
+      const lost = yield* Effect.fork(Effect.flip(Deadline.within(Effect.never, late150)))
+      yield* Effect.yieldNow()
+      block(500)
+      expect(yield* Fiber.join(saved)).toBe("answered")
+      expect(yield* Fiber.join(lost)).toBe("late")
+    })
+  )
+})
+
+describe("time that is asked for when it is up", () => {
+  it.effect("is given, once", () =>
+    Effect.gen(function* () {
+      const asked: Array<number> = []
+      const more = () => (asked.push(1), 10)
+      const slow = Effect.as(Effect.sleep(12), "answered")
+      const fiber = yield* Effect.fork(Deadline.within(slow, { millis: 5, more, late }))
+      const never = yield* Effect.fork(Effect.flip(Deadline.within(Effect.never, { millis: 5, more, late })))
+      yield* TestClock.adjust(5)
+      yield* TestClock.adjust(7)
+      expect(yield* Fiber.join(fiber)).toBe("answered")
+      yield* TestClock.adjust(3)
+      expect(yield* Fiber.join(never)).toBe("late")
+      expect(asked.length).toBe(2)
+    })
+  )
+})

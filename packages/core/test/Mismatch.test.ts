@@ -304,9 +304,9 @@ describe("a login over another account's grant (F3)", () => {
   const login = (accountId: string | undefined) =>
     Credentials.make({ accessToken: "at-b", refreshToken: "rt-b", accountId })
 
-  it.scoped.each([undefined, mine])("is refused, and both are named (%s)", (identity) =>
+  it.scoped.each([false, true])("is refused, and both are named; its server known: %s", (isKnown) =>
     Effect.gen(function* () {
-      const at = yield* bench({ initial: ada, ...(identity && { identity }) })
+      const at = yield* bench({ initial: ada, ...(isKnown && { identity: mine }) })
       const before = yield* at.storage.load
       const error = yield* Effect.flip(at.manager.save(login("bob")))
       expect(error).toMatchObject({ _tag: "GrantMismatch", reason: "Account", stored: "ada", current: "bob" })
@@ -394,6 +394,34 @@ describe("a peer puts another's grant in the place of ours", () => {
       yield* TestClock.adjust(1000)
       expect(yield* Fiber.join(caller)).toMatchObject({ _tag: "GrantMismatch", reason: "Server" })
       expect(yield* calls.count).toBe(0)
+    })
+  )
+
+  it.scoped("while an earlier rotation is brought to storage: it is neither spent nor written over", () =>
+    Effect.gen(function* () {
+      let isDown = false
+      const { calls, manager, storage } = yield* bench({
+        entry: entryOf(mine, 0),
+        identity: mine,
+        faults: [{ operation: "commit", call: () => isDown }],
+        // The first two are the note and the save that fails.
+        slowCommit: { call: 3, millis: 50 },
+        script: (n) => {
+          isDown = true
+          return rotate(n)
+        }
+      })
+      expect(yield* token(manager.getAccessToken)).toBe("at-101")
+      expect((yield* manager.status).warnings).toContain("Unsaved")
+      isDown = false
+      const caller = yield* Effect.fork(Effect.flip(manager.refresh))
+      yield* settle
+      yield* peerWrites(storage, ({ fence }) => new Entry.Entry({ ...theirs, fence }))
+      const before = yield* storage.load
+      yield* TestClock.adjust(50)
+      expect(yield* Fiber.join(caller)).toMatchObject({ _tag: "GrantMismatch", reason: "Server" })
+      expect(yield* calls.count).toBe(1)
+      expect(yield* storage.load).toEqual(before)
     })
   )
 

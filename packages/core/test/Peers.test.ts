@@ -373,9 +373,12 @@ describe("a wait that the server asked for", () => {
     })
   )
 
-  it.scoped("where it asked for none, another process may try", () =>
+  it.scoped("where it named none, another process backs off as well, for as long as the first", () =>
     Effect.gen(function* () {
       const { other } = yield* told(undefined)
+      expect(yield* Effect.flip(other.manager.getAccessToken)).toMatchObject({ reason: "CoolingDown" })
+      expect(yield* other.posted).toBe(0)
+      yield* TestClock.adjust("1 second")
       expect(yield* token(other.manager.getAccessToken)).toBe("at-102")
     })
   )

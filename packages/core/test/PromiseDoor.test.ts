@@ -7,10 +7,11 @@ import {
   TokenConfig,
   TokenError,
   TokenManager,
+  TokenRefresher,
   TokenStorage
 } from "@latchkey/core"
 import { ManualClock, ScriptedRefresher } from "@latchkey/core/testing"
-import { Effect, Layer, ManagedRuntime, Option, TestClock } from "effect"
+import { Config, Data, Effect, Layer, ManagedRuntime, Option, TestClock } from "effect"
 import { bench, grant, minute, rotate, settle, start, stored, type Setup } from "./support/Bench.js"
 
 const opened = (setup: Setup = {}) =>
@@ -152,6 +153,12 @@ describe("a door", () => {
   )
 })
 
+const failureOf = (promise: Promise<unknown>): Promise<unknown> =>
+  promise.then(
+    (value) => expect.unreachable(`it resolved with ${String(value)}`),
+    (error: unknown) => error
+  )
+
 class Second extends TokenManager.Tag("test/Second")<Second>() {}
 
 const services = Layer.mergeAll(
@@ -172,14 +179,89 @@ describe("outside Effect", () => {
     await expect(door.refresh()).rejects.toMatchObject({ _tag: "RefreshUnavailable", reason: "Closed" })
   })
 
-  it("a layer that cannot be built rejects with its own error", async () => {
+  it("a layer with a setting that cannot work rejects with an Error that names it (F46)", async () => {
     const broken = TokenManager.layer().pipe(
       Layer.provide(Layer.merge(services, TokenConfig.layer({ refreshGrace: -1 })))
     )
-    await expect(PromiseDoor.open(broken)).rejects.toMatchObject({
-      _op: "InvalidData",
-      path: ["refreshGrace"]
+    const error = await failureOf(PromiseDoor.open(broken))
+    expect(error).toBeInstanceOf(Error)
+    expect(error).toMatchObject({
+      name: "ConfigError",
+      message: expect.stringContaining("refreshGrace"),
+      cause: { _op: "InvalidData", path: ["refreshGrace"] }
     })
+    expect(String(error)).toMatch(/^ConfigError: /)
+  })
+
+  class OwnFailure extends Data.TaggedError("OwnFailure")<{ readonly reason: string }> {}
+  const plain = { _tag: "Plain", message: "no such server" }
+  const failures: ReadonlyArray<
+    readonly [what: string, failing: Effect.Effect<never, unknown>, expected: object]
+  > = [
+    [
+      "an Error of its own",
+      Effect.fail(new OwnFailure({ reason: "x" })),
+      { name: "OwnFailure", reason: "x" }
+    ],
+    [
+      "a missing variable",
+      Effect.zipRight(Config.string("ABSENT"), Effect.never),
+      { name: "ConfigError", message: /ABSENT/ }
+    ],
+    ["a tagged object", Effect.fail(plain), { name: "Plain", message: "no such server", cause: plain }],
+    ["a text", Effect.fail("no such server"), { name: "Error", message: "no such server" }],
+    [
+      "an object with a secret",
+      Effect.fail({ token: "canary" }),
+      { message: /^(?!.*canary).*see the cause/ }
+    ],
+    ["nothing", Effect.fail(undefined), { message: /see the cause/ }],
+    ["null", Effect.fail(null), { message: /see the cause/, cause: null }],
+    ["a defect", Effect.die(new TypeError("broken")), { name: "TypeError", message: "broken" }],
+    ["a defect that is no Error", Effect.die("broken"), { name: "Error", message: "broken" }],
+    ["an interruption", Effect.interrupt, { message: /interrupted/ }],
+    [
+      "a defect while it closes",
+      Effect.fail(plain).pipe(Effect.ensuring(Effect.die("late"))),
+      { name: "Plain" }
+    ]
+  ]
+  const matching = (expected: object) =>
+    Object.fromEntries(
+      Object.entries(expected).map(([key, value]) => [
+        key,
+        value instanceof RegExp ? expect.stringMatching(value) : value
+      ])
+    )
+
+  it.each(failures)("a layer that fails with %s rejects with an Error", async (_, failing, expected) => {
+    const broken = Layer.effect(TokenManager.TokenManager, failing)
+    for (const opening of [
+      () => PromiseDoor.open(broken),
+      () => PromiseDoor.fromRuntime(ManagedRuntime.make(broken))
+    ]) {
+      const error = await failureOf(opening())
+      expect(error).toBeInstanceOf(Error)
+      expect(error).toMatchObject(matching(expected))
+    }
+  })
+
+  it.each(failures)("a refresh that ends with %s rejects with an Error", async (_, failing) => {
+    const refresher = Layer.succeed(
+      TokenRefresher.TokenRefresher,
+      TokenRefresher.makeIndependent(() => Effect.orDie(failing))
+    )
+    const door = await PromiseDoor.open(Layer.provide(TokenManager.layer(), Layer.merge(services, refresher)))
+    for (const asking of [
+      () => door.getAccessToken(),
+      () => door.refresh(),
+      () => door.getAccessToken({ minValidity: "5 minutes" }),
+      () => door.refresh({ signal: new AbortController().signal })
+    ]) {
+      expect(await failureOf(asking())).toBeInstanceOf(Error)
+    }
+    await door.close()
+    expect(await failureOf(door.getAccessToken())).toBeInstanceOf(Error)
   })
 
   it("one of several managers of a runtime is told by its tag", async () => {

@@ -320,6 +320,9 @@ const adviceOf = (means: OAuthError["reason"], code: string | undefined, isExpla
   if (code === "invalid_scope") {
     return "it does not grant these scopes: send fewer or none, or log in again for more"
   }
+  if (code === "invalid_client") {
+    return "check the client's ID and secret, and how they are sent: the server may want basic, basicRaw or post"
+  }
   if (code !== undefined) return "check the client, its authentication and what it asks for"
   return isExplained
     ? "check the endpoint, the client and what the account may do"

@@ -12,10 +12,12 @@ import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as oauth from "oauth4webapi"
+import * as DPoP from "./DPoP.js"
 import { invalid, type OAuthConfigError } from "./Endpoint.js"
 import * as AuthorizationResponse from "./internal/authorizationResponse.js"
 import * as LoginGrant from "./internal/loginGrant.js"
 import * as OfflineAccess from "./internal/offlineAccess.js"
+import * as PushedRequest from "./internal/pushedRequest.js"
 import * as Target from "./internal/target.js"
 import { fromRequest, LoginError } from "./LoginError.js"
 import type * as LoginEvent from "./LoginEvent.js"
@@ -43,6 +45,11 @@ export interface Options extends TokenEndpoint.Options, LoginEvent.Options {
    * tokens without it (Entra, Auth0, Okta) or do not name it in `prompt_values_supported`.
    */
   readonly promptForConsent?: boolean | undefined
+  /**
+   * Whether the request is left at the server's pushed authorization request endpoint first (RFC 9126), so that the URL
+   * holds the client id and a reference. If the server's metadata requires it, unless given.
+   */
+  readonly pushAuthorizationRequest?: boolean | undefined
   /** Whether the code is redeemed together with the state, as some servers want it; false. */
   readonly sendState?: boolean | undefined
 }
@@ -57,6 +64,8 @@ export interface Attempt {
   /** Where the user is to go. Good for this attempt; not for a log, as it holds the state. */
   readonly url: URL
   readonly redirectUri: string
+  /** Until when the URL must be opened, in epoch milliseconds, where the request was pushed (RFC 9126 §2.2). */
+  readonly openBefore: Option.Option<number>
   /** Whether a response carries the state of this login. Others are not answers to it, whoever sent them. */
   readonly isAnswer: (response: URLSearchParams) => boolean
   /**
@@ -73,7 +82,7 @@ export interface Attempt {
 
 /**
  * Begins a login whose answer is to go to `redirectUri`, sent as it is given. Nothing is sent yet but the
- * discovery, where one is due.
+ * discovery, and the request itself where it is pushed (RFC 9126): a refusal of either is a {@link LoginError}.
  *
  * @since 0.1.0
  * @category constructors
@@ -92,7 +101,6 @@ export const begin = (
 
     const scopes = options.scopes ?? []
     const secrets = yield* makeSecrets(scopes.includes("openid"))
-    const url = new URL(authorizationEndpoint)
     const asked: OfflineAccess.Asked = {
       endpoint: authorizationEndpoint,
       scopes,
@@ -102,7 +110,7 @@ export const begin = (
     }
     const prompt = OfflineAccess.promptOf(asked)
     const ownParameters = { ...(prompt !== undefined && { prompt }), ...options.authorizationParameters }
-    const parameters: ReadonlyArray<readonly [string, string | undefined]> = [
+    const parameters = listed([
       ["response_type", "code"],
       ["client_id", options.client.clientId],
       ["redirect_uri", redirectUri],
@@ -113,8 +121,25 @@ export const begin = (
       ["code_challenge_method", "S256"],
       ...resource.map((uri) => ["resource", uri] as const),
       ...Object.entries(ownParameters)
-    ]
-    for (const [name, value] of parameters) if (value !== undefined) url.searchParams.append(name, value)
+    ])
+    const isPushed =
+      options.pushAuthorizationRequest ?? metadata.require_pushed_authorization_requests === true
+    // The code will be bound to the key of the proof (RFC 9449 §10.1).
+    const key =
+      isPushed && options.dpop === true ? Option.some(yield* DPoP.generate()) : Option.none<DPoP.Key>()
+    const pushed = isPushed
+      ? Option.some(yield* PushedRequest.push(options, metadata, parameters, key))
+      : Option.none<PushedRequest.Pushed>()
+    const url = new URL(authorizationEndpoint)
+    const inUrl = Option.match(pushed, {
+      onNone: () => parameters,
+      onSome: ({ requestUri }) =>
+        listed([
+          ["client_id", options.client.clientId],
+          ["request_uri", requestUri]
+        ])
+    })
+    for (const [name, value] of inUrl) url.searchParams.append(name, value)
 
     const redeemCode = (code: Redacted.Redacted): Effect.Effect<Credentials, LoginError> =>
       endpoint
@@ -128,6 +153,7 @@ export const begin = (
             resource
           },
           previous: Option.none(),
+          ...(Option.isSome(key) && { key }),
           check: LoginGrant.idTokenProblem({
             nonce: secrets.nonce,
             maxAge: options.authorizationParameters?.["max_age"]
@@ -142,6 +168,7 @@ export const begin = (
     return {
       url,
       redirectUri,
+      openBefore: Option.flatMap(pushed, ({ expiresAt }) => expiresAt),
       redeemCode,
       isAnswer: (response) => Either.isRight(AuthorizationResponse.checkState(response, secrets.state)),
       redeem: (response) =>
@@ -157,6 +184,12 @@ export const begin = (
         })
     }
   })
+
+const listed = (parameters: ReadonlyArray<readonly [string, string | undefined]>): URLSearchParams => {
+  const list = new URLSearchParams()
+  for (const [name, value] of parameters) if (value !== undefined) list.append(name, value)
+  return list
+}
 
 /** What the library derives of the rest; given a second time they would contradict it. */
 const reserved = [

@@ -19,6 +19,7 @@ import { importSigningKey } from "./internal/keys.js"
 export type ClientAuth =
   | { readonly _tag: "None" }
   | { readonly _tag: "ClientSecretBasic"; readonly secret: Redacted.Redacted }
+  | { readonly _tag: "ClientSecretBasicRaw"; readonly secret: Redacted.Redacted }
   | { readonly _tag: "ClientSecretPost"; readonly secret: Redacted.Redacted }
   | { readonly _tag: "ClientSecretJwt"; readonly secret: Redacted.Redacted; readonly audience?: string }
   | {
@@ -48,12 +49,22 @@ export interface Client {
 export const none: ClientAuth = { _tag: "None" }
 
 /**
- * Id and secret in the `Authorization` header, each form-encoded first (RFC 6749 §2.3.1).
+ * Id and secret in the `Authorization` header, each form-encoded first (RFC 6749 §2.3.1). Characters that mean
+ * themselves in a form (`-`, `_`, `.`, `~`) stay as they are, since some servers do not decode them.
  *
  * @since 0.1.0
  * @category constructors
  */
 export const basic = (secret: Redacted.Redacted): ClientAuth => ({ _tag: "ClientSecretBasic", secret })
+
+/**
+ * {@link basic} without the form-encoding (RFC 7617), for servers that compare what they get: with these, an id or a
+ * secret with a `+`, `/`, `=` or `%` is refused by the standard way.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const basicRaw = (secret: Redacted.Redacted): ClientAuth => ({ _tag: "ClientSecretBasicRaw", secret })
 
 /**
  * Id and secret in the body (RFC 6749 §2.3.1).
@@ -99,10 +110,14 @@ export const authenticate = (
 ): Effect.Effect<{ readonly client: oauth.Client; readonly method: oauth.ClientAuth }, OAuthConfigError> =>
   client.clientId === ""
     ? Effect.fail(invalid("client.clientId", "is empty: set the id that the server gave the client"))
-    : Effect.map(toOAuth(client.auth ?? none), (method) => ({
-        client: { client_id: client.clientId },
-        method
-      }))
+    : client.auth?._tag === "ClientSecretBasicRaw" && client.clientId.includes(":")
+      ? Effect.fail(
+          invalid("client.clientId", "has a colon, which basicRaw cannot send: use ClientAuth.basic")
+        )
+      : Effect.map(toOAuth(client.auth ?? none), (method) => ({
+          client: { client_id: client.clientId },
+          method
+        }))
 
 /**
  * A method in the terms of `oauth4webapi`. Fails where a secret is empty or a key cannot be used.
@@ -115,7 +130,9 @@ export const toOAuth = (auth: ClientAuth): Effect.Effect<oauth.ClientAuth, OAuth
     case "None":
       return Effect.succeed(oauth.None())
     case "ClientSecretBasic":
-      return Effect.map(secretOf(auth.secret), (secret) => oauth.ClientSecretBasic(secret))
+      return Effect.map(secretOf(auth.secret), (secret) => basicHeader(secret, formEncode))
+    case "ClientSecretBasicRaw":
+      return Effect.map(secretOf(auth.secret), (secret) => basicHeader(secret, (text) => text))
     case "ClientSecretPost":
       return Effect.map(secretOf(auth.secret), (secret) => oauth.ClientSecretPost(secret))
     case "ClientSecretJwt":
@@ -136,6 +153,17 @@ export const toOAuth = (auth: ClientAuth): Effect.Effect<oauth.ClientAuth, OAuth
   }
 }
 
+/** Not the library's, which encodes `-`, `_`, `.` and `~` too. */
+const basicHeader =
+  (secret: string, encode: (text: string) => string): oauth.ClientAuth =>
+  (_server, client, _body, headers) => {
+    const bytes = new TextEncoder().encode(`${encode(client.client_id)}:${encode(secret)}`)
+    headers.set("authorization", `Basic ${btoa(String.fromCharCode(...bytes))}`)
+  }
+
+/** RFC 6749, appendix B. */
+const formEncode = (text: string): string => encodeURIComponent(text).replaceAll("%20", "+")
+
 const audience = (value: string | undefined): oauth.ModifyAssertionOptions =>
   value === undefined
     ? {}
@@ -145,10 +173,15 @@ const audience = (value: string | undefined): oauth.ModifyAssertionOptions =>
         }
       }
 
-const secretOf = (secret: Redacted.Redacted): Effect.Effect<string, OAuthConfigError> =>
-  Redacted.value(secret) === ""
-    ? Effect.fail(invalid("client.auth.secret", "is empty: set the client's secret, or use ClientAuth.none"))
-    : Effect.succeed(Redacted.value(secret))
+const secretOf = (redacted: Redacted.Redacted): Effect.Effect<string, OAuthConfigError> => {
+  const secret = Redacted.value(redacted)
+  const refuse = (problem: string) => Effect.fail(invalid("client.auth.secret", problem))
+  if (secret === "") return refuse("is empty: set the client's secret, or use ClientAuth.none")
+  // Half of a pair of UTF-16: it cannot be encoded.
+  return /\p{Surrogate}/u.test(secret)
+    ? refuse("has half of a character: copy it again")
+    : Effect.succeed(secret)
+}
 
 const importKey = (
   key: oauth.CryptoKey | Redacted.Redacted<oauth.JWK>

@@ -26,6 +26,8 @@ export interface Options extends TokenEndpoint.Options {
   readonly audience?: string | undefined
 }
 
+const grantType = "client_credentials"
+
 /**
  * Asks for a new token each time; needs no credentials to begin with. To repeat it is always safe.
  *
@@ -41,11 +43,11 @@ export const make = (
     return TokenRefresher.makeIndependent(
       (previous) =>
         endpoint.request({
-          grantType: "client_credentials",
+          grantType,
           parameters: { scope: Target.scope(options.scopes), audience: options.audience, resource },
           previous
         }),
-      { serverAhead: endpoint.serverAhead }
+      { ...endpoint.originOf(grantType), serverAhead: endpoint.serverAhead }
     )
   })
 

@@ -51,6 +51,8 @@ export interface Options extends TokenEndpoint.Options {
   readonly resource?: string | ReadonlyArray<string> | undefined
 }
 
+const grantType = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+
 /**
  * Asks for a new token each time, with a new assertion; needs no credentials to begin with.
  *
@@ -70,12 +72,12 @@ export const make = (
       (previous) =>
         Effect.flatMap(assertion, (signed) =>
           endpoint.request({
-            grantType: "urn:ietf:params:oauth:grant-type:jwt-bearer",
+            grantType,
             parameters: { assertion: Redacted.value(signed), scope: Target.scope(options.scopes), resource },
             previous
           })
         ),
-      { serverAhead: endpoint.serverAhead }
+      { ...endpoint.originOf(grantType, subjectOf(options.assertion)), serverAhead: endpoint.serverAhead }
     )
   })
 
@@ -89,6 +91,10 @@ export const layer = (
   options: Options
 ): Layer.Layer<TokenRefresher.TokenRefresher, OAuthConfigError, HttpClient> =>
   Layer.effect(TokenRefresher.TokenRefresher, make(options))
+
+/** For whom the client asks; nobody here knows what another service has signed. */
+const subjectOf = (assertion: Options["assertion"]): string | undefined =>
+  Effect.isEffect(assertion) ? undefined : (assertion.subject ?? assertion.issuer)
 
 /** Signs as `oauth4webapi` signs a client's assertion, which differs in its subject and audience alone. */
 const signer = (assertion: Assertion): Effect.Effect<Effect.Effect<Redacted.Redacted>, OAuthConfigError> =>

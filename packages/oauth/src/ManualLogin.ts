@@ -25,9 +25,13 @@ export interface Options<E = never, R = never> extends AuthorizationCode.Options
   /**
    * Shows the URL and gives what the user pasted: the URL that the browser ended at, whether or not it
    * shows a page there, or the code as the server's own page shows it, alone or as `code#state`. Line breaks,
-   * quotes and percent-encoding that a copy brings along do no harm.
+   * quotes and percent-encoding that a copy brings along do no harm. `openBefore` is the time (epoch milliseconds) after
+   * which the URL is no use, where there is one (RFC 9126 §2.2).
    */
-  readonly ask: (url: URL) => Effect.Effect<string | Redacted.Redacted, E, R>
+  readonly ask: (
+    url: URL,
+    openBefore: Option.Option<number>
+  ) => Effect.Effect<string | Redacted.Redacted, E, R>
   /**
    * As it is registered with the server: a page of its own that shows the code, or a loopback address,
    * where the browser finds nothing and its address bar holds the answer; `http://127.0.0.1/callback`
@@ -54,7 +58,7 @@ export const login = <E, R>(
       options,
       options.redirectUri ?? "http://127.0.0.1/callback"
     )
-    const pasted = yield* options.ask(attempt.url)
+    const pasted = yield* options.ask(attempt.url, attempt.openBefore)
     const answer = yield* parse(Redacted.isRedacted(pasted) ? Redacted.value(pasted) : pasted, attempt)
     return yield* answer._tag === "Code" ? attempt.redeemCode(answer.code) : attempt.redeem(answer.parameters)
   })
@@ -68,7 +72,7 @@ const maxLength = 16_384
 
 const parse = (
   input: string,
-  attempt: Pick<AuthorizationCode.Attempt, "redirectUri" | "url">
+  attempt: Pick<AuthorizationCode.Attempt, "redirectUri" | "url" | "isAnswer">
 ): Either.Either<Pasted, LoginError> => {
   const text = tidied(input)
   if (text === "") {
@@ -100,9 +104,10 @@ const parametersOf = (query: string): URLSearchParams =>
   new URLSearchParams(query.replace(/(?<=^|[?&])code=[^&]*/, (parameter) => parameter.replaceAll("+", "%2B")))
 
 /** `code#state`, also where the `#` came encoded. */
-const withState = (text: string, { url }: Pick<AuthorizationCode.Attempt, "url">): string => {
-  const ending = `%23${url.searchParams.get("state") ?? ""}`
-  return text.endsWith(ending) ? `${text.slice(0, -ending.length)}#${ending.slice(3)}` : text
+const withState = (text: string, { isAnswer }: Pick<AuthorizationCode.Attempt, "isAnswer">): string => {
+  const at = text.lastIndexOf("%23")
+  const state = text.slice(at + 3)
+  return at > 0 && isAnswer(new URLSearchParams({ state })) ? `${text.slice(0, at)}#${state}` : text
 }
 
 /**

@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import type { HttpClient } from "@effect/platform/HttpClient"
+import { userGrant } from "@latchkey/core/GrantIdentity"
 import * as TokenRefresher from "@latchkey/core/TokenRefresher"
 import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
@@ -52,6 +53,7 @@ export const make = (
     const resource = yield* Target.resources(options.resource)
     const scopes = options.scopes ?? []
     return TokenRefresher.make({
+      ...endpoint.originOf(userGrant),
       ...(options.rotation !== undefined && { rotation: options.rotation }),
       serverAhead: endpoint.serverAhead,
       refresh: (credentials, refreshToken) =>

@@ -84,6 +84,8 @@ export interface Endpoints {
   readonly userinfoEndpoint?: string | undefined
   readonly pushedAuthorizationRequestEndpoint?: string | undefined
   readonly jwksUri?: string | undefined
+  /** Issuers and token endpoints that the server had before: a grant that was obtained there is used here. */
+  readonly formerly?: ReadonlyArray<string> | undefined
 }
 
 /**
@@ -105,6 +107,8 @@ export interface Discovery {
    * address itself; false. See {@link checkDiscovered}.
    */
   readonly allowPrivateEndpoints?: boolean | undefined
+  /** Issuers and token endpoints that the server had before: a grant that was obtained there is used here. */
+  readonly formerly?: ReadonlyArray<string> | undefined
   /** How long what was found is used; 1 hour. */
   readonly ttl?: Duration.DurationInput | undefined
   /** How long a request may take; 30 s, which is also the most. */
@@ -122,6 +126,9 @@ export class Server extends Context.Tag("@latchkey/oauth/Server")<
     readonly metadata: Effect.Effect<Metadata, OAuthError>
     /** None where the endpoints were given without it: then id tokens cannot be checked. */
     readonly issuer: Option.Option<string>
+    /** The token endpoint, where it was given by hand: grants are bound to it, see `GrantIdentity`. */
+    readonly tokenEndpoint?: string | undefined
+    readonly formerly?: ReadonlyArray<string> | undefined
   }
 >() {}
 
@@ -155,7 +162,12 @@ export const make = (
 ): Effect.Effect<Context.Tag.Service<Server>, OAuthConfigError, HttpClient> =>
   "tokenEndpoint" in options
     ? Effect.map(byHand(options), (metadata) =>
-        Server.of({ metadata: Effect.succeed(metadata), issuer: Option.fromNullable(options.issuer) })
+        Server.of({
+          metadata: Effect.succeed(metadata),
+          issuer: Option.fromNullable(options.issuer),
+          tokenEndpoint: options.tokenEndpoint,
+          formerly: options.formerly
+        })
       )
     : discover(options)
 
@@ -181,7 +193,9 @@ export const layerConfig = (
 
 const byHand = (endpoints: Endpoints): Either.Either<Metadata, OAuthConfigError> =>
   Either.gen(function* () {
-    const optional = (name: keyof Endpoints): Either.Either<string | undefined, OAuthConfigError> => {
+    const optional = (
+      name: Exclude<keyof Endpoints, "formerly">
+    ): Either.Either<string | undefined, OAuthConfigError> => {
       const value = endpoints[name]
       return value === undefined
         ? Either.right(undefined)
@@ -235,7 +249,8 @@ const discover = (
     if (Number.isNaN(ttl)) return yield* invalid("server.ttl", "must be a duration, not negative")
     return Server.of({
       metadata: yield* cached(find, ttl),
-      issuer: Option.some(options.issuer)
+      issuer: Option.some(options.issuer),
+      formerly: options.formerly
     })
   })
 

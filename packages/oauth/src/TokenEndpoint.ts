@@ -4,8 +4,9 @@
  * @since 0.1.0
  */
 import type { HttpClient } from "@effect/platform/HttpClient"
-import { Credentials, type Extras } from "@latchkey/core/Credentials"
-import { RefreshError } from "@latchkey/core/TokenRefresher"
+import { Credentials, type Extras, tokenProblem } from "@latchkey/core/Credentials"
+import * as GrantIdentity from "@latchkey/core/GrantIdentity"
+import { type Origin, RefreshError } from "@latchkey/core/TokenRefresher"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -40,10 +41,12 @@ export interface Options extends Answer.ErrorSettings {
   /** Where the provider names the account in its response; an answer for another one is refused. */
   readonly accountId?: ((response: Extras) => Option.Option<string>) | undefined
   /**
-   * An answer of this server in the terms of the standard, where it says things its own way: a token type left
-   * out, scopes between commas. It is called with success answers alone.
+   * An answer of this server in the terms of the standard, where it says things its own way: scopes between commas,
+   * tokens in an inner object. It is called with success answers alone.
    */
   readonly adapt?: ((response: Extras) => Extras) | undefined
+  /** The type of a token where the answer does not say, against RFC 6749 §5.1: `Bearer`. Without it that is refused. */
+  readonly defaultTokenType?: string | undefined
   /** Whether an id token in an answer is checked, where the issuer is known; true. */
   readonly checkIdToken?: boolean | undefined
   /** Whether tokens are to be bound to a key (RFC 9449); a grant that has one is bound in any case. */
@@ -63,6 +66,10 @@ export interface Request {
   readonly parameters: Readonly<Record<string, string | ReadonlyArray<string> | undefined>>
   /** The credentials that the answer is merged into; a key they are bound to is used. */
   readonly previous: Option.Option<Credentials>
+  /** The key to bind the tokens to, where one is in use already; else a new one where `dpop` is on. */
+  readonly key?: Option.Option<DPoP.Key> | undefined
+  /** Token types that this grant can use, beside `Bearer`, or `DPoP` where a key is bound. */
+  readonly tokenTypes?: ReadonlyArray<string> | undefined
   /** What else this grant wants of its response: in words what is wrong with it, if anything is. */
   readonly check?: ((response: Extras) => Option.Option<string>) | undefined
 }
@@ -79,6 +86,11 @@ export interface TokenEndpoint {
   readonly request: (request: Request) => Effect.Effect<Credentials, RefreshError>
   /** By how many milliseconds the server's clock is ahead of ours, by its last answer; see {@link Answer.clockSkew}. */
   readonly serverAhead: () => number
+  /**
+   * Whose the grants of a grant type are: the server's and the client's, and a subject's where the client names one.
+   * Known without a request.
+   */
+  readonly originOf: (grantType: string, subject?: string) => Origin
 }
 
 /**
@@ -130,7 +142,8 @@ export const make = (options: Options): Effect.Effect<TokenEndpoint, OAuthConfig
 
     const request: (asked: Request) => Effect.Effect<Credentials, RefreshError> = Effect.fnUntraced(
       function* (asked) {
-        const key = yield* Effect.mapError(keyFor(asked.previous, options.dpop === true), keyLost)
+        const key =
+          asked.key ?? (yield* Effect.mapError(keyFor(asked.previous, options.dpop === true), keyLost))
         const metadata = yield* Effect.mapError(server.metadata, undiscovered)
         yield* Either.mapLeft(Server.endpoint(metadata, "token_endpoint"), unsaved)
         const first = yield* Effect.mapError(send(metadata, asked, key), unsaved)
@@ -141,7 +154,8 @@ export const make = (options: Options): Effect.Effect<TokenEndpoint, OAuthConfig
           previous: Option.map(asked.previous, attach(key)),
           requestedAt,
           // RFC 9449 §5: what was asked for with a proof is not taken without.
-          tokenTypes: [Option.isSome(key) ? "dpop" : "bearer"],
+          tokenTypes: [Option.isSome(key) ? "dpop" : "bearer", ...(asked.tokenTypes ?? [])],
+          defaultTokenType: options.defaultTokenType,
           accountId: options.accountId,
           adapt: options.adapt,
           deadCodes: options.deadCodes,
@@ -161,7 +175,17 @@ export const make = (options: Options): Effect.Effect<TokenEndpoint, OAuthConfig
         return attach(key)(asAsked(credentials, response, asked))
       }
     )
-    return { request, serverAhead: () => serverAhead }
+    const originOf: TokenEndpoint["originOf"] = (grantType, subject) => ({
+      identity: GrantIdentity.make({
+        issuer: Option.getOrUndefined(server.issuer),
+        tokenEndpoint: server.tokenEndpoint,
+        clientId: options.client.clientId,
+        grantType,
+        subject
+      }),
+      formerly: server.formerly
+    })
+    return { request, serverAhead: () => serverAhead, originOf }
   })
 
 const unsaved = (error: OAuthError): RefreshError => toRefreshError(error, Option.none())
@@ -210,14 +234,15 @@ const asAsked = (credentials: Credentials, response: Extras, asked: Request): Cr
   const told = response["scope"]
   return asked.grantType === "refresh_token" ||
     typeof scope !== "string" ||
-    (typeof told === "string" && told.trim() !== "")
+    (typeof told === "string" && told.trim() !== "") ||
+    (Array.isArray(told) && told.length > 0 && credentials.scopes.length > 0)
     ? credentials
     : new Credentials({ ...credentials, scopes: scope.split(" ") })
 }
 
 const hasIdToken = (response: Extras): boolean => {
   const value = Object.hasOwn(response, "id_token") ? response["id_token"] : undefined
-  return typeof value === "string" && value !== ""
+  return Option.isNone(tokenProblem(value))
 }
 
 /** OpenID Connect Core §12.2: the same subject as before. */

@@ -58,9 +58,15 @@ export interface Options extends TokenEndpoint.Options {
   readonly resource?: string | ReadonlyArray<string> | undefined
 }
 
+const grantType = "urn:ietf:params:oauth:grant-type:token-exchange"
+
 /**
  * Exchanges the subject token each time; needs no credentials to begin with. An answer that does not say
  * what it issued, or issued something else, is `Malformed` (RFC 8693 §2.2.1).
+ *
+ * An id token, a SAML assertion or any other token that is no access token comes as the `accessToken` of the
+ * credentials, of the `tokenType` `N_A`. Hand it over as what it is: a parameter of a login, an assertion of another
+ * grant. No client here sends it as a bearer token.
  *
  * @since 0.1.0
  * @category constructors
@@ -77,7 +83,7 @@ export const make = (
           const subject = yield* options.subject
           const actor = options.actor === undefined ? undefined : yield* options.actor
           return yield* endpoint.request({
-            grantType: "urn:ietf:params:oauth:grant-type:token-exchange",
+            grantType,
             parameters: {
               subject_token: Redacted.value(subject.token),
               subject_token_type: subject.type,
@@ -89,10 +95,11 @@ export const make = (
               resource
             },
             previous,
+            tokenTypes: ["N_A"],
             check: (response) => issuedProblem(options.requestedTokenType, response)
           })
         }),
-      { serverAhead: endpoint.serverAhead }
+      { ...endpoint.originOf(grantType), serverAhead: endpoint.serverAhead }
     )
   })
 
@@ -107,16 +114,20 @@ export const layer = (
 ): Layer.Layer<TokenRefresher.TokenRefresher, OAuthConfigError, HttpClient> =>
   Layer.effect(TokenRefresher.TokenRefresher, make(options))
 
-/** A JWT is an access token too where none was asked for by name. */
+/**
+ * A JWT is an access token too where none was asked for by name. An access token has a type by which it is used
+ * (RFC 8693 §2.2.1).
+ */
 const issuedProblem = (requested: string | undefined, response: Extras): Option.Option<string> => {
   const issued = response["issued_token_type"]
   const accepted: ReadonlyArray<unknown> =
     requested === undefined ? [tokenType.accessToken, tokenType.jwt] : [requested]
-  return accepted.includes(issued)
-    ? Option.none()
-    : Option.some(
-        issued === undefined
-          ? "does not say what it issued (issued_token_type)"
-          : "issued another type of token than was asked for (issued_token_type)"
-      )
+  if (issued === undefined) return Option.some("does not say what it issued (issued_token_type)")
+  if (!accepted.includes(issued)) {
+    return Option.some("issued another type of token than was asked for (issued_token_type)")
+  }
+  const type = response["token_type"]
+  return issued === tokenType.accessToken && typeof type === "string" && type.toUpperCase() === "N_A"
+    ? Option.some("issued an access token of the token_type N_A, with which none can be used")
+    : Option.none()
 }

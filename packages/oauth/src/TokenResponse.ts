@@ -29,6 +29,8 @@ export interface Context extends Answer.ErrorSettings {
   readonly requestedAt: number
   /** The token types that the caller can use: `bearer` unless the request was bound by DPoP. */
   readonly tokenTypes: ReadonlyArray<string>
+  /** The type of a token where the answer does not say. */
+  readonly defaultTokenType?: string | undefined
   /** Where the provider names the account in its response. */
   readonly accountId?: ((response: Credentials.Extras) => Option.Option<string>) | undefined
   /** The body in the terms of the standard, where the server says things its own way. */
@@ -77,7 +79,7 @@ export const judge = (answer: Answer.Answer, context: Context): Either.Either<Ac
       : refuse(Answer.toError(answer, context))
   }
   if (Option.isNone(adapted)) return malformed("made the `adapt` of the settings fail")
-  const response = adapted.value
+  const response = withType(adapted.value, context.defaultTokenType)
   const merge = Option.liftThrowable(() =>
     Credentials.fromResponse(response, context.previous, {
       requestedAt: context.requestedAt,
@@ -90,10 +92,22 @@ export const judge = (answer: Answer.Answer, context: Context): Either.Either<Ac
   const merged = merge()
   if (Option.isNone(merged)) return malformed("made the `accountId` of the settings fail")
   return Either.match(merged.value, {
-    onLeft: ({ field, problem }) => malformed(`is unusable: ${field} ${problem}`),
+    onLeft: ({ field, problem }) =>
+      malformed(
+        `is unusable: ${field} ${problem}${field === "token_type" && isUntyped(response) ? missingType : ""}`
+      ),
     onRight: (credentials) => Either.right({ credentials, response })
   })
 }
+
+const isUntyped = ({ token_type: type }: Credentials.Extras): boolean =>
+  type === undefined || type === null || type === ""
+
+const withType = (response: Credentials.Extras, type: string | undefined): Credentials.Extras =>
+  type !== undefined && isUntyped(response) ? { ...response, token_type: type } : response
+
+const missingType =
+  "; where the server never sends one, set `defaultTokenType` to Bearer (a provider's `token.defaultType`, a session's TOKEN_TYPE)"
 
 /**
  * The error for a success answer that cannot be used, with what could be saved of it.

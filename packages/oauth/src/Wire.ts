@@ -84,7 +84,11 @@ export interface Wire {
  * @category models
  */
 export interface Options {
-  /** How long a request may take, its answer included; 30 s, which is also the most. */
+  /**
+   * How long a request may take, its answer included; 30 s, which is also the most. An answer to a refresh at a server that
+   * rotates without a window is read for as long as its lease lasts, once it has begun to arrive (`Deadline.ReadOn`):
+   * callers do not wait for that.
+   */
   readonly timeout?: Duration.DurationInput | undefined
 }
 
@@ -122,9 +126,15 @@ export const make = (options: Options = {}): Effect.Effect<Wire, OAuthConfigErro
       send: (request, encoding = "form") =>
         Effect.flatMap(built(request), ([url, { body, headers, method }]) => {
           const outgoing = { method, headers, body: body ?? undefined, asJson: encoding === "json" }
-          const exchange = Exchange.make(client, timeout, targetOf(url, method), outgoing)
           return Effect.flatMap(Scope.make(), (scope) =>
             Effect.withFiberRuntime((fiber) => {
+              // Of an answer that may hold the only copy of a refresh token, more is read once it has begun to arrive.
+              const arrival = Context.get(fiber.currentContext, Deadline.ReadOn)
+              let begun = false
+              const exchange = Exchange.make(client, timeout, targetOf(url, method), outgoing, () => {
+                begun = true
+                if (arrival !== undefined) arrival.begun = true
+              })
               const services = Context.add(fiber.currentContext, FetchHttpClient.RequestInit, init)
               // With the context and the references of this fiber, but always interruptible.
               const runtime = Runtime.make({
@@ -138,6 +148,7 @@ export const make = (options: Options = {}): Effect.Effect<Wire, OAuthConfigErro
               })
               return Deadline.withinBy(runtime, exchange.run, {
                 millis,
+                more: () => (begun && arrival !== undefined ? arrival.millis - millis : 0),
                 late: exchange.timedOut,
                 waits: false,
                 onEnd: (exit) => {

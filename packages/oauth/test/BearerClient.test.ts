@@ -200,7 +200,7 @@ describe("the token", () => {
 
   it.scoped("of a type that is not understood is not sent", () =>
     Effect.gen(function* () {
-      for (const tokenType of ["mac", "", "Bearer2", "N_A\u001b[2J"]) {
+      for (const tokenType of ["mac", "", "Bearer2", "N_A", "N_A\u001b[2J"]) {
         const { asked, client } = yield* bench({ initial: grant({ tokenType }) })
         const error = yield* Effect.flip(client.get(origin))
         expect(error).toMatchObject({ _tag: "RequestError", reason: "Encode" })
@@ -787,7 +787,19 @@ describe("secrets and spans", () => {
         () => challenged("Bearer", 403),
         () => invalidToken,
         () => "reset",
-        ({ headers }) => ({ ...challenged("Basic"), body: { echo: headers["authorization"] } })
+        ({ headers }) => ({ ...challenged("Basic"), body: { echo: headers["authorization"] } }),
+        ({ headers }) => challenged(`Bearer realm="x", error_description="${headers["authorization"]}"`, 403),
+        // In headers of any name, as a URL or base64 have it (F53).
+        ({ headers }) => ({
+          ...fine,
+          headers: {
+            "x-echo": String(headers["authorization"]),
+            [`x-${canary}`]: "1",
+            "x-proof": String(headers["dpop"] ?? ""),
+            link: `<https://api.test/?t=${encodeURIComponent(canary)}>`,
+            "x-basic": Buffer.from(`u:${canary}`).toString("base64")
+          }
+        })
       ]
       for (const api of apis) {
         for (const type of ["Bearer", "DPoP"]) {
@@ -803,6 +815,8 @@ describe("secrets and spans", () => {
           expect(asked[0]!.headers["traceparent"]).toContain("0123456789abcdef")
           const text = reachable(Exit.isSuccess(exit) ? exit.value : Cause.squash(exit.cause))
           expect(text).not.toContain(canary)
+          expect(text).not.toContain(Buffer.from(canary).toString("base64").slice(3, 18))
+          expect(text).not.toContain(Buffer.from(`u:${canary}`).toString("base64").slice(3, 18))
           expect(text).not.toContain(asked[0]!.headers["dpop"] ?? canary)
           expect(inspect(exit, { depth: 30 })).not.toContain(canary)
           expect(JSON.stringify(exit)).not.toContain(canary)

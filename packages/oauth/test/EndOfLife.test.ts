@@ -227,7 +227,9 @@ describe("revocation", () => {
         ).pipe(Effect.provide(answering(reply).layer))
       yield* alone(fine)
       yield* alone(error("invalid_token"))
-      expect((yield* Effect.flip(alone(error("unsupported_token_type")))).reason).toBe("Misconfigured")
+      expect(yield* Effect.flip(alone(error("unsupported_token_type")))).toMatchObject({
+        reason: "Misconfigured"
+      })
     })
   )
 

@@ -94,6 +94,71 @@ describe("client authentication, against a real server", () => {
     }).pipe(Effect.provide(fetchLayer))
   )
 
+  const endpoint = { tokenEndpoint: "https://a.example/token" }
+  const basicOf = (clientId: string, auth: ClientAuth.ClientAuth) =>
+    Effect.gen(function* () {
+      const { asked, layer } = answering({ body: { access_token: "a", token_type: "bearer" } })
+      const refresher = yield* Effect.provide(
+        RefreshToken.make({ server: endpoint, client: { clientId, auth } }),
+        layer
+      )
+      yield* refresher.refresh(Option.some(Credentials.make({ accessToken: "x", refreshToken: "r" })))
+      const [scheme, credentials = ""] = asked[0]!.headers["authorization"]!.split(" ")
+      expect(scheme).toBe("Basic")
+      return Buffer.from(credentials, "base64").toString()
+    })
+
+  it.effect.each([
+    ["a-b_c.d~e*f!g'h(i)", "a-b_c.d~e*f!g'h(i)"],
+    ["a b", "a+b"],
+    ["a+b%c", "a%2Bb%25c"],
+    ["a/b=c&d:e", "a%2Fb%3Dc%26d%3Ae"],
+    ["gehëim-€", "geh%C3%ABim-%E2%82%AC"]
+  ])(
+    "client_secret_basic encodes %s, and leaves alone what means itself; basicRaw sends it as it is (F28)",
+    ([secret, encoded]) =>
+      Effect.gen(function* () {
+        expect(yield* basicOf("my-client", ClientAuth.basic(Redacted.make(secret)))).toBe(
+          `my-client:${encoded}`
+        )
+        expect(new URLSearchParams(`s=${encoded}`).get("s")).toBe(secret)
+        expect(yield* basicOf("my-client", ClientAuth.basicRaw(Redacted.make(secret)))).toBe(
+          `my-client:${secret}`
+        )
+      })
+  )
+
+  it.effect.each(["canary-a+b", "canary%2Fx", "canary-ë€-canary"])(
+    "a server that quotes the secret %s of a Basic header does not bring it into an error",
+    (canary) =>
+      Effect.gen(function* () {
+        for (const auth of [ClientAuth.basic, ClientAuth.basicRaw]) {
+          const refresher = yield* RefreshToken.make({
+            server: endpoint,
+            client: { clientId: "c", auth: auth(Redacted.make(canary)) }
+          })
+          const error = yield* Effect.flip(
+            refresher.refresh(
+              Option.some(Credentials.make({ accessToken: "x", refreshToken: "refresh-token" }))
+            )
+          )
+          expect(error.message).toContain("wrong: <redacted>")
+          expect(error.message).not.toContain("canary")
+          expect(error.message).toContain("basicRaw")
+        }
+      }).pipe(
+        Effect.provide(
+          answering(({ headers }) => ({
+            status: 401,
+            body: {
+              error: "invalid_client",
+              error_description: `wrong: ${Buffer.from(headers["authorization"]!.slice(6), "base64").toString().slice(2)}`
+            }
+          })).layer
+        )
+      )
+  )
+
   it.scopedLive.each(["JWK", "CryptoKey"])("private_key_jwt from a %s, with a fresh jti each time", (kind) =>
     Effect.gen(function* () {
       const keys = yield* keyPair
@@ -129,6 +194,16 @@ describe("client authentication, against a real server", () => {
 
   it.effect.each<readonly [string, ClientAuth.Client, string]>([
     ["no client id", { clientId: "" }, "client.clientId"],
+    [
+      "a secret with half of a character",
+      { clientId: "c", auth: ClientAuth.basic(Redacted.make("a\ud800canary")) },
+      "client.auth.secret"
+    ],
+    [
+      "an id with a colon, raw",
+      { clientId: "c:d", auth: ClientAuth.basicRaw(Redacted.make("canary")) },
+      "client.clientId"
+    ],
     ["an empty secret", { clientId: "c", auth: ClientAuth.basic(Redacted.make("")) }, "client.auth.secret"],
     [
       "a public key",
@@ -373,6 +448,71 @@ describe("a scope that is left out of the answer (RFC 6749 §5.1)", () => {
       const { refresh } = yield* refresher
       expect((yield* refresh(Option.some(before))).scopes).toEqual(scopes)
     }).pipe(Effect.provide(answering({ body: { ...body, ...told } }).layer))
+  )
+})
+
+describe("the type of a token", () => {
+  const endpoint = { server: { tokenEndpoint: "https://a.example/token" }, client: { clientId: "c" } }
+  const before = Credentials.make({ accessToken: "x", refreshToken: "r" })
+  const body = { access_token: "a", expires_in: 60, refresh_token: "r2" }
+  const refresh = (given: unknown, options: Partial<RefreshToken.Options> = {}) =>
+    Effect.flatMap(RefreshToken.make({ ...endpoint, ...options }), ({ refresh }) =>
+      refresh(Option.some(before))
+    ).pipe(Effect.provide(answering({ body: { ...body, token_type: given } }).layer))
+
+  it.effect.each([undefined, null, ""])(
+    "that the answer does not name (%j) is the one in the settings (F34)",
+    (type) =>
+      Effect.gen(function* () {
+        const found = yield* refresh(type, { defaultTokenType: "Bearer" })
+        expect(found.tokenType).toBe("Bearer")
+        const error = yield* Effect.flip(refresh(type))
+        expect(error).toMatchObject({ _tag: "RefreshError", reason: "Malformed" })
+        for (const name of ["defaultTokenType", "token.defaultType", "TOKEN_TYPE"]) {
+          expect(error.message).toContain(name)
+        }
+        expect(error._tag === "RefreshError" && Option.isSome(error.salvaged!.refreshToken)).toBe(true)
+      })
+  )
+
+  it.effect("that the answer names is not replaced, and no setting is named where it is another one", () =>
+    Effect.gen(function* () {
+      const error = yield* Effect.flip(refresh("mac", { defaultTokenType: "Bearer" }))
+      expect(error.message).toContain("token_type is not one")
+      expect(error.message).not.toContain("defaultTokenType")
+    })
+  )
+
+  const { accessToken, idToken, jwt, saml2 } = TokenExchange.tokenType
+  const subject = Effect.succeed({ token: Redacted.make("held"), type: jwt })
+  const exchange = (requestedTokenType: string | undefined, issued: string, type: string) =>
+    Effect.flatMap(TokenExchange.make({ ...endpoint, subject, requestedTokenType }), ({ refresh }) =>
+      refresh(Option.some(before))
+    ).pipe(
+      Effect.provide(answering({ body: { ...body, issued_token_type: issued, token_type: type } }).layer)
+    )
+
+  it.effect.each([
+    [idToken, idToken, "N_A"],
+    [idToken, idToken, "n_a"],
+    [saml2, saml2, "N_A"],
+    [undefined, jwt, "N_A"],
+    [jwt, jwt, "Bearer"]
+  ] as const)("of an exchange for %s that issued %s may be %s (F31)", ([requested, issued, type]) =>
+    Effect.gen(function* () {
+      const found = yield* exchange(requested, issued, type)
+      expect(found.tokenType).toBe(type)
+      expect(Redacted.value(found.accessToken)).toBe("a")
+    })
+  )
+
+  it.effect("N_A is nothing for an access token, nor for a grant that is no exchange", () =>
+    Effect.gen(function* () {
+      const error = yield* Effect.flip(exchange(undefined, accessToken, "N_A"))
+      expect(error).toMatchObject({ reason: "Malformed" })
+      expect(error.message).toContain("N_A")
+      expect(yield* Effect.flip(refresh("N_A"))).toMatchObject({ reason: "Malformed" })
+    })
   )
 })
 

@@ -26,7 +26,8 @@ export const claude: Encoded = {
   name: "claude-api",
   server: {
     authorizationEndpoint: "https://claude.com/cai/oauth/authorize",
-    tokenEndpoint: "https://platform.claude.com/v1/oauth/token"
+    tokenEndpoint: "https://platform.claude.com/v1/oauth/token",
+    formerly: ["https://console.anthropic.com/v1/oauth/token"]
   },
   client: { id: "9d1c250a-e61b-44d9-88ed-5944d1962f5e" },
   scopes: ["org:create_api_key", ...claudeSubscriptionScopes],

@@ -139,12 +139,13 @@ const words: Record<Login, string> = {
 const codeOptions = (provider: Provider, way: Login, options: Options) =>
   Either.gen(function* () {
     yield* offered(provider, way)
-    const { authorizationParameters, promptForConsent, sendState } = provider.login
+    const { authorizationParameters, promptForConsent, pushAuthorizationRequest, sendState } = provider.login
     return {
       ...(yield* Wire.endpointOf(provider)),
       scopes: options.scopes ?? provider.scopes,
       authorizationParameters: { ...authorizationParameters, ...options.authorizationParameters },
       promptForConsent,
+      pushAuthorizationRequest,
       expectsRefreshToken: expectsRefreshToken(provider),
       onEvent: options.onEvent,
       sendState

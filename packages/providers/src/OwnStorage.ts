@@ -74,7 +74,7 @@ export interface Location {
   /**
    * What is read, in this order. `keychainThenFile`: the file where the keychain has no such item;
    * `keychainOrFile`: also where there is no keychain, or it is locked; `nowhere`: its program keeps them in
-   * memory.
+   * memory, or encrypted with a key of its own.
    */
   readonly order: "file" | "keychain" | "keychainThenFile" | "keychainOrFile" | "nowhere"
 }
@@ -109,7 +109,10 @@ export const locate = (
 const orderOf = (provider: Provider, file: string): Effect.Effect<Location["order"], ProviderError> => {
   const { keychain = process.platform === "darwin", storeSetting } = provider.credentials!
   if (storeSetting === undefined) return Effect.succeed(keychain ? "keychainThenFile" : "file")
-  return Effect.map(OwnersChoice.read(provider, Paths.dirname(file)), (choice) => orders[choice])
+  return Effect.map(OwnersChoice.read(provider, Paths.dirname(file)), (choice) =>
+    // There Codex puts no more than a key into the keychain, and encrypts a file of its own with it.
+    process.platform === "win32" && (choice === "keyring" || choice === "auto") ? "nowhere" : orders[choice]
+  )
 }
 
 const orders: Record<OwnersChoice.Choice, Location["order"]> = {
@@ -215,7 +218,7 @@ export const make = (
     if (order === "nowhere") {
       const { file, key } = provider.credentials!.storeSetting!
       return yield* notOffered(
-        `${provider.displayName} keeps its credentials in memory, where nobody else can use them: ${Paths.join(Paths.dirname(at), file)} sets ${key} so. Keep a grant in another storage, or change that.`
+        `${provider.displayName} keeps its credentials in its memory, or encrypted, where nobody else can use them: ${Paths.join(Paths.dirname(at), file)} sets ${key} so. Keep a grant in another storage, or change that.`
       )
     }
     const format = formatOf(provider)

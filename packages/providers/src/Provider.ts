@@ -53,6 +53,8 @@ export interface LoginSettings {
   readonly authorizationParameters: Readonly<Record<string, string>>
   readonly deviceParameters: Readonly<Record<string, string>>
   readonly sendState: boolean
+  /** Whether the request is pushed first (RFC 9126); undefined: if the server's metadata requires it. */
+  readonly pushAuthorizationRequest: boolean | undefined
   /** Whether `prompt=consent` goes with the scope `offline_access`; undefined: unless the server is known to want none. */
   readonly promptForConsent: boolean | undefined
   /** Whether a login without a refresh token is worth a warning; undefined: as is known of the server. */
@@ -290,14 +292,14 @@ export const fromSettings = (
 type Part<Key extends keyof Settings.Settings> = NonNullable<Settings.Settings[Key]>
 
 const serverOf = (server: Part<"server">): Either.Either<Endpoints | Discovery, string> => {
-  const { allowPrivateEndpoints, discovery, issuer, tokenEndpoint, ...endpoints } = server
-  if (tokenEndpoint !== undefined) return Either.right({ tokenEndpoint, issuer, ...endpoints })
+  const { allowPrivateEndpoints, discovery, formerly, issuer, tokenEndpoint, ...endpoints } = server
+  if (tokenEndpoint !== undefined) return Either.right({ tokenEndpoint, issuer, formerly, ...endpoints })
   if (issuer === undefined) {
     return Either.left("server names neither issuer nor tokenEndpoint: give one of them")
   }
   const given = Object.keys(endpoints)[0]
   return given === undefined
-    ? Either.right({ issuer, discovery, allowPrivateEndpoints })
+    ? Either.right({ issuer, discovery, formerly, allowPrivateEndpoints })
     : Either.left(`server.${given} goes with a tokenEndpoint: give that too, or let the issuer tell both`)
 }
 
@@ -308,6 +310,7 @@ const loginOf = (login: Part<"login">): LoginSettings => ({
   authorizationParameters: login.authorizationParameters ?? {},
   deviceParameters: login.deviceParameters ?? {},
   sendState: login.sendState ?? false,
+  pushAuthorizationRequest: login.pushAuthorizationRequest,
   promptForConsent: login.promptForConsent,
   expectsRefreshToken: login.expectsRefreshToken
 })

@@ -111,6 +111,9 @@ export const Settings = Schema.Struct({
       issuer: url("As the server writes it, to the letter (RFC 8414 §3.3)."),
       discovery: choice("Where to look for its metadata; both unless given.", "oidc", "oauth2"),
       tokenEndpoint: url("With it nothing is discovered."),
+      formerly: texts(
+        "Issuers and token endpoints that this server had before: a grant that was obtained there is used here. Not inherited where the issuer or the token endpoint is replaced."
+      ),
       authorizationEndpoint: url("Where a browser goes to log in."),
       deviceAuthorizationEndpoint: url("Where a login on another device begins (RFC 8628)."),
       revocationEndpoint: url("Where a grant is ended (RFC 7009)."),
@@ -126,8 +129,8 @@ export const Settings = Schema.Struct({
   client: section("The client, as it is registered with the server.", {
     id: text("The client id."),
     authentication: choice(
-      "How it shows who it is; basic where there is a secret, else none.",
-      ...(["none", "basic", "post", "secretJwt"] as const)
+      "How it shows who it is; basic where there is a secret, else none. basicRaw is basic for servers that do not form-decode it.",
+      ...(["none", "basic", "post", "secretJwt", "basicRaw"] as const)
     ),
     secret: Schema.optional(
       Schema.Redacted(Schema.NonEmptyString).annotations({
@@ -152,6 +155,9 @@ export const Settings = Schema.Struct({
     authorizationParameters: record("More parameters of the authorization URL."),
     deviceParameters: record("More parameters of the device authorization request."),
     sendState: flag("Whether the code is redeemed together with the state."),
+    pushAuthorizationRequest: flag(
+      "Whether the authorization request is left at the server first (RFC 9126); if the server's metadata requires it, unless given."
+    ),
     promptForConsent: flag(
       "Whether prompt=consent goes with the scope offline_access (OpenID Connect Core §11); true, except at servers that are known to give refresh tokens without it."
     ),
@@ -163,7 +169,9 @@ export const Settings = Schema.Struct({
     encoding: choice("How requests are written; form unless given.", "form", "json"),
     parameters: record("More parameters of every request."),
     headers: record("More headers of every request."),
-    defaultType: text("What a token is where the answer does not say: Bearer."),
+    defaultType: text(
+      "The type of a token where the answer does not say: Bearer. Without it such an answer is refused."
+    ),
     scopeSeparator: text("Between scopes in the answer; a space unless given."),
     expiry: choice(
       "Where a token's expiry is told: expires_in of the response, or exp of the access token.",

@@ -28,9 +28,10 @@ export const make = (
 ): Effect.Effect<Context.Tag.Service<TokenRefresher>, ProviderError | OAuthConfigError, HttpClient> =>
   Effect.gen(function* () {
     const { refresh, rotation, scopes } = provider
+    const origin = Wire.originOf(provider)
     if (refresh.by === "none") return neverRefreshed(provider)
     if (refresh.by === "exchange")
-      return yield* Exchange.make(refresh, Wire.exchangeKey(provider), Wire.errorsOf(provider))
+      return yield* Exchange.make(refresh, Wire.exchangeKey(provider), Wire.errorsOf(provider), origin)
     if (refresh.by === "clientCredentials") return yield* forClient(provider)
     const http = yield* Effect.context<HttpClient>()
     const asked = refresh.sendScopes ? scopesOf(scopes, refresh.scopes) : []
@@ -43,6 +44,9 @@ export const make = (
       })
     const usual = yield* forClientId(undefined)
     return TokenRefresher.of({
+      identity: origin.identity,
+      formerly: origin.formerly,
+      clientIdIn: (credentials) => Wire.clientIdIn(provider, credentials),
       needsRefreshToken: usual.needsRefreshToken,
       rotation: usual.rotation,
       refresh: (previous: Option.Option<Credentials>) =>
@@ -87,8 +91,12 @@ export const layer = (
 ): Layer.Layer<TokenRefresher, ProviderError | OAuthConfigError, HttpClient> =>
   Layer.effect(TokenRefresher, make(provider))
 
-const neverRefreshed = ({ displayName, rotation }: Provider): Context.Tag.Service<TokenRefresher> =>
-  TokenRefresher.of({
+const neverRefreshed = (provider: Provider): Context.Tag.Service<TokenRefresher> => {
+  const { displayName, rotation } = provider
+  const { formerly, identity } = Wire.originOf(provider)
+  return TokenRefresher.of({
+    identity,
+    formerly,
     needsRefreshToken: true,
     rotation,
     refresh: () =>
@@ -99,3 +107,4 @@ const neverRefreshed = ({ displayName, rotation }: Provider): Context.Tag.Servic
         })
       )
   })
+}

@@ -9,10 +9,12 @@
  * | `OAUTH_ISSUER` | the server, to be discovered; or `OAUTH_TOKEN_ENDPOINT`, where it cannot be |
  * | `OAUTH_CLIENT_ID` | the client |
  * | `OAUTH_CLIENT_SECRET` | its secret; a public client has none |
- * | `OAUTH_CLIENT_AUTH` | how the secret is shown: `basic` (the default) or `post` |
+ * | `OAUTH_CLIENT_AUTH` | how the secret is sent: `basic` (the default), `basic_raw` for servers that do not form-decode it, or `post` |
  * | `OAUTH_GRANT` | `refresh_token` (the default) or `client_credentials`, which needs no login |
  * | `OAUTH_SCOPES` | separated by spaces; leave it out for all that was granted |
- * | `OAUTH_CREDENTIALS_FILE` | where the grant is kept |
+ * | `OAUTH_TOKEN_TYPE` | `Bearer`, where the server does not say of which type its tokens are |
+ * | `OAUTH_ALLOW_PRIVATE_ENDPOINTS` | `true` where the issuer's metadata may name private addresses; `false` unless given |
+ * | `OAUTH_CREDENTIALS_FILE` | where the grant is kept; needed for a grant that someone logged in for, memory without it for `client_credentials` |
  * | `OAUTH_CREDENTIALS_EXPOSED` | `refuse` (the default) or `accept` a file that others may read, as a mounted secret may be |
  *
  * `TokenConfig.layerConfig` reads the policy beside them.
@@ -20,11 +22,11 @@
  * @since 0.1.0
  */
 import type { HttpClient } from "@effect/platform/HttpClient"
-import type { RefreshLease } from "@latchkey/core/RefreshLease"
+import * as RefreshLease from "@latchkey/core/RefreshLease"
 import * as TokenConfig from "@latchkey/core/TokenConfig"
 import * as TokenManager from "@latchkey/core/TokenManager"
 import type { TokenRefresher } from "@latchkey/core/TokenRefresher"
-import type { StorageError, TokenStorage } from "@latchkey/core/TokenStorage"
+import * as TokenStorage from "@latchkey/core/TokenStorage"
 import * as ClientAuth from "@latchkey/oauth/ClientAuth"
 import * as ClientCredentials from "@latchkey/oauth/ClientCredentials"
 import type { OAuthConfigError } from "@latchkey/oauth/Endpoint"
@@ -51,7 +53,10 @@ export interface Settings {
   readonly client: ClientAuth.Client
   readonly grant: "refresh_token" | "client_credentials"
   readonly scopes: ReadonlyArray<string>
-  readonly file: string
+  /** The type of a token where the answer does not say. */
+  readonly defaultTokenType?: string
+  /** Where the grant is kept; without it in memory, as a grant that needs no login is asked for again. */
+  readonly file?: string
   /** Whether a file that others may read is accepted: `refuse` unless given. */
   readonly exposed?: "refuse" | "accept"
 }
@@ -74,7 +79,7 @@ export interface Options {
  * @since 0.1.0
  * @category errors
  */
-export type SessionError = ConfigError.ConfigError | OAuthConfigError | StorageError
+export type SessionError = ConfigError.ConfigError | OAuthConfigError | TokenStorage.StorageError
 
 /**
  * The settings under a prefix. A variable that is missing or wrong is a `ConfigError` that names it.
@@ -92,39 +97,64 @@ export const settings = (prefix = "OAUTH_"): Config.Config<Settings> => {
   const orNone = <A>(config: Config.Config<A>) => Config.option(config)
   const all = Config.all({
     server: Config.mapOrFail(
-      Config.all([orNone(text("ISSUER")), orNone(text("TOKEN_ENDPOINT"))]),
-      ([issuer, tokenEndpoint]) => serverOf(issuer, tokenEndpoint, name)
+      Config.all([
+        orNone(text("ISSUER")),
+        orNone(text("TOKEN_ENDPOINT")),
+        Config.withDefault(oneOf(name("ALLOW_PRIVATE_ENDPOINTS"), "false", "true"), "false")
+      ]),
+      ([issuer, tokenEndpoint, allowPrivate]) =>
+        serverOf(issuer, tokenEndpoint, allowPrivate === "true", name)
     ),
     clientId: text("CLIENT_ID"),
     secret: orNone(Config.redacted(text("CLIENT_SECRET"))),
-    auth: Config.withDefault(oneOf(name("CLIENT_AUTH"), "basic", "post"), "basic"),
-    grant: Config.withDefault(oneOf(name("GRANT"), "refresh_token", "client_credentials"), "refresh_token"),
+    auth: Config.withDefault(oneOf(name("CLIENT_AUTH"), "basic", "basic_raw", "post"), "basic"),
+    tokenType: orNone(text("TOKEN_TYPE")),
+    kept: Config.mapOrFail(
+      Config.all({
+        grant: Config.withDefault(
+          oneOf(name("GRANT"), "refresh_token", "client_credentials"),
+          "refresh_token"
+        ),
+        file: orNone(text("CREDENTIALS_FILE"))
+      }),
+      (kept) =>
+        kept.grant === "refresh_token" && Option.isNone(kept.file)
+          ? Either.left(
+              ConfigError.MissingData(
+                [name("CREDENTIALS_FILE")],
+                `Give ${name("CREDENTIALS_FILE")}, the file that keeps the grant: without it, each start needs a login`
+              )
+            )
+          : Either.right(kept)
+    ),
     scopes: Config.withDefault(text("SCOPES"), ""),
-    file: text("CREDENTIALS_FILE"),
     exposed: Config.withDefault(oneOf(name("CREDENTIALS_EXPOSED"), "refuse", "accept"), "refuse")
   })
-  return Config.mapOrFail(all, ({ auth, clientId, exposed, file, grant, scopes, secret, server }) =>
-    Either.gen(function* () {
-      if (grant === "client_credentials" && Option.isNone(secret)) {
-        return yield* Either.left(
-          ConfigError.MissingData(
-            [name("CLIENT_SECRET")],
-            `${name("GRANT")} is client_credentials, which takes a secret`
+  return Config.mapOrFail(
+    all,
+    ({ auth, clientId, exposed, kept: { file, grant }, scopes, secret, server, tokenType }) =>
+      Either.gen(function* () {
+        if (grant === "client_credentials" && Option.isNone(secret)) {
+          return yield* Either.left(
+            ConfigError.MissingData(
+              [name("CLIENT_SECRET")],
+              `${name("GRANT")} is client_credentials, which takes a secret`
+            )
           )
-        )
-      }
-      return {
-        server,
-        client: Option.match(secret, {
-          onNone: (): ClientAuth.Client => ({ clientId }),
-          onSome: (value) => ({ clientId, auth: authOf(auth, value) })
-        }),
-        grant,
-        scopes: scopes.split(/\s+/).filter((scope) => scope !== ""),
-        file,
-        ...(exposed === "accept" && { exposed })
-      }
-    })
+        }
+        return {
+          server,
+          client: Option.match(secret, {
+            onNone: (): ClientAuth.Client => ({ clientId }),
+            onSome: (value) => ({ clientId, auth: authOf(auth, value) })
+          }),
+          grant,
+          scopes: scopes.split(/\s+/).filter((scope) => scope !== ""),
+          ...(Option.isSome(tokenType) && { defaultTokenType: tokenType.value }),
+          ...(Option.isSome(file) && { file: file.value }),
+          ...(exposed === "accept" && { exposed })
+        }
+      })
   )
 }
 
@@ -153,7 +183,9 @@ export const layerConfigFor = <Self, Id extends string>(
     Effect.map(settings(options.prefix), (found) =>
       Layer.provide(
         layerOver(tag, found, options),
-        File.layer({ path: found.file, exposed: found.exposed ?? "refuse" })
+        found.file === undefined
+          ? Layer.merge(TokenStorage.layerMemory, RefreshLease.layerProcess)
+          : File.layer({ path: found.file, exposed: found.exposed ?? "refuse" })
       )
     )
   )
@@ -168,14 +200,14 @@ export const layerOver = <Self, Id extends string>(
   tag: Context.TagClass<Self, Id, TokenManager.Manager>,
   found: Settings,
   options: Options = {}
-): Layer.Layer<Self, SessionError, HttpClient | TokenStorage | RefreshLease> =>
+): Layer.Layer<Self, SessionError, HttpClient | TokenStorage.TokenStorage | RefreshLease.RefreshLease> =>
   TokenManager.layerFor(tag, options.provider === undefined ? {} : { provider: options.provider }).pipe(
     Layer.provide(refresherOf(found)),
     Layer.provide(TokenConfig.layerConfig(options.policy))
   )
 
 /** Not `Config.literal`, which quotes what it was given: a secret may stand in the wrong variable. */
-const oneOf = <A extends string>(variable: string, ...choices: readonly [A, A]): Config.Config<A> =>
+const oneOf = <A extends string>(variable: string, ...choices: ReadonlyArray<A>): Config.Config<A> =>
   Config.validate(Config.string(variable), {
     message: `${variable} is neither ${choices.join(" nor ")}`,
     validation: (value): value is A => choices.some((choice) => choice === value)
@@ -183,27 +215,32 @@ const oneOf = <A extends string>(variable: string, ...choices: readonly [A, A]):
 
 const refresherOf = ({
   client,
+  defaultTokenType,
   grant,
   scopes,
   server
 }: Settings): Layer.Layer<TokenRefresher, OAuthConfigError, HttpClient> =>
   grant === "refresh_token"
-    ? RefreshToken.layer({ server, client, scopes })
-    : ClientCredentials.layer({ server, client, scopes })
+    ? RefreshToken.layer({ server, client, scopes, defaultTokenType })
+    : ClientCredentials.layer({ server, client, scopes, defaultTokenType })
 
 const serverOf = (
   issuer: Option.Option<string>,
   tokenEndpoint: Option.Option<string>,
+  allowPrivateEndpoints: boolean,
   name: (variable: string) => string
 ): Either.Either<Settings["server"], ConfigError.ConfigError> => {
   if (Option.isSome(tokenEndpoint)) {
     return Either.right({ tokenEndpoint: tokenEndpoint.value, issuer: Option.getOrUndefined(issuer) })
   }
   return Either.fromOption(
-    Option.map(issuer, (value) => ({ issuer: value })),
+    Option.map(issuer, (value) => ({
+      issuer: value,
+      ...(allowPrivateEndpoints && { allowPrivateEndpoints })
+    })),
     () => ConfigError.MissingData([name("ISSUER")], `Give ${name("ISSUER")}, or ${name("TOKEN_ENDPOINT")}`)
   )
 }
 
-const authOf = (auth: "basic" | "post", secret: Redacted.Redacted): ClientAuth.ClientAuth =>
-  auth === "basic" ? ClientAuth.basic(secret) : ClientAuth.post(secret)
+const authOf = (auth: "basic" | "basic_raw" | "post", secret: Redacted.Redacted): ClientAuth.ClientAuth =>
+  ({ basic: ClientAuth.basic, basic_raw: ClientAuth.basicRaw, post: ClientAuth.post })[auth](secret)

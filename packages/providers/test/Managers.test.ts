@@ -435,6 +435,37 @@ describe("errors in a server's own words", () => {
   )
 })
 
+describe("a server with ways of its own", () => {
+  const server = { tokenEndpoint: "https://acme.example/token" }
+  const grant = Credentials.make({ accessToken: "a", refreshToken: "refresh-1" })
+  const answer = { access_token: "b", expires_in: 60 }
+
+  it.effect("sends no token_type: an error names the setting, and the setting helps (F34)", () =>
+    Effect.gen(function* () {
+      const settings = { server, client: { id: "app" } }
+      const { layer } = answering({ body: answer })
+      const refresh = (more: object) =>
+        Effect.flatMap(
+          Refresher.make(Either.getOrThrow(Provider.fromSettings("acme", { ...settings, ...more }))),
+          (refresher) => refresher.refresh(Option.some(grant))
+        ).pipe(Effect.provide(layer))
+      expect((yield* Effect.flip(refresh({}))).message).toContain("token.defaultType")
+      expect((yield* refresh({ token: { defaultType: "Bearer" } })).tokenType).toBe("Bearer")
+    })
+  )
+
+  it.effect("compares a Basic header without decoding it (F28)", () =>
+    Effect.gen(function* () {
+      const client = { id: "app", secret: "s-1/+%", authentication: "basicRaw" }
+      const { asked, layer } = answering({ body: { ...answer, token_type: "Bearer" } })
+      const provider = Either.getOrThrow(Provider.fromSettings("acme", { server, client }))
+      const refresher = yield* Effect.provide(Refresher.make(provider), layer)
+      yield* refresher.refresh(Option.some(grant))
+      expect(asked[0]!.headers["authorization"]).toBe(`Basic ${btoa("app:s-1/+%")}`)
+    })
+  )
+})
+
 describe("others", () => {
   it.effect("a provider without a client id says which variable to set", () =>
     Effect.gen(function* () {

@@ -213,6 +213,17 @@ describe("a directory that Claude Code makes", () => {
   )
 })
 
+it.live("a logout where nothing is makes nothing", () =>
+  Effect.gen(function* () {
+    const { folder } = yield* home()
+    for (const provider of [claude, codex]) {
+      const { storage } = yield* own(provider, Path.join(folder, "none", "auth.json"))
+      expect(yield* storage.remove).toBe(false)
+    }
+    expect(fs.readdirSync(folder)).toEqual([])
+  }).pipe(Effect.scoped)
+)
+
 describe.skipIf(!hasFlock)("a file that Codex locks (needs the command flock)", () => {
   const answer = { access_token: jwt({ exp: 4_000_000_000 }), refresh_token: "ours", id_token: jwt(account) }
   const codexHome = Effect.map(home(), ({ folder }) => {
@@ -264,6 +275,27 @@ describe.skipIf(!hasFlock)("a file that Codex locks (needs the command flock)", 
       expect(yield* isFree).toBe(true)
       expect(fs.statSync(lock).mode & 0o777).toBe(0o600)
     }).pipe(Effect.scoped)
+  )
+
+  it.live.skipIf(process.platform !== "linux")(
+    "where there is no command flock, a lock is honoured all the same",
+    () =>
+      Effect.gen(function* () {
+        const { folder, path } = yield* codexHome
+        const child = yield* holdKernel(Path.join(folder, "auth.lock"))
+        const { lease } = yield* OwnStorage.make(codex, { path })
+        const commands = process.env["PATH"]
+        yield* Effect.acquireRelease(
+          Effect.sync(() => void (process.env["PATH"] = folder)),
+          () => Effect.sync(() => void (process.env["PATH"] = commands))
+        )
+        const busy = yield* Effect.flip(Effect.scoped(lease.acquire("a", "1 minute")))
+        expect(busy.reason).toBe("Busy")
+        expect(busy.message).toContain("auth.lock")
+        child.stdin.end()
+        yield* Effect.promise(() => once(child, "close"))
+        yield* Effect.scoped(lease.acquire("a", "1 minute"))
+      }).pipe(Effect.scoped)
   )
 
   it.live("beside another file than Codex's own, none is made that would stay", () =>

@@ -32,6 +32,14 @@ const least = {
 const without = (name: keyof typeof least): Variables =>
   Object.fromEntries(Object.entries(least).filter(([key]) => key !== name))
 
+/** The variables of a program that logs nobody in. */
+const machine = {
+  OAUTH_ISSUER: HostileServer.issuer,
+  OAUTH_CLIENT_ID: "app",
+  OAUTH_CLIENT_SECRET: "hush",
+  OAUTH_GRANT: "client_credentials"
+}
+
 describe("the settings", () => {
   it("of a public client are three variables", () => {
     expect(Either.getOrThrow(read(least))).toEqual({
@@ -88,6 +96,34 @@ describe("the settings", () => {
     expect(String(Either.getOrThrow(Either.flip(read(variables))))).toContain(name)
   })
 
+  it("need no file for a grant that needs no login, and one for every other (F45)", () => {
+    expect(Either.getOrThrow(read(machine))).not.toHaveProperty("file")
+    expect(Either.getOrThrow(read({ ...machine, OAUTH_CREDENTIALS_FILE: "m.json" })).file).toBe("m.json")
+    for (const grant of [{}, { OAUTH_GRANT: "refresh_token" }]) {
+      const error = Either.flip(read({ ...without("OAUTH_CREDENTIALS_FILE"), ...grant }))
+      expect(String(Either.getOrThrow(error))).toContain("Give OAUTH_CREDENTIALS_FILE")
+    }
+    const blank = Either.flip(read({ ...machine, OAUTH_CREDENTIALS_FILE: " " }))
+    expect(String(Either.getOrThrow(blank))).toContain("OAUTH_CREDENTIALS_FILE is blank")
+  })
+
+  it("send a secret raw, take a token type for granted, and let metadata name private addresses, where asked", () => {
+    const more = {
+      OAUTH_CLIENT_SECRET: "hush",
+      OAUTH_CLIENT_AUTH: "basic_raw",
+      OAUTH_TOKEN_TYPE: "Bearer",
+      OAUTH_ALLOW_PRIVATE_ENDPOINTS: "true"
+    }
+    expect(Either.getOrThrow(read({ ...least, ...more }))).toMatchObject({
+      server: { issuer: "https://id.example.com", allowPrivateEndpoints: true },
+      client: { clientId: "app", auth: { _tag: "ClientSecretBasicRaw" } },
+      defaultTokenType: "Bearer"
+    })
+    expect(String(read({ ...least, OAUTH_ALLOW_PRIVATE_ENDPOINTS: "yes" }))).toContain(
+      "OAUTH_ALLOW_PRIVATE_ENDPOINTS is neither false nor true"
+    )
+  })
+
   it("name all that is missing at once", () => {
     const problem = String(Either.getOrThrow(Either.flip(read({}))))
     for (const name of Object.keys(least)) expect(problem).toContain(name)
@@ -119,6 +155,24 @@ describe("the layer", () => {
         expect(Redacted.value(second)).not.toBe(Redacted.value(first.accessToken))
         expect(Option.getOrThrow(yield* manager.snapshot).provider).toBe("example")
       }).pipe(Effect.provide(session))
+    })
+  )
+
+  it.scoped("of client credentials is kept in memory where no file is named, and writes nothing (F45)", () =>
+    Effect.gen(function* () {
+      const { client, control } = yield* HostileServer.make()
+      const session = Session.layerConfig().pipe(
+        Layer.provide(Layer.succeed(HttpClient.HttpClient, client)),
+        Layer.provide(env(machine))
+      )
+      yield* Effect.gen(function* () {
+        const manager = yield* TokenManager.TokenManager
+        expect(manager.location).toBe("memory")
+        const first = yield* manager.getAccessToken
+        expect(Redacted.value(yield* manager.getAccessToken)).toBe(Redacted.value(first))
+        expect(Redacted.value(yield* manager.reject(first))).not.toBe(Redacted.value(first))
+      }).pipe(Effect.provide(session))
+      expect((yield* control.counts).byEndpoint.token).toBe(2)
     })
   )
 

@@ -25,7 +25,7 @@ import * as Taking from "./internal/OwnerLock.js"
 
 /**
  * One of them. `path` is absolute. `stale`, in milliseconds, is for the kind `directory`. `create` says whether
- * the file of a `kernel` lock is made where it is missing.
+ * the file of a `kernel` lock, and the directory that a lock is in, are made where they are missing.
  *
  * @since 0.1.0
  * @category models
@@ -103,13 +103,16 @@ export const storage = (
 ): Context.Tag.Service<TokenStorage> => {
   const ours = locks.filter(({ during }) => during !== "refresh")
   if (ours.length === 0) return inner
+  // Where there is nothing yet, there is nothing to remove.
+  const present = ours.map((lock) => ({ ...lock, create: false }))
   const guarded = <A, E>(
     operation: StorageError["operation"],
+    needed: ReadonlyArray<OwnerLock>,
     use: Effect.Effect<A, E>
   ): Effect.Effect<A, E | StorageError> =>
     Effect.scoped(
       Effect.zipRight(
-        Effect.forEach(ours, (lock) => patiently(lock, wait)).pipe(
+        Effect.forEach(needed, (lock) => patiently(lock, wait)).pipe(
           Effect.mapError(storageError(operation, inner.location, owner))
         ),
         use
@@ -118,8 +121,8 @@ export const storage = (
   return TokenStorage.of({
     location: inner.location,
     load: inner.load,
-    commit: (entry, expected) => guarded("commit", inner.commit(entry, expected)),
-    remove: guarded("remove", inner.remove),
+    commit: (entry, expected) => guarded("commit", ours, inner.commit(entry, expected)),
+    remove: guarded("remove", present, inner.remove),
     changes: inner.changes
   })
 }

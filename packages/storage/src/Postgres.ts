@@ -21,40 +21,67 @@ import type { TokenStorage } from "@latchkey/core/TokenStorage"
 import type { StorageError } from "@latchkey/core/TokenStorage"
 import * as PgClient from "@effect/sql-pg/PgClient"
 import type * as SqlClient from "@effect/sql/SqlClient"
+import type * as ConfigError from "effect/ConfigError"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as RcMap from "effect/RcMap"
+import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
+import * as ConnectionUrl from "./internal/ConnectionUrl.js"
 import * as PgListener from "./internal/PgListener.js"
 import { toStorageError } from "./internal/ServerProblem.js"
 import { fromClient } from "./internal/SqlProblem.js"
 import * as Sql from "./Sql.js"
 
 /**
- * Which server, as `@effect/sql-pg` takes it.
+ * Which server, as `@effect/sql-pg` takes it. `setting`: what messages call the URL, the name of the variable it comes
+ * from say; `url` unless given.
  *
  * @since 0.1.0
  * @category models
  */
-export type ClientOptions = PgClient.PgClientConfig
+export type ClientOptions = PgClient.PgClientConfig & { readonly setting?: string | undefined }
 
 /**
  * A pool of connections, and what {@link Sql} is to know of the server. Connects once when it is built, and
- * fails where that does not succeed. For many accounts, share this layer among their `Sql.layer`s.
+ * fails where that does not succeed; a URL that cannot be one is a `ConfigError`, without it. For many accounts, share this layer among their `Sql.layer`s.
  *
  * @since 0.1.0
  * @category layers
  */
-export const layerClient = (
-  options: ClientOptions
-): Layer.Layer<PgClient.PgClient | SqlClient.SqlClient | Sql.SqlSurroundings, StorageError> =>
-  Layer.provideMerge(
-    layerSurroundings,
-    Layer.catchAll(PgClient.layer(options), (error) =>
-      Layer.fail(toStorageError("load", "PostgreSQL")(fromClient("PostgreSQL")(error)))
-    )
-  )
+export const layerClient = ({
+  setting = "url",
+  ...options
+}: ClientOptions): Layer.Layer<
+  PgClient.PgClient | SqlClient.SqlClient | Sql.SqlSurroundings,
+  StorageError | ConfigError.ConfigError
+> =>
+  Either.match(checkUrl(options, setting), {
+    onLeft: Layer.fail,
+    onRight: () =>
+      Layer.provideMerge(
+        layerSurroundings,
+        Layer.catchAll(PgClient.layer(options), (error) =>
+          Layer.fail(toStorageError("load", "PostgreSQL")(fromClient("PostgreSQL")(error)))
+        )
+      )
+  })
+
+const checkUrl = (
+  { url }: PgClient.PgClientConfig,
+  setting: string
+): Either.Either<unknown, ConfigError.ConfigError> => {
+  // The path of a socket's directory is the client's to understand.
+  if (url === undefined || /^(\/|socket:)/.test(Redacted.value(url))) return Either.right(undefined)
+  return ConnectionUrl.parse(Redacted.value(url), {
+    setting,
+    form: "postgres://host:port/database",
+    protocols: ["postgres:", "postgresql:"],
+    hostless: true
+  })
+}
 
 /**
  * What {@link Sql} is to know of the server of a client that is there already. It listens from the first
@@ -87,7 +114,7 @@ export const layerSurroundings: Layer.Layer<Sql.SqlSurroundings, never, PgClient
  */
 export const layer = (
   options: Sql.Options & { readonly client: ClientOptions }
-): Layer.Layer<TokenStorage | RefreshLease, StorageError> =>
+): Layer.Layer<TokenStorage | RefreshLease, StorageError | ConfigError.ConfigError> =>
   Layer.provide(Sql.layer(options), layerClient(options.client))
 
 /**
@@ -98,5 +125,5 @@ export const layer = (
  */
 export const layerAccounts = (
   options: Sql.TableOptions & { readonly client: ClientOptions }
-): Layer.Layer<TokenStorages | RefreshLease, StorageError> =>
+): Layer.Layer<TokenStorages | RefreshLease, StorageError | ConfigError.ConfigError> =>
   Layer.provide(Sql.layerAccounts(options), layerClient(options.client))

@@ -28,6 +28,7 @@ import { RefreshLease } from "@latchkey/core/RefreshLease"
 import { millisOf } from "@latchkey/core/TokenConfig"
 import { StorageError, TokenStorage } from "@latchkey/core/TokenStorage"
 import { TokenStorages } from "@latchkey/core/TokenStorages"
+import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -38,6 +39,7 @@ import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { type Cluster, Redis as Client } from "ioredis"
+import * as ConnectionUrl from "./internal/ConnectionUrl.js"
 import * as HolderProof from "./internal/HolderProof.js"
 import * as LeaseKeeper from "./internal/LeaseKeeper.js"
 import * as RedisClient from "./internal/RedisClient.js"
@@ -56,6 +58,8 @@ export interface ConnectionOptions {
    * with `enableOfflineQueue: false`, `maxRetriesPerRequest: 0` and `autoResendUnfulfilledCommands: false`.
    */
   readonly server: string | Redacted.Redacted | (() => Client | Cluster)
+  /** What messages call the URL, the name of the variable it comes from say: `server` unless given. */
+  readonly setting?: string | undefined
   /** How long Redis may take to answer, real time: 5 seconds unless given. */
   readonly timeout?: Duration.DurationInput | undefined
 }
@@ -188,7 +192,9 @@ export const makeLease = (
  * @since 0.1.0
  * @category layers
  */
-export const layerConnection = (options: ConnectionOptions): Layer.Layer<RedisConnection, StorageError> =>
+export const layerConnection = (
+  options: ConnectionOptions
+): Layer.Layer<RedisConnection, StorageError | ConfigError.ConfigError> =>
   Layer.scoped(RedisConnection, connection(options))
 
 /**
@@ -229,7 +235,7 @@ export const layerAccountsShared = (
  */
 export const layerAccounts = (
   options: KeyOptions & ConnectionOptions
-): Layer.Layer<TokenStorages | Lease, StorageError> =>
+): Layer.Layer<TokenStorages | Lease, StorageError | ConfigError.ConfigError> =>
   Layer.provide(layerAccountsShared(options), layerConnection(options))
 
 /**
@@ -240,7 +246,7 @@ export const layerAccounts = (
  */
 export const layer = (
   options: Options & ConnectionOptions
-): Layer.Layer<TokenStorage | Lease, StorageError> =>
+): Layer.Layer<TokenStorage | Lease, StorageError | ConfigError.ConfigError> =>
   Layer.provide(layerShared(options), layerConnection(options))
 
 /**
@@ -249,7 +255,9 @@ export const layer = (
  * @since 0.1.0
  * @category layers
  */
-export const layerLease = (options: KeyOptions & ConnectionOptions): Layer.Layer<Lease, StorageError> =>
+export const layerLease = (
+  options: KeyOptions & ConnectionOptions
+): Layer.Layer<Lease, StorageError | ConfigError.ConfigError> =>
   Layer.provide(Layer.effect(RefreshLease, makeLease(options)), layerConnection(options))
 
 const misuse = (message: string): StorageError =>
@@ -265,8 +273,13 @@ const leaseOver = (connection: RedisClient.Connection, prefix: string): Context.
 
 const connection = ({
   server,
+  setting = "server",
   timeout = "5 seconds"
-}: ConnectionOptions): Effect.Effect<RedisClient.Connection, StorageError, Scope.Scope> =>
+}: ConnectionOptions): Effect.Effect<
+  RedisClient.Connection,
+  StorageError | ConfigError.ConfigError,
+  Scope.Scope
+> =>
   Effect.gen(function* () {
     const timeoutMillis = millisOf(timeout)
     if (!Number.isFinite(timeoutMillis) || timeoutMillis <= 0) {
@@ -275,7 +288,7 @@ const connection = ({
     const { location, connect } =
       typeof server === "function"
         ? { location: "Redis", connect: server }
-        : yield* parse(Redacted.isRedacted(server) ? Redacted.value(server) : server, timeoutMillis)
+        : yield* parse(Redacted.isRedacted(server) ? Redacted.value(server) : server, setting, timeoutMillis)
     const opened = new Set<Client | Cluster>()
     const open = () => {
       const client = connect()
@@ -292,24 +305,26 @@ const connection = ({
     }
   })
 
-const parse = (text: string, timeoutMillis: number) => {
-  const url = URL.canParse(text) ? new URL(text) : undefined
-  return url === undefined || !["redis:", "rediss:"].includes(url.protocol) || url.host === ""
-    ? misuse("The server is no URL of the form redis://host:port or rediss://host:port: correct it.")
-    : Effect.succeed({
-        location: `Redis at ${url.host}${url.pathname === "/" ? "" : url.pathname}`,
-        connect: () =>
-          new Client(url.href, {
-            connectTimeout: timeoutMillis,
-            // A server that hangs is left, and what it was asked with it.
-            socketTimeout: timeoutMillis,
-            // What cannot be sent now, or was sent and not answered, fails: only the caller knows what then.
-            enableOfflineQueue: false,
-            maxRetriesPerRequest: 0,
-            autoResendUnfulfilledCommands: false,
-            retryStrategy: (times) => Math.min(times * 50, 1_000),
-            // A primary that was demoted: its successor is found by connecting anew.
-            reconnectOnError: (error) => error.message.startsWith("READONLY")
-          })
-      })
+const form = {
+  form: "redis://host:port or rediss://host:port",
+  protocols: ["redis:", "rediss:"],
+  hostless: false
 }
+
+const parse = (text: string, setting: string, timeoutMillis: number) =>
+  Either.map(ConnectionUrl.parse(text, { ...form, setting }), (url) => ({
+    location: `Redis at ${url.host}${url.pathname === "/" ? "" : url.pathname}`,
+    connect: () =>
+      new Client(url.href, {
+        connectTimeout: timeoutMillis,
+        // A server that hangs is left, and what it was asked with it.
+        socketTimeout: timeoutMillis,
+        // What cannot be sent now, or was sent and not answered, fails: only the caller knows what then.
+        enableOfflineQueue: false,
+        maxRetriesPerRequest: 0,
+        autoResendUnfulfilledCommands: false,
+        retryStrategy: (times) => Math.min(times * 50, 1_000),
+        // A primary that was demoted: its successor is found by connecting anew.
+        reconnectOnError: (error) => error.message.startsWith("READONLY")
+      })
+  }))

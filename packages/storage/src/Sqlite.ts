@@ -15,6 +15,9 @@
  * volume: take PostgreSQL or Redis. There are no `changes`: what another process writes is seen at the next
  * load.
  *
+ * **A full or read-only medium.** What is there is read, by connections that write nothing, so that a valid token is
+ * served. What must be written fails with `Denied` and names the disk. Once the medium can be written, so is the database.
+ *
  * Not among the package's root exports: import `@latchkey/storage/Sqlite`.
  *
  * @since 0.1.0

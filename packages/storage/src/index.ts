@@ -1,5 +1,6 @@
 export * as Encrypted from "./Encrypted.js"
 export * as EncryptionKeys from "./EncryptionKeys.js"
+export * as EntryText from "./EntryText.js"
 export * as File from "./File.js"
 export * as FileFormat from "./FileFormat.js"
 export * as Keyring from "./Keyring.js"

@@ -1,9 +1,14 @@
 import * as Entry from "@latchkey/core/Entry"
 import * as File from "@latchkey/storage/File"
 import { Sample } from "@latchkey/storage/testing"
+import { RefreshLease } from "@latchkey/core/RefreshLease"
+import { TokenStorage } from "@latchkey/core/TokenStorage"
+import * as Sqlite from "@latchkey/storage/Sqlite"
 import { assert, describe, it } from "@effect/vitest"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
@@ -280,5 +285,87 @@ describe("a file that others may read, where that is accepted", () => {
       yield* commit(storage, "2")
       assert.strictEqual(fs.statSync(path).mode & 0o777, 0o600)
     }).pipe(Effect.provide(Logger.remove(Logger.defaultLogger)), Effect.scoped)
+  )
+})
+
+/** A database on a medium of its own; `log`: with what was written last in its log alone, as after a crash. */
+const databaseOn = (directory: string, log: boolean) =>
+  Effect.gen(function* () {
+    const filename = Path.join(directory, "grants #1.db")
+    const away = Path.join(yield* freshDirectory, "grants.db")
+    yield* Effect.scoped(
+      Effect.gen(function* () {
+        const { storage } = yield* databaseAt(away)
+        yield* storage.commit(Sample.plain("0"), Option.none())
+        yield* commit(storage, "1")
+        if (log) for (const suffix of ["", "-wal"]) fs.copyFileSync(away + suffix, filename + suffix)
+      })
+    )
+    if (!log) fs.copyFileSync(away, filename)
+    for (const name of fs.readdirSync(directory)) fs.chmodSync(Path.join(directory, name), 0o600)
+    return filename
+  })
+
+const databaseAt = (filename: string) =>
+  Effect.gen(function* () {
+    const context = yield* Layer.build(Layer.fresh(Sqlite.layer({ filename, account: "me" })))
+    return { storage: Context.get(context, TokenStorage), lease: Context.get(context, RefreshLease) }
+  })
+
+const fillUp = (directory: string) => {
+  const path = Path.join(directory, "fill")
+  const file = fs.openSync(path, "w")
+  try {
+    for (;;) fs.writeSync(file, Buffer.alloc(4_096))
+  } catch {
+    fs.closeSync(file)
+  }
+  return () => fs.unlinkSync(path)
+}
+
+describe.runIf(canMount)("a database on a medium", () => {
+  it.live.each([
+    { log: false, full: true },
+    { log: true, full: true },
+    { log: false, full: false },
+    { log: true, full: false }
+  ])(
+    "that cannot be written serves its grant, and names the disk when it must write: %j (F59)",
+    ({ full, log }) =>
+      Effect.gen(function* () {
+        const directory = yield* freshDirectory
+        yield* tmpfs(directory, 2_048)
+        const filename = yield* databaseOn(directory, log)
+        const before = fs.readdirSync(directory).sort()
+        if (!full) yield* readOnly(directory)
+        const empty = full ? fillUp(directory) : () => {}
+        const { lease, storage } = yield* databaseAt(filename)
+        assert.strictEqual(yield* tokenIn(storage), "access-1")
+        for (const failed of [yield* Effect.flip(commit(storage, "2")), yield* Effect.flip(storage.remove)]) {
+          assert.include(failed, { _tag: "StorageError", reason: "Denied" })
+          assert.include(failed.message, directory)
+          assert.match(failed.message, full ? /is full \(ENOSPC\)|disk is full/ : /is read-only \(EROFS\)/)
+        }
+        const none = yield* Effect.flip(Effect.scoped(lease.acquire("me", "1 minute")))
+        assert.strictEqual(none.reason, "Unavailable")
+        assert.match(none.message, /full|read-only/)
+        assert.strictEqual(yield* tokenIn(storage), "access-1")
+        if (!full) return assert.deepStrictEqual(fs.readdirSync(directory).sort(), before)
+        empty()
+        yield* commit(storage, "2")
+        assert.strictEqual(yield* tokenIn(storage), "access-2")
+        yield* Effect.scoped(lease.acquire("me", "1 minute"))
+      }).pipe(Effect.scoped)
+  )
+
+  it.live("that cannot be written and has none there says so at once (F59)", () =>
+    Effect.gen(function* () {
+      const directory = yield* freshDirectory
+      yield* tmpfs(directory, 64)
+      yield* readOnly(directory)
+      const failed = yield* Effect.flip(databaseAt(Path.join(directory, "grants.db")))
+      assert.include(failed, { _tag: "StorageError", reason: "Denied" })
+      assert.include(failed.message, "(EROFS)")
+    }).pipe(Effect.scoped)
   )
 })

@@ -43,3 +43,19 @@ describe("without the clients of other modules", () => {
     assert.deepStrictEqual([...new Set(found)].sort(), own)
   })
 })
+
+describe("the install line", () => {
+  const clients = ["Sqlite", "Postgres", "Redis"]
+  it.each(clients)("of %s in the guide names all that it imports, by its version (F41)", async (module) => {
+    const guide = await fs.readFile(`${source}/../../docs/guide/storages.md`, "utf8")
+    const line =
+      guide.split("\n").find((text) => text.startsWith("npm install") && text.endsWith(`# ${module}`)) ?? ""
+    const manifest = JSON.parse(await fs.readFile(`${source}/../package.json`, "utf8")) as {
+      readonly peerDependencies: Readonly<Record<string, string>>
+    }
+    for (const name of allowed[module]!) {
+      const [, version = "", minor = ""] = /^\^(\d+)\.(\d+)/.exec(manifest.peerDependencies[name]!) ?? []
+      assert.include(line, ` ${name}@${version === "0" ? `0.${minor}` : version}`)
+    }
+  })
+})

@@ -114,7 +114,8 @@ export const policyOf = (space: Space, index: number): State.Policy => ({
   leaseWait: 1e9,
   rotation: space.server === "reusable" ? reusable : rotating(space.server === "strict" ? 0 : windowSpan),
   needsRefreshToken: true,
-  identity: Option.none(),
+  refreshTimeout: 30_000,
+  identityOf: Option.none,
   formerly: [],
   serverAhead: 0,
   uptime: 0,
@@ -319,7 +320,10 @@ export const movesOf = (space: Space, world: World): ReadonlyArray<Move> => {
         if (isFaulty) at("the lease does not answer", { _tag: "LeaseFailed", error: leaseDown }, world, true)
         break
       case "ConfirmLease":
-        at("the lease is confirmed or not", { _tag: "LeaseConfirmed", held: world.holder === index ? "yes" : "no" })
+        at("the lease is confirmed or not", {
+          _tag: "LeaseConfirmed",
+          held: world.holder === index ? "yes" : "no"
+        })
         break
       case "ReleaseLease":
         at(

@@ -75,7 +75,11 @@ export const mutants: ReadonlyArray<Mutant> = [
     by: "spent-unsaved",
     edits: [
       ...one(transaction, "return Effect.zipRight(refreshed, save(parts, lease))", "return refreshed"),
-      ...one(held, "if (lease === undefined || isSettled(parts)) return release", "if (lease !== null) return release")
+      ...one(
+        held,
+        "if (lease === undefined || isSettled(parts)) return release",
+        "if (lease !== null) return release"
+      )
     ]
   },
   {
@@ -291,7 +295,7 @@ export const mutants: ReadonlyArray<Mutant> = [
       },
       {
         file: transaction,
-        find: 'Effect.zipRight(reload(parts)), Effect.zipRight( Effect.suspend(() => judgeAgain(parts, trigger, now())._tag === "Use" ? Effect.succeedNone : acquire(',
+        find: "Effect.zipRight(reload(parts)), Effect.zipRight( Effect.suspend(() => endsWait.has(judgeAgain(parts, trigger, now())._tag) ? Effect.succeedNone : acquire(",
         put: "Effect.tap(() => void (parts.waited = true)), Effect.zipRight(Effect.suspend(() => acquire("
       }
     ]
@@ -312,8 +316,8 @@ export const mutants: ReadonlyArray<Mutant> = [
     by: "stale",
     edits: one(
       "Decision.ts",
-      "Option.map(credentials.expiresAt, (expiresAt) => expiresAt - now)",
-      "Option.map(credentials.expiresAt, (expiresAt) => expiresAt + 5000 - now)"
+      "({ at }) => Math.min(at - now, longestLife(credentials))",
+      "({ at }) => at + 5000 - now"
     )
   },
   {

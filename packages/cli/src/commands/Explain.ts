@@ -39,7 +39,7 @@ export const run = (options: Options): Effect.Effect<ExitCode, Failure.Failure, 
       Failure.fromToken(error, about)
     )
     const entry = Option.map(yield* failed(storage.load), (loaded) => loaded.entry)
-    const manager = yield* Session.manager(session)
+    const manager = yield* Session.observer(session)
     yield* failed(manager.status)
     const { decision, status } = yield* manager.explain
     const now = yield* Clock.currentTimeMillis

@@ -86,8 +86,8 @@ const revoke = (
   credentials: Credentials
 ): Effect.Effect<Revoked, Failure.Failure, Services> =>
   Effect.gen(function* () {
-    const provider = yield* ProviderAccess.providerOf(account)
-    if (!Revoke.isOffered(provider)) return "not offered"
+    if (!Revoke.isOffered(yield* ProviderAccess.providerOf(account))) return "not offered"
+    const provider = yield* ProviderAccess.providerWithSecret(account)
     const server = yield* Effect.mapError(Server.from(provider.server), ProviderAccess.failed)
     const metadata = yield* Effect.mapError(server.metadata, notRevoked(about))
     // One that is there but cannot be used is an error: the grant would live on unnoticed.

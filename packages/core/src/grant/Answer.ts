@@ -35,7 +35,9 @@ import {
   saveFailed,
   savedEvent,
   storageError,
+  stay,
   unchanged,
+  warnings,
   withEvents
 } from "./Transition.js"
 
@@ -62,7 +64,17 @@ export const answered = (
     onNone: () => Entry.first(credentials),
     onSome: (p) => Entry.refreshed(p, credentials)
   })
-  const entry = Entry.bind(new Entry.Entry({ ...successor, fence: lease.fence }), policy.identity)
+  const entry = Entry.bind(
+    new Entry.Entry({
+      ...successor,
+      fence: lease.fence,
+      // Each answer that is of no use costs a rotation: all who share the grant wait, longer each time.
+      serverWait: Option.isSome(malformed)
+        ? Decision.serverWait(Option.none(), Option.some(backOffOf(policy, before, now)), now)
+        : successor.serverWait
+    }),
+    policy.identityOf(credentials)
+  )
   const stored = before.memory._tag === "Read" ? before.memory.stored : intended
   const uncommitted = { entry, base }
   // Cleared, or replaced by a login, while the answer was under way.
@@ -78,7 +90,8 @@ export const answered = (
     newest: Option.some(entry),
     writes: before.writes + 1,
     answers: before.answers + 1,
-    coolDown: Option.none(),
+    // What was wrong before has not ended with an answer that is of no use.
+    coolDown: Option.isSome(malformed) ? before.coolDown : Option.none(),
     dead: Option.none(),
     age: Age.obtained(before.age, credentials, Math.max(0, now - requestedAt), momentOf(policy, now))
   }
@@ -88,9 +101,10 @@ export const answered = (
     now,
     witnessOf(policy, kept, now)
   )
-  const cooled = isIneffective
-    ? cool(policy, kept, now, { reason: "Ineffective", failures: failures + 1 })
-    : kept
+  const cooled =
+    isIneffective && Option.isNone(malformed)
+      ? cool(policy, kept, now, { reason: "Ineffective", failures: failures + 1 })
+      : kept
   if (Option.isSome(malformed)) {
     const { events, failure, state } = failed(policy, cooled, malformed.value, now)
     return withEvents(
@@ -108,7 +122,7 @@ export const answered = (
   })
   return {
     ...withEvents(
-      [refreshed],
+      [refreshed, ...warnings(credentials, now)],
       commitRotation(cooled, { lease, conflicts: 0, tries: 0, isAsked: false, failure: Option.none() })
     ),
     // The token is good, whatever becomes of the commit.
@@ -128,6 +142,36 @@ const refusedAnew = (error: RefreshError): RefreshError =>
     ...(error.retryAfter !== undefined && { retryAfter: error.retryAfter }),
     cause: error
   })
+
+/** How long all who share the grant wait, where the server did not say. */
+const backOffOf = (policy: Policy, state: State, now: number): number =>
+  Decision.backOff(
+    Option.flatMap(entryOf(state), (e) => e.serverWait),
+    now,
+    policy
+  )
+
+/** Callers have waited for long enough, and the answer is read on: nobody sends anything meanwhile. */
+export const overdue = (
+  policy: Policy,
+  state: State,
+  phase: PhaseOf<"Redeeming">,
+  message: string,
+  now: number
+): Next => {
+  const cooled: State = { ...cool(policy, state, now, { reason: "Failed" }), lastFailure: message }
+  const failure: Failure = {
+    _tag: "Unavailable",
+    reason: "MaybeSent",
+    retryAt: now + 1000,
+    message: `${message} It has begun to arrive and may hold a new refresh token: it is read on, and nothing is sent meanwhile.`,
+    cause: undefined
+  }
+  return {
+    ...stay({ ...cooled, phase: { ...phase, overdue: Option.some(failure) } }, coolDownBegan(cooled, now)),
+    released: Option.some({ failure: Option.some(failure) })
+  }
+}
 
 /** The request failed, or its answer is of no use. */
 export const refused = (
@@ -181,13 +225,7 @@ const failed = (policy: Policy, state: State, error: RefreshError, now: number, 
   // Who shares the grant waits too, although the server did not say for how long.
   const shared =
     error.reason === "Transient" && !Option.exists(retryAfter, (asked) => asked > 0)
-      ? Option.some(
-          Decision.backOff(
-            Option.flatMap(entryOf(state), (e) => e.serverWait),
-            now,
-            policy
-          )
-        )
+      ? Option.some(backOffOf(policy, state, now))
       : Option.none<number>()
   const { coolDown } = cool(policy, seen, now, { reason: "Failed", retryAfter, shared })
   const cooled: State = { ...state, coolDown }

@@ -19,6 +19,7 @@ import type { Failure, HeldLease, State, Want } from "./State.js"
  *
  * - `Wanted`: a caller needs a refresh.
  * - `Loaded` … `RefreshFailed`, `Woken`: outcomes of the command of the flight.
+ * - `Overdue`: the answer has begun to arrive when the time for it is over; it is read on.
  * - `Observed`: storage was read outside the flight. `Changed`: another writer may have changed storage.
  * - `Saved`, `Cleared`, `Invalidated`, `Rejected`: what users of the manager did. `Closing`: its scope
  *   closes, and storage is offered a rotation until then.
@@ -42,6 +43,7 @@ export type Input =
     }
   | { readonly _tag: "CommitRefused"; readonly error: CommitRefused }
   | { readonly _tag: "CommitFailed"; readonly error: StorageError }
+  | { readonly _tag: "Overdue"; readonly message: string }
   | { readonly _tag: "Answered"; readonly credentials: Credentials.Credentials }
   | { readonly _tag: "RefreshFailed"; readonly error: RefreshError }
   | { readonly _tag: "Woken" }
@@ -81,7 +83,12 @@ export type Command =
       readonly expected: Option.Option<Version>
       readonly writes: number
     }
-  | { readonly _tag: "Redeem"; readonly previous: Option.Option<Credentials.Credentials> }
+  | {
+      readonly _tag: "Redeem"
+      readonly previous: Option.Option<Credentials.Credentials>
+      /** Whether an answer that has begun to arrive is read for as long as the lease lasts. */
+      readonly readsOn: boolean
+    }
   | { readonly _tag: "Wait"; readonly millis: number }
   | { readonly _tag: "Wake" }
 

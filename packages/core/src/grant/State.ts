@@ -32,8 +32,10 @@ export interface Policy extends Decision.Policy {
   readonly rotation: Rotation.RotationPolicy
   /** Whether a refresh spends a refresh token; if not, it needs no credentials and no intent. */
   readonly needsRefreshToken: boolean
-  /** The server and client whose grants may be redeemed, where that is known, and names that the server had before. */
-  readonly identity: Option.Option<GrantIdentity.GrantIdentity>
+  /** Longer than this no caller waits for the answer to one request. */
+  readonly refreshTimeout: number
+  /** The server and client of whom a grant has to be, where that is known, and names that the server had before. */
+  readonly identityOf: (credentials: Credentials.Credentials) => Option.Option<GrantIdentity.GrantIdentity>
   readonly formerly: ReadonlyArray<string>
   /** By how many milliseconds the server's clock is ahead of ours. */
   readonly serverAhead: number
@@ -167,7 +169,13 @@ export type Phase =
   | { readonly _tag: "Noting"; readonly want: Want; readonly attempt: Attempt }
   /** `writes` is the state's counter when the intent was committed: what changed since is read first. */
   | { readonly _tag: "Confirming"; readonly want: Want; readonly attempt: Attempt; readonly writes: number }
-  | { readonly _tag: "Redeeming"; readonly attempt: Attempt; readonly requestedAt: number }
+  | {
+      readonly _tag: "Redeeming"
+      readonly attempt: Attempt
+      readonly requestedAt: number
+      /** What callers get once the answer is overdue; it is read on, as it may hold the only copy of a token. */
+      readonly overdue: Option.Option<Failure>
+    }
   | Committing
   | (Omit<Committing, "_tag"> & {
       readonly _tag: "Merging"
@@ -407,8 +415,10 @@ export const momentOf = ({ uptime }: Policy, now: number): Age.Moment => ({ wall
  * @category getters
  */
 export const mismatchOf = (policy: Policy, state: State): Option.Option<GrantIdentity.Mismatch> =>
-  Option.flatMap(Option.all([entryOf(state), policy.identity]), ([entry, identity]) =>
-    Entry.mismatch(entry, identity, policy.formerly)
+  Option.flatMap(entryOf(state), (entry) =>
+    Option.flatMap(policy.identityOf(entry.credentials), (identity) =>
+      Entry.mismatch(entry, identity, policy.formerly)
+    )
   )
 
 /**

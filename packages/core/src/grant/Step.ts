@@ -9,6 +9,7 @@ import * as Redacted from "effect/Redacted"
 import type * as Decision from "../Decision.js"
 import * as Entry from "../Entry.js"
 import * as Fingerprint from "../Fingerprint.js"
+import * as Rotation from "../RotationPolicy.js"
 import * as TokenEvent from "../TokenEvent.js"
 import type { Versioned } from "../TokenStorage.js"
 import * as Age from "./Age.js"
@@ -56,6 +57,7 @@ import {
   storageError,
   storageFailed,
   unchanged,
+  warnings,
   withEvents
 } from "./Transition.js"
 
@@ -76,7 +78,10 @@ export const step = (policy: Policy, state: State, input: Input, now: number): N
 const transition = (policy: Policy, state: State, input: Input, now: number): Next => {
   switch (input._tag) {
     case "Saved":
-      return wakes(saved(policy, state, input, now), [savedEvent(input.entry, now)])
+      return wakes(saved(policy, state, input, now), [
+        ...warnings(input.entry.credentials, now),
+        savedEvent(input.entry, now)
+      ])
     case "Cleared":
       return wakes(forget(state), [TokenEvent.Cleared({ at: now, existed: input.existed })])
     case "Invalidated":
@@ -130,11 +135,12 @@ const outcome = (policy: Policy, state: State, input: Input, now: number): Next 
     case "Noting":
       return noted(policy, state, phase, input, now)
     case "Confirming":
-      if (input._tag === "LeaseConfirmed") return confirmed(state, phase, input.held === "yes", now)
+      if (input._tag === "LeaseConfirmed") return confirmed(policy, state, phase, input.held === "yes", now)
       break
     case "Redeeming":
       if (input._tag === "Answered")
         return Answer.answered(policy, state, phase, input.credentials, Option.none(), now)
+      if (input._tag === "Overdue") return Answer.overdue(policy, state, phase, input.message, now)
       if (input._tag === "RefreshFailed") return Answer.refused(policy, state, phase, input.error, now)
       break
     case "Committing":
@@ -492,7 +498,13 @@ const noted = (policy: Policy, state: State, phase: PhaseOf<"Noting">, input: In
   }
 }
 
-const confirmed = (state: State, phase: PhaseOf<"Confirming">, isHeld: boolean, now: number): Next => {
+const confirmed = (
+  policy: Policy,
+  state: State,
+  phase: PhaseOf<"Confirming">,
+  isHeld: boolean,
+  now: number
+): Next => {
   const { attempt, want } = phase
   if (!isHeld) {
     // A holder that was stopped for long may have lost the lease: two must not redeem one token.
@@ -518,8 +530,12 @@ const confirmed = (state: State, phase: PhaseOf<"Confirming">, isHeld: boolean, 
   const grant = Option.getOrUndefined(Option.map(attempt.base, (b) => Entry.grantFingerprint(b.credentials)))
   return go(
     state,
-    { _tag: "Redeeming", attempt, requestedAt: now },
-    { _tag: "Redeem", previous: Option.map(attempt.base, ({ credentials }) => credentials) },
+    { _tag: "Redeeming", attempt, requestedAt: now, overdue: Option.none() },
+    {
+      _tag: "Redeem",
+      previous: Option.map(attempt.base, ({ credentials }) => credentials),
+      readsOn: Rotation.holdsLastCopy(policy.rotation, policy.refreshTimeout)
+    },
     [TokenEvent.Refreshing({ at: now, grant, why: attempt.why, attempt: attemptAfter(attempt.before) })]
   )
 }

@@ -5,6 +5,7 @@
  */
 import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
+import * as Credentials from "../Credentials.js"
 import * as Decision from "../Decision.js"
 import type * as Entry from "../Entry.js"
 import * as Fingerprint from "../Fingerprint.js"
@@ -220,3 +221,7 @@ export const ownIntentKnown = (state: State, entry: Entry.Entry, { before }: Att
 
 export const attemptAfter = (before: Option.Option<Entry.Intent>): number =>
   1 + Option.match(before, { onNone: () => 0, onSome: ({ attempt }) => attempt })
+
+/** What was wrong with the response that brought these credentials. */
+export const warnings = (credentials: Credentials.Credentials, at: number): Events =>
+  Credentials.warnings(credentials).map((warning) => TokenEvent.ResponseWarning({ at, ...warning }))

@@ -159,6 +159,8 @@ const obey = (
     case "UseAndRefresh":
       return { _tag: "ServeAndRefresh", token: decision.token, want: wantOf(request, had) }
     case "Refresh": {
+      const overdue = state.phase._tag === "Redeeming" ? state.phase.overdue : Option.none()
+      if (Option.isSome(overdue)) return { _tag: "Fail", failure: overdue.value }
       const joined = state.phase._tag !== "Idle"
       const caller = { request, had, answers: state.answers, joined, flights: 1 }
       // A token that may be dead is served only if the refresh fails.

@@ -10,10 +10,11 @@ import type { TokenError } from "@latchkey/core/TokenError"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
 import type * as DPoP from "../DPoP.js"
 import * as BearerSpan from "./bearerSpan.js"
 import * as BearerToken from "./bearerToken.js"
-import { hide, hideError } from "./hiddenResponse.js"
+import { hide, hideError, type Secrets } from "./hiddenResponse.js"
 
 export interface Sender {
   readonly origins: ReadonlySet<string>
@@ -46,6 +47,7 @@ export const send = <E, R>(
       used: Option.none()
     }
     let span: Option.Option<BearerSpan.Traced> = Option.none()
+    let secrets: Secrets = []
     // Runs after all that the client below does to a request by itself: its URL is the final one.
     const attach = (
       request: HttpClientRequest.HttpClientRequest
@@ -57,6 +59,7 @@ export const send = <E, R>(
         const held = yield* credentials
         sent.used = Option.some({ credentials: held, url: url.right })
         const ready = yield* BearerToken.attach(held, request, url.right, sender.nonces)
+        secrets = secretsOf(held, ready)
         const traced = yield* BearerSpan.begin(request, url.right)
         span = Option.some(traced)
         return HttpClientRequest.setHeaders(ready, traced.headers)
@@ -65,23 +68,35 @@ export const send = <E, R>(
       HttpClient.transform((effect: Effect.Effect<HttpClientResponse, E, R>) =>
         Option.match(span, {
           onNone: () => effect,
-          onSome: ({ run }) => run(unredirected(effect), (error) => hideError(error, sent.request))
+          onSome: ({ run }) => run(unredirected(effect), (error) => hideError(error, sent.request, secrets))
         })
       ),
       HttpClient.mapRequestEffect(attach)
     )
     return attaching.execute(given).pipe(
-      Effect.mapError((error) => (Option.isSome(sent.used) ? hideError(error, sent.request) : error)),
+      Effect.mapError((error) =>
+        Option.isSome(sent.used) ? hideError(error, sent.request, secrets) : error
+      ),
       Effect.filterOrFail(
         (response) => !Option.exists(sent.used, ({ url }) => wentElsewhere(response, url)),
         () => redirected(sent.request)
       ),
       Effect.map((response) => ({
         ...sent,
-        response: Option.isSome(sent.used) ? hide(response, sent.request) : response
+        response: Option.isSome(sent.used) ? hide(response, sent.request, secrets) : response
       }))
     )
   })
+
+/** The tokens, and the proof: what the server has been sent, and may echo. */
+const secretsOf = (
+  { accessToken, idToken, refreshToken }: Credentials,
+  { headers }: HttpClientRequest.HttpClientRequest
+): Secrets => [
+  Redacted.value(accessToken),
+  ...[refreshToken, idToken].flatMap((token) => Option.toArray(Option.map(token, Redacted.value<string>))),
+  ...(headers["dpop"] === undefined ? [] : [headers["dpop"]])
+]
 
 /** `fetch` would follow a redirect by itself, and take a proof along. */
 const unredirected = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>

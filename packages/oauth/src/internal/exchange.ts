@@ -75,7 +75,9 @@ export const make = (
   client: HttpClient.HttpClient.With<HttpClientError, Scope.Scope>,
   timeout: Duration.Duration,
   { attributes, endpoint, refused, url }: Target,
-  outgoing: Outgoing
+  outgoing: Outgoing,
+  /** Called once the answer has begun to arrive. */
+  onHead: () => void
 ): Exchange => {
   const chunks: Array<Uint8Array> = []
   let head: Head | undefined
@@ -97,6 +99,7 @@ export const make = (
     if (isRedirect(response, url)) return Effect.fail(redirected(endpoint, response.status))
     const received = { status: response.status, headers: response.headers }
     head = received
+    onHead()
     const whatCame = (cut: OAuthError | undefined) => answer(received, cut)
     return readBody(endpoint, response, received.headers, chunks, whatCame)
   }

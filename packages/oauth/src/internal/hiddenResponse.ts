@@ -1,4 +1,5 @@
 /** An answer without the token that its request was sent with. */
+import * as Headers from "@effect/platform/Headers"
 import { isHttpClientError, RequestError, ResponseError } from "@effect/platform/HttpClientError"
 import type { HttpClientRequest } from "@effect/platform/HttpClientRequest"
 import * as HttpClientResponse from "@effect/platform/HttpClientResponse"
@@ -6,7 +7,11 @@ import * as HttpIncomingMessage from "@effect/platform/HttpIncomingMessage"
 import * as Effect from "effect/Effect"
 import * as Inspectable from "effect/Inspectable"
 import * as Stream from "effect/Stream"
+import { withoutSecrets } from "./text.js"
 import { transportFailure } from "./transport.js"
+
+/** What a request was sent with that nobody is to be shown. */
+export type Secrets = ReadonlyArray<string>
 
 /**
  * The answer as one to `request`, which is what the caller had sent. Everything that can lead to the
@@ -14,25 +19,31 @@ import { transportFailure } from "./transport.js"
  */
 export const hide = (
   response: HttpClientResponse.HttpClientResponse,
-  request: HttpClientRequest
-): HttpClientResponse.HttpClientResponse => new Hidden(response, request)
+  request: HttpClientRequest,
+  secrets: Secrets
+): HttpClientResponse.HttpClientResponse => new Hidden(response, request, secrets)
 
 /**
  * An error as one about `request`. What it was caused by is in the client's hands and may hold the request
  * too: its code is what remains.
  */
-export const hideError = <E>(error: E, request: HttpClientRequest): E | RequestError | ResponseError => {
+export const hideError = <E>(
+  error: E,
+  request: HttpClientRequest,
+  secrets: Secrets
+): E | RequestError | ResponseError => {
   if (!isHttpClientError(error)) return error
   const code =
     error._tag === "RequestError" && error.reason === "Transport" ? transportFailure(error).code : undefined
-  const description = error.description ?? code
+  const told = error.description ?? code
+  const description = told === undefined ? undefined : withoutSecrets(told, secrets)
   const said = description === undefined ? {} : { description }
   const cause = code === undefined ? {} : { cause: { code } }
   return error._tag === "RequestError"
     ? new RequestError({ request, reason: error.reason, ...said, ...cause })
     : new ResponseError({
         request,
-        response: hide(error.response, request),
+        response: hide(error.response, request, secrets),
         reason: error.reason,
         ...said,
         ...cause
@@ -43,13 +54,16 @@ class Hidden extends Inspectable.Class implements HttpClientResponse.HttpClientR
   readonly [HttpIncomingMessage.TypeId]: HttpIncomingMessage.TypeId = HttpIncomingMessage.TypeId
   readonly [HttpClientResponse.TypeId]: HttpClientResponse.TypeId = HttpClientResponse.TypeId
   readonly #response: HttpClientResponse.HttpClientResponse
+  readonly #secrets: Secrets
 
   constructor(
     response: HttpClientResponse.HttpClientResponse,
-    readonly request: HttpClientRequest
+    readonly request: HttpClientRequest,
+    secrets: Secrets
   ) {
     super()
     this.#response = response
+    this.#secrets = secrets
   }
 
   get status() {
@@ -83,13 +97,16 @@ class Hidden extends Inspectable.Class implements HttpClientResponse.HttpClientR
     return Stream.mapError(this.#response.stream, (error) => this.cleanError(error))
   }
 
-  /** Without its body, which the platform would show: a server may echo what it was sent. */
+  /**
+   * Without its body, which the platform would show, and with its headers masked: a server may echo what it was sent.
+   * What a program reads from `headers` by itself is as the server sent it.
+   */
   toJSON(): unknown {
     return {
       _id: "@effect/platform/HttpClientResponse",
       request: this.request.toJSON(),
       status: this.status,
-      headers: Inspectable.redact(this.headers)
+      headers: masked(this.headers, this.#secrets)
     }
   }
 
@@ -102,7 +119,17 @@ class Hidden extends Inspectable.Class implements HttpClientResponse.HttpClientR
       request: this.request,
       response: this,
       reason,
-      ...(description !== undefined && { description })
+      ...(description !== undefined && { description: withoutSecrets(description, this.#secrets) })
     })
   }
 }
+
+const masked = (headers: HttpClientResponse.HttpClientResponse["headers"], secrets: Secrets): unknown =>
+  Inspectable.redact(
+    Headers.fromInput(
+      Object.entries(headers).map(([name, value]): [string, string] => [
+        withoutSecrets(name, secrets),
+        withoutSecrets(value, secrets)
+      ])
+    )
+  )

@@ -58,13 +58,16 @@ export const secretsOf = ({ body, headers }: Outgoing): ReadonlyArray<string> =>
   const [scheme = "", credentials = ""] = (headers["authorization"] ?? "").split(" ", 2)
   return [
     credentials,
-    scheme === "Basic" ? basicSecret(credentials) : "",
+    ...(scheme === "Basic" ? basicSecrets(credentials) : []),
     ...(body instanceof URLSearchParams
       ? [...body].filter(([name]) => !publicParameters.has(name)).map(([, value]) => value)
       : [])
   ]
 }
 
-/** Each half was form-encoded before both were put together (RFC 6749 §2.3.1). */
-const basicSecret = (credentials: string): string =>
-  new URLSearchParams(`secret=${atob(credentials).replace(/^[^:]*:/, "")}`).get("secret") ?? ""
+/** Each half was form-encoded before both were put together (RFC 6749 §2.3.1), or neither. */
+const basicSecrets = (credentials: string): ReadonlyArray<string> => {
+  const bytes = Uint8Array.from(atob(credentials), (character) => character.charCodeAt(0))
+  const secret = new TextDecoder().decode(bytes).replace(/^[^:]*:/, "")
+  return [secret, new URLSearchParams(`secret=${secret}`).get("secret") ?? ""]
+}

@@ -1,3 +1,5 @@
+import { Buffer } from "node:buffer"
+
 /** The most of a server's text that an error quotes, and that is looked at for it. */
 const maxQuote = 200
 const maxLook = 4000
@@ -16,44 +18,80 @@ const isMixed = (run: string): boolean =>
 const escape = (text: string): string =>
   text.replace(/[^\x20-\x7e]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`)
 
-/** How a secret may come back: as it is, in a URL, in a form, in JSON. */
-const shapesOf = (secret: string): ReadonlyArray<string> => [
-  secret,
-  encodeURIComponent(secret),
-  new URLSearchParams([["", secret]]).toString().slice(1),
-  JSON.stringify(secret).slice(1, -1)
-]
+/** What is shorter is no secret that a server gave, and may be a part of any word. */
+const shortest = 8
 
-/** The text without the secrets, and without any part of one that is long enough to matter. */
-const mask = (text: string, secrets: ReadonlyArray<string>): string => {
-  const shapes = secrets.filter((secret) => secret !== "").flatMap(shapesOf)
+const redacted = "<redacted>"
+
+/**
+ * How a secret may come back: as it is, in a URL, in a form, in JSON, in base64. What base64 makes of it depends on where
+ * it begins; its first and last characters are not its own then.
+ */
+const shapesOf = (secret: string): ReadonlyArray<string> => {
+  const encoded = encodeURIComponent(secret)
+  const inBase64 = [0, 1, 2].map((before) => {
+    const bytes = Buffer.concat([Buffer.alloc(before), Buffer.from(secret)])
+    return bytes
+      .toString("base64url")
+      .slice(before === 0 ? 0 : before + 1, Math.floor((bytes.length * 4) / 3))
+  })
+  return [
+    secret,
+    encoded,
+    encoded.replace(/%[0-9A-F]{2}/g, (code) => code.toLowerCase()),
+    new URLSearchParams([["", secret]]).toString().slice(1),
+    JSON.stringify(secret).slice(1, -1),
+    ...inBase64.flatMap((shape) => [shape, shape.replaceAll("-", "+").replaceAll("_", "/")])
+  ]
+}
+
+/** Which characters of a text are of a secret, or of any part of one that is long enough to matter. */
+const secretIn = (text: string, secrets: ReadonlyArray<string>): ReadonlyArray<boolean> => {
+  const hidden = Array.from({ length: text.length }, () => false)
+  const hide = (from: number, length: number) => hidden.fill(true, from, from + length)
+  const shapes = new Set(secrets.filter((secret) => secret.length >= shortest).flatMap(shapesOf))
   const pieces = new Set<string>()
   for (const shape of shapes) {
+    if (shape.length < piece) {
+      for (let at = text.indexOf(shape); at >= 0; at = text.indexOf(shape, at + 1)) hide(at, shape.length)
+    }
     for (let at = 0; at + piece <= shape.length; at++) pieces.add(shape.slice(at, at + piece))
   }
-  let masked = text
-  for (const shape of shapes) masked = masked.replaceAll(shape, "<redacted>")
-  let safe = ""
-  let kept = 0
-  for (let at = 0; at < masked.length; at++) {
-    if (!pieces.has(masked.slice(at, at + piece))) continue
-    let end = at + piece
-    while (end < masked.length && pieces.has(masked.slice(end - piece + 1, end + 1))) end++
-    safe += `${masked.slice(kept, at)}<redacted>`
-    kept = end
-    at = end - 1
-  }
-  return safe + masked.slice(kept)
+  for (let at = 0; at + piece <= text.length; at++)
+    if (pieces.has(text.slice(at, at + piece))) hide(at, piece)
+  return hidden
 }
+
+/**
+ * One pass over the text: what is hidden is never looked at again, whatever secrets are parts of one another or of the
+ * mask itself. `finish` has what is shown in between.
+ */
+const mask = (
+  text: string,
+  secrets: ReadonlyArray<string>,
+  finish: (shown: string) => string = (shown) => shown
+): string => {
+  const hidden = secretIn(text, secrets)
+  let masked = ""
+  for (let from = 0, to = 0; from < text.length; from = to) {
+    const isHidden = hidden[from] === true
+    to = hidden.indexOf(!isHidden, from)
+    if (to < 0) to = text.length
+    masked += isHidden ? redacted : finish(text.slice(from, to))
+  }
+  return masked
+}
+
+/** A text of any length without these secrets, else as it is. */
+export const withoutSecrets = (text: string, secrets: ReadonlyArray<string>): string => mask(text, secrets)
 
 /**
  * What a server said, fit for an error: what was sent as a secret and what looks like one masked, then
  * escaped and cut.
  */
 export const quote = (text: string, secrets: ReadonlyArray<string>): string => {
-  const masked = mask(text.slice(0, maxLook), secrets)
-  const safe = escape(
-    masked.replace(slashed, (run) => (isMixed(run) ? "<redacted>" : run)).replace(tokenLike, "<redacted>")
+  const safe = mask(text.slice(0, maxLook), secrets, (shown) =>
+    escape(shown.replace(slashed, (run) => (isMixed(run) ? redacted : run)).replace(tokenLike, redacted))
   )
   return safe.length > maxQuote ? `${safe.slice(0, maxQuote)}…` : safe
 }

@@ -73,9 +73,6 @@ export const faults: ReadonlyArray<Case> = [
     Fault.withFields({ access_token: 7 }),
     Fault.withFields({ access_token: "line\nbreak" }),
     Fault.withFields({ token_type: "mac" }),
-    Fault.withFields({ expires_in: "soon" }),
-    Fault.withFields({ expires_in: 1e308 }),
-    Fault.withFields({ expires_in: null }),
     Fault.withFields({ error: "server_error" })
   )
 ]

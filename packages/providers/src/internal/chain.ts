@@ -61,10 +61,13 @@ export const resolve = (
 export const merge = (old: Json, changes: Json): Json => {
   const merged = mergeObjects(old, changes)
   const server = changes["server"]
-  // Another issuer is another server: the endpoints of the old one are not its own.
-  return Predicate.isRecord(server) && server["issuer"] !== undefined && server["tokenEndpoint"] === undefined
-    ? { ...merged, server }
-    : merged
+  if (!Predicate.isRecord(server)) return merged
+  if (server["tokenEndpoint"] === undefined) {
+    // Another issuer is another server: the endpoints of the old one are not its own.
+    return server["issuer"] === undefined ? merged : { ...merged, server }
+  }
+  // Nor are the names that the old one had before.
+  return { ...merged, server: { ...Object(merged["server"]), formerly: server["formerly"] } }
 }
 
 const mergeObjects = (old: Json, changes: Json): Json => {

@@ -23,11 +23,13 @@ type Exchange = Extract<Refresh, { readonly by: "exchange" }>
 export const make = (
   exchange: Exchange,
   keepUnder: string,
-  errors: Answer.ErrorSettings
+  errors: Answer.ErrorSettings,
+  origin: TokenRefresher.Origin
 ): Effect.Effect<Context.Tag.Service<TokenRefresher.TokenRefresher>, OAuthConfigError, HttpClient> =>
   Effect.map(Wire.make(), (wire) => {
     let serverAhead = 0
     return TokenRefresher.make({
+      ...origin,
       rotation: TokenRefresher.reusable,
       // The expiry comes as an instant of the server's clock.
       serverAhead: () => serverAhead,

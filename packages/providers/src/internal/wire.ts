@@ -1,6 +1,8 @@
 /** A provider in the terms of `@latchkey/oauth`. */
 import { Credentials, type Extras } from "@latchkey/core/Credentials"
 import type * as Answer from "@latchkey/oauth/Answer"
+import * as GrantIdentity from "@latchkey/core/GrantIdentity"
+import type * as TokenRefresher from "@latchkey/core/TokenRefresher"
 import * as ClientAuth from "@latchkey/oauth/ClientAuth"
 import * as ErrorRule from "@latchkey/oauth/ErrorRule"
 import * as Jwt from "@latchkey/oauth/Jwt"
@@ -29,6 +31,7 @@ export const clientOf = (provider: Provider): Either.Either<ClientAuth.Client, P
   if (secret === undefined) return missing("the client's secret", "secret")
   const auth = {
     basic: ClientAuth.basic,
+    basicRaw: ClientAuth.basicRaw,
     post: ClientAuth.post,
     secretJwt: (s: Redacted.Redacted) => ClientAuth.clientSecretJwt(s)
   }[authentication](secret)
@@ -48,6 +51,25 @@ export const clientIdIn = (provider: Provider, credentials: Credentials): Option
       )
     : Option.none()
 
+/**
+ * Whose grants a provider's refresher redeems. A grant that is shown elsewhere than at the token endpoint is bound to
+ * that place, too.
+ */
+export const originOf = (
+  { client, refresh, server }: Provider,
+  grantType: string = refresh.by === "clientCredentials" ? "client_credentials" : GrantIdentity.userGrant
+): TokenRefresher.Origin => {
+  const tokenEndpoint = "tokenEndpoint" in server ? server.tokenEndpoint : undefined
+  const names =
+    refresh.by === "exchange"
+      ? { issuer: server.issuer ?? tokenEndpoint, tokenEndpoint: refresh.endpoint }
+      : { issuer: server.issuer, tokenEndpoint }
+  return {
+    identity: GrantIdentity.make({ ...names, clientId: client.clientId, grantType }),
+    formerly: server.formerly
+  }
+}
+
 /** What all requests to the token endpoint have in common. */
 export const endpointOf = (provider: Provider): Either.Either<TokenEndpoint.Options, ProviderError> =>
   Either.map(clientOf(provider), (client) => ({
@@ -58,6 +80,7 @@ export const endpointOf = (provider: Provider): Either.Either<TokenEndpoint.Opti
     headers: provider.token.headers,
     ...errorsOf(provider),
     adapt: adapt(provider),
+    defaultTokenType: provider.token.defaultType,
     accountId: accountOf(provider)
   }))
 
@@ -72,13 +95,10 @@ const adapt =
   ({ token }: Provider) =>
   (response: Extras): Extras => {
     const { expires_in: lifetime, ...rest } = response
-    const type = token.defaultType
-    const untyped = response["token_type"] === undefined || response["token_type"] === null
     const { scope } = response
     return {
       ...rest,
       ...(token.expiry === "response" && lifetime !== undefined && { expires_in: lifetime }),
-      ...(untyped && type !== undefined && { token_type: type }),
       ...(typeof scope === "string" && { scope: scope.split(token.scopeSeparator).join(" ") })
     }
   }

@@ -4,6 +4,7 @@
  * has little garbage: a program that opens and closes databases would run out of descriptors.
  */
 import * as Effect from "effect/Effect"
+import { pause } from "./KernelLock.js"
 import { setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
 
@@ -32,9 +33,7 @@ const registry = new FinalizationRegistry<void>(() => {
   waiting--
 })
 
-const turn: Effect.Effect<void> = Effect.async((resume) => {
-  setImmediate(() => resume(Effect.void))
-})
+const turn: Effect.Effect<void> = pause(0)
 
 /**
  * Has what was reachable through a closed connection collected, once nothing refers to it. That of a connection that

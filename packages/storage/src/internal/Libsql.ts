@@ -14,6 +14,8 @@ import type { Connection } from "@effect/sql/SqlConnection"
 import { SqlError } from "@effect/sql/SqlError"
 import * as Statement from "@effect/sql/Statement"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Ref from "effect/Ref"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import Database from "libsql/promise"
@@ -21,6 +23,7 @@ import * as Collection from "./Collection.js"
 import { codeOf } from "./FileProblem.js"
 import { pause } from "./KernelLock.js"
 import * as LibsqlWrites from "./LibsqlWrites.js"
+import * as Medium from "./Medium.js"
 import { ServerProblem } from "./ServerProblem.js"
 import { fromClient } from "./SqlProblem.js"
 
@@ -46,25 +49,47 @@ interface Closable extends Omit<Driver, "close"> {
   readonly close: () => WeakRef<object>
 }
 
-/** A client with one connection; its statements follow each other. */
+/** The connection of a client, or why nothing can be written: the medium is full or read-only. */
+type Connected = { readonly driver: Closable } | { readonly refused: ServerProblem }
+
+/**
+ * A client with one connection; its statements follow each other. On a medium that cannot be written it reads what is
+ * there, and each statement tries to connect anew: the medium may have been mended meanwhile.
+ */
 export const open = (
   filename: string,
   location: string
 ): Effect.Effect<SqlClient.SqlClient, ServerProblem, Scope.Scope> =>
   Effect.gen(function* () {
     const turn = yield* Effect.makeSemaphore(1)
-    const driver = yield* Effect.acquireRelease(
-      Effect.try({
-        try: () => keepPrepared(new Database(filename, { timeout: 0 })),
-        catch: fromClient(location)
-      }),
-      (d) => turn.withPermits(1)(Effect.flatMap(close(d), Collection.afterClose))
+    const connected = yield* Effect.acquireRelease(
+      Effect.flatMap(connectOrRead(filename, location), Ref.make),
+      (ref) =>
+        turn.withPermits(1)(
+          Effect.flatMap(Ref.get(ref), (found) => ("driver" in found ? shut(found.driver) : Effect.void))
+        )
     )
-    yield* configure(driver, location)
+    const writable = Effect.flatMap(Ref.get(connected), (found) =>
+      "driver" in found
+        ? Effect.succeed(found.driver)
+        : connect(filename, location).pipe(
+            Effect.tap((driver) => Ref.set(connected, { driver })),
+            Effect.mapError(failure)
+          )
+    )
+    const readHere = (text: string, parameters: ReadonlyArray<unknown>) =>
+      writable.pipe(
+        Effect.flatMap((driver) => runWithin(driver, text, parameters)),
+        Effect.catchIf(
+          ({ cause }) => cause instanceof ServerProblem,
+          (failed) => Effect.mapError(readOnly(filename, text, parameters), () => failed)
+        )
+      )
+    const onWritable = (text: string) => Effect.flatMap(writable, (driver) => exec(driver, text))
     const write = LibsqlWrites.make<Rows>({
-      begin: exec(driver, begin),
-      commit: exec(driver, "COMMIT"),
-      rollback: exec(driver, "ROLLBACK"),
+      begin: onWritable(begin),
+      commit: onWritable("COMMIT"),
+      rollback: onWritable("ROLLBACK"),
       turn
     })
     return yield* SqlClient.make({
@@ -73,8 +98,8 @@ export const open = (
           patiently(
             // What may write is a transaction, begun and ended here.
             reads.test(text)
-              ? turn.withPermits(1)(Effect.uninterruptible(runWithin(driver, text, parameters)))
-              : write(query(driver, text, parameters))
+              ? turn.withPermits(1)(Effect.uninterruptible(readHere(text, parameters)))
+              : write(Effect.flatMap(writable, (driver) => query(driver, text, parameters)))
           )
         )
       ),
@@ -84,7 +109,11 @@ export const open = (
             Effect.zipRight(Scope.addFinalizer(scope, turn.release(1))),
             Effect.as(
               connection((text, parameters) =>
-                patiently(Effect.uninterruptible(runWithin(driver, text, parameters)))
+                patiently(
+                  Effect.uninterruptible(
+                    Effect.flatMap(writable, (driver) => runWithin(driver, text, parameters))
+                  )
+                )
               )
             )
           )
@@ -95,6 +124,59 @@ export const open = (
       spanAttributes: [["db.system.name", "sqlite"]]
     }).pipe(Effect.provide(Reactivity.layer))
   })
+
+const openDriver = (name: string, location: string): Effect.Effect<Closable, ServerProblem> =>
+  Effect.try({
+    try: () => keepPrepared(new Database(name, { timeout: 0 })),
+    catch: fromClient(location)
+  })
+
+const shut = (driver: Closable): Effect.Effect<void> => Effect.flatMap(close(driver), Collection.afterClose)
+
+/** A connection that can write; what its medium is to blame for says so. */
+const connect = (filename: string, location: string): Effect.Effect<Closable, ServerProblem> =>
+  openDriver(filename, location).pipe(
+    Effect.flatMap((driver) =>
+      Effect.as(configure(driver, location), driver).pipe(
+        Effect.onError(() => Effect.flatMap(leave(driver), Collection.afterClose))
+      )
+    ),
+    Effect.catchAll((failed) =>
+      Effect.flatMap(Medium.problemOf(filename), (found) =>
+        Option.match(found, {
+          onNone: () => Effect.fail(failed),
+          onSome: (words) =>
+            new ServerProblem({
+              reason: "Denied",
+              message: `${location} cannot be written (${failed.cause?.code ?? "no log"}): ${words}.`,
+              cause: failed.cause ?? { code: "SQLITE_READONLY" }
+            })
+        })
+      )
+    )
+  )
+
+const connectOrRead = (filename: string, location: string): Effect.Effect<Connected, ServerProblem> =>
+  Effect.map(connect(filename, location), (driver): Connected => ({ driver })).pipe(
+    Effect.catchIf(
+      ({ cause }) => cause !== undefined && Medium.isOfMedium(cause.code),
+      (refused) =>
+        readOnly(filename, "SELECT COUNT(*) FROM sqlite_master", []).pipe(
+          Effect.as<Connected>({ refused }),
+          Effect.mapError(() => refused)
+        )
+    )
+  )
+
+/** One statement on what is there, by a connection of its own that writes nothing. */
+const readOnly = (filename: string, text: string, parameters: ReadonlyArray<unknown>) =>
+  Medium.withReadable(filename, (name) =>
+    Effect.acquireUseRelease(
+      openDriver(name, filename),
+      (driver) => query(driver, text, parameters),
+      (driver) => Effect.flatMap(leave(driver), Collection.afterClose)
+    )
+  )
 
 /** The right to write from the start: who reads first and writes later loses against another writer. */
 const begin = "BEGIN IMMEDIATE"
@@ -116,10 +198,9 @@ const configure = (driver: Closable, location: string): Effect.Effect<void, Serv
 
 /** The log keeps what was removed until it is folded into the file. */
 const close = (driver: Closable): Effect.Effect<WeakRef<object>> =>
-  exec(driver, "PRAGMA wal_checkpoint(TRUNCATE)").pipe(
-    Effect.ignore,
-    Effect.zipRight(Effect.sync(() => driver.close()))
-  )
+  exec(driver, "PRAGMA wal_checkpoint(TRUNCATE)").pipe(Effect.ignore, Effect.zipRight(leave(driver)))
+
+const leave = (driver: Closable): Effect.Effect<WeakRef<object>> => Effect.sync(() => driver.close())
 
 /** What needs no transaction. */
 const reads = /^\s*(SELECT|PRAGMA)\b/i

@@ -106,6 +106,7 @@ const makeDirectory = async (lock: OwnerLock, attempts = 3): Promise<bigint | un
     if (unwritable.has(code)) return undefined
     if (attempts === 0) throw busy(lock.path)
     if (code === "ENOENT") {
+      if (!lock.create) return undefined
       await fs.mkdir(Path.dirname(lock.path), { recursive: true, mode: 0o700 })
       return makeDirectory(lock, attempts - 1)
     }

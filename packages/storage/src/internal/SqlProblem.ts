@@ -1,5 +1,6 @@
 /** What a database client says went wrong, sorted. Its own words stay out: they may quote what was stored. */
 import type { StorageError } from "@latchkey/core/TokenStorage"
+import { SqlError } from "@effect/sql/SqlError"
 import { codeOf } from "./FileProblem.js"
 import { ServerProblem } from "./ServerProblem.js"
 
@@ -32,6 +33,7 @@ const known: ReadonlyArray<readonly [prefix: string, sorted: Sorted]> = [
   ["SQLITE_LOCKED", busy],
   ["SQLITE_READONLY", readOnly],
   ["SQLITE_FULL", full],
+  ["SQLITE_IOERR", ["Denied", "its disk cannot be written or read: make room, and look at the disk itself"]],
   ["SQLITE_CORRUPT", corrupt],
   ["SQLITE_NOTADB", corrupt],
   ["SQLITE_CANTOPEN", ["Denied", "its file cannot be opened: look at its path and its owner"]],
@@ -48,6 +50,8 @@ const known: ReadonlyArray<readonly [prefix: string, sorted: Sorted]> = [
 export const fromClient =
   (database: string) =>
   (error: unknown): ServerProblem => {
+    // What was said already, by whoever knew more.
+    if (error instanceof SqlError && error.cause instanceof ServerProblem) return error.cause
     const code = deepCode(error)
     const [reason, advice] = known.find(([prefix]) => code.startsWith(prefix))?.[1] ?? other
     return new ServerProblem({
