@@ -17,6 +17,7 @@ import * as Path from "node:path"
 import type { Account } from "./Account.js"
 import * as Failure from "./Failure.js"
 import * as Format from "./Format.js"
+import { isMountedFile } from "./internal/mounts.js"
 import * as PrivateText from "./internal/PrivateText.js"
 import * as ProviderAccess from "./ProviderAccess.js"
 import * as ProviderWire from "./ProviderWire.js"
@@ -102,6 +103,19 @@ const files: Findings = Effect.flatMap(Workspace, ({ paths }) =>
     return bad.length > 0 ? bad : [well("files", `those in ${paths.data} are as they should be.`)]
   })
 )
+
+/** A mounted file works, but not as well as one in a mounted directory. */
+const mounted = (id: string, path: string): ReadonlyArray<Finding> =>
+  isMountedFile(path)
+    ? [
+        note(
+          id,
+          `${path} is a single file that is mounted: it is written in place, and its lock and leases are not shared with ` +
+            "programs that see it through another mount.",
+          "mount its directory instead"
+        )
+      ]
+    : []
 
 /** What is wrong with a file's mode or owner; nothing where there is none. */
 const look = (path: string, forbidden: number, mode: string): Finding | undefined => {
@@ -217,6 +231,7 @@ const account = (one: Account): Findings<Workspace | Scope.Scope> =>
     const held = yield* Effect.either(Effect.scoped(lease.acquire(id, "5 seconds")))
     return [
       grant(one, id, login, entry, now),
+      ...mounted(id, storage.location),
       ...Option.toArray(Option.flatMap(entry, (e) => fromTheFuture(id, e, now))),
       ...(Either.isLeft(client) ? [failure(id, client.left)] : []),
       ...(Either.isLeft(held) ? [leaseFinding(id, held.left)] : [])
