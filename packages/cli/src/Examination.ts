@@ -4,6 +4,7 @@
  *
  * @since 0.1.0
  */
+import * as Decision from "@latchkey/core/Decision"
 import type * as Entry from "@latchkey/core/Entry"
 import type { StorageError } from "@latchkey/core/TokenStorage"
 import * as TokenConfig from "@latchkey/core/TokenConfig"
@@ -211,9 +212,38 @@ const accounts: Findings = Effect.gen(function* () {
   return [
     ...lost.map((one) => failure("accounts", one)),
     ...(every.length === 0 ? [note("accounts", "there are none yet.", "latchkey login PROVIDER")] : []),
-    ...each.flat()
+    ...each.flat(),
+    ...(yield* serverClocks(every))
   ]
 })
+
+/** How many accounts' servers are asked for their clock at most. */
+const mostClocks = 5
+
+/** Assertions, proofs and instants that a server writes are judged by its clock. */
+const serverClocks = (every: ReadonlyArray<Account>): Findings =>
+  Effect.map(
+    // A grant in the file of its own program is that program's to look after.
+    Effect.forEach(
+      every.filter(({ home }) => home.kind !== "provider").slice(0, mostClocks),
+      ProviderWire.serverAhead,
+      { concurrency: "unbounded" }
+    ),
+    (shown) => {
+      const byServer = new Map(
+        shown.flatMap((one) => Option.toArray(one)).map(({ ahead, server }) => [server, ahead])
+      )
+      return [...byServer].map(([server, ahead]) =>
+        Math.abs(ahead) <= Decision.clockTolerance
+          ? well("clock", `it agrees with that of ${server}.`)
+          : wrong(
+              "clock",
+              `it is ${Format.span(Math.abs(ahead))} ${ahead > 0 ? "behind" : "ahead of"} that of ${server}.`,
+              "set the clock of this machine"
+            )
+      )
+    }
+  )
 
 const account = (one: Account): Findings<Workspace | Scope.Scope> =>
   Effect.gen(function* () {
@@ -232,7 +262,9 @@ const account = (one: Account): Findings<Workspace | Scope.Scope> =>
     return [
       grant(one, id, login, entry, now),
       ...mounted(id, storage.location),
-      ...Option.toArray(Option.flatMap(entry, (e) => fromTheFuture(id, e, now))),
+      ...Option.toArray(
+        Option.flatMap(entry, (e) => Option.orElse(misdated(id, e), () => fromTheFuture(id, e, now)))
+      ),
       ...(Either.isLeft(client) ? [failure(id, client.left)] : []),
       ...(Either.isLeft(held) ? [leaseFinding(id, held.left)] : [])
     ]
@@ -286,6 +318,22 @@ const fromTheFuture = (id: string, { credentials }: Entry.Entry, now: number): O
           )
         )
       : Option.none()
+  )
+
+/** The server's own time is a witness. */
+const misdated = (id: string, { credentials }: Entry.Entry): Option.Option<Finding> =>
+  Option.filterMap(
+    Option.zipWith(credentials.obtainedAt, credentials.serverTime, (ours, theirs) => ours - theirs),
+    (ahead) =>
+      Math.abs(ahead) > Decision.clockTolerance
+        ? Option.some(
+            wrong(
+              id,
+              `when its token was obtained, the clock was ${Format.span(Math.abs(ahead))} ${ahead > 0 ? "ahead of" : "behind"} the server's.`,
+              "set the clock of this machine; then: latchkey refresh " + id
+            )
+          )
+        : Option.none()
   )
 
 const leaseFinding = (

@@ -409,7 +409,15 @@ export class GrantState {
    * A refresh was answered: its credentials are in use from now on, saved or not. One that achieved
    * nothing cools down, longer each time.
    */
-  noteRefreshed(entry: Entry.Entry, base: Option.Option<Entry.Entry>, now: number, requestedAt = now): void {
+  noteRefreshed(
+    entry: Entry.Entry,
+    base: Option.Option<Entry.Entry>,
+    now: number,
+    heard: { readonly requestedAt: number; readonly serverTime: Option.Option<number> } = {
+      requestedAt: now,
+      serverTime: Option.none()
+    }
+  ): void {
     const before = Option.map(base, (b) => b.credentials)
     const failures = Option.match(this.coolDown, {
       onNone: () => 0,
@@ -430,7 +438,7 @@ export class GrantState {
     this.loadedAt = now
     this.coolDown = Option.none()
     this.dead = Option.none()
-    this.noteObtained(entry.credentials, Math.max(0, now - requestedAt))
+    this.noteObtained(Math.max(0, now - heard.requestedAt), heard.serverTime)
     this.shut()
     if (Decision.isIneffective(before, entry.credentials, now, this.witness)) {
       this.cool(now, "Ineffective", Option.none(), failures + 1)
@@ -445,12 +453,12 @@ export class GrantState {
   }
 
   /** An answer that took so long brought this access token, and may say what the server's clock shows. */
-  private noteObtained(credentials: Credentials.Credentials, took: number): void {
+  private noteObtained(took: number, serverTime: Option.Option<number>): void {
     const { uptime, wall } = this.moment
     const sent = { wall: wall - took, uptime: uptime - took }
     // A new refresh token alone says nothing of the age of the access token.
-    if (!this.hold(sent, true) || Option.isNone(credentials.serverTime)) return
-    this.measured = { ...sent, ahead: sent.wall - credentials.serverTime.value }
+    if (!this.hold(sent, true) || Option.isNone(serverTime)) return
+    this.measured = { ...sent, ahead: sent.wall - serverTime.value }
   }
 
   noteCommitted(entry: Entry.Entry, version: Version, now: number): void {

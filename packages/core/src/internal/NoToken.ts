@@ -35,7 +35,8 @@ export const settled = (
 const coolDownAdvice = {
   Failed: (last: string) => `The last refresh failed; nothing is posted before the retry time. ${last}`,
   ServerAsked: (last: string) => `The server asked to wait; nothing is posted before the retry time. ${last}`,
-  Ineffective: () => "The last refresh brought no newer token; it is not repeated before the retry time.",
+  Ineffective: (last: string) =>
+    `The last refresh brought no newer token; it is not repeated before the retry time. ${last}`,
   Rejected: () => "A resource server keeps rejecting fresh tokens: check audience and scopes, not the token.",
   AnswerLost: () =>
     "The answer to a refresh was not seen, and the server may end the grant if it is repeated: that is left for when the token has expired. Until then, ask for a shorter validity."

@@ -284,7 +284,11 @@ const accept = (
 ): Effect.Effect<void> => {
   const { emit, state } = parts
   const now = clock()
-  state.noteRefreshed(successor(parts, intended, credentials, lease.fence), base, now, requestedAt)
+  const before = Option.map(base, (b) => b.credentials)
+  const stored = Decision.toStore(before, credentials)
+  const { serverTime } = credentials
+  state.noteRefreshed(successor(parts, intended, stored, lease.fence), base, now, { requestedAt, serverTime })
+  state.lastFailure = Decision.describeArrival(credentials, now, state.witness)
   const refreshed = Effect.zipLeft(
     emit(
       TokenEvent.Refreshed({

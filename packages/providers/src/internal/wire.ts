@@ -1,5 +1,5 @@
 /** A provider in the terms of `@latchkey/oauth`. */
-import { Credentials, type Extras } from "@latchkey/core/Credentials"
+import { byOurClock, Credentials, type Extras } from "@latchkey/core/Credentials"
 import type * as Answer from "@latchkey/oauth/Answer"
 import * as GrantIdentity from "@latchkey/core/GrantIdentity"
 import type * as TokenRefresher from "@latchkey/core/TokenRefresher"
@@ -121,7 +121,10 @@ export const finish =
   (provider: Provider) =>
   (credentials: Credentials): Credentials =>
     provider.token.expiry === "accessToken"
-      ? new Credentials({ ...credentials, expiresAt: Expiry.ofJwt(credentials.accessToken) })
+      ? new Credentials({
+          ...credentials,
+          expiresAt: Option.map(Expiry.ofJwt(credentials.accessToken), (at) => byOurClock(at, credentials))
+        })
       : credentials
 
 /** Under which key of the extras the rest of an exchange's answer is kept. */
