@@ -83,6 +83,7 @@ export class Grant extends Task implements StoredGrant.Parts {
   hub: PubSub.PubSub<TokenEvent.TokenEvent> | undefined = undefined
   private listeners = 0
   isSaving = false
+  commit: Fiber.Fiber<void> | undefined = undefined
   kept: HeldLease.Kept | undefined = undefined
   fencedOff = Number.NEGATIVE_INFINITY
   owed: Effect.Effect<void, StorageError> | undefined = undefined

@@ -9,6 +9,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Equal from "effect/Equal"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
 import * as Credentials from "../Credentials.js"
@@ -312,10 +313,17 @@ const commitPatience = 1000
  * kept for that (see Saver). The token is good either way, and its callers wait for neither.
  */
 const save = (parts: Parts, lease: Lease): Effect.Effect<void> =>
-  Deadline.within(
-    Effect.zipRight(Effect.ignore(saveUnsaved(parts, lease.fence)), HeldLease.releaseIfSettled(parts)),
-    // A commit is never interrupted: it goes on behind.
-    { millis: commitPatience, late: Effect.void, waits: false }
+  Effect.zipRight(Effect.ignore(saveUnsaved(parts, lease.fence)), HeldLease.releaseIfSettled(parts)).pipe(
+    Effect.forkDaemon,
+    Effect.flatMap((fiber) => {
+      parts.commit = fiber
+      fiber.addObserver(() => {
+        if (parts.commit === fiber) parts.commit = undefined
+      })
+      // A commit is never interrupted: it goes on in the background, and the closing of the scope waits for it.
+      const ended = Effect.asVoid(Fiber.await(fiber))
+      return Deadline.within(ended, { millis: commitPatience, late: Effect.void, waits: false })
+    })
   )
 
 const successor = (

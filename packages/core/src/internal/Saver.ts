@@ -4,6 +4,7 @@
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import type { Grant } from "./Grant.js"
 import * as HeldLease from "./HeldLease.js"
@@ -44,8 +45,12 @@ export const saveAtLast = (grant: Grant, until: number): Effect.Effect<void> => 
             Effect.suspend(() => attempt(left - 1, Math.max(shortestPause, pause * 2)))
           )
     )
+  const commit = Effect.suspend(() => (grant.commit === undefined ? Effect.void : Fiber.await(grant.commit)))
   return Effect.zipRight(
-    Effect.suspend(() => (isSaved(grant) ? Effect.void : attempt(lastAttempts, 0))),
+    Effect.zipRight(
+      commit,
+      Effect.suspend(() => (isSaved(grant) ? Effect.void : attempt(lastAttempts, 0)))
+    ),
     HeldLease.release(grant)
   )
 }

@@ -40,6 +40,8 @@ export interface Parts {
   readonly leased: (fiber: Fiber.RuntimeFiber<unknown, unknown>) => void
   /** Answers those who wait for the refresh under way, and those who join it from now on. */
   readonly releaseCallers: (end: Effect.Effect<never, TokenError>) => void
+  /** The first attempt to save the last rotation, which may still be under way. */
+  commit: Fiber.Fiber<void> | undefined
   /** The lease of a refresh whose outcome storage did not take yet; see HeldLease. */
   kept: Kept | undefined
   /** The highest fence under which storage refused to save: the lease that it came from is another's by now. */
