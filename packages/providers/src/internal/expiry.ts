@@ -6,7 +6,7 @@ import type * as Redacted from "effect/Redacted"
 /** The `exp` of a JWT in epoch milliseconds; none where it is no JWT or says nothing: then it is unknown. */
 export const ofJwt = (token: Redacted.Redacted): Option.Option<number> =>
   Option.filterMap(Jwt.claims(token), ({ exp }) =>
-    typeof exp === "number" && exp >= 0 && exp <= latestSeconds ? Option.some(exp * 1000) : Option.none()
+    typeof exp === "number" && Number.isFinite(exp) && exp >= 0 ? Option.some(exp * 1000) : Option.none()
   )
 
 /** Above this, seconds are milliseconds: the year 5138. */

@@ -123,7 +123,11 @@ export const finish =
     provider.token.expiry === "accessToken"
       ? new Credentials({
           ...credentials,
-          expiresAt: Option.map(Expiry.ofJwt(credentials.accessToken), (at) => byOurClock(at, credentials))
+          expiresAt: Option.map(
+            // What is no sensible time is an unknown lifetime.
+            Option.filter(Expiry.ofJwt(credentials.accessToken), (at) => at <= Expiry.latestSeconds * 1000),
+            (at) => byOurClock(at, credentials)
+          )
         })
       : credentials
 
