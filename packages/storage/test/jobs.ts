@@ -83,7 +83,8 @@ const run = (job: Job, store: Store) =>
       case "manage": {
         const manager = yield* manage(store, job.endpoint, job.failing)
         say(Redacted.value(yield* manager.getAccessToken))
-        return yield* Effect.promise(() => new Promise((resolve) => process.stdin.once("data", resolve)))
+        yield* Effect.promise(() => new Promise((resolve) => process.stdin.once("data", resolve)))
+        return
       }
       case "contend":
         for (let done = 0; done < job.times;) {
@@ -104,6 +105,7 @@ const run = (job: Job, store: Store) =>
             yield* Effect.sleep("5 millis")
           } else return yield* outcome.left
         }
+        return
     }
   })
 
