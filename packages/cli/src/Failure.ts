@@ -93,18 +93,13 @@ export const fromToken = (error: TokenError | ConfigError.ConfigError, about: Ab
   }
 }
 
-/**
- * The stored grant is another server's, client's or account's.
- *
- * @since 0.1.0
- * @category constructors
- */
-export const mismatch = (found: Mismatch, { account, login }: About): Failure =>
+/** The stored grant is another server's, client's or account's. */
+const mismatch = (found: Mismatch, { account, login }: About): Failure =>
   new Failure({
     code: ExitCode.configuration,
     reason: "GrantMismatch",
     message: `${account}: ${describeMismatch(found)}. Nothing was sent, and the stored grant is left as it is.`,
-    next: `${login} --replace, which does not end the old grant at its server; or log in beside it, with --account NAME; or set the old server and client again`
+    next: `latchkey logout ${account}, which ends the old grant, and then ${login}; or log in beside it, with --account NAME; or set the old server and client again`
   })
 
 const isConfiguration = (reason: string): boolean => reason === "Misconfigured"

@@ -3,7 +3,7 @@
  * that is known from an earlier answer at once, else when the server has refused what was dated otherwise.
  */
 import { describe, expect, it } from "@effect/vitest"
-import type { TokenRefresher } from "@latchkey/core";
+import type { TokenRefresher } from "@latchkey/core"
 import { Credentials } from "@latchkey/core"
 import {
   ClientAuth,

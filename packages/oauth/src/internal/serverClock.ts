@@ -18,7 +18,7 @@ export interface ServerClocks {
 const second = 1000
 
 /** As much as is certain, whatever the answer took; none where it has no `Date`. */
-export const aheadBy = ({ headers, receivedAt, requestedAt }: Heard): number | undefined => {
+const aheadBy = ({ headers, receivedAt, requestedAt }: Heard): number | undefined => {
   const server = Date.parse(headers["date"] ?? "")
   if (!(server >= 0)) return undefined
   if (server - receivedAt >= second) return server - receivedAt
