@@ -283,6 +283,12 @@ const endOf = (credentials: Credentials.Credentials, now: number, witness: Witne
   }))
 }
 
+/** What a `Date` is written in, in milliseconds: an end by it that is later by less than that is no later. */
+const dateResolution = 1000
+
+const precise = (byServer: number, told: number): number =>
+  byServer - told > 0 && byServer - told < dateResolution ? told : byServer
+
 const endBy = (
   credentials: Credentials.Credentials,
   now: number,
@@ -305,7 +311,7 @@ const endBy = (
   const isPast = (start: number) => now >= start - clockTolerance
   if (Option.isSome(serverTime) && Option.isSome(ahead)) {
     const start = serverTime.value + ahead.value
-    return isPast(start) ? end(start + life) : guess(Math.min(heldSince, now) + life)
+    return isPast(start) ? end(precise(start + life, told)) : guess(Math.min(heldSince, now) + life)
   }
   const byWriter = isPast(obtainedAt.value) ? Option.some(told) : Option.none()
   const byServer = Option.map(Option.filter(serverTime, isPast), (start) => start + life)

@@ -267,6 +267,13 @@ describe("a token that was obtained by a clock that was wrong", () => {
   })
 
   it.each([
+    ["less than a `Date` can tell", 999, 20 * minute],
+    ["a second, which a `Date` can tell", 1000, 20 * minute + 1000]
+  ])("ends by the server's clock, unless that is later by %s", (_, ahead, millis) => {
+    expect(left(obtained(40 * minute, 0), { ahead: Option.some(ahead) })).toEqual([millis, false])
+  })
+
+  it.each([
     ["held for 20 minutes", { heldSince: now - 20 * minute }, 40 * minute, true],
     ["held for as long as it lives", { heldSince: now - hour }, 0, true],
     [
