@@ -1372,3 +1372,21 @@ describe("a wait that the server asked of whoever shares the grant", () => {
     expect(Decision.serverWait(of(before), Option.fromNullable(retryAfter), now)).toEqual(of(expected))
   })
 })
+
+describe("describeArrival", () => {
+  it.each([
+    ["is of use", obtained(0, 0), ""],
+    ["a clock ahead of the server's", obtained(2 * hour, 0), "ahead of the server's"],
+    [
+      "a clock behind the server's",
+      { ...obtained(2 * hour, 0), serverTime: Option.some(now + hour) },
+      "behind the server's"
+    ],
+    ["clocks that agree", { ...obtained(hour, 0), serverTime: Option.some(now) }, "no time to live"],
+    ["no Date", obtained(2 * hour, 0, false), "check that clock"]
+  ])("%s", (_, credentials, words) => {
+    const text = Decision.describeArrival(new Credentials.Credentials(credentials), now)
+    if (words === "") expect(text).toBe("")
+    else expect(text).toContain(words)
+  })
+})
