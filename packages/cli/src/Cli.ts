@@ -209,6 +209,11 @@ const login = Command.make(
       spanOption("--timeout"),
       Options.optional
     ),
+    replace: Options.boolean("replace").pipe(
+      Options.withDescription(
+        "Replace a grant of another server, client or account. It is not revoked: log out first for that."
+      )
+    ),
     askClientSecret: Options.boolean("ask-client-secret").pipe(
       Options.withDescription("Ask for the client's secret, and keep it as the grant is kept.")
     ),

@@ -6,6 +6,7 @@
  */
 import * as Decision from "@latchkey/core/Decision"
 import type * as Entry from "@latchkey/core/Entry"
+import { describeMismatch } from "@latchkey/core/GrantIdentity"
 import type { StorageError } from "@latchkey/core/TokenStorage"
 import * as TokenConfig from "@latchkey/core/TokenConfig"
 import * as Clock from "effect/Clock"
@@ -259,8 +260,13 @@ const account = (one: Account): Findings<Workspace | Scope.Scope> =>
     const entry = Option.map(loaded.right, (l) => l.entry)
     const client = yield* Effect.either(ProviderWire.refresher(opened.right))
     const held = yield* Effect.either(Effect.scoped(lease.acquire(id, "5 seconds")))
+    const mismatch = Option.isSome(entry) ? yield* Session.mismatch(opened.right, entry.value) : Option.none()
     return [
-      grant(one, id, login, entry, now),
+      Option.match(mismatch, {
+        onNone: () => grant(one, id, login, entry, now),
+        onSome: (found) =>
+          wrong(id, `${describeMismatch(found)}.`, Failure.mismatchAdvice({ account: id, login }))
+      }),
       ...mounted(id, storage.location),
       ...Option.toArray(
         Option.flatMap(entry, (e) => Option.orElse(misdated(id, e), () => fromTheFuture(id, e, now)))
