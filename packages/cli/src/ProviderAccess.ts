@@ -7,7 +7,7 @@
 import * as OwnStorage from "@latchkey/providers/OwnStorage"
 import type { Provider, ProviderError } from "@latchkey/providers/Provider"
 import type { OAuthConfigError } from "@latchkey/oauth/Endpoint"
-import type * as ConfigError from "effect/ConfigError"
+import * as ConfigError from "effect/ConfigError"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import type * as Scope from "effect/Scope"
@@ -107,11 +107,16 @@ export const discovered = (
       const account = ownAccount(one.right.id)
       if (ids.has(Account.idOf(account))) continue
       const exists = yield* Effect.either(OwnStorage.exists(one.right))
+      // Without a home directory, nothing is in it.
+      if (Either.isLeft(exists) && isHomeless(exists.left)) continue
       if (Either.isLeft(exists)) broken.push(failed(exists.left))
       else if (exists.right) accounts.push(account)
     }
     return { accounts, broken }
   })
+
+const isHomeless = (error: ProviderError | ConfigError.ConfigError): boolean =>
+  error._tag !== "ProviderError" && ConfigError.isMissingData(error) && error.path.includes("HOME")
 
 /**
  * The default account of a provider that keeps its grant itself.
