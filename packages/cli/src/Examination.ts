@@ -14,13 +14,14 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
-import { lstatSync, type Stats } from "node:fs"
+import { existsSync, lstatSync, realpathSync, type Stats } from "node:fs"
 import * as Path from "node:path"
 import type { Account } from "./Account.js"
 import * as Failure from "./Failure.js"
 import * as Format from "./Format.js"
 import { isMountedFile } from "./internal/mounts.js"
 import * as PrivateText from "./internal/PrivateText.js"
+import * as Writability from "./internal/writability.js"
 import * as ProviderAccess from "./ProviderAccess.js"
 import * as ProviderWire from "./ProviderWire.js"
 import * as Report from "./Report.js"
@@ -101,10 +102,50 @@ const files: Findings = Effect.flatMap(Workspace, ({ paths }) =>
       ...secret.map((path) => look(path, 0o077, "600")),
       ...records.flat().map((path) => look(path, 0o022, "600"))
     ]
-    const bad = looks.filter((finding) => finding !== undefined)
+    const unwritable = [
+      ...[paths.data, ...directories.slice(1).filter(existsSync)].map(Writability.ofFolder),
+      ...[...secret, ...records.flat()].map(Writability.ofFile)
+    ]
+    const bad = [...looks, ...unwritableFindings("files", unwritable, "XDG_DATA_HOME")].filter(
+      (finding) => finding !== undefined
+    )
     return bad.length > 0 ? bad : [well("files", `those in ${paths.data} are as they should be.`)]
   })
 )
+
+/** One finding for each place: what is below a folder cannot be written for the same reason. */
+const unwritableFindings = (
+  about: string,
+  problems: ReadonlyArray<Writability.Problem | undefined>,
+  instead?: string
+): ReadonlyArray<Finding> => {
+  const found = problems.filter((problem) => problem !== undefined)
+  return found
+    .filter(({ place }, index) => found.findIndex((other) => other.place === place) === index)
+    .map((problem) => {
+      const { found: words, mend } = Writability.describe(problem, instead)
+      return wrong(about, words, mend)
+    })
+}
+
+/**
+ * The file of another program, and the folder that its locks, backups and next version are made in. A mounted file is
+ * written in place, whatever its folder is.
+ */
+const ownPlace = (one: Account, id: string, path: string): ReadonlyArray<Finding> =>
+  one.home.kind === "provider" && Path.isAbsolute(path)
+    ? unwritableFindings(id, [
+        isMountedFile(path) ? Writability.ofFile(path) : Writability.ofFolder(Path.dirname(realOf(path)))
+      ])
+    : []
+
+const realOf = (path: string): string => {
+  try {
+    return realpathSync(path)
+  } catch {
+    return path
+  }
+}
 
 /** A mounted file works, but not as well as one in a mounted directory. */
 const mounted = (id: string, path: string): ReadonlyArray<Finding> =>
@@ -259,8 +300,13 @@ const account = (one: Account): Findings<Workspace | Scope.Scope> =>
     const now = yield* Clock.currentTimeMillis
     const entry = Option.map(loaded.right, (l) => l.entry)
     const client = yield* Effect.either(ProviderWire.refresher(opened.right))
-    const held = yield* Effect.either(Effect.scoped(lease.acquire(id, "5 seconds")))
     const mismatch = Option.isSome(entry) ? yield* Session.mismatch(opened.right, entry.value) : Option.none()
+    const unwritable = ownPlace(one, id, storage.location)
+    // Where its files cannot be made, that is said already.
+    const held =
+      unwritable.length > 0
+        ? Either.void
+        : yield* Effect.either(Effect.scoped(Effect.asVoid(lease.acquire(id, "5 seconds"))))
     return [
       Option.match(mismatch, {
         onNone: () => grant(one, id, login, entry, now),
@@ -268,6 +314,7 @@ const account = (one: Account): Findings<Workspace | Scope.Scope> =>
           wrong(id, `${describeMismatch(found)}.`, Failure.mismatchAdvice({ account: id, login }))
       }),
       ...mounted(id, storage.location),
+      ...unwritable,
       ...Option.toArray(
         Option.flatMap(entry, (e) => Option.orElse(misdated(id, e), () => fromTheFuture(id, e, now)))
       ),
