@@ -48,7 +48,9 @@ const expected = [
   /^skipped: logins in a real browser /m,
   /^skipped: Redis /m,
   /^skipped: PostgreSQL /m,
-  /^skipped: the keychain /m
+  /^skipped: the keychain /m,
+  /^skipped: locks that Codex takes /m,
+  /^skipped: full, read-only and single mounted files /m
 ]
 
 const find = (name) =>

@@ -29,7 +29,7 @@ const folders = (process.env["PATH"] ?? "").split(Path.delimiter).filter((folder
 const onPath = (name: string): string | undefined =>
   folders.map((folder) => Path.join(folder, name)).find(isExecutable)
 
-const program = (part: string, remedy: string, path: string | undefined): Program => ({
+export const program = (part: string, remedy: string, path: string | undefined): Program => ({
   path,
   missing: path === undefined ? `${prefix}${part} (${remedy})` : undefined
 })
@@ -73,6 +73,13 @@ export const keychain = program(
   ["dbus-send", "gnome-keyring-daemon"].some((name) => onPath(name) === undefined)
     ? undefined
     : onPath("dbus-run-session")
+)
+
+/** With which Codex's locks are taken, and seen. */
+export const flock = program(
+  "locks that Codex takes",
+  "install util-linux, on Linux",
+  process.platform === "linux" ? onPath("flock") : undefined
 )
 
 /** No program, but skipped in the same way. */

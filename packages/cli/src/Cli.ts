@@ -24,7 +24,7 @@ import { splitRest } from "./internal/arguments.js"
 import { tidy } from "./internal/help.js"
 import { plain } from "./internal/text.js"
 import * as Output from "./Output.js"
-import type { Services } from "./Run.js"
+import * as Workspace from "./Workspace.js"
 
 /**
  * @since 0.1.0
@@ -39,7 +39,7 @@ class Ended extends Context.Tag("@latchkey/cli/Ended")<
 >() {}
 
 /** Runs the command that a module holds, loaded now. */
-const does = <M, R>(
+const loads = <M, R>(
   load: () => Promise<M>,
   use: (module: M, rest: ReadonlyArray<string> | undefined) => Effect.Effect<number, Failure.Failure, R>
 ): Effect.Effect<void, Failure.Failure, R | Ended> =>
@@ -49,6 +49,13 @@ const does = <M, R>(
       (ended) => Ref.set(code, ended)
     )
   )
+
+/** The same for a command that has accounts to work with. */
+const does = <M, R>(
+  load: () => Promise<M>,
+  use: (module: M) => Effect.Effect<number, Failure.Failure, R>
+): Effect.Effect<void, Failure.Failure, Exclude<R, Workspace.Workspace> | Ended> =>
+  loads(load, (module) => Workspace.provided(use(module)))
 
 /** No account and no provider begins with a dash: what does is an option that there is not. */
 const noOption = Args.mapEffect((text: string) =>
@@ -110,7 +117,7 @@ const exec = Command.make(
     minValidity
   },
   (options) =>
-    does(
+    loads(
       () => import("./commands/Exec.js"),
       (Exec, rest) => Exec.run({ ...options, command: [...options.command, ...(rest ?? [])] })
     )
@@ -208,6 +215,11 @@ const login = Command.make(
       Options.withDescription("How long to wait for the browser: 5m unless given."),
       spanOption("--timeout"),
       Options.optional
+    ),
+    replace: Options.boolean("replace").pipe(
+      Options.withDescription(
+        "Replace a grant of another server, client or account. It is not revoked: log out first for that."
+      )
     ),
     askClientSecret: Options.boolean("ask-client-secret").pipe(
       Options.withDescription("Ask for the client's secret, and keep it as the grant is kept.")
@@ -323,7 +335,7 @@ const root = Command.make("latchkey").pipe(
  * @since 0.1.0
  * @category running
  */
-export const run = (argv: ReadonlyArray<string>): Effect.Effect<number, Failure.Failure, Services> =>
+export const run = (argv: ReadonlyArray<string>): Effect.Effect<number, Failure.Failure, Output.Output> =>
   Effect.gen(function* () {
     const { own, rest } = splitRest(argv)
     if (rest !== undefined && own[0] !== "exec") {

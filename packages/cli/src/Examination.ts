@@ -4,7 +4,9 @@
  *
  * @since 0.1.0
  */
+import * as Decision from "@latchkey/core/Decision"
 import type * as Entry from "@latchkey/core/Entry"
+import { describeMismatch } from "@latchkey/core/GrantIdentity"
 import type { StorageError } from "@latchkey/core/TokenStorage"
 import * as TokenConfig from "@latchkey/core/TokenConfig"
 import * as Clock from "effect/Clock"
@@ -12,12 +14,14 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
-import { lstatSync, type Stats } from "node:fs"
+import { existsSync, lstatSync, realpathSync, type Stats } from "node:fs"
 import * as Path from "node:path"
 import type { Account } from "./Account.js"
 import * as Failure from "./Failure.js"
 import * as Format from "./Format.js"
+import { isMountedFile } from "./internal/mounts.js"
 import * as PrivateText from "./internal/PrivateText.js"
+import * as Writability from "./internal/writability.js"
 import * as ProviderAccess from "./ProviderAccess.js"
 import * as ProviderWire from "./ProviderWire.js"
 import * as Report from "./Report.js"
@@ -98,10 +102,63 @@ const files: Findings = Effect.flatMap(Workspace, ({ paths }) =>
       ...secret.map((path) => look(path, 0o077, "600")),
       ...records.flat().map((path) => look(path, 0o022, "600"))
     ]
-    const bad = looks.filter((finding) => finding !== undefined)
+    const unwritable = [
+      ...[paths.data, ...directories.slice(1).filter(existsSync)].map(Writability.ofFolder),
+      ...[...secret, ...records.flat()].map(Writability.ofFile)
+    ]
+    const bad = [...looks, ...unwritableFindings("files", unwritable, "XDG_DATA_HOME")].filter(
+      (finding) => finding !== undefined
+    )
     return bad.length > 0 ? bad : [well("files", `those in ${paths.data} are as they should be.`)]
   })
 )
+
+/** One finding for each place: what is below a folder cannot be written for the same reason. */
+const unwritableFindings = (
+  about: string,
+  problems: ReadonlyArray<Writability.Problem | undefined>,
+  instead?: string
+): ReadonlyArray<Finding> => {
+  const found = problems.filter((problem) => problem !== undefined)
+  return found
+    .filter(({ place }, index) => found.findIndex((other) => other.place === place) === index)
+    .map((problem) => {
+      const { found: words, mend } = Writability.describe(problem, instead)
+      return wrong(about, words, mend)
+    })
+}
+
+/**
+ * The file of another program, and the folder that its locks, backups and next version are made in. A mounted file is
+ * written in place, whatever its folder is.
+ */
+const ownPlace = (one: Account, id: string, path: string): ReadonlyArray<Finding> =>
+  one.home.kind === "provider" && Path.isAbsolute(path)
+    ? unwritableFindings(id, [
+        isMountedFile(path) ? Writability.ofFile(path) : Writability.ofFolder(Path.dirname(realOf(path)))
+      ])
+    : []
+
+const realOf = (path: string): string => {
+  try {
+    return realpathSync(path)
+  } catch {
+    return path
+  }
+}
+
+/** A mounted file works, but not as well as one in a mounted directory. */
+const mounted = (id: string, path: string): ReadonlyArray<Finding> =>
+  isMountedFile(path)
+    ? [
+        note(
+          id,
+          `${path} is a single file that is mounted: it is written in place, and its lock and leases are not shared with ` +
+            "programs that see it through another mount.",
+          "mount its directory instead"
+        )
+      ]
+    : []
 
 /** What is wrong with a file's mode or owner; nothing where there is none. */
 const look = (path: string, forbidden: number, mode: string): Finding | undefined => {
@@ -197,9 +254,38 @@ const accounts: Findings = Effect.gen(function* () {
   return [
     ...lost.map((one) => failure("accounts", one)),
     ...(every.length === 0 ? [note("accounts", "there are none yet.", "latchkey login PROVIDER")] : []),
-    ...each.flat()
+    ...each.flat(),
+    ...(yield* serverClocks(every))
   ]
 })
+
+/** How many accounts' servers are asked for their clock at most. */
+const mostClocks = 5
+
+/** Assertions, proofs and instants that a server writes are judged by its clock. */
+const serverClocks = (every: ReadonlyArray<Account>): Findings =>
+  Effect.map(
+    // A grant in the file of its own program is that program's to look after.
+    Effect.forEach(
+      every.filter(({ home }) => home.kind !== "provider").slice(0, mostClocks),
+      ProviderWire.serverAhead,
+      { concurrency: "unbounded" }
+    ),
+    (shown) => {
+      const byServer = new Map(
+        shown.flatMap((one) => Option.toArray(one)).map(({ ahead, server }) => [server, ahead])
+      )
+      return [...byServer].map(([server, ahead]) =>
+        Math.abs(ahead) <= Decision.clockTolerance
+          ? well("clock", `it agrees with that of ${server}.`)
+          : wrong(
+              "clock",
+              `it is ${Format.span(Math.abs(ahead))} ${ahead > 0 ? "behind" : "ahead of"} that of ${server}.`,
+              "set the clock of this machine"
+            )
+      )
+    }
+  )
 
 const account = (one: Account): Findings<Workspace | Scope.Scope> =>
   Effect.gen(function* () {
@@ -214,10 +300,24 @@ const account = (one: Account): Findings<Workspace | Scope.Scope> =>
     const now = yield* Clock.currentTimeMillis
     const entry = Option.map(loaded.right, (l) => l.entry)
     const client = yield* Effect.either(ProviderWire.refresher(opened.right))
-    const held = yield* Effect.either(Effect.scoped(lease.acquire(id, "5 seconds")))
+    const mismatch = Option.isSome(entry) ? yield* Session.mismatch(opened.right, entry.value) : Option.none()
+    const unwritable = ownPlace(one, id, storage.location)
+    // Where its files cannot be made, that is said already.
+    const held =
+      unwritable.length > 0
+        ? Either.void
+        : yield* Effect.either(Effect.scoped(Effect.asVoid(lease.acquire(id, "5 seconds"))))
     return [
-      grant(one, id, login, entry, now),
-      ...Option.toArray(Option.flatMap(entry, (e) => fromTheFuture(id, e, now))),
+      Option.match(mismatch, {
+        onNone: () => grant(one, id, login, entry, now),
+        onSome: (found) =>
+          wrong(id, `${describeMismatch(found)}.`, Failure.mismatchAdvice({ account: id, login }))
+      }),
+      ...mounted(id, storage.location),
+      ...unwritable,
+      ...Option.toArray(
+        Option.flatMap(entry, (e) => Option.orElse(misdated(id, e), () => fromTheFuture(id, e, now)))
+      ),
       ...(Either.isLeft(client) ? [failure(id, client.left)] : []),
       ...(Either.isLeft(held) ? [leaseFinding(id, held.left)] : [])
     ]
@@ -271,6 +371,22 @@ const fromTheFuture = (id: string, { credentials }: Entry.Entry, now: number): O
           )
         )
       : Option.none()
+  )
+
+/** The server's own time is a witness. */
+const misdated = (id: string, { credentials }: Entry.Entry): Option.Option<Finding> =>
+  Option.filterMap(
+    Option.zipWith(credentials.obtainedAt, credentials.serverTime, (ours, theirs) => ours - theirs),
+    (ahead) =>
+      Math.abs(ahead) > Decision.clockTolerance
+        ? Option.some(
+            wrong(
+              id,
+              `when its token was obtained, the clock was ${Format.span(Math.abs(ahead))} ${ahead > 0 ? "ahead of" : "behind"} the server's.`,
+              "set the clock of this machine; then: latchkey refresh " + id
+            )
+          )
+        : Option.none()
   )
 
 const leaseFinding = (

@@ -11,7 +11,8 @@
  * - `loginRequired`: only a new login helps.
  * - `tryLater`: there is no valid token now, but there may be one later: the server, the network, a cool-down.
  * - `storage`: the credentials or the keychain cannot be read or written.
- * - `configuration`: a setting, the client or the file of providers is wrong.
+ * - `configuration`: a setting, the client or the file of providers is wrong, or the stored grant is another server's,
+ *   client's or account's (`GrantMismatch`).
  * - `loginFailed`: the login was refused, ran out, or was given up.
  * - `exec`: `exec` could not start its command; the reason is on stderr.
  * - `notExecutable`, `notFound`: `exec` found its command not executable, or not at all.

@@ -99,13 +99,22 @@ export const fromToken = (error: TokenError | ConfigError.ConfigError, about: Ab
  * @since 0.1.0
  * @category constructors
  */
-export const mismatch = (found: Mismatch, { account, login }: About): Failure =>
+export const mismatch = (found: Mismatch, about: About): Failure =>
   new Failure({
     code: ExitCode.configuration,
     reason: "GrantMismatch",
-    message: `${account}: ${describeMismatch(found)}. Nothing was sent, and the stored grant is left as it is.`,
-    next: `${login} --replace, which does not end the old grant at its server; or log in beside it, with --account NAME; or set the old server and client again`
+    message: `${about.account}: ${describeMismatch(found)}. Nothing was sent, and the stored grant is left as it is.`,
+    next: mismatchAdvice(about)
   })
+
+/**
+ * What to do about a grant of another server, client or account.
+ *
+ * @since 0.1.0
+ * @category getters
+ */
+export const mismatchAdvice = ({ login }: About): string =>
+  `${login} --replace, which does not end the old grant at its server; or set the old server and client again; or log in beside it, with --account NAME`
 
 const isConfiguration = (reason: string): boolean => reason === "Misconfigured"
 

@@ -4,13 +4,15 @@
  * @since 0.1.0
  */
 import * as Config from "effect/Config"
-import type * as ConfigError from "effect/ConfigError"
+import * as ConfigError from "effect/ConfigError"
 import * as Effect from "effect/Effect"
-import { homedir } from "node:os"
+import * as Either from "effect/Either"
+import * as Option from "effect/Option"
+import { homedir, userInfo } from "node:os"
 import * as Path from "node:path"
 
 /**
- * - `home`: the user's own directory.
+ * - `home`: the user's own directory; undefined where it has none.
  * - `accounts`: one small file an account that says what it is and where its grant lives; no secrets.
  * - `store`: the embedded database of the grants.
  * - `providers`: the user's own providers.
@@ -19,7 +21,7 @@ import * as Path from "node:path"
  * @category models
  */
 export interface Paths {
-  readonly home: string
+  readonly home: string | undefined
   readonly data: string
   readonly config: string
   readonly accounts: string
@@ -30,26 +32,42 @@ export interface Paths {
 /**
  * The paths from `HOME`, `XDG_DATA_HOME` and `XDG_CONFIG_HOME`; a relative one of these counts as not set,
  * as the specification of the base directories has it. `LATCHKEY_PROVIDERS_FILE` names another file of providers.
+ * A user without a home directory, as in a container, must set the base directories: the error says so.
  *
  * @since 0.1.0
  * @category constructors
  */
 export const make: Effect.Effect<Paths, ConfigError.ConfigError> = Effect.gen(function* () {
-  const home = yield* directory("HOME", homedir())
+  const home = Option.orElse(yield* directory("HOME"), homeOfUser)
   const windows = process.platform === "win32"
-  const local = yield* directory("LOCALAPPDATA", Path.join(home, "AppData", "Local"))
-  const dataHome = yield* directory("XDG_DATA_HOME", windows ? local : Path.join(home, ".local", "share"))
-  const configHome = yield* directory("XDG_CONFIG_HOME", windows ? local : Path.join(home, ".config"))
+  const local = windows ? yield* directory("LOCALAPPDATA") : Option.none()
+  const base = (variable: string, ...below: ReadonlyArray<string>) =>
+    Effect.flatMap(directory(variable), (found) =>
+      found.pipe(
+        Option.orElse(() => local),
+        Option.orElse(() => Option.map(home, (at) => Path.join(at, ...below))),
+        Either.fromOption(() =>
+          ConfigError.MissingData(
+            [variable],
+            `This user has no home directory: HOME is not set, and the user database has none. Set ${
+              windows ? "LOCALAPPDATA" : "HOME, or XDG_DATA_HOME and XDG_CONFIG_HOME"
+            } to an absolute path`
+          )
+        )
+      )
+    )
+  const dataHome = yield* base("XDG_DATA_HOME", ...(windows ? ["AppData", "Local"] : [".local", "share"]))
+  const configHome = yield* base("XDG_CONFIG_HOME", ...(windows ? ["AppData", "Local"] : [".config"]))
   const data = Path.join(dataHome, "latchkey")
   const config = Path.join(configHome, "latchkey")
-  const providers = yield* directory("LATCHKEY_PROVIDERS_FILE", Path.join(config, "providers.json"))
+  const named = yield* directory("LATCHKEY_PROVIDERS_FILE")
   return {
-    home,
+    home: Option.getOrUndefined(home),
     data,
     config,
     accounts: Path.join(data, "accounts"),
     store: Path.join(data, "credentials.db"),
-    providers
+    providers: Option.getOrElse(named, () => Path.join(config, "providers.json"))
   }
 })
 
@@ -59,14 +77,24 @@ export const make: Effect.Effect<Paths, ConfigError.ConfigError> = Effect.gen(fu
  * @since 0.1.0
  * @category getters
  */
-export const shorten = (paths: Pick<Paths, "home">, path: string): string =>
-  path === paths.home
-    ? "~"
-    : path.startsWith(paths.home + Path.sep)
-      ? `~${path.slice(paths.home.length)}`
-      : path
+export const shorten = ({ home }: Pick<Paths, "home">, path: string): string => {
+  if (home === undefined) return path
+  if (path === home) return "~"
+  return path.startsWith(home + Path.sep) ? `~${path.slice(home.length)}` : path
+}
 
-const directory = (variable: string, otherwise: string): Config.Config<string> =>
-  Config.map(Config.withDefault(Config.string(variable), ""), (value) =>
-    Path.isAbsolute(value) ? value : otherwise
-  )
+const directory = (variable: string): Config.Config<Option.Option<string>> =>
+  Config.map(Config.withDefault(Config.string(variable), ""), Option.liftPredicate(Path.isAbsolute))
+
+/** Node throws where neither `HOME` nor the user database has one. */
+const homeOfUser = (): Option.Option<string> => {
+  for (const find of [homedir, () => userInfo().homedir]) {
+    try {
+      const found = find()
+      if (Path.isAbsolute(found)) return Option.some(found)
+    } catch {
+      // It is not known in this way.
+    }
+  }
+  return Option.none()
+}

@@ -6,9 +6,8 @@
  */
 import * as OwnStorage from "@latchkey/providers/OwnStorage"
 import type { Provider, ProviderError } from "@latchkey/providers/Provider"
-import * as Providers from "@latchkey/providers/Providers"
 import type { OAuthConfigError } from "@latchkey/oauth/Endpoint"
-import type * as ConfigError from "effect/ConfigError"
+import * as ConfigError from "effect/ConfigError"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import type * as Scope from "effect/Scope"
@@ -16,19 +15,19 @@ import * as Account from "./Account.js"
 import * as ClientSecret from "./ClientSecret.js"
 import * as Failure from "./Failure.js"
 import * as Paths from "./Paths.js"
+import { providerWith, registry } from "./ProviderIdentity.js"
 import type { Session } from "./Session.js"
 import { Workspace } from "./Workspace.js"
 
-/**
- * The providers of this user: the built-in ones, those of the file, what the environment changes.
- *
- * @since 0.1.0
- * @category constructors
- */
-export const registry: Effect.Effect<Providers.Registry, never, Workspace> = Effect.flatMap(
-  Workspace,
-  ({ paths }) => Providers.make({ file: paths.providers, variables: true })
-)
+export {
+  /**
+   * The providers of this user: the built-in ones, those of the file, what the environment changes.
+   *
+   * @since 0.1.0
+   * @category constructors
+   */
+  registry
+} from "./ProviderIdentity.js"
 
 /**
  * What is wrong with a provider or its client, for the user.
@@ -74,12 +73,7 @@ export const providerWithSecret = (
   )
 
 const withSettings = ({ provider }: Account.Account, settings: Account.Account["settings"]) =>
-  Effect.gen(function* () {
-    const { get } = yield* registry
-    // Changes to nothing would make a provider of any name.
-    const told = Object.keys(settings).length > 0
-    return yield* Effect.mapError(get(provider, told ? settings : undefined), failed)
-  })
+  Effect.mapError(providerWith(provider, settings), failed)
 
 /**
  * Accounts that nobody has logged in to here, but whose providers' own programs have: the default account of
@@ -113,11 +107,16 @@ export const discovered = (
       const account = ownAccount(one.right.id)
       if (ids.has(Account.idOf(account))) continue
       const exists = yield* Effect.either(OwnStorage.exists(one.right))
+      // Without a home directory, nothing is in it.
+      if (Either.isLeft(exists) && isHomeless(exists.left)) continue
       if (Either.isLeft(exists)) broken.push(failed(exists.left))
       else if (exists.right) accounts.push(account)
     }
     return { accounts, broken }
   })
+
+const isHomeless = (error: ProviderError | ConfigError.ConfigError): boolean =>
+  error._tag !== "ProviderError" && ConfigError.isMissingData(error) && error.path.includes("HOME")
 
 /**
  * The default account of a provider that keeps its grant itself.

@@ -5,6 +5,7 @@
  */
 import * as Decision from "@latchkey/core/Decision"
 import * as Entry from "@latchkey/core/Entry"
+import { describeMismatch, type Mismatch } from "@latchkey/core/GrantIdentity"
 import * as Snapshot from "@latchkey/core/Snapshot"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
@@ -17,12 +18,14 @@ import * as Table from "./Table.js"
  * - `valid`: the token can be used. `refreshable`: it has expired, or there is none yet, and a new one can be had.
  * - `ending`: it can be used, but the server has ended the grant: log in again before it expires.
  * - `expired`: there is nothing to refresh it with. `dead`: the server has ended the grant.
+ * - `mismatch`: the grant is another server's, client's or account's, and is not used; see `problem`.
  * - `absent`: there is no grant. `unreadable`: it cannot be read; see `problem`.
  *
  * @since 0.1.0
  * @category models
  */
-export type State = "valid" | "refreshable" | "ending" | "expired" | "dead" | "absent" | "unreadable"
+export type State =
+  "valid" | "refreshable" | "ending" | "expired" | "dead" | "mismatch" | "absent" | "unreadable"
 
 /**
  * One account. Instants are epoch milliseconds; the tokens are masked.
@@ -84,13 +87,15 @@ export const row = (
   account: Account.Account,
   storage: string,
   entry: Option.Option<Entry.Entry>,
-  now: number
+  now: number,
+  mismatch: Option.Option<Mismatch> = Option.none()
 ): Row => {
   const credentials = Option.map(entry, (e) => e.credentials)
   const left = Option.flatMap(credentials, (c) => Decision.timeToExpiry(c, now))
   return {
     ...blank(account, storage),
-    state: stateOf(entry, account.grant, now),
+    state: Option.isSome(mismatch) ? "mismatch" : stateOf(entry, account.grant, now),
+    problem: Option.getOrNull(Option.map(mismatch, (m) => `${describeMismatch(m)}.`)),
     // By this clock, though another may have dated it.
     expiresAt: Option.getOrNull(Option.map(left, (millis) => now + millis)),
     expiresInSeconds: Option.getOrNull(Decision.wholeSeconds(left)),
@@ -145,6 +150,7 @@ const stateColors = {
   ending: "yellow",
   expired: "red",
   dead: "red",
+  mismatch: "red",
   absent: "red",
   unreadable: "red"
 } as const

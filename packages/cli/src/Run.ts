@@ -4,7 +4,6 @@
  * @since 0.1.0
  */
 import * as Cause from "effect/Cause"
-import type * as ConfigError from "effect/ConfigError"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
@@ -17,7 +16,7 @@ import * as Failure from "./Failure.js"
 import * as Signals from "./internal/signals.js"
 import { paint } from "./internal/text.js"
 import * as Output from "./Output.js"
-import * as Workspace from "./Workspace.js"
+import type * as Workspace from "./Workspace.js"
 
 /**
  * What every command may use.
@@ -58,17 +57,6 @@ const tell = (failure: Failure.Failure, json: boolean): Effect.Effect<void, neve
     return Output.say(`${head} ${message}`, ...tail)
   })
 
-/**
- * The services of a process. What they need of the environment may be wrong in itself.
- *
- * @since 0.1.0
- * @category layers
- */
-export const services: Layer.Layer<Services, ConfigError.ConfigError> = Layer.merge(
-  Output.layer,
-  Workspace.layer
-)
-
 /** Nothing is logged unless it is asked for, and then to stderr: stdout is for results. */
 const logging = Layer.merge(
   Logger.replace(Logger.defaultLogger, Logger.withConsoleError(Logger.logfmtLogger)),
@@ -83,16 +71,15 @@ const logging = Layer.merge(
  * @category running
  */
 export const main = (
-  command: Effect.Effect<number, Failure.Failure, Services>,
+  command: Effect.Effect<number, Failure.Failure, Output.Output>,
   options: { readonly json: boolean }
 ): void => {
+  const output = Layer.mapError(Output.layer, (error) => Failure.configuration(Failure.configProblem(error)))
   const program = settle(command, options).pipe(
-    Effect.provide(services),
-    Effect.catchAll((error) =>
-      Effect.provide(
-        settle(Effect.fail(Failure.configuration(Failure.configProblem(error))), options),
-        Output.layerPlain
-      )
+    Effect.provide(output),
+    // Without the output as it is set: no end is without a word.
+    Effect.catchAllCause((cause) =>
+      Effect.provide(settle(Effect.failCause(cause), options), Output.layerPlain)
     ),
     Effect.provide(logging)
   )

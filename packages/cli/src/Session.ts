@@ -7,10 +7,12 @@
  * @since 0.1.0
  */
 import * as Decision from "@latchkey/core/Decision"
+import * as Entry from "@latchkey/core/Entry"
+import type { Mismatch } from "@latchkey/core/GrantIdentity"
 import { RefreshLease } from "@latchkey/core/RefreshLease"
 import * as TokenConfig from "@latchkey/core/TokenConfig"
 import * as TokenManager from "@latchkey/core/TokenManager"
-import { RefreshError, TokenRefresher, rotating } from "@latchkey/core/TokenRefresher"
+import { identityOf, RefreshError, TokenRefresher, rotating } from "@latchkey/core/TokenRefresher"
 import { TokenStorage } from "@latchkey/core/TokenStorage"
 import * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
@@ -209,6 +211,27 @@ export const keeper = (
 const access = Effect.promise(() => import("./ProviderAccess.js"))
 const wire = Effect.promise(() => import("./ProviderWire.js"))
 
+const providerIdentity = Effect.promise(() => import("./ProviderIdentity.js"))
+
+const originOf = (account: Account.Account) =>
+  Effect.flatMap(providerIdentity, (identity) => identity.originOf(account))
+
+/**
+ * In what a stored grant differs from those of the account's server and client, if in anything.
+ *
+ * @since 0.1.0
+ * @category getters
+ */
+export const mismatch = (
+  { account }: Pick<Session, "account">,
+  entry: Entry.Entry
+): Effect.Effect<Option.Option<Mismatch>, never, Workspace> =>
+  Effect.map(originOf(account), (origin) =>
+    Option.flatMap(identityOf(origin, entry.credentials), (current) =>
+      Entry.mismatch(entry, current, origin.formerly)
+    )
+  )
+
 const loadRefresher = (session: Session) => Effect.flatMap(wire, ({ refresher }) => refresher(session))
 
 /** Whether the token lives for as long as this, in milliseconds. */
@@ -241,8 +264,11 @@ const isFresh = ({ storage }: Session, grace: number): Effect.Effect<boolean> =>
 const onDemand = (
   session: Session
 ): Effect.Effect<Context.Tag.Service<TokenRefresher>, never, Workspace | Scope.Scope> =>
-  Effect.map(Effect.context<Workspace | Scope.Scope>(), (context) =>
+  Effect.zipWith(Effect.context<Workspace | Scope.Scope>(), originOf(session.account), (context, origin) =>
     TokenRefresher.of({
+      identity: origin.identity,
+      formerly: origin.formerly,
+      clientIdIn: origin.clientIdIn,
       needsRefreshToken: session.account.grant === "refresh",
       rotation: rotating(),
       refresh: (previous) =>

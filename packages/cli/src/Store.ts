@@ -19,6 +19,7 @@ import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
+import * as Path from "node:path"
 import type { Encryption } from "./Account.js"
 import type { Paths } from "./Paths.js"
 
@@ -85,7 +86,7 @@ export const make = (paths: Paths): Effect.Effect<Store, never, Scope.Scope> =>
     const client = yield* Effect.cached(
       Layer.buildWithScope(Sqlite.layerClient({ filename: paths.store }), scope)
     )
-    const keychain = yield* Effect.cached(keysFrom(keychainKeys))
+    const keychain = yield* Effect.cached(keysFrom(keychainKeys(paths)))
     const environment = yield* Effect.cached(keysFrom(EncryptionKeys.layerConfig(keysVariable)))
     const keys = (encryption: "keychain" | "environment") =>
       encryption === "keychain" ? keychain : environment
@@ -135,12 +136,18 @@ const isNoKeychain = (error: OpenError): boolean =>
   error._tag === "StorageError" && error.reason === "Unavailable"
 
 /** Loaded when it is used: most of what runs here needs no keychain. */
-const keychainKeys = Layer.unwrapEffect(
-  Effect.map(
-    Effect.promise(() => import("@latchkey/storage/Keyring")),
-    (Keyring) => Keyring.layerEncryptionKeys({ account: "encryption key of the store" })
+const keychainKeys = ({ data, home }: Paths) =>
+  Layer.unwrapEffect(
+    Effect.map(
+      Effect.promise(() => import("@latchkey/storage/Keyring")),
+      (Keyring) =>
+        Keyring.layerEncryptionKeys({
+          account: "encryption key of the store",
+          // Its lock files are in the home directory where there is one.
+          ...(home === undefined && { directory: Path.join(data, "locks") })
+        })
+    )
   )
-)
 
 const keysFrom = (
   layer: Layer.Layer<EncryptionKeys.EncryptionKeys, OpenError>

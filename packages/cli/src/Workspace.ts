@@ -7,6 +7,7 @@ import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Failure from "./Failure.js"
 import * as Paths from "./Paths.js"
 import * as Store from "./Store.js"
 
@@ -32,3 +33,17 @@ export const layer: Layer.Layer<Workspace, ConfigError.ConfigError> = Layer.scop
     return { paths, store: yield* Store.make(paths) }
   })
 )
+
+/**
+ * Gives a command its workspace when it is run: help and versions need no home directory.
+ *
+ * @since 0.1.0
+ * @category running
+ */
+export const provided = <A, R>(
+  command: Effect.Effect<A, Failure.Failure, R>
+): Effect.Effect<A, Failure.Failure, Exclude<R, Workspace>> =>
+  Effect.provide(
+    command,
+    Layer.mapError(layer, (error) => Failure.configuration(Failure.configProblem(error)))
+  )

@@ -5,8 +5,12 @@ import { plainToken, splitRest } from "./internal/arguments.js"
 const argv = process.argv.slice(2)
 const token = plainToken(argv)
 if (token !== undefined) {
-  const [Run, Token] = [await import("./Run.js"), await import("./commands/Token.js")]
-  Run.main(Token.run(token), { json: token.json })
+  const [Run, Token, Workspace] = [
+    await import("./Run.js"),
+    await import("./commands/Token.js"),
+    await import("./Workspace.js")
+  ]
+  Run.main(Workspace.provided(Token.run(token)), { json: token.json })
 } else {
   const [Run, Cli] = [await import("./Run.js"), await import("./Cli.js")]
   Run.main(Cli.run(argv), { json: splitRest(argv).own.includes("--json") })

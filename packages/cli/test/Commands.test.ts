@@ -478,3 +478,51 @@ it("a login whose server cannot be reached keeps nothing", async () => {
     stderr: expect.stringContaining("--client-secret-env NAME")
   })
 })
+
+it("doctor compares the clock with that of the server, which sees no secret (F10)", async () => {
+  let off = 0
+  const seen: Array<string> = []
+  const { url: origin } = await Effect.runPromise(
+    Scope.extend(
+      Provider.listen((request, response) => {
+        seen.push(`${request.method} ${request.url} ${JSON.stringify(request.headers)}`)
+        response.setHeader("date", new Date(Date.now() + off).toUTCString())
+        response.writeHead(405).end()
+      }),
+      scope
+    )
+  )
+  await put(join(desk.config, "providers.json"), {
+    providers: {
+      acme: { server: { tokenEndpoint: `${origin}/token` }, client: { id: "public-client" } }
+    }
+  })
+  const credentials = await loggedIn()
+  expect(await desk.run("doctor")).toMatchObject({
+    stdout: expect.stringContaining(`it agrees with that of ${origin}.`)
+  })
+  off = -7_200_000
+  expect(await desk.run("doctor")).toMatchObject({
+    code: 1,
+    stdout: expect.stringMatching(/it is (2 h|1 h 59 min).* ahead of that of http/)
+  })
+  off = 86_400_000
+  expect(await desk.run("doctor")).toMatchObject({
+    code: 1,
+    stdout: expect.stringMatching(/ behind that of http/)
+  })
+  expect(seen.every((request) => request.startsWith("HEAD / "))).toBe(true)
+  for (const secret of secretsOf(credentials)) expect(seen.join()).not.toContain(secret)
+})
+
+it("doctor reports that the clock was wrong when a token was obtained, by the server's own time (F10)", async () => {
+  const serverTime = Date.now()
+  const obtainedAt = serverTime + 7_200_000
+  const credentials = Credentials.make({
+    ...{ accessToken: "at-1", refreshToken: "rt-1", serverTime, obtainedAt },
+    expiresAt: obtainedAt + 3_600_000
+  })
+  await put(join(desk.home, "grant.json"), Entry.toJson(Entry.first(credentials)))
+  await desk.run(`import acme ${join(desk.home, "grant.json")}`)
+  expect((await desk.run("doctor")).stdout).toContain("the clock was 2 h ahead of the server's")
+})

@@ -1,4 +1,6 @@
 /** What is shown, and what is understood: plain data in, text out. */
+import { readFileSync, statSync } from "node:fs"
+import { fileURLToPath } from "node:url"
 import { Credentials, Entry } from "@latchkey/core"
 import { Effect, Either, Option } from "effect"
 import { describe, expect, it } from "vitest"
@@ -6,6 +8,7 @@ import * as Account from "../src/Account.js"
 import * as Format from "../src/Format.js"
 import { plainToken, splitRest } from "../src/internal/arguments.js"
 import { Failure } from "../src/Failure.js"
+import { isMountedFile, pointsIn } from "../src/internal/mounts.js"
 import { escape, escapeLine, escapePainted, json, paint } from "../src/internal/text.js"
 import * as Output from "../src/Output.js"
 import * as Report from "../src/Report.js"
@@ -166,6 +169,27 @@ describe("what came from elsewhere", () => {
     )
     expect(lines(written(failed))).toHaveLength(2)
     for (const line of lines(written(failed))) expect(line).toMatch(visible)
+  })
+})
+
+describe("a single file that is mounted", () => {
+  it("is known by its mount point (F16)", () => {
+    const text = [
+      "21 1 8:1 / / rw,relatime - ext4 /dev/sda1 rw",
+      "99 21 8:1 /host/a.json /home/ada/my\\040grants/a.json rw - ext4 /dev/sda1 rw",
+      ""
+    ].join("\n")
+    expect(pointsIn(text)).toEqual(["/", "/home/ada/my grants/a.json"])
+    expect(isMountedFile(fileURLToPath(import.meta.url))).toBe(false)
+    expect(isMountedFile("/")).toBe(false)
+    expect(isMountedFile("/nowhere/at/all")).toBe(false)
+  })
+
+  // A container of Docker has some of its own.
+  const points = process.platform === "linux" ? pointsIn(readFileSync("/proc/self/mountinfo", "utf8")) : []
+  const file = points.find((point) => statSync(point, { throwIfNoEntry: false })?.isFile() === true)
+  it.runIf(file !== undefined)("is found where there is one (F16)", () => {
+    expect(isMountedFile(file!)).toBe(true)
   })
 })
 

@@ -265,6 +265,41 @@ const warned = new WeakMap<Redacted.Redacted, ReadonlyArray<FieldWarning>>()
 export const warnings = ({ accessToken }: Credentials): ReadonlyArray<FieldWarning> =>
   warned.get(accessToken) ?? []
 
+/**
+ * The same credentials, with what was wrong with the response that brought them; for refreshers that read it by
+ * themselves. An empty list changes nothing.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const withWarnings = (
+  credentials: Credentials,
+  problems: ReadonlyArray<FieldWarning>
+): Credentials => {
+  if (problems.length > 0) warned.set(credentials.accessToken, [...warnings(credentials), ...problems])
+  return credentials
+}
+
+/**
+ * An expiry that a server wrote by its own clock, as an instant of ours: where its `Date` shows that the two are further
+ * apart than clocks that are set right. Epoch milliseconds.
+ *
+ * @since 0.1.0
+ * @category utils
+ */
+export const byOurClock = (
+  expiresAt: number,
+  { obtainedAt, serverTime }: Pick<Credentials, "obtainedAt" | "serverTime">
+): number =>
+  expiresAt +
+  Option.match(
+    Option.zipWith(obtainedAt, serverTime, (ours, theirs) => ours - theirs),
+    { onNone: () => 0, onSome: (ahead) => (Math.abs(ahead) > clockTolerance ? ahead : 0) }
+  )
+
+/** How far apart two clocks may be and still count as set right, in milliseconds; see `Decision.clockTolerance`. */
+const clockTolerance = 60_000
+
 /** Lifetimes above this are absolute times or nonsense: about 31 years. */
 const maxLifetimeSeconds = 1_000_000_000
 

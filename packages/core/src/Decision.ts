@@ -7,6 +7,7 @@
  * @since 0.1.0
  */
 import * as Data from "effect/Data"
+import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import * as Credentials from "./Credentials.js"
@@ -282,6 +283,12 @@ const endOf = (credentials: Credentials.Credentials, now: number, witness: Witne
   }))
 }
 
+/** What a `Date` is written in, in milliseconds: an end by it that is later by less than that is no later. */
+const dateResolution = 1000
+
+const precise = (byServer: number, told: number): number =>
+  byServer - told > 0 && byServer - told < dateResolution ? told : byServer
+
 const endBy = (
   credentials: Credentials.Credentials,
   now: number,
@@ -304,7 +311,7 @@ const endBy = (
   const isPast = (start: number) => now >= start - clockTolerance
   if (Option.isSome(serverTime) && Option.isSome(ahead)) {
     const start = serverTime.value + ahead.value
-    return isPast(start) ? end(start + life) : guess(Math.min(heldSince, now) + life)
+    return isPast(start) ? end(precise(start + life, told)) : guess(Math.min(heldSince, now) + life)
   }
   const byWriter = isPast(obtainedAt.value) ? Option.some(told) : Option.none()
   const byServer = Option.map(Option.filter(serverTime, isPast), (start) => start + life)
@@ -744,6 +751,59 @@ export const coolDown = (options: {
     failures: options.failures
   }
 }
+
+/**
+ * What is stored of a refresh. Where our clock differs from the server's by as much as at the refresh before, it is wrong
+ * for good rather than about to be set: the server's time is left out then, or each process that begins would take the
+ * token for dead and renew it.
+ *
+ * @since 0.1.0
+ * @category decisions
+ */
+export const toStore = (
+  before: Option.Option<Credentials.Credentials>,
+  after: Credentials.Credentials
+): Credentials.Credentials => {
+  const offOf = ({ obtainedAt, serverTime }: Credentials.Credentials) =>
+    Option.zipWith(obtainedAt, serverTime, (ours, theirs) => ours - theirs)
+  const isSteady = Option.exists(
+    Option.all([Option.flatMap(before, offOf), offOf(after)]),
+    ([then, now]) => Math.abs(now) > clockTolerance && Math.abs(now - then) <= clockTolerance
+  )
+  return isSteady ? new Credentials.Credentials({ ...after, serverTime: Option.none() }) : after
+}
+
+/**
+ * Why a token that arrived at `now` is of no use, where it had expired by then: in words, with the clock that is to be
+ * set right, if one is. Empty where it is of use.
+ *
+ * @since 0.1.0
+ * @category getters
+ */
+export const describeArrival = (
+  credentials: Credentials.Credentials,
+  now: number,
+  witness: Witness = noWitness
+): string => {
+  if (!isExpired(credentials, now, witness)) return ""
+  const span = (millis: number) => Duration.format(Duration.seconds(Math.round(millis / 1000)))
+  const off = Option.map(credentials.serverTime, (server) => now - server)
+  if (Option.isSome(off) && Math.abs(off.value) > clockTolerance) {
+    const way = off.value > 0 ? "ahead of" : "behind"
+    return `The token had expired when it came, and the clock of this machine is ${span(Math.abs(off.value))} ${way} the server's: set it right.`
+  }
+  const ago = Option.match(timeToExpiry(credentials, now, witness), {
+    onNone: () => "",
+    onSome: (left) => (left < 0 ? `, by ${span(-left)}` : "")
+  })
+  return Option.isSome(off)
+    ? `The token had expired when it came${ago}, though the clocks agree: the server gives it no time to live.`
+    : `The token had expired when it came${ago} by the clock of this machine, ${instantText(now)}: check that clock.`
+}
+
+/** Total, as clocks may say anything. */
+const instantText = (millis: number): string =>
+  Math.abs(millis) <= 8.64e15 ? new Date(millis).toISOString() : "which says no time"
 
 /**
  * Whether a refresh achieved nothing: the same access token, the same expiry, or one already past. To do

@@ -4,6 +4,7 @@
  * Each grant has one flight at a time: a fiber of the layer's scope that no caller's interruption reaches. Callers
  * wait on a `Deferred`. Closing the scope waits for the flights, bounded.
  */
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
@@ -27,14 +28,14 @@ import * as State from "./grant/State.js"
 import { step } from "./grant/Step.js"
 import * as Turn from "./grant/Turn.js"
 import type { Profile } from "./Profile.js"
-import type { Lease, RefreshLease } from "./RefreshLease.js"
+import { type Lease, LeaseError, type RefreshLease } from "./RefreshLease.js"
 import * as Telemetry from "./Telemetry.js"
 import type { TokenConfig } from "./TokenConfig.js"
 import { fromFailure, storageErrorOf } from "./tokenErrors.js"
 import type { TokenError } from "./TokenError.js"
 import type { TokenEvent } from "./TokenEvent.js"
 import { identityOf, RefreshError, type TokenRefresher } from "./TokenRefresher.js"
-import type { StorageError, TokenStorage } from "./TokenStorage.js"
+import { StorageError, type TokenStorage } from "./TokenStorage.js"
 
 /** What the grants of one pool, or a manager alone, work with. */
 export interface GrantContext {
@@ -280,7 +281,7 @@ const perform = (grant: Grant, command: Command, restore: Restore): Effect.Effec
   const { refresher } = grant.context
   switch (command._tag) {
     case "Load":
-      return Effect.match(restore(storageOf(grant).load), {
+      return Effect.match(restore(load(grant)), {
         onSuccess: (loaded): Input => ({ _tag: "Loaded", loaded, writes: command.writes }),
         onFailure: (error): Input => ({ _tag: "LoadFailed", error })
       })
@@ -289,7 +290,7 @@ const perform = (grant: Grant, command: Command, restore: Restore): Effect.Effec
     case "ConfirmLease":
       return grant.lease === undefined
         ? Effect.succeed({ _tag: "LeaseConfirmed", held: "no" })
-        : Effect.match(grant.lease.lease.isHeld, {
+        : Effect.matchCause(grant.lease.lease.isHeld, {
             onFailure: (): Input => ({ _tag: "LeaseConfirmed", held: "unknown" }),
             onSuccess: (held): Input => ({ _tag: "LeaseConfirmed", held: held ? "yes" : "no" })
           })
@@ -299,11 +300,12 @@ const perform = (grant: Grant, command: Command, restore: Restore): Effect.Effec
       const released: Input = { _tag: "LeaseReleased" }
       return lease === undefined
         ? Effect.succeed(released)
-        : Effect.as(Scope.close(lease.scope, Exit.void), released)
+        : Effect.as(Effect.exit(Scope.close(lease.scope, Exit.void)), released)
     }
     case "Commit": {
       const { entry, expected, writes } = command
-      return Effect.match(storageOf(grant).commit(entry, expected), {
+      const committing = orBroken(storageOf(grant).commit(entry, expected), brokenStorage(grant, "commit"))
+      return Effect.match(committing, {
         onSuccess: (version): Input => ({ _tag: "Committed", entry, version, writes }),
         onFailure: (error): Input =>
           error._tag === "StorageError" ? { _tag: "CommitFailed", error } : { _tag: "CommitRefused", error }
@@ -329,17 +331,51 @@ const perform = (grant: Grant, command: Command, restore: Restore): Effect.Effec
 const takeLease = (grant: Grant): Effect.Effect<Input> => {
   const { config, lease } = grant.context
   return Effect.flatMap(Scope.make(), (scope) =>
-    Effect.matchEffect(Scope.extend(lease.acquire(grant.account, config.leaseTtl), scope), {
-      onSuccess: (held): Effect.Effect<Input> =>
-        Effect.sync(() => {
-          grant.lease = { lease: held, scope }
-          return { _tag: "LeaseTaken", lease: { fence: held.fence } }
-        }),
-      onFailure: (error): Effect.Effect<Input> =>
-        Effect.as(Scope.close(scope, Exit.void), { _tag: "LeaseFailed", error })
-    })
+    Effect.matchEffect(
+      orBroken(Scope.extend(lease.acquire(grant.account, config.leaseTtl), scope), brokenLease(grant)),
+      {
+        onSuccess: (held): Effect.Effect<Input> =>
+          Effect.sync(() => {
+            grant.lease = { lease: held, scope }
+            return { _tag: "LeaseTaken", lease: { fence: held.fence } }
+          }),
+        onFailure: (error): Effect.Effect<Input> =>
+          Effect.as(Scope.close(scope, Exit.void), { _tag: "LeaseFailed", error })
+      }
+    )
   )
 }
+
+const load = (grant: Grant) => orBroken(storageOf(grant).load, brokenStorage(grant, "load"))
+
+/**
+ * A port that died of a defect, or interrupted itself, has failed: the flight goes on. The defect itself is not
+ * passed on: nobody knows what is in it.
+ */
+const orBroken = <A, E, E2>(use: Effect.Effect<A, E>, broken: () => E2): Effect.Effect<A, E | E2> =>
+  Effect.catchAllCause(use, (cause) =>
+    Option.match(Cause.failureOption(cause), {
+      onNone: (): Effect.Effect<never, E | E2> => Effect.fail(broken()),
+      onSome: Effect.fail
+    })
+  )
+
+const brokenStorage = (grant: Grant, operation: "load" | "commit") => () =>
+  new StorageError({
+    reason: "Unavailable",
+    operation,
+    location: storageOf(grant).location,
+    message: "The storage died of a defect. Run it alone to see why."
+  })
+
+const brokenLease =
+  ({ account }: Grant) =>
+  () =>
+    new LeaseError({
+      reason: "Unavailable",
+      account,
+      message: "The lease died of a defect. Run it alone to see why."
+    })
 
 /**
  * Waits for the answer, up to the time-out. An answer that has begun to arrive by then is read on for as long as the lease
@@ -362,9 +398,8 @@ const redeem = (
     }
     const reading = readsOn ? Effect.provideService(request, Deadline.ReadOn, arrival) : request
     return Deadline.within(reading, { millis: refreshTimeout, more, late }).pipe(
-      // The defect itself is not passed on: nobody knows what is in it.
-      Effect.catchAllDefect(() => Effect.fail(broken)),
       restore,
+      (answer) => orBroken(answer, () => broken),
       Effect.match({
         onSuccess: (credentials): Input => ({ _tag: "Answered", credentials }),
         onFailure: (error): Input => ({ _tag: "RefreshFailed", error })
@@ -405,7 +440,7 @@ export const read = (grant: Grant): Effect.Effect<Option.Option<State.Failure>> 
   })
 
 const observe = (grant: Grant, writes: number): Effect.Effect<Option.Option<State.Failure>> =>
-  Effect.flatMap(Effect.either(storageOf(grant).load), (result) =>
+  Effect.flatMap(Effect.either(load(grant)), (result) =>
     Effect.flatMap(Clock.currentTimeMillis, (now) => {
       const next = apply(
         grant,

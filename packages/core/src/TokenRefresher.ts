@@ -133,6 +133,7 @@ export class TokenRefresher extends Context.Tag("@latchkey/core/TokenRefresher")
 export interface Origin {
   readonly identity?: GrantIdentity | undefined
   readonly formerly?: ReadonlyArray<string> | undefined
+  readonly clientIdIn?: ((credentials: Credentials) => Option.Option<string>) | undefined
 }
 
 /**
@@ -142,7 +143,7 @@ export interface Origin {
  * @category getters
  */
 export const identityOf = (
-  { clientIdIn, identity }: Pick<Context.Tag.Service<TokenRefresher>, "identity" | "clientIdIn">,
+  { clientIdIn, identity }: Origin,
   credentials: Credentials
 ): Option.Option<GrantIdentity> =>
   Option.map(Option.fromNullable(identity), (own) =>
@@ -174,6 +175,7 @@ export const make = (
   TokenRefresher.of({
     identity: options.identity,
     formerly: options.formerly,
+    clientIdIn: options.clientIdIn,
     needsRefreshToken: true,
     rotation: options.rotation ?? rotating(),
     serverAhead: options.serverAhead ?? unknownAhead,
@@ -210,6 +212,7 @@ export const makeIndependent = (
   TokenRefresher.of({
     identity: options.identity,
     formerly: options.formerly,
+    clientIdIn: options.clientIdIn,
     needsRefreshToken: false,
     rotation: reusable,
     serverAhead: options.serverAhead ?? unknownAhead,

@@ -98,7 +98,8 @@ const rolledBack = (location: string): StorageError =>
 const coolDownAdvice: Record<CoolingDown["reason"] | "AnswerLost", (last: string) => string> = {
   Failed: (last) => `The last refresh failed; nothing is posted before the retry time. ${last}`,
   ServerAsked: (last) => `The server asked to wait; nothing is posted before the retry time. ${last}`,
-  Ineffective: () => "The last refresh brought no newer token; it is not repeated before the retry time.",
+  Ineffective: (last) =>
+    `The last refresh brought no newer token; it is not repeated before the retry time. ${last}`,
   Rejected: () => "A resource server keeps rejecting fresh tokens: check audience and scopes, not the token.",
   AnswerLost: () =>
     "The answer to a refresh was not seen, and the server may end the grant if it is repeated: that is left for when the token has expired. Until then, ask for a shorter validity."

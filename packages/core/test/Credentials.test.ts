@@ -672,3 +672,19 @@ describe("fromResponse, always", () => {
     runs(1000)
   )
 })
+
+describe("what a refresher that reads its response by itself adds", () => {
+  const plain = () => Credentials.make({ accessToken: "at", obtainedAt: 7_200_000, serverTime: 0 })
+
+  it("warnings go with the access token", () => {
+    const problem = { field: "expires_in", problem: "is no number" }
+    expect(Credentials.warnings(Credentials.withWarnings(plain(), []))).toEqual([])
+    expect(Credentials.warnings(Credentials.withWarnings(plain(), [problem]))).toEqual([problem])
+  })
+
+  it("an expiry by the server's clock is moved where the clocks are apart", () => {
+    expect(Credentials.byOurClock(1000, plain())).toBe(7_201_000)
+    expect(Credentials.byOurClock(1000, { ...plain(), serverTime: Option.some(7_199_000) })).toBe(1000)
+    expect(Credentials.byOurClock(1000, { ...plain(), serverTime: Option.none() })).toBe(1000)
+  })
+})

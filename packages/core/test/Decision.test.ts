@@ -267,6 +267,13 @@ describe("a token that was obtained by a clock that was wrong", () => {
   })
 
   it.each([
+    ["less than a `Date` can tell", 999, 20 * minute],
+    ["a second, which a `Date` can tell", 1000, 20 * minute + 1000]
+  ])("ends by the server's clock, unless that is later by %s", (_, ahead, millis) => {
+    expect(left(obtained(40 * minute, 0), { ahead: Option.some(ahead) })).toEqual([millis, false])
+  })
+
+  it.each([
     ["held for 20 minutes", { heldSince: now - 20 * minute }, 40 * minute, true],
     ["held for as long as it lives", { heldSince: now - hour }, 0, true],
     [
@@ -1363,5 +1370,23 @@ describe("a wait that the server asked of whoever shares the grant", () => {
     const of = (pair: readonly [number, number] | undefined) =>
       Option.map(Option.fromNullable(pair), ([at, until]) => new Entry.ServerWait({ at, until }))
     expect(Decision.serverWait(of(before), Option.fromNullable(retryAfter), now)).toEqual(of(expected))
+  })
+})
+
+describe("describeArrival", () => {
+  it.each([
+    ["is of use", obtained(0, 0), ""],
+    ["a clock ahead of the server's", obtained(2 * hour, 0), "ahead of the server's"],
+    [
+      "a clock behind the server's",
+      { ...obtained(2 * hour, 0), serverTime: Option.some(now + hour) },
+      "behind the server's"
+    ],
+    ["clocks that agree", { ...obtained(hour, 0), serverTime: Option.some(now) }, "no time to live"],
+    ["no Date", obtained(2 * hour, 0, false), "check that clock"]
+  ])("%s", (_, credentials, words) => {
+    const text = Decision.describeArrival(new Credentials.Credentials(credentials), now)
+    if (words === "") expect(text).toBe("")
+    else expect(text).toContain(words)
   })
 })

@@ -386,6 +386,34 @@ describe("closing the scope while a rotation is unsaved", () => {
     })
   )
 
+  it.scoped("waits for a commit that is still under way", () =>
+    Effect.gen(function* () {
+      const slowly = (storage: Storage): Storage => {
+        let commits = 0
+        return {
+          ...storage,
+          commit: (entry, expected) =>
+            Effect.delay(storage.commit(entry, expected), ++commits === 2 ? 5000 : 0)
+        }
+      }
+      const w = yield* world()
+      const scope = yield* Scope.make()
+      const a = yield* Scope.extend(manager(w, slowly(w.storage)), scope)
+      yield* TestClock.adjust(minute)
+      const asking = yield* Effect.fork(token(a.getAccessToken))
+      yield* settle
+      yield* TestClock.adjust(1000)
+      expect(yield* Fiber.join(asking)).toBe("at-2")
+      const closed = yield* Effect.fork(Scope.close(scope, Exit.void))
+      yield* settle
+      expect(Option.isNone(yield* Fiber.poll(closed))).toBe(true)
+      yield* TestClock.adjust(4000)
+      yield* Fiber.join(closed)
+      expect(Option.getOrThrow(yield* stored(w.storage)).refresh).toBe("rt-2")
+      yield* Effect.scoped(w.lease.acquire("grant", 1000))
+    })
+  )
+
   it.scoped("gives up after a bounded time, and frees the lease", () =>
     Effect.gen(function* () {
       const { w } = yield* closing(faults((n) => n > 1))

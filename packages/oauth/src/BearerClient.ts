@@ -25,6 +25,7 @@ import * as DPoP from "./DPoP.js"
 import { check, invalid, type OAuthConfigError } from "./Endpoint.js"
 import * as BearerSender from "./internal/bearerSender.js"
 import * as BearerToken from "./internal/bearerToken.js"
+import * as ServerClock from "./internal/serverClock.js"
 import { peekable } from "./internal/peekable.js"
 import * as TokenErrors from "./internal/tokenErrors.js"
 
@@ -85,7 +86,7 @@ export interface Options {
  *   reported to the manager. It cools down if fresh tokens keep being refused: then nothing is sent.
  * - Other answers refuse the token only if `isRejected` says so: a refresh cures neither a lack of scope nor
  *   a step-up challenge (RFC 9470, see `Challenge.stepUp`).
- * - A token bound to a key goes with a proof, made anew for each request; one of an unknown type is never
+ * - A token bound to a key goes with a proof, made anew for each request and dated by the server's clock; one of an unknown type is never
  *   sent (RFC 6749 §7.1). A resource server's nonce is used, and asked for at most once a request.
  * - Redirects are not followed with a token. Wrap `HttpClient.followRedirects` around this client, not
  *   inside it: then each hop is judged by its own origin. Likewise retries, for a proof is good once.
@@ -106,7 +107,11 @@ export const transform = (
 > =>
   Effect.gen(function* () {
     const parts: Parts = {
-      sender: { origins: yield* checkOrigins(options.origins), nonces: yield* DPoP.makeNonces },
+      sender: {
+        origins: yield* checkOrigins(options.origins),
+        nonces: yield* DPoP.makeNonces,
+        clocks: ServerClock.make()
+      },
       tokens: BearerToken.make(options.manager),
       isRejected: options.isRejected
     }
@@ -223,7 +228,10 @@ const exchange = <E, R>(
     return again.response
   })
 
-/** Sends with one token: twice, where the server wants a nonce in the proof (RFC 9449 §9). */
+/**
+ * Sends with one token: twice, where the server wants a nonce in the proof (RFC 9449 §9), or refuses one that was dated
+ * by a clock other than its own.
+ */
 const attempt = <E, R>(
   parts: Parts,
   client: HttpClient.HttpClient.With<E, R>,
@@ -235,7 +243,9 @@ const attempt = <E, R>(
     if (Option.isNone(sent.used)) return sent
     const { url, ...used } = sent.used.value
     const brought = parts.sender.nonces.keep(url, sent.response.headers)
-    if (!brought || !wantsNonce(sent.response) || !canBeSentAgain(sent.request)) return sent
+    const isMisdated = sent.wasMisdated && DPoP.isBound(used.credentials) && refusesProof(sent.response)
+    const isAsked = (brought && wantsNonce(sent.response)) || isMisdated
+    if (!isAsked || !canBeSentAgain(sent.request)) return sent
     yield* discard(sent.response)
     const again = yield* BearerSender.send(parts.sender, client, request, Effect.succeed(used.credentials))
     parts.sender.nonces.keep(url, again.response.headers)
@@ -282,6 +292,14 @@ const wantsNonce = (response: HttpClientResponse): boolean =>
   response.status === 401 &&
   Challenge.forTokens(response.headers["www-authenticate"]).some(
     ({ parameters, scheme }) => scheme === "dpop" && parameters.get("error") === "use_dpop_nonce"
+  )
+
+/** Of a proof that is not of its time some servers say that the token is invalid. */
+const refusesProof = (response: HttpClientResponse): boolean =>
+  response.status === 401 &&
+  Challenge.forTokens(response.headers["www-authenticate"]).some(
+    ({ parameters, scheme }) =>
+      scheme === "dpop" && ["invalid_dpop_proof", "invalid_token"].includes(parameters.get("error") ?? "")
   )
 
 const canBeSentAgain = ({ body }: HttpClientRequest): boolean =>

@@ -166,23 +166,31 @@ export const makeNonces: Effect.Effect<Nonces> = Effect.sync(() => {
 })
 
 /**
- * What the functions of `oauth4webapi` take as `DPoP`: good for one request, with a `jti` of its own.
+ * What the functions of `oauth4webapi` take as `DPoP`: good for one request, with a `jti` of its own. `serverAhead`: by
+ * how many milliseconds the server's clock is ahead of ours, 0 unless given; the proof is dated by the server's.
  *
  * @since 0.1.0
  * @category constructors
  */
-export const handle = (key: Key, nonce: string | undefined): Effect.Effect<oauth.DPoPHandle> =>
-  Effect.map(Effect.flatMap(Clock.currentTimeMillis, Wire.clockSkew), (skew) =>
-    oauth.DPoP({ [oauth.clockSkew]: skew }, key.keyPair, {
-      [oauth.modifyAssertion]: (_header, payload) => {
-        if (nonce !== undefined) payload["nonce"] = nonce
-      }
-    })
+export const handle = (
+  key: Key,
+  nonce: string | undefined,
+  serverAhead = 0
+): Effect.Effect<oauth.DPoPHandle> =>
+  Effect.map(
+    Effect.flatMap(Clock.currentTimeMillis, (now) => Wire.clockSkew(now + serverAhead)),
+    (skew) =>
+      oauth.DPoP({ [oauth.clockSkew]: skew }, key.keyPair, {
+        [oauth.modifyAssertion]: (_header, payload) => {
+          if (nonce !== undefined) payload["nonce"] = nonce
+        }
+      })
   )
 
 /**
  * A proof for a request to a resource server, for its `DPoP` header (RFC 9449 §4.2): bound to the method,
- * the URL without its query, the access token, and the resource server's nonce, if it gave one.
+ * the URL without its query, the access token, and the resource server's nonce, if it gave one. It is dated by the
+ * server's clock where `serverAhead` says by how many milliseconds that is ahead of ours.
  *
  * @since 0.1.0
  * @category constructors
@@ -193,9 +201,10 @@ export const proof = (options: {
   readonly method: string
   readonly url: string | URL
   readonly accessToken: Redacted.Redacted
+  readonly serverAhead?: number
 }): Effect.Effect<string> =>
   Effect.flatMap(
-    Effect.suspend(() => handle(options.key, options.nonces.get(options.url))),
+    Effect.suspend(() => handle(options.key, options.nonces.get(options.url), options.serverAhead)),
     (dpop) =>
       hidden(async () => {
         let made = ""

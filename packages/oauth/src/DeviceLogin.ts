@@ -19,6 +19,7 @@ import * as ClientAuth from "./ClientAuth.js"
 import type { OAuthConfigError } from "./Endpoint.js"
 import * as DeviceCode from "./internal/deviceCode.js"
 import * as LoginGrant from "./internal/loginGrant.js"
+import * as SignedSender from "./internal/signedSender.js"
 import * as Target from "./internal/target.js"
 import { expired, fromRequest, type LoginError } from "./LoginError.js"
 import type * as LoginEvent from "./LoginEvent.js"
@@ -116,10 +117,12 @@ const authorize = (
     })
     for (const uri of resource) parameters.append("resource", uri)
     const requestedAt = yield* Clock.currentTimeMillis
-    const client = { ...auth.client, [oauth.clockSkew]: yield* Wire.clockSkew(requestedAt) }
+    const sender = SignedSender.make(wire, options.client.auth)
     const answer = yield* Effect.mapError(
-      wire.send(
-        (common) =>
+      sender.send(
+        endpoint,
+        auth.client,
+        (client, common) =>
           oauth.deviceAuthorizationRequest(metadata, client, auth.method, parameters, {
             ...common,
             ...(options.headers !== undefined && { headers: { ...options.headers } })

@@ -21,6 +21,7 @@ import * as oauth from "oauth4webapi"
 import * as Answer from "./Answer.js"
 import * as ClientAuth from "./ClientAuth.js"
 import { invalid, type OAuthConfigError } from "./Endpoint.js"
+import * as SignedSender from "./internal/signedSender.js"
 import type { OAuthError } from "./OAuthError.js"
 import * as Server from "./Server.js"
 import * as Wire from "./Wire.js"
@@ -85,6 +86,7 @@ export const make = (
     const wire = yield* Wire.make({ timeout: options.timeout })
     const server = yield* Server.from(options.server)
     const auth = yield* ClientAuth.authenticate(options.client)
+    const sender = SignedSender.make(wire, options.client.auth)
     const ttl = millisOf(options.cacheTtl ?? 0)
     if (Number.isNaN(ttl)) return yield* invalid("cacheTtl", "must be a duration, not negative")
     const cache = new Map<
@@ -95,10 +97,8 @@ export const make = (
     const ask = (token: Redacted.Redacted, hint: string | undefined) =>
       Effect.gen(function* () {
         const metadata = yield* server.metadata
-        yield* Server.endpoint(metadata, "introspection_endpoint")
-        const skew = yield* Effect.flatMap(Clock.currentTimeMillis, Wire.clockSkew)
-        const client = { ...auth.client, [oauth.clockSkew]: skew }
-        const answer = yield* wire.send((common) =>
+        const endpoint = yield* Server.endpoint(metadata, "introspection_endpoint")
+        const answer = yield* sender.send(endpoint, auth.client, (client, common) =>
           oauth.introspectionRequest(metadata, client, auth.method, Redacted.value(token), {
             ...common,
             ...(hint !== undefined && { additionalParameters: { token_type_hint: hint } })

@@ -65,18 +65,17 @@ export const make = (
   Effect.gen(function* () {
     const endpoint = yield* TokenEndpoint.make(options)
     const resource = yield* Target.resources(options.resource)
-    const assertion = Effect.isEffect(options.assertion)
-      ? options.assertion
-      : yield* signer(options.assertion)
+    const given = options.assertion
+    const sign = Effect.isEffect(given) ? () => given : yield* signer(given)
     return TokenRefresher.makeIndependent(
       (previous) =>
-        Effect.flatMap(assertion, (signed) =>
-          endpoint.request({
-            grantType,
-            parameters: { assertion: Redacted.value(signed), scope: Target.scope(options.scopes), resource },
-            previous
-          })
-        ),
+        endpoint.request({
+          grantType,
+          parameters: { scope: Target.scope(options.scopes), resource },
+          signed: (serverAhead) =>
+            Effect.map(sign(serverAhead), (assertion) => ({ assertion: Redacted.value(assertion) })),
+          previous
+        }),
       { ...endpoint.originOf(grantType, subjectOf(options.assertion)), serverAhead: endpoint.serverAhead }
     )
   })
@@ -97,7 +96,9 @@ const subjectOf = (assertion: Options["assertion"]): string | undefined =>
   Effect.isEffect(assertion) ? undefined : (assertion.subject ?? assertion.issuer)
 
 /** Signs as `oauth4webapi` signs a client's assertion, which differs in its subject and audience alone. */
-const signer = (assertion: Assertion): Effect.Effect<Effect.Effect<Redacted.Redacted>, OAuthConfigError> =>
+const signer = (
+  assertion: Assertion
+): Effect.Effect<(serverAhead: number) => Effect.Effect<Redacted.Redacted>, OAuthConfigError> =>
   Effect.gen(function* () {
     const { audience, issuer, key: given, kid, lifetime = "60 seconds" } = assertion
     const millis = millisOf(lifetime)
@@ -117,9 +118,12 @@ const signer = (assertion: Assertion): Effect.Effect<Effect.Effect<Redacted.Reda
       try: () => sign({}),
       catch: () => invalid("assertion.key", "must be a private key that can sign")
     })
-    return Effect.flatMap(Clock.currentTimeMillis, (now) =>
-      Effect.flatMap(Wire.clockSkew(now), (skew) =>
-        Effect.promise(async () => {
+    return (serverAhead) =>
+      Effect.gen(function* () {
+        // By the server's clock, which is the one that judges it.
+        const now = (yield* Clock.currentTimeMillis) + serverAhead
+        const skew = yield* Wire.clockSkew(now)
+        return yield* Effect.promise(async () => {
           const exp = Math.floor(now / 1000) + Math.ceil(millis / 1000)
           const body = new URLSearchParams()
           const method = sign({ ...assertion.claims, sub: assertion.subject ?? issuer, exp })
@@ -131,6 +135,5 @@ const signer = (assertion: Assertion): Effect.Effect<Effect.Effect<Redacted.Reda
           )
           return Redacted.make(body.get("client_assertion") ?? "")
         })
-      )
-    )
+      })
   })

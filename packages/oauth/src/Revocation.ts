@@ -6,7 +6,6 @@
 import type { HttpClient } from "@effect/platform/HttpClient"
 import type { Credentials } from "@latchkey/core/Credentials"
 import { millisOf } from "@latchkey/core/TokenConfig"
-import * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
@@ -19,6 +18,7 @@ import * as oauth from "oauth4webapi"
 import * as Answer from "./Answer.js"
 import * as ClientAuth from "./ClientAuth.js"
 import { invalid, type OAuthConfigError } from "./Endpoint.js"
+import * as SignedSender from "./internal/signedSender.js"
 import type { OAuthError } from "./OAuthError.js"
 import * as Server from "./Server.js"
 import * as Wire from "./Wire.js"
@@ -70,6 +70,7 @@ export const make = (
     const wire = yield* Wire.make({ timeout: options.timeout })
     const server = yield* Server.from(options.server)
     const auth = yield* ClientAuth.authenticate(options.client)
+    const sender = SignedSender.make(wire, options.client.auth)
     const maxWait = millisOf(options.maxWait ?? "10 seconds")
     const attempts = options.attempts ?? 3
     if (Number.isNaN(maxWait)) return yield* invalid("maxWait", "must be a duration, not negative")
@@ -81,10 +82,8 @@ export const make = (
     const revokeOne = (token: Redacted.Redacted, hint: "refresh_token" | "access_token") =>
       Effect.gen(function* () {
         const metadata = yield* server.metadata
-        yield* Server.endpoint(metadata, "revocation_endpoint")
-        const skew = yield* Effect.flatMap(Clock.currentTimeMillis, Wire.clockSkew)
-        const client = { ...auth.client, [oauth.clockSkew]: skew }
-        const answer = yield* wire.send((common) =>
+        const endpoint = yield* Server.endpoint(metadata, "revocation_endpoint")
+        const answer = yield* sender.send(endpoint, auth.client, (client, common) =>
           oauth.revocationRequest(metadata, client, auth.method, Redacted.value(token), {
             ...common,
             additionalParameters: { token_type_hint: hint }

@@ -18,6 +18,8 @@ import * as ClientAuth from "./ClientAuth.js"
 import * as DPoP from "./DPoP.js"
 import type { OAuthConfigError } from "./Endpoint.js"
 import * as IdToken from "./IdToken.js"
+import * as ServerClock from "./internal/serverClock.js"
+import * as SignedSender from "./internal/signedSender.js"
 import { toRefreshError, type OAuthError } from "./OAuthError.js"
 import * as Server from "./Server.js"
 import * as TokenResponse from "./TokenResponse.js"
@@ -64,6 +66,12 @@ export interface Options extends Answer.ErrorSettings {
 export interface Request {
   readonly grantType: string
   readonly parameters: Readonly<Record<string, string | ReadonlyArray<string> | undefined>>
+  /**
+   * Parameters that are signed anew each time the request is sent, such as an assertion: by the server's clock, which
+   * is so many milliseconds ahead of ours.
+   */
+  readonly signed?:
+    ((serverAhead: number) => Effect.Effect<Readonly<Record<string, string>>, RefreshError>) | undefined
   /** The credentials that the answer is merged into; a key they are bound to is used. */
   readonly previous: Option.Option<Credentials>
   /** The key to bind the tokens to, where one is in use already; else a new one where `dpop` is on. */
@@ -80,8 +88,8 @@ export interface Request {
  */
 export interface TokenEndpoint {
   /**
-   * Asks for tokens. A proof is made anew, once, where the server wants its nonce in it; nothing else is
-   * repeated. Fails as {@link TokenResponse.judge} and {@link Wire.Wire} do.
+   * Asks for tokens. What is signed (a proof, an assertion) is made anew, once, where the server wants its nonce in it,
+   * or refuses it and shows a clock in `Date` that differs from the one that it was dated by; nothing else is repeated. Fails as {@link TokenResponse.judge} and {@link Wire.Wire} do.
    */
   readonly request: (request: Request) => Effect.Effect<Credentials, RefreshError>
   /** By how many milliseconds the server's clock is ahead of ours, by its last answer; see {@link Answer.clockSkew}. */
@@ -105,6 +113,8 @@ export const make = (options: Options): Effect.Effect<TokenEndpoint, OAuthConfig
     const server = yield* Server.from(options.server)
     const auth = yield* ClientAuth.authenticate(options.client)
     const nonces = yield* DPoP.makeNonces
+    const clocks = ServerClock.make()
+    const isSigned = SignedSender.signs(options.client.auth)
     let serverAhead = 0
     const checksIdToken = options.checkIdToken !== false && Option.isSome(server.issuer)
 
@@ -112,8 +122,13 @@ export const make = (options: Options): Effect.Effect<TokenEndpoint, OAuthConfig
       Effect.clockWith((clock) => {
         const endpoint = metadata.token_endpoint ?? metadata.issuer
         const requestedAt = clock.unsafeCurrentTimeMillis()
-        const parameters = toParameters({ ...asked.parameters, ...options.parameters })
-        const sendWith = (skew: number, proof: { readonly DPoP?: oauth.DPoPHandle }) => {
+        const ahead = clocks.ahead(endpoint)
+        const sendWith = (
+          skew: number,
+          proof: { readonly DPoP?: oauth.DPoPHandle },
+          signed: Readonly<Record<string, string>>
+        ) => {
+          const parameters = toParameters({ ...asked.parameters, ...signed, ...options.parameters })
           const client = skew === 0 ? auth.client : { ...auth.client, [oauth.clockSkew]: skew }
           const extra = {
             ...(options.headers !== undefined && { headers: { ...options.headers } }),
@@ -126,18 +141,29 @@ export const make = (options: Options): Effect.Effect<TokenEndpoint, OAuthConfig
             })
           return Effect.map(wire.send(request, options.encoding), (answer) => {
             serverAhead = Answer.clockSkew(answer, requestedAt).ahead
-            const again =
+            const wantsNonce =
               Option.isSome(key) && nonces.keep(endpoint, answer.headers) && DPoP.wantsNonce(answer)
-            return { answer, requestedAt, again }
+            const { headers, receivedAt } = answer
+            const wasMisdated = clocks.learn(endpoint, { headers, receivedAt, requestedAt })
+            const code = wasMisdated ? Answer.toError(answer).oauthError : undefined
+            const isRefused =
+              wasMisdated &&
+              !Answer.isOk(answer) &&
+              (asked.signed !== undefined || isSigned || Option.isSome(key)) &&
+              // Where an assertion is the grant, it has not been spent.
+              (ServerClock.refusesWhatIsSigned(code) ||
+                (asked.signed !== undefined && code === "invalid_grant"))
+            return { answer, requestedAt, again: wantsNonce || isRefused }
           })
         }
-        return Effect.flatMap(Wire.clockSkew(requestedAt), (skew) =>
-          Option.isNone(key)
-            ? sendWith(skew, {})
-            : Effect.flatMap(DPoP.handle(key.value, nonces.get(endpoint)), (proof) =>
-                sendWith(skew, { DPoP: proof })
-              )
-        )
+        return Effect.gen(function* () {
+          const skew = yield* Wire.clockSkew(requestedAt + ahead)
+          const signed = yield* asked.signed?.(ahead) ?? Effect.succeed({})
+          const proof = Option.isNone(key)
+            ? {}
+            : { DPoP: yield* DPoP.handle(key.value, nonces.get(endpoint), ahead) }
+          return yield* sendWith(skew, proof, signed)
+        })
       })
 
     const request: (asked: Request) => Effect.Effect<Credentials, RefreshError> = Effect.fnUntraced(
@@ -188,7 +214,8 @@ export const make = (options: Options): Effect.Effect<TokenEndpoint, OAuthConfig
     return { request, serverAhead: () => serverAhead, originOf }
   })
 
-const unsaved = (error: OAuthError): RefreshError => toRefreshError(error, Option.none())
+const unsaved = (error: OAuthError | RefreshError): RefreshError =>
+  error._tag === "RefreshError" ? error : toRefreshError(error, Option.none())
 
 /** Nothing was redeemed yet, whatever became of the request for the server's metadata. */
 const undiscovered = (error: OAuthError): RefreshError =>

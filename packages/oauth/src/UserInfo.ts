@@ -8,6 +8,7 @@ import type { HttpClient } from "@effect/platform/HttpClient"
 import type { Credentials } from "@latchkey/core/Credentials"
 import * as Profile from "@latchkey/core/Profile"
 import * as Config from "effect/Config"
+import * as Clock from "effect/Clock"
 import type * as ConfigError from "effect/ConfigError"
 import type * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
@@ -21,6 +22,7 @@ import * as Answer from "./Answer.js"
 import * as DPoP from "./DPoP.js"
 import type { OAuthConfigError } from "./Endpoint.js"
 import * as IdToken from "./IdToken.js"
+import * as ServerClock from "./internal/serverClock.js"
 import { quote } from "./internal/text.js"
 import type { OAuthError } from "./OAuthError.js"
 import * as Server from "./Server.js"
@@ -52,18 +54,27 @@ export const make = (
     const wire = yield* Wire.make({ timeout: options.timeout })
     const server = yield* Server.from(options.server)
     const nonces = yield* DPoP.makeNonces
+    const clocks = ServerClock.make()
 
     const ask = (metadata: Server.Metadata, credentials: Credentials, key: Option.Option<DPoP.Key>) =>
       Effect.gen(function* () {
         const endpoint = yield* Server.endpoint(metadata, "userinfo_endpoint")
-        const extra = Option.isSome(key) && { DPoP: yield* DPoP.handle(key.value, nonces.get(endpoint)) }
+        const requestedAt = yield* Clock.currentTimeMillis
+        const extra = Option.isSome(key) && {
+          DPoP: yield* DPoP.handle(key.value, nonces.get(endpoint), clocks.ahead(endpoint))
+        }
         const answer = yield* wire.send((common) =>
           oauth.userInfoRequest(metadata, { client_id: "unused" }, Redacted.value(credentials.accessToken), {
             ...common,
             ...extra
           })
         )
-        const again = Option.isSome(key) && nonces.keep(endpoint, answer.headers) && DPoP.wantsNonce(answer)
+        const wantsNonce =
+          Option.isSome(key) && nonces.keep(endpoint, answer.headers) && DPoP.wantsNonce(answer)
+        const { headers, receivedAt } = answer
+        const wasMisdated = clocks.learn(endpoint, { headers, receivedAt, requestedAt })
+        // A 401 to a proof of another time than the server's: it was not looked at any further.
+        const again = wantsNonce || (Option.isSome(key) && wasMisdated && answer.status === 401)
         return { answer, again }
       })
 

@@ -720,6 +720,32 @@ describe("a token bound to a key", () => {
   )
 })
 
+describe("a resource server whose clock is not ours", () => {
+  it.scoped.each([-7200, -600, 600, 7200])(
+    "a proof that it refuses is sent once more by its clock, %d s ahead, and the next is right at once (F30)",
+    (ahead) =>
+      Effect.gen(function* () {
+        const serverTime = start + ahead * 1000
+        const { asked, client } = yield* bench({
+          initial: DPoP.attach(grant({ tokenType: "DPoP" }), yield* DPoP.generate()),
+          api: ({ headers }) => {
+            const [, payload] = String(headers["dpop"]).split(".")
+            const { iat } = JSON.parse(Buffer.from(payload!, "base64url").toString()) as {
+              readonly iat: number
+            }
+            const isTimely = Math.abs(iat - Math.floor(serverTime / 1000)) <= 5
+            const reply = isTimely ? fine : challenged('DPoP error="invalid_dpop_proof"')
+            return { ...reply, headers: { ...reply.headers, date: new Date(serverTime).toUTCString() } }
+          }
+        })
+        expect((yield* client.get(`${origin}/x`)).status).toBe(200)
+        expect(asked.length).toBe(2)
+        expect((yield* client.get(`${origin}/x`)).status).toBe(200)
+        expect(asked.length).toBe(3)
+      })
+  )
+})
+
 describe("secrets and spans", () => {
   const canary = "canary-access-4711"
 

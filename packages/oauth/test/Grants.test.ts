@@ -108,7 +108,7 @@ describe("client authentication, against a real server", () => {
       return Buffer.from(credentials, "base64").toString()
     })
 
-  it.effect.each([
+  it.effect.each<readonly [string, string]>([
     ["a-b_c.d~e*f!g'h(i)", "a-b_c.d~e*f!g'h(i)"],
     ["a b", "a+b"],
     ["a+b%c", "a%2Bb%25c"],

@@ -507,9 +507,9 @@ describe("an error answer is sorted", () => {
     ["two that overlap", "no abcdefghijkl here", ["abcdefghi", "efghijkl"], "no <redacted> here"],
     ["a part of the mask", `no ${whole} here`, [whole, "redacted"], "no <redacted> here"],
     ["the mask itself", `no ${whole} here`, ["<redacted>", whole], "no <redacted> here"],
-    ["what is too short to be a secret", "invalid_token", ["a", "token", "invalid"], "invalid_token"],
+    ["what is too short to be a secret", "invalid_token", ["a", "token", "inval"], "invalid_token"],
     ["a short one beside another", `invalid ${whole}`, ["red", "a", "d", whole], "invalid <redacted>"],
-    ["8 characters", "no s3cr3t-8 here", ["s3cr3t-8"], "no <redacted> here"],
+    ["6 characters", "no s3cr3t here", ["s3cr3t"], "no <redacted> here"],
     ["in a URL, in lower case", "no a%2fb%2bc/d here", ["a/b+c/d!"], "no a%2fb%2bc/d here"],
     ["encoded in lower case", "no a%2fb%2bc%2fd-e here", ["a/b+c/d-e"], "no <redacted> here"]
   ])("one pass masks each secret once: %s (F47)", (_, text, secrets, said) => {

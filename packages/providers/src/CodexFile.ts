@@ -38,6 +38,7 @@ const accountClaim = ["https://api.openai.com/auth", "chatgpt_account_id"]
  */
 export const format: FileFormat.FileFormat = FileFormat.foreign({
   at: [],
+  derivesExpiry: true,
   decode: (document, now) =>
     Either.gen(function* () {
       const section = Option.getOrElse(yield* Fields.object(document, "tokens"), (): JsonObject => ({}))

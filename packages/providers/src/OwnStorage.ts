@@ -93,7 +93,7 @@ export const locate = (
     const { credentials } = provider
     if (credentials === undefined) return Option.none()
     const directory = yield* Directory.of(provider)
-    const file = Directory.pathIn(provider, directory, credentials.file)
+    const file = yield* Directory.pathIn(provider, directory, credentials.file)
     const order = yield* orderOf(provider, file)
     const { keychainService: service } = credentials
     if (order === "file" || order === "nowhere" || service === undefined) {
@@ -206,7 +206,7 @@ export const make = (
     const location: Option.Option<Location> =
       options.path === undefined
         ? yield* locate(provider)
-        : Option.some({ file: Paths.expand(options.path), keychain: Option.none(), order: "file" })
+        : Option.some({ file: yield* Paths.expand(options.path), keychain: Option.none(), order: "file" })
     const notOffered = (message: string) =>
       new ProviderError({ reason: "NotOffered", provider: provider.id, message })
     if (Option.isNone(location)) {

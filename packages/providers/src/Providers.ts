@@ -16,6 +16,7 @@ import * as Option from "effect/Option"
 import * as BuiltIn from "./BuiltIn.js"
 import * as Chain from "./internal/chain.js"
 import * as ProvidersFile from "./internal/providersFile.js"
+import * as Directory from "./internal/directory.js"
 import * as Paths from "./internal/paths.js"
 import * as Variables from "./internal/variables.js"
 import { fromSettings, type Provider, ProviderError } from "./Provider.js"
@@ -144,15 +145,14 @@ export const layerConfig = (options: Options = {}): Layer.Layer<Providers, Confi
     Providers,
     Effect.gen(function* () {
       const named = yield* Config.option(Config.nonEmptyString("LATCHKEY_PROVIDERS_FILE"))
-      const configHome = yield* Config.option(Config.nonEmptyString("XDG_CONFIG_HOME"))
-      const file = Option.getOrElse(
+      const file = yield* Option.match(
         Option.orElse(Option.fromNullable(options.file), () => named),
-        () =>
-          Paths.join(
-            Option.getOrElse(configHome, () => Paths.expand("~/.config")),
-            "latchkey/providers.json"
-          )
+        {
+          onNone: () =>
+            Effect.map(Directory.settingsHome, (folder) => Paths.join(folder, "latchkey/providers.json")),
+          onSome: (path) => Effect.suspend(() => Paths.expand(path))
+        }
       )
-      return yield* make({ variables: true, ...options, file: Paths.expand(file) })
+      return yield* make({ variables: true, ...options, file })
     })
   )

@@ -13,6 +13,7 @@ import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Identity from "./Identity.js"
 import * as Exchange from "./internal/exchange.js"
 import * as Wire from "./internal/wire.js"
 import type { Provider, ProviderError } from "./Provider.js"
@@ -28,7 +29,7 @@ export const make = (
 ): Effect.Effect<Context.Tag.Service<TokenRefresher>, ProviderError | OAuthConfigError, HttpClient> =>
   Effect.gen(function* () {
     const { refresh, rotation, scopes } = provider
-    const origin = Wire.originOf(provider)
+    const origin = Identity.of(provider)
     if (refresh.by === "none") return neverRefreshed(provider)
     if (refresh.by === "exchange")
       return yield* Exchange.make(refresh, Wire.exchangeKey(provider), Wire.errorsOf(provider), origin)
@@ -46,14 +47,14 @@ export const make = (
     return TokenRefresher.of({
       identity: origin.identity,
       formerly: origin.formerly,
-      clientIdIn: (credentials) => Wire.clientIdIn(provider, credentials),
+      clientIdIn: origin.clientIdIn,
       needsRefreshToken: usual.needsRefreshToken,
       rotation: usual.rotation,
       refresh: (previous: Option.Option<Credentials>) =>
         Effect.gen(function* () {
           // A grant is good for the client that it was issued to, and its program may have used another.
           const clientId = Option.getOrUndefined(
-            Option.flatMap(previous, (c) => Wire.clientIdIn(provider, c))
+            Option.flatMap(previous, (c) => Identity.clientIdIn(provider, c))
           )
           const inner = clientId === undefined ? usual : yield* Effect.mapError(forClientId(clientId), misfit)
           return Wire.finish(provider)(yield* inner.refresh(previous))
@@ -93,7 +94,7 @@ export const layer = (
 
 const neverRefreshed = (provider: Provider): Context.Tag.Service<TokenRefresher> => {
   const { displayName, rotation } = provider
-  const { formerly, identity } = Wire.originOf(provider)
+  const { formerly, identity } = Identity.of(provider)
   return TokenRefresher.of({
     identity,
     formerly,

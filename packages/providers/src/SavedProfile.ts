@@ -17,9 +17,9 @@ import type { Provider } from "./Provider.js"
 import { fromDocument } from "./Profiles.js"
 
 const pathOf = (provider: Provider): Effect.Effect<Option.Option<string>, ConfigError.ConfigError> =>
-  Effect.map(Directory.of(provider), (directory) =>
-    Option.map(Option.fromNullable(provider.profile.file), (file) =>
-      Directory.pathIn(provider, directory, file)
+  Effect.flatMap(Directory.of(provider), (directory) =>
+    Effect.transposeMapOption(Option.fromNullable(provider.profile.file), (file) =>
+      Effect.suspend(() => Directory.pathIn(provider, directory, file))
     )
   )
 

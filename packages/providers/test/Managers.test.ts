@@ -360,9 +360,7 @@ describe("Copilot manager", () => {
     [503, {}, "MaybeSent", "503"],
     [200, {}, "Malformed", "its token is missing"],
     [200, { token: "a\nb" }, "Malformed", "its token has a control character"],
-    [200, "<html>", "Malformed", "is not JSON"],
-    [200, { ...serviceAnswer, expires_at: now }, "Malformed", "its expires_at is no time in epoch seconds"],
-    [200, { ...serviceAnswer, expires_at: "soon" }, "Malformed", "its expires_at is no time in epoch seconds"]
+    [200, "<html>", "Malformed", "is not JSON"]
   ] as const)("an answer of %j is an error that says so (F21)", ([status, body, reason, words]) =>
     Effect.gen(function* () {
       yield* atNow
@@ -372,6 +370,85 @@ describe("Copilot manager", () => {
       expect(error.message).toContain(words)
       expect(inspect(error, { depth: 9 })).not.toContain("canary")
     }).pipe(Effect.provide(answering({ status, body }).layer))
+  )
+})
+
+describe("a clock that is not the server's (F10)", () => {
+  const hours = 3_600_000
+  const date = { date: new Date(now).toUTCString() }
+  const wrong = (off: number) => TestClock.setTime(now + off * hours)
+
+  it.effect.each([-48, -2, 2, 48])(
+    "the `exp` of a token is by the server's clock: ours is %d h ahead, and all processes share one or two posts",
+    (off) =>
+      Effect.gen(function* () {
+        yield* wrong(off)
+        const { path } = yield* home(files.codex(nowSeconds - 100 * 3600))
+        let serverTime = now
+        const { asked, layer } = answering(() => ({
+          body: codexAnswer,
+          headers: { date: new Date(serverTime).toUTCString() }
+        }))
+        const process = managed(codex, path, layer, (m) =>
+          Effect.gen(function* () {
+            const tokens = yield* Effect.all([token(m.getAccessToken), token(m.getAccessToken)])
+            const { expiresInSeconds } = yield* m.status
+            return { tokens, left: Option.getOrThrow(expiresInSeconds) }
+          })
+        )
+        const first = yield* process
+        expect(first).toEqual({ tokens: [codexToken, codexToken], left: 4000 })
+        expect(asked).toHaveLength(1)
+        for (let more = 0; more < 5; more++) expect((yield* process).left).toBe(4000)
+        expect(asked.length).toBeLessThanOrEqual(2)
+        // It ends when the server says so.
+        serverTime += 4_000_000
+        yield* TestClock.adjust("4000 seconds")
+        yield* managed(codex, path, layer, (m) => Effect.flip(m.getAccessToken))
+      }).pipe(Effect.scoped)
+  )
+
+  it.effect.each([-2, 2])("so is the expiry of an exchanged token: ours is %d h ahead", (off) => {
+    const { asked, layer } = answering({ body: serviceAnswer, headers: date })
+    return Effect.gen(function* () {
+      yield* wrong(off)
+      const { refresh } = yield* Refresher.make(copilot)
+      const brought = yield* refresh(
+        Option.some(Credentials.make({ accessToken: "gho", refreshToken: "gho" }))
+      )
+      expect(brought.expiresAt).toEqual(Option.some(now + off * hours + 1_800_000))
+      expect(brought.serverTime).toEqual(Option.some(now))
+      expect(asked).toHaveLength(1)
+    }).pipe(Effect.provide(layer))
+  })
+
+  it.effect.each([[now], ["soon"], [null], [-1], [1e308], [{}]])(
+    "an expiry of %j is unknown, and the exchanged token is used (F9)",
+    ([expires_at]) =>
+      Effect.gen(function* () {
+        yield* atNow
+        const { refresh } = yield* Refresher.make(copilot)
+        const brought = yield* refresh(
+          Option.some(Credentials.make({ accessToken: "gho", refreshToken: "gho" }))
+        )
+        expect(brought.expiresAt).toEqual(Option.none())
+        expect(Credentials.warnings(brought).map(({ field }) => field)).toEqual(["expires_at"])
+      }).pipe(Effect.provide(answering({ body: { ...serviceAnswer, expires_at } }).layer))
+  )
+
+  it.effect("without a `Date`, the error names the clock, and no call posts before the retry time", () =>
+    Effect.gen(function* () {
+      yield* wrong(2)
+      const { path } = yield* home(files.codex(nowSeconds - 1))
+      const { asked, layer } = answering({ body: codexAnswer })
+      const error = yield* managed(codex, path, layer, (m) =>
+        Effect.zipRight(Effect.flip(m.getAccessToken), Effect.flip(m.getAccessToken))
+      )
+      expect(error.message).toMatch(
+        /had expired when it came, by 53m 20s by the clock of this machine, .*: check that clock/
+      )
+      expect(asked).toHaveLength(1)
+    }).pipe(Effect.scoped)
   )
 })
 

@@ -8,6 +8,8 @@ import { spawn } from "node:child_process"
 import { once } from "node:events"
 import * as fs from "node:fs"
 import * as Path from "node:path"
+import { describeWith } from "../../../.ci/describeWith.js"
+import { flock } from "../../../.ci/programs.js"
 import { answering } from "../../oauth/test/Memory.js"
 import { account, claude, codex, files, home, jwt, own } from "./support/world.js"
 
@@ -89,8 +91,6 @@ const theirs = JSON.stringify({
     refreshToken: "theirs"
   }
 })
-
-const hasFlock = fs.existsSync("/usr/bin/flock") || fs.existsSync("/bin/flock")
 
 describe("a directory that Claude Code makes", () => {
   it.live("while it refreshes nothing is posted, and what it writes is adopted (F6)", () =>
@@ -224,7 +224,7 @@ it.live("a logout where nothing is makes nothing", () =>
   }).pipe(Effect.scoped)
 )
 
-describe.skipIf(!hasFlock)("a file that Codex locks (needs the command flock)", () => {
+describeWith(flock, "a file that Codex locks", () => {
   const answer = { access_token: jwt({ exp: 4_000_000_000 }), refresh_token: "ours", id_token: jwt(account) }
   const codexHome = Effect.map(home(), ({ folder }) => {
     const path = Path.join(folder, "auth.json")

@@ -122,6 +122,11 @@ export interface ForeignOptions {
     now: number
   ) => Either.Either<Option.Option<Credentials.Credentials>, FormatProblem>
   /**
+   * Whether the expiry is not in the file, but is the token's own word, by the clock of its server: then ours, which
+   * allows for the difference of the clocks, is kept beside the journal; no, unless given.
+   */
+  readonly derivesExpiry?: boolean
+  /**
    * The keys to write, `undefined` for those to remove. Objects are merged at every level with what is
    * there: what is not named stays.
    */
@@ -198,13 +203,16 @@ export const foreign = (options: ForeignOptions): FileFormat => ({
       if (Option.isSome(badType))
         return yield* Either.left(malformed([...options.at, "the token type"], badType.value))
       const journal = yield* readJournal(document["latchkey"])
-      return Option.some(yield* withJournal(found.value, journal, options.at, now))
+      return Option.some(yield* withJournal(found.value, journal, options, now))
     }),
   encode: (document, entry, revision, previous = Option.none()) => {
     const section = sectionOr(document, options.at)
     const context = { sameGrant: isSameGrant(entry, previous) }
     const changes = options.encode(entry.credentials, section, context)
-    return { ...put(document, options.at, merge(section, changes)), latchkey: makeJournal(entry, revision) }
+    return {
+      ...put(document, options.at, merge(section, changes)),
+      latchkey: makeJournal(entry, revision, options.derivesExpiry === true)
+    }
   },
   ...(options.problem !== undefined && {
     problem: (entry: Entry.Entry, document: JsonObject, context: EncodeContext) =>
@@ -268,15 +276,16 @@ const merge = (old: JsonObject, changes: JsonObject): JsonObject => {
   return merged
 }
 
-const makeJournal = (entry: Entry.Entry, revision: string): JsonObject => {
+const makeJournal = (entry: Entry.Entry, revision: string, derivesExpiry: boolean): JsonObject => {
   const record = Entry.toJson(entry)
-  const { accessToken, obtainedAt, refreshAt, serverTime } = entry.credentials
+  const { accessToken, expiresAt, obtainedAt, refreshAt, serverTime } = entry.credentials
   return {
     format: Entry.formatVersion,
     revision,
     grant: Entry.grantFingerprint(entry.credentials),
     access: Fingerprint.of(accessToken),
     ...(Option.isSome(obtainedAt) ? { obtainedAt: obtainedAt.value } : {}),
+    ...(derivesExpiry && Option.isSome(expiresAt) ? { expiresAt: expiresAt.value } : {}),
     ...(Option.isSome(serverTime) ? { serverTime: serverTime.value } : {}),
     ...(Option.isSome(refreshAt) ? { refreshAt: refreshAt.value } : {}),
     ...Object.fromEntries(journalKeys.flatMap((key) => (key in record ? [[key, record[key]]] : [])))
@@ -299,7 +308,7 @@ const readJournal = (value: unknown): Either.Either<JsonObject, FormatProblem> =
 const withJournal = (
   found: Credentials.Credentials,
   journal: JsonObject,
-  at: ReadonlyArray<string>,
+  { at, derivesExpiry = false }: Pick<ForeignOptions, "at" | "derivesExpiry">,
   now: number
 ): Either.Either<Entry.Entry, FormatProblem> =>
   Either.gen(function* () {
@@ -309,6 +318,7 @@ const withJournal = (
     const credentials = new Credentials.Credentials({
       ...found,
       obtainedAt: Option.orElse(found.obtainedAt, () => noted("obtainedAt")),
+      expiresAt: Option.orElse(derivesExpiry ? noted("expiresAt") : Option.none(), () => found.expiresAt),
       serverTime: Option.orElse(found.serverTime, () => noted("serverTime")),
       refreshAt: Option.orElse(found.refreshAt, () => noted("refreshAt"))
     })

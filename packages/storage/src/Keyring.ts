@@ -213,11 +213,13 @@ const cellOf = (options: Options): Effect.Effect<Guarded, StorageError> => {
         ? "`timeout` must be positive and finite."
         : !Number.isSafeInteger(maxBytes) || maxBytes <= 0
           ? "`maxBytes` must be a whole number above 0."
-          : undefined
+          : directory === undefined && options.beside === undefined
+            ? "This user has no home directory for the lock files: give `directory`, or set HOME."
+            : undefined
   if (problem !== undefined) return Effect.fail(failure(options, "Malformed", problem))
 
   const name = Fingerprint.sha256(new TextEncoder().encode(JSON.stringify([service, account])))
-  const path = Path.resolve(options.beside ?? Path.join(directory, name.slice(0, 32)))
+  const path = Path.resolve(options.beside ?? Path.join(directory ?? "", name.slice(0, 32)))
   const { get, set, remove } = Keychain.secret(service, account)
   // Half of the time is left for the keychain when another process is waited for.
   const symlinks = options.beside === undefined ? "refuse" : "follow"
@@ -247,8 +249,9 @@ const cellOf = (options: Options): Effect.Effect<Guarded, StorageError> => {
   })
 }
 
-const stateDirectory = (): string => {
+const stateDirectory = (): string | undefined => {
   const home = homeDirectory()
+  if (home === undefined) return undefined
   return process.platform === "win32"
     ? Path.join(home, "AppData", "Local", "latchkey")
     : process.platform === "darwin"
@@ -256,11 +259,15 @@ const stateDirectory = (): string => {
       : Path.join(home, ".local", "state", "latchkey")
 }
 
-const homeDirectory = (): string => {
+const homeDirectory = (): string | undefined => {
   try {
     return userInfo().homedir
   } catch {
     // The user database need not know a container's user.
-    return homedir()
+    try {
+      return homedir()
+    } catch {
+      return undefined
+    }
   }
 }

@@ -94,7 +94,7 @@ describe("the URL of a server", () => {
     [" ", "blank"],
     ["h:6379", "no URL"],
     ["redis://h:6379/0#x", "%23"]
-  ])("%j is refused", ([text, words]) =>
+  ] as const)("%j is refused", ([text, words]) =>
     Effect.sync(() => {
       const error = Either.getOrThrow(Either.flip(ConnectionUrl.parse(text, form)))
       assert.include(String(error), words)

@@ -13,6 +13,8 @@ import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
 import * as fs from "node:fs"
 import * as Path from "node:path"
+import { describeWith } from "../../../.ci/describeWith.js"
+import { postgres, redis } from "../../../.ci/programs.js"
 import { freshDirectory } from "./fixtures.js"
 import * as PostgresServer from "./support/PostgresServer.js"
 import * as RedisServer from "./support/RedisServer.js"
@@ -75,17 +77,20 @@ describe.runIf(process.platform === "linux")("a layer leaves nothing open (F54)"
     }).pipe(Effect.scoped)
   )
 
-  it.live("of Redis", () =>
-    Effect.gen(function* () {
-      const { url } = yield* RedisServer.make()
-      yield* leavesNothing(Redis.layer({ server: url, account: "me" }), 10)
-    }).pipe(Effect.scoped)
-  )
-
-  it.live("of PostgreSQL", () =>
-    Effect.gen(function* () {
-      const { url } = yield* PostgresServer.make
-      yield* leavesNothing(Postgres.layer({ client: { url: Redacted.make(url) }, account: "me" }), 10)
-    }).pipe(Effect.scoped)
-  )
+  describeWith(redis, "of a server in memory", () => {
+    it.live("of Redis", () =>
+      Effect.gen(function* () {
+        const { url } = yield* RedisServer.make()
+        yield* leavesNothing(Redis.layer({ server: url, account: "me" }), 10)
+      }).pipe(Effect.scoped)
+    )
+  })
+  describeWith(postgres, "of a database server", () => {
+    it.live("of PostgreSQL", () =>
+      Effect.gen(function* () {
+        const { url } = yield* PostgresServer.make
+        yield* leavesNothing(Postgres.layer({ client: { url: Redacted.make(url) }, account: "me" }), 10)
+      }).pipe(Effect.scoped)
+    )
+  })
 })

@@ -15,7 +15,8 @@ import * as Redacted from "effect/Redacted"
 import * as fs from "node:fs"
 import * as Path from "node:path"
 import { freshDirectory, spawn } from "./fixtures.js"
-import { bind, canMount, readOnly, tmpfs } from "./support/mounts.js"
+import { describeWith } from "../../../.ci/describeWith.js"
+import { bind, mounts, readOnly, tmpfs } from "./support/mounts.js"
 
 const isRoot = process.getuid?.() === 0
 const put = (path: string, content: string, mode = 0o600) => fs.writeFileSync(path, content, { mode })
@@ -51,7 +52,7 @@ const mountedFile = (content: string) =>
     return { host, path }
   })
 
-describe.runIf(canMount)("a single file that is mounted", () => {
+describeWith(mounts, "a single file that is mounted", () => {
   it.live("is written in place, whole, and backed up when asked (F16)", () =>
     Effect.gen(function* () {
       const { host, path } = yield* mountedFile(sound)
@@ -148,7 +149,7 @@ describe("a file that may be written in a directory that may not", () => {
   )
 })
 
-describe.runIf(canMount)("a medium", () => {
+describeWith(mounts, "a medium", () => {
   it.live("that can only be read serves its grant; a write names the path and the cause (F59)", () =>
     Effect.gen(function* () {
       const directory = yield* freshDirectory
@@ -221,7 +222,7 @@ const mountedSecret = (mode: number) =>
     return { file: Path.join(directory, "..data", "credentials.json"), path }
   })
 
-describe.runIf(canMount)("a mounted secret", () => {
+describeWith(mounts, "a mounted secret", () => {
   const warnings: Array<string> = []
   const logger = Logger.make(({ message }) => void warnings.push(String(message)))
 
@@ -323,7 +324,7 @@ const fillUp = (directory: string) => {
   return () => fs.unlinkSync(path)
 }
 
-describe.runIf(canMount)("a database on a medium", () => {
+describeWith(mounts, "a database on a medium", () => {
   it.live.each([
     { log: false, full: true },
     { log: true, full: true },

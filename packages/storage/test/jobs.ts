@@ -1,20 +1,16 @@
 /** What a process of its own does with a store; it says so on its standard output, one JSON value a line. */
-import type { RefreshLease } from "@latchkey/core/RefreshLease"
-import type { TokenStorage } from "@latchkey/core/TokenStorage"
 import * as Credentials from "@latchkey/core/Credentials"
 import * as Entry from "@latchkey/core/Entry"
 import * as Clock from "effect/Clock"
-import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import * as fs from "node:fs"
+import { account, manage, type Store } from "./manageJob.js"
 
-export interface Store {
-  readonly storage: Context.Tag.Service<TokenStorage>
-  readonly lease: Context.Tag.Service<RefreshLease>
-}
+export { account, type Store }
 
 /** `path`: the store, or what is named like it. */
 export type Job = { readonly path: string } & (
@@ -23,6 +19,7 @@ export type Job = { readonly path: string } & (
   | { readonly do: "write" }
   | { readonly do: "increment"; readonly times: number }
   | { readonly do: "hold"; readonly ttl: number; readonly uid?: undefined }
+  | { readonly do: "manage"; readonly endpoint: string; readonly failing: number; readonly uid?: undefined }
   | { readonly do: "contend"; readonly times: number; readonly ttl: number }
 )
 
@@ -30,8 +27,6 @@ const say = (value: unknown): void => {
   fs.writeSync(1, `${JSON.stringify(value)}\n`)
 }
 
-/** What the leases are called. */
-export const account = "me"
 const pad = "x".repeat(4_000)
 
 /** Generations mark the writes; the padding makes a torn one likely to show. */
@@ -85,6 +80,12 @@ const run = (job: Job, store: Store) =>
         const late = yield* Effect.either(store.storage.commit(generation(1, fence), expected))
         return say(Either.isLeft(late) ? late.left : "committed")
       }
+      case "manage": {
+        const manager = yield* manage(store, job.endpoint, job.failing)
+        say(Redacted.value(yield* manager.getAccessToken))
+        yield* Effect.promise(() => new Promise((resolve) => process.stdin.once("data", resolve)))
+        return
+      }
       case "contend":
         for (let done = 0; done < job.times;) {
           const turn = Effect.gen(function* () {
@@ -104,6 +105,7 @@ const run = (job: Job, store: Store) =>
             yield* Effect.sleep("5 millis")
           } else return yield* outcome.left
         }
+        return
     }
   })
 

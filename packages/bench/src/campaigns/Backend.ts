@@ -1,6 +1,7 @@
 /** The storages that campaigns run on, named so that a child process can open the same one. */
 import * as RefreshLease from "@latchkey/core/RefreshLease"
 import * as TokenStorage from "@latchkey/core/TokenStorage"
+import type * as ConfigError from "effect/ConfigError"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
@@ -20,14 +21,25 @@ export const isLocal = ({ kind }: Backend): boolean => kind === "file" || kind =
 export const layer = (
   backend: Backend
 ): Layer.Layer<TokenStorage.TokenStorage | RefreshLease.RefreshLease, TokenStorage.StorageError> =>
-  Layer.unwrapEffect(Effect.promise(() => open(backend)))
+  dieOfConfiguration(Layer.unwrapEffect(Effect.promise(() => open(backend))))
+
+/** The URLs of campaigns are made here: one that is wrong is a mistake of ours. */
+export const dieOfConfiguration = <A>(
+  layer: Layer.Layer<A, TokenStorage.StorageError | ConfigError.ConfigError>
+): Layer.Layer<A, TokenStorage.StorageError> =>
+  Layer.catchAll(layer, (error) =>
+    error instanceof TokenStorage.StorageError ? Layer.fail(error) : Layer.die(error)
+  )
 
 const open = async ({
   account,
   kind,
   location
 }: Backend): Promise<
-  Layer.Layer<TokenStorage.TokenStorage | RefreshLease.RefreshLease, TokenStorage.StorageError>
+  Layer.Layer<
+    TokenStorage.TokenStorage | RefreshLease.RefreshLease,
+    TokenStorage.StorageError | ConfigError.ConfigError
+  >
 > => {
   switch (kind) {
     case "memory":

@@ -15,7 +15,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import { Agent, request } from "node:http"
-import type { Backend } from "./Backend.js"
+import { type Backend, dieOfConfiguration } from "./Backend.js"
 
 export const lifetime = 3_600_000
 
@@ -38,26 +38,28 @@ export const layer = (
   maxConnections: number,
   inMemory: Iterable<readonly [account: string, entry: Entry.Entry]> = []
 ): Layer.Layer<TokenStorages.TokenStorages | RefreshLease.RefreshLease, StorageError> =>
-  Layer.unwrapEffect(
-    Effect.promise(async () => {
-      switch (backend.kind) {
-        case "sqlite":
-          return (await import("@latchkey/storage/Sqlite")).layerAccounts({ filename: backend.location })
-        case "postgres":
-          return (await import("@latchkey/storage/Postgres")).layerAccounts({
-            client: { url: Redacted.make(backend.location), maxConnections }
-          })
-        case "redis":
-          return (await import("@latchkey/storage/Redis")).layerAccounts({ server: backend.location })
-        case "memory":
-          return Layer.merge(
-            Layer.effect(TokenStorages.TokenStorages, TokenStorages.makeMemory(inMemory)),
-            RefreshLease.layerProcess
-          )
-        case "file":
-          throw new Error("A file holds one account.")
-      }
-    })
+  dieOfConfiguration(
+    Layer.unwrapEffect(
+      Effect.promise(async () => {
+        switch (backend.kind) {
+          case "sqlite":
+            return (await import("@latchkey/storage/Sqlite")).layerAccounts({ filename: backend.location })
+          case "postgres":
+            return (await import("@latchkey/storage/Postgres")).layerAccounts({
+              client: { url: Redacted.make(backend.location), maxConnections }
+            })
+          case "redis":
+            return (await import("@latchkey/storage/Redis")).layerAccounts({ server: backend.location })
+          case "memory":
+            return Layer.merge(
+              Layer.effect(TokenStorages.TokenStorages, TokenStorages.makeMemory(inMemory)),
+              RefreshLease.layerProcess
+            )
+          case "file":
+            throw new Error("A file holds one account.")
+        }
+      })
+    )
   )
 
 /** Tokens of 64 characters, opaque to all but the server here: the account, and the generation. */

@@ -184,7 +184,7 @@ const feed = (space: Space, world: World, index: number, input: Messages.Input):
   const isOwnFlight = input._tag === "Observed" && Option.isSome(next.command)
   return {
     ...world,
-    processes: world.processes.with(index, {
+    processes: replaced(world.processes, index, {
       ...process,
       state: next.state,
       command: isOwnFlight
@@ -207,9 +207,12 @@ const feed = (space: Space, world: World, index: number, input: Messages.Input):
   }
 }
 
+const replaced = <A>(items: ReadonlyArray<A>, index: number, item: A): ReadonlyArray<A> =>
+  items.map((old, i) => (i === index ? item : old))
+
 const change = (world: World, index: number, fields: Partial<Process>): World => ({
   ...world,
-  processes: world.processes.with(index, { ...world.processes[index]!, ...fields })
+  processes: replaced(world.processes, index, { ...world.processes[index]!, ...fields })
 })
 
 const spend = (world: World): World => ({ ...world, faults: world.faults - 1 })

@@ -20,7 +20,8 @@ export interface Options {
 }
 
 /**
- * Changes nothing and asks no server. Ends with 1 where something is to be mended.
+ * Changes nothing, and leaves nothing behind where it tries to write. Asks servers for their clock, and shows them no
+ * secret. Ends with 1 where something is to be mended.
  *
  * @since 0.1.0
  * @category commands

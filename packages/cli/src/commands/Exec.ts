@@ -13,7 +13,8 @@ import { constants } from "node:os"
 import { ExitCode } from "../ExitCode.js"
 import * as Failure from "../Failure.js"
 import * as Signals from "../internal/signals.js"
-import type { Services } from "../Run.js"
+import type * as Output from "../Output.js"
+import * as Workspace from "../Workspace.js"
 import * as Token from "./Token.js"
 
 /**
@@ -44,7 +45,7 @@ export interface Options {
  * @since 0.1.0
  * @category commands
  */
-export const run = (options: Options): Effect.Effect<number, Failure.Failure, Services> =>
+export const run = (options: Options): Effect.Effect<number, Failure.Failure, Output.Output> =>
   Effect.gen(function* () {
     const [program, ...args] = options.command
     if (program === undefined) {
@@ -62,6 +63,7 @@ export const run = (options: Options): Effect.Effect<number, Failure.Failure, Se
     const { accessToken } = yield* Effect.scoped(Token.get(options.account, options.minValidity))
     return yield* execute(program, args, { [options.variable]: Redacted.value(accessToken) })
   }).pipe(
+    Workspace.provided,
     Effect.mapError((failure) =>
       failure.code === ExitCode.usage ||
       failure.code === ExitCode.notFound ||

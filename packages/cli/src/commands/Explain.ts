@@ -15,6 +15,7 @@ import * as Output from "../Output.js"
 import * as Report from "../Report.js"
 import type { Services } from "../Run.js"
 import * as Session from "../Session.js"
+import * as Shown from "./Shown.js"
 
 /**
  * @since 0.1.0
@@ -34,28 +35,34 @@ export interface Options {
 export const run = (options: Options): Effect.Effect<ExitCode, Failure.Failure, Services> =>
   Effect.gen(function* () {
     const session = yield* Session.open(yield* Session.find(options.account))
-    const { about, account, place, storage } = session
+    const { about, account, storage } = session
     const failed = Effect.mapError((error: Parameters<typeof Failure.fromToken>[0]) =>
       Failure.fromToken(error, about)
     )
     const entry = Option.map(yield* failed(storage.load), (loaded) => loaded.entry)
     const manager = yield* Session.observer(session)
     yield* failed(manager.status)
-    const { decision, status } = yield* manager.explain
+    const { decision: next, ifUnchanged, status } = yield* manager.explain
+    // Storage was read just now: a grant of another is no other for being read again.
+    const decision = Option.getOrElse(
+      Option.filter(ifUnchanged, ({ _tag }) => _tag === "Refuse"),
+      () => next
+    )
     const now = yield* Clock.currentTimeMillis
     // A grant that is not there is read again by the manager, and then there is nothing to do but this.
     const text =
       decision._tag === "Reload" && Option.isNone(entry) && account.grant === "refresh"
         ? "log in: there are no credentials"
         : Decision.describe(decision, now)
-    const row = Report.row(account, place, entry, now)
+    const row = yield* Shown.rowWith(session, entry)
     if (options.json) {
       const reason = "reason" in decision ? decision.reason : null
       yield* Output.printJson({ ...row, decision: decision._tag, reason, text, warnings: status.warnings })
       return ExitCode.ok
     }
     for (const line of words(row, text, entry, now, status.warnings)) yield* Output.print(Output.escape(line))
-    if (!Report.isUsable(row.state)) yield* Output.say(`next: ${about.login}`)
+    if (row.state === "mismatch") yield* Output.say(`next: ${Failure.mismatchAdvice(about)}`)
+    else if (!Report.isUsable(row.state)) yield* Output.say(`next: ${about.login}`)
     return ExitCode.ok
   }).pipe(Effect.scoped)
 

@@ -50,7 +50,7 @@ export const run = (options: Options): Effect.Effect<ExitCode, Failure.Failure, 
         next: about.login
       })
     }
-    const { credentials } = found.value.entry
+    const { credentials, identity } = found.value.entry
     const provider = yield* ProviderAccess.providerOf(account)
     const own = yield* Effect.mapError(OwnStorage.path(provider), ProviderAccess.failed)
     const file = Option.orElse(
@@ -66,7 +66,7 @@ export const run = (options: Options): Effect.Effect<ExitCode, Failure.Failure, 
       )
     }
     // Its own place may be the keychain: only a file that is given is one for certain.
-    const place = yield* write(provider, file.value, credentials, options)
+    const place = yield* write(provider, file.value, { credentials, identity }, options)
     if (options.json) yield* Output.printJson({ account: about.account, file: place })
     else yield* Output.say(`${about.account} is written to ${place}, for this user alone.`)
     if (Option.isSome(credentials.refreshToken)) {
@@ -80,7 +80,7 @@ export const run = (options: Options): Effect.Effect<ExitCode, Failure.Failure, 
 const write = (
   provider: Parameters<typeof OwnStorage.make>[0],
   path: string,
-  credentials: Credentials.Credentials,
+  { credentials, identity }: Pick<Entry.Entry, "credentials" | "identity">,
   { account, file, force }: Options
 ): Effect.Effect<string, Failure.Failure> =>
   Effect.gen(function* () {
@@ -105,7 +105,8 @@ const write = (
     yield* storage.commit(
       Entry.saved(
         Option.map(before, ({ entry }) => entry),
-        credentials
+        credentials,
+        identity
       ),
       Option.map(before, ({ version }) => version)
     )

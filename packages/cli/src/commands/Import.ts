@@ -5,6 +5,7 @@
  * @since 0.1.0
  */
 import type { Entry } from "@latchkey/core/Entry"
+import { describeMismatch, type Mismatch } from "@latchkey/core/GrantIdentity"
 import * as OwnStorage from "@latchkey/providers/OwnStorage"
 import type { Provider } from "@latchkey/providers/Provider"
 import * as Effect from "effect/Effect"
@@ -73,6 +74,8 @@ export const run = (options: Options): Effect.Effect<ExitCode, Failure.Failure, 
         `latchkey logout ${about.account}, or --account NAME`
       )
     }
+    const other = yield* Session.mismatch(session, entry)
+    if (Option.isSome(other)) return yield* foreign(other.value, place, about)
     const manager = yield* Session.keeper(session)
     yield* Effect.uninterruptible(
       Effect.zipRight(Effect.mapError(manager.save(entry.credentials), failed), Accounts.put(paths, account))
@@ -87,6 +90,15 @@ export const run = (options: Options): Effect.Effect<ExitCode, Failure.Failure, 
     }
     return ExitCode.ok
   }).pipe(Effect.scoped)
+
+/** To take it over would send it to a server that it is not from. */
+const foreign = (found: Mismatch, place: string, { account }: Failure.About): Failure.Failure =>
+  new Failure.Failure({
+    code: ExitCode.configuration,
+    reason: "GrantMismatch",
+    message: `The grant in ${place} is not for ${account}: ${describeMismatch(found)}. Nothing was imported.`,
+    next: "import it for the provider and the client that it was obtained with"
+  })
 
 interface Found {
   readonly entry: Entry

@@ -4,6 +4,9 @@
  * @since 0.1.0
  */
 import type { Credentials } from "@latchkey/core/Credentials"
+import type { Entry } from "@latchkey/core/Entry"
+import { compareAccounts, describeMismatch, type Mismatch } from "@latchkey/core/GrantIdentity"
+import type { StorageError } from "@latchkey/core/TokenStorage"
 import type * as Provider from "@latchkey/providers/Provider"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -32,6 +35,8 @@ export interface Options extends LoginPlan.Asked {
   readonly account: string
   /** How long the browser may take, in milliseconds. */
   readonly patience: Option.Option<number>
+  /** Whether a grant of another server, client or account may be replaced. */
+  readonly replace: boolean
   readonly json: boolean
 }
 
@@ -51,26 +56,28 @@ export const run = (options: Options): Effect.Effect<ExitCode, Failure.Failure, 
     const plan = yield* LoginPlan.make(id, before, options)
     const { account, provider, secret, warning, way } = plan
     const session = yield* Session.open(account)
-    yield* checkReplaceable(session)
+    yield* checkReplaceable(session, options.replace)
     if (warning !== undefined) yield* Output.say(warning)
     const credentials = yield* LoginWays.run(provider, way, {
       scopes: plan.scopes,
       account: name,
       patience: Option.getOrUndefined(options.patience)
     })
-    yield* keep(session, before, secret, credentials)
+    const replaced = yield* keep(session, { before, secret, credentials, replace: options.replace })
     yield* tell(session, provider, options.json)
+    if (Option.isSome(replaced))
+      yield* Output.say(`It replaced the grant that was here (${replaced.value.stored}). ${notRevoked}`)
     return ExitCode.ok
   }).pipe(Effect.scoped)
 
 /** A login is long, and its code is good once: what stands in the way of keeping it is found before. */
-const checkReplaceable = ({ about, storage }: Session.Session): Effect.Effect<void, Failure.Failure> =>
-  Effect.catchIf(
-    storage.load,
-    ({ reason }) => reason === "NoGrant",
-    () => Effect.void
-  ).pipe(
-    Effect.mapError((error) => {
+const checkReplaceable = (
+  session: Session.Session,
+  replace: boolean
+): Effect.Effect<void, Failure.Failure, Workspace> =>
+  Effect.gen(function* () {
+    const { about } = session
+    const found = yield* Effect.mapError(stored(session), (error) => {
       const failure = Failure.fromToken(error, about)
       return error.reason === "Malformed" || error.reason === "WrongKey" || error.reason === "Insecure"
         ? Failure.storage(
@@ -80,34 +87,72 @@ const checkReplaceable = ({ about, storage }: Session.Session): Effect.Effect<vo
           )
         : failure
     })
+    if (replace || Option.isNone(found)) return
+    const other = yield* Session.mismatch(session, found.value)
+    if (Option.isSome(other)) return yield* Failure.mismatch(other.value, about)
+  })
+
+/** What is there; what holds no grant has room for one. */
+const stored = ({ storage }: Session.Session): Effect.Effect<Option.Option<Entry>, StorageError> =>
+  storage.load.pipe(
+    Effect.map(Option.map(({ entry }) => entry)),
+    Effect.catchIf(
+      ({ reason }) => reason === "NoGrant",
+      () => Effect.succeedNone
+    )
   )
 
+interface Kept {
+  readonly before: Option.Option<Account.Account>
+  readonly secret: LoginPlan.Plan["secret"]
+  readonly credentials: Credentials
+  readonly replace: boolean
+}
+
+/** Keeps the grant of a login; the other one that it has replaced, if it was asked to. */
 const keep = (
   session: Session.Session,
-  before: Option.Option<Account.Account>,
-  secret: LoginPlan.Plan["secret"],
-  credentials: Credentials
-): Effect.Effect<void, Failure.Failure, Workspace | Scope.Scope> =>
-  Effect.gen(function* () {
-    const { paths } = yield* Workspace
-    const { about, account } = session
-    yield* Effect.uninterruptible(
-      Effect.gen(function* () {
-        // Encrypted in another way than before, it could not be compared with what is there.
-        if (Option.exists(before, (b) => b.home.kind === "store" && !sameHome(b, account))) {
-          yield* Effect.flatMap(Session.open(Option.getOrThrow(before)), (old) =>
-            Effect.mapError(old.storage.remove, (error) => Failure.fromToken(error, about))
+  { before, credentials, replace, secret }: Kept
+): Effect.Effect<Option.Option<Mismatch>, Failure.Failure, Workspace | Scope.Scope> =>
+  Effect.uninterruptible(
+    Effect.gen(function* () {
+      const { paths } = yield* Workspace
+      const { about, account } = session
+      const failed = Effect.mapError((error: Parameters<typeof Failure.fromToken>[0]) =>
+        Failure.fromToken(error, about)
+      )
+      // Encrypted in another way than before, it could not be compared with what is there.
+      const moved = Option.filter(before, (b) => b.home.kind === "store" && !sameHome(b, account))
+      const old = Option.isSome(moved) ? yield* Session.open(moved.value) : session
+      // Before anything is changed: a login that is refused leaves all as it was, the client's secret too.
+      const found = yield* Effect.orElseSucceed(stored(old), Option.none<Entry>)
+      const other = Option.isSome(found)
+        ? Option.orElse(yield* Session.mismatch(session, found.value), () =>
+            compareAccounts(found.value.credentials.accountId, credentials.accountId)
           )
-        }
-        if (account.clientSecret?.from === "stored" && Option.isSome(secret)) {
-          yield* ClientSecret.keep(account, secret.value)
-        }
-        const manager = yield* Session.keeper(session)
-        yield* Effect.mapError(manager.save(credentials), (error) => Failure.fromToken(error, about))
-        yield* Accounts.put(paths, account)
-      })
-    )
-  })
+        : Option.none()
+      if (!replace && Option.isSome(other)) return yield* refused(other.value, about)
+      if (Option.isSome(moved)) yield* failed(old.storage.remove)
+      if (account.clientSecret?.from === "stored" && Option.isSome(secret)) {
+        yield* ClientSecret.keep(account, secret.value)
+      }
+      const manager = yield* Session.keeper(session)
+      yield* failed(manager.save(credentials, { replace }))
+      yield* Accounts.put(paths, account)
+      return other
+    })
+  )
+
+const refused = (other: Mismatch, about: Failure.About): Failure.Failure => {
+  const { code, next, reason } = Failure.mismatch(other, about)
+  const message =
+    `${about.account}: ${describeMismatch(other)}. The stored grant is left as it is, and the new one was not kept: ` +
+    "it is alive at the server until it ends, or is ended there."
+  return new Failure.Failure({ code, reason, message, next })
+}
+
+const notRevoked =
+  "That one was not revoked: it lives on at its server. To end it there, log out before the next login."
 
 const sameHome = (a: Account.Account, b: Account.Account): boolean =>
   JSON.stringify(a.home) === JSON.stringify(b.home)

@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import type { Credentials } from "@latchkey/core/Credentials"
+import { describeMismatch, type Mismatch } from "@latchkey/core/GrantIdentity"
 import type { OAuthError } from "@latchkey/oauth/OAuthError"
 import * as Server from "@latchkey/oauth/Server"
 import * as Revoke from "@latchkey/providers/Revoke"
@@ -60,7 +61,14 @@ export const run = (options: Options): Effect.Effect<ExitCode, Failure.Failure, 
           Effect.mapError(storage.load, failed),
           Option.match({
             onNone: () => Effect.succeed<Revoked>("nothing to revoke"),
-            onSome: ({ entry }) => revoke(account, about, entry.credentials)
+            onSome: ({ entry }) =>
+              Effect.flatMap(
+                Session.mismatch(session, entry),
+                Option.match({
+                  onNone: () => revoke(account, about, entry.credentials),
+                  onSome: (found) => elsewhere(found, about)
+                })
+              )
           })
         )
     const existed = yield* Effect.uninterruptible(
@@ -96,6 +104,15 @@ const revoke = (
     yield* Effect.mapError(revocation.revoke(credentials), notRevoked(about))
     return "revoked" as const
   }).pipe(ProviderWire.withHttp, Effect.scoped)
+
+/** To revoke it here would show its tokens to a server that they are not from. */
+const elsewhere = (found: Mismatch, { account }: Failure.About): Failure.Failure =>
+  new Failure.Failure({
+    code: ExitCode.configuration,
+    reason: "GrantMismatch",
+    message: `${account} was not revoked, and stays as it is: ${describeMismatch(found)}. Nothing was sent.`,
+    next: `set the old server and client again; or latchkey logout ${account} --local, which leaves the grant alive at its server`
+  })
 
 const notRevoked =
   ({ account }: Failure.About) =>

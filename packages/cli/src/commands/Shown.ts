@@ -3,13 +3,15 @@
  *
  * @since 0.1.0
  */
+import type { Entry } from "@latchkey/core/Entry"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Failure from "../Failure.js"
 import * as Format from "../Format.js"
 import * as Report from "../Report.js"
-import type { Session } from "../Session.js"
+import * as Session from "../Session.js"
+import type { Workspace } from "../Workspace.js"
 
 /**
  * What storage now holds of an account.
@@ -17,16 +19,30 @@ import type { Session } from "../Session.js"
  * @since 0.1.0
  * @category operations
  */
-export const rowOf = ({
-  about,
-  account,
-  place,
-  storage
-}: Session): Effect.Effect<Report.Row, Failure.Failure> =>
+export const rowOf = (session: Session.Session): Effect.Effect<Report.Row, Failure.Failure, Workspace> =>
   Effect.gen(function* () {
+    const { about, storage } = session
     const found = yield* Effect.mapError(storage.load, (error) => Failure.fromToken(error, about))
-    const entry = Option.map(found, (f) => f.entry)
-    return Report.row(account, place, entry, yield* Clock.currentTimeMillis)
+    return yield* rowWith(
+      session,
+      Option.map(found, (f) => f.entry)
+    )
+  })
+
+/**
+ * The same of an entry that was read already.
+ *
+ * @since 0.1.0
+ * @category operations
+ */
+export const rowWith = (
+  session: Session.Session,
+  entry: Option.Option<Entry>
+): Effect.Effect<Report.Row, never, Workspace> =>
+  Effect.gen(function* () {
+    const { account, place } = session
+    const mismatch = Option.isSome(entry) ? yield* Session.mismatch(session, entry.value) : Option.none()
+    return Report.row(account, place, entry, yield* Clock.currentTimeMillis, mismatch)
   })
 
 /**

@@ -57,6 +57,7 @@ export interface Found {
  */
 export const codeOf = ({ broken, rows }: Found): ExitCode => {
   if (broken.length > 0 || rows.some(({ state }) => state === "unreadable")) return ExitCode.storage
+  if (rows.some(({ state }) => state === "mismatch")) return ExitCode.configuration
   return rows.length > 0 && rows.every(({ state }) => Report.isUsable(state))
     ? ExitCode.ok
     : ExitCode.loginRequired

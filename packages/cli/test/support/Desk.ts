@@ -2,7 +2,6 @@
 import * as Cli from "../../src/Cli.js"
 import * as Output from "../../src/Output.js"
 import * as Run from "../../src/Run.js"
-import * as Workspace from "../../src/Workspace.js"
 import { ConfigProvider, Effect, Layer, Logger, type Scope } from "effect"
 import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
@@ -54,7 +53,7 @@ export const make: Effect.Effect<Desk, never, Scope.Scope> = Effect.gen(function
       })
       const argv = command.split(" ").filter((word) => word !== "")
       return Run.settle(Cli.run(argv), { json: argv.includes("--json") }).pipe(
-        Effect.provide(Layer.merge(output, Workspace.layer)),
+        Effect.provide(output),
         Effect.map((code) => ({ code, ...written })),
         Effect.provide(Logger.remove(Logger.defaultLogger)),
         Effect.withConfigProvider(ConfigProvider.fromMap(variables)),

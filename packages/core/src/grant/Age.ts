@@ -137,13 +137,18 @@ export const hold = (
  * @since 0.1.0
  * @category combinators
  */
-export const obtained = (age: Age, credentials: Credentials.Credentials, took: number, now: Moment): Age => {
+export const obtained = (
+  age: Age,
+  credentials: Credentials.Credentials,
+  answer: { readonly took: number; readonly serverTime: Option.Option<number>; readonly now: Moment }
+): Age => {
+  const { now, serverTime, took } = answer
   const sent = { wall: now.wall - took, uptime: now.uptime - took }
   const next = hold(age, Option.some(credentials), sent, true, Option.none())
   // A new refresh token alone says nothing of the age of the access token.
   const isNew = !Option.exists(age.holding, (h) => isSameToken(h.credentials, credentials))
-  return isNew && Option.isSome(credentials.serverTime)
-    ? { ...next, measured: Option.some({ at: sent, ahead: sent.wall - credentials.serverTime.value }) }
+  return isNew && Option.isSome(serverTime)
+    ? { ...next, measured: Option.some({ at: sent, ahead: sent.wall - serverTime.value }) }
     : next
 }
 

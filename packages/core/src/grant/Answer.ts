@@ -54,11 +54,15 @@ export const answered = (
   policy: Policy,
   before: State,
   { attempt, requestedAt }: PhaseOf<"Redeeming">,
-  credentials: Credentials.Credentials,
+  received: Credentials.Credentials,
   malformed: Option.Option<RefreshError>,
   now: number
 ): Next => {
   const { base, intended, lease } = attempt
+  const credentials = Decision.toStore(
+    Option.map(base, (b) => b.credentials),
+    received
+  )
   const previous = Option.map(intended, ({ entry }) => entry)
   const successor = Option.match(previous, {
     onNone: () => Entry.first(credentials),
@@ -93,7 +97,11 @@ export const answered = (
     // What was wrong before has not ended with an answer that is of no use.
     coolDown: Option.isSome(malformed) ? before.coolDown : Option.none(),
     dead: Option.none(),
-    age: Age.obtained(before.age, credentials, Math.max(0, now - requestedAt), momentOf(policy, now))
+    age: Age.obtained(before.age, credentials, {
+      took: Math.max(0, now - requestedAt),
+      serverTime: received.serverTime,
+      now: momentOf(policy, now)
+    })
   }
   const isIneffective = Decision.isIneffective(
     Option.map(base, (b) => b.credentials),
@@ -112,6 +120,7 @@ export const answered = (
       commitRotation(state, { lease, conflicts: 0, tries: 0, isAsked: false, failure: Option.some(failure) })
     )
   }
+  const lastFailure = Decision.describeArrival(received, now, witnessOf(policy, cooled, now))
   const rotated = !Option.exists(base, (b) => Credentials.sameRefreshToken(b.credentials, credentials))
   const refreshed = TokenEvent.Refreshed({
     at: now,
@@ -122,8 +131,11 @@ export const answered = (
   })
   return {
     ...withEvents(
-      [refreshed, ...warnings(credentials, now)],
-      commitRotation(cooled, { lease, conflicts: 0, tries: 0, isAsked: false, failure: Option.none() })
+      [refreshed, ...warnings(received, now)],
+      commitRotation(
+        { ...cooled, lastFailure },
+        { lease, conflicts: 0, tries: 0, isAsked: false, failure: Option.none() }
+      )
     ),
     // The token is good, whatever becomes of the commit.
     released: Option.some({ failure: Option.none() })

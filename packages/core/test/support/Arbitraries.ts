@@ -110,7 +110,7 @@ export const policy: FC.Arbitrary<Decision.Policy> = FC.record({
 const mismatch = new GrantIdentity.Mismatch({ difference: "Client", stored: "app", current: "other" })
 
 /** What a process may know of the age of a token. */
-export const witness: FC.Arbitrary<Decision.Witness> = FC.record({
+const witness: FC.Arbitrary<Decision.Witness> = FC.record({
   ahead: option(
     FC.oneof(FC.integer({ min: -100_000_000, max: 100_000_000 }), FC.constantFrom(0, 1000, -1000))
   ),

@@ -7,6 +7,7 @@ import type { HttpClientResponse } from "@effect/platform/HttpClientResponse"
 import * as UrlParams from "@effect/platform/UrlParams"
 import type { Credentials } from "@latchkey/core/Credentials"
 import type { TokenError } from "@latchkey/core/TokenError"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
@@ -15,10 +16,12 @@ import type * as DPoP from "../DPoP.js"
 import * as BearerSpan from "./bearerSpan.js"
 import * as BearerToken from "./bearerToken.js"
 import { hide, hideError, type Secrets } from "./hiddenResponse.js"
+import type * as ServerClock from "./serverClock.js"
 
 export interface Sender {
   readonly origins: ReadonlySet<string>
   readonly nonces: DPoP.Nonces
+  readonly clocks: ServerClock.ServerClocks
 }
 
 /** What a request was sent with. */
@@ -32,6 +35,8 @@ export interface Sent {
   readonly response: HttpClientResponse
   readonly request: HttpClientRequest.HttpClientRequest
   readonly used: Option.Option<Used>
+  /** Whether what was signed for it had another time than the server shows. */
+  readonly wasMisdated: boolean
 }
 
 /** Sends with a token if the URL is of an allowed origin, else as it is. */
@@ -48,6 +53,7 @@ export const send = <E, R>(
     }
     let span: Option.Option<BearerSpan.Traced> = Option.none()
     let secrets: Secrets = []
+    let requestedAt = 0
     // Runs after all that the client below does to a request by itself: its URL is the final one.
     const attach = (
       request: HttpClientRequest.HttpClientRequest
@@ -58,8 +64,9 @@ export const send = <E, R>(
         if (Either.isLeft(url) || !sender.origins.has(url.right.origin)) return request
         const held = yield* credentials
         sent.used = Option.some({ credentials: held, url: url.right })
-        const ready = yield* BearerToken.attach(held, request, url.right, sender.nonces)
+        const ready = yield* BearerToken.attach(held, request, url.right, sender)
         secrets = secretsOf(held, ready)
+        requestedAt = yield* Clock.currentTimeMillis
         const traced = yield* BearerSpan.begin(request, url.right)
         span = Option.some(traced)
         return HttpClientRequest.setHeaders(ready, traced.headers)
@@ -81,10 +88,17 @@ export const send = <E, R>(
         (response) => !Option.exists(sent.used, ({ url }) => wentElsewhere(response, url)),
         () => redirected(sent.request)
       ),
-      Effect.map((response) => ({
-        ...sent,
-        response: Option.isSome(sent.used) ? hide(response, sent.request, secrets) : response
-      }))
+      Effect.flatMap((response) =>
+        Effect.map(Clock.currentTimeMillis, (receivedAt) => {
+          const { headers } = response
+          const heard = { headers, receivedAt, requestedAt }
+          return {
+            ...sent,
+            wasMisdated: Option.exists(sent.used, ({ url }) => sender.clocks.learn(url, heard)),
+            response: Option.isSome(sent.used) ? hide(response, sent.request, secrets) : response
+          }
+        })
+      )
     )
   })
 

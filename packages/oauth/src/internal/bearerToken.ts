@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as DPoP from "../DPoP.js"
+import type { ServerClocks } from "./serverClock.js"
 import { quote } from "./text.js"
 
 export interface Tokens {
@@ -52,7 +53,7 @@ export const attach = (
   credentials: Credentials,
   request: HttpClientRequest.HttpClientRequest,
   url: URL,
-  nonces: DPoP.Nonces
+  { clocks, nonces }: { readonly clocks: ServerClocks; readonly nonces: DPoP.Nonces }
 ): Effect.Effect<HttpClientRequest.HttpClientRequest, RequestError> =>
   Effect.gen(function* () {
     const { accessToken, tokenType } = credentials
@@ -72,7 +73,10 @@ export const attach = (
     if (Option.isNone(key))
       return yield* refuse("the token is bound to a key that is not there: log in again")
     const { method } = request
-    const proof = yield* DPoP.proof({ key: key.value, nonces, method, url, accessToken })
+    const proof = yield* DPoP.proof({
+      ...{ key: key.value, nonces, method, url, accessToken },
+      serverAhead: clocks.ahead(url)
+    })
     return HttpClientRequest.setHeaders(request, {
       authorization: `DPoP ${Redacted.value(accessToken)}`,
       dpop: proof

@@ -18,7 +18,7 @@ type Answer = HttpClientResponse.HttpClientResponse
 type Bytes = Stream.Stream<Uint8Array, ResponseError>
 
 /** How much of a body may be looked at, in bytes. */
-export const maxPeek = 65_536
+const maxPeek = 65_536
 
 export interface Peekable {
   /** The answer to look at. Its body fails as `ResponseError` beyond {@link maxPeek}. */

@@ -19,7 +19,7 @@ const escape = (text: string): string =>
   text.replace(/[^\x20-\x7e]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`)
 
 /** What is shorter is no secret that a server gave, and may be a part of any word. */
-const shortest = 8
+const shortest = 6
 
 const redacted = "<redacted>"
 
@@ -49,7 +49,12 @@ const shapesOf = (secret: string): ReadonlyArray<string> => {
 const secretIn = (text: string, secrets: ReadonlyArray<string>): ReadonlyArray<boolean> => {
   const hidden = Array.from({ length: text.length }, () => false)
   const hide = (from: number, length: number) => hidden.fill(true, from, from + length)
-  const shapes = new Set(secrets.filter((secret) => secret.length >= shortest).flatMap(shapesOf))
+  const shapes = new Set(
+    secrets
+      .filter((secret) => secret.length >= shortest)
+      .flatMap(shapesOf)
+      .filter((shape) => shape.length >= shortest)
+  )
   const pieces = new Set<string>()
   for (const shape of shapes) {
     if (shape.length < piece) {

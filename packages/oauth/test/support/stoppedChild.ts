@@ -56,7 +56,7 @@ await Effect.gen(function* () {
     onSuccess: (token): Outcome => ({ token: Redacted.value(token) }),
     onFailure: (error): Outcome => ({ error: `${error.reason}: ${error.message}` })
   })
-  yield* Effect.async<never>(() => {
+  return yield* Effect.async<never>(() => {
     process.on("message", (order: Order) => {
       if (order.do === "refresh") void Effect.runPromise(refresh).then((outcome) => process.send?.(outcome))
       else Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, order.millis)

@@ -2,6 +2,7 @@
 import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import type { Provider } from "../Provider.js"
 import * as Paths from "./paths.js"
@@ -20,12 +21,17 @@ export const of = ({
  * A file by its path, or by its name in that directory. Two forms of one name are two places on most file
  * systems, so its program's form is the only right one.
  */
-export const pathIn = ({ credentials }: Provider, directory: Option.Option<string>, file: string): string =>
-  formed(credentials?.directoryForm)(
+export const pathIn = (
+  { credentials }: Provider,
+  directory: Option.Option<string>,
+  file: string
+): Either.Either<string, ConfigError.ConfigError> =>
+  Either.map(
     Option.match(directory, {
       onNone: () => Paths.expand(file),
-      onSome: (d) => Paths.join(Paths.expand(d), Paths.basename(file))
-    })
+      onSome: (d) => Either.map(Paths.expand(d), (found) => Paths.join(found, Paths.basename(file)))
+    }),
+    formed(credentials?.directoryForm)
   )
 
 const formed =
@@ -38,17 +44,16 @@ const settingsDirectory = "$XDG_CONFIG_HOME"
 /** A path that may begin with the directory of settings: of the XDG base directories, or local on Windows. */
 export const expand = (path: string): Effect.Effect<string, ConfigError.ConfigError> =>
   path.startsWith(`${settingsDirectory}/`)
-    ? Effect.map(
-        Config.withDefault(Config.string(isWindows ? "LOCALAPPDATA" : "XDG_CONFIG_HOME"), ""),
-        (directory) =>
-          Paths.join(
-            // A relative one counts as not set, as the specification has it.
-            Paths.isAbsolute(directory)
-              ? directory
-              : Paths.expand(isWindows ? "~/AppData/Local" : "~/.config"),
-            path.slice(settingsDirectory.length)
-          )
-      )
-    : Effect.succeed(Paths.expand(path))
+    ? Effect.map(settingsHome, (directory) => Paths.join(directory, path.slice(settingsDirectory.length)))
+    : Effect.suspend(() => Paths.expand(path))
 
 const isWindows = process.platform === "win32"
+
+/** A relative one counts as not set, as the specification has it. */
+export const settingsHome: Effect.Effect<string, ConfigError.ConfigError> = Effect.flatMap(
+  Config.withDefault(Config.string(isWindows ? "LOCALAPPDATA" : "XDG_CONFIG_HOME"), ""),
+  (directory) =>
+    Paths.isAbsolute(directory)
+      ? Effect.succeed(directory)
+      : Paths.expand(isWindows ? "~/AppData/Local" : "~/.config")
+)

@@ -17,6 +17,7 @@ import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type { Refresh } from "../Provider.js"
+import * as Expiry from "./expiry.js"
 
 type Exchange = Extract<Refresh, { readonly by: "exchange" }>
 
@@ -43,9 +44,6 @@ export const make = (
         }).pipe(Effect.mapError((error) => toRefreshError(error, Option.none())))
     })
   })
-
-/** Above this, seconds are milliseconds: the year 5138. */
-const latestSeconds = 100_000_000_000
 
 const read = (
   answer: Answer.Answer,
@@ -80,24 +78,27 @@ const read = (
       return yield* Either.left(Answer.toError(answer, errors))
     }
     if (Option.isSome(problem)) return yield* malformed(exchange.token, problem.value)
-    if (
-      expiresAt !== undefined &&
-      !(typeof expiresAt === "number" && expiresAt >= 0 && expiresAt <= latestSeconds)
-    ) {
-      return yield* malformed(exchange.expiresAt, "is no time in epoch seconds")
-    }
     const refreshIn = rest[exchange.refreshIn]
-    return new Credentials.Credentials({
+    const isSensible = (seconds: unknown): seconds is number =>
+      typeof seconds === "number" && seconds >= 0 && seconds <= Expiry.latestSeconds
+    const dated = { obtainedAt: Option.some(requestedAt), serverTime: Answer.date(answer) }
+    const credentials = new Credentials.Credentials({
       ...previous,
       accessToken: Redacted.make(token as string),
-      obtainedAt: Option.some(requestedAt),
-      expiresAt: Option.map(Option.fromNullable(expiresAt as number | undefined), (s) => s * 1000),
-      refreshAt:
-        typeof refreshIn === "number" && refreshIn >= 0 && refreshIn <= latestSeconds
-          ? Option.some(requestedAt + refreshIn * 1000)
-          : Option.none(),
+      ...dated,
+      // By the server's clock, whatever ours says.
+      expiresAt: isSensible(expiresAt)
+        ? Option.some(Credentials.byOurClock(expiresAt * 1000, dated))
+        : Option.none(),
+      refreshAt: isSensible(refreshIn) ? Option.some(requestedAt + refreshIn * 1000) : Option.none(),
       extras: Redacted.make({ ...Redacted.value(previous.extras), [keepUnder]: rest })
     })
+    return Credentials.withWarnings(
+      credentials,
+      expiresAt === undefined || isSensible(expiresAt)
+        ? []
+        : [{ field: exchange.expiresAt, problem: "is no time in epoch seconds: the lifetime is unknown" }]
+    )
   })
 
 /** 401: the long-lived token is good no more, and nothing but a login brings another. */

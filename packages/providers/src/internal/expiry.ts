@@ -8,3 +8,6 @@ export const ofJwt = (token: Redacted.Redacted): Option.Option<number> =>
   Option.filterMap(Jwt.claims(token), ({ exp }) =>
     typeof exp === "number" && Number.isFinite(exp) && exp >= 0 ? Option.some(exp * 1000) : Option.none()
   )
+
+/** Above this, seconds are milliseconds: the year 5138. */
+export const latestSeconds = 100_000_000_000

@@ -1,10 +1,35 @@
+import * as ConfigError from "effect/ConfigError"
+import * as Either from "effect/Either"
 import { realpathSync } from "node:fs"
 import { homedir, userInfo } from "node:os"
 import * as Path from "node:path"
 
+/** By `HOME`, or by the user database; undefined where neither has it, as for a container's user. */
+const home = (): string | undefined => {
+  for (const find of [homedir, () => userInfo().homedir]) {
+    try {
+      const found = find()
+      if (Path.isAbsolute(found)) return found
+    } catch {
+      // It is not known in this way.
+    }
+  }
+  return undefined
+}
+
 /** The path with a leading `~` as the home directory. */
-export const expand = (path: string): string =>
-  path === "~" || path.startsWith("~/") || path.startsWith("~\\") ? Path.join(homedir(), path.slice(2)) : path
+export const expand = (path: string): Either.Either<string, ConfigError.ConfigError> => {
+  if (path !== "~" && !path.startsWith("~/") && !path.startsWith("~\\")) return Either.right(path)
+  return Either.map(
+    Either.fromNullable(home(), () =>
+      ConfigError.MissingData(
+        ["HOME"],
+        `${path} is in the home directory, and this user has none: set HOME, or the variable or setting that names another place`
+      )
+    ),
+    (directory) => Path.join(directory, path.slice(2))
+  )
+}
 
 export const join = Path.join
 

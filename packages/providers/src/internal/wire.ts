@@ -1,8 +1,6 @@
 /** A provider in the terms of `@latchkey/oauth`. */
-import { Credentials, type Extras } from "@latchkey/core/Credentials"
+import { byOurClock, Credentials, type Extras } from "@latchkey/core/Credentials"
 import type * as Answer from "@latchkey/oauth/Answer"
-import * as GrantIdentity from "@latchkey/core/GrantIdentity"
-import type * as TokenRefresher from "@latchkey/core/TokenRefresher"
 import * as ClientAuth from "@latchkey/oauth/ClientAuth"
 import * as ErrorRule from "@latchkey/oauth/ErrorRule"
 import * as Jwt from "@latchkey/oauth/Jwt"
@@ -41,34 +39,6 @@ export const clientOf = (provider: Provider): Either.Either<ClientAuth.Client, P
 /** The provider with another client id: for a public client, which has nothing else to show. */
 export const withClientId = (provider: Provider, clientId: string): Provider =>
   new Provider({ ...provider, client: { ...provider.client, clientId } })
-
-/** The client that a grant says it was issued to, where that is another than the provider's. */
-export const clientIdIn = (provider: Provider, credentials: Credentials): Option.Option<string> =>
-  provider.credentials?.format === "claude" && provider.client.authentication === "none"
-    ? Option.filter(
-        textAt(Redacted.value(credentials.extras), ["claudeAiOauth", "clientId"]),
-        (id) => id !== provider.client.clientId
-      )
-    : Option.none()
-
-/**
- * Whose grants a provider's refresher redeems. A grant that is shown elsewhere than at the token endpoint is bound to
- * that place, too.
- */
-export const originOf = (
-  { client, refresh, server }: Provider,
-  grantType: string = refresh.by === "clientCredentials" ? "client_credentials" : GrantIdentity.userGrant
-): TokenRefresher.Origin => {
-  const tokenEndpoint = "tokenEndpoint" in server ? server.tokenEndpoint : undefined
-  const names =
-    refresh.by === "exchange"
-      ? { issuer: server.issuer ?? tokenEndpoint, tokenEndpoint: refresh.endpoint }
-      : { issuer: server.issuer, tokenEndpoint }
-  return {
-    identity: GrantIdentity.make({ ...names, clientId: client.clientId, grantType }),
-    formerly: server.formerly
-  }
-}
 
 /** What all requests to the token endpoint have in common. */
 export const endpointOf = (provider: Provider): Either.Either<TokenEndpoint.Options, ProviderError> =>
@@ -121,7 +91,14 @@ export const finish =
   (provider: Provider) =>
   (credentials: Credentials): Credentials =>
     provider.token.expiry === "accessToken"
-      ? new Credentials({ ...credentials, expiresAt: Expiry.ofJwt(credentials.accessToken) })
+      ? new Credentials({
+          ...credentials,
+          expiresAt: Option.map(
+            // What is no sensible time is an unknown lifetime.
+            Option.filter(Expiry.ofJwt(credentials.accessToken), (at) => at <= Expiry.latestSeconds * 1000),
+            (at) => byOurClock(at, credentials)
+          )
+        })
       : credentials
 
 /** Under which key of the extras the rest of an exchange's answer is kept. */

@@ -19,7 +19,7 @@ export interface Written {
 }
 
 /** The bound of a lease, in milliseconds. */
-export const ttlOf = ({ acquiredAt, expiresAt }: Written): number =>
+const ttlOf = ({ acquiredAt, expiresAt }: Written): number =>
   Math.min(Math.max(0, expiresAt - acquiredAt), longestMillis)
 
 /** What a waiter knows of the holder of a lease. Instants are of the monotonic clock, see {@link monotonicMillis}. */

@@ -192,7 +192,7 @@ export const tooLarge = (path: string, maxBytes: number): FileProblem =>
 const quoted = (path: string): string =>
   /^[\w./~+-]+$/.test(path) ? path : `'${path.replaceAll("'", `'\\''`)}'`
 
-export const exists = (path: string): Effect.Effect<boolean, FileProblem> =>
+const exists = (path: string): Effect.Effect<boolean, FileProblem> =>
   Effect.map(
     orAbsent("look at", path, () => fs.lstat(path)),
     Option.isSome

@@ -4,12 +4,13 @@ import * as ChildProcess from "node:child_process"
 import * as fs from "node:fs"
 import { tmpdir } from "node:os"
 import * as Path from "node:path"
+import { program } from "../../../../.ci/programs.js"
 
 const run = (command: string, ...args: ReadonlyArray<string>): void =>
   void ChildProcess.execFileSync(command, args, { stdio: "ignore" })
 
 /** Whether this process may mount: on Linux, as root, in a container that lets it. */
-export const canMount: boolean = (() => {
+const canMount: boolean = (() => {
   if (process.platform !== "linux" || process.getuid?.() !== 0) return false
   const directory = fs.mkdtempSync(Path.join(tmpdir(), "latchkey-mount-"))
   try {
@@ -22,6 +23,12 @@ export const canMount: boolean = (() => {
     fs.rmdirSync(directory)
   }
 })()
+
+export const mounts = program(
+  "full, read-only and single mounted files",
+  "run the tests as root on Linux, with mount of util-linux",
+  canMount ? "mount" : undefined
+)
 
 const mounted = (at: string, ...args: ReadonlyArray<string>) =>
   Effect.acquireRelease(

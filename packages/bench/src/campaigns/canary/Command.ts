@@ -40,10 +40,12 @@ const startServer = (canaries: Canaries) =>
               refresh_token: canaries.take(),
               token_type: "Bearer"
             }
-            reply(
-              200,
-              mood === "well" ? { ...tokens, expires_in: 1 } : { ...tokens, expires_in: canaries.take() }
-            )
+            reply(200, {
+              ...tokens,
+              expires_in: 1,
+              // A type that nobody understands makes the whole answer useless.
+              ...(mood === "garbles" && { token_type: canaries.take() })
+            })
           })
         })
         server.listen(0, "127.0.0.1", () => {
