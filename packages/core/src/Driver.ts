@@ -16,12 +16,9 @@ import * as FiberSet from "effect/FiberSet"
 import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
 import type * as Redacted from "effect/Redacted"
-import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { liveClock } from "./internal/Now.js"
 import type { AuthStatus } from "./AuthStatus.js"
-import * as Deadline from "./Deadline.js"
 import type * as Decision from "./Decision.js"
 import type { Command, Input, Next, Release } from "./grant/Messages.js"
 import * as State from "./grant/State.js"
@@ -30,6 +27,7 @@ import * as Turn from "./grant/Turn.js"
 import type { Profile } from "./Profile.js"
 import { type Lease, LeaseError, type RefreshLease } from "./RefreshLease.js"
 import * as Telemetry from "./Telemetry.js"
+import * as TimeLimit from "./TimeLimit.js"
 import type { TokenConfig } from "./TokenConfig.js"
 import { fromFailure, storageErrorOf } from "./tokenErrors.js"
 import type { TokenError } from "./TokenError.js"
@@ -321,7 +319,7 @@ const perform = (grant: Grant, command: Command, restore: Restore): Effect.Effec
         const awake = (grant.awake ??= Deferred.unsafeMake<void>(FiberId.none))
         const woken: Input = { _tag: "Woken" }
         // While a scope closes nobody moves a clock on that is moved by hand.
-        return Option.isSome(grant.state.closing) && grant.context.clock !== liveClock
+        return Option.isSome(grant.state.closing) && !TimeLimit.isLive(grant.context.clock)
           ? Effect.succeed(woken)
           : Effect.as(restore(Effect.race(Effect.sleep(command.millis), Deferred.await(awake))), woken)
       })
@@ -387,17 +385,17 @@ const redeem = (
   readsOn: boolean,
   restore: Restore
 ): Effect.Effect<Input> =>
-  Effect.flatMap(Effect.runtime(), (runtime) => {
+  Effect.suspend(() => {
     const { leaseTtl, refreshTimeout } = grant.context.config
-    const late = Effect.suspend(() => Effect.fail(tooSlow(refreshTimeout)))
-    const arrival: Deadline.Arrival = { millis: leaseTtl, begun: false }
-    const more = () => {
-      if (!readsOn || !arrival.begun) return 0
-      Runtime.runFork(runtime)(tell(grant, { _tag: "Overdue", message: tooSlow(refreshTimeout).message }))
-      return leaseTtl - refreshTimeout
-    }
-    const reading = readsOn ? Effect.provideService(request, Deadline.ReadOn, arrival) : request
-    return Deadline.within(reading, { millis: refreshTimeout, more, late }).pipe(
+    const late = tooSlow(refreshTimeout)
+    const arrival: TimeLimit.Arrival = { millis: leaseTtl, begun: false }
+    const more = Effect.suspend(() =>
+      readsOn && arrival.begun
+        ? Effect.as(tell(grant, { _tag: "Overdue", message: late.message }), leaseTtl - refreshTimeout)
+        : Effect.succeed(0)
+    )
+    const reading = readsOn ? Effect.provideService(request, TimeLimit.ReadOn, arrival) : request
+    return TimeLimit.within(reading, { millis: refreshTimeout, more, late: Effect.fail(late) }).pipe(
       restore,
       (answer) => orBroken(answer, () => broken),
       Effect.match({

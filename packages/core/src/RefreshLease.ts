@@ -6,16 +6,14 @@
  *
  * @since 0.1.0
  */
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
-import type * as Runtime from "effect/Runtime"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import * as Deadline from "./Deadline.js"
-import { nowOf, runtimeOf } from "./internal/Now.js"
 
 /**
  * A lease that is held.
@@ -28,17 +26,6 @@ export interface Lease {
   readonly fence: number
   /** Whether it is still held: not lapsed, not taken over. Asked again before the commit. */
   readonly isHeld: Effect.Effect<boolean, LeaseError>
-}
-
-/**
- * A lease that was taken without a scope: whoever has it releases it.
- *
- * @since 0.1.0
- * @category models
- */
-export interface TakenLease extends Lease {
-  /** Ends it, and its renewal. */
-  readonly release: Effect.Effect<void>
 }
 
 /**
@@ -75,11 +62,6 @@ export class RefreshLease extends Context.Tag("@latchkey/core/RefreshLease")<
       account: string,
       ttl: Duration.DurationInput
     ) => Effect.Effect<Lease, LeaseError, Scope.Scope>
-    /**
-     * The same without a scope, which takes longer than a lease within a process does; left out where that does not
-     * matter. Not to be interrupted half-way.
-     */
-    readonly take?: (account: string, ttl: Duration.DurationInput) => Effect.Effect<TakenLease, LeaseError>
   }
 >() {}
 
@@ -124,34 +106,37 @@ export const ttlMillis = (
  * @category constructors
  */
 export const makeProcess: Effect.Effect<Context.Tag.Service<RefreshLease>> = Effect.sync(() => {
-  const held = new Map<string, { readonly fence: number; until: number }>()
+  const leases = new Map<string, { readonly fence: number; until: number }>()
   let lastFence = 0
-  const take = (account: string, ttl: Duration.DurationInput) =>
-    Effect.withFiberRuntime<TakenLease, LeaseError>((fiber, { runtimeFlags }) => {
-      const checked = ttlMillis(account, ttl)
-      if (Either.isLeft(checked)) return Effect.fail(checked.left)
-      const millis = checked.right
-      const now = nowOf(fiber)
-      const other = held.get(account)
-      if (other !== undefined && now < other.until) return Effect.fail(busy(account))
-      lastFence = nextFence(lastFence, now)
-      const mine = { fence: lastFence, until: now + millis }
-      held.set(account, mine)
-      const stop = renewal(runtimeOf(fiber, runtimeFlags), () => nowOf(fiber), mine, millis)
-      return Effect.succeed({
-        fence: mine.fence,
-        isHeld: Effect.withFiberRuntime((asking) =>
-          Effect.succeed(held.get(account) === mine && nowOf(asking) < mine.until)
-        ),
-        release: Effect.sync(() => {
-          stop()
-          if (held.get(account) === mine) held.delete(account)
-        })
-      })
-    })
+  const take = (account: string, millis: number, now: number) => {
+    const other = leases.get(account)
+    if (other !== undefined && now < other.until) return Either.left(busy(account))
+    lastFence = nextFence(lastFence, now)
+    const lease = { fence: lastFence, until: now + millis }
+    leases.set(account, lease)
+    return Either.right(lease)
+  }
   return RefreshLease.of({
-    take,
-    acquire: (account, ttl) => Effect.acquireRelease(take(account, ttl), ({ release }) => release)
+    acquire: (account, ttl) =>
+      Effect.gen(function* () {
+        const millis = yield* ttlMillis(account, ttl)
+        const lease = yield* Effect.acquireRelease(
+          Effect.flatMap(Clock.currentTimeMillis, (now) => take(account, millis, now)),
+          (taken) => Effect.sync(() => leases.get(account) === taken && leases.delete(account))
+        )
+        // A lease that has lapsed and gone to another is renewed in vain: the other's is in its place.
+        const renew = Effect.map(Clock.currentTimeMillis, (now) => {
+          lease.until = now + millis
+        })
+        yield* Effect.forkScoped(Effect.interruptible(Effect.forever(Effect.delay(renew, millis / 3))))
+        return {
+          fence: lease.fence,
+          isHeld: Effect.map(
+            Clock.currentTimeMillis,
+            (now) => leases.get(account) === lease && now < lease.until
+          )
+        }
+      })
   })
 })
 
@@ -168,19 +153,3 @@ const busy = (account: string): LeaseError =>
  * @category layers
  */
 export const layerProcess: Layer.Layer<RefreshLease> = Layer.effect(RefreshLease, makeProcess)
-
-/** One that has lapsed and gone to another is renewed in vain: the other's is in its place. Returns what ends it. */
-const renewal = (
-  runtime: Runtime.Runtime<never>,
-  now: () => number,
-  mine: { until: number },
-  ttl: number
-): (() => void) => {
-  const next = () =>
-    Deadline.schedule(runtime, ttl / 3, () => {
-      mine.until = now() + ttl
-      stop = next()
-    })
-  let stop = next()
-  return () => stop()
-}

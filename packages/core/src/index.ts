@@ -1,6 +1,5 @@
 export * as AuthStatus from "./AuthStatus.js"
 export * as Credentials from "./Credentials.js"
-export * as Deadline from "./Deadline.js"
 export * as Decision from "./Decision.js"
 export * as Entry from "./Entry.js"
 export * as Fingerprint from "./Fingerprint.js"

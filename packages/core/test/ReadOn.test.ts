@@ -2,7 +2,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import {
   type Credentials,
-  Deadline,
   Entry,
   RefreshLease,
   RotationPolicy,
@@ -12,6 +11,7 @@ import {
   TokenStorage
 } from "@latchkey/core"
 import { Effect, Fiber, Layer, Option, TestClock } from "effect"
+import * as TimeLimit from "../src/TimeLimit.js"
 import { grant, minute, settle, start, stored, token } from "./support/Bench.js"
 
 /** Two managers of one grant, whose token has expired; an answer takes `after`, and begins after `begins`, if at all. */
@@ -22,10 +22,10 @@ const world = (options: {
 }) =>
   Effect.gen(function* () {
     yield* TestClock.setTime(start)
-    const posts: Array<Deadline.Arrival | undefined> = []
+    const posts: Array<TimeLimit.Arrival | undefined> = []
     const refresh = (previous: Credentials.Credentials) =>
       Effect.gen(function* () {
-        const arrival = yield* Deadline.ReadOn
+        const arrival = yield* TimeLimit.ReadOn
         posts.push(arrival)
         const n = posts.length
         if (options.begins !== undefined) {

@@ -10,17 +10,14 @@
  */
 import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import * as HttpClient from "@effect/platform/HttpClient"
-import * as Deadline from "@latchkey/core/Deadline"
+import { TimeLimit } from "@latchkey/core/internal-api"
 import * as Clock from "effect/Clock"
-import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
-import * as FiberRefs from "effect/FiberRefs"
 import { constTrue } from "effect/Function"
 import * as Option from "effect/Option"
-import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
 import * as oauth from "oauth4webapi"
 import type * as Answer from "./Answer.js"
@@ -86,7 +83,7 @@ export interface Wire {
 export interface Options {
   /**
    * How long a request may take, its answer included; 30 s, which is also the most. An answer to a refresh at a server that
-   * rotates without a window is read for as long as its lease lasts, once it has begun to arrive (`Deadline.ReadOn`):
+   * rotates without a window is read for as long as its lease lasts, once it has begun to arrive (`TimeLimit.ReadOn`):
    * callers do not wait for that.
    */
   readonly timeout?: Duration.DurationInput | undefined
@@ -126,37 +123,26 @@ export const make = (options: Options = {}): Effect.Effect<Wire, OAuthConfigErro
       send: (request, encoding = "form") =>
         Effect.flatMap(built(request), ([url, { body, headers, method }]) => {
           const outgoing = { method, headers, body: body ?? undefined, asJson: encoding === "json" }
-          return Effect.flatMap(Scope.make(), (scope) =>
-            Effect.withFiberRuntime((fiber) => {
-              // Of an answer that may hold the only copy of a refresh token, more is read once it has begun to arrive.
-              const arrival = Context.get(fiber.currentContext, Deadline.ReadOn)
-              let begun = false
-              const exchange = Exchange.make(client, timeout, targetOf(url, method), outgoing, () => {
-                begun = true
-                if (arrival !== undefined) arrival.begun = true
-              })
-              const services = Context.add(fiber.currentContext, FetchHttpClient.RequestInit, init)
-              // With the context and the references of this fiber, but always interruptible.
-              const runtime = Runtime.make({
-                context: Context.add(services, Scope.Scope, scope),
-                fiberRefs: FiberRefs.updateAs(fiber.getFiberRefs(), {
-                  fiberId: fiber.id(),
-                  fiberRef: HttpClient.currentTracerDisabledWhen,
-                  value: constTrue
-                }),
-                runtimeFlags: Runtime.defaultRuntimeFlags
-              })
-              return Deadline.withinBy(runtime, exchange.run, {
-                millis,
-                more: () => (begun && arrival !== undefined ? arrival.millis - millis : 0),
-                late: exchange.timedOut,
-                waits: false,
-                onEnd: (exit) => {
-                  if (!isWhole(exit)) Runtime.runFork(runtime)(Scope.close(scope, exit))
-                }
-              })
+          return Effect.gen(function* () {
+            const scope = yield* Scope.make()
+            // Of an answer that may hold the only copy of a refresh token, more is read once it has begun to arrive.
+            const arrival = yield* TimeLimit.ReadOn
+            let begun = false
+            const exchange = Exchange.make(client, timeout, targetOf(url, method), outgoing, () => {
+              begun = true
+              if (arrival !== undefined) arrival.begun = true
             })
-          )
+            const run = exchange.run.pipe(
+              Effect.provideService(FetchHttpClient.RequestInit, init),
+              Effect.locally(HttpClient.currentTracerDisabledWhen, constTrue),
+              Effect.interruptible,
+              // What is still under way then is hung up on.
+              Effect.onExit((exit) => (isWhole(exit) ? Effect.void : Scope.close(scope, exit))),
+              Scope.extend(scope)
+            )
+            const more = Effect.sync(() => (begun && arrival !== undefined ? arrival.millis - millis : 0))
+            return yield* TimeLimit.within(run, { millis, more, late: exchange.timedOut, waits: false })
+          })
         })
     }
   })

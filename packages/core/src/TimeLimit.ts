@@ -1,0 +1,115 @@
+/** Time limits that read what has arrived before they give up. */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as DefaultServices from "effect/DefaultServices"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+
+export interface Options<A, E> {
+  /** How long the effect may take, in milliseconds. */
+  readonly millis: number
+  /** Runs when the time is up: for how many more milliseconds the effect may go on. Default: none. */
+  readonly more?: Effect.Effect<number>
+  /** Takes the place of an effect that was interrupted because the time was up. */
+  readonly late: Effect.Effect<A, E>
+  /**
+   * Whether an effect that is interrupted is waited for, and its outcome taken if it succeeds or fails after all.
+   * Default: true. If not, the limit holds even for an effect that cannot be interrupted.
+   */
+  readonly waits?: boolean
+}
+
+/** The answer to a request, shared between the waiting refresh and the sender of the request. */
+export interface Arrival {
+  /** For how long, in milliseconds since the request, an answer that has begun to arrive is read. */
+  readonly millis: number
+  /** The sender sets it once the first part of the answer is there. */
+  begun: boolean
+}
+
+/**
+ * Given to a sender whose answer is read beyond its own time-out once it has begun to arrive; undefined elsewhere. A
+ * refresh at a server that rotates without a replay window gives the life of its lease: the answer holds the only copy of
+ * a refresh token.
+ */
+export class ReadOn extends Context.Reference<ReadOn>()("@latchkey/core/TimeLimit/ReadOn", {
+  defaultValue: (): Arrival | undefined => undefined
+}) {}
+
+/**
+ * Runs an effect in a fiber of its own, for `millis` at most.
+ *
+ * On the real clock, the effect first gets to read what has arrived: if the process was stopped or its event loop
+ * blocked, the timer fires before the answer in the socket is read. The missed time is given back, up to 2 seconds.
+ */
+export const within = <A, E, R>(
+  effect: Effect.Effect<A, E, R>,
+  { late, millis, more = Effect.succeed(0), waits = true }: Options<A, E>
+): Effect.Effect<A, E, R> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.flatMap(Effect.forkDaemon(restore(effect)), (work) => {
+      const expiry = Effect.andThen(
+        timeIsUp(millis),
+        Effect.flatMap(more, (further) => (further > 0 ? timeIsUp(further) : Effect.void))
+      )
+      const first = Effect.raceFirst(Effect.interruptible(Fiber.await(work)), Effect.interruptible(expiry))
+      return restore(first).pipe(
+        Effect.onInterrupt(() => (waits ? Fiber.interrupt(work) : Fiber.interruptFork(work))),
+        Effect.flatMap((exit): Effect.Effect<A, E> => {
+          if (exit !== undefined) return exit
+          return waits
+            ? Effect.flatMap(Fiber.interrupt(work), (end) => (Exit.isInterrupted(end) ? late : end))
+            : Effect.andThen(Fiber.interruptFork(work), late)
+        })
+      )
+    })
+  )
+
+/** The clock of programs that provide none: the system's, with JavaScript's timers. */
+const liveClock: Clock.Clock = Context.get(DefaultServices.liveServices, Clock.Clock)
+
+/** Whether time passes by itself; a test moves its clock by hand. */
+export const isLive = (clock: Clock.Clock): boolean => clock === liveClock
+
+/** How many turns of the event loop what has arrived gets at least: an answer is read in a few. */
+const leastTurns = 10
+
+/** A timer that fires later than this, in milliseconds, shows that the process did not run meanwhile. */
+const notablyLate = 20
+
+/** How much of the missed time is given back, in milliseconds, and how often. */
+const mostGivenBack = 2000
+const mostTimes = 5
+
+const timeIsUp = (millis: number): Effect.Effect<void> =>
+  Effect.clockWith((clock) =>
+    isLive(clock) ? sleepAndRead(millis, mostTimes) : clock.sleep(Duration.millis(millis))
+  )
+
+const sleepAndRead = (millis: number, times: number): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const due = monotonic() + millis
+    return Effect.sleep(millis).pipe(
+      Effect.andThen(Effect.sync(() => monotonic() - due)),
+      Effect.tap(Effect.async<void>((resume) => afterTurns(leastTurns, () => resume(Effect.void)))),
+      Effect.flatMap((missed) =>
+        missed > notablyLate && times > 0
+          ? sleepAndRead(Math.min(missed, mostGivenBack), times - 1)
+          : Effect.void
+      )
+    )
+  })
+
+/** In milliseconds; nobody sets it back. */
+const monotonic = (): number => Number(liveClock.unsafeCurrentTimeNanos()) / 1e6
+
+/** Each turn reads what sockets hold: timers, then I/O, then what was scheduled to follow it. */
+const afterTurns = (turns: number, act: () => void): void => {
+  if (turns === 0) return act()
+  const next = () => afterTurns(turns - 1, act)
+  const { setImmediate } = globalThis as { readonly setImmediate?: (run: () => void) => unknown }
+  if (typeof setImmediate === "function") setImmediate(next)
+  else setTimeout(next, 0)
+}
