@@ -120,14 +120,16 @@ export const checkName = (name: string): Either.Either<string, Failure> =>
 
 /**
  * The account that a user means: `provider/name`, a provider (its default account, or its only one), or a
- * name that only one account has. None and several are failures that list what there is.
+ * name that only one account has. None and several are failures that list what there is. `login` is the command that
+ * makes the account, where its provider is known.
  *
  * @since 0.1.0
  * @category lookup
  */
 export const find = <A extends Pick<Account, "provider" | "name">>(
   text: string,
-  all: ReadonlyArray<A>
+  all: ReadonlyArray<A>,
+  login?: string
 ): Either.Either<A, Failure> => {
   const exact = all.find((account) => idOf(account) === text)
   if (exact !== undefined) return Either.right(exact)
@@ -141,8 +143,11 @@ export const find = <A extends Pick<Account, "provider" | "name">>(
     const shown = JSON.stringify(text.slice(0, 80))
     return Either.left(
       all.length === 0
-        ? usage(`There is no account ${shown}, nor any other yet.`, "latchkey login PROVIDER")
-        : usage(`There is no account ${shown}. There are: ${all.map(idOf).join(", ")}.`, "latchkey list")
+        ? usage(`There is no account ${shown}, nor any other yet.`, login ?? "latchkey login PROVIDER")
+        : usage(
+            `There is no account ${shown}. There are: ${all.map(idOf).join(", ")}.`,
+            login ?? "latchkey list"
+          )
     )
   }
   return Either.left(

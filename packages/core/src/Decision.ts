@@ -901,7 +901,7 @@ export const describe = (decision: Decision, now: number): string => {
     case "CoolDown":
       return `post nothing for ${span(decision.until - now)} (${coolDownWords[decision.reason]}); ${served(decision.fallback)}`
     case "Reauthorize":
-      return `log in again: ${decision.detail}`
+      return `log in${decision.reason === "NoCredentials" ? "" : " again"}: ${decision.detail}`
     case "TooShortLived":
       return `the server's tokens live for ${decision.lifetime / 1000} s, less than the ${decision.minValidity / 1000} s asked for`
     case "Refuse":

@@ -1288,7 +1288,7 @@ describe("describe", () => {
 
   it("has the reason of each reauthorization in its detail", () => {
     const decision = Decision.judge(holding(undefined, { refreshable: false }), now, policy)
-    expect(Decision.describe(decision, now)).toBe("log in again: No credentials found")
+    expect(Decision.describe(decision, now)).toBe("log in: No credentials found")
   })
 })
 

@@ -71,15 +71,17 @@ export const list = (path: string): Effect.Effect<ReadonlyArray<string>, FilePro
   )
 
 const words: Readonly<Record<string, string>> = {
-  EACCES: "it may not be read or written by this user",
-  EPERM: "it may not be read or written by this user",
-  EROFS: "it is on a read-only file system",
-  ENOSPC: "there is no space left",
-  EISDIR: "it is a directory",
-  ENOTDIR: "something on the way to it is no directory",
-  EFBIG: "it is larger than 1 MiB",
-  ELOOP: "its links lead nowhere"
+  EACCES: "this user may not read or write it: see to its owner and mode",
+  EPERM: "this user may not read or write it: see to its owner and mode",
+  EROFS: "it is on a read-only file system: mount it writable, or keep it elsewhere",
+  ENOSPC: "there is no space left: make room",
+  EDQUOT: "the disk quota is used up: make room",
+  EISDIR: "it is a directory: move it away",
+  ENOTDIR: "something on the way to it is no directory: move that away",
+  ENOENT: "its directory cannot be made: see to the directories above it",
+  EFBIG: "it is larger than 1 MiB: move it away",
+  ELOOP: "its links lead nowhere: remove them"
 }
 
 export const describe = ({ code, path }: FileProblem): string =>
-  `${path} cannot be used: ${words[code] ?? `the system says ${code}`}.`
+  `${path} cannot be used: ${words[code] ?? `the system says ${code}: see to that path`}.`

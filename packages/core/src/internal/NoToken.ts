@@ -50,12 +50,26 @@ export const unavailable = (
     Effect.fail(new RefreshUnavailable({ reason, retryAt: now + 1000, message }))
   )
 
-const advice = {
-  NoCredentials: "There are no credentials",
-  NoRefreshToken: "The access token has expired and there is no refresh token",
-  GrantDead: "The authorization server ended this grant",
-  RotationLost: "The answer to a refresh was lost, and the authorization server ended the grant"
-} as const
+/** Why only a login helps, and which: the first one, where nobody has logged in yet. */
+const reasonOf = (
+  { detail, reason }: Extract<Decision.Decision, { _tag: "Reauthorize" }>,
+  location: string
+): string => {
+  const ended = detail.replace(/[.\s]+$/, "")
+  switch (reason) {
+    case "NoCredentials":
+      return `There are no credentials yet. Log in and save them to ${location}.`
+    case "NoRefreshToken":
+      return `The access token has expired and there is no refresh token. ${again(location)}`
+    case "GrantDead":
+      return `The authorization server ended this grant: ${ended}. ${again(location)}`
+    case "RotationLost":
+      return `The answer to a refresh was lost, and the authorization server ended the grant: ${ended}. ${again(location)}`
+  }
+}
+
+const again = (location: string): string =>
+  `Log in again and save the new credentials to ${location}; nothing there was deleted.`
 
 export const reauthorize = (
   parts: Parts,
@@ -65,8 +79,6 @@ export const reauthorize = (
     new ReauthorizationRequired({
       reason: decision.reason,
       location: parts.storage.location,
-      message:
-        `${advice[decision.reason]}: ${decision.detail.replace(/[.\s]+$/, "")}. Log in again and save the new credentials ` +
-        `to ${parts.storage.location}; nothing there was deleted.`
+      message: reasonOf(decision, parts.storage.location)
     })
   )
