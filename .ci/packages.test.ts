@@ -2,9 +2,14 @@
 import { existsSync, readFileSync, readdirSync } from "node:fs"
 import { join, normalize } from "node:path"
 import { describe, expect, it } from "vitest"
+import * as BuiltIn from "../packages/providers/src/BuiltIn.js"
 
 const root = join(import.meta.dirname, "..")
 const read = (path: string): string => readFileSync(join(root, path), "utf8")
+
+interface Settings {
+  readonly client?: { readonly id?: string }
+}
 
 interface Manifest {
   readonly name: string
@@ -118,6 +123,43 @@ it("nobody is sent to the package that is called latchkey, which is not ours", (
   for (const line of ["npx @latchkey/cli login", "npm install --global @latchkey/cli", "latchkey login"]) {
     expect(line).not.toMatch(foreign)
   }
+})
+
+/** A login by the command, with its line: of a provider by its name, not of a placeholder. */
+const loginOf = /(?:\blatchkey|@latchkey\/cli) login +([a-z][a-z0-9-]*)([^`\n]*)/g
+
+/** What a reader who pastes it must add: a server that is not built in is known by its issuer alone. */
+const incompleteLogins = (markdown: string): ReadonlyArray<string> =>
+  [...markdown.matchAll(loginOf)].flatMap(([line, provider, rest]) => {
+    const client = (BuiltIn.providers as Readonly<Record<string, Settings>>)[provider!]
+    const needed =
+      client === undefined
+        ? ["--issuer", "--client-id"]
+        : client.client?.id === undefined
+          ? ["--client-id"]
+          : []
+    return needed.every((option) => rest!.includes(`${option} `)) ? [] : [line]
+  })
+
+it("a login that a page prints names the server and the client where the provider has none", () => {
+  const found = tracked
+    .filter((path) => path.endsWith(".md") && !path.endsWith("CHANGELOG.md"))
+    .flatMap((path) => incompleteLogins(read(path)))
+  expect(found).toEqual([])
+  for (const line of [
+    "npx @latchkey/cli login acme --scope openid",
+    "latchkey login acme --manual",
+    "latchkey login acme --issuer https://id.example.com",
+    "latchkey login github"
+  ])
+    expect(incompleteLogins(line)).toHaveLength(1)
+  for (const line of [
+    "latchkey login acme --issuer https://id.example.com --client-id my-app",
+    "latchkey login github --client-id MY-APP",
+    "latchkey login claude",
+    "latchkey login PROVIDER --replace"
+  ])
+    expect(incompleteLogins(line)).toEqual([])
 })
 
 it("an install line pins what is not ours, so that it goes on working", () => {

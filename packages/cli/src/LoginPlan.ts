@@ -69,7 +69,7 @@ export const make = (
     const { get } = yield* ProviderAccess.registry
     const told = Object.keys(settings).length > 0
     const bare = yield* Effect.mapError(get(id.provider, told ? settings : undefined), ProviderAccess.failed)
-    if (bare.client.clientId === undefined) return yield* noClient(id.provider, bare.displayName)
+    if (bare.client.clientId === undefined) return yield* noClient(id, bare.displayName, asked)
     const { home, warning } = yield* homeOf(id, before, bare)
     const source = yield* secretSource(before, asked, bare, grant)
     const account: Account = {
@@ -114,10 +114,17 @@ const parametersOf = (
       )
 }
 
-const noClient = (provider: string, displayName: string): Failure.Failure =>
+const noClient = (
+  { name, provider }: Pick<Account, "provider" | "name">,
+  displayName: string,
+  { issuer }: Asked
+): Failure.Failure =>
   Failure.configuration(
     `${displayName} needs a client of your own: register an application with it.`,
-    `latchkey login ${provider} --client-id ID`,
+    // A login that fails keeps nothing, so the issuer is to be given again.
+    Option.isSome(issuer)
+      ? AccountModule.loginToUnknown(provider, name)
+      : `latchkey login ${provider} --client-id ID`,
     "NoClient"
   )
 

@@ -68,25 +68,16 @@ export const find = (text: string): Effect.Effect<Account.Account, Failure.Failu
     // What cannot be read may be what is meant.
     const [unreadable] = broken
     if (unreadable !== undefined) return yield* unreadable
-    const { discovered } = yield* access
+    const { discovered, registry } = yield* access
     const [provider = ""] = text.split("/")
     const own = Account.find(text, [...accounts, ...(yield* discovered(accounts, provider)).accounts])
     if (Either.isRight(own) && isCertain(text, own.right)) return own.right
     const others = yield* discovered(accounts)
-    const known = Account.find(text, [...accounts, ...others.accounts], yield* loginFor(text))
+    const { ids } = yield* registry
+    const providers = yield* Effect.orElseSucceed(ids, () => [])
+    const known = Account.find(text, [...accounts, ...others.accounts], providers)
     const [wrong] = others.broken
     return wrong !== undefined && Either.isLeft(known) ? yield* wrong : yield* known
-  })
-
-/** The login that makes the account of this name, where it begins with a provider that there is. */
-const loginFor = (text: string): Effect.Effect<string | undefined, never, Workspace> =>
-  Effect.gen(function* () {
-    const { registry } = yield* access
-    const { get } = yield* registry
-    const [provider = "", name = Account.defaultName, ...rest] = text.split("/")
-    if (rest.length > 0 || Either.isLeft(Account.checkName(name))) return undefined
-    const known = yield* Effect.either(get(provider))
-    return Either.isLeft(known) ? undefined : aboutOf({ ...(yield* access).ownAccount(provider), name }).login
   })
 
 /** Accounts that are yet to be discovered are all called `default`, and a provider's name means that one first. */

@@ -75,8 +75,17 @@ describe("an account that nobody has logged in to", () => {
     )
   }
 
-  it.each(["nobody", "GitHub", "nobody/work", "github/a/b", "github/", "/", "github/-x"])(
-    "%s names no provider that there is: no login of that name is advised",
+  it.each([
+    ["nobody", "latchkey login nobody --issuer URL --client-id ID"],
+    ["nobody/work", "latchkey login nobody --account work --issuer URL --client-id ID"]
+  ])("%s names no provider that there is: its login names the server", async (name, login) => {
+    const { code, stderr } = await desk.run(`token ${name}`)
+    expect(code).toBe(2)
+    expect(stderr).toContain(`next: ${login}\n`)
+  })
+
+  it.each(["GitHub", "github/a/b", "github/", "/", "github/-x"])(
+    "%s cannot be an account: no login of that name is advised",
     async (name) => {
       const { code, stderr } = await desk.run(`token ${name}`)
       expect(code).toBe(2)
