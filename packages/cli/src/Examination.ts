@@ -26,6 +26,7 @@ import * as ProviderAccess from "./ProviderAccess.js"
 import * as ProviderWire from "./ProviderWire.js"
 import * as Report from "./Report.js"
 import * as Session from "./Session.js"
+import { encryptionAdvice } from "./Store.js"
 import { Workspace } from "./Workspace.js"
 
 /**
@@ -222,9 +223,7 @@ const keychain: Findings = Effect.gen(function* () {
   if (Either.isLeft(chosen)) {
     const error = chosen.left
     const message = error._tag === "StorageError" ? error.message : Failure.configProblem(error)
-    return [
-      wrong("encryption", message, "as it says; or LATCHKEY_ENCRYPTION=none, to keep new grants in clear")
-    ]
+    return [wrong("encryption", message, encryptionAdvice)]
   }
   const { encryption, why } = chosen.right
   if (why !== undefined) {

@@ -17,6 +17,7 @@ import * as Failure from "./Failure.js"
 import type * as Output from "./Output.js"
 import * as Prompt from "./Prompt.js"
 import * as ProviderAccess from "./ProviderAccess.js"
+import { encryptionAdvice } from "./Store.js"
 import { Workspace } from "./Workspace.js"
 
 /**
@@ -183,9 +184,12 @@ const homeOf = (
     }
     const { store } = yield* Workspace
     const about = { account: AccountModule.idOf(id), login: "latchkey doctor" }
-    const { encryption, why } = yield* Effect.mapError(store.choose, (error) =>
-      Failure.fromToken(error, about)
-    )
+    const { encryption, why } = yield* Effect.mapError(store.choose, (error) => {
+      const failed = Failure.fromToken(error, about)
+      return error._tag === "StorageError"
+        ? Failure.storage(failed.reason, failed.message, encryptionAdvice)
+        : failed
+    })
     const known = Option.exists(before, (b) => b.home.kind === "store" && b.home.encryption === encryption)
     return {
       home: { kind: "store", encryption },

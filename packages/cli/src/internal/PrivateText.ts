@@ -1,4 +1,5 @@
 /** Small text files of this user: read whole, replaced whole. */
+import * as PrivateDirectory from "@latchkey/storage/PrivateDirectory"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -41,7 +42,7 @@ export const read = (path: string): Effect.Effect<Option.Option<string>, FilePro
 /** Private from its first moment; whole or not at all, also after a crash. */
 export const write = (path: string, text: string): Effect.Effect<void, FileProblem> =>
   attempt(path, async () => {
-    await fs.mkdir(Path.dirname(path), { recursive: true, mode: 0o700 })
+    await PrivateDirectory.make(Path.dirname(path))
     const temporary = `${path}.${randomBytes(6).toString("hex")}.tmp`
     try {
       const handle = await fs.open(temporary, "wx", 0o600)
@@ -78,6 +79,7 @@ const words: Readonly<Record<string, string>> = {
   EDQUOT: "the disk quota is used up: make room",
   EISDIR: "it is a directory: move it away",
   ENOTDIR: "something on the way to it is no directory: move that away",
+  EEXIST: "a link on the way to it leads nowhere: remove that",
   ENOENT: "its directory cannot be made: see to the directories above it",
   EFBIG: "it is larger than 1 MiB: move it away",
   ELOOP: "its links lead nowhere: remove them"
