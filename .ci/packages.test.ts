@@ -178,3 +178,13 @@ it("an install line pins what is not ours, so that it goes on working", () => {
   )
   expect(loose).toEqual([])
 })
+
+it("a page whose snippets await at the top makes the reader's folder one of ES modules", () => {
+  const needing = tracked.filter((path) => {
+    if (!path.endsWith(".md")) return false
+    const page = read(path)
+    return /^npm install .*@latchkey\//m.test(page) && /^```ts\n(?:(?!```)[^])*?\bawait /m.test(page)
+  })
+  expect(needing).toEqual(expect.arrayContaining(["README.md", "packages/docs/guide/start.md"]))
+  expect(needing.filter((path) => !/^npm pkg set type=module\b/m.test(read(path)))).toEqual([])
+})
