@@ -11,6 +11,8 @@ import { manifestOf, published } from "./registry.mjs"
 const root = join(import.meta.dirname, "..")
 const pnpm = "pnpm@10.34.9"
 const guide = "packages/docs/guide"
+/** Runs the snippets of the pages; see pages.mjs. */
+const runner = "tsx@4"
 const pages = [
   "README.md",
   ...published.map((name) => `packages/${name}/README.md`),
@@ -39,15 +41,16 @@ export const installLines = () => {
 }
 
 /** The packages that the pages run by `npx`. */
-export const runPackages = () => [
-  ...new Set(
-    pages.flatMap((page) =>
-      [...readFileSync(join(root, page), "utf8").matchAll(/\b(?:npx|pnpm dlx)(?: -\S+)* +([^\s`)"]+)/g)].map(
-        ([, name]) => name
+export const runPackages = () =>
+  [
+    ...new Set(
+      pages.flatMap((page) =>
+        [
+          ...readFileSync(join(root, page), "utf8").matchAll(/\b(?:npx|pnpm dlx)(?: -\S+)* +([^\s`)"]+)/g)
+        ].map(([, name]) => name)
       )
     )
-  )
-]
+  ].filter((name) => name !== runner)
 
 const run = (command, args, cwd, env) =>
   promisify(execFile)(command, args, { cwd, env: { ...process.env, ...env }, maxBuffer: 1 << 26 })
@@ -147,14 +150,17 @@ const tryLine = async ({ before, comment, line }, index, { variables, scratch })
   return `${effects[0]}, ${stdout.trim()}`
 }
 
-/** Tries every line, each as a task for `attempt`; what they are. */
-export const installTasks = async ({ npmrc, scratch }) => {
-  // The user's own settings and our scope: a project's file does not count for what is installed globally.
+/** The variables that lead npm to our packages: a project's file does not count for what is installed globally. */
+export const variablesFor = async ({ npmrc, scratch }) => {
   const settings = (await run("npm", ["config", "get", "userconfig"], scratch)).stdout.trim()
   const userconfig = join(scratch, "npmrc")
   const own = existsSync(settings) ? readFileSync(settings, "utf8") : ""
   writeFileSync(userconfig, `${own}\n${npmrc}`, { mode: 0o600 })
-  const variables = { npm_config_userconfig: userconfig }
+  return { npm_config_userconfig: userconfig }
+}
+
+/** Tries every line, each as a task for `attempt`; what they are. */
+export const installTasks = async ({ scratch, variables }) => {
   const bin = join(scratch, "bin")
   await run("npm", ["install", "--prefix", join(scratch, "pnpm"), "--no-audit", "--no-fund", pnpm], scratch)
   mkdirSync(bin, { recursive: true })

@@ -1,14 +1,15 @@
 /*
- * npm run try:packed: packs every package as it would be published, runs the install lines of the pages against
- * them, installs the tarballs in an empty project, checks and runs the first snippet of each README there, and uses
- * the command. What it uses is dist, as a user has it: build first.
+ * npm run try:packed: packs every package as it would be published, follows the first pages and runs the install
+ * lines of all of them, installs the tarballs in an empty project, checks and runs the first snippet of each README
+ * there, and uses the command. What it uses is dist, as a user has it: build first.
  */
 import { execFileSync } from "node:child_process"
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { useCommand } from "./command.mjs"
-import { installTasks } from "./install.mjs"
+import { installTasks, variablesFor } from "./install.mjs"
+import * as Pages from "./pages.mjs"
 import * as Registry from "./registry.mjs"
 
 const root = join(import.meta.dirname, "..")
@@ -79,12 +80,21 @@ if (installed) {
 if (packed) {
   const scratch = mkdtempSync(join(tmpdir(), "latchkey-lines-"))
   const registry = await Registry.serve(tarballs)
-  const tasks = await installTasks({ npmrc: registry.npmrc, scratch })
+  const variables = await variablesFor({ npmrc: registry.npmrc, scratch })
+  const servers = await Pages.startServers()
+  const tasks = [
+    ...Pages.pages.map((page) => ({
+      title: `follow ${page}`,
+      work: () => Pages.follow(page, { scratch, servers, variables })
+    })),
+    ...(await installTasks({ scratch, variables }))
+  ]
   const next = async () => {
     for (let task = tasks.shift(); task !== undefined; task = tasks.shift())
       await attempt(task.title, task.work)
   }
   await Promise.all([next(), next()])
+  servers.stop()
   registry.stop()
   rmSync(scratch, { recursive: true, force: true })
 }

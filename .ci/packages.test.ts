@@ -2,9 +2,14 @@
 import { existsSync, readFileSync, readdirSync } from "node:fs"
 import { join, normalize } from "node:path"
 import { describe, expect, it } from "vitest"
+import * as BuiltIn from "../packages/providers/src/BuiltIn.js"
 
 const root = join(import.meta.dirname, "..")
 const read = (path: string): string => readFileSync(join(root, path), "utf8")
+
+interface Settings {
+  readonly client?: { readonly id?: string }
+}
 
 interface Manifest {
   readonly name: string
@@ -120,6 +125,44 @@ it("nobody is sent to the package that is called latchkey, which is not ours", (
   }
 })
 
+/** A login by the command, with its line: of a provider by its name, not of a placeholder. */
+const loginOf = /(?:\blatchkey|@latchkey\/cli) login +([a-z][a-z0-9-]*)([^`\n]*)/g
+
+/** What a reader who pastes it must add: a server that is not built in is known by its issuer alone. */
+const incompleteLogins = (markdown: string): ReadonlyArray<string> =>
+  [...markdown.matchAll(loginOf)].flatMap(([line, provider, rest]) => {
+    const client = (BuiltIn.providers as Readonly<Record<string, Settings>>)[provider!]
+    const needed =
+      client === undefined
+        ? ["--issuer", "--client-id"]
+        : client.client?.id === undefined
+          ? ["--client-id"]
+          : []
+    return needed.every((option) => rest!.includes(`${option} `)) ? [] : [line]
+  })
+
+it("a login that a page prints names the server and the client where the provider has none", () => {
+  const found = tracked
+    // Not what is said of changes, which quotes what the command prints.
+    .filter((path) => path.endsWith(".md") && !/CHANGELOG\.md$|^\.changeset\//.test(path))
+    .flatMap((path) => incompleteLogins(read(path)))
+  expect(found).toEqual([])
+  for (const line of [
+    "npx @latchkey/cli login acme --scope openid",
+    "latchkey login acme --manual",
+    "latchkey login acme --issuer https://id.example.com",
+    "latchkey login github"
+  ])
+    expect(incompleteLogins(line)).toHaveLength(1)
+  for (const line of [
+    "latchkey login acme --issuer https://id.example.com --client-id my-app",
+    "latchkey login github --client-id MY-APP",
+    "latchkey login claude",
+    "latchkey login PROVIDER --replace"
+  ])
+    expect(incompleteLogins(line)).toEqual([])
+})
+
 it("an install line pins what is not ours, so that it goes on working", () => {
   const lines = tracked
     .filter((path) => path.endsWith(".md") && !path.endsWith("CHANGELOG.md"))
@@ -134,4 +177,14 @@ it("an install line pins what is not ours, so that it goes on working", () => {
       .filter((word) => !/^-|^@latchkey\//.test(word) && !/.@\d/.test(word))
   )
   expect(loose).toEqual([])
+})
+
+it("a page whose snippets await at the top makes the reader's folder one of ES modules", () => {
+  const needing = tracked.filter((path) => {
+    if (!path.endsWith(".md")) return false
+    const page = read(path)
+    return /^npm install .*@latchkey\//m.test(page) && /^```ts\n(?:(?!```)[^])*?\bawait /m.test(page)
+  })
+  expect(needing).toEqual(expect.arrayContaining(["README.md", "packages/docs/guide/start.md"]))
+  expect(needing.filter((path) => !/^npm pkg set type=module\b/m.test(read(path)))).toEqual([])
 })

@@ -119,15 +119,46 @@ export const checkName = (name: string): Either.Either<string, Failure> =>
       )
 
 /**
+ * The id of a provider, or what is wrong with it.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const checkProvider = (id: string): Either.Either<string, Failure> =>
+  Schema.is(Provider)(id)
+    ? Either.right(id)
+    : Either.left(
+        usage(
+          `${quoted(id)} cannot be the name of a provider: that is 1 to 64 lower-case letters, digits and hyphens, a letter first.`,
+          loginToUnknown("NAME")
+        )
+      )
+
+/**
+ * How a user logs in to a server that is not among the providers.
+ *
+ * @since 0.1.0
+ * @category getters
+ */
+export const loginToUnknown = (provider: string, name = defaultName): string =>
+  `latchkey login ${provider}${accountOption(name)} --issuer URL --client-id ID`
+
+const accountOption = (name: string): string => (name === defaultName ? "" : ` --account ${name}`)
+
+const quoted = (text: string): string => JSON.stringify(text.slice(0, 80))
+
+/**
  * The account that a user means: `provider/name`, a provider (its default account, or its only one), or a
- * name that only one account has. None and several are failures that list what there is.
+ * name that only one account has. None and several are failures that list what there is; with the ids of the
+ * `providers`, the failure says how to log in.
  *
  * @since 0.1.0
  * @category lookup
  */
 export const find = <A extends Pick<Account, "provider" | "name">>(
   text: string,
-  all: ReadonlyArray<A>
+  all: ReadonlyArray<A>,
+  providers: ReadonlyArray<string> = []
 ): Either.Either<A, Failure> => {
   const exact = all.find((account) => idOf(account) === text)
   if (exact !== undefined) return Either.right(exact)
@@ -137,18 +168,37 @@ export const find = <A extends Pick<Account, "provider" | "name">>(
   const candidates = [...(standard === undefined ? ofProvider : [standard]), ...named]
   const [only, ...others] = [...new Set(candidates)]
   if (only !== undefined && others.length === 0) return Either.right(only)
-  if (only === undefined) {
-    const shown = JSON.stringify(text.slice(0, 80))
-    return Either.left(
-      all.length === 0
-        ? usage(`There is no account ${shown}, nor any other yet.`, "latchkey login PROVIDER")
-        : usage(`There is no account ${shown}. There are: ${all.map(idOf).join(", ")}.`, "latchkey list")
-    )
-  }
+  if (only === undefined) return Either.left(absent(text, all, providers))
   return Either.left(
     usage(
       `${JSON.stringify(text)} could be any of ${[only, ...others].map(idOf).join(", ")}.`,
       `say which, as PROVIDER/NAME`
     )
   )
+}
+
+/** What was typed may be a new provider, a known one that nobody has logged in to, or an account with a slip in it. */
+const absent = (
+  text: string,
+  all: ReadonlyArray<Pick<Account, "provider" | "name">>,
+  providers: ReadonlyArray<string>
+): Failure => {
+  const [provider = "", name = defaultName, ...rest] = text.split("/")
+  const found =
+    all.length === 0
+      ? `There is no account ${quoted(text)}, nor any other yet.`
+      : `There is no account ${quoted(text)}. There are: ${all.map(idOf).join(", ")}.`
+  const list = all.length === 0 ? "" : "; or latchkey list"
+  const isAccount = Schema.is(Provider)(provider) && Schema.is(Name)(name) && rest.length === 0
+  if (!isAccount || providers.length === 0) {
+    return usage(found, all.length === 0 ? "latchkey login PROVIDER" : "latchkey list")
+  }
+  if (providers.includes(provider)) {
+    return usage(found, `latchkey login ${provider}${accountOption(name)}`)
+  }
+  // One that a login named by its issuer is known, but each of its accounts has settings of its own.
+  const unknown = all.some((account) => account.provider === provider)
+    ? ""
+    : ` ${quoted(provider)} is not a known provider: there are ${providers.join(", ")}.`
+  return usage(found + unknown, loginToUnknown(provider, name) + list)
 }

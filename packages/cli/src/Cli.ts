@@ -10,6 +10,7 @@ import * as HelpDoc from "@effect/cli/HelpDoc"
 import * as Options from "@effect/cli/Options"
 import * as ValidationError from "@effect/cli/ValidationError"
 import * as NodeContext from "@effect/platform-node/NodeContext"
+import * as BuiltIn from "@latchkey/providers/BuiltIn"
 import type * as Console from "effect/Console"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -158,7 +159,7 @@ const explain = Command.make("explain", { account, json }, (options) =>
 ).pipe(Command.withDescription("Say what asking for a token would do now, and why."))
 
 const providerArgument = Args.text({ name: "PROVIDER" }).pipe(
-  Args.withDescription("A provider: claude, codex, copilot, github, google, microsoft, or one of your own."),
+  Args.withDescription(`A provider: ${Object.keys(BuiltIn.providers).join(", ")}, or one of your own.`),
   noOption
 )
 

@@ -26,10 +26,12 @@ import * as ProviderAccess from "./ProviderAccess.js"
 import * as ProviderWire from "./ProviderWire.js"
 import * as Report from "./Report.js"
 import * as Session from "./Session.js"
+import { encryptionAdvice } from "./Store.js"
 import { Workspace } from "./Workspace.js"
 
 /**
- * One thing that was looked at. `note` is worth knowing and wrong in nothing; `mend` is what to do.
+ * One thing that was looked at. `note` is worth knowing and wrong in nothing; `mend` is what to do, null where all is
+ * well.
  *
  * @since 0.1.0
  * @category models
@@ -43,23 +45,23 @@ export interface Finding {
 
 const well = (about: string, found: string): Finding => ({ about, verdict: "well", found, mend: null })
 
-const note = (about: string, found: string, mend: string | null = null): Finding => ({
+const note = (about: string, found: string, mend: string): Finding => ({
   about,
   verdict: "note",
   found,
   mend
 })
 
-const wrong = (about: string, found: string, mend: string | null = null): Finding => ({
+const wrong = (about: string, found: string, mend: string): Finding => ({
   about,
   verdict: "wrong",
   found,
   mend
 })
 
-/** What stopped another command; that one sends to the doctor, who is here already. */
+/** What stopped another command. One that sends to the doctor has its advice in its message. */
 const failure = (about: string, { message, next }: Failure.Failure): Finding =>
-  wrong(about, message, next === undefined || next === "latchkey doctor" ? null : next)
+  wrong(about, message, next === undefined || next === "latchkey doctor" ? "as it says" : next)
 
 type Findings<R = Workspace> = Effect.Effect<ReadonlyArray<Finding>, never, R>
 
@@ -221,9 +223,7 @@ const keychain: Findings = Effect.gen(function* () {
   if (Either.isLeft(chosen)) {
     const error = chosen.left
     const message = error._tag === "StorageError" ? error.message : Failure.configProblem(error)
-    return [
-      wrong("encryption", message, "as it says; or LATCHKEY_ENCRYPTION=none, to keep new grants in clear")
-    ]
+    return [wrong("encryption", message, encryptionAdvice)]
   }
   const { encryption, why } = chosen.right
   if (why !== undefined) {
@@ -345,13 +345,14 @@ const grant = (
   now: number
 ): Finding => {
   const state = Report.stateOf(entry, one.grant, now)
-  if (state === "ending") return note(id, "its token is valid, but the server has ended the grant.", login)
-  return Report.isUsable(state)
-    ? well(id, state === "valid" ? "its token is valid." : "its token is renewed when it is asked for.")
-    : wrong(id, stateWords[state] ?? state, login)
+  if (state === "ending") return note(id, stateWords[state], login)
+  return Report.isUsable(state) ? well(id, stateWords[state]) : wrong(id, stateWords[state], login)
 }
 
-const stateWords: { readonly [state in Report.State]?: string } = {
+const stateWords: { readonly [state in Exclude<Report.State, "mismatch" | "unreadable">]: string } = {
+  valid: "its token is valid.",
+  refreshable: "its token is renewed when it is asked for.",
+  ending: "its token is valid, but the server has ended the grant.",
   expired: "its token has expired, and there is nothing to renew it with.",
   dead: "its token has expired, and the server has ended the grant.",
   absent: "it has no grant."

@@ -74,7 +74,8 @@ export const fromToken = (error: TokenError | ConfigError.ConfigError, about: Ab
       return new Failure({
         code: ExitCode.loginRequired,
         reason: error.reason,
-        message: `${about.account}: ${error.message}`,
+        // The command saves what a login brings by itself: where to is nothing to act on.
+        message: `${about.account}: ${error.reason === "NoCredentials" ? "There are no credentials yet." : error.message}`,
         next: about.login
       })
     case "RefreshUnavailable":

@@ -17,6 +17,7 @@ import * as Failure from "./Failure.js"
 import type * as Output from "./Output.js"
 import * as Prompt from "./Prompt.js"
 import * as ProviderAccess from "./ProviderAccess.js"
+import { encryptionAdvice } from "./Store.js"
 import { Workspace } from "./Workspace.js"
 
 /**
@@ -69,7 +70,7 @@ export const make = (
     const { get } = yield* ProviderAccess.registry
     const told = Object.keys(settings).length > 0
     const bare = yield* Effect.mapError(get(id.provider, told ? settings : undefined), ProviderAccess.failed)
-    if (bare.client.clientId === undefined) return yield* noClient(id.provider, bare.displayName)
+    if (bare.client.clientId === undefined) return yield* noClient(id, bare.displayName, asked)
     const { home, warning } = yield* homeOf(id, before, bare)
     const source = yield* secretSource(before, asked, bare, grant)
     const account: Account = {
@@ -114,10 +115,17 @@ const parametersOf = (
       )
 }
 
-const noClient = (provider: string, displayName: string): Failure.Failure =>
+const noClient = (
+  { name, provider }: Pick<Account, "provider" | "name">,
+  displayName: string,
+  { issuer }: Asked
+): Failure.Failure =>
   Failure.configuration(
     `${displayName} needs a client of your own: register an application with it.`,
-    `latchkey login ${provider} --client-id ID`,
+    // A login that fails keeps nothing, so the issuer is to be given again.
+    Option.isSome(issuer)
+      ? AccountModule.loginToUnknown(provider, name)
+      : `latchkey login ${provider} --client-id ID`,
     "NoClient"
   )
 
@@ -176,9 +184,12 @@ const homeOf = (
     }
     const { store } = yield* Workspace
     const about = { account: AccountModule.idOf(id), login: "latchkey doctor" }
-    const { encryption, why } = yield* Effect.mapError(store.choose, (error) =>
-      Failure.fromToken(error, about)
-    )
+    const { encryption, why } = yield* Effect.mapError(store.choose, (error) => {
+      const failed = Failure.fromToken(error, about)
+      return error._tag === "StorageError"
+        ? Failure.storage(failed.reason, failed.message, encryptionAdvice)
+        : failed
+    })
     const known = Option.exists(before, (b) => b.home.kind === "store" && b.home.encryption === encryption)
     return {
       home: { kind: "store", encryption },

@@ -44,7 +44,7 @@ export const run = (
 
 /** What to do about it, as a command where that is known. `--scope` replaces all scopes. */
 const wordsOf = (provider: Provider.Provider, options: Options, event: LoginEvent): ReadonlyArray<string> => {
-  if (event._tag === "StrayAnswer") return [event.message]
+  if (event._tag !== "NoRefreshToken") return [event.message]
   const parameters = Object.entries(event.parameters)
   if (event.scopes.length === 0 && parameters.length === 0) return [event.message]
   const { account } = options

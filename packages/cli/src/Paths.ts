@@ -13,6 +13,7 @@ import * as Path from "node:path"
 
 /**
  * - `home`: the user's own directory; undefined where it has none.
+ * - `tilde`: whether `~` means that directory in a shell too. It does not where `HOME` is empty or relative.
  * - `accounts`: one small file an account that says what it is and where its grant lives; no secrets.
  * - `store`: the embedded database of the grants.
  * - `providers`: the user's own providers.
@@ -22,6 +23,7 @@ import * as Path from "node:path"
  */
 export interface Paths {
   readonly home: string | undefined
+  readonly tilde: boolean
   readonly data: string
   readonly config: string
   readonly accounts: string
@@ -38,6 +40,7 @@ export interface Paths {
  * @category constructors
  */
 export const make: Effect.Effect<Paths, ConfigError.ConfigError> = Effect.gen(function* () {
+  const set = yield* Config.option(Config.string("HOME"))
   const home = Option.orElse(yield* directory("HOME"), homeOfUser)
   const windows = process.platform === "win32"
   const local = windows ? yield* directory("LOCALAPPDATA") : Option.none()
@@ -63,6 +66,7 @@ export const make: Effect.Effect<Paths, ConfigError.ConfigError> = Effect.gen(fu
   const named = yield* directory("LATCHKEY_PROVIDERS_FILE")
   return {
     home: Option.getOrUndefined(home),
+    tilde: !Option.exists(set, (value) => !Path.isAbsolute(value)),
     data,
     config,
     accounts: Path.join(data, "accounts"),
@@ -72,13 +76,13 @@ export const make: Effect.Effect<Paths, ConfigError.ConfigError> = Effect.gen(fu
 })
 
 /**
- * A path for people: the home directory as `~`.
+ * A path for people: the home directory as `~`, where that is what a shell takes it for.
  *
  * @since 0.1.0
  * @category getters
  */
-export const shorten = ({ home }: Pick<Paths, "home">, path: string): string => {
-  if (home === undefined) return path
+export const shorten = ({ home, tilde }: Pick<Paths, "home" | "tilde">, path: string): string => {
+  if (home === undefined || !tilde) return path
   if (path === home) return "~"
   return path.startsWith(home + Path.sep) ? `~${path.slice(home.length)}` : path
 }

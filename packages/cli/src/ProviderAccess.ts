@@ -37,16 +37,16 @@ export {
  */
 export const failed = (error: ProviderError | OAuthConfigError | ConfigError.ConfigError): Failure.Failure =>
   error._tag === "ProviderError"
-    ? Failure.configuration(error.message, advice[error.reason], error.reason)
+    ? Failure.configuration(error.message, advice[error.reason](error.provider), error.reason)
     : error._tag === "OAuthConfigError"
       ? Failure.configuration(error.message, "latchkey doctor")
       : Failure.configuration(Failure.configProblem(error))
 
-const advice: Readonly<Record<ProviderError["reason"], string>> = {
-  Unknown: "latchkey login NAME --issuer URL --client-id ID",
-  Malformed: "latchkey doctor",
-  NoClient: "latchkey login --help",
-  NotOffered: "latchkey login --help"
+const advice: Readonly<Record<ProviderError["reason"], (provider: string) => string>> = {
+  Unknown: (provider) => Account.loginToUnknown(provider),
+  Malformed: () => "latchkey doctor",
+  NoClient: () => "latchkey login --help",
+  NotOffered: () => "latchkey login --help"
 }
 
 /**

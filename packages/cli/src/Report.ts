@@ -68,7 +68,7 @@ export const stateOf = (
   entry: Option.Option<Entry.Entry>,
   grant: Account.Account["grant"],
   now: number
-): State => {
+): Exclude<State, "mismatch" | "unreadable"> => {
   if (Option.isNone(entry)) return grant === "client-credentials" ? "refreshable" : "absent"
   const { credentials, dead } = entry.value
   const isDead = Option.exists(dead, (d) => d.fingerprint === Entry.grantFingerprint(credentials))

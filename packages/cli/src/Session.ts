@@ -68,12 +68,14 @@ export const find = (text: string): Effect.Effect<Account.Account, Failure.Failu
     // What cannot be read may be what is meant.
     const [unreadable] = broken
     if (unreadable !== undefined) return yield* unreadable
-    const { discovered } = yield* access
+    const { discovered, registry } = yield* access
     const [provider = ""] = text.split("/")
     const own = Account.find(text, [...accounts, ...(yield* discovered(accounts, provider)).accounts])
     if (Either.isRight(own) && isCertain(text, own.right)) return own.right
     const others = yield* discovered(accounts)
-    const known = Account.find(text, [...accounts, ...others.accounts])
+    const { ids } = yield* registry
+    const providers = yield* Effect.orElseSucceed(ids, () => [])
+    const known = Account.find(text, [...accounts, ...others.accounts], providers)
     const [wrong] = others.broken
     return wrong !== undefined && Either.isLeft(known) ? yield* wrong : yield* known
   })

@@ -131,6 +131,14 @@ const wanted = Config.validate(Config.withDefault(Config.string(encryptionVariab
 
 const hasOwnKeys = Config.map(Config.withDefault(Config.string(keysVariable), ""), (keys) => keys !== "")
 
+/**
+ * What to do where new grants cannot be encrypted as they are to be.
+ *
+ * @since 0.1.0
+ * @category getters
+ */
+export const encryptionAdvice = `as it says; or set ${keysVariable} to a key from: openssl rand -base64 32; or set ${encryptionVariable}=none, to keep new grants in clear`
+
 /** There is none here. One that is locked is there: to go around it would be to keep secrets in clear. */
 const isNoKeychain = (error: OpenError): boolean =>
   error._tag === "StorageError" && error.reason === "Unavailable"

@@ -204,6 +204,64 @@ it("names that are unknown or leave a doubt list what there is", async () => {
   expect(await desk.run(`import acme ${path} --account ../up`)).toMatchObject({ code: 2 })
 })
 
+const ofAnUnknownProvider = [
+  "login acme2",
+  "login acme2 --scope openid --scope offline_access --param prompt=consent",
+  "login acme2 --client-id app",
+  "login acme2 --device",
+  "login acme2 --client-credentials",
+  "login acme2 --issuer https://id.example.com",
+  "token acme2",
+  "token acme2/default",
+  "status acme2",
+  "refresh acme2",
+  "explain acme2",
+  "exec acme2 -- true",
+  "logout acme2",
+  "export acme2 grant.json",
+  "import acme2 grant.json"
+]
+
+it.each(ofAnUnknownProvider)(
+  "%s: a provider that is not known is named, with how to log in",
+  async (line) => {
+    const { code, stderr, stdout } = await desk.run(line)
+    expect([2, 6]).toContain(code)
+    expect(stdout).toBe("")
+    if (!line.includes("--issuer"))
+      expect(stderr).toMatch(/"acme2" is not a known provider: there are acme, claude, codex/)
+    expect(stderr).toMatch(/\n {4}next: latchkey login acme2 --issuer URL --client-id ID\n/)
+    expect(stderr).not.toMatch(/doctor|names neither/)
+  }
+)
+
+it("an account that is not there leads to the login of its own name", async () => {
+  expect((await desk.run("token acme/work")).stderr).toContain("next: latchkey login acme --account work\n")
+  expect((await desk.run("token acme2/work")).stderr).toContain(
+    "next: latchkey login acme2 --account work --issuer URL --client-id ID\n"
+  )
+  await loggedIn()
+  const { stderr } = await desk.run("token acme2")
+  expect(stderr).toMatch(/There are: acme\/default\. "acme2" is not a known provider/)
+  expect(stderr).toContain("next: latchkey login acme2 --issuer URL --client-id ID; or latchkey list\n")
+  for (const line of ["login Acme", "import ../up x.json", "login Acme --issuer https://id.example.com"])
+    expect(await desk.run(line)).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(
+        /cannot be the name of a provider.*\n {4}next: latchkey login NAME --issuer URL/
+      )
+    })
+})
+
+it("an account whose provider is gone from the file of providers leads to a login that names its server", async () => {
+  await loggedIn(1000)
+  await put(join(desk.config, "providers.json"), { providers: {} })
+  for (const line of ["refresh acme", "token acme"])
+    expect((await desk.run(line)).stderr).toMatch(
+      /"acme" is not a known provider.*\n {4}next: latchkey login acme --issuer URL --client-id ID\n/
+    )
+})
+
 it("arguments that cannot be understood are named, with the help to read", async () => {
   expect(await desk.run("token acme --jsn")).toMatchObject({
     code: 2,
@@ -466,7 +524,7 @@ it("a login whose server cannot be reached keeps nothing", async () => {
   for (const command of ["login nowhere", "import nowhere"]) {
     expect(await desk.run(command)).toMatchObject({
       code: 6,
-      stderr: expect.stringMatching(/no provider "nowhere"[^]*--issuer URL/)
+      stderr: expect.stringMatching(/"nowhere" is not a known provider[^]*--issuer URL/)
     })
   }
   expect(await desk.run("login google")).toMatchObject({

@@ -784,18 +784,21 @@ export const describeArrival = (
   credentials: Credentials.Credentials,
   now: number,
   witness: Witness = noWitness
-): string => {
-  if (!isExpired(credentials, now, witness)) return ""
+): string =>
+  Option.match(timeToExpiry(credentials, now, witness), {
+    onNone: () => "",
+    onSome: (left) => (left > 0 ? "" : describeLateArrival(credentials, now, -left))
+  })
+
+/** `late` is by how many milliseconds the token had expired when it arrived. */
+const describeLateArrival = (credentials: Credentials.Credentials, now: number, late: number): string => {
   const span = (millis: number) => Duration.format(Duration.seconds(Math.round(millis / 1000)))
   const off = Option.map(credentials.serverTime, (server) => now - server)
   if (Option.isSome(off) && Math.abs(off.value) > clockTolerance) {
     const way = off.value > 0 ? "ahead of" : "behind"
     return `The token had expired when it came, and the clock of this machine is ${span(Math.abs(off.value))} ${way} the server's: set it right.`
   }
-  const ago = Option.match(timeToExpiry(credentials, now, witness), {
-    onNone: () => "",
-    onSome: (left) => (left < 0 ? `, by ${span(-left)}` : "")
-  })
+  const ago = late > 0 ? `, by ${span(late)}` : ""
   return Option.isSome(off)
     ? `The token had expired when it came${ago}, though the clocks agree: the server gives it no time to live.`
     : `The token had expired when it came${ago} by the clock of this machine, ${instantText(now)}: check that clock.`
@@ -917,7 +920,7 @@ export const describe = (decision: Decision, now: number): string => {
     case "CoolDown":
       return `post nothing for ${span(decision.until - now)} (${coolDownWords[decision.reason]}); ${served(decision.fallback)}`
     case "Reauthorize":
-      return `log in again: ${decision.detail}`
+      return `log in${decision.reason === "NoCredentials" ? "" : " again"}: ${decision.detail}`
     case "TooShortLived":
       return `the server's tokens live for ${decision.lifetime / 1000} s, less than the ${decision.minValidity / 1000} s asked for`
     case "Refuse":

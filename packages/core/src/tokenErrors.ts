@@ -1,5 +1,5 @@
 /** A failure of the machine as the typed error that a caller gets: why, until when, and what to do. Pure. */
-import type { CoolingDown, Decision } from "./Decision.js"
+import type { CoolingDown, Decision, ReauthorizeReason } from "./Decision.js"
 import type { Failure } from "./grant/State.js"
 import { grantMismatch, ReauthorizationRequired, RefreshUnavailable, type TokenError } from "./TokenError.js"
 import { StorageError } from "./TokenStorage.js"
@@ -51,9 +51,7 @@ const fromDecision = (decision: Decision, { lastFailure, location, now }: Settin
       return new ReauthorizationRequired({
         reason: decision.reason,
         location,
-        message:
-          `${advice[decision.reason]}: ${decision.detail.replace(/[.\s]+$/, "")}. Log in again and save the new ` +
-          `credentials to ${location}; nothing there was deleted.`
+        message: reasonOf(decision.reason, decision.detail, location)
       })
     case "Refuse":
       return grantMismatch(decision.mismatch, location, "use")
@@ -105,9 +103,20 @@ const coolDownAdvice: Record<CoolingDown["reason"] | "AnswerLost", (last: string
     "The answer to a refresh was not seen, and the server may end the grant if it is repeated: that is left for when the token has expired. Until then, ask for a shorter validity."
 }
 
-const advice = {
-  NoCredentials: "There are no credentials",
-  NoRefreshToken: "The access token has expired and there is no refresh token",
-  GrantDead: "The authorization server ended this grant",
-  RotationLost: "The answer to a refresh was lost, and the authorization server ended the grant"
-} as const
+/** Why only a login helps, and which: the first one, where nobody has logged in yet. */
+const reasonOf = (reason: ReauthorizeReason, detail: string, location: string): string => {
+  const ended = detail.replace(/[.\s]+$/, "")
+  switch (reason) {
+    case "NoCredentials":
+      return `There are no credentials yet. Log in and save them to ${location}.`
+    case "NoRefreshToken":
+      return `The access token has expired and there is no refresh token. ${again(location)}`
+    case "GrantDead":
+      return `The authorization server ended this grant: ${ended}. ${again(location)}`
+    case "RotationLost":
+      return `The answer to a refresh was lost, and the authorization server ended the grant: ${ended}. ${again(location)}`
+  }
+}
+
+const again = (location: string): string =>
+  `Log in again and save the new credentials to ${location}; nothing there was deleted.`

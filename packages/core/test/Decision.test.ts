@@ -1288,7 +1288,7 @@ describe("describe", () => {
 
   it("has the reason of each reauthorization in its detail", () => {
     const decision = Decision.judge(holding(undefined, { refreshable: false }), now, policy)
-    expect(Decision.describe(decision, now)).toBe("log in again: No credentials found")
+    expect(Decision.describe(decision, now)).toBe("log in: No credentials found")
   })
 })
 
@@ -1383,10 +1383,35 @@ describe("describeArrival", () => {
       "behind the server's"
     ],
     ["clocks that agree", { ...obtained(hour, 0), serverTime: Option.some(now) }, "no time to live"],
-    ["no Date", obtained(2 * hour, 0, false), "check that clock"]
+    ["no Date", obtained(2 * hour, 0, false), "check that clock"],
+    ["no expiry", { ...obtained(2 * hour, 0), expiresAt: Option.none() }, ""]
   ])("%s", (_, credentials, words) => {
     const text = Decision.describeArrival(new Credentials.Credentials(credentials), now)
     if (words === "") expect(text).toBe("")
     else expect(text).toContain(words)
+  })
+})
+
+describe("toStore", () => {
+  const off = (millis: number) => new Credentials.Credentials(obtained(0, millis))
+  const without = new Credentials.Credentials(obtained(0, hour, false))
+
+  it.each([
+    ["keeps the server's time at the first refresh", Option.none(), off(2 * hour), true],
+    ["keeps it where the clocks agree", Option.some(off(0)), off(second), true],
+    ["keeps it where our clock has just gone wrong", Option.some(off(0)), off(2 * hour), true],
+    ["keeps it where our clock has just been set right", Option.some(off(2 * hour)), off(0), true],
+    ["keeps it where the refresh before knew of none", Option.some(without), off(2 * hour), true],
+    [
+      "leaves it out where our clock is ahead for good",
+      Option.some(off(-2 * hour)),
+      off(-2 * hour - second),
+      false
+    ],
+    ["leaves it out where our clock is behind for good", Option.some(off(2 * hour)), off(2 * hour), false]
+  ] as const)("%s", (_, before, after, isKept) => {
+    const stored = Decision.toStore(before, after)
+    expect(Option.isSome(stored.serverTime)).toBe(isKept)
+    expect(stored.expiresAt).toEqual(after.expiresAt)
   })
 })

@@ -126,7 +126,7 @@ describe("getAccessToken", () => {
       const { manager } = yield* bench()
       const error = yield* Effect.flip(manager.getAccessToken)
       expect(error).toMatchObject({ _tag: "ReauthorizationRequired", reason: "NoCredentials" })
-      expect(error.message).toContain("Log in")
+      expect(error.message).toBe("There are no credentials yet. Log in and save them to memory.")
     })
   )
 
@@ -138,7 +138,11 @@ describe("getAccessToken", () => {
       yield* TestClock.adjust(minute - 1)
       expect(yield* token(manager.getAccessToken)).toBe("at-1")
       yield* TestClock.adjust(1)
-      expect(yield* Effect.flip(manager.getAccessToken)).toMatchObject({ reason: "NoRefreshToken" })
+      expect(yield* Effect.flip(manager.getAccessToken)).toMatchObject({
+        reason: "NoRefreshToken",
+        message:
+          "The access token has expired and there is no refresh token. Log in again and save the new credentials to memory; nothing there was deleted."
+      })
       expect(yield* calls.count).toBe(0)
     })
   )

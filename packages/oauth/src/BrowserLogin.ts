@@ -49,8 +49,9 @@ const defaultPatience = "5 minutes"
  *
  * The first request to the exact path with the state of this login decides, an error too. Any other request is
  * answered with an error page and changes nothing: another program, or a page of another site, cannot end the
- * login. Answers with another state are reported as `StrayAnswer`, and counted in a later `TimedOut`. The listener is closed afterwards in any case: success, failure, time-out,
- * interruption. `PortBusy` where it could not be opened: then `ManualLogin` helps.
+ * login. Answers with another state are reported as `StrayAnswer`; those with the right one that a page loads in the
+ * background (`Sec-Fetch-Mode` is there, and is not `navigate`) as `FetchedAnswer`. Both are counted in a later `TimedOut`.
+ * The listener is closed afterwards in any case: success, failure, time-out, interruption. `PortBusy` where it could not be opened: then `ManualLogin` helps.
  *
  * @since 0.1.0
  * @category constructors
@@ -68,7 +69,9 @@ export const login = <E, R>(
     const attempt = yield* AuthorizationCode.begin(options, listener.redirectUri)
     isAnswer = attempt.isAnswer
     yield* Effect.forkScoped(
-      Effect.forever(Effect.flatMap(listener.stray, (count) => report(options, strayAnswer(count))))
+      Effect.forever(
+        Effect.flatMap(listener.ignored, ({ count, why }) => report(options, events[why](count)))
+      )
     )
     const notOpened = yield* Deferred.make<never, E>()
     yield* openUrl(attempt.url).pipe(
@@ -79,7 +82,7 @@ export const login = <E, R>(
       Effect.flatMap((answer) =>
         Effect.onExit(attempt.redeem(answer), (exit) => listener.reply(pageFor(exit)))
       ),
-      Effect.timeoutFail({ duration: patience, onTimeout: () => timedOut(patience, listener.strays()) })
+      Effect.timeoutFail({ duration: patience, onTimeout: () => timedOut(patience, listener.counts()) })
     )
   }).pipe(Effect.scoped)
 
@@ -99,18 +102,32 @@ const checkPatience = (input: Duration.DurationInput): Either.Either<Duration.Du
     invalid("patience", "must be a duration above zero")
   )
 
-const strayAnswer = (count: number): LoginEvent => ({
-  _tag: "StrayAnswer",
-  count,
-  message: `An answer that is not of this login came to its redirect URI and was ignored (${count} so far): it may be of an older window, of another program, or of a page that tries to log you in as somebody else.`
-})
+const events: Readonly<Record<Loopback.Ignored, (count: number) => LoginEvent>> = {
+  stray: (count) => ({
+    _tag: "StrayAnswer",
+    count,
+    message: `An answer that is not of this login came to its redirect URI and was ignored (${count} so far): it may be of an older window, of another program, or of a page that tries to log you in as somebody else.`
+  }),
+  fetched: (count) => ({
+    _tag: "FetchedAnswer",
+    count,
+    message: `The answer of this login was loaded in the background and was ignored (${count} so far): a page, an extension or a proxy fetched it, by its header Sec-Fetch-Mode. Open the address of the answer in a tab of the browser.`
+  })
+}
 
-const timedOut = (patience: Duration.Duration, strays: number): LoginError =>
+const timedOut = (
+  patience: Duration.Duration,
+  { fetched, stray }: Readonly<Record<Loopback.Ignored, number>>
+): LoginError =>
   new LoginError({
     reason: "TimedOut",
     message: `The login was not finished within ${Duration.format(patience)}: start it again, or log in by hand (ManualLogin) if the browser could not come back.${
-      strays === 0
+      stray === 0
         ? ""
-        : ` Answers of other logins that were ignored: ${strays}. Close older windows; if there are none, the server does not return the state that it was given.`
+        : ` Answers of other logins that were ignored: ${stray}. Close older windows; if there are none, the server does not return the state that it was given.`
+    }${
+      fetched === 0
+        ? ""
+        : ` Answers of this login that were ignored, as a page, an extension or a proxy loaded them in the background: ${fetched}. Log in in a browser without it.`
     }`
   })

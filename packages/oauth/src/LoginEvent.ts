@@ -10,6 +10,8 @@ import * as Effect from "effect/Effect"
  *   `parameters` (of the authorization URL) are what to add to the next login to get one, where that is known.
  * - `StrayAnswer`: a request to the redirect URI that is not the answer of this login was ignored; `count` says how
  *   many there were. Reported for the first, the second, the fourth, and so on.
+ * - `FetchedAnswer`: the answer of this login was loaded in the background, as by an extension of the browser, and was
+ *   ignored; counted and reported in the same way.
  *
  * `message` is for people and holds no secret.
  *
@@ -23,7 +25,7 @@ export type LoginEvent =
       readonly scopes: ReadonlyArray<string>
       readonly parameters: Readonly<Record<string, string>>
     }
-  | { readonly _tag: "StrayAnswer"; readonly message: string; readonly count: number }
+  | { readonly _tag: "StrayAnswer" | "FetchedAnswer"; readonly message: string; readonly count: number }
 
 /**
  * What every login with a user takes.

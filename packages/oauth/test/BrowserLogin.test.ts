@@ -323,6 +323,60 @@ describe("a request that is not the answer of this login (F58)", () => {
   )
 })
 
+describe("the answer of this login, loaded in the background", () => {
+  const modes = ["cors", "no-cors", "same-origin", "websocket", ""]
+
+  it.scopedLive("ends no login, says why, and is reported; opened in a tab it does", () =>
+    Effect.gen(function* () {
+      const events: Array<LoginEvent.LoginEvent> = []
+      const { asked, layer } = answering(granted)
+      const started = yield* begin({ onEvent: (event) => Effect.sync(() => void events.push(event)) }, layer)
+      const good = started.callback({ code: "canary-code" })
+      for (const mode of modes) {
+        const page = yield* get(good, { headers: { "sec-fetch-mode": mode } })
+        expect([mode, page.status]).toEqual([mode, 400])
+        expect(page.text).toContain("<h1>Not opened in a tab</h1>")
+        expect(page.text).not.toContain("canary-code")
+      }
+      // With no or another state it is of no login of ours: neither counted nor reported.
+      for (const state of ["x", ""]) {
+        const page = yield* get(started.callback({ code: "c", state }), {
+          headers: { "sec-fetch-mode": "cors" }
+        })
+        expect(page).toMatchObject({ status: 400, text: expect.stringContaining("Waiting for a login") })
+      }
+      expect(asked).toEqual([])
+      expect(events.map((event) => event._tag === "FetchedAnswer" && event.count)).toEqual([1, 2, 4])
+      expect(JSON.stringify(events)).not.toContain("canary-code")
+      expect((yield* get(good, { headers: { "sec-fetch-mode": "navigate" } })).status).toBe(200)
+      yield* Fiber.join(started.fiber)
+    })
+  )
+
+  it.scopedLive("is no matter where the browser does not say how it loads", () =>
+    Effect.gen(function* () {
+      const started = yield* begin()
+      const good = started.callback({ code: "c" })
+      // A proxy may leave out one header of several.
+      expect((yield* get(good, { headers: { "sec-fetch-site": "cross-site" } })).status).toBe(200)
+      yield* Fiber.join(started.fiber)
+    })
+  )
+
+  it.scopedLive("is named where nobody finishes the login in time", () =>
+    Effect.gen(function* () {
+      const started = yield* begin({ patience: "2 seconds", onEvent: () => Effect.void })
+      yield* get(started.callback({ code: "c" }), { headers: { "sec-fetch-mode": "cors" } })
+      const error = yield* failureOf(started)
+      expect(error).toMatchObject({ _tag: "LoginError", reason: "TimedOut" })
+      expect(error).toHaveProperty(
+        "message",
+        expect.stringMatching(/this login that were ignored, .* in the background: 1\./)
+      )
+    })
+  )
+})
+
 describe("a login that fails", () => {
   const fails = (
     name: string,

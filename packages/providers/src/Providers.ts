@@ -13,6 +13,7 @@ import * as Effect from "effect/Effect"
 import type * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
 import * as BuiltIn from "./BuiltIn.js"
 import * as Chain from "./internal/chain.js"
 import * as ProvidersFile from "./internal/providersFile.js"
@@ -28,8 +29,8 @@ import type { Encoded } from "./ProviderSettings.js"
  */
 export interface Registry {
   /**
-   * A provider, with `changes` over all else that is said of it. Where there are changes it need not be among
-   * {@link ids}: then they are all there is of it.
+   * A provider, with `changes` over all else that is said of it. One that is not among {@link ids} is `Unknown`,
+   * unless there are changes and they, or the environment, name its server.
    */
   readonly get: (
     id: string,
@@ -98,13 +99,12 @@ export const make = (options: Options = {}): Effect.Effect<Registry> =>
             where: `${where}, with ${o.names.join(", ")}`
           })
         })
-        return yield* changes === undefined
-          ? fromSettings(id, varied.settings, varied.where)
-          : fromSettings(
-              id,
-              Chain.merge(varied.settings, changes),
-              `${varied.where}, as changed by the program`
-            )
+        if (changes === undefined) return yield* fromSettings(id, varied.settings, varied.where)
+        const all = Chain.merge(varied.settings, changes)
+        if (known.includes(id))
+          return yield* fromSettings(id, all, `${varied.where}, as changed by the program`)
+        if (!namesServer(all)) return yield* unknown(id, known, options.file)
+        return yield* fromSettings(id, all, varied.where)
       })
     return {
       get,
@@ -116,12 +116,16 @@ export const make = (options: Options = {}): Effect.Effect<Registry> =>
     }
   })
 
+/** Changes to a provider that nobody knows make one only where they say which server it is. */
+const namesServer = ({ server }: Readonly<Record<string, unknown>>): boolean =>
+  Predicate.isRecord(server) && (server["issuer"] ?? server["tokenEndpoint"]) !== undefined
+
 const unknown = (id: string, known: ReadonlyArray<string>, file: string | undefined): ProviderError =>
   new ProviderError({
     reason: "Unknown",
     provider: id,
     message:
-      `There is no provider ${JSON.stringify(id.slice(0, 64))}: there are ${known.join(", ")}.` +
+      `${JSON.stringify(id.slice(0, 64))} is not a known provider: there are ${known.join(", ")}.` +
       (file === undefined ? "" : ` Others are added in ${file}.`)
   })
 

@@ -4,6 +4,7 @@
  *
  * @since 0.1.0
  */
+import * as PrivateDirectory from "@latchkey/storage/PrivateDirectory"
 import { type Profile, ProfileError } from "@latchkey/core/Profile"
 import type * as ConfigError from "effect/ConfigError"
 import * as Effect from "effect/Effect"
@@ -70,7 +71,7 @@ export const save = (
 /** A reader finds the old one or the new one, never half of it. */
 const replace = async (path: string, text: string): Promise<void> => {
   const beside = `${path}.${randomBytes(6).toString("hex")}.tmp`
-  await fs.mkdir(Path.dirname(path), { recursive: true, mode: 0o700 })
+  await PrivateDirectory.make(Path.dirname(path))
   try {
     await fs.writeFile(beside, text, { flag: "wx", mode: 0o600 })
     await fs.rename(beside, path)

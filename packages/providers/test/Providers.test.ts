@@ -178,6 +178,21 @@ describe("the user's file", () => {
       expect(error.message).toMatch(/there are claude, codex, copilot, gemini, github, google, microsoft/)
     })
   )
+
+  it.effect.each([
+    {},
+    { scopes: ["openid"] },
+    { client: { id: "app" } },
+    { server: {} },
+    { server: "https://x" }
+  ])("an unknown provider stays unknown with changes that name no server: %j", (changes) =>
+    Effect.gen(function* () {
+      const { get: ask } = yield* Providers.make()
+      expect(yield* Effect.flip(ask("acme", changes))).toMatchObject({ reason: "Unknown", provider: "acme" })
+      const { server } = yield* ask("acme", { ...changes, server: issuer })
+      expect(server).toMatchObject(issuer)
+    })
+  )
 })
 
 describe("the environment", () => {

@@ -7,7 +7,8 @@
  * so both are made with kernel locks, as `File` makes them, on files in a directory of this user that hold
  * no secret: `~/.local/state/latchkey` on Linux and BSD, `~/Library/Application Support/latchkey` on macOS,
  * `AppData\Local\latchkey` on Windows. It is found through the user database, not through the environment:
- * all who share a keychain must agree on it.
+ * all who share a keychain must agree on it. Where it cannot be made, the item is still read, and a write fails
+ * with `Denied`.
  *
  * **Locked is not absent.** A locked Secret Service may find nothing. So where nothing is found, an item of
  * its own that holds no secret (`latchkey: is the keychain open?`) is read, or written where it is missing,
@@ -40,6 +41,7 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as EncryptionKeys from "./EncryptionKeys.js"
 import * as FileFormat from "./FileFormat.js"
+import { FileProblem } from "./internal/FileProblem.js"
 import * as FileLease from "./internal/FileLease.js"
 import * as FileStorage from "./internal/FileStorage.js"
 import * as Keychain from "./internal/Keychain.js"
@@ -144,10 +146,18 @@ export const layerEncryptionKeys = (
 ): Layer.Layer<EncryptionKeys.EncryptionKeys, StorageError | ConfigError.ConfigError> =>
   Layer.effect(
     EncryptionKeys.EncryptionKeys,
-    Effect.flatMap(
-      updateEncryptionKeys(options, (keys) => keys),
-      (keys) => EncryptionKeys.make(keys, locationOf(options))
-    )
+    Effect.gen(function* () {
+      const { cell } = yield* cellOf(options)
+      const held = yield* Effect.mapError(cell.looking(cell.get), ({ reason, message, cause }) =>
+        failure(options, reason, message, cause)
+      )
+      // Keys that are there are read without a lock: it takes a directory that can be written.
+      const keys = yield* Option.match(held, {
+        onNone: () => updateEncryptionKeys(options, (made) => made),
+        onSome: (text) => Effect.succeed(EncryptionKeys.split(Redacted.make(text)))
+      })
+      return yield* EncryptionKeys.make(keys, locationOf(options))
+    })
   )
 
 /**
@@ -240,7 +250,10 @@ const cellOf = (options: Options): Effect.Effect<Guarded, StorageError> => {
       alone: (use) =>
         Effect.uninterruptible(
           Keychain.bounded(
-            FileStorage.locked(where, () => use),
+            lockedOr(where, use, (problem) =>
+              // Where there is no keychain, or it is locked, that is what matters.
+              Effect.zipRight(get, options.beside === undefined ? withoutLock(path, problem) : problem)
+            ),
             millis
           )
         ),
@@ -248,6 +261,31 @@ const cellOf = (options: Options): Effect.Effect<Guarded, StorageError> => {
     }
   })
 }
+
+/** Runs `use` under the lock; `otherwise` where the lock itself cannot be had. */
+const lockedOr = <A, E, E2>(
+  where: Guarded["where"],
+  use: Effect.Effect<A, E>,
+  otherwise: (problem: FileProblem) => Effect.Effect<never, E2>
+): Effect.Effect<A, E | E2> =>
+  Effect.flatten(
+    Effect.catchAll(
+      FileStorage.locked(where, () => Effect.exit(use)),
+      (problem) => otherwise(problem)
+    )
+  )
+
+/** The keychain is there, and cannot be written to safely. A lock that another process keeps for long is just that. */
+const withoutLock = (path: string, problem: FileProblem): FileProblem =>
+  problem.cause === undefined
+    ? problem
+    : new FileProblem({
+        reason: "Denied",
+        message:
+          `The keychain is there, but its lock files cannot be used: ${problem.message} Make their directory ` +
+          `${Path.dirname(path)} for this user, writable, or give another \`directory\`.`,
+        cause: problem.cause
+      })
 
 const stateDirectory = (): string | undefined => {
   const home = homeDirectory()
@@ -260,14 +298,14 @@ const stateDirectory = (): string | undefined => {
 }
 
 const homeDirectory = (): string | undefined => {
-  try {
-    return userInfo().homedir
-  } catch {
-    // The user database need not know a container's user.
+  for (const find of [() => userInfo().homedir, homedir]) {
     try {
-      return homedir()
+      const found = find()
+      // An empty HOME is none, and a relative one would be another place in each working directory.
+      if (Path.isAbsolute(found)) return found
     } catch {
-      return undefined
+      // The user database need not know a container's user.
     }
   }
+  return undefined
 }

@@ -1,6 +1,7 @@
 /** What is checked of the keychain, by the state that the session is in; run by keyringChild.ts in each. */
 import * as Credentials from "@latchkey/core/Credentials"
 import * as Entry from "@latchkey/core/Entry"
+import { type CommitRefused, StorageError } from "@latchkey/core/TokenStorage"
 import * as Encrypted from "@latchkey/storage/Encrypted"
 import * as EncryptionKeys from "@latchkey/storage/EncryptionKeys"
 import * as File from "@latchkey/storage/File"
@@ -20,6 +21,8 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import type { ConfigError } from "effect/ConfigError"
+import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Ref from "effect/Ref"
@@ -173,6 +176,32 @@ const open: ReadonlyArray<Law.Law> = [
       assert.equal(error.reason, "Denied")
       assert.match(error.message, /300 are allowed.*Keyring\.layerEncryptionKeys/)
       assert.ok(Option.isNone(yield* storage.load))
+    })
+  ),
+  define(
+    "where no lock file can be made, what is there is read, and a write names the directory and the option",
+    Effect.gen(function* () {
+      for (const directory of unusable) {
+        const options = fresh()
+        const first = yield* Keyring.updateEncryptionKeys(options, (keys) => keys)
+        const keys = Keyring.layerEncryptionKeys({ ...options, directory })
+        const { all } = yield* Effect.scoped(Effect.provide(EncryptionKeys.EncryptionKeys, keys))
+        assert.equal(all.length, first.length)
+        const fails: ReadonlyArray<Effect.Effect<unknown, StorageError | CommitRefused | ConfigError>> = [
+          Keyring.updateEncryptionKeys(fresh({ directory }), (made) => made),
+          Effect.scoped(Layer.build(Keyring.layerEncryptionKeys(fresh({ directory })))),
+          Effect.flatMap(Keyring.make(fresh({ directory })), ({ storage }) =>
+            storage.commit(Sample.plain("a"), Option.none())
+          )
+        ]
+        for (const one of fails) {
+          const error = yield* Effect.flip(one)
+          assert.ok(error instanceof StorageError)
+          assert.equal(error.reason, "Denied")
+          assert.ok(error.message.includes(directory), error.message)
+          assert.match(error.message, /give another `directory`/)
+        }
+      }
     })
   ),
   define(
@@ -335,12 +364,27 @@ const untouched: ReadonlyArray<Law.Law> = [
   )
 ]
 
+/** Directories that cannot be made, by no user. */
+const unusable = [process.execPath, "/proc"].map((home) => Path.join(home, "state", "latchkey"))
+
 const none: ReadonlyArray<Law.Law> = [
   define(
     "where there is no keychain the alternatives are named",
     Effect.flatMap(Keyring.make(fresh()), ({ storage }) =>
       allRefused(storage, "Unavailable", "No keychain can be reached here", "`File`", "`Encrypted`")
     )
+  ),
+  define(
+    "the same where no lock file can be made either",
+    Effect.gen(function* () {
+      for (const directory of unusable) {
+        const { storage } = yield* Keyring.make(fresh({ directory }))
+        yield* allRefused(storage, "Unavailable", "No keychain can be reached here")
+        const keys = Effect.scoped(Layer.build(Keyring.layerEncryptionKeys(fresh({ directory }))))
+        const error = yield* Effect.flip(keys)
+        assert.match(error.message, /No keychain can be reached here/)
+      }
+    })
   ),
   define(
     "and a lease can be had all the same, since it is kept in a file",

@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import type { Warning } from "@latchkey/core/AuthStatus"
 import * as Decision from "@latchkey/core/Decision"
 import * as Entry from "@latchkey/core/Entry"
 import * as Clock from "effect/Clock"
@@ -52,7 +53,7 @@ export const run = (options: Options): Effect.Effect<ExitCode, Failure.Failure, 
     // A grant that is not there is read again by the manager, and then there is nothing to do but this.
     const text =
       decision._tag === "Reload" && Option.isNone(entry) && account.grant === "refresh"
-        ? "log in: there are no credentials"
+        ? "log in: there are no credentials yet"
         : Decision.describe(decision, now)
     const row = yield* Shown.rowWith(session, entry)
     if (options.json) {
@@ -71,7 +72,7 @@ const words = (
   text: string,
   entry: Option.Option<Entry.Entry>,
   now: number,
-  warnings: ReadonlyArray<string>
+  warnings: ReadonlyArray<Warning>
 ): ReadonlyArray<string> => {
   const facts: ReadonlyArray<readonly [string, string | undefined]> = [
     ["account", row.accountId === null ? row.id : `${row.id} (${row.accountId})`],
@@ -84,9 +85,20 @@ const words = (
     ["unanswered", Option.getOrUndefined(Option.flatMap(entry, (e) => unanswered(e, now)))],
     ["waits", Option.getOrUndefined(Option.flatMap(entry, (e) => waits(e, now)))],
     ["ended", Option.getOrUndefined(Option.flatMap(entry, ended))],
-    ["warnings", warnings.length === 0 ? undefined : warnings.join(", ")]
+    // A grant that is not used is told of above, with both sides.
+    ...warnings
+      .filter((warning) => warning !== "GrantMismatch")
+      .map((warning) => ["warning", warningWords[warning]] as const)
   ]
   return facts.flatMap(([name, value]) => (value === undefined ? [] : [`${name.padEnd(11)} ${value}`]))
+}
+
+const warningWords: Readonly<Record<Exclude<Warning, "GrantMismatch">, string>> = {
+  Unsaved: "the newest token could not be saved yet: see to where the grant is kept",
+  GrantDead: "the server has ended the grant: this token is the last one",
+  CoolingDown: "nothing is sent for now, after a refresh that failed or as the server asked",
+  GraceClamped:
+    "the token lives for less than the time before its expiry at which it is to be renewed: it is renewed when half of its life is left"
 }
 
 const expires = (at: number | null, now: number): string | undefined =>

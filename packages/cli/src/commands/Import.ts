@@ -45,7 +45,7 @@ export const run = (options: Options): Effect.Effect<ExitCode, Failure.Failure, 
   Effect.gen(function* () {
     const { paths, store } = yield* Workspace
     const name = yield* Account.checkName(options.account)
-    const id = { provider: options.provider, name }
+    const id = { provider: yield* Account.checkProvider(options.provider), name }
     yield* Accounts.checkCase(paths, id)
     const before = yield* Accounts.get(paths, id)
     const provider = yield* ProviderAccess.providerOf(

@@ -50,7 +50,7 @@ export const run = (options: Options): Effect.Effect<ExitCode, Failure.Failure, 
   Effect.gen(function* () {
     const { paths } = yield* Workspace
     const name = yield* Account.checkName(options.account)
-    const id = { provider: options.provider, name }
+    const id = { provider: yield* Account.checkProvider(options.provider), name }
     const before = yield* Accounts.get(paths, id)
     yield* Accounts.checkCase(paths, id)
     const plan = yield* LoginPlan.make(id, before, options)

@@ -1,4 +1,5 @@
 /** Small text files of this user: read whole, replaced whole. */
+import * as PrivateDirectory from "@latchkey/storage/PrivateDirectory"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -41,7 +42,7 @@ export const read = (path: string): Effect.Effect<Option.Option<string>, FilePro
 /** Private from its first moment; whole or not at all, also after a crash. */
 export const write = (path: string, text: string): Effect.Effect<void, FileProblem> =>
   attempt(path, async () => {
-    await fs.mkdir(Path.dirname(path), { recursive: true, mode: 0o700 })
+    await PrivateDirectory.make(Path.dirname(path))
     const temporary = `${path}.${randomBytes(6).toString("hex")}.tmp`
     try {
       const handle = await fs.open(temporary, "wx", 0o600)
@@ -71,15 +72,18 @@ export const list = (path: string): Effect.Effect<ReadonlyArray<string>, FilePro
   )
 
 const words: Readonly<Record<string, string>> = {
-  EACCES: "it may not be read or written by this user",
-  EPERM: "it may not be read or written by this user",
-  EROFS: "it is on a read-only file system",
-  ENOSPC: "there is no space left",
-  EISDIR: "it is a directory",
-  ENOTDIR: "something on the way to it is no directory",
-  EFBIG: "it is larger than 1 MiB",
-  ELOOP: "its links lead nowhere"
+  EACCES: "this user may not read or write it: see to its owner and mode",
+  EPERM: "this user may not read or write it: see to its owner and mode",
+  EROFS: "it is on a read-only file system: mount it writable, or keep it elsewhere",
+  ENOSPC: "there is no space left: make room",
+  EDQUOT: "the disk quota is used up: make room",
+  EISDIR: "it is a directory: move it away",
+  ENOTDIR: "something on the way to it is no directory: move that away",
+  EEXIST: "a link on the way to it leads nowhere: remove that",
+  ENOENT: "its directory cannot be made: see to the directories above it",
+  EFBIG: "it is larger than 1 MiB: move it away",
+  ELOOP: "its links lead nowhere: remove them"
 }
 
 export const describe = ({ code, path }: FileProblem): string =>
-  `${path} cannot be used: ${words[code] ?? `the system says ${code}`}.`
+  `${path} cannot be used: ${words[code] ?? `the system says ${code}: see to that path`}.`

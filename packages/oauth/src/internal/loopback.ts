@@ -27,11 +27,14 @@ export interface Listener {
   readonly answer: Effect.Effect<URLSearchParams>
   /** Shows a page to the browser that brought the answer; after that there is nothing to reply to. */
   readonly reply: (page: Page.Page) => Effect.Effect<void>
-  /** Waits for answers of other logins, and gives how many there were: for the first, the second, the fourth. */
-  readonly stray: Effect.Effect<number>
-  /** How many answers of other logins there were. */
-  readonly strays: () => number
+  /** Waits for answers that are ignored, and gives how many there were: for the first, the second, the fourth. */
+  readonly ignored: Effect.Effect<{ readonly why: Ignored; readonly count: number }>
+  /** How many answers were ignored so far. */
+  readonly counts: () => Readonly<Record<Ignored, number>>
 }
+
+/** `stray`: of another login. `fetched`: of this one, but loaded in the background instead of opened. */
+export type Ignored = "stray" | "fetched"
 
 /** A loopback redirect URI; without a port, any free one is taken (RFC 8252 §7.3). */
 export const parse = (redirectUri: string): Either.Either<Redirect, OAuthConfigError> => {
@@ -56,27 +59,30 @@ export const listen = (
 ): Effect.Effect<Listener, LoginError, Scope.Scope> =>
   Effect.gen(function* () {
     const answer = yield* Deferred.make<URLSearchParams>()
-    const stray = yield* Queue.sliding<number>(1)
-    let strays = 0
+    const ignored = yield* Queue.sliding<{ readonly why: Ignored; readonly count: number }>(2)
+    const counts = { stray: 0, fetched: 0 }
     let host = ""
     let taken = false
     let pending: Http.ServerResponse | undefined
+    const ignore = (why: Ignored, response: Http.ServerResponse) => {
+      const count = ++counts[why]
+      // As seldom as that, so that a flood of them is no flood of events.
+      if (Number.isInteger(Math.log2(count))) ignored.unsafeOffer({ why, count })
+      write(response, Page[why])
+    }
     const handle: Http.RequestListener = (request, response) => {
       const [path, query = ""] = splitOnce(request.url ?? "", "?")
       const parameters = new URLSearchParams(query)
       if (request.headers.host !== host || path !== redirect.path) return write(response, Page.notHere)
       if (request.method !== "GET") return write(response, { ...Page.notAnAnswer, status: 405 })
-      // What a page of another site loads in passing is no login coming back.
+      if (!isResponse(parameters)) return write(response, Page.notAnAnswer)
+      // What a page of another site loads in passing is no login coming back. Browsers that say nothing are believed.
       const mode = request.headers["sec-fetch-mode"]
-      if (!isResponse(parameters) || (mode !== undefined && mode !== "navigate")) {
-        return write(response, Page.notAnAnswer)
-      }
+      const opened = mode === undefined || mode === "navigate"
       if (!isAnswer(parameters)) {
-        strays++
-        // As seldom as that, so that a flood of them is no flood of events.
-        if (Number.isInteger(Math.log2(strays))) stray.unsafeOffer(strays)
-        return write(response, Page.stray)
+        return opened ? ignore("stray", response) : write(response, Page.notAnAnswer)
       }
+      if (!opened) return ignore("fetched", response)
       if (taken) return write(response, Page.over)
       taken = true
       pending = response
@@ -94,7 +100,7 @@ export const listen = (
     const redirectUri = `http://${redirect.hostname}:${port}${redirect.path}`
     // As a browser names it: without the default port.
     host = new URL(redirectUri).host
-    return { redirectUri, answer: Deferred.await(answer), reply, stray, strays: () => strays }
+    return { redirectUri, answer: Deferred.await(answer), reply, ignored, counts: () => counts }
   })
 
 /** Listens on each address of the name, on one port; gives the port. */

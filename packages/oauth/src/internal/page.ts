@@ -32,6 +32,12 @@ export const stray: Page = {
   text: "This is the answer to another login, and it was ignored. Close this window, and go on in the one where the login began."
 }
 
+export const fetched: Page = {
+  status: 400,
+  title: "Not opened in a tab",
+  text: "This is the answer to the login, but a page or an extension loaded it in the background, and it was ignored: only an address that is opened in a tab of the browser ends a login. Open this address in a tab, or start the login again in a browser without that extension."
+}
+
 export const notAnAnswer: Page = {
   status: 400,
   title: "Waiting for a login",

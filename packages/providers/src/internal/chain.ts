@@ -27,21 +27,20 @@ export const resolve = (
       .lastIndexOf(true)
     const source = sources[at]
     const where = source === undefined ? "" : `${source.where}, providers.${name}`
-    const fail = (reason: "Malformed" | "Unknown", message: string) =>
-      Either.left(new ProviderError({ reason, provider: id, message }))
+    const fail = (message: string) =>
+      Either.left(new ProviderError({ reason: "Malformed", provider: id, message }))
     if (source === undefined) {
       return fail(
-        "Unknown",
         `The provider ${seen.at(-1) ?? id} extends ${JSON.stringify(name.slice(0, 64))}, which there is not.`
       )
     }
     const step = `${at}:${name}`
-    if (seen.includes(step)) return fail("Malformed", `In ${where}, extends leads back to itself.`)
+    if (seen.includes(step)) return fail(`In ${where}, extends leads back to itself.`)
     const own = source.providers[name]
-    if (!Predicate.isRecord(own)) return fail("Malformed", `In ${where}, the settings are no object.`)
+    if (!Predicate.isRecord(own)) return fail(`In ${where}, the settings are no object.`)
     const { extends: parent, ...settings } = own
     if (parent !== undefined && typeof parent !== "string") {
-      return fail("Malformed", `In ${where}, extends is no text: give the id of a provider.`)
+      return fail(`In ${where}, extends is no text: give the id of a provider.`)
     }
     // Without a word it is the one of the same name that was there before.
     const inherited =

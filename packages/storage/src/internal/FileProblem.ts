@@ -27,10 +27,14 @@ const known: Readonly<Record<string, readonly [StorageError["reason"], string]>>
     "the symbolic links lead in a circle, or to a link put there meanwhile: repair the link"
   ],
   EISDIR: ["Malformed", "it is a directory: give the path of a file"],
+  EEXIST: ["Malformed", "something else is in its place, such as a link that leads nowhere: move it away"],
   ENOTDIR: ["Malformed", "a part of the path is no directory: correct the path"],
   ENXIO: ["Malformed", "it is no regular file: give the path of a file"],
   ENAMETOOLONG: ["Malformed", "the path is too long: shorten it"],
-  ENOENT: ["Unavailable", "a part of the path has just vanished: try again"],
+  ENOENT: [
+    "Unavailable",
+    "a part of the path is missing and cannot be made, or has just vanished: correct the path, or try again"
+  ],
   EMFILE: ["Unavailable", "too many files are open: try again later, or raise the limit"],
   ENFILE: ["Unavailable", "too many files are open: try again later, or raise the limit"]
 }

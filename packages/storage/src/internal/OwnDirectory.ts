@@ -4,6 +4,7 @@ import * as Option from "effect/Option"
 import * as fs from "node:fs/promises"
 import { tmpdir } from "node:os"
 import * as Path from "node:path"
+import * as PrivateDirectory from "../PrivateDirectory.js"
 
 /** None where there is no such place, or somebody else has made it. */
 export const ownDirectory: Effect.Effect<Option.Option<string>> = Effect.promise(async () => {
@@ -13,7 +14,7 @@ export const ownDirectory: Effect.Effect<Option.Option<string>> = Effect.promise
   try {
     // Looked at each time: it may have been removed, and made by somebody else.
     const stats = await look().catch(async () => {
-      await fs.mkdir(directory, { recursive: true, mode: 0o700 })
+      await PrivateDirectory.make(directory)
       return look()
     })
     // Somebody else's would let them feign the death of our holders.

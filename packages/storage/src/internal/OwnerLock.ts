@@ -10,6 +10,7 @@ import * as Path from "node:path"
 import type { OwnerLock } from "../OwnerLocks.js"
 import { codeOf } from "./FileProblem.js"
 import * as KernelLock from "./KernelLock.js"
+import * as PrivateDirectory from "../PrivateDirectory.js"
 
 /** `Busy`: somebody holds it. `Broken`: what is at its path is no lock, or cannot be made one. */
 export class OwnerLockProblem extends Data.TaggedError("OwnerLockProblem")<{
@@ -107,7 +108,7 @@ const makeDirectory = async (lock: OwnerLock, attempts = 3): Promise<bigint | un
     if (attempts === 0) throw busy(lock.path)
     if (code === "ENOENT") {
       if (!lock.create) return undefined
-      await fs.mkdir(Path.dirname(lock.path), { recursive: true, mode: 0o700 })
+      await PrivateDirectory.make(Path.dirname(lock.path))
       return makeDirectory(lock, attempts - 1)
     }
     if (code !== "EEXIST") throw error
@@ -188,7 +189,7 @@ const takeKernel = (lock: OwnerLock): Effect.Effect<Taken, OwnerLockProblem> =>
 
 const openOrNone = async (path: string) => {
   try {
-    await fs.mkdir(Path.dirname(path), { recursive: true, mode: 0o700 })
+    await PrivateDirectory.make(Path.dirname(path))
     return await fs.open(path, constants.O_RDWR | constants.O_CREAT, 0o600)
   } catch (error) {
     if (unwritable.has(codeOf(error))) return undefined

@@ -15,6 +15,7 @@ import * as Path from "node:path"
 import { attempt, codeOf, FileProblem } from "./FileProblem.js"
 import { close, handOver, type Owner, withLock } from "./KernelLock.js"
 import { ownDirectory } from "./OwnDirectory.js"
+import * as PrivateDirectory from "../PrivateDirectory.js"
 
 /** What of a file's surroundings is accepted. */
 export interface Policy {
@@ -203,11 +204,7 @@ export const directoryExists = (path: string): Effect.Effect<boolean, FileProble
 
 /** Makes the directory of a file, 0700, and those above it where they are missing. */
 export const makeDirectory = (path: string): Effect.Effect<void, FileProblem> =>
-  Effect.asVoid(
-    attempt("make the directory of", path, () =>
-      fs.mkdir(Path.dirname(path), { recursive: true, mode: 0o700 })
-    )
-  )
+  Effect.asVoid(attempt("make the directory of", path, () => PrivateDirectory.make(Path.dirname(path))))
 
 /** The suffixes of the files beside a credential file. Foreign programs use a plain `.lock` themselves. */
 export const lockOf = (path: string): string => `${path}.latchkey.lock`
