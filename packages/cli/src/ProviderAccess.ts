@@ -16,7 +16,7 @@ import * as ClientSecret from "./ClientSecret.js"
 import * as Failure from "./Failure.js"
 import * as Paths from "./Paths.js"
 import { providerWith, registry } from "./ProviderIdentity.js"
-import type { Session } from "./Session.js"
+import type { Session } from "./Store.js"
 import { Workspace } from "./Workspace.js"
 
 export {

@@ -17,7 +17,7 @@ import type * as Scope from "effect/Scope"
 import type { Account } from "./Account.js"
 import type * as Failure from "./Failure.js"
 import { failed, providerOf, providerWithSecret } from "./ProviderAccess.js"
-import type { Session } from "./Session.js"
+import type { Session } from "./Store.js"
 import type { Workspace } from "./Workspace.js"
 
 /**

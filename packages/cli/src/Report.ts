@@ -12,6 +12,7 @@ import * as Redacted from "effect/Redacted"
 import * as Account from "./Account.js"
 import type { Failure } from "./Failure.js"
 import * as Format from "./Format.js"
+import * as Output from "./Output.js"
 import * as Table from "./Table.js"
 
 /**
@@ -206,4 +207,31 @@ const encryptionWords: Readonly<Record<Account.Encryption, string>> = {
 const expires = ({ expiresAt, state }: Row, now: number): string => {
   if (expiresAt === null) return state === "valid" || state === "ending" ? "never" : "-"
   return expiresAt > now ? `in ${Format.span(expiresAt - now)}` : `${Format.span(now - expiresAt)} ago`
+}
+
+/**
+ * What was found; `broken` is what could not even be told apart as accounts.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Found {
+  readonly rows: ReadonlyArray<Report.Row>
+  readonly broken: ReadonlyArray<Failure.Failure>
+}
+
+/**
+ * The table, and under it what is wrong with what could not be read.
+ *
+ * @since 0.1.0
+ * @category rendering
+ */
+export const lines = (found: Found, now: number, surface: Output.Surface): ReadonlyArray<string> => {
+  const { rows, broken } = found
+  const width = surface.isTerminal ? surface.columns : Infinity
+  return [
+    ...(rows.length === 0 ? [] : table(rows, now, { width, colors: surface.colors })),
+    ...rows.flatMap(({ id, problem }) => (problem === null ? [] : [`${id}: ${Output.escape(problem)}`])),
+    ...broken.map(({ message }) => Output.escape(message))
+  ]
 }

@@ -24,20 +24,10 @@ import * as Account from "./Account.js"
 import * as Accounts from "./Accounts.js"
 import * as Failure from "./Failure.js"
 import * as Paths from "./Paths.js"
-import type { Kept } from "./Store.js"
+import type { Session } from "./Store.js"
 import { Workspace } from "./Workspace.js"
 
-/**
- * An account and where its grant is kept; `place` says so for people.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Session extends Kept {
-  readonly account: Account.Account
-  readonly about: Failure.About
-  readonly place: string
-}
+export type { Session } from "./Store.js"
 
 /**
  * How a user logs in to an account again.

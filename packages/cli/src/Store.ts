@@ -20,7 +20,8 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as Path from "node:path"
-import type { Encryption } from "./Account.js"
+import type { Account, Encryption } from "./Account.js"
+import type { About } from "./Failure.js"
 import type { Paths } from "./Paths.js"
 
 /**
@@ -40,6 +41,18 @@ export type OpenError = StorageError | ConfigError.ConfigError
 export interface Kept {
   readonly storage: Context.Tag.Service<TokenStorage>
   readonly lease: Context.Tag.Service<RefreshLease>
+}
+
+/**
+ * An account and where its grant is kept; `place` says so for people.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Session extends Kept {
+  readonly account: Account
+  readonly about: About
+  readonly place: string
 }
 
 /**

@@ -21,6 +21,7 @@ import type { Credentials } from "./Credentials.js"
 import * as Decision from "./Decision.js"
 import * as Driver from "./Driver.js"
 import * as Manager_ from "./Manager.js"
+import type { Manager } from "./Manager.js"
 import { RenewalTask } from "./internal/RenewalTask.js"
 import * as Profile from "./Profile.js"
 import { RefreshLease } from "./RefreshLease.js"
@@ -32,108 +33,7 @@ import type * as TokenEvent from "./TokenEvent.js"
 import { TokenRefresher } from "./TokenRefresher.js"
 import { type StorageError, TokenStorage } from "./TokenStorage.js"
 
-/**
- * What `explain` tells: the decision as data and in words, what it was made on, and what led to it. Holds no
- * token but in `decision`, where it is redacted.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Explanation {
-  readonly decision: Decision.Decision
-  /** Where the decision is to read storage: what comes after, if storage holds what is in memory. */
-  readonly ifUnchanged: Option.Option<Decision.Decision>
-  /** When there may be something else to do, epoch milliseconds; none where nothing changes by itself. */
-  readonly looksAgainAt: Option.Option<number>
-  /** All of it in one sentence. */
-  readonly text: string
-  readonly status: AuthStatus.AuthStatus
-  readonly location: string
-  /** The last events, the oldest first: 32 of a manager, 4 of one in a pool. */
-  readonly history: ReadonlyArray<TokenEvent.TokenEvent>
-}
-
-/**
- * How credentials are saved.
- *
- * @since 0.1.0
- * @category models
- */
-export interface SaveOptions {
-  /**
-   * Whether they may replace a grant of another server, client, kind or account; no, unless given. What is replaced is
-   * not revoked at its server: do that before, if it is to end.
-   */
-  readonly replace?: boolean | undefined
-}
-
-/**
- * What a manager does. Tokens come `Redacted`; instants are epoch milliseconds.
- *
- * Reads (`credentials`, `status`, `snapshot`, `peekAccessToken` …) go to storage when memory is older than
- * the credentials TTL or the token in it has expired; while storage fails, what is in memory is served for
- * as long as its token is valid.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Manager {
-  /** Where the grant is kept. */
-  readonly location: string
-  /**
-   * A token that is valid now, refreshed first where it is due. In the grace a refresh that fails or is
-   * slow is no error: the token that is still valid is served.
-   */
-  readonly getAccessToken: Effect.Effect<Redacted.Redacted, TokenError>
-  /** The same, for a token that lives for at least `minValidity` from now. */
-  readonly getAccessTokenFor: (options: {
-    readonly minValidity: Duration.DurationInput
-  }) => Effect.Effect<Redacted.Redacted, TokenError>
-  /** The token if there is one that has not expired; never refreshes. */
-  readonly peekAccessToken: Effect.Effect<Option.Option<Redacted.Redacted>, StorageError | GrantMismatch>
-  /** The token in memory, if it can be served without a thought: for code outside Effect. No I/O. */
-  readonly unsafePeek: () => Option.Option<Redacted.Redacted>
-  /**
-   * A new token in any case; joins a refresh under way. Passes the cool-down of this process, but neither the wait that
-   * the server asked for nor the back-off that all who share the grant keep after a 429 or 503 that named no time.
-   */
-  readonly refresh: Effect.Effect<Redacted.Redacted, TokenError>
-  /**
-   * A resource server answered 401 to this token: a new one, refreshed only if that token is still the
-   * current one. Fresh tokens that are rejected again and again cool down.
-   */
-  readonly reject: (token: Redacted.Redacted) => Effect.Effect<Redacted.Redacted, TokenError>
-  /** The credentials, expired or not. */
-  readonly credentials: Effect.Effect<Option.Option<Credentials>, StorageError | GrantMismatch>
-  /**
-   * Stores the credentials of a login with the refresher's server and client. A grant of another identity or account is
-   * not replaced unless asked for: then it fails with `GrantMismatch`.
-   */
-  readonly save: (
-    credentials: Credentials,
-    options?: SaveOptions
-  ) => Effect.Effect<void, StorageError | GrantMismatch>
-  /** Removes the grant; whether there was one. Revoking it at the server is another matter. */
-  readonly clear: Effect.Effect<boolean, StorageError>
-  /** Drops what is in memory. A rotation that could not be saved yet is kept. */
-  readonly invalidate: Effect.Effect<void>
-  /** Whether there is an access token that has not expired, of a grant that is ours to use. */
-  readonly isAuthenticated: Effect.Effect<boolean, StorageError>
-  /** The same, by the name of those who come from elsewhere. */
-  readonly validate: Effect.Effect<boolean, StorageError>
-  readonly status: Effect.Effect<AuthStatus.AuthStatus, StorageError>
-  /** The last status for as long as nothing changed, up to the status TTL. */
-  readonly cachedStatus: Effect.Effect<AuthStatus.AuthStatus, StorageError>
-  readonly snapshot: Effect.Effect<Option.Option<Snapshot.Snapshot>, StorageError>
-  /** The account's profile from its `ProfileSource`, or from the credentials alone where there is none. */
-  readonly profile: Effect.Effect<Profile.Profile, TokenError | Profile.ProfileError>
-  /** The last profile, or what the credentials in memory tell; no I/O. */
-  readonly cachedProfile: Effect.Effect<Option.Option<Profile.Profile>>
-  /** What `getAccessToken` would do now, and why, and what happened last. No I/O. */
-  readonly explain: Effect.Effect<Explanation>
-  /** What happens from now on; a slow reader misses the oldest. */
-  readonly events: Stream.Stream<TokenEvent.TokenEvent>
-}
+export type { Explanation, Manager, SaveOptions } from "./Manager.js"
 
 /**
  * The manager of a program that has one. For several, {@link Tag}.

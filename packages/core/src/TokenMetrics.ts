@@ -27,8 +27,8 @@ import * as MetricBoundaries from "effect/MetricBoundaries"
 import * as MetricKey from "effect/MetricKey"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
+import type { Credentials } from "./Credentials.js"
 import * as Decision from "./Decision.js"
-import type { Manager } from "./TokenManager.js"
 
 /** How exporters of Effect's metrics are told. In the key, not by `Metric.tagged`, which looks its metric up at every update. */
 const inSeconds = MetricKey.tagged("unit", "s")
@@ -143,6 +143,17 @@ export const tokenTimeToExpiry = secondsNow(
 )
 
 /**
+ * What {@link sample} reads: a `TokenManager`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Sampled {
+  readonly location: string
+  readonly credentials: Effect.Effect<Option.Option<Credentials>, unknown>
+}
+
+/**
  * Sets the gauges of one grant, {@link tokenAge} and {@link tokenTimeToExpiry}, from what the manager holds;
  * it reads storage as `credentials` does. An account has gauges of its own: for a few grants, not for
  * hundreds of thousands.
@@ -151,7 +162,7 @@ export const tokenTimeToExpiry = secondsNow(
  * @category observability
  */
 export const sample = (
-  manager: Manager,
+  manager: Sampled,
   options: { readonly provider?: string; readonly account?: string } = {}
 ): Effect.Effect<void> =>
   Effect.gen(function* () {
@@ -180,8 +191,8 @@ export const sample = (
  * @since 0.1.0
  * @category layers
  */
-export const layerSampled = <Self>(
-  tag: Context.Tag<Self, Manager>,
+export const layerSampled = <Self, Service extends Sampled>(
+  tag: Context.Tag<Self, Service>,
   options: {
     readonly provider?: string
     readonly account?: string

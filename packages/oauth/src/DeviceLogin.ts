@@ -18,6 +18,7 @@ import * as Answer from "./Answer.js"
 import * as ClientAuth from "./ClientAuth.js"
 import type { OAuthConfigError } from "./Endpoint.js"
 import * as DeviceCode from "./internal/deviceCode.js"
+import type { Prompt } from "./internal/deviceCode.js"
 import * as LoginGrant from "./internal/loginGrant.js"
 import * as SignedSender from "./internal/signedSender.js"
 import * as Target from "./internal/target.js"
@@ -27,20 +28,7 @@ import * as Server from "./Server.js"
 import * as TokenEndpoint from "./TokenEndpoint.js"
 import * as Wire from "./Wire.js"
 
-/**
- * What the user is to do: go to `verificationUri` and enter `userCode`, until `expiresAt` (epoch
- * milliseconds). For the user's eyes: who has the code can pretend to be the one who is to log in.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Prompt {
-  readonly userCode: string
-  readonly verificationUri: URL
-  /** The same with the code in it, for a link or a QR code; show `userCode` beside it (§3.3.1). */
-  readonly verificationUriComplete: Option.Option<URL>
-  readonly expiresAt: number
-}
+export type { Prompt } from "./internal/deviceCode.js"
 
 /**
  * @since 0.1.0

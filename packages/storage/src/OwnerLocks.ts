@@ -23,20 +23,7 @@ import * as Scope from "effect/Scope"
 import { pause } from "./internal/KernelLock.js"
 import * as Taking from "./internal/OwnerLock.js"
 
-/**
- * One of them. `path` is absolute. `stale`, in milliseconds, is for the kind `directory`. `create` says whether
- * the file of a `kernel` lock, and the directory that a lock is in, are made where they are missing.
- *
- * @since 0.1.0
- * @category models
- */
-export interface OwnerLock {
-  readonly path: string
-  readonly kind: "directory" | "kernel"
-  readonly during: "refresh" | "write" | "both"
-  readonly stale: number
-  readonly create: boolean
-}
+export type { OwnerLock } from "./internal/OwnerLock.js"
 
 /**
  * Whose locks they are. `owner` names the program, for messages; `wait` is how long, in milliseconds, a write

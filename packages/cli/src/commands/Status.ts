@@ -41,21 +41,10 @@ export const run = (options: Options): Effect.Effect<ExitCode, Failure.Failure, 
 }
 
 /**
- * What was found; `broken` is what could not even be told apart as accounts.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Found {
-  readonly rows: ReadonlyArray<Report.Row>
-  readonly broken: ReadonlyArray<Failure.Failure>
-}
-
-/**
  * @since 0.1.0
  * @category getters
  */
-export const codeOf = ({ broken, rows }: Found): ExitCode => {
+export const codeOf = ({ broken, rows }: Report.Found): ExitCode => {
   if (broken.length > 0 || rows.some(({ state }) => state === "unreadable")) return ExitCode.storage
   if (rows.some(({ state }) => state === "mismatch")) return ExitCode.configuration
   return rows.length > 0 && rows.every(({ state }) => Report.isUsable(state))
@@ -63,7 +52,7 @@ export const codeOf = ({ broken, rows }: Found): ExitCode => {
     : ExitCode.loginRequired
 }
 
-const report = (account: Option.Option<string>): Effect.Effect<Found, Failure.Failure, Services> =>
+const report = (account: Option.Option<string>): Effect.Effect<Report.Found, Failure.Failure, Services> =>
   Effect.gen(function* () {
     const { accounts, broken } = Option.isSome(account)
       ? { accounts: [yield* Session.find(account.value)], broken: [] }
@@ -81,7 +70,7 @@ const rowOf = (account: Account) =>
     return Either.isRight(row) ? row.right : Report.unreadable(account, session.right.place, row.left)
   })
 
-const show = (found: Found, json: boolean): Effect.Effect<void, never, Output.Output> =>
+const show = (found: Report.Found, json: boolean): Effect.Effect<void, never, Output.Output> =>
   Effect.gen(function* () {
     const { rows, broken } = found
     if (json) {
@@ -92,24 +81,8 @@ const show = (found: Found, json: boolean): Effect.Effect<void, never, Output.Ou
     }
     const { stdout } = yield* Output.Output
     const now = yield* Clock.currentTimeMillis
-    for (const line of lines(found, now, stdout)) yield* Output.print(line)
+    for (const line of Report.lines(found, now, stdout)) yield* Output.print(line)
     if (rows.length + broken.length === 0) {
       yield* Output.say("There are no accounts yet. Log in to one: latchkey login PROVIDER")
     }
   })
-
-/**
- * The table, and under it what is wrong with what could not be read.
- *
- * @since 0.1.0
- * @category rendering
- */
-export const lines = (found: Found, now: number, surface: Output.Surface): ReadonlyArray<string> => {
-  const { rows, broken } = found
-  const width = surface.isTerminal ? surface.columns : Infinity
-  return [
-    ...(rows.length === 0 ? [] : Report.table(rows, now, { width, colors: surface.colors })),
-    ...rows.flatMap(({ id, problem }) => (problem === null ? [] : [`${id}: ${Output.escape(problem)}`])),
-    ...broken.map(({ message }) => Output.escape(message))
-  ]
-}

@@ -8,8 +8,8 @@ import * as Effect from "effect/Effect"
 import type { ExitCode } from "../ExitCode.js"
 import type { Failure } from "../Failure.js"
 import * as Output from "../Output.js"
+import * as Report from "../Report.js"
 import type { Services } from "../Run.js"
-import * as Status from "./Status.js"
 
 /** How often storage is read again. */
 const interval = "1 second"
@@ -22,7 +22,7 @@ const interval = "1 second"
  * @category commands
  */
 export const watch = (
-  look: Effect.Effect<Status.Found, Failure, Services>,
+  look: Effect.Effect<Report.Found, Failure, Services>,
   json: boolean
 ): Effect.Effect<ExitCode, Failure, Services> =>
   Effect.gen(function* () {
@@ -34,7 +34,7 @@ export const watch = (
       const found = yield* look
       const now = yield* Clock.currentTimeMillis
       if (inPlace) {
-        const lines = Status.lines(found, now, stdout)
+        const lines = Report.lines(found, now, stdout)
         const shown = lines.length === 0 ? ["There are no accounts yet."] : lines
         yield* write(`${back(drawn)}${shown.map((line) => `${line}${eraseRest}\n`).join("")}${eraseBelow}`)
         drawn = shown.length
@@ -48,7 +48,7 @@ export const watch = (
       last = state
       yield* json
         ? Output.printJson({ accounts: found.rows })
-        : write(`${Status.lines(found, now, stdout).join("\n")}\n`)
+        : write(`${Report.lines(found, now, stdout).join("\n")}\n`)
     })
     return yield* Effect.forever(Effect.zipRight(draw, Effect.sleep(interval))).pipe(
       Effect.ensuring(inPlace ? write(showCursor) : Effect.void),

@@ -3,8 +3,22 @@ import * as Credentials from "@latchkey/core/Credentials"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
-import type { Prompt } from "../DeviceLogin.js"
 import { isLoopback } from "../Endpoint.js"
+
+/**
+ * What the user is to do: go to `verificationUri` and enter `userCode`, until `expiresAt` (epoch
+ * milliseconds). For the user's eyes: who has the code can pretend to be the one who is to log in.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Prompt {
+  readonly userCode: string
+  readonly verificationUri: URL
+  /** The same with the code in it, for a link or a QR code; show `userCode` beside it (§3.3.1). */
+  readonly verificationUriComplete: Option.Option<URL>
+  readonly expiresAt: number
+}
 
 export interface DeviceCode {
   readonly deviceCode: Redacted.Redacted

@@ -7,10 +7,24 @@ import { spawn } from "node:child_process"
 import { constants, type BigIntStats } from "node:fs"
 import * as fs from "node:fs/promises"
 import * as Path from "node:path"
-import type { OwnerLock } from "../OwnerLocks.js"
 import { codeOf } from "./FileProblem.js"
 import * as KernelLock from "./KernelLock.js"
 import * as PrivateDirectory from "../PrivateDirectory.js"
+
+/**
+ * One of them. `path` is absolute. `stale`, in milliseconds, is for the kind `directory`. `create` says whether
+ * the file of a `kernel` lock, and the directory that a lock is in, are made where they are missing.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface OwnerLock {
+  readonly path: string
+  readonly kind: "directory" | "kernel"
+  readonly during: "refresh" | "write" | "both"
+  readonly stale: number
+  readonly create: boolean
+}
 
 /** `Busy`: somebody holds it. `Broken`: what is at its path is no lock, or cannot be made one. */
 export class OwnerLockProblem extends Data.TaggedError("OwnerLockProblem")<{

@@ -1,5 +1,5 @@
 /** Where the hostile server and its resource are. */
-import type { Endpoint } from "../../testing/HostileServer.js"
+import type { Endpoint } from "./model.js"
 import type { Endpoints } from "../../Server.js"
 
 export const issuer = "https://as.hostile.test"

@@ -1,7 +1,7 @@
 /** Which fault meets which request, and how many came. */
 import type * as Utils from "effect/Utils"
 import * as Fault from "../../testing/Fault.js"
-import type { Endpoint, Options } from "../../testing/HostileServer.js"
+import type { Endpoint, Options } from "./model.js"
 
 export class Desk {
   readonly arrived: Record<Endpoint, number> = {

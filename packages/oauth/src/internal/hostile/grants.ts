@@ -4,7 +4,7 @@
  */
 import * as Fingerprint from "@latchkey/core/Fingerprint"
 import * as Redacted from "effect/Redacted"
-import type { Redemption } from "../../testing/HostileServer.js"
+import type { Redemption } from "./model.js"
 import type { Rotation } from "../../testing/Rotation.js"
 
 /** The tokens that go back one login. */

@@ -1,6 +1,6 @@
 /** The honest answers of the hostile server: what a sound server would say to each request. */
 import { json, type Reply } from "../../testing/Fault.js"
-import type { Endpoint } from "../../testing/HostileServer.js"
+import type { Endpoint } from "./model.js"
 import { metadata, verificationUri } from "./addresses.js"
 import type { Devices } from "./devices.js"
 import type { AccessToken, Grants, Pair } from "./grants.js"
