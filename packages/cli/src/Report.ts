@@ -216,8 +216,8 @@ const expires = ({ expiresAt, state }: Row, now: number): string => {
  * @category models
  */
 export interface Found {
-  readonly rows: ReadonlyArray<Report.Row>
-  readonly broken: ReadonlyArray<Failure.Failure>
+  readonly rows: ReadonlyArray<Row>
+  readonly broken: ReadonlyArray<Failure>
 }
 
 /**

@@ -8,15 +8,11 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
-import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
-import type * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
-import type * as Stream from "effect/Stream"
-import type * as AuthStatus from "./AuthStatus.js"
 import type { Credentials } from "./Credentials.js"
 import * as Decision from "./Decision.js"
 import * as Driver from "./Driver.js"
@@ -28,10 +24,8 @@ import { RefreshLease } from "./RefreshLease.js"
 import { Renewal } from "./Renewal.js"
 import type * as Snapshot from "./Snapshot.js"
 import { TokenConfig } from "./TokenConfig.js"
-import type { GrantMismatch, TokenError } from "./TokenError.js"
-import type * as TokenEvent from "./TokenEvent.js"
 import { TokenRefresher } from "./TokenRefresher.js"
-import { type StorageError, TokenStorage } from "./TokenStorage.js"
+import { TokenStorage } from "./TokenStorage.js"
 
 export type { Explanation, Manager, SaveOptions } from "./Manager.js"
 

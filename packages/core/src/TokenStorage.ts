@@ -14,8 +14,7 @@ import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
-import type { Entry } from "./Entry.js"
-import { MemoryCell } from "./internal/MemoryCell.js"
+import { type Entry, keepFence, passesFence } from "./Entry.js"
 
 /**
  * Names one state of storage; opaque, compared for equality only. Every commit yields a new one.
@@ -144,12 +143,55 @@ export class TokenStorage extends Context.Tag("@latchkey/core/TokenStorage")<
 export const makeMemory = (
   initial: Option.Option<Entry> = Option.none()
 ): Effect.Effect<Context.Tag.Service<TokenStorage>> =>
-  Effect.map(PubSub.sliding<void>(1), (changed) => {
-    const cell = new MemoryCell(initial)
-    return cell.storage("memory", Option.some(Stream.fromPubSub(changed)), () =>
-      changed.unsafeOffer(undefined)
-    )
-  })
+  Effect.map(PubSub.sliding<void>(1), (changed) =>
+    memoryCell({
+      location: "memory",
+      initial,
+      changes: Stream.fromPubSub(changed),
+      onChange: () => changed.unsafeOffer(undefined)
+    })
+  )
+
+/**
+ * One grant in memory; `onChange` is called after each change.
+ *
+ * @internal
+ */
+export const memoryCell = (cell: {
+  readonly location: string
+  readonly initial: Option.Option<Entry>
+  readonly changes: Stream.Stream<void>
+  readonly onChange: () => void
+}): Context.Tag.Service<TokenStorage> => {
+  const { changes, location, onChange } = cell
+  let serial = 0
+  const versioned = (entry: Entry): Versioned => ({ entry, version: `${++serial}` as Version })
+  let held = Option.map(cell.initial, versioned)
+  return {
+    location,
+    changes: Option.some(changes),
+    load: Effect.sync(() => held),
+    commit: (entry, expected) =>
+      Effect.suspend(() => {
+        const current = Option.map(held, ({ version }) => version)
+        if (Option.getOrNull(current) !== Option.getOrNull(expected)) {
+          return Effect.fail(new CommitRefused({ reason: "Conflict", location }))
+        }
+        const fence = Option.match(held, { onNone: () => 0, onSome: (h) => h.entry.fence })
+        if (!passesFence(entry, fence)) return Effect.fail(new CommitRefused({ reason: "Fenced", location }))
+        const next = versioned(keepFence(entry, fence))
+        held = Option.some(next)
+        onChange()
+        return Effect.succeed(next.version)
+      }),
+    remove: Effect.sync(() => {
+      const existed = Option.isSome(held)
+      held = Option.none()
+      onChange()
+      return existed
+    })
+  }
+}
 
 /**
  * @since 0.1.0

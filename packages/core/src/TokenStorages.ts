@@ -12,8 +12,7 @@ import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
 import * as Stream from "effect/Stream"
 import type * as Entry from "./Entry.js"
-import { MemoryCell } from "./internal/MemoryCell.js"
-import type { StorageError, TokenStorage } from "./TokenStorage.js"
+import { memoryCell, type StorageError, type TokenStorage } from "./TokenStorage.js"
 
 /**
  * The port.
@@ -65,40 +64,31 @@ export const mapStorage = (
 export const makeMemory = (
   initial: Iterable<readonly [account: string, entry: Entry.Entry]> = []
 ): Effect.Effect<Service> =>
-  Effect.map(PubSub.unbounded<Option.Option<string>>(), (changed) =>
-    overCells(
-      new Map(Array.from(initial, ([account, entry]) => [account, new MemoryCell(Option.some(entry))])),
-      changed
+  Effect.map(PubSub.unbounded<Option.Option<string>>(), (changed) => {
+    const changes = Stream.fromPubSub(changed)
+    const makeCell = (account: string, entry: Option.Option<Entry.Entry>) =>
+      memoryCell({
+        location: `memory, account ${account}`,
+        initial: entry,
+        changes: Stream.as(
+          Stream.filter(changes, (name) => Option.getOrNull(name) === account),
+          undefined
+        ),
+        onChange: () => changed.unsafeOffer(Option.some(account))
+      })
+    const cells = new Map(
+      Array.from(initial, ([account, entry]) => [account, makeCell(account, Option.some(entry))])
     )
-  )
-
-/** Knows nothing of what it was made from, which may be much. */
-const overCells = (
-  cells: Map<string, MemoryCell>,
-  changed: PubSub.PubSub<Option.Option<string>>
-): Service => {
-  const cellOf = (account: string): MemoryCell => {
-    const cell = cells.get(account) ?? new MemoryCell()
-    cells.set(account, cell)
-    return cell
-  }
-  const changes = Stream.fromPubSub(changed)
-  const changesOf = (account: string) =>
-    Stream.as(
-      Stream.filter(changes, (name) => Option.getOrNull(name) === account),
-      undefined
-    )
-  return {
-    location: "memory",
-    of: (account) =>
-      Either.right(
-        cellOf(account).storage(`memory, account ${account}`, Option.some(changesOf(account)), () =>
-          changed.unsafeOffer(Option.some(account))
-        )
-      ),
-    changes: Option.some(changes)
-  }
-}
+    return {
+      location: "memory",
+      of: (account) => {
+        const cell = cells.get(account) ?? makeCell(account, Option.none())
+        cells.set(account, cell)
+        return Either.right(cell)
+      },
+      changes: Option.some(changes)
+    }
+  })
 
 /**
  * @since 0.1.0

@@ -22,6 +22,7 @@ import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
 import { pause } from "./internal/KernelLock.js"
 import * as Taking from "./internal/OwnerLock.js"
+import type { OwnerLock } from "./internal/OwnerLock.js"
 
 export type { OwnerLock } from "./internal/OwnerLock.js"
 

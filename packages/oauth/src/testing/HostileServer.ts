@@ -26,7 +26,6 @@
  */
 import * as HttpClient from "@effect/platform/HttpClient"
 import * as Credentials from "@latchkey/core/Credentials"
-import type { Fingerprint } from "@latchkey/core/Fingerprint"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
