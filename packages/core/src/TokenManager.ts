@@ -18,8 +18,9 @@ import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import type * as AuthStatus from "./AuthStatus.js"
 import type { Credentials } from "./Credentials.js"
-import * as Decision from "./Decision.js"
 import * as Driver from "./Driver.js"
+import { jitterShare } from "./grant/BackOff.js"
+import type { Decision } from "./grant/Decision.js"
 import * as Manager_ from "./Manager.js"
 import { RenewalTask } from "./internal/RenewalTask.js"
 import * as Profile from "./Profile.js"
@@ -40,9 +41,9 @@ import { type StorageError, TokenStorage } from "./TokenStorage.js"
  * @category models
  */
 export interface Explanation {
-  readonly decision: Decision.Decision
+  readonly decision: Decision
   /** Where the decision is to read storage: what comes after, if storage holds what is in memory. */
-  readonly ifUnchanged: Option.Option<Decision.Decision>
+  readonly ifUnchanged: Option.Option<Decision>
   /** When there may be something else to do, epoch milliseconds; none where nothing changes by itself. */
   readonly looksAgainAt: Option.Option<number>
   /** All of it in one sentence. */
@@ -215,7 +216,7 @@ export const make = (
         publish: () => Effect.void
       },
       account,
-      Decision.jitterShare(`${account} ${instance}`)
+      jitterShare(`${account} ${instance}`)
     )
     if (Option.isSome(renewal) && Option.isSome(lane)) {
       const { scheduler, window } = renewal.value

@@ -27,7 +27,7 @@ import * as MetricBoundaries from "effect/MetricBoundaries"
 import * as MetricKey from "effect/MetricKey"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
-import * as Decision from "./Decision.js"
+import { timeToExpiry } from "./grant/Expiry.js"
 import type { Manager } from "./TokenManager.js"
 
 /** How exporters of Effect's metrics are told. In the key, not by `Metric.tagged`, which looks its metric up at every update. */
@@ -170,7 +170,7 @@ export const sample = (
       tokenAge,
       Option.map(credentials.value.obtainedAt, (at) => Math.max(0, now - at))
     )
-    yield* set(tokenTimeToExpiry, Decision.timeToExpiry(credentials.value, now))
+    yield* set(tokenTimeToExpiry, timeToExpiry(credentials.value, now))
   })
 
 /**
