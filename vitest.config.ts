@@ -17,7 +17,10 @@ export default defineConfig({
       include: [
         "AuthStatus",
         "Credentials",
-        "Decision",
+        "grant/BackOff",
+        "grant/Decision",
+        "grant/Describe",
+        "grant/Expiry",
         "Entry",
         "Fingerprint",
         "RotationPolicy",

@@ -4,7 +4,7 @@
  *
  * @since 0.1.0
  */
-import * as Decision from "@latchkey/core/Decision"
+import { clockTolerance } from "@latchkey/core/Credentials"
 import type * as Entry from "@latchkey/core/Entry"
 import { describeMismatch } from "@latchkey/core/GrantIdentity"
 import type { StorageError } from "@latchkey/core/TokenStorage"
@@ -276,7 +276,7 @@ const serverClocks = (every: ReadonlyArray<Account>): Findings =>
         shown.flatMap((one) => Option.toArray(one)).map(({ ahead, server }) => [server, ahead])
       )
       return [...byServer].map(([server, ahead]) =>
-        Math.abs(ahead) <= Decision.clockTolerance
+        Math.abs(ahead) <= clockTolerance
           ? well("clock", `it agrees with that of ${server}.`)
           : wrong(
               "clock",
@@ -379,7 +379,7 @@ const misdated = (id: string, { credentials }: Entry.Entry): Option.Option<Findi
   Option.filterMap(
     Option.zipWith(credentials.obtainedAt, credentials.serverTime, (ours, theirs) => ours - theirs),
     (ahead) =>
-      Math.abs(ahead) > Decision.clockTolerance
+      Math.abs(ahead) > clockTolerance
         ? Option.some(
             wrong(
               id,

@@ -136,7 +136,7 @@ export const placeOf = ({ home }: Account.Account): Effect.Effect<string, never,
  */
 export const manager = (
   session: Session,
-  request: Decision.Request = Decision.anyValid
+  request = { force: false, minValidity: 0 }
 ): Effect.Effect<TokenManager.Manager, Failure.Failure, Workspace | Scope.Scope> =>
   Effect.gen(function* () {
     const config = yield* configOf(session)

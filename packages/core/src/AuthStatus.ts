@@ -6,7 +6,7 @@
 import * as Data from "effect/Data"
 import * as Option from "effect/Option"
 import type { Credentials } from "./Credentials.js"
-import * as Decision from "./Decision.js"
+import * as Expiry from "./grant/Expiry.js"
 
 /**
  * Why there is none.
@@ -52,7 +52,7 @@ export const of = (
   credentials: Option.Option<Credentials>,
   now: number,
   warnings: ReadonlyArray<Warning> = [],
-  witness: Decision.Witness = Decision.noWitness
+  witness: Expiry.Witness = Expiry.noWitness
 ): AuthStatus => {
   if (Option.isNone(credentials)) {
     return new AuthStatus({
@@ -65,7 +65,7 @@ export const of = (
     })
   }
   const { accountId, expiresAt } = credentials.value
-  const expired = Decision.isExpired(credentials.value, now, witness)
+  const expired = Expiry.isExpired(credentials.value, now, witness)
   const foreign = warnings.includes("GrantMismatch")
   return new AuthStatus({
     authenticated: !expired && !foreign,
@@ -73,7 +73,7 @@ export const of = (
     expiresAt,
     expiresInSeconds: expired
       ? Option.none()
-      : Decision.wholeSeconds(Decision.timeToExpiry(credentials.value, now, witness)),
+      : Expiry.wholeSeconds(Expiry.timeToExpiry(credentials.value, now, witness)),
     accountId,
     warnings
   })

@@ -297,8 +297,15 @@ export const byOurClock = (
     { onNone: () => 0, onSome: (ahead) => (Math.abs(ahead) > clockTolerance ? ahead : 0) }
   )
 
-/** How far apart two clocks may be and still count as set right, in milliseconds; see `Decision.clockTolerance`. */
-const clockTolerance = 60_000
+/**
+ * How far apart two clocks may be and still count as set right, in milliseconds: a minute. Machines that ask a time
+ * server are within a second of each other. A minute is below the default grace, so a token that a peer's fast clock
+ * dated too late is still renewed before it dies.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
+export const clockTolerance = 60_000
 
 /** Lifetimes above this are absolute times or nonsense: about 31 years. */
 const maxLifetimeSeconds = 1_000_000_000

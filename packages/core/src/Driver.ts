@@ -19,11 +19,12 @@ import type * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { AuthStatus } from "./AuthStatus.js"
-import type * as Decision from "./Decision.js"
+import type * as Decision from "./grant/Decision.js"
 import type { Command, Input, Next, Release } from "./grant/Messages.js"
 import * as State from "./grant/State.js"
 import { step } from "./grant/Step.js"
 import * as Turn from "./grant/Turn.js"
+import * as View from "./grant/View.js"
 import type { Profile } from "./Profile.js"
 import { type Lease, LeaseError, type RefreshLease } from "./RefreshLease.js"
 import * as Telemetry from "./Telemetry.js"
@@ -550,11 +551,11 @@ const fail = (grant: Grant, failure: State.Failure): Effect.Effect<never, TokenE
 /** Reads storage unless memory is fresh; its failure is none while the token in memory is valid. */
 export const look = (grant: Grant): Effect.Effect<void, StorageError> =>
   at((now) =>
-    State.isFresh(policyOf(grant), grant.state, now)
+    View.isFresh(policyOf(grant), grant.state, now)
       ? Effect.void
       : Effect.flatMap(read(grant), (failure) =>
           at((later) =>
-            Option.isNone(failure) || State.hasValidToken(policyOf(grant), grant.state, later)
+            Option.isNone(failure) || View.hasValidToken(policyOf(grant), grant.state, later)
               ? Effect.void
               : Effect.fail(storageErrorOf(failure.value, settingOf(grant, later)))
           )

@@ -203,44 +203,45 @@ export const refreshed = (previous: Entry, credentials: Credentials.Credentials)
   })
 
 /**
- * The note of a refresh of the very refresh token that the entry holds: its answer has not been seen.
+ * The intent to spend the very refresh token that the entry holds, where the outcome of the request is unknown.
  *
  * @since 0.1.0
  * @category getters
  */
-export const unanswered = (entry: Entry): Option.Option<Intent> =>
+export const openIntent = (entry: Entry): Option.Option<Intent> =>
   Option.filter(entry.intent, (i) => i.fingerprint === grantFingerprint(entry.credentials))
 
 /**
- * The entry with the higher of its own fence and the one that storage has seen: a fence never falls, even
+ * The entry with the higher of its own fence and `highest`, the highest that storage has held: a fence never falls, even
  * through a write without a lease.
  *
  * @since 0.1.0
  * @category combinators
  */
-export const keepFence = (entry: Entry, seen: number): Entry =>
-  entry.fence >= seen ? entry : new Entry({ ...entry, fence: seen })
+export const keepFence = (entry: Entry, highest: number): Entry =>
+  entry.fence >= highest ? entry : new Entry({ ...entry, fence: highest })
 
 /**
- * Whether an entry may be written where `seen` is the highest fence written or granted so far.
+ * Whether an entry may be written where `highest` is the highest fence written or granted so far.
  *
  * @since 0.1.0
  * @category predicates
  */
-export const passesFence = (entry: Entry, seen: number): boolean => entry.fence === 0 || entry.fence >= seen
+export const passesFence = (entry: Entry, highest: number): boolean =>
+  entry.fence === 0 || entry.fence >= highest
 
 /**
- * Whether `loaded` is an earlier state of what was `seen`: the same family, another refresh token, a lower
- * generation. Its refresh token is spent: to redeem it would revoke the grant.
+ * Whether `loaded` is an earlier state of `newest`: the same family, another refresh token, a lower generation. Its
+ * refresh token is spent: to redeem it would revoke the grant.
  *
  * @since 0.1.0
  * @category predicates
  */
-export const isRolledBack = (loaded: Entry, seen: Entry): boolean =>
-  loaded.family === seen.family &&
-  loaded.generation < seen.generation &&
+export const isRolledBack = (loaded: Entry, newest: Entry): boolean =>
+  loaded.family === newest.family &&
+  loaded.generation < newest.generation &&
   loaded.generation > 0 &&
-  !Credentials.sameRefreshToken(loaded.credentials, seen.credentials)
+  !Credentials.sameRefreshToken(loaded.credentials, newest.credentials)
 
 /**
  * The newest format that this version reads and the one that it writes.

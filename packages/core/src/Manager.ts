@@ -9,10 +9,12 @@ import type * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
 import * as AuthStatus from "./AuthStatus.js"
 import type { Credentials } from "./Credentials.js"
-import * as Decision from "./Decision.js"
 import * as Driver from "./Driver.js"
 import * as Entry from "./Entry.js"
+import * as Decision from "./grant/Decision.js"
+import * as Describe from "./grant/Describe.js"
 import * as State from "./grant/State.js"
+import * as View from "./grant/View.js"
 import * as Profile from "./Profile.js"
 import * as Snapshot from "./Snapshot.js"
 import { grantMismatch, type GrantMismatch, type TokenError } from "./TokenError.js"
@@ -144,15 +146,15 @@ export const make = (grant: Driver.Grant, options: Options): Manager => {
     Effect.flatMap(
       view((now) => now),
       (now): Effect.Effect<A, GrantMismatch> =>
-        Option.match(State.mismatchOf(policy(), grant.state), {
+        Option.match(View.mismatchOf(policy(), grant.state), {
           onNone: () => Effect.sync(() => of(now)),
           onSome: (mismatch) => grantMismatch(mismatch, storage.location, "use")
         })
     )
-  const isOurs = () => Option.isNone(State.mismatchOf(policy(), grant.state))
+  const isOurs = () => Option.isNone(View.mismatchOf(policy(), grant.state))
   const credentials = () => State.credentialsOf(grant.state)
   const getAccessToken = Driver.accessToken(grant, Decision.anyValid)
-  const isAuthenticated = view((now) => isOurs() && State.hasValidToken(policy(), grant.state, now))
+  const isAuthenticated = view((now) => isOurs() && View.hasValidToken(policy(), grant.state, now))
   const keptStatus = Effect.tap(status(grant), (current) =>
     Effect.map(Clock.currentTimeMillis, (at) => {
       grant.status = { status: current, at, of: grant.state }
@@ -182,7 +184,7 @@ export const make = (grant: Driver.Grant, options: Options): Manager => {
     refresh: Driver.resolve(grant, { force: true, minValidity: 0 }),
     peekAccessToken: use((now) =>
       Option.map(
-        Option.filter(credentials(), () => State.hasValidToken(policy(), grant.state, now)),
+        Option.filter(credentials(), () => View.hasValidToken(policy(), grant.state, now)),
         (c) => c.accessToken
       )
     ),
@@ -247,8 +249,8 @@ const statusOf = (policy: State.Policy, state: State.State, now: number): AuthSt
   AuthStatus.of(
     State.credentialsOf(state),
     now,
-    State.warningsOf(policy, state, now),
-    State.witnessOf(policy, state, now)
+    View.warningsOf(policy, state, now),
+    View.witnessOf(policy, state, now)
   )
 
 /** The last status, while nothing changed, it is younger than its time to live, and its token has not expired since. */
@@ -279,20 +281,24 @@ const explain = (
   location: string,
   now: number
 ): Explanation => {
-  const decision = State.decide(policy, state, now, Decision.anyValid)
+  const decision = View.decide(policy, state, now, Decision.anyValid)
   const ifUnchanged =
     decision._tag === "Reload" && decision.reason !== "NotLoaded"
-      ? Option.some(State.judge(policy, state, now, Decision.anyValid))
+      ? Option.some(View.judge(policy, state, now, Decision.anyValid))
       : Option.none()
   const then = Option.match(ifUnchanged, {
     onNone: () => "",
-    onSome: (next) => `; if that holds the same, ${Decision.describe(next, now)}`
+    onSome: (next) => `; if that holds the same, ${Describe.describe(next, now)}`
+  })
+  const grace = Option.match(State.credentialsOf(state), {
+    onNone: () => "",
+    onSome: (c) => Describe.describeGrace(c, policy.grace)
   })
   return {
     decision,
     ifUnchanged,
     looksAgainAt: Decision.looksAgainAt(decision, now),
-    text: Decision.describe(decision, now) + then + State.describeGraceClamped(policy, state),
+    text: Describe.describe(decision, now) + then + grace,
     status: statusOf(policy, state, now),
     location,
     history

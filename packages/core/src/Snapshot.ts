@@ -9,7 +9,7 @@ import * as Data from "effect/Data"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type { Credentials } from "./Credentials.js"
-import * as Decision from "./Decision.js"
+import { wholeSeconds } from "./grant/Expiry.js"
 
 /**
  * What is shown of a grant. `expiresAt` is epoch milliseconds. `extras` holds what a provider adds that is
@@ -106,7 +106,7 @@ export const refreshTokenPreview = (snapshot: Snapshot, visible = 4): Option.Opt
  * @category getters
  */
 export const expiresInSeconds = (snapshot: Snapshot, now: number): Option.Option<number> =>
-  Decision.wholeSeconds(
+  wholeSeconds(
     Option.map(snapshot.expiresAt, (expiresAt) =>
       Option.match(snapshot.obtainedAt ?? Option.none<number>(), {
         onNone: () => expiresAt - now,

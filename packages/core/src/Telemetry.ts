@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect"
 import * as LogLevel from "effect/LogLevel"
 import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
-import * as Decision from "./Decision.js"
+import { timeToExpiry } from "./grant/Expiry.js"
 import type { Failure, State } from "./grant/State.js"
 import * as GrantState from "./grant/State.js"
 import type { TokenEvent } from "./TokenEvent.js"
@@ -64,7 +64,7 @@ const measureReplaced = (names: Names, at: number, before: State): Effect.Effect
     onNone: () => Effect.void,
     onSome: (credentials) => {
       const age = Option.map(credentials.obtainedAt, (from) => at - from)
-      const left = Decision.timeToExpiry(credentials, at)
+      const left = timeToExpiry(credentials, at)
       const seconds = (metric: typeof TokenMetrics.refreshTokenAge, millis: Option.Option<number>) =>
         Option.isNone(millis) ? Effect.void : measure(names, metric, Math.max(0, millis.value) / 1000)
       return Effect.andThen(

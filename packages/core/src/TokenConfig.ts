@@ -11,7 +11,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
-import type { Policy } from "./Decision.js"
+import type { Policy } from "./grant/Decision.js"
 import * as Settings from "./internal/Settings.js"
 import { invalid, millis } from "./internal/Settings.js"
 

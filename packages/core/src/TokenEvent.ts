@@ -5,7 +5,8 @@
  * @since 0.1.0
  */
 import * as Data from "effect/Data"
-import type { CoolingDown, DueReason } from "./Decision.js"
+import type { CoolingDown } from "./grant/BackOff.js"
+import type { DueReason } from "./grant/Decision.js"
 import type { Fingerprint } from "./Fingerprint.js"
 import type { Difference } from "./GrantIdentity.js"
 import type { RefreshReason } from "./TokenRefresher.js"

@@ -14,8 +14,8 @@ import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import type { Credentials } from "./Credentials.js"
-import * as Decision from "./Decision.js"
 import * as Driver from "./Driver.js"
+import { jitterShare } from "./grant/BackOff.js"
 import * as Manager_ from "./Manager.js"
 import type { Manager } from "./Manager.js"
 import { RenewalTask } from "./internal/RenewalTask.js"
@@ -109,7 +109,7 @@ export const make = (
         publish: () => Effect.void
       },
       account,
-      Decision.jitterShare(`${account} ${instance}`)
+      jitterShare(`${account} ${instance}`)
     )
     if (Option.isSome(renewal) && Option.isSome(lane)) {
       const { scheduler, window } = renewal.value

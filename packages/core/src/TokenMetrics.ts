@@ -28,7 +28,7 @@ import * as MetricKey from "effect/MetricKey"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import type { Credentials } from "./Credentials.js"
-import * as Decision from "./Decision.js"
+import { timeToExpiry } from "./grant/Expiry.js"
 
 /** How exporters of Effect's metrics are told. In the key, not by `Metric.tagged`, which looks its metric up at every update. */
 const inSeconds = MetricKey.tagged("unit", "s")
@@ -181,7 +181,7 @@ export const sample = (
       tokenAge,
       Option.map(credentials.value.obtainedAt, (at) => Math.max(0, now - at))
     )
-    yield* set(tokenTimeToExpiry, Decision.timeToExpiry(credentials.value, now))
+    yield* set(tokenTimeToExpiry, timeToExpiry(credentials.value, now))
   })
 
 /**

@@ -3,4 +3,12 @@
  *
  * @since 0.1.0
  */
+export * as BackOff from "./grant/BackOff.js"
+export * as Decision from "./grant/Decision.js"
+export * as Describe from "./grant/Describe.js"
+export * as Expiry from "./grant/Expiry.js"
+export type * as Messages from "./grant/Messages.js"
+export * as State from "./grant/State.js"
+export * as Step from "./grant/Step.js"
+export * as View from "./grant/View.js"
 export * as TimeLimit from "./TimeLimit.js"

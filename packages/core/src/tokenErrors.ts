@@ -1,5 +1,6 @@
 /** A failure of the machine as the typed error that a caller gets: why, until when, and what to do. Pure. */
-import type { CoolingDown, Decision, ReauthorizeReason } from "./Decision.js"
+import type { CoolingDown } from "./grant/BackOff.js"
+import type { Decision, ReauthorizeReason } from "./grant/Decision.js"
 import type { Failure } from "./grant/State.js"
 import { grantMismatch, ReauthorizationRequired, RefreshUnavailable, type TokenError } from "./TokenError.js"
 import { StorageError } from "./TokenStorage.js"

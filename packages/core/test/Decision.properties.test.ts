@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { FastCheck as FC, Option, Redacted } from "effect"
 import * as Credentials from "@latchkey/core/Credentials"
-import * as Decision from "@latchkey/core/Decision"
+import { BackOff, Decision, Describe, Expiry } from "@latchkey/core/internal-api"
 import * as RotationPolicy from "@latchkey/core/RotationPolicy"
 import { absurd, held, instant, policy, request, runs } from "./support/Arbitraries.js"
 
@@ -46,7 +46,7 @@ const expectSound = (decision: Decision.Decision, held: Decision.Held, now: numb
     expect(decision.until).toBeGreaterThan(now)
     expect(Number.isFinite(decision.until)).toBe(true)
   }
-  expect(Decision.describe(decision, now)).not.toMatch(/NaN|undefined|\[object/)
+  expect(Describe.describe(decision, now)).not.toMatch(/NaN|undefined|\[object/)
 }
 
 /** A clock that runs, sleeps, is set back and far ahead; whole milliseconds, as clocks tell them. */
@@ -98,14 +98,14 @@ describe("total", () => {
         expiresAt: Option.some(expiresAt),
         obtainedAt: Option.some(obtainedAt)
       })
-      const left = Decision.timeToExpiry(credentials, now)
+      const left = Expiry.timeToExpiry(credentials, now)
       expect(Option.getOrElse(left, () => 0)).not.toBeNaN()
-      expect(Option.getOrElse(Decision.wholeSeconds(left), () => 0)).toBeGreaterThanOrEqual(0)
-      expect(Decision.clampedGrace(credentials, span)).toBeGreaterThanOrEqual(0)
-      expect(typeof Decision.isExpired(credentials, now)).toBe("boolean")
-      expect(typeof Decision.shouldRefresh(credentials, now, span)).toBe("boolean")
-      expect(typeof Decision.isFresh(credentials, loadedAt, now, span)).toBe("boolean")
-      expect(Decision.isFresh(credentials, loadedAt, now, span) && now >= expiresAt).toBe(false)
+      expect(Option.getOrElse(Expiry.wholeSeconds(left), () => 0)).toBeGreaterThanOrEqual(0)
+      expect(Expiry.clampedGrace(credentials, span)).toBeGreaterThanOrEqual(0)
+      expect(typeof Expiry.isExpired(credentials, now)).toBe("boolean")
+      expect(typeof Expiry.shouldRefresh(credentials, now, span)).toBe("boolean")
+      expect(typeof Expiry.isFresh(credentials, loadedAt, now, span)).toBe("boolean")
+      expect(Expiry.isFresh(credentials, loadedAt, now, span) && now >= expiresAt).toBe(false)
     },
     runs(2000)
   )
@@ -120,13 +120,13 @@ describe("monotone in time", () => {
     ({ grace, held, times: [before, after] }) => {
       const credentials = Option.getOrElse(held.credentials, () => Credentials.make({ accessToken: "at" }))
       // What is no more than a guess may turn out to be wrong.
-      if ([before, after].some((now) => Decision.isAgeUnknown(credentials, now))) return
-      const left = (now: number) => Option.getOrElse(Decision.timeToExpiry(credentials, now), () => Infinity)
+      if ([before, after].some((now) => Expiry.isAgeUnknown(credentials, now))) return
+      const left = (now: number) => Option.getOrElse(Expiry.timeToExpiry(credentials, now), () => Infinity)
       expect(left(after)).toBeLessThanOrEqual(left(before))
       const stays = (is: (now: number) => boolean) => expect(is(before) && !is(after)).toBe(false)
-      stays((now) => Decision.isExpired(credentials, now))
-      stays((now) => Decision.shouldRefresh(credentials, now, grace))
-      stays((now) => !Decision.isFresh(credentials, before, now, 30_000))
+      stays((now) => Expiry.isExpired(credentials, now))
+      stays((now) => Expiry.shouldRefresh(credentials, now, grace))
+      stays((now) => !Expiry.isFresh(credentials, before, now, 30_000))
     },
     runs(1000)
   )
@@ -135,9 +135,9 @@ describe("monotone in time", () => {
     "a token that is used later would have been used before, but for a lost answer that was to be had then",
     { held: held(instant), policy, request, times: later },
     ({ held, policy, request, times: [before, after] }) => {
-      const read = { ...held, unanswered: Option.none(), loadedAt: before }
+      const read = { ...held, openIntent: Option.none(), loadedAt: before }
       // What is no more than a guess may turn out to be wrong.
-      if (Option.exists(held.credentials, (c) => Decision.isAgeUnknown(c, before, held.witness))) return
+      if (Option.exists(held.credentials, (c) => Expiry.isAgeUnknown(c, before, held.witness))) return
       const used = (now: number) => Decision.decide(Option.some(read), now, policy, request)._tag === "Use"
       expect(used(after) && !used(before)).toBe(false)
     },
@@ -166,7 +166,7 @@ describe("a lost answer", () => {
     { held: held(instant), policy, now: instant },
     ({ held, now, policy }) => {
       const decision = Decision.judge(held, now, policy)
-      const replay = RotationPolicy.replay(held.rotation, held.unanswered, now)
+      const replay = RotationPolicy.replay(held.rotation, held.openIntent, now)
       if (Option.isNone(replay) || replay.value.open) return
       expect(decision._tag).not.toBe("UseAndRefresh")
       if (decision._tag === "Refresh") expect(decision.fallback).toEqual(Option.none())
@@ -179,7 +179,7 @@ describe("a lost answer", () => {
     { held: held(instant), policy, now: instant },
     ({ held, now, policy }) => {
       const decision = Decision.judge(held, now, policy)
-      const replay = RotationPolicy.replay(held.rotation, held.unanswered, now)
+      const replay = RotationPolicy.replay(held.rotation, held.openIntent, now)
       if (!held.refreshable || Option.isSome(held.dead) || Option.isNone(replay) || !replay.value.open) return
       expect(["Refresh", "UseAndRefresh", "CoolDown"]).toContain(decision._tag)
     },
@@ -198,7 +198,7 @@ describe("grace", () => {
         obtainedAt,
         expiresAt: obtainedAt + lifetime
       })
-      const clamped = Decision.clampedGrace(credentials, grace)
+      const clamped = Expiry.clampedGrace(credentials, grace)
       expect(clamped).toBeGreaterThanOrEqual(0)
       expect(clamped).toBeLessThanOrEqual(lifetime / 2)
       if (grace > 0) expect(clamped).toBeLessThanOrEqual(grace)
@@ -211,11 +211,11 @@ describe("grace", () => {
         rejected: false,
         coolDown: Option.none(),
         serverWait: Option.none(),
-        unanswered: Option.none(),
+        openIntent: Option.none(),
         rotation: RotationPolicy.rotating(),
         serverAhead: 0,
         jitterShare: 0,
-        witness: Decision.noWitness
+        witness: Expiry.noWitness
       }
       expect(Decision.judge(arrived, obtainedAt, { ...policy, grace })._tag).toBe("Use")
     },
@@ -231,13 +231,13 @@ describe("coolDown", () => {
       now: instant,
       policy,
       retryAfter: FC.option(absurd).map(Option.fromNullable),
-      before: FC.constant(Option.none<Decision.CoolingDown>()),
+      before: FC.constant(Option.none<BackOff.CoolingDown>()),
       replay: FC.constant(Option.none<RotationPolicy.Replay>()),
       jitterShare: FC.double({ min: 0, max: 1, noNaN: true, maxExcluded: true })
     },
     (options) => {
-      const first = Decision.coolDown({ ...options, reason: "Failed" })
-      const next = Decision.coolDown({ ...options, failures: options.failures + 1, reason: "Failed" })
+      const first = BackOff.coolDown({ ...options, reason: "Failed" })
+      const next = BackOff.coolDown({ ...options, failures: options.failures + 1, reason: "Failed" })
       expect(first.until).toBeGreaterThanOrEqual(options.now)
       expect(next.until).toBeGreaterThanOrEqual(first.until)
       expect(first.until).toBeLessThanOrEqual(options.now + 24 * hour)
@@ -254,7 +254,7 @@ describe("jitterShare", () => {
     "is from 0 to below 1",
     [FC.string({ unit: "binary", maxLength: 200 })],
     ([text]) => {
-      const share = Decision.jitterShare(text)
+      const share = BackOff.jitterShare(text)
       expect(share).toBeGreaterThanOrEqual(0)
       expect(share).toBeLessThan(1)
     },

@@ -1,9 +1,9 @@
 import { addEqualityTesters, describe, expect, it } from "@effect/vitest"
 import { Duration, Option, Redacted } from "effect"
 import * as Credentials from "@latchkey/core/Credentials"
-import * as Decision from "@latchkey/core/Decision"
 import * as Entry from "@latchkey/core/Entry"
 import * as GrantIdentity from "@latchkey/core/GrantIdentity"
+import { BackOff, Decision, Describe, Expiry } from "@latchkey/core/internal-api"
 import * as RotationPolicy from "@latchkey/core/RotationPolicy"
 
 // Two Redacted are equal when their secrets are.
@@ -56,19 +56,19 @@ const holding = (
   rejected: false,
   coolDown: Option.none(),
   serverWait: Option.none(),
-  unanswered: Option.none(),
+  openIntent: Option.none(),
   rotation: RotationPolicy.rotating(),
   serverAhead: 0,
   jitterShare: 0,
-  witness: Decision.noWitness,
+  witness: Expiry.noWitness,
   ...changes
 })
 
 const otherClient = new GrantIdentity.Mismatch({ difference: "Client", stored: "app", current: "other" })
 
 /** What a process knows of the age of a token beside its record. */
-const knowing = (changes: Partial<Decision.Witness>): Partial<Decision.Held> => ({
-  witness: { ...Decision.noWitness, ...changes }
+const knowing = (changes: Partial<Expiry.Witness>): Partial<Decision.Held> => ({
+  witness: { ...Expiry.noWitness, ...changes }
 })
 
 /** A token of an hour, obtained by a clock that was so far ahead of the server's, so long ago. */
@@ -93,7 +93,7 @@ const dead = (rotationLost: boolean): Partial<Decision.Held> => ({
 })
 
 const cooling = (
-  reason: Decision.CoolingDown["reason"],
+  reason: BackOff.CoolingDown["reason"],
   until: number,
   since = now - second
 ): Partial<Decision.Held> => ({
@@ -107,7 +107,7 @@ const cooling = (
 })
 
 /** A cool-down of our own that is longer than the wait that the server asked for. */
-const asked = (reason: Decision.CoolingDown["reason"], askedUntil: number): Partial<Decision.Held> => ({
+const asked = (reason: BackOff.CoolingDown["reason"], askedUntil: number): Partial<Decision.Held> => ({
   coolDown: Option.some({
     since: now - second,
     until: now + hour,
@@ -144,17 +144,15 @@ describe("timeToExpiry, isExpired and wholeSeconds", () => {
     ["at infinity", Infinity, Infinity, false, Infinity]
   ])("%s", (_, expiresAt, left, expired, seconds) => {
     const credentials = expiring(expiresAt)
-    expect(Decision.timeToExpiry(credentials, now)).toEqual(Option.fromNullable(left))
-    expect(Decision.isExpired(credentials, now)).toBe(expired)
-    expect(Decision.wholeSeconds(Decision.timeToExpiry(credentials, now))).toEqual(
-      Option.fromNullable(seconds)
-    )
+    expect(Expiry.timeToExpiry(credentials, now)).toEqual(Option.fromNullable(left))
+    expect(Expiry.isExpired(credentials, now)).toBe(expired)
+    expect(Expiry.wholeSeconds(Expiry.timeToExpiry(credentials, now))).toEqual(Option.fromNullable(seconds))
   })
 
   it("an expiry that is no number is unknown", () => {
-    expect(Decision.timeToExpiry(raw(Number.NaN, now), now)).toEqual(Option.none())
-    expect(Decision.isExpired(raw(Number.NaN, now), now)).toBe(false)
-    expect(Decision.wholeSeconds(Option.some(Number.NaN))).toEqual(Option.some(0))
+    expect(Expiry.timeToExpiry(raw(Number.NaN, now), now)).toEqual(Option.none())
+    expect(Expiry.isExpired(raw(Number.NaN, now), now)).toBe(false)
+    expect(Expiry.wholeSeconds(Option.some(Number.NaN))).toEqual(Option.some(0))
   })
 })
 
@@ -173,7 +171,7 @@ describe("clampedGrace", () => {
     ["the grace, for a negative lifetime", -hour, 2 * minute, 2 * minute],
     ["the grace, for a lifetime that is no number", Number.NaN, 2 * minute, 2 * minute]
   ])("is %s", (_, lifetime, grace, clamped) => {
-    expect(Decision.clampedGrace(raw(now + lifetime, now), grace)).toBe(clamped)
+    expect(Expiry.clampedGrace(raw(now + lifetime, now), grace)).toBe(clamped)
   })
 
   it.each([
@@ -186,7 +184,7 @@ describe("clampedGrace", () => {
       ...raw(now + lifetime, now),
       refreshAt: Option.some(now + renewAfter)
     })
-    expect(Decision.clampedGrace(credentials, 2 * minute)).toBe(wanted)
+    expect(Expiry.clampedGrace(credentials, 2 * minute)).toBe(wanted)
   })
 
   it.each([
@@ -194,9 +192,9 @@ describe("clampedGrace", () => {
     ["start", Credentials.make({ accessToken: "at", expiresAt: now + 1 })],
     ["expiry and start", Credentials.make({ accessToken: "at" })]
   ])("is the grace without %s, never below 0", (_, credentials) => {
-    expect(Decision.clampedGrace(credentials, 2 * minute)).toBe(2 * minute)
-    expect(Decision.clampedGrace(credentials, -1)).toBe(0)
-    expect(Decision.clampedGrace(credentials, Number.NaN)).toBe(0)
+    expect(Expiry.clampedGrace(credentials, 2 * minute)).toBe(2 * minute)
+    expect(Expiry.clampedGrace(credentials, -1)).toBe(0)
+    expect(Expiry.clampedGrace(credentials, Number.NaN)).toBe(0)
   })
 })
 
@@ -207,7 +205,7 @@ describe("isGraceTooLong", () => {
     ["above it", hour, raw(now + minute, now), true],
     ["an unknown lifetime", hour, Credentials.make({ accessToken: "at", expiresAt: now + minute }), false]
   ])("%s", (_, grace, credentials, tooLong) => {
-    expect(Decision.isGraceTooLong(credentials, grace)).toBe(tooLong)
+    expect(Expiry.isGraceTooLong(credentials, grace)).toBe(tooLong)
   })
 })
 
@@ -227,21 +225,21 @@ describe("shouldRefresh", () => {
     ["an endless grace", hour, Infinity, true],
     ["a grace longer than the lifetime, which is not clamped here", hour, 2 * hour, true]
   ])("%s", (_, left, grace, due) => {
-    expect(Decision.shouldRefresh(expiring(now + left), now, grace)).toBe(due)
+    expect(Expiry.shouldRefresh(expiring(now + left), now, grace)).toBe(due)
   })
 
   it("never where there is no expiry", () => {
-    expect(Decision.shouldRefresh(expiring(undefined), now, 2 * minute)).toBe(false)
-    expect(Decision.shouldRefresh(expiring(undefined), now, Infinity)).toBe(false)
+    expect(Expiry.shouldRefresh(expiring(undefined), now, 2 * minute)).toBe(false)
+    expect(Expiry.shouldRefresh(expiring(undefined), now, Infinity)).toBe(false)
   })
 })
 
 describe("a token that was obtained by a clock that was wrong", () => {
-  const left = (credentials: Credentials.Credentials, witness: Partial<Decision.Witness> = {}) => {
-    const knows = { ...Decision.noWitness, ...witness }
+  const left = (credentials: Credentials.Credentials, witness: Partial<Expiry.Witness> = {}) => {
+    const knows = { ...Expiry.noWitness, ...witness }
     return [
-      Option.getOrNull(Decision.timeToExpiry(credentials, now, knows)),
-      Decision.isAgeUnknown(credentials, now, knows)
+      Option.getOrNull(Expiry.timeToExpiry(credentials, now, knows)),
+      Expiry.isAgeUnknown(credentials, now, knows)
     ]
   }
 
@@ -335,12 +333,12 @@ describe("isFresh", () => {
     ["just read, expired", 0, -1, false],
     ["never read", Infinity, hour, false]
   ])("%s", (_, age, left, fresh) => {
-    expect(Decision.isFresh(expiring(now + left), now - age, now, 30 * second)).toBe(fresh)
+    expect(Expiry.isFresh(expiring(now + left), now - age, now, 30 * second)).toBe(fresh)
   })
 
   it("never with a TTL of nothing, and for ever with an endless one while there is no expiry", () => {
-    expect(Decision.isFresh(expiring(undefined), now, now, 0)).toBe(false)
-    expect(Decision.isFresh(expiring(undefined), 0, now, Infinity)).toBe(true)
+    expect(Expiry.isFresh(expiring(undefined), now, now, 0)).toBe(false)
+    expect(Expiry.isFresh(expiring(undefined), 0, now, Infinity)).toBe(true)
   })
 })
 
@@ -789,7 +787,7 @@ describe("judge, where the answer to a refresh was not seen", () => {
   const inGrace = expiring(now + minute)
   const noted = (ago: number, rotation: RotationPolicy.RotationPolicy = window): Partial<Decision.Held> => ({
     rotation,
-    unanswered: Option.some(
+    openIntent: Option.some(
       new Entry.Intent({ fingerprint: Entry.grantFingerprint(inGrace), at: now - ago, attempt: 2 })
     )
   })
@@ -1005,8 +1003,8 @@ describe("judge, cooling down", () => {
 })
 
 describe("coolDown", () => {
-  const after = (failures: number, changes: Partial<Parameters<typeof Decision.coolDown>[0]> = {}) =>
-    Decision.coolDown({
+  const after = (failures: number, changes: Partial<Parameters<typeof BackOff.coolDown>[0]> = {}) =>
+    BackOff.coolDown({
       failures,
       now,
       policy,
@@ -1067,7 +1065,7 @@ describe("coolDown", () => {
 
   describe("in place of one that the server asked for", () => {
     const before = (since: number, askedUntil: number) => ({
-      before: Option.some<Decision.CoolingDown>({
+      before: Option.some<BackOff.CoolingDown>({
         since,
         until: askedUntil,
         askedUntil: Option.some(askedUntil),
@@ -1146,14 +1144,14 @@ describe("isIneffective", () => {
     ["the first token", Option.none(), made("at-1", now + hour), false],
     ["the first token, expired", Option.none(), made("at-1", now), true]
   ])("%s", (_, before, after, ineffective) => {
-    expect(Decision.isIneffective(before, after, now)).toBe(ineffective)
+    expect(BackOff.isIneffective(before, after, now)).toBe(ineffective)
   })
 })
 
 describe("jitterShare", () => {
   it("is the same for the same text and spreads similar ones over the whole range", () => {
-    const shares = Array.from({ length: 1000 }, (_, i) => Decision.jitterShare(`acct-1 host-${i}`))
-    expect(shares).toEqual(Array.from({ length: 1000 }, (_, i) => Decision.jitterShare(`acct-1 host-${i}`)))
+    const shares = Array.from({ length: 1000 }, (_, i) => BackOff.jitterShare(`acct-1 host-${i}`))
+    expect(shares).toEqual(Array.from({ length: 1000 }, (_, i) => BackOff.jitterShare(`acct-1 host-${i}`)))
     const tenths = Array.from({ length: 10 }, (_, i) => shares.filter((s) => Math.floor(s * 10) === i).length)
     expect(tenths.reduce((sum, n) => sum + n)).toBe(1000)
     for (const n of tenths) expect(n).toBeGreaterThan(60)
@@ -1166,7 +1164,7 @@ describe("jitterShare", () => {
     ["acct-1 host-1", 0x7f4b0c13],
     ["acct-1 host-2", 0x198b6e23]
   ])("of %j is FNV-1a with Murmur3's last mixing", (text, hash) => {
-    expect(Decision.jitterShare(text)).toBe(hash / 2 ** 32)
+    expect(BackOff.jitterShare(text)).toBe(hash / 2 ** 32)
   })
 })
 
@@ -1283,12 +1281,12 @@ describe("describe", () => {
       "the server's tokens live for 1.5 s, less than the 3600 s asked for"
     ]
   ])("%o", (decision, words) => {
-    expect(Decision.describe(decision, now)).toBe(words)
+    expect(Describe.describe(decision, now)).toBe(words)
   })
 
   it("has the reason of each reauthorization in its detail", () => {
     const decision = Decision.judge(holding(undefined, { refreshable: false }), now, policy)
-    expect(Decision.describe(decision, now)).toBe("log in: No credentials found")
+    expect(Describe.describe(decision, now)).toBe("log in: No credentials found")
   })
 })
 
@@ -1298,10 +1296,7 @@ describe("a wait that the server asked of whoever shares the grant", () => {
   })
   const untilOf = (held: Partial<Decision.Held>, force = false, at = now) =>
     Option.getOrUndefined(
-      Option.map(Decision.cooling(holding(undefined, held), at, force), ({ reason, until }) => [
-        reason,
-        until
-      ])
+      Option.map(BackOff.cooling(holding(undefined, held), at, force), ({ reason, until }) => [reason, until])
     )
 
   it.each([false, true])("is kept to, whether forced (%s) or not", (force) => {
@@ -1369,7 +1364,7 @@ describe("a wait that the server asked of whoever shares the grant", () => {
   ] as const)("asked for: %s", (_, before, retryAfter, expected) => {
     const of = (pair: readonly [number, number] | undefined) =>
       Option.map(Option.fromNullable(pair), ([at, until]) => new Entry.ServerWait({ at, until }))
-    expect(Decision.serverWait(of(before), Option.fromNullable(retryAfter), now)).toEqual(of(expected))
+    expect(BackOff.serverWait(of(before), Option.fromNullable(retryAfter), now)).toEqual(of(expected))
   })
 })
 
@@ -1383,35 +1378,10 @@ describe("describeArrival", () => {
       "behind the server's"
     ],
     ["clocks that agree", { ...obtained(hour, 0), serverTime: Option.some(now) }, "no time to live"],
-    ["no Date", obtained(2 * hour, 0, false), "check that clock"],
-    ["no expiry", { ...obtained(2 * hour, 0), expiresAt: Option.none() }, ""]
+    ["no Date", obtained(2 * hour, 0, false), "check that clock"]
   ])("%s", (_, credentials, words) => {
-    const text = Decision.describeArrival(new Credentials.Credentials(credentials), now)
+    const text = Describe.describeArrival(new Credentials.Credentials(credentials), now)
     if (words === "") expect(text).toBe("")
     else expect(text).toContain(words)
-  })
-})
-
-describe("toStore", () => {
-  const off = (millis: number) => new Credentials.Credentials(obtained(0, millis))
-  const without = new Credentials.Credentials(obtained(0, hour, false))
-
-  it.each([
-    ["keeps the server's time at the first refresh", Option.none(), off(2 * hour), true],
-    ["keeps it where the clocks agree", Option.some(off(0)), off(second), true],
-    ["keeps it where our clock has just gone wrong", Option.some(off(0)), off(2 * hour), true],
-    ["keeps it where our clock has just been set right", Option.some(off(2 * hour)), off(0), true],
-    ["keeps it where the refresh before knew of none", Option.some(without), off(2 * hour), true],
-    [
-      "leaves it out where our clock is ahead for good",
-      Option.some(off(-2 * hour)),
-      off(-2 * hour - second),
-      false
-    ],
-    ["leaves it out where our clock is behind for good", Option.some(off(2 * hour)), off(2 * hour), false]
-  ] as const)("%s", (_, before, after, isKept) => {
-    const stored = Decision.toStore(before, after)
-    expect(Option.isSome(stored.serverTime)).toBe(isKept)
-    expect(stored.expiresAt).toEqual(after.expiresAt)
   })
 })

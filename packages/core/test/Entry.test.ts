@@ -190,13 +190,13 @@ describe("keepFence and passesFence", () => {
   })
 })
 
-describe("unanswered", () => {
+describe("openIntent", () => {
   it.each([
     ["of its own refresh token", "rt-1", Option.some(intent), Option.some(intent)],
     ["of another, which was replaced since", "rt-2", Option.some(intent), Option.none()],
     ["none", "rt-1", Option.none(), Option.none()]
   ])("a note %s", (_, refreshToken, noted, seen) => {
-    expect(Entry.unanswered(entryOf(grant(refreshToken), { intent: noted }))).toEqual(seen)
+    expect(Entry.openIntent(entryOf(grant(refreshToken), { intent: noted }))).toEqual(seen)
   })
 })
 

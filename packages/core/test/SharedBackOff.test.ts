@@ -1,14 +1,7 @@
 /** A server that cannot now and does not say for how long: all who share the grant back off together. */
 import { describe, expect, it } from "@effect/vitest"
-import {
-  Decision,
-  Entry,
-  RefreshLease,
-  TokenConfig,
-  TokenManager,
-  TokenRefresher,
-  TokenStorage
-} from "@latchkey/core"
+import { Entry, RefreshLease, TokenConfig, TokenManager, TokenRefresher, TokenStorage } from "@latchkey/core"
+import { BackOff } from "@latchkey/core/internal-api"
 import { Duration, Effect, Either, Layer, Option, TestClock } from "effect"
 import { grant, minute, settle, start, token } from "./support/Bench.js"
 
@@ -163,6 +156,6 @@ describe("the shared back-off", () => {
       Option.fromNullable(before),
       ([at, until]) => new Entry.ServerWait({ at: start + at, until: start + until })
     )
-    expect(Decision.backOff(wait, start + 5000, policy)).toBe(expected)
+    expect(BackOff.backOff(wait, start + 5000, policy)).toBe(expected)
   })
 })

@@ -1,6 +1,5 @@
 /** What must hold in every world, and in every world that has come to rest. */
-import * as Decision from "@latchkey/core/Decision"
-import * as State from "@latchkey/core/grant/State"
+import { Decision, Expiry, State, View } from "@latchkey/core/internal-api"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import { clockOf, loginBase, policyOf, type Space, type World } from "./World.js"
@@ -65,7 +64,7 @@ const isLastResort = (space: Space, world: World): boolean =>
   space.server !== "reusable" &&
   world.processes.some(
     ({ state: { phase } }) =>
-      ("attempt" in phase && Option.isSome(phase.attempt.lost)) || phase._tag === "Idle"
+      ("attempt" in phase && Option.isSome(phase.attempt.replay)) || phase._tag === "Idle"
   ) &&
   world.faults < space.faults &&
   world.excused
@@ -78,7 +77,7 @@ const servedBy = (space: Space, world: World, index: number): string | undefined
   if (!isOpen) return undefined
   const credentials = State.credentialsOf(state)
   if (Option.isNone(credentials)) return "serves a token that it does not have"
-  if (Decision.isExpired(credentials.value, now)) return "serves an expired token"
+  if (Expiry.isExpired(credentials.value, now)) return "serves an expired token"
   return State.isRejected(state) ? "serves a rejected token" : undefined
 }
 
@@ -89,7 +88,7 @@ export const brokenAtRest = (space: Space, world: World): string | undefined => 
     const name = `process ${index + 1}`
     const policy = policyOf(space, index)
     const now = clockOf(space, world, index)
-    const decision = State.judge(policy, state, now, Decision.anyValid)
+    const decision = View.judge(policy, state, now, Decision.anyValid)
     const isQuiet =
       space.skew === 0 &&
       space.faults === world.faults &&

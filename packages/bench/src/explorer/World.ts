@@ -4,9 +4,7 @@
  */
 import * as Credentials from "@latchkey/core/Credentials"
 import * as Entry from "@latchkey/core/Entry"
-import type * as Messages from "@latchkey/core/grant/Messages"
-import * as State from "@latchkey/core/grant/State"
-import { step } from "@latchkey/core/grant/Step"
+import { type Messages, State, Step, View } from "@latchkey/core/internal-api"
 import { LeaseError } from "@latchkey/core/RefreshLease"
 import { reusable, rotating } from "@latchkey/core/RotationPolicy"
 import { RefreshError } from "@latchkey/core/TokenRefresher"
@@ -179,7 +177,7 @@ const busyServer = refreshError("Transient")
 /** Feeds one input to a process, as the driver does. */
 const feed = (space: Space, world: World, index: number, input: Messages.Input): World => {
   const process = world.processes[index]!
-  const next = step(policyOf(space, index), process.state, input, clockOf(space, world, index))
+  const next = Step.step(policyOf(space, index), process.state, input, clockOf(space, world, index))
   const { phase } = next.state
   const isOwnFlight = input._tag === "Observed" && Option.isSome(next.command)
   return {
@@ -284,7 +282,7 @@ export const movesOf = (space: Space, world: World): ReadonlyArray<Move> => {
       const asked = change(world, index, { asks: process.asks - 1 })
       const wants = { force, minValidity: 0, had, yields: false }
       // A caller whom the state serves starts nothing; one for whom memory is not fresh is taken to have read.
-      const serves = State.decide(policyOf(space, index), process.state, clockOf(space, world, index), wants)
+      const serves = View.decide(policyOf(space, index), process.state, clockOf(space, world, index), wants)
       if (serves._tag === "Use") add(`${name}: a caller is served`, asked)
       else at(force ? "a refresh is forced" : "a token is wanted", { _tag: "Wanted", want: wants }, asked)
     }

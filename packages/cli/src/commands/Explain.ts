@@ -6,6 +6,7 @@
 import type { Warning } from "@latchkey/core/AuthStatus"
 import * as Decision from "@latchkey/core/Decision"
 import * as Entry from "@latchkey/core/Entry"
+import { BackOff } from "@latchkey/core/internal-api"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -118,7 +119,7 @@ const unanswered = ({ credentials, intent }: Entry.Entry, now: number): Option.O
 
 const waits = ({ serverWait }: Entry.Entry, now: number): Option.Option<string> =>
   Option.map(
-    Decision.cooling({ coolDown: Option.none(), serverWait }, now),
+    BackOff.cooling({ coolDown: Option.none(), serverWait }, now),
     ({ until }) => `the server asked to wait: nothing is sent for ${Format.span(until - now)}`
   )
 

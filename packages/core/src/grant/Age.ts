@@ -1,67 +1,36 @@
 /**
- * How old the access token is that this process holds, whatever the clocks say: what a process knows beside the
- * record, whose times are by the clock of whoever wrote it. Pure.
- *
- * @since 0.1.0
+ * How old the access token is that this process holds, whatever the clocks say. The times of its record are by the clock
+ * of its writer; this is what the process knows beside them.
  */
 import * as Option from "effect/Option"
 import * as Credentials from "../Credentials.js"
-import * as Decision from "../Decision.js"
+import { noWitness, type Witness } from "./Expiry.js"
 
-/**
- * A moment by both clocks: the one on the wall, which may be set, and the one that only runs.
- *
- * @since 0.1.0
- * @category models
- */
+/** A moment by both clocks: the one on the wall, which may be set, and the one that only runs. */
 export interface Moment {
   readonly wall: number
   readonly uptime: number
 }
 
-/**
- * The access token that is held, and since when; `isOwn`: this process obtained it. `absentAt`: when storage did not
- * hold it yet.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Holding {
+/** The access token that this process holds, and since when. */
+interface Holding {
   readonly since: Moment
   readonly credentials: Credentials.Credentials
+  /** Whether this process obtained it. */
   readonly isOwn: boolean
+  /** When storage did not hold it yet. */
   readonly absentAt: Option.Option<Moment>
 }
 
-/**
- * By how many milliseconds our clock was ahead of the server's, and when that was measured.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Measured {
-  readonly at: Moment
-  readonly ahead: number
-}
-
-/**
- * All of it. `readAt`: when storage was last read or written.
- *
- * @since 0.1.0
- * @category models
- */
 export interface Age {
   readonly holding: Option.Option<Holding>
+  /** When storage was last read or written. */
   readonly readAt: Option.Option<Moment>
-  readonly measured: Option.Option<Measured>
+  /** By how many milliseconds our clock was ahead of the server's, and when that was measured. */
+  readonly measured: Option.Option<{ readonly at: Moment; readonly ahead: number }>
 }
 
-/**
- * Nothing is known.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** Nothing is known. */
 export const unknown: Age = { holding: Option.none(), readAt: Option.none(), measured: Option.none() }
 
 /** The same access token with the same times: one that is issued again may live anew from then. */
@@ -70,29 +39,24 @@ const isSameToken = (a: Credentials.Credentials, b: Credentials.Credentials): bo
   Option.getOrNull(a.expiresAt) === Option.getOrNull(b.expiresAt) &&
   Option.getOrNull(a.obtainedAt) === Option.getOrNull(b.obtainedAt)
 
-/** A moment by what the wall clock says now, the earlier one where the two clocks disagree. */
+/** A moment by what the wall clock says now; the earlier one where the two clocks disagree. */
 const since = (moment: Moment, now: Moment): number =>
   Math.min(now.wall, moment.wall, now.wall - (now.uptime - moment.uptime))
 
-/** By how much the wall clock was set between two moments; a machine that slept seems to have set it ahead. */
+/** By how much the wall clock was set between two moments; sleep of the machine looks like a clock set ahead. */
 const stepped = (before: Moment, now: Moment): number => now.wall - before.wall - (now.uptime - before.uptime)
 
-/**
- * What is known of the age of these credentials.
- *
- * @since 0.1.0
- * @category getters
- */
+/** What is known of the age of these credentials. */
 export const witness = (
   { holding, measured }: Age,
   credentials: Option.Option<Credentials.Credentials>,
   now: Moment
-): Decision.Witness => {
-  if (Option.isNone(holding) && Option.isNone(measured)) return Decision.noWitness
+): Witness => {
+  if (Option.isNone(holding) && Option.isNone(measured)) return noWitness
   const held = Option.filter(holding, (h) => Option.exists(credentials, (c) => isSameToken(h.credentials, c)))
   return {
     ahead: Option.map(
-      Option.filter(measured, ({ at }) => Math.abs(stepped(at, now)) <= Decision.clockTolerance),
+      Option.filter(measured, ({ at }) => Math.abs(stepped(at, now)) <= Credentials.clockTolerance),
       ({ ahead }) => ahead
     ),
     heldSince: Option.match(held, { onNone: () => Infinity, onSome: (h) => since(h.since, now) }),
@@ -105,13 +69,8 @@ export const witness = (
   }
 }
 
-/**
- * Notes since when the current access token is held; one that is held already keeps its time.
- *
- * @since 0.1.0
- * @category combinators
- */
-export const hold = (
+/** Records since when the current access token is held; one that is held already keeps its time. */
+const hold = (
   age: Age,
   credentials: Option.Option<Credentials.Credentials>,
   from: Moment,
@@ -131,12 +90,22 @@ export const hold = (
   }
 }
 
-/**
- * An answer that took `took` milliseconds brought these credentials, and may say what the server's clock shows.
- *
- * @since 0.1.0
- * @category combinators
- */
+/** Storage was read, and these credentials are current. */
+export const read = (age: Age, credentials: Option.Option<Credentials.Credentials>, now: Moment): Age => ({
+  ...hold(age, credentials, now, false, age.readAt),
+  readAt: Option.some(now)
+})
+
+/** These credentials were written to storage. A user saves them fresh from a login: then our clock dated them. */
+export const written = (age: Age, credentials: Credentials.Credentials, now: Moment): Age => {
+  const isOwn = Option.exists(
+    credentials.obtainedAt,
+    (at) => Math.abs(now.wall - at) <= Credentials.clockTolerance
+  )
+  return { ...hold(age, Option.some(credentials), now, isOwn, Option.none()), readAt: Option.some(now) }
+}
+
+/** An answer that took `took` milliseconds brought these credentials, and may show the server's clock. */
 export const obtained = (
   age: Age,
   credentials: Credentials.Credentials,
@@ -153,10 +122,20 @@ export const obtained = (
 }
 
 /**
- * Whether this clock dated what was obtained, as a user saves it fresh from a login.
- *
- * @since 0.1.0
- * @category predicates
+ * The credentials of a refresh as they are stored. Where our clock differs from the server's by as much as at the refresh
+ * before, it is wrong for good rather than about to be set. The server's time is left out then, or each process that
+ * starts would take the token for dead and renew it.
  */
-export const isJustNow = ({ obtainedAt }: Credentials.Credentials, now: number): boolean =>
-  Option.exists(obtainedAt, (at) => Math.abs(now - at) <= Decision.clockTolerance)
+export const toStore = (
+  before: Option.Option<Credentials.Credentials>,
+  after: Credentials.Credentials
+): Credentials.Credentials => {
+  const offOf = ({ obtainedAt, serverTime }: Credentials.Credentials) =>
+    Option.zipWith(obtainedAt, serverTime, (ours, theirs) => ours - theirs)
+  const { clockTolerance } = Credentials
+  const isSteady = Option.exists(
+    Option.all([Option.flatMap(before, offOf), offOf(after)]),
+    ([then, now]) => Math.abs(now) > clockTolerance && Math.abs(now - then) <= clockTolerance
+  )
+  return isSteady ? new Credentials.Credentials({ ...after, serverTime: Option.none() }) : after
+}

@@ -1,52 +1,38 @@
-/**
- * Between what times the token in memory may be served without a decision: two comparisons for each caller. Pure.
- *
- * @since 0.1.0
- */
+/** Between what times the token in memory may be served without a decision: two comparisons for each caller. */
 import * as Option from "effect/Option"
-import * as Decision from "../Decision.js"
+import * as Credentials from "../Credentials.js"
+import { anyValid, servable } from "./Decision.js"
+import { timeToExpiry } from "./Expiry.js"
 import type { Input } from "./Messages.js"
-import { credentialsOf, decide, judge, type Policy, type State, witnessOf } from "./State.js"
+import { credentialsOf, type Policy, type State } from "./State.js"
+import { decide, judge, witnessOf } from "./View.js"
 
-/** For how long storage that just failed is not asked again while there is a valid token. */
+/** How long, in milliseconds, storage that just failed is left alone while there is a valid token. */
 const storagePause = 1000
 
-/**
- * Sets between what times the token in memory may be served without a decision.
- *
- * @since 0.1.0
- * @category transitions
- */
+/** The state with its fast path opened or closed. */
 export const reopen = (policy: Policy, state: State, input: Input, now: number): State => {
-  const window = openWindow(policy, state, input, now)
-  return window.from === state.openFrom && window.until === state.openUntil
+  const { openFrom, openUntil } = openWindow(policy, state, input, now)
+  return openFrom === state.openFrom && openUntil === state.openUntil
     ? state
-    : { ...state, openFrom: window.from, openUntil: window.until }
+    : { ...state, openFrom, openUntil }
 }
 
-const closed = { from: Infinity, until: -Infinity }
+type Window = Pick<State, "openFrom" | "openUntil">
 
-const openWindow = (policy: Policy, state: State, input: Input, now: number) => {
+const closed: Window = { openFrom: Infinity, openUntil: -Infinity }
+
+const openWindow = (policy: Policy, state: State, input: Input, now: number): Window => {
   if (state.memory._tag === "Unread") return closed
-  const decision = decide(policy, state, now, Decision.anyValid)
-  // A clock that was set back comes by this moment once more: not for longer than that may go unnoticed.
+  const decision = decide(policy, state, now, anyValid)
+  // A clock that was set back passes this moment a second time: it goes unnoticed for no longer than the tolerance.
   if (decision._tag === "Use") {
-    return { from: now, until: Math.min(decision.nextCheckAt, now + Decision.clockTolerance) }
+    return { openFrom: now, openUntil: Math.min(decision.nextCheckAt, now + Credentials.clockTolerance) }
   }
   if (input._tag !== "ObserveFailed") return closed
-  // Storage that just failed is left alone for a moment, while there is a valid token.
-  const token = Decision.servable(judge(policy, state, now, Decision.anyValid))
-  if (Option.isNone(token)) return closed
+  if (Option.isNone(servable(judge(policy, state, now, anyValid)))) return closed
   const left = Option.flatMap(credentialsOf(state), (c) =>
-    Decision.timeToExpiry(c, now, witnessOf(policy, state, now))
+    timeToExpiry(c, now, witnessOf(policy, state, now))
   )
-  return {
-    from: now,
-    until:
-      now +
-      Math.min(
-        storagePause,
-        Option.getOrElse(left, () => Infinity)
-      )
-  }
+  return { openFrom: now, openUntil: now + Math.min(storagePause, ...Option.toArray(left)) }
 }

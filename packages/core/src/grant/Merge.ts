@@ -1,21 +1,15 @@
-/**
- * Reconciles what storage holds with what memory holds, and recognises storage that was rolled back. Pure.
- *
- * @since 0.1.0
- */
+/** Reconciles what storage holds with what memory holds, and recognises storage that was rolled back. */
 import * as Option from "effect/Option"
 import * as Credentials from "../Credentials.js"
 import * as Entry from "../Entry.js"
 import type { Versioned } from "../TokenStorage.js"
 import * as Age from "./Age.js"
-import { credentialsOf, entryOf, momentOf, type Policy, type State, type Uncommitted } from "./State.js"
+import { credentialsOf, entryOf, type Policy, type State, type Uncommitted } from "./State.js"
+import { momentOf } from "./View.js"
 
 /**
  * What a read of storage means. `RolledBack`: storage holds an earlier state than one seen before, whose refresh
  * token is spent; the state is left as it was.
- *
- * @since 0.1.0
- * @category models
  */
 export type Merged =
   | { readonly _tag: "Unchanged"; readonly state: State }
@@ -23,13 +17,10 @@ export type Merged =
   | { readonly _tag: "RolledBack" }
 
 /**
- * Takes in what storage held at `now`. A change of the grant ends the cool-down, the mark of death, and a rotation of
- * ours that it supersedes; while storage only lags behind a rotation, that is kept.
- *
- * @since 0.1.0
- * @category combinators
+ * The state after a read of storage at `now`. A change of the grant ends the cool-down, the mark of death, and a rotation
+ * of ours that it supersedes. While storage only lags behind a rotation, the rotation is kept.
  */
-export const takeIn = (
+export const reconcile = (
   policy: Policy,
   state: State,
   loaded: Option.Option<Versioned>,
@@ -41,37 +32,29 @@ export const takeIn = (
   )
   if (isRolledBack && Option.isNone(uncommitted)) return { _tag: "RolledBack" }
   const had = credentialsOf(state)
-  // What was invalidated has not changed by being read again.
+  // Memory that was invalidated has not changed by being read again.
   const known =
     state.memory._tag === "Unread" && Option.isNone(had)
       ? Option.map(state.newest, ({ credentials }) => credentials)
       : had
   const read: State = { ...state, memory: { _tag: "Read", stored: loaded, at: now }, uncommitted }
   const has = credentialsOf(read)
-  const moment = momentOf(policy, now)
-  const age = { ...Age.hold(state.age, has, moment, false, state.age.readAt), readAt: Option.some(moment) }
-  const next: State = { ...read, age }
-  return isSameGrant(known, has)
-    ? { _tag: "Unchanged", state: next }
-    : {
-        _tag: "Changed",
-        state: {
-          ...next,
-          writes: state.writes + 1,
-          coolDown: Option.none(),
-          dead: Option.none(),
-          newest: entryOf(next)
-        },
-        isAdopted: Option.isSome(had) && Option.isSome(has)
-      }
+  const next: State = { ...read, age: Age.read(state.age, has, momentOf(policy, now)) }
+  if (isSameGrant(known, has)) return { _tag: "Unchanged", state: next }
+  return {
+    _tag: "Changed",
+    state: {
+      ...next,
+      writes: state.writes + 1,
+      coolDown: Option.none(),
+      dead: Option.none(),
+      newest: entryOf(next)
+    },
+    isAdopted: Option.isSome(had) && Option.isSome(has)
+  }
 }
 
-/**
- * Whether storage still holds the entry whose refresh token an uncommitted rotation spent.
- *
- * @since 0.1.0
- * @category predicates
- */
+/** Whether storage still holds the entry whose refresh token an uncommitted rotation spent. */
 export const lags = ({ base, entry }: Uncommitted, loaded: Option.Option<Versioned>): boolean =>
   Option.match(base, {
     onNone: () => Option.isNone(loaded),
@@ -81,7 +64,7 @@ export const lags = ({ base, entry }: Uncommitted, loaded: Option.Option<Version
         (l) =>
           l.entry.family === b.family &&
           Credentials.sameRefreshToken(l.entry.credentials, b.credentials) &&
-          // Where the refresh token stays the same, what a peer has written since is newer, and nothing is lost.
+          // Where the refresh token stays the same, an entry that a peer has written since is newer, and nothing is lost.
           !(
             l.entry.generation > b.generation &&
             Credentials.sameRefreshToken(entry.credentials, b.credentials)

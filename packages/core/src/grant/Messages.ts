@@ -1,8 +1,4 @@
-/**
- * What the machine is told and what it asks for. The outcome of a command is the next input.
- *
- * @since 0.1.0
- */
+/** The inputs of the machine and its commands. The outcome of a command is the next input. */
 import type * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import type * as Credentials from "../Credentials.js"
@@ -13,69 +9,54 @@ import type { RefreshError } from "../TokenRefresher.js"
 import type { CommitRefused, StorageError, Version, Versioned } from "../TokenStorage.js"
 import type { Failure, HeldLease, State, Want } from "./State.js"
 
+/** A write to storage that succeeded. */
+interface Written {
+  readonly entry: Entry.Entry
+  readonly version: Version
+  readonly writes: number
+}
+
 /**
- * What happened. `writes` is the state's write counter when the operation began: a result of an operation that
- * began before another write is recognised by it.
- *
- * - `Wanted`: a caller needs a refresh.
- * - `Loaded` … `RefreshFailed`, `Woken`: outcomes of the command of the flight.
- * - `Overdue`: the answer has begun to arrive when the time for it is over; it is read on.
- * - `Observed`: storage was read outside the flight. `Changed`: another writer may have changed storage.
- * - `Saved`, `Cleared`, `Invalidated`, `Rejected`: what users of the manager did. `Closing`: its scope
- *   closes, and storage is offered a rotation until then.
- *
- * @since 0.1.0
- * @category models
+ * What happened. `writes` is the state's write counter when the operation began: it shows a result that is stale because
+ * the grant changed here meanwhile.
  */
 export type Input =
+  /** A caller needs a refresh. */
   | { readonly _tag: "Wanted"; readonly want: Want }
+  // Outcomes of the command under way:
   | { readonly _tag: "Loaded"; readonly loaded: Option.Option<Versioned>; readonly writes: number }
   | { readonly _tag: "LoadFailed"; readonly error: StorageError }
   | { readonly _tag: "LeaseTaken"; readonly lease: HeldLease }
   | { readonly _tag: "LeaseFailed"; readonly error: LeaseError }
   | { readonly _tag: "LeaseConfirmed"; readonly held: "yes" | "no" | "unknown" }
   | { readonly _tag: "LeaseReleased" }
-  | {
-      readonly _tag: "Committed"
-      readonly entry: Entry.Entry
-      readonly version: Version
-      readonly writes: number
-    }
+  | (Written & { readonly _tag: "Committed" })
   | { readonly _tag: "CommitRefused"; readonly error: CommitRefused }
   | { readonly _tag: "CommitFailed"; readonly error: StorageError }
+  /** The answer has begun to arrive when the time for it is over; it is read on. */
   | { readonly _tag: "Overdue"; readonly message: string }
   | { readonly _tag: "Answered"; readonly credentials: Credentials.Credentials }
   | { readonly _tag: "RefreshFailed"; readonly error: RefreshError }
   | { readonly _tag: "Woken" }
+  // A read of storage outside the flight:
   | { readonly _tag: "Observed"; readonly loaded: Option.Option<Versioned>; readonly writes: number }
   | { readonly _tag: "ObserveFailed"; readonly error: StorageError }
+  /** Another writer may have changed storage. */
   | { readonly _tag: "Changed" }
-  | {
-      readonly _tag: "Saved"
-      readonly entry: Entry.Entry
-      readonly version: Version
-      readonly writes: number
-    }
+  // Calls of the manager's users:
+  | (Written & { readonly _tag: "Saved" })
   | { readonly _tag: "Cleared"; readonly existed: boolean }
   | { readonly _tag: "Invalidated" }
-  | { readonly _tag: "Closing"; readonly until: number }
   | { readonly _tag: "Rejected"; readonly token: Redacted.Redacted }
+  /** The manager's scope closes; storage is offered a rotation until then. */
+  | { readonly _tag: "Closing"; readonly until: number }
 
-/**
- * What to do next. At most one command of the flight is under way.
- *
- * - `Load`, `Commit`: as storage does them; `writes` is handed back with the result.
- * - `TakeLease`, `ReleaseLease`; `ConfirmLease`: asks whether the lease is still held.
- * - `Redeem`: the request, with what the refresher is given.
- * - `Wait`: sleeps for so many milliseconds. `Wake`: ends the sleep that is under way, which stays the flight's command.
- *
- * @since 0.1.0
- * @category models
- */
+/** What to do next. At most one command of the flight is under way. */
 export type Command =
   | { readonly _tag: "Load"; readonly writes: number }
   | { readonly _tag: "TakeLease" }
   | { readonly _tag: "ReleaseLease"; readonly lease: HeldLease }
+  /** Asks whether the lease is still held. */
   | { readonly _tag: "ConfirmLease"; readonly lease: HeldLease }
   | {
       readonly _tag: "Commit"
@@ -83,6 +64,7 @@ export type Command =
       readonly expected: Option.Option<Version>
       readonly writes: number
     }
+  /** The request to the authorization server. */
   | {
       readonly _tag: "Redeem"
       readonly previous: Option.Option<Credentials.Credentials>
@@ -90,28 +72,21 @@ export type Command =
       readonly readsOn: boolean
     }
   | { readonly _tag: "Wait"; readonly millis: number }
+  /** Ends the sleep under way, which stays the flight's command. */
   | { readonly _tag: "Wake" }
 
-/**
- * What came of an input: the next state, the next command (none: the flight is over, or goes on as it was), what to
- * publish, and whether callers who wait are to look again: with a failure for those whom the state does not serve.
- *
- * @since 0.1.0
- * @category models
- */
+/** The effect of an input. */
 export interface Next {
   readonly state: State
+  /** None: the flight is over, or goes on as it was. */
   readonly command: Option.Option<Command>
+  /** To publish. */
   readonly events: ReadonlyArray<TokenEvent>
+  /** Whether waiting callers look at the state again. */
   readonly released: Option.Option<Release>
 }
 
-/**
- * Callers who wait look at the state again.
- *
- * @since 0.1.0
- * @category models
- */
+/** Waiting callers look at the state again; those whom it does not serve get the failure, if there is one. */
 export interface Release {
   readonly failure: Option.Option<Failure>
 }

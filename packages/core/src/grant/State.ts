@@ -1,30 +1,21 @@
 /**
- * What one process knows about one grant, and what the grant is doing: plain immutable records.
- *
- * `Step` is the only module that makes a new state. Times are epoch milliseconds.
- *
- * @since 0.1.0
+ * What one process knows about one grant, and what the grant is doing: plain immutable records. `Step` alone makes a new
+ * state. Times are epoch milliseconds.
  */
-import * as Equal from "effect/Equal"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
-import type { Warning } from "../AuthStatus.js"
 import type * as Credentials from "../Credentials.js"
-import * as Decision from "../Decision.js"
-import * as Entry from "../Entry.js"
+import type * as Entry from "../Entry.js"
 import type * as GrantIdentity from "../GrantIdentity.js"
 import type { LeaseError } from "../RefreshLease.js"
-import * as Rotation from "../RotationPolicy.js"
+import type * as Rotation from "../RotationPolicy.js"
 import type { RefreshError } from "../TokenRefresher.js"
 import type { StorageError, Versioned } from "../TokenStorage.js"
 import * as Age from "./Age.js"
+import type { CoolingDown } from "./BackOff.js"
+import type * as Decision from "./Decision.js"
 
-/**
- * All that the machine needs to know beside the state, as milliseconds and plain values.
- *
- * @since 0.1.0
- * @category models
- */
+/** All that the machine needs to know beside the state, as milliseconds and plain values. */
 export interface Policy extends Decision.Policy {
   /** How long to wait for another holder of the lease. */
   readonly leaseWait: number
@@ -32,61 +23,78 @@ export interface Policy extends Decision.Policy {
   readonly rotation: Rotation.RotationPolicy
   /** Whether a refresh spends a refresh token; if not, it needs no credentials and no intent. */
   readonly needsRefreshToken: boolean
-  /** Longer than this no caller waits for the answer to one request. */
+  /** No caller waits longer than this for the answer to one request. */
   readonly refreshTimeout: number
-  /** The server and client of whom a grant has to be, where that is known, and names that the server had before. */
+  /** The server and client that a grant must belong to, where that is known, and the server's former names. */
   readonly identityOf: (credentials: Credentials.Credentials) => Option.Option<GrantIdentity.GrantIdentity>
   readonly formerly: ReadonlyArray<string>
   /** By how many milliseconds the server's clock is ahead of ours. */
   readonly serverAhead: number
   /** From 0 to 1: this account and instance's share of the jitter. */
   readonly jitterShare: number
-  /** What the clock shows that only runs and is never set, in milliseconds. */
+  /** The reading of a clock that only runs and is never set, in milliseconds. */
   readonly uptime: number
   /** Whether storage reports changes made by others, so that a wait ends when one arrives. */
   readonly reportsChanges: boolean
 }
 
+// --- What a process knows ---
+
+/** The state of one grant in one process. */
+export interface State {
+  readonly memory: Memory
+  readonly uncommitted: Option.Option<Uncommitted>
+  readonly coolDown: Option.Option<CoolingDown>
+  readonly rejection: Option.Option<Rejection>
+  /** The mark of a dead grant that storage may not have taken. */
+  readonly dead: Option.Option<Entry.DeadGrant>
+  /** Our own intent that storage still holds although the outcome is known, and an older one that stays open. */
+  readonly ownIntent: Option.Option<{
+    readonly intent: Entry.Intent
+    readonly older: Option.Option<Entry.Intent>
+  }>
+  /** What this process knows of the age of the access token. */
+  readonly age: Age.Age
+  /** The newest entry ever seen: storage below it was rolled back. */
+  readonly newest: Option.Option<Entry.Entry>
+  /** Rises with each change of the grant here: the result of a command that began before is stale. */
+  readonly writes: number
+  /** How many refreshes brought a token. */
+  readonly answers: number
+  /** The message of the last failed refresh. */
+  readonly lastFailure: string
+  /** Until when storage is offered a rotation, once the manager's scope is closing. */
+  readonly closing: Option.Option<number>
+  readonly phase: Phase
+  /** Between these the token in memory may be served without a decision. */
+  readonly openFrom: number
+  readonly openUntil: number
+}
+
 /**
- * What was last read from storage, or written there. `Unread`: nothing was read yet, or memory was
- * invalidated. `at` is -Infinity where storage is known to have changed since.
- *
- * @since 0.1.0
- * @category models
+ * The last read or write of storage. `Unread`: nothing was read yet, or memory was invalidated. `at` is -Infinity where
+ * storage is known to have changed since.
  */
 export type Memory =
   | { readonly _tag: "Unread" }
   | { readonly _tag: "Read"; readonly stored: Option.Option<Versioned>; readonly at: number }
 
-/**
- * A rotation that the server answered and storage does not hold yet. `base` is the entry whose refresh token it spent.
- *
- * @since 0.1.0
- * @category models
- */
+/** A rotation that storage does not hold yet. `base` is the entry whose refresh token it spent. */
 export interface Uncommitted {
   readonly entry: Entry.Entry
   readonly base: Option.Option<Entry.Entry>
 }
 
-/**
- * An access token that a resource server refused: when, and how many fresh ones in a row were refused before it.
- *
- * @since 0.1.0
- * @category models
- */
+/** An access token that a resource server refused: when, and how many fresh ones in a row by then. */
 export interface Rejection {
   readonly token: Redacted.Redacted
   readonly at: number
   readonly count: number
 }
 
-/**
- * What a flight was started for.
- *
- * @since 0.1.0
- * @category models
- */
+// --- What a flight works on ---
+
+/** What a flight was started for. */
 export interface Want extends Decision.Request {
   /** The access token that the caller had; a forced refresh is done once another one is current. */
   readonly had: Option.Option<Redacted.Redacted>
@@ -94,40 +102,31 @@ export interface Want extends Decision.Request {
   readonly yields: boolean
 }
 
-/**
- * The lease that the flight holds, by its fencing number.
- *
- * @since 0.1.0
- * @category models
- */
+/** The purpose of the lease: a refresh for callers, or the commit of a rotation whose first lease was lost. */
+export type Goal =
+  { readonly _tag: "Refresh"; readonly want: Want } | { readonly _tag: "Commit"; readonly tries: number }
+
+/** The lease that the flight holds, by its fencing number. */
 export interface HeldLease {
   readonly fence: number
 }
 
-/**
- * One attempt to redeem: what storage held, our intent in it (none where no refresh token is spent), the intent that
- * was there before, what that makes of this attempt, and the lease.
- *
- * @since 0.1.0
- * @category models
- */
+/** One attempt to redeem. */
 export interface Attempt {
+  /** What storage held before it. */
   readonly base: Option.Option<Entry.Entry>
-  readonly intended: Option.Option<Versioned>
-  readonly before: Option.Option<Entry.Intent>
-  readonly lost: Option.Option<Rotation.Replay>
+  /** What storage holds for it: `base` with our intent, or without where no refresh token is spent. */
+  readonly marked: Option.Option<Versioned>
+  /** The open intent that ours replaced, and the replay that this attempt is because of it. */
+  readonly olderIntent: Option.Option<Entry.Intent>
+  readonly replay: Option.Option<Rotation.Replay>
   readonly why: Decision.DueReason
   readonly lease: HeldLease
   /** How often another writer was faster, so far. */
   readonly conflicts: number
 }
 
-/**
- * Why a flight brought no token, or did nothing.
- *
- * @since 0.1.0
- * @category models
- */
+/** Why a flight brought no token, or did nothing. */
 export type Failure =
   | { readonly _tag: "Decided"; readonly decision: Decision.Decision }
   | {
@@ -145,30 +144,23 @@ export type Failure =
   /** The manager's scope is closed. */
   | { readonly _tag: "Closed" }
 
-/**
- * What a grant is doing. Each phase names the one command that is under way, whose outcome is the next input.
- *
- * - `Idle`: nothing.
- * - `Leasing`: taking the lease. `Waiting`: another process holds it; sleeping, then reading what it wrote.
- * - `Rereading`: reading storage under the lease, to decide again.
- * - `Noting`: committing the intent to spend the refresh token.
- * - `Confirming`: asking whether the lease is still held. `Redeeming`: the request to the authorization server.
- * - `Committing`: writing the rotation. `Merging`: storage failed or moved on; waiting, then reading it, lease in hand.
- * - `Verifying`: `invalid_grant` arrived; reading whether a peer rotated meanwhile. `MarkingDead`: nobody did.
- * - `Retracting`: taking back the intent of a request whose outcome is known.
- * - `Releasing`: the flight is over but for the release of its lease.
- *
- * @since 0.1.0
- * @category models
- */
+// --- What a grant is doing ---
+
+/** Each phase names the one command that is under way, whose outcome is the next input. */
 export type Phase =
+  /** Nothing. */
   | { readonly _tag: "Idle" }
+  /** Taking the lease. */
   | Leasing
-  | Waiting
+  /** Another process holds the lease: sleeping, then reading what it wrote. */
+  | (Omit<Leasing, "_tag"> & { readonly _tag: "Waiting"; readonly isReading: boolean })
+  /** Reading storage under the lease, to decide again. */
   | { readonly _tag: "Rereading"; readonly goal: Goal; readonly lease: HeldLease; readonly conflicts: number }
+  /** Committing the intent to spend the refresh token. */
   | { readonly _tag: "Noting"; readonly want: Want; readonly attempt: Attempt }
-  /** `writes` is the state's counter when the intent was committed: what changed since is read first. */
+  /** Confirming that the lease is still held. `writes` is the state's counter when the intent was committed. */
   | { readonly _tag: "Confirming"; readonly want: Want; readonly attempt: Attempt; readonly writes: number }
+  /** Waiting for the answer of the authorization server. */
   | {
       readonly _tag: "Redeeming"
       readonly attempt: Attempt
@@ -176,30 +168,32 @@ export type Phase =
       /** What callers get once the answer is overdue; it is read on, as it may hold the only copy of a token. */
       readonly overdue: Option.Option<Failure>
     }
-  | Committing
-  | (Omit<Committing, "_tag"> & {
-      readonly _tag: "Merging"
-      readonly stage: "Sleeping" | "Confirming" | "Reading"
-    })
+  /** Writing the rotation. */
+  | (Commitment & { readonly _tag: "Committing" })
+  /** Storage failed or moved on while the rotation was written: sleeping, then reading storage, lease in hand. */
+  | (Commitment & { readonly _tag: "Merging"; readonly stage: "Sleeping" | "Confirming" | "Reading" })
+  /** `invalid_grant` arrived: reading whether a peer rotated the token meanwhile. */
   | {
       readonly _tag: "Verifying"
       readonly attempt: Attempt
       readonly error: RefreshError
-      readonly progress: Progress
+      readonly progress: MarkProgress
     }
+  /** Nobody did: marking the grant as dead. */
   | {
       readonly _tag: "MarkingDead"
       readonly attempt: Attempt
       readonly error: RefreshError
       readonly dead: Entry.DeadGrant
-      readonly progress: Progress
+      readonly progress: MarkProgress
       readonly isSleeping: boolean
     }
+  /** Taking back the intent of a request whose outcome is known. */
   | {
       readonly _tag: "Retracting"
       readonly attempt: Attempt
       readonly failure: Failure
-      /** For how long the server is to be left alone, if it is. */
+      /** How long the server asked for a pause, if it did: all who share the grant keep it. */
       readonly retryAfter: Option.Option<number>
       /** Whether a cool-down is to be published once storage has the wait. */
       readonly isCooling: boolean
@@ -207,24 +201,14 @@ export type Phase =
       readonly tries: number
       readonly isSleeping: boolean
     }
+  /** The flight is over but for the release of its lease. */
   | {
       readonly _tag: "Releasing"
       readonly lease: HeldLease
       readonly failure: Option.Option<Failure>
-      /** Whether the rotation is still to be committed, under a new lease. */
+      /** How often storage failed so far, where the rotation is still to be committed, under a new lease. */
       readonly retries: Option.Option<number>
     }
-
-/** What the lease is for: a refresh for callers, or the commit of a rotation whose first lease was lost. */
-type Goal =
-  { readonly _tag: "Refresh"; readonly want: Want } | { readonly _tag: "Commit"; readonly tries: number }
-
-/** How often another writer was faster, how often storage failed, and whether the end of the grant was published. */
-interface Progress {
-  readonly conflicts: number
-  readonly tries: number
-  readonly isPublished: boolean
-}
 
 interface Leasing {
   readonly _tag: "Leasing"
@@ -235,14 +219,8 @@ interface Leasing {
   readonly pause: number
 }
 
-interface Waiting extends Omit<Leasing, "_tag"> {
-  readonly _tag: "Waiting"
-  /** Whether the sleep is over and storage is being read. */
-  readonly isReading: boolean
-}
-
-interface Committing {
-  readonly _tag: "Committing"
+/** The commit of a rotation. */
+export interface Commitment {
   readonly lease: HeldLease
   /** How often another writer was faster, and how often storage failed. */
   readonly conflicts: number
@@ -253,52 +231,16 @@ interface Committing {
   readonly failure: Option.Option<Failure>
 }
 
-/**
- * The state of one grant in one process.
- *
- * @since 0.1.0
- * @category models
- */
-export interface State {
-  readonly memory: Memory
-  readonly uncommitted: Option.Option<Uncommitted>
-  readonly coolDown: Option.Option<Decision.CoolingDown>
-  readonly rejection: Option.Option<Rejection>
-  /** The mark of a dead grant that storage may not have taken. */
-  readonly dead: Option.Option<Entry.DeadGrant>
-  /** Our intent whose outcome is known although storage still holds it, and the older intent that stays open. */
-  readonly ownIntent: Option.Option<{
-    readonly intent: Entry.Intent
-    readonly means: Option.Option<Entry.Intent>
-  }>
-  /** What this process knows of the age of the access token. */
-  readonly age: Age.Age
-  /** The newest entry ever seen: storage below it was rolled back. */
-  readonly newest: Option.Option<Entry.Entry>
-  /** Rises with each change of the grant here: the result of a command that began before is stale. */
-  readonly writes: number
-  /** How many refreshes brought a token. */
-  readonly answers: number
-  /** What the last failed refresh said. */
-  readonly lastFailure: string
-  /** Until when storage is offered a rotation, where the manager's scope is closing. */
-  readonly closing: Option.Option<number>
-  readonly phase: Phase
-  /** Between these the token in memory may be served without a decision. */
-  readonly openFrom: number
-  readonly openUntil: number
+/** How often another writer was faster, how often storage failed, and whether the end of the grant was published. */
+interface MarkProgress {
+  readonly conflicts: number
+  readonly tries: number
+  readonly isPublished: boolean
 }
 
-const unread: Memory = { _tag: "Unread" }
-
-/**
- * Nothing is known and nothing is under way.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** Nothing is known and nothing is under way. */
 export const initial: State = {
-  memory: unread,
+  memory: { _tag: "Unread" },
   uncommitted: Option.none(),
   coolDown: Option.none(),
   rejection: Option.none(),
@@ -315,237 +257,33 @@ export const initial: State = {
   openUntil: -Infinity
 }
 
-/**
- * What storage held when it was last read; none where it was not read, or held nothing.
- *
- * @since 0.1.0
- * @category getters
- */
+/** What storage held when it was last read; none where it was not read, or held nothing. */
 export const storedOf = (state: State): Option.Option<Versioned> =>
   state.memory._tag === "Read" ? state.memory.stored : Option.none()
 
-/**
- * The newest entry: the rotation that is not committed yet, or else what storage held.
- *
- * @since 0.1.0
- * @category getters
- */
+/** The newest entry: the rotation that is not committed yet, or else what storage held. */
 export const entryOf = (state: State): Option.Option<Entry.Entry> =>
   Option.isSome(state.uncommitted)
     ? Option.some(state.uncommitted.value.entry)
     : Option.map(storedOf(state), ({ entry }) => entry)
 
-/**
- * The credentials of the newest entry.
- *
- * @since 0.1.0
- * @category getters
- */
+/** The credentials of the newest entry. */
 export const credentialsOf = (state: State): Option.Option<Credentials.Credentials> =>
   Option.map(entryOf(state), ({ credentials }) => credentials)
 
-/**
- * Whether a resource server refused the very access token that is current.
- *
- * @since 0.1.0
- * @category predicates
- */
+/** The current access token. */
+export const accessTokenOf = (state: State): Option.Option<Redacted.Redacted> =>
+  Option.map(credentialsOf(state), ({ accessToken }) => accessToken)
+
+/** Whether a token is the current access token. */
+export const isCurrent = (state: State, token: Redacted.Redacted): boolean =>
+  Option.exists(accessTokenOf(state), (current) => Redacted.value(current) === Redacted.value(token))
+
+/** Whether a resource server refused the very access token that is current. */
 export const isRejected = (state: State): boolean =>
-  Option.exists(
-    Option.all([state.rejection, credentialsOf(state)]),
-    ([rejection, credentials]) => Redacted.value(rejection.token) === Redacted.value(credentials.accessToken)
-  )
+  Option.exists(state.rejection, ({ token }) => isCurrent(state, token))
 
-/** The attempt of the refresh under way, from its intent to the end. */
-const attemptOf = (phase: Phase): Option.Option<Attempt> =>
-  "attempt" in phase && phase._tag !== "Noting" ? Option.some(phase.attempt) : Option.none()
-
-/**
- * The intent of a refresh whose outcome nobody knows. Our own intent is none while its request is under way, or
- * once its outcome is known here.
- *
- * @since 0.1.0
- * @category getters
- */
-export const unanswered = (state: State): Option.Option<Entry.Intent> => {
-  const written = Option.flatMap(entryOf(state), Entry.unanswered)
-  if (Option.isNone(written)) return written
-  const isOurs = (intent: Entry.Intent): boolean => Equal.equals(intent, written.value)
-  const underWay = Option.flatMap(
-    Option.flatMap(attemptOf(state.phase), ({ intended }) => intended),
-    ({ entry }) => entry.intent
-  )
-  if (Option.exists(underWay, isOurs)) return Option.none()
-  return Option.match(
-    Option.filter(state.ownIntent, ({ intent }) => isOurs(intent)),
-    { onNone: () => written, onSome: ({ means }) => means }
-  )
-}
-
-/**
- * What an unanswered refresh means for the next one.
- *
- * @since 0.1.0
- * @category getters
- */
-export const replayOf = (policy: Policy, state: State, now: number): Option.Option<Rotation.Replay> =>
-  Rotation.replay(policy.rotation, unanswered(state), now)
-
-/**
- * What is known of the age of the current access token.
- *
- * @since 0.1.0
- * @category getters
- */
-export const witnessOf = (policy: Policy, state: State, now: number): Decision.Witness =>
-  Age.witness(state.age, credentialsOf(state), momentOf(policy, now))
-
-/**
- * This moment by both clocks.
- *
- * @since 0.1.0
- * @category getters
- */
-export const momentOf = ({ uptime }: Policy, now: number): Age.Moment => ({ wall: now, uptime })
-
-/**
- * In what the stored grant differs from those that may be redeemed here, if in anything.
- *
- * @since 0.1.0
- * @category getters
- */
-export const mismatchOf = (policy: Policy, state: State): Option.Option<GrantIdentity.Mismatch> =>
-  Option.flatMap(entryOf(state), (entry) =>
-    Option.flatMap(policy.identityOf(entry.credentials), (identity) =>
-      Entry.mismatch(entry, identity, policy.formerly)
-    )
-  )
-
-/**
- * The state as `Decision` sees it.
- *
- * @since 0.1.0
- * @category getters
- */
-export const heldOf = (policy: Policy, state: State, now: number): Decision.Held => {
-  const entry = entryOf(state)
-  const credentials = credentialsOf(state)
-  const dead = Option.filter(
-    Option.orElse(state.dead, () => Option.flatMap(entry, (e) => e.dead)),
-    // What needs no refresh token cannot be ended by the refusal of one, whoever wrote the mark.
-    ({ fingerprint }) =>
-      policy.needsRefreshToken && Option.exists(credentials, (c) => Entry.grantFingerprint(c) === fingerprint)
-  )
-  return {
-    credentials,
-    loadedAt: state.memory._tag === "Read" ? state.memory.at : -Infinity,
-    refreshable:
-      !policy.needsRefreshToken || Option.exists(credentials, (c) => Option.isSome(c.refreshToken)),
-    mismatch: mismatchOf(policy, state),
-    dead,
-    rejected: isRejected(state),
-    coolDown: state.coolDown,
-    serverWait: Option.flatMap(entry, (e) => e.serverWait),
-    unanswered: unanswered(state),
-    rotation: policy.rotation,
-    serverAhead: policy.serverAhead,
-    jitterShare: policy.jitterShare,
-    witness: witnessOf(policy, state, now)
-  }
-}
-
-/**
- * What a caller gets now; storage is read first where memory is not fresh.
- *
- * @since 0.1.0
- * @category decisions
- */
-export const decide = (
-  policy: Policy,
-  state: State,
-  now: number,
-  request: Decision.Request
-): Decision.Decision => Decision.decide(Option.some(heldOf(policy, state, now)), now, policy, request)
-
-/**
- * What a caller gets now, if storage holds what memory holds.
- *
- * @since 0.1.0
- * @category decisions
- */
-export const judge = (
-  policy: Policy,
-  state: State,
-  now: number,
-  request: Decision.Request
-): Decision.Decision => Decision.judge(heldOf(policy, state, now), now, policy, request)
-
-/**
- * What is not as it should be, though there may be a session.
- *
- * @since 0.1.0
- * @category getters
- */
-export const warningsOf = (policy: Policy, state: State, now: number): ReadonlyArray<Warning> => {
-  const held = heldOf(policy, state, now)
-  return [
-    ...(Option.isSome(state.uncommitted) ? (["Unsaved"] as const) : []),
-    ...(Option.isSome(held.dead) ? (["GrantDead"] as const) : []),
-    ...(Option.isSome(Decision.cooling(held, now)) ? (["CoolingDown"] as const) : []),
-    ...(isGraceTooLong(policy, state) ? (["GraceClamped"] as const) : []),
-    ...(Option.isSome(held.mismatch) ? (["GrantMismatch"] as const) : [])
-  ]
-}
-
-const isGraceTooLong = (policy: Policy, state: State): boolean =>
-  Option.exists(credentialsOf(state), (c) => Decision.isGraceTooLong(c, policy.grace))
-
-/**
- * What is taken for a grace that cannot be meant, in words; empty where it can.
- *
- * @since 0.1.0
- * @category getters
- */
-export const describeGraceClamped = (policy: Policy, state: State): string =>
-  Option.match(
-    Option.filter(credentialsOf(state), () => isGraceTooLong(policy, state)),
-    {
-      onNone: () => "",
-      onSome: (c) =>
-        `; the grace of ${policy.grace / 1000} s is not below the token's lifetime: ` +
-        `${Decision.clampedGrace(c, policy.grace) / 1000} s is taken`
-    }
-  )
-
-/**
- * Whether memory may be trusted: read or written of late, and its token has not expired.
- *
- * @since 0.1.0
- * @category predicates
- */
-export const isFresh = (policy: Policy, state: State, now: number): boolean =>
-  Option.exists(
-    credentialsOf(state),
-    (c) =>
-      state.memory._tag === "Read" &&
-      Decision.isFresh(c, state.memory.at, now, policy.credentialsTtl, witnessOf(policy, state, now))
-  )
-
-/**
- * Whether there is a token that has not expired.
- *
- * @since 0.1.0
- * @category predicates
- */
-export const hasValidToken = (policy: Policy, state: State, now: number): boolean =>
-  Option.exists(credentialsOf(state), (c) => !Decision.isExpired(c, now, witnessOf(policy, state, now)))
-
-/**
- * Whether storage has failed to take a rotation, which waits for it.
- *
- * @since 0.1.0
- * @category predicates
- */
+/** Whether storage has failed to take a rotation, which waits for it. */
 export const isSaveOverdue = ({ phase, uncommitted }: State): boolean =>
   Option.isSome(uncommitted) &&
   (phase._tag === "Idle" ||
@@ -553,29 +291,14 @@ export const isSaveOverdue = ({ phase, uncommitted }: State): boolean =>
     (phase._tag === "Committing" && phase.tries > 0) ||
     "goal" in phase)
 
-/**
- * Whether our own refresh token is being spent: storage was read under the lease, and nobody else changes it.
- *
- * @since 0.1.0
- * @category predicates
- */
+/** Whether our own refresh token is being spent: storage was read under the lease, and nobody else changes it. */
 export const isRedeeming = ({ phase }: State): boolean =>
   phase._tag === "Confirming" || phase._tag === "Redeeming"
 
-/**
- * Whether the rotation waits for storage: callers are served meanwhile, and a refresh must not begin.
- *
- * @since 0.1.0
- * @category predicates
- */
+/** Whether the rotation waits for storage: callers are served meanwhile, and a refresh must not begin. */
 export const isCommitting = ({ phase }: State): boolean =>
   phase._tag === "Committing" || phase._tag === "Merging"
 
-/**
- * The lease that a phase needs; none where it needs none, and one that is still held is released.
- *
- * @since 0.1.0
- * @category getters
- */
+/** The lease that a phase needs, if it needs one. */
 export const leaseOf = (phase: Phase): HeldLease | undefined =>
   "lease" in phase ? phase.lease : "attempt" in phase ? phase.attempt.lease : undefined

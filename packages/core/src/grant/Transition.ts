@@ -1,61 +1,47 @@
-/**
- * The building blocks of the machine's transitions. Pure.
- *
- * @since 0.1.0
- */
+/** The building blocks of the machine's transitions. */
 import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
 import * as Credentials from "../Credentials.js"
-import * as Decision from "../Decision.js"
 import type * as Entry from "../Entry.js"
 import * as Fingerprint from "../Fingerprint.js"
 import * as TokenEvent from "../TokenEvent.js"
 import type { RefreshError } from "../TokenRefresher.js"
 import type { StorageError } from "../TokenStorage.js"
 import * as Age from "./Age.js"
-import type { Merged } from "./Merge.js"
+import * as BackOff from "./BackOff.js"
 import type { Command, Input, Next } from "./Messages.js"
-import {
-  type Attempt,
-  entryOf,
-  type Failure,
-  leaseOf,
-  mismatchOf,
-  momentOf,
-  type Phase,
-  type Policy,
-  replayOf,
-  type State
-} from "./State.js"
+import { type Attempt, type Failure, leaseOf, type Phase, type Policy, type State } from "./State.js"
+import { momentOf, replayOf } from "./View.js"
 
 export type PhaseOf<Tag extends Phase["_tag"]> = Extract<Phase, { readonly _tag: Tag }>
 export type InputOf<Tag extends Input["_tag"]> = Extract<Input, { readonly _tag: Tag }>
 export type Events = Next["events"]
 
-/** How often a writer in our way is answered by reading again before we give up for now. */
+/** The policy, and the time at which an input arrives. */
+export interface At {
+  readonly policy: Policy
+  readonly now: number
+}
+
+/** How often the machine reads again because another writer was faster, before it gives up for now. */
 export const maxConflicts = 5
 
-/** How long, in milliseconds, a process sleeps at first while another holds the lease, and at most. */
-export const firstPause = 20
-export const longestPause = 500
+const idle: Phase = { _tag: "Idle" }
 
-export const idle: Phase = { _tag: "Idle" }
+// --- Next steps ---
 
-export const unchanged = (state: State): Next => ({
+/** The state may change; the flight goes on as it was. */
+export const stay = (state: State, events: Events = []): Next => ({
   state,
   command: Option.none(),
-  events: [],
+  events,
   released: Option.none()
 })
 
-/** The state changes, and the flight goes on as it was. */
-export const stay = (state: State, events: Events = []): Next => ({ ...unchanged(state), events })
-
+/** The flight goes on to another phase. */
 export const go = (state: State, phase: Phase, command: Command, events: Events = []): Next => ({
-  state: { ...state, phase },
-  command: Option.some(command),
-  events,
-  released: Option.none()
+  ...stay({ ...state, phase }, events),
+  command: Option.some(command)
 })
 
 /** The flight is over, but for the release of its lease. */
@@ -72,32 +58,59 @@ export const end = (state: State, failure: Option.Option<Failure>, events: Event
 }
 
 export const over = (state: State, failure: Option.Option<Failure>, events: Events = []): Next => ({
-  state: { ...state, phase: idle },
-  command: Option.none(),
-  events,
+  ...stay({ ...state, phase: idle }, events),
+  released: Option.some({ failure })
+})
+
+/** The flight ends because storage or the lease failed. The cool-down keeps callers from trying again one after another. */
+export const abandon = ({ now, policy }: At, state: State, failure: Failure): Next => {
+  const cooled = { ...cool({ now, policy }, state, { reason: "Failed" }), lastFailure: messageOf(failure) }
+  const events =
+    failure._tag === "StorageFailed"
+      ? [storageFailed(failure.error, now)]
+      : failure._tag === "RolledBack"
+        ? [rolledBack(now)]
+        : []
+  return end(cooled, Option.some(failure), [...events, ...coolDownBegan(cooled, now)])
+}
+
+const messageOf = (failure: Failure): string =>
+  failure._tag === "StorageFailed"
+    ? failure.error.message
+    : failure._tag === "Unavailable"
+      ? failure.message
+      : ""
+
+/** Callers look at the state again, while the flight goes on. */
+export const release = (next: Next, failure: Option.Option<Failure>): Next => ({
+  ...next,
   released: Option.some({ failure })
 })
 
 export const withEvents = (events: Events, next: Next): Next =>
   events.length === 0 ? next : { ...next, events: [...events, ...next.events] }
 
-/** The flight ends because storage or the lease failed: they are not asked by every caller in turn. */
-export const abandon = (policy: Policy, state: State, failure: Failure, now: number): Next => {
-  const message =
-    failure._tag === "StorageFailed"
-      ? failure.error.message
-      : failure._tag === "Unavailable"
-        ? failure.message
-        : ""
-  const cooled = { ...cool(policy, state, now, { reason: "Failed" }), lastFailure: message }
-  const events =
-    failure._tag === "StorageFailed"
-      ? [storageFailed(failure.error, now)]
-      : failure._tag === "RolledBack"
-        ? [TokenEvent.StorageFailed({ at: now, reason: "RolledBack", operation: "load" })]
-        : []
-  return end(cooled, Option.some(failure), [...events, ...coolDownBegan(cooled, now)])
+/** The flight looks again at once, if it sleeps. */
+export const wake = (state: State, events: Events = []): Next => ({
+  ...stay(state, events),
+  command: isSleeping(state.phase) ? Option.some({ _tag: "Wake" }) : Option.none()
+})
+
+const isSleeping = (phase: Phase): boolean => {
+  switch (phase._tag) {
+    case "Waiting":
+      return !phase.isReading
+    case "Merging":
+      return phase.stage === "Sleeping"
+    case "MarkingDead":
+    case "Retracting":
+      return phase.isSleeping
+    default:
+      return false
+  }
 }
+
+// --- Commands ---
 
 export const load = ({ writes }: State): Command => ({ _tag: "Load", writes })
 
@@ -105,42 +118,40 @@ export const commit = (
   { writes }: State,
   entry: Entry.Entry,
   expected: Extract<Command, { _tag: "Commit" }>["expected"]
-): Command => ({
-  _tag: "Commit",
-  entry,
-  expected,
-  writes
-})
+): Command => ({ _tag: "Commit", entry, expected, writes })
+
+// --- States ---
 
 /**
- * Our commit went through. Where the grant changed here since it began, nobody knows which was the last: storage is
+ * Our commit succeeded. Where the grant changed here since it began, nobody knows which write was the last: storage is
  * read again.
  */
-export const noteCommitted = (
-  policy: Policy,
+export const afterCommit = (
+  { now, policy }: At,
   state: State,
-  { entry, version, writes }: InputOf<"Committed">,
-  now: number
-): State => {
-  if (writes !== state.writes) return { ...state, memory: { _tag: "Unread" } }
-  const moment = momentOf(policy, now)
-  const isOwn = Age.isJustNow(entry.credentials, now)
-  const age = Age.hold(state.age, Option.some(entry.credentials), moment, isOwn, Option.none())
-  return {
-    ...state,
-    memory: { _tag: "Read", stored: Option.some({ entry, version }), at: now },
-    age: { ...age, readAt: Option.some(moment) },
-    newest: Option.some(entry),
-    writes: state.writes + 1
-  }
-}
+  { entry, version, writes }: InputOf<"Committed">
+): State =>
+  writes === state.writes
+    ? { ...inStorage({ now, policy }, state, { entry, version }), writes: state.writes + 1 }
+    : { ...state, memory: { _tag: "Unread" } }
+
+/** Storage holds this entry, which was written here. */
+export const inStorage = (
+  { now, policy }: At,
+  state: State,
+  { entry, version }: Pick<InputOf<"Committed">, "entry" | "version">
+): State => ({
+  ...state,
+  memory: { _tag: "Read", stored: Option.some({ entry, version }), at: now },
+  age: Age.written(state.age, entry.credentials, momentOf(policy, now)),
+  newest: Option.some(entry)
+})
 
 export const cool = (
-  policy: Policy,
+  { now, policy }: At,
   state: State,
-  now: number,
   options: {
-    readonly reason: Exclude<Decision.CoolingDown["reason"], "ServerAsked">
+    readonly reason: Exclude<BackOff.CoolingDown["reason"], "ServerAsked">
     readonly failures?: number
     readonly retryAfter?: Option.Option<number>
     readonly shared?: Option.Option<number>
@@ -148,7 +159,7 @@ export const cool = (
 ): State => ({
   ...state,
   coolDown: Option.some(
-    Decision.coolDown({
+    BackOff.coolDown({
       failures:
         options.failures ?? 1 + Option.match(state.coolDown, { onNone: () => 0, onSome: (c) => c.failures }),
       now,
@@ -163,14 +174,19 @@ export const cool = (
   )
 })
 
-export const coolDownBegan = (state: State, now: number): Events =>
-  Option.match(state.coolDown, {
-    onNone: () => [],
-    onSome: ({ reason, until }) => [TokenEvent.CoolingDownBegan({ at: now, until, reason })]
-  })
+/** The outcome of this attempt is known, so its intent is no longer open, although storage may hold it. */
+export const settleIntent = (state: State, { marked, olderIntent }: Attempt): State => ({
+  ...state,
+  ownIntent: Option.orElse(
+    Option.map(
+      Option.flatMap(marked, ({ entry }) => entry.intent),
+      (intent) => ({ intent, older: olderIntent })
+    ),
+    () => state.ownIntent
+  )
+})
 
-export const retryAfterOf = ({ retryAfter }: RefreshError): Option.Option<number> =>
-  Option.map(Option.fromNullable(retryAfter), Duration.toMillis)
+// --- Failures ---
 
 export const busy = (message: string, now: number): Failure => ({
   _tag: "Unavailable",
@@ -180,10 +196,26 @@ export const busy = (message: string, now: number): Failure => ({
   cause: undefined
 })
 
+export const busyWriters = (now: number): Failure =>
+  busy("Other writers keep changing the credentials; try again.", now)
+
 export const storageError = (error: StorageError): Failure => ({ _tag: "StorageFailed", error })
+
+export const retryAfterOf = ({ retryAfter }: RefreshError): Option.Option<number> =>
+  Option.map(Option.fromNullable(retryAfter), Duration.toMillis)
+
+// --- Events ---
+
+export const coolDownBegan = (state: State, now: number): Events =>
+  Option.toArray(state.coolDown).map(({ reason, until }) =>
+    TokenEvent.CoolingDownBegan({ at: now, until, reason })
+  )
 
 export const storageFailed = ({ operation, reason }: StorageError, at: number) =>
   TokenEvent.StorageFailed({ at, reason, operation })
+
+export const rolledBack = (at: number) =>
+  TokenEvent.StorageFailed({ at, reason: "RolledBack", operation: "load" })
 
 export const saveFailed = (state: State, reason: string, at: number) =>
   TokenEvent.SaveFailed({
@@ -197,31 +229,8 @@ export const identify = ({ credentials, generation }: Entry.Entry) => ({
   token: Fingerprint.of(credentials.accessToken)
 })
 
-export const savedEvent = (entry: Entry.Entry, at: number) => TokenEvent.Saved({ at, ...identify(entry) })
+export const saved = (entry: Entry.Entry, at: number) => TokenEvent.Saved({ at, ...identify(entry) })
 
-/** Newer credentials were found in storage, or a grant that is not ours to use. */
-export const found = (policy: Policy, merged: Changed, at: number): Events => {
-  const mismatch = mismatchOf(policy, merged.state)
-  if (Option.isSome(mismatch)) return [TokenEvent.GrantMismatch({ at, reason: mismatch.value.difference })]
-  return merged.isAdopted
-    ? Option.toArray(Option.map(entryOf(merged.state), (e) => TokenEvent.Adopted({ at, ...identify(e) })))
-    : []
-}
-
-type Changed = Extract<Merged, { readonly _tag: "Changed" }>
-
-/** Nothing was sent under this intent, although storage may hold it. */
-export const ownIntentKnown = (state: State, entry: Entry.Entry, { before }: Attempt): State => ({
-  ...state,
-  ownIntent: Option.orElse(
-    Option.map(entry.intent, (intent) => ({ intent, means: before })),
-    () => state.ownIntent
-  )
-})
-
-export const attemptAfter = (before: Option.Option<Entry.Intent>): number =>
-  1 + Option.match(before, { onNone: () => 0, onSome: ({ attempt }) => attempt })
-
-/** What was wrong with the response that brought these credentials. */
+/** Problems with the response that brought these credentials. */
 export const warnings = (credentials: Credentials.Credentials, at: number): Events =>
   Credentials.warnings(credentials).map((warning) => TokenEvent.ResponseWarning({ at, ...warning }))

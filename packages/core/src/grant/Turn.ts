@@ -1,46 +1,24 @@
-/**
- * What a caller who wants a token does next: it is served, reads storage, waits for the flight, or fails. Pure.
- *
- * @since 0.1.0
- */
+/** What a caller does next on its way to a token: take it, read storage, wait for the flight, or fail. */
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
-import * as Decision from "../Decision.js"
-import {
-  credentialsOf,
-  decide,
-  type Failure,
-  isRedeeming,
-  judge,
-  type Policy,
-  type State,
-  type Want
-} from "./State.js"
+import * as Decision from "./Decision.js"
+import { accessTokenOf, type Failure, isRedeeming, type Policy, type State, type Want } from "./State.js"
+import { decide, judge } from "./View.js"
 
-/**
- * A caller on its way to a token.
- *
- * @since 0.1.0
- * @category models
- */
+/** A caller on its way to a token. */
 export interface Caller {
   readonly request: Decision.Request
-  /** The access token that was current when it asked for a refresh. */
+  /** The access token that was current when the refresh was requested. */
   readonly had: Option.Option<Redacted.Redacted>
   /** How many refreshes had brought a token by then. */
   readonly answers: number
-  /** Whether it joined a flight that was begun for others. */
+  /** Whether it joined a flight that was started for other callers. */
   readonly joined: boolean
   /** How many flights it has waited for. */
   readonly flights: number
 }
 
-/**
- * What to do. `Join`: start the flight or join it, and wait for its next release, no longer than `patience` milliseconds.
- *
- * @since 0.1.0
- * @category models
- */
+/** What to do. `Join`: start the flight or join it, and wait for its next release, no longer than `patience` milliseconds. */
 export type Turn =
   | { readonly _tag: "Serve"; readonly token: Redacted.Redacted }
   | { readonly _tag: "ServeAndRefresh"; readonly token: Redacted.Redacted; readonly want: Want }
@@ -48,18 +26,13 @@ export type Turn =
   | { readonly _tag: "Join"; readonly caller: Caller; readonly want: Want; readonly patience: number }
   | { readonly _tag: "Fail"; readonly failure: Failure }
 
-/** For how long storage that was read under the lease is not read again by those who join the refresh. */
+/** How long, in milliseconds, callers that join a refresh rely on its read of storage under the lease. */
 const justRead = 100
 
 /** How often a caller joins a refresh whose token expires before it is served. */
 const mostFlights = 5
 
-/**
- * A caller's first turn.
- *
- * @since 0.1.0
- * @category decisions
- */
+/** A caller's first turn. */
 export const first = (
   policy: Policy,
   state: State,
@@ -69,20 +42,15 @@ export const first = (
 ): Turn => {
   const decision = decide(policy, state, now, request)
   if (decision._tag !== "Reload") return obey(state, request, decision, patience)
-  // In a crowd at expiry one read, that of the refresh they all join, is enough for all: who else wants to refresh
-  // waits for the lease.
+  // When many callers meet an expiry, the one read of the refresh that they join is enough: every other process that
+  // wants to refresh waits for the lease.
   const age = state.memory._tag === "Read" ? now - state.memory.at : Infinity
   return isRedeeming(state) && age >= 0 && age < justRead
     ? obey(state, request, judge(policy, state, now, request), patience)
     : { _tag: "Read" }
 }
 
-/**
- * The turn after storage was read, or could not be.
- *
- * @since 0.1.0
- * @category decisions
- */
+/** The turn after storage was read, or could not be. */
 export const afterRead = (
   policy: Policy,
   state: State,
@@ -99,13 +67,7 @@ export const afterRead = (
     : { _tag: "Fail", failure: failure.value }
 }
 
-/**
- * The turn after the flight released those who wait. A refresh that failed in the grace leaves the token that is
- * still valid.
- *
- * @since 0.1.0
- * @category decisions
- */
+/** The turn after the flight released its callers. A refresh that failed in the grace leaves the token that is still valid. */
 export const afterFlight = (
   policy: Policy,
   state: State,
@@ -134,12 +96,7 @@ export const afterFlight = (
     : { _tag: "Fail", failure: { _tag: "TooShort" } }
 }
 
-/**
- * The turn when the caller's patience is over: the token that is still valid, or a wait without end.
- *
- * @since 0.1.0
- * @category decisions
- */
+/** The turn when the caller's patience is over: the token that is still valid, or a wait without end. */
 export const outOfPatience = (policy: Policy, state: State, caller: Caller, now: number): Turn =>
   Option.match(Decision.servable(judge(policy, state, now, caller.request)), {
     onNone: () => join(caller, Infinity),
@@ -185,9 +142,6 @@ const refuse = (state: State, decision: Decision.Decision): Turn =>
     ? { _tag: "Read" }
     : { _tag: "Fail", failure: { _tag: "Decided", decision } }
 
-const accessTokenOf = (state: State): Option.Option<Redacted.Redacted> =>
-  Option.map(credentialsOf(state), ({ accessToken }) => accessToken)
-
 const wantOf = (request: Decision.Request, had: Option.Option<Redacted.Redacted>): Want => ({
   ...request,
   had,
@@ -213,7 +167,7 @@ const joinAgain = (state: State, caller: Caller, had: Option.Option<Redacted.Red
     Infinity
   )
 
-/** A flight that was begun for others may find their need met by what this caller has already. */
+/** A flight that was started for others may end with the very token that this caller wants replaced. */
 const isMet = (state: State, { answers, had, joined, request }: Caller): boolean => {
   const has = accessTokenOf(state)
   const isSame = Option.exists(Option.all([had, has]), ([a, b]) => Redacted.value(a) === Redacted.value(b))

@@ -10,7 +10,8 @@ import type * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { AuthStatus } from "../AuthStatus.js"
-import * as Decision from "../Decision.js"
+import { jitterShare } from "../grant/BackOff.js"
+import { anyValid } from "../grant/Decision.js"
 import * as Driver from "../Driver.js"
 import * as Manager from "../Manager.js"
 import type { TokenError } from "../TokenError.js"
@@ -68,7 +69,7 @@ const eventBacklog = 4096
 const width = 16
 
 const makeGrant = ({ context, instance }: Setting, account: string): Driver.Grant =>
-  Driver.make(context, account, Decision.jitterShare(`${account} ${instance}`))
+  Driver.make(context, account, jitterShare(`${account} ${instance}`))
 
 export class Pool {
   private readonly grants = new Map<string, Pooled>()
@@ -107,7 +108,7 @@ export class Pool {
   private slowly(account: string): Effect.Effect<Redacted.Redacted, TokenError | SetupError> {
     return Effect.uninterruptibleMask((restore) =>
       Effect.flatMap(this.hold(account, restore), (pooled) =>
-        Effect.ensuring(restore(Driver.resolve(pooled.grant, Decision.anyValid)), this.letGo(pooled))
+        Effect.ensuring(restore(Driver.resolve(pooled.grant, anyValid)), this.letGo(pooled))
       )
     )
   }

@@ -1,7 +1,9 @@
 /** When a grant is to be renewed without being asked. Pure, like `Decision`; times are epoch milliseconds. */
 import * as Option from "effect/Option"
 import * as Credentials from "../Credentials.js"
-import * as Decision from "../Decision.js"
+import { cooling } from "../grant/BackOff.js"
+import type * as Decision from "../grant/Decision.js"
+import { clampedGrace, earliness, isAgeUnknown, timeToExpiry } from "../grant/Expiry.js"
 import * as Rotation from "../RotationPolicy.js"
 
 /**
@@ -18,8 +20,8 @@ export const lead = (
     onNone: () => window,
     onSome: (lifetime) => Math.min(window, lifetime / 4)
   })
-  const grace = Decision.clampedGrace(credentials, policy.grace)
-  return Decision.earliness(credentials, grace, serverAhead) + spread * jitterShare
+  const grace = clampedGrace(credentials, policy.grace)
+  return earliness(credentials, grace, serverAhead) + spread * jitterShare
 }
 
 /**
@@ -33,17 +35,16 @@ export const renewAt = (
   window: number
 ): number => {
   if (Option.isSome(held.dead) || Option.isSome(held.mismatch) || !held.refreshable) return Infinity
-  const cooled = Option.match(Decision.cooling(held, now), {
+  const cooled = Option.match(cooling(held, now), {
     onNone: () => Number.NEGATIVE_INFINITY,
     onSome: ({ until }) => until
   })
   if (Option.isNone(held.credentials)) return Math.max(cooled, now)
   const credentials = held.credentials.value
-  const replay = Rotation.replay(held.rotation, held.unanswered, now)
+  const replay = Rotation.replay(held.rotation, held.openIntent, now)
   if (Option.exists(replay, ({ open }) => open)) return Math.max(cooled, now)
-  if (Decision.isAgeUnknown(credentials, now, held.witness) && Option.isNone(replay))
-    return Math.max(cooled, now)
-  const left = Decision.timeToExpiry(credentials, now, held.witness)
+  if (isAgeUnknown(credentials, now, held.witness) && Option.isNone(replay)) return Math.max(cooled, now)
+  const left = timeToExpiry(credentials, now, held.witness)
   if (Option.isNone(left)) return Infinity
   const early = Option.isSome(replay) ? 0 : lead(credentials, policy, window, held)
   return Math.max(cooled, now + left.value - early)

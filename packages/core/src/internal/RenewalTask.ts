@@ -1,9 +1,11 @@
 /** One grant as a task of the scheduler: when it is to be looked at or renewed, and how. */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Decision from "../Decision.js"
 import * as Driver from "../Driver.js"
-import * as State from "../grant/State.js"
+import type { Held } from "../grant/Decision.js"
+import { timeToExpiry } from "../grant/Expiry.js"
+import type { Want } from "../grant/State.js"
+import * as View from "../grant/View.js"
 import type { Lane } from "./Lanes.js"
 import * as RenewalPlan from "./RenewalPlan.js"
 import { Task } from "./Scheduler.js"
@@ -48,8 +50,8 @@ export class RenewalTask extends Task {
     return this.grant.context.clock.unsafeCurrentTimeMillis()
   }
 
-  private get held(): Decision.Held {
-    return State.heldOf(Driver.policyOf(this.grant), this.grant.state, this.now)
+  private get held(): Held {
+    return View.heldOf(Driver.policyOf(this.grant), this.grant.state, this.now)
   }
 
   private get isUnderWay(): boolean {
@@ -107,17 +109,17 @@ export class RenewalTask extends Task {
     const { config } = this.grant.context
     const { held } = this
     // A lost answer is asked for while that can be done, due or not.
-    const replay = State.replayOf(Driver.policyOf(this.grant), this.grant.state, now)
+    const replay = View.replayOf(Driver.policyOf(this.grant), this.grant.state, now)
     const isReplay = Option.exists(replay, ({ open }) => open)
     const minValidity = Option.match(isReplay ? Option.none() : held.credentials, {
       onNone: () => 0,
       onSome: (c) => {
-        const left = Option.getOrElse(Decision.timeToExpiry(c, now, held.witness), () => 0)
+        const left = Option.getOrElse(timeToExpiry(c, now, held.witness), () => 0)
         return Math.max(left, RenewalPlan.lead(c, config, this.turns.window, held))
       }
     })
     const had = Option.map(held.credentials, ({ accessToken }) => accessToken)
-    const want: State.Want = { force: false, minValidity, had, yields: true }
+    const want: Want = { force: false, minValidity, had, yields: true }
     return Effect.andThen(
       Driver.renew(this.grant, want),
       Effect.suspend(() =>

@@ -1,10 +1,10 @@
 /** What the properties draw from. The seed is fixed, so that every run is the same; LATCHKEY_SEED changes it. */
 import { FastCheck as FC, Option } from "effect"
 import * as Credentials from "@latchkey/core/Credentials"
-import * as Decision from "@latchkey/core/Decision"
 import * as Entry from "@latchkey/core/Entry"
 import type { Fingerprint } from "@latchkey/core/Fingerprint"
 import * as GrantIdentity from "@latchkey/core/GrantIdentity"
+import { type Decision, Expiry } from "@latchkey/core/internal-api"
 import * as RotationPolicy from "@latchkey/core/RotationPolicy"
 
 const seed = Number(process.env["LATCHKEY_SEED"] ?? 20_260_801)
@@ -110,7 +110,7 @@ export const policy: FC.Arbitrary<Decision.Policy> = FC.record({
 const mismatch = new GrantIdentity.Mismatch({ difference: "Client", stored: "app", current: "other" })
 
 /** What a process may know of the age of a token. */
-const witness: FC.Arbitrary<Decision.Witness> = FC.record({
+const witness: FC.Arbitrary<Expiry.Witness> = FC.record({
   ahead: option(
     FC.oneof(FC.integer({ min: -100_000_000, max: 100_000_000 }), FC.constantFrom(0, 1000, -1000))
   ),
@@ -157,7 +157,7 @@ export const held = (times: FC.Arbitrary<number>): FC.Arbitrary<Decision.Held> =
       FC.record({ at: instant, until: instant }).map((fields) => new Entry.ServerWait(fields)),
       { freq: 3 }
     ).map(Option.fromNullable),
-    unanswered: FC.option(
+    openIntent: FC.option(
       FC.record({
         fingerprint,
         at: FC.oneof({ weight: 5, arbitrary: instant }, { weight: 1, arbitrary: absurd }),
@@ -173,7 +173,7 @@ export const held = (times: FC.Arbitrary<number>): FC.Arbitrary<Decision.Held> =
     ),
     jitterShare: FC.constantFrom(0, 0.25, 0.5, 0.75),
     witness: FC.oneof(
-      { weight: 1, arbitrary: FC.constant(Decision.noWitness) },
+      { weight: 1, arbitrary: FC.constant(Expiry.noWitness) },
       { weight: 2, arbitrary: witness }
     )
   })

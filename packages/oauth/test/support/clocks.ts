@@ -5,7 +5,7 @@
  */
 import {
   Credentials,
-  Decision,
+  type Decision,
   Fingerprint,
   RefreshLease,
   type TokenEvent,
@@ -168,7 +168,7 @@ export const history = (seed: number): Effect.Effect<History, unknown> =>
           })
         const expectAlive = (token: Redacted.Redacted, who: string) => {
           const late = time.elapsed - (diesAt.get(Fingerprint.of(token)) ?? Infinity)
-          expect(late < Decision.clockTolerance, `${who} serves a token that has been dead for ${late} ms`)
+          expect(late < Credentials.clockTolerance, `${who} serves a token that has been dead for ${late} ms`)
         }
 
         for (let step = 0; step < 6; step++) {

@@ -1,0 +1,125 @@
+/** Decisions and tokens in words, for people. No text shows a token. */
+import * as Duration from "effect/Duration"
+import * as Option from "effect/Option"
+import * as Credentials from "../Credentials.js"
+import { describeMismatch } from "../GrantIdentity.js"
+import type * as Rotation from "../RotationPolicy.js"
+import type { Decision } from "./Decision.js"
+import {
+  atLeastZero,
+  clampedGrace,
+  isExpired,
+  isGraceTooLong,
+  noWitness,
+  timeToExpiry,
+  type Witness
+} from "./Expiry.js"
+
+/**
+ * A decision in words, for people; never a token.
+ *
+ * @since 0.1.0
+ * @category getters
+ */
+export const describe = (decision: Decision, now: number): string => {
+  const span = (time: number): string => `${atLeastZero(time) / 1000} s`
+  const served = (fallback: Option.Option<unknown>): string =>
+    Option.isSome(fallback) ? "the token is still valid and is served" : "there is no valid token to serve"
+  const again = (replay: Option.Option<Rotation.Replay>): string =>
+    Option.match(replay, {
+      onNone: () => "",
+      onSome: ({ open, since }) =>
+        `; this repeats a refresh begun ${span(now - since)} ago, whose answer was not seen, ` +
+        (open ? "while the server lets it be repeated" : "as a last resort: the server may end the grant")
+    })
+  switch (decision._tag) {
+    case "Use": {
+      const { nextCheckAt, reason } = decision
+      const look = nextCheckAt === Infinity ? "it has no expiry" : `look again in ${span(nextCheckAt - now)}`
+      return `use the token in memory${useWords[reason]}; ${look}`
+    }
+    case "Reload":
+      return `read storage again (${reloadWords[decision.reason]})`
+    case "UseAndRefresh":
+      return `use the token and refresh it behind (${dueWords[decision.reason]})${again(decision.replay)}`
+    case "Refresh":
+      return `refresh (${dueWords[decision.reason]}); meanwhile ${served(decision.fallback)}${again(decision.replay)}`
+    case "CoolDown":
+      return `post nothing for ${span(decision.until - now)} (${coolDownWords[decision.reason]}); ${served(decision.fallback)}`
+    case "Reauthorize":
+      return `log in${decision.reason === "NoCredentials" ? "" : " again"}: ${decision.detail}`
+    case "TooShortLived":
+      return `the server's tokens live for ${decision.lifetime / 1000} s, less than the ${decision.minValidity / 1000} s asked for`
+    case "Refuse":
+      return `use nothing of it: ${describeMismatch(decision.mismatch)}`
+  }
+}
+
+const mayEnd = "the answer to a refresh was not seen, and the server may end the grant if it is repeated"
+
+const useWords = {
+  NotDue: "",
+  NoRefreshToken: " to its end: there is no refresh token",
+  GrantDead: " to its end: the authorization server ended the grant",
+  AnswerLost: ` to its end: ${mayEnd}`
+} as const
+
+const reloadWords = {
+  NotLoaded: "nothing is in memory",
+  Stale: "what is in memory is older than the credentials TTL",
+  Expired: "the token in memory has expired"
+} as const
+
+const dueWords = {
+  NoToken: "there is no token yet",
+  Expired: "the token has expired",
+  AgeUnknown: "a clock was set, and how old the token is cannot be said",
+  InGrace: "the token is within the grace of its expiry",
+  MinValidity: "the token lives for less than was asked for",
+  Forced: "it was asked for",
+  Rejected: "a resource server rejected the token",
+  AnswerLost: "the answer to an earlier refresh was not seen"
+} as const
+
+const coolDownWords = {
+  Failed: "the last refresh failed",
+  ServerAsked: "the server asked to wait",
+  Ineffective: "the last refresh brought no newer token",
+  Rejected: "fresh tokens keep being rejected",
+  AnswerLost: mayEnd
+} as const
+
+/** What happens about a grace that is not below the token's lifetime; empty where it is below. */
+export const describeGrace = (credentials: Credentials.Credentials, grace: number): string =>
+  isGraceTooLong(credentials, grace)
+    ? `; the grace of ${grace / 1000} s is not below the token's lifetime: ${clampedGrace(credentials, grace) / 1000} s is taken`
+    : ""
+
+/**
+ * Why a token that arrived at `now` is of no use, where it had expired by then: in words, with the clock that is to be
+ * set right, if one is. Empty where it is of use.
+ */
+export const describeArrival = (
+  credentials: Credentials.Credentials,
+  now: number,
+  witness: Witness = noWitness
+): string => {
+  if (!isExpired(credentials, now, witness)) return ""
+  const span = (millis: number) => Duration.format(Duration.seconds(Math.round(millis / 1000)))
+  const off = Option.map(credentials.serverTime, (server) => now - server)
+  if (Option.isSome(off) && Math.abs(off.value) > Credentials.clockTolerance) {
+    const way = off.value > 0 ? "ahead of" : "behind"
+    return `The token had expired when it came, and the clock of this machine is ${span(Math.abs(off.value))} ${way} the server's: set it right.`
+  }
+  const ago = Option.match(timeToExpiry(credentials, now, witness), {
+    onNone: () => "",
+    onSome: (left) => (left < 0 ? `, by ${span(-left)}` : "")
+  })
+  return Option.isSome(off)
+    ? `The token had expired when it came${ago}, though the clocks agree: the server gives it no time to live.`
+    : `The token had expired when it came${ago} by the clock of this machine, ${instantText(now)}: check that clock.`
+}
+
+/** Total, as clocks may say anything. */
+const instantText = (millis: number): string =>
+  Math.abs(millis) <= 8.64e15 ? new Date(millis).toISOString() : "which says no time"

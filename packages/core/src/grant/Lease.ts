@@ -1,0 +1,98 @@
+/** The phases around the lease: `Leasing`, `Waiting` and `Releasing`. */
+import * as Option from "effect/Option"
+import type * as Decision from "./Decision.js"
+import type { Next } from "./Messages.js"
+import { decideAgain } from "./Prepare.js"
+import type { Failure, State } from "./State.js"
+import { abandon, type At, end, go, type InputOf, load, over, type PhaseOf, stay } from "./Transition.js"
+
+/** How long, in milliseconds, a process sleeps at first while another holds the lease, and at most. */
+const firstPause = 20
+const longestPause = 500
+
+export const take = (state: State, goal: PhaseOf<"Leasing">["goal"], since: number, pause = 0): Next =>
+  go(state, { _tag: "Leasing", goal, since, pause }, { _tag: "TakeLease" })
+
+/** A caller needs a refresh, and no flight is under way. */
+export const wanted = ({ now }: At, state: State, _: PhaseOf<"Idle">, { want }: InputOf<"Wanted">): Next =>
+  take(state, { _tag: "Refresh", want }, now)
+
+/** A caller waits for the refresh by now: the flight no longer leaves it to another process. */
+export const wantedToo = (
+  _: At,
+  state: State,
+  phase: PhaseOf<"Leasing" | "Waiting" | "Rereading">,
+  { want }: InputOf<"Wanted">
+): Next => {
+  const { goal } = phase
+  return goal._tag === "Refresh" && goal.want.yields && !want.yields
+    ? stay({ ...state, phase: { ...phase, goal: { ...goal, want: { ...goal.want, yields: false } } } })
+    : stay(state)
+}
+
+export const taken = (
+  _: At,
+  state: State,
+  { goal }: PhaseOf<"Leasing">,
+  { lease }: InputOf<"LeaseTaken">
+): Next => go(state, { _tag: "Rereading", goal, lease, conflicts: 0 }, load(state))
+
+/** Another process holds the lease, or the lease failed. A flight that yields leaves the refresh to the other process. */
+export const notTaken = (
+  at: At,
+  state: State,
+  phase: PhaseOf<"Leasing">,
+  { error }: InputOf<"LeaseFailed">
+): Next => {
+  const { now, policy } = at
+  const { goal, since } = phase
+  if (Option.isSome(state.closing)) return end(state, Option.some({ _tag: "Closed" }))
+  const pause = phase.pause > 0 ? phase.pause : policy.reportsChanges ? longestPause : firstPause
+  if (goal._tag === "Commit") return wait(at, state, { ...phase, pause }, Infinity)
+  const fail = (reason: "LeaseBusy" | "LeaseUnavailable"): Next =>
+    abandon(at, state, {
+      _tag: "Unavailable",
+      reason,
+      retryAt: now + 1000,
+      message: error.message,
+      cause: error
+    })
+  if (error.reason !== "Busy") return fail("LeaseUnavailable")
+  if (goal.want.yields) return end(state, Option.none())
+  const left = policy.leaseWait - (now - since)
+  return now < since || left <= 0 ? fail("LeaseBusy") : wait(at, state, { ...phase, pause }, left)
+}
+
+const wait = ({ policy }: At, state: State, phase: PhaseOf<"Leasing" | "Waiting">, atMost: number): Next =>
+  go(
+    state,
+    { ...phase, _tag: "Waiting", isReading: false },
+    { _tag: "Wait", millis: Math.min(phase.pause * (1 + policy.jitterShare), atMost) }
+  )
+
+export const lookAgain = (_: At, state: State, phase: PhaseOf<"Waiting">): Next =>
+  go(state, { ...phase, isReading: true }, load(state))
+
+/** Another holder has refreshed, or the grant is not ours any more: no lease is needed. */
+const endsWait: ReadonlySet<Decision.Decision["_tag"]> = new Set(["Use", "Refuse"])
+
+/** A peer may have refreshed meanwhile; if not, the flight tries to take the lease again. */
+export const waited = (at: At, state: State, { goal, pause, since }: PhaseOf<"Waiting">): Next => {
+  const isDone =
+    goal._tag === "Commit"
+      ? Option.isNone(state.uncommitted)
+      : endsWait.has(decideAgain(at, state, goal.want)._tag)
+  return isDone ? end(state, Option.none()) : take(state, goal, since, Math.min(pause * 2, longestPause))
+}
+
+/** Storage cannot be read. A rotation is too precious to give up. */
+export const waitFailed = (at: At, state: State, phase: PhaseOf<"Waiting">, failure: Failure): Next =>
+  phase.goal._tag === "Commit"
+    ? wait(at, state, { ...phase, pause: longestPause }, Infinity)
+    : abandon(at, state, failure)
+
+/** The flight is over, unless its rotation is still to be stored under another lease. */
+export const released = ({ now }: At, state: State, { failure, retries }: PhaseOf<"Releasing">): Next =>
+  Option.isSome(retries) && Option.isSome(state.uncommitted) && Option.isNone(state.closing)
+    ? take(state, { _tag: "Commit", tries: retries.value }, now, firstPause)
+    : over(state, failure)

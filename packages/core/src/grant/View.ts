@@ -1,0 +1,123 @@
+/** What a state means at a moment: the view of the grant that decisions are made from. */
+import * as Equal from "effect/Equal"
+import * as Option from "effect/Option"
+import type { Warning } from "../AuthStatus.js"
+import * as Entry from "../Entry.js"
+import type * as GrantIdentity from "../GrantIdentity.js"
+import * as Rotation from "../RotationPolicy.js"
+import * as Age from "./Age.js"
+import { cooling } from "./BackOff.js"
+import * as Decision from "./Decision.js"
+import { isExpired, isFresh as isFreshRecord, isGraceTooLong, type Witness } from "./Expiry.js"
+import { credentialsOf, entryOf, isRejected, type Policy, type State } from "./State.js"
+
+/** What a caller gets now; storage is read first where memory is not fresh. */
+export const decide = (
+  policy: Policy,
+  state: State,
+  now: number,
+  request: Decision.Request
+): Decision.Decision => Decision.decide(Option.some(heldOf(policy, state, now)), now, policy, request)
+
+/** What a caller gets now, if storage holds what memory holds. */
+export const judge = (
+  policy: Policy,
+  state: State,
+  now: number,
+  request: Decision.Request
+): Decision.Decision => Decision.judge(heldOf(policy, state, now), now, policy, request)
+
+/** The state as {@link Decision} needs it. */
+export const heldOf = (policy: Policy, state: State, now: number): Decision.Held => {
+  const entry = entryOf(state)
+  const credentials = credentialsOf(state)
+  const dead = Option.filter(
+    Option.orElse(state.dead, () => Option.flatMap(entry, (e) => e.dead)),
+    // A grant that needs no refresh token cannot be ended by the refusal of one, whoever wrote the mark.
+    ({ fingerprint }) =>
+      policy.needsRefreshToken && Option.exists(credentials, (c) => Entry.grantFingerprint(c) === fingerprint)
+  )
+  return {
+    credentials,
+    loadedAt: state.memory._tag === "Read" ? state.memory.at : -Infinity,
+    refreshable:
+      !policy.needsRefreshToken || Option.exists(credentials, (c) => Option.isSome(c.refreshToken)),
+    mismatch: mismatchOf(policy, state),
+    dead,
+    rejected: isRejected(state),
+    coolDown: state.coolDown,
+    serverWait: Option.flatMap(entry, (e) => e.serverWait),
+    openIntent: openIntentOf(state),
+    rotation: policy.rotation,
+    serverAhead: policy.serverAhead,
+    jitterShare: policy.jitterShare,
+    witness: witnessOf(policy, state, now)
+  }
+}
+
+/**
+ * The intent of a request whose outcome nobody knows. Our own intent does not count while its request is under way, or
+ * once its outcome is known here.
+ */
+export const openIntentOf = (state: State): Option.Option<Entry.Intent> => {
+  const { ownIntent, phase } = state
+  const written = Option.flatMap(entryOf(state), Entry.openIntent)
+  if (Option.isNone(written)) return written
+  const isOurs = (intent: Entry.Intent): boolean => Equal.equals(intent, written.value)
+  const isUnderWay =
+    "attempt" in phase &&
+    phase._tag !== "Noting" &&
+    Option.exists(phase.attempt.marked, ({ entry }) => Option.exists(entry.intent, isOurs))
+  if (isUnderWay) return Option.none()
+  return Option.match(
+    Option.filter(ownIntent, ({ intent }) => isOurs(intent)),
+    { onNone: () => written, onSome: ({ older }) => older }
+  )
+}
+
+/** The replay that the next refresh would be, because of an open intent. */
+export const replayOf = (policy: Policy, state: State, now: number): Option.Option<Rotation.Replay> =>
+  Rotation.replay(policy.rotation, openIntentOf(state), now)
+
+/** What is known of the age of the current access token. */
+export const witnessOf = (policy: Policy, state: State, now: number): Witness =>
+  Age.witness(state.age, credentialsOf(state), momentOf(policy, now))
+
+/** This moment by both clocks. */
+export const momentOf = ({ uptime }: Policy, now: number): Age.Moment => ({ wall: now, uptime })
+
+/** How the stored grant differs from those that may be redeemed here, if it does. */
+export const mismatchOf = (policy: Policy, state: State): Option.Option<GrantIdentity.Mismatch> =>
+  Option.flatMap(entryOf(state), (entry) =>
+    Option.flatMap(policy.identityOf(entry.credentials), (identity) =>
+      Entry.mismatch(entry, identity, policy.formerly)
+    )
+  )
+
+/** Whether memory may be trusted: read or written of late, and its token has not expired. */
+export const isFresh = (policy: Policy, state: State, now: number): boolean => {
+  const { memory } = state
+  return Option.exists(
+    credentialsOf(state),
+    (c) =>
+      memory._tag === "Read" &&
+      isFreshRecord(c, memory.at, now, policy.credentialsTtl, witnessOf(policy, state, now))
+  )
+}
+
+/** Whether there is a token that has not expired. */
+export const hasValidToken = (policy: Policy, state: State, now: number): boolean =>
+  Option.exists(credentialsOf(state), (c) => !isExpired(c, now, witnessOf(policy, state, now)))
+
+/** Problems to show, though there may be a session. */
+export const warningsOf = (policy: Policy, state: State, now: number): ReadonlyArray<Warning> => {
+  const held = heldOf(policy, state, now)
+  const warnings: ReadonlyArray<readonly [Warning, boolean]> = [
+    ["Unsaved", Option.isSome(state.uncommitted)],
+    ["GrantDead", Option.isSome(held.dead)],
+    ["CoolingDown", Option.isSome(cooling(held, now))],
+    ["GraceClamped", Option.exists(held.credentials, (c) => isGraceTooLong(c, policy.grace))],
+    ["GrantMismatch", Option.isSome(held.mismatch)]
+  ]
+  return warnings.flatMap(([warning, applies]) => (applies ? [warning] : []))
+}
