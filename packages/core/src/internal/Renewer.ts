@@ -59,6 +59,7 @@ export const make = (settings: Settings): Effect.Effect<Renewer, never, Scope.Sc
     const [serverOf, storageOf] = [byKey(limits.server), byKey(limits.storage)]
     const grants = new Set<Renewed>()
     const busy = new Set<Limits.Group>()
+    const turn = makeTurns()
     const alarm = Effect.unsafeMakeLatch(false)
     let wakesAt = Infinity
     let lastLook = -Infinity
@@ -87,8 +88,8 @@ export const make = (settings: Settings): Effect.Effect<Renewer, never, Scope.Sc
     const renew = (renewed: Renewed): Effect.Effect<void> => {
       const { grant } = renewed
       const isDue = () => planOf(renewed).at <= now()
-      if (!isDue()) return Effect.void
       renewed.notBefore = now() + shortestPause * (1 + grant.jitterShare)
+      if (!isDue()) return Effect.void
       const want = Renewal.want(Driver.policyOf(grant), grant.state, window, now())
       return Effect.andThen(
         Driver.renew(grant, want),
@@ -97,9 +98,9 @@ export const make = (settings: Settings): Effect.Effect<Renewer, never, Scope.Sc
       )
     }
 
-    const turn = makeTurns()
-    const run = (group: Limits.Group, renewed: Renewed): Effect.Effect<void> => {
+    const run = (renewed: Renewed, group: Limits.Group, onBegin: () => void): Effect.Effect<void> => {
       const task = Effect.suspend(() => {
+        onBegin()
         if (!grants.has(renewed)) return Effect.void
         renewed.stage = "Running"
         return renewed.plan.task === "Read" ? read(renewed) : renew(renewed)
@@ -111,23 +112,22 @@ export const make = (settings: Settings): Effect.Effect<Renewer, never, Scope.Sc
       return Effect.ensuring(Effect.andThen(turn, group.limit(task)), end)
     }
 
-    /** Works through what is due in a group. What becomes due there meanwhile waits for the end. */
+    /** Works through what is due in a group. What becomes due there meanwhile waits until the last of them has begun. */
     const start = (due: ReadonlyArray<Renewed>, group: Limits.Group) => {
       busy.add(group)
       for (const renewed of due) renewed.stage = "Queued"
+      let left = due.length
+      const onBegin = () => {
+        if (--left > 0) return
+        busy.delete(group)
+        alarm.unsafeOpen()
+      }
       const earliestFirst = [...due].sort((a, b) => a.plan.at - b.plan.at)
-      return Effect.forEach(earliestFirst, (renewed) => run(group, renewed), {
+      // One that dies of a defect takes no other with it.
+      return Effect.forEach(earliestFirst, (renewed) => Effect.exit(run(renewed, group, onBegin)), {
         concurrency: group.width,
         discard: true
-      }).pipe(
-        Effect.ensuring(
-          Effect.sync(() => {
-            busy.delete(group)
-            alarm.unsafeOpen()
-          })
-        ),
-        Effect.fork
-      )
+      }).pipe(Effect.fork)
     }
 
     const look = Effect.suspend(() => {
@@ -158,8 +158,7 @@ export const make = (settings: Settings): Effect.Effect<Renewer, never, Scope.Sc
 
     const rest = Effect.suspend(() => {
       if (wakesAt === Infinity) return alarm.await
-      const pause = Math.max(0, Math.min(wakesAt - now(), lookEvery))
-      return Effect.timeoutOption(alarm.await, pause)
+      return Effect.timeoutOption(alarm.await, Math.max(1, Math.ceil(Math.min(wakesAt - now(), lookEvery))))
     })
     const pace = Effect.suspend(() =>
       grants.size < grantsPerMilli ? Effect.void : Effect.sleep(grants.size / grantsPerMilli)
