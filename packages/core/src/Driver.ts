@@ -64,9 +64,6 @@ export interface Flights {
   readonly remove: (grant: Grant) => void
 }
 
-/** `Looked`: storage was read or written. `Reported`: another writer may have changed it. `Ended`: a flight is over. */
-export type Change = "Looked" | "Reported" | "Ended"
-
 /** One grant at work. {@link apply} is the only writer of `state` and `answer`. */
 export interface Grant {
   readonly context: GrantContext
@@ -80,8 +77,8 @@ export interface Grant {
   reading: Deferred.Deferred<Option.Option<State.Failure>> | undefined
   awake: Deferred.Deferred<void> | undefined
   lease: { readonly lease: Lease; readonly scope: Scope.CloseableScope } | undefined
-  /** Called after the grant changed, or a flight or a read ended. */
-  onChange: ((change: Change) => void) | undefined
+  /** Called after the state changed. */
+  onChange: (() => void) | undefined
   /** The last events, the oldest first, and those who listen to them. */
   history: ReadonlyArray<TokenEvent>
   events: { readonly hub: PubSub.PubSub<TokenEvent>; listeners: number } | undefined
@@ -141,20 +138,8 @@ export const apply = (grant: Grant, input: Input, now: number): Applied => {
   }
   const isWoken = Option.exists(next.command, ({ _tag }) => _tag === "Wake")
   if (isWoken) wake(grant)
-  if (grant.onChange !== undefined) noteChange(grant.onChange, before, next.state, input)
+  if (next.state !== before) grant.onChange?.()
   return { ...next, before, command: isWoken ? Option.none() : next.command }
-}
-
-const noteChange = (
-  onChange: (change: Change) => void,
-  before: State.State,
-  after: State.State,
-  input: Input
-): void => {
-  if (input._tag === "Changed") return onChange("Reported")
-  const hasLooked = after.memory !== before.memory && after.memory._tag === "Read"
-  if (hasLooked && after.phase._tag === "Idle") onChange("Looked")
-  else if (after.phase._tag === "Idle") onChange("Ended")
 }
 
 const wake = (grant: Grant): void => {

@@ -1,15 +1,11 @@
 /**
- * Renewal without being asked: each grant a while before it expires, so that callers always find a valid
- * token and never wait for one.
+ * Renewal without being asked: each grant is renewed a while before it expires, so that callers find a valid token and
+ * never wait for one.
  *
- * One scheduler serves any number of grants, with one fiber and one timer: the earliest first, at most so many
- * at a time, in all and at each server. When a grant is renewed is spread by account and instance: those that
- * expire together are not renewed together, and of several instances that share an account another one comes
- * first for each; the others find it done and post nothing. A failed renewal waits for the grant's cool-down,
- * and a dead grant for a change in storage.
- *
- * The clock is looked at whenever the scheduler wakes, and at least every `lookEvery`: after the machine slept
- * or its clock was set, what is due by then is renewed at once.
+ * One fiber serves any number of grants. A renewal never delays a caller, and runs within limits: over all servers, and at
+ * each. Renewals are spread over a window by account and instance: accounts that expire together are not renewed together, and
+ * of several instances that share an account one comes first, and the others find it done. A failed renewal waits for the
+ * grant's cool-down, and a dead grant for a change in storage.
  *
  * @since 0.1.0
  */
@@ -20,7 +16,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
-import * as Scheduler from "./internal/Scheduler.js"
+import * as Renewer from "./internal/Renewer.js"
 import { count, invalid, millis } from "./internal/Settings.js"
 
 /**
@@ -31,29 +27,30 @@ import { count, invalid, millis } from "./internal/Settings.js"
  */
 export interface Options {
   /**
-   * How many renewals run at a time, over all servers; 64. Accounts whose last refresh failed have no more than
-   * half. Callers who wait are bounded at their server alone.
+   * How many renewals run at a time over all servers; default 64. Accounts whose last refresh failed have at most half.
+   * Callers are bounded at their server alone.
    */
   readonly concurrency?: number
   /**
-   * How many refreshes run at a time at one server; 16. A quarter of them is kept for callers who wait, and
-   * accounts whose last refresh failed have no more than half. So it needs no fewer than 2 for them to be kept
-   * apart.
+   * How many refreshes run at a time at one server; default 16. Renewals have at most three quarters, and accounts whose
+   * last refresh failed at most half: with fewer than 2 they are not kept apart.
    */
   readonly perServer?: number
-  /** How many refreshes begin within a second at one server; no limit unless given. */
+  /** How many refreshes begin within a second at one server; default: no limit. */
   readonly perSecond?: number
   /**
-   * Over how long before the grace of a token renewals are spread; 2 minutes, and at most a quarter of the
-   * token's lifetime. The more accounts expire together, the longer it needs to be.
+   * Over how long before the grace of a token renewals are spread; default 2 minutes, and at most a quarter of the token's
+   * lifetime. The more accounts expire together, the longer it needs to be.
    */
   readonly window?: Duration.DurationInput
-  /** How long the scheduler sleeps at most before it looks at the clock again; a minute, and at most a day. */
+  /**
+   * How long at most until a clock that was set, or a machine that slept, is noticed; default a minute, and at most a day.
+   */
   readonly lookEvery?: Duration.DurationInput
 }
 
 /**
- * What the scheduler has to do now.
+ * What there is to renew now.
  *
  * @since 0.1.0
  * @category models
@@ -70,8 +67,8 @@ export interface Status {
 }
 
 /**
- * The scheduler. In context, it serves every `TokenManager` and `TokenManagers` that is made there: provide
- * {@link layer} to their layers.
+ * The renewal. In context, it serves every `TokenManager` and `TokenManagers` that is made there: provide {@link layer} to
+ * their layers.
  *
  * @since 0.1.0
  * @category tags
@@ -81,14 +78,12 @@ export class Renewal extends Context.Tag("@latchkey/core/Renewal")<
   {
     readonly status: Effect.Effect<Status>
     /** @internal */
-    readonly scheduler: Scheduler.Scheduler
-    /** @internal */
-    readonly window: number
+    readonly renewer: Renewer.Renewer
   }
 >() {}
 
 /**
- * A scheduler that stops with the scope. A setting that cannot work is a `ConfigError` that names it.
+ * A renewal that stops with the scope. A setting that cannot work is a `ConfigError` that names it.
  *
  * @since 0.1.0
  * @category constructors
@@ -97,27 +92,16 @@ export const make = (
   options: Options = {}
 ): Effect.Effect<Context.Tag.Service<Renewal>, ConfigError.ConfigError, Scope.Scope> =>
   Effect.gen(function* () {
-    const window = yield* millis("window", options.window ?? "2 minutes")
     const lookEvery = yield* millis("lookEvery", options.lookEvery ?? "1 minute")
     if (lookEvery < 1) return yield* invalid("lookEvery", "must be a millisecond at least")
-    const scheduler = yield* Scheduler.make({
+    const renewer = yield* Renewer.make({
       concurrency: yield* count("concurrency", options.concurrency ?? 64),
-      server: {
-        places: yield* count("perServer", options.perServer ?? 16),
-        perSecond: yield* rate(options.perSecond ?? Infinity)
-      },
+      perServer: yield* count("perServer", options.perServer ?? 16),
+      perSecond: yield* rate(options.perSecond ?? Infinity),
+      window: yield* millis("window", options.window ?? "2 minutes"),
       lookEvery: Math.min(lookEvery, longestSleep)
     })
-    return Renewal.of({
-      scheduler,
-      window,
-      status: Effect.sync(() => ({
-        scheduled: scheduler.heap.size,
-        waiting: scheduler.lanes.waiting,
-        running: scheduler.runningTasks,
-        nextAt: scheduler.heap.earliest?.at ?? Infinity
-      }))
-    })
+    return Renewal.of({ renewer, status: renewer.status })
   })
 
 /**

@@ -18,7 +18,6 @@ import * as Driver from "./Driver.js"
 import { jitterShare } from "./grant/BackOff.js"
 import * as Manager_ from "./Manager.js"
 import type { Manager } from "./Manager.js"
-import { RenewalTask } from "./internal/RenewalTask.js"
 import * as Profile from "./Profile.js"
 import { RefreshLease } from "./RefreshLease.js"
 import { Renewal } from "./Renewal.js"
@@ -90,7 +89,7 @@ export const make = (
     const instance = config.instance ?? `${yield* Random.next}`
     const refresher = yield* TokenRefresher
     const renewal = yield* Effect.serviceOption(Renewal)
-    const lane = Option.map(renewal, ({ scheduler }) => scheduler.laneOf(options.server ?? refresher))
+    const place = Option.map(renewal, ({ renewer }) => renewer.placeOf(options.server ?? refresher, storage))
     const grant = Driver.make(
       {
         provider,
@@ -103,22 +102,19 @@ export const make = (
         flights: yield* Driver.makeFlights(config.refreshTimeout + closingSlack),
         historyLength: 32,
         turn: (grant) => (flight) =>
-          Option.isSome(renewal) && Option.isSome(lane)
-            ? renewal.value.scheduler.lanes.within(lane.value, Driver.isTroubled(grant))(flight)
-            : flight,
+          Option.match(place, {
+            onNone: () => flight,
+            onSome: ({ server }) => server.caller(Driver.isTroubled(grant))(flight)
+          }),
         publish: () => Effect.void
       },
       account,
       jitterShare(`${account} ${instance}`)
     )
-    if (Option.isSome(renewal) && Option.isSome(lane)) {
-      const { scheduler, window } = renewal.value
-      const turns = { lane: lane.value, storageLane: scheduler.storageLaneOf(storage), window }
-      const task = new RenewalTask(grant, turns)
-      yield* Effect.acquireRelease(
-        Effect.sync(() => scheduler.add(task)),
-        () => Effect.sync(() => scheduler.remove(task))
-      )
+    if (Option.isSome(renewal) && Option.isSome(place)) {
+      const { renewer } = renewal.value
+      const renewed = renewer.add(grant, place.value)
+      yield* Effect.addFinalizer(() => Effect.sync(() => renewer.remove(renewed)))
     }
     if (grant.context.reportsChanges) yield* Effect.forkScoped(Manager_.watch(grant))
     const profiles = yield* Effect.serviceOption(Profile.ProfileSource)

@@ -24,8 +24,7 @@ import * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import type * as AuthStatus from "./AuthStatus.js"
 import * as Driver from "./Driver.js"
-import * as Many from "./internal/Many.js"
-import { Pool, type Setting, type Setup } from "./internal/Pool.js"
+import * as Pool from "./internal/Pool.js"
 import { millisOrForever } from "./internal/Settings.js"
 import { ProfileSource } from "./Profile.js"
 import { RefreshLease } from "./RefreshLease.js"
@@ -165,35 +164,30 @@ export const makeShared = (
     }
     const reportsChanges = Option.isSome(storages.changes)
     const storageOf = (account: string) => Either.getOrThrow(storages.of(account))
-    const pool = yield* makePool(options, ({ settingOf }) => {
+    const { managers, noteChange } = yield* makePool(options, (settingOf) => {
       // A refresher made for one account goes with it.
-      const settings = new WeakMap<object, Map<string | undefined, Setting>>()
-      return (account) => {
-        const named = storages.of(account)
-        if (Either.isLeft(named)) return { _tag: "Refused", error: named.left }
-        const refresher = options.refresher?.(account) ?? services.refresher
-        const server = options.server?.(account)
-        const known = settings.get(refresher) ?? new Map<string | undefined, Setting>()
-        settings.set(refresher, known)
-        const setting =
-          known.get(server) ??
-          settingOf(
-            { ...services, refresher, storageOf, reportsChanges },
-            { server: server ?? refresher, storage: storages }
-          )
-        known.set(server, setting)
-        return { _tag: "Ready", setting }
-      }
+      const settings = new WeakMap<object, Map<string | undefined, Pool.Setting>>()
+      return (account) =>
+        Either.map(storages.of(account), () => {
+          const refresher = options.refresher?.(account) ?? services.refresher
+          const server = options.server?.(account)
+          const known = settings.get(refresher) ?? new Map<string | undefined, Pool.Setting>()
+          const setting =
+            known.get(server) ??
+            settingOf({ ...services, refresher, storageOf, reportsChanges }, server, storages)
+          settings.set(refresher, known.set(server, setting))
+          return setting
+        })
     })
     if (Option.isSome(storages.changes)) {
       yield* Driver.watchChanges(storages.changes.value, {
-        changed: pool.noteChange,
-        missed: pool.noteChange(Option.none()),
+        changed: noteChange,
+        missed: noteChange(Option.none()),
         failed: (error) =>
           Effect.logWarning("latchkey: changes of storage are not reported just now", error.message)
       }).pipe(Effect.forkScoped)
     }
-    return pool.managers
+    return managers
   })
 
 /**
@@ -206,33 +200,30 @@ export const makeShared = (
 export const make = <R>(
   options: Options<R>
 ): Effect.Effect<Managers, ConfigError.ConfigError, R | Scope.Scope> =>
-  Effect.flatMap(Effect.context<R>(), (context) =>
-    Effect.map(
-      makePool(options, ({ settingOf }) => (account) => ({
-        _tag: "Build",
-        setting: Effect.map(
-          Effect.flatMap(Layer.build(options.services(account)), (services) =>
-            Effect.provide(
-              Effect.all({
-                storage: TokenStorage,
-                refresher: TokenRefresher,
-                lease: RefreshLease,
-                config: TokenConfig
-              }),
-              services
-            )
-          ),
-          ({ storage, ...services }) =>
-            settingOf(
-              { ...services, storageOf: () => storage, reportsChanges: Option.isSome(storage.changes) },
-              { server: options.server?.(account) ?? services.refresher, storage }
-            )
-          // In the scope of the account, not in ours: it ends when the account is let go.
-        ).pipe(Effect.provide(withoutScope(context)))
-      })),
-      (pool) => pool.managers
+  Effect.gen(function* () {
+    const context = withoutScope(yield* Effect.context<R>())
+    const { managers } = yield* makePool(
+      options,
+      (settingOf) => (account) =>
+        Effect.gen(function* () {
+          const services = yield* Layer.build(options.services(account))
+          const storage = Context.get(services, TokenStorage)
+          return settingOf(
+            {
+              refresher: Context.get(services, TokenRefresher),
+              lease: Context.get(services, RefreshLease),
+              config: Context.get(services, TokenConfig),
+              storageOf: () => storage,
+              reportsChanges: Option.isSome(storage.changes)
+            },
+            options.server?.(account),
+            storage
+          )
+          // In the scope of the account, not in ours: it ends when the account is dropped.
+        }).pipe(Effect.provide(context))
     )
-  )
+    return managers
+  })
 
 const withoutScope = <R>(context: Context.Context<R>): Context.Context<R> =>
   Context.omit(Scope.Scope)(context as Context.Context<R | Scope.Scope>) as Context.Context<R>
@@ -262,76 +253,33 @@ export const layerShared = (
 
 type Services = Pick<Driver.GrantContext, "refresher" | "lease" | "config" | "storageOf" | "reportsChanges">
 
-interface Bench {
-  /** What the grants of one server work with. */
-  readonly settingOf: (
-    services: Services,
-    lanes: { readonly server: string | object; readonly storage: object }
-  ) => Setting
-}
+/** What the grants of one server work with; accounts that share a refresher share a server, unless it is named. */
+type SettingOf = (services: Services, server: string | undefined, storage: object) => Pool.Setting
 
-/** How long the closing of the scope waits for the refreshes under way, in milliseconds. */
-const closingPatience = 35_000
-
-/** How many accounts are looked at together: a database answers for all of them at once. */
-const width = 128
-
-const makePool = (options: PoolOptions, setupOf: (bench: Bench) => Setup) =>
+const makePool = (options: PoolOptions, setupOf: (settingOf: SettingOf) => Pool.Setup) =>
   Effect.gen(function* () {
     const idleTimeToLive = yield* millisOrForever("idleTimeToLive", options.idleTimeToLive ?? "1 minute")
     const found = yield* Effect.serviceOption(Renewal.Renewal)
     // With the defaults nothing can be wrong.
-    const renewal = Option.isSome(found) ? found.value : yield* Effect.orDie(Renewal.make())
-    const { scheduler, window } = renewal
-    const clock = yield* Effect.clock
-    const profiles = yield* Effect.serviceOption(ProfileSource)
+    const { renewer, status } = Option.isSome(found) ? found.value : yield* Effect.orDie(Renewal.make())
     const instance = `${yield* Random.next}`
     const provider = options.provider ?? "oauth"
-    const pools: Array<Pool> = []
-    yield* Effect.addFinalizer(() => Effect.forEach(pools, (pool) => pool.close, { discard: true }))
-    const flights = yield* Driver.makeFlights(closingPatience)
-    const settingOf: Bench["settingOf"] = (services, lanes) => {
-      const lane = scheduler.laneOf(lanes.server)
-      return {
-        context: {
-          ...services,
-          provider,
-          clock,
-          flights,
-          historyLength: 4,
-          turn: (grant) => scheduler.lanes.within(lane, Driver.isTroubled(grant)),
-          publish: (account, event) => pool.publish(account, event)
-        },
-        instance: services.config.instance ?? instance,
-        turns: { lane, storageLane: scheduler.storageLaneOf(lanes.storage), window },
-        manager: { provider, profiles }
-      }
-    }
-    const pool = new Pool({
-      setup: setupOf({ settingOf }),
-      clock,
-      flights,
-      scheduler: options.renew === false ? Option.none() : Option.some(scheduler),
-      idleTimeToLive
+    const pool = yield* Pool.make({
+      idleTimeToLive,
+      manager: { provider, profiles: yield* Effect.serviceOption(ProfileSource) },
+      renewer: options.renew === false ? Option.none() : Option.some(renewer),
+      setupOf: (common) =>
+        setupOf((services, server, storage) => {
+          const place = renewer.placeOf(server ?? services.refresher, storage)
+          const turn = (grant: Driver.Grant) => place.server.caller(Driver.isTroubled(grant))
+          return {
+            context: { ...services, ...common, provider, turn },
+            instance: services.config.instance ?? instance,
+            place
+          }
+        })
     })
-    pools.push(pool)
-    yield* Effect.addFinalizer(() => Effect.sync(() => pool.unschedule()))
-    yield* Effect.forkScoped(pool.sweep)
-    const managers: Managers = {
-      get: (account) => pool.get(account),
-      getAccessToken: (account) => pool.getAccessToken(account),
-      unsafePeek: (account) => pool.unsafePeek(account),
-      keep: (accounts) => pool.keep(accounts),
-      accounts: Effect.sync(() => pool.accounts),
-      status: (accounts) =>
-        Effect.suspend(() => {
-          const all = new Map<string, Either.Either<AuthStatus.AuthStatus, StorageError | SetupError>>()
-          const look = (account: string) =>
-            Effect.map(Effect.either(pool.status(account)), (status) => void all.set(account, status))
-          return Effect.as(Many.forEach(accounts ?? pool.accounts, width, look), all)
-        }),
-      events: pool.events,
-      renewals: renewal.status
-    }
-    return { managers, noteChange: (account: Option.Option<string>) => pool.noteChange(account) }
+    const { noteChange, ...members } = pool
+    const managers: Managers = { ...members, renewals: status }
+    return { managers, noteChange }
   })

@@ -372,6 +372,26 @@ describe("many accounts", () => {
     })
   )
 
+  it.scoped("that are due later are not held up by one that hangs at the same server", () =>
+    Effect.gen(function* () {
+      yield* began
+      const gate = yield* Deferred.make<void>()
+      const server = serverOf((account) => (account === "stuck" ? Deferred.await(gate) : Effect.void))
+      const storages = yield* TokenStorages.makeMemory(
+        [["stuck", 10 * minute] as const, ["good", 10 * minute + 10_000] as const].map(
+          ([account, lifetime]) => [account, Entry.first(login(account, 1, lifetime, start))] as const
+        )
+      )
+      const pool = yield* poolOf({ storages, refreshers: server.refresher, renewal: { window: 0 } })
+      yield* Effect.addFinalizer(() => Deferred.succeed(gate, undefined))
+      yield* pool.keep(["stuck", "good"])
+      yield* TestClock.adjust("8 minutes")
+      expect(server.posts.map(({ account }) => account)).toEqual(["stuck"])
+      yield* TestClock.adjust("10 seconds")
+      expect(server.posts.map(({ account }) => account)).toEqual(["stuck", "good"])
+    })
+  )
+
   it.scoped("whose answer was lost are repeated within the window, and not after it before they expire", () =>
     Effect.gen(function* () {
       yield* began

@@ -1,0 +1,96 @@
+/** When a grant should be renewed without being asked. Pure; times are epoch milliseconds. */
+import * as Option from "effect/Option"
+import * as Credentials from "../Credentials.js"
+import * as Rotation from "../RotationPolicy.js"
+import { cooling } from "./BackOff.js"
+import type { Held } from "./Decision.js"
+import { clampedGrace, earliness, isAgeUnknown, timeToExpiry } from "./Expiry.js"
+import type { Policy, State, Want } from "./State.js"
+import { heldOf, replayOf } from "./View.js"
+
+/** What to do next for a grant, and when; `Infinity` where nothing needs to be done. */
+export interface Plan {
+  readonly at: number
+  readonly task: "Read" | "Renew"
+}
+
+/** Storage that was read within this time need not be read again before a renewal. */
+const readLasts = 60_000
+
+/** How often a grant that cannot be renewed is read again, where storage does not report changes. */
+const retryRead = 600_000
+
+const nothing: Plan = { at: Infinity, task: "Read" }
+
+/** The next thing to do. A peer may have renewed the grant: a read, which costs the server nothing, comes first. */
+export const plan = (policy: Policy, state: State, window: number, now: number): Plan => {
+  // A flight that is under way may change everything.
+  if (state.phase._tag !== "Idle") return nothing
+  if (state.memory._tag === "Unread") return { at: now, task: "Read" }
+  const held = heldOf(policy, state, now)
+  const at = renewAt(held, now, policy, window)
+  if (at < Infinity) return { at, task: isRecent(policy, held, Math.max(at, now)) ? "Renew" : "Read" }
+  if (policy.reportsChanges) return held.loadedAt === -Infinity ? { at: now, task: "Read" } : nothing
+  const isStuck = Option.isSome(held.dead) || Option.isSome(held.mismatch) || !held.refreshable
+  return isStuck ? { at: Math.min(now, held.loadedAt) + retryRead, task: "Read" } : nothing
+}
+
+const isRecent = (policy: Policy, { loadedAt }: Held, at: number): boolean =>
+  policy.reportsChanges
+    ? loadedAt > -Infinity
+    : at >= loadedAt && at - loadedAt < Math.max(policy.credentialsTtl, readLasts)
+
+/**
+ * When to renew; `Infinity` where there is nothing to renew, or nothing to renew it with. A refresh whose answer was lost
+ * is replayed at once where the server allows it, and otherwise when the token has expired.
+ */
+const renewAt = (held: Held, now: number, policy: Policy, window: number): number => {
+  if (Option.isSome(held.dead) || Option.isSome(held.mismatch) || !held.refreshable) return Infinity
+  const cooled = Option.match(cooling(held, now), {
+    onNone: () => now,
+    onSome: ({ until }) => until
+  })
+  if (Option.isNone(held.credentials)) return cooled
+  const credentials = held.credentials.value
+  const replay = Rotation.replay(held.rotation, held.openIntent, now)
+  if (Option.exists(replay, ({ open }) => open)) return cooled
+  if (isAgeUnknown(credentials, now, held.witness) && Option.isNone(replay)) return cooled
+  const left = timeToExpiry(credentials, now, held.witness)
+  if (Option.isNone(left)) return Infinity
+  const early = Option.isSome(replay) ? 0 : lead(credentials, policy, window, held)
+  return Math.max(cooled, now + left.value - early)
+}
+
+/**
+ * How long before its expiry a token is renewed: the grace, so that no caller meets it, and before that this account and
+ * instance's share of the window, which is at most a quarter of the token's lifetime.
+ */
+const lead = (
+  credentials: Credentials.Credentials,
+  policy: Policy,
+  window: number,
+  { jitterShare, serverAhead }: Held
+): number => {
+  const spread = Option.match(Credentials.lifetime(credentials), {
+    onNone: () => window,
+    onSome: (lifetime) => Math.min(window, lifetime / 4)
+  })
+  const grace = clampedGrace(credentials, policy.grace)
+  return earliness(credentials, grace, serverAhead) + spread * jitterShare
+}
+
+/** The refresh to ask for: a token that outlives today's. A lost answer is replayed whatever is left of the token. */
+export const want = (policy: Policy, state: State, window: number, now: number): Want => {
+  const held = heldOf(policy, state, now)
+  const replay = replayOf(policy, state, now)
+  const due = Option.exists(replay, ({ open }) => open) ? Option.none() : held.credentials
+  const minValidity = Option.match(due, {
+    onNone: () => 0,
+    onSome: (c) => {
+      const left = Option.getOrElse(timeToExpiry(c, now, held.witness), () => 0)
+      return Math.max(left, lead(c, policy, window, held))
+    }
+  })
+  const had = Option.map(held.credentials, ({ accessToken }) => accessToken)
+  return { force: false, minValidity, had, yields: true }
+}
