@@ -11,7 +11,7 @@ const published = ["core", "oauth", "storage", "providers", "cli"]
 
 /** What each package may import, besides its own files. Arrows point down only. */
 const arrows = {
-  core: ["effect/*"],
+  core: ["effect/*", "@noble/hashes/*"],
   oauth: ["effect/*", "node:*", "@latchkey/core/*", "@effect/platform/*", "oauth4webapi"],
   storage: [
     "effect/*",
@@ -247,7 +247,11 @@ export default tseslint.config(
   ),
   importsOf(
     pure.filter((name) => !name.startsWith("grant/")).map((name) => `packages/core/src/${name}.ts`),
-    [...pureImports.map((name) => `effect/${name}`), ...pure.map((name) => `./${name}.js`)],
+    [
+      ...pureImports.map((name) => `effect/${name}`),
+      "@noble/hashes/*",
+      ...pure.map((name) => `./${name}.js`)
+    ],
     "this module is pure and imports only data modules and other pure modules"
   ),
   importsOf(

@@ -1,9 +1,9 @@
 /**
- * What the managers of this process measure, by OpenTelemetry's conventions: names in dots, spans of time
- * in seconds, counts from the histograms, and nothing in a tag that grows with the number of accounts.
+ * The metrics of the managers of this process, by OpenTelemetry's conventions: names in dots, durations in seconds, counts
+ * from the histograms, and no tag with as many values as there are accounts.
  *
- * Nothing is measured when a fresh token is asked for: the histograms are fed by refreshes, and the age of
- * the token in use is looked at by {@link sample}, when somebody asks.
+ * Serving a cached token records nothing: refreshes feed the histograms, and {@link sample} reads the age of the token in
+ * use.
  *
  * | metric | tags besides `latchkey.provider` |
  * |---|---|
@@ -24,22 +24,16 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import * as MetricBoundaries from "effect/MetricBoundaries"
-import * as MetricKey from "effect/MetricKey"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import type { Credentials } from "./Credentials.js"
 import { timeToExpiry } from "./grant/Expiry.js"
 
-/** How exporters of Effect's metrics are told. In the key, not by `Metric.tagged`, which looks its metric up at every update. */
-const inSeconds = MetricKey.tagged("unit", "s")
-
 const seconds = (name: string, description: string, boundaries: ReadonlyArray<number>) =>
-  Metric.fromMetricKey(
-    inSeconds(MetricKey.histogram(name, MetricBoundaries.fromIterable(boundaries), description))
-  )
+  Metric.tagged(Metric.histogram(name, MetricBoundaries.fromIterable(boundaries), description), "unit", "s")
 
 const secondsNow = (name: string, description: string) =>
-  Metric.fromMetricKey(inSeconds(MetricKey.gauge(name, { description })))
+  Metric.tagged(Metric.gauge(name, { description }), "unit", "s")
 
 /** OpenTelemetry's advice for the durations of requests, and on to what a refresh may take. */
 const ofRequests = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 30, 60]
@@ -47,13 +41,13 @@ const ofRequests = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.
 const ofTokens = [0, 1, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 28_800, 86_400, 604_800, 2_592_000]
 
 /**
- * What happened to the grants, by kind: see `TokenEvent`.
+ * The events of the grants, by kind: see `TokenEvent`.
  *
  * @since 0.1.0
  * @category metrics
  */
 export const events = Metric.counter("latchkey.events", {
-  description: "What happened to the grants of this process, by kind",
+  description: "Events of the grants of this process, by kind",
   incremental: true
 })
 
@@ -82,8 +76,8 @@ export const refreshTokenAge = seconds(
 )
 
 /**
- * What the token in use had left when a newer one took its place; 0 where it had expired, so that callers
- * had to wait.
+ * How long the token in use was still valid when a newer one took its place; 0 where it had expired, so that callers had
+ * to wait.
  *
  * @since 0.1.0
  * @category metrics
@@ -107,7 +101,7 @@ export const leaseWait = seconds(
 )
 
 /**
- * For how long nothing is posted, after failures and where a server asked for it.
+ * How long nothing is sent, after failures and where a server asked for a pause.
  *
  * @since 0.1.0
  * @category metrics
@@ -115,8 +109,8 @@ export const leaseWait = seconds(
 export const coolDown = seconds("latchkey.cool_down.duration", "How long grants cool down", ofTokens)
 
 /**
- * How many grants have credentials that storage does not hold yet. Anything above 0 is lost if the process
- * dies: mend the storage first.
+ * How many grants have credentials that storage does not hold yet. If the process dies, these are lost: repair the storage
+ * first.
  *
  * @since 0.1.0
  * @category metrics
@@ -154,9 +148,8 @@ export interface Sampled {
 }
 
 /**
- * Sets the gauges of one grant, {@link tokenAge} and {@link tokenTimeToExpiry}, from what the manager holds;
- * it reads storage as `credentials` does. An account has gauges of its own: for a few grants, not for
- * hundreds of thousands.
+ * Sets the gauges of one grant, {@link tokenAge} and {@link tokenTimeToExpiry}; it reads storage as `credentials` does.
+ * Each account has gauges of its own: use this for a few grants, not for hundreds of thousands.
  *
  * @since 0.1.0
  * @category observability
@@ -185,7 +178,7 @@ export const sample = (
   })
 
 /**
- * Samples a manager again and again, every 10 seconds unless told otherwise, for as long as the layer lives:
+ * Samples a manager periodically, every 10 seconds by default, for as long as the layer lives:
  * `TokenMetrics.layerSampled(TokenManager.TokenManager)`.
  *
  * @since 0.1.0
