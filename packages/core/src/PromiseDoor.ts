@@ -1,11 +1,10 @@
 /**
- * The door for code that is not written in Effect: tokens as `Promise<string>`.
+ * Tokens as `Promise<string>`, for code that is not written in Effect.
  *
- * A token that is fresh is answered without a fiber, from a promise that is resolved already. Whatever
- * fails rejects with an `Error`: the `TokenError` itself, which has its class and its `_tag`, and where a layer or a
- * defect failed with something else, such as a `ConfigError`, an `Error` that has its text and carries it as `cause`.
+ * A fresh token needs no fiber: its promise is resolved already. A failure rejects with an `Error`: the `TokenError` itself,
+ * or an `Error` whose `cause` is what a layer or a defect failed with, such as a `ConfigError`.
  *
- * Tokens leave here in clear: hand them to the client that needs them, and log the door, not what it gave.
+ * Tokens are returned in clear: pass them to the client that needs them, and do not log them.
  *
  * @since 0.1.0
  */
@@ -15,8 +14,6 @@ import type * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as Fiber from "effect/Fiber"
-import { identity } from "effect/Function"
 import type * as Layer from "effect/Layer"
 import * as ManagedRuntime from "effect/ManagedRuntime"
 import * as Option from "effect/Option"
@@ -28,8 +25,8 @@ import type { Credentials } from "./Credentials.js"
 import { type Manager, type SaveOptions, TokenManager } from "./TokenManager.js"
 
 /**
- * Gives up waiting when the signal fires: the promise rejects with the signal's reason, as that of `fetch`
- * does. A refresh under way goes on, for it may have spent a refresh token.
+ * Stops waiting when the signal fires: the promise rejects with the signal's reason, like that of `fetch`. A refresh that is
+ * under way goes on, because it may have spent a refresh token.
  *
  * @since 0.1.0
  * @category models
@@ -39,7 +36,7 @@ export interface Abortable {
 }
 
 /**
- * A manager for those who await promises; see `TokenManager.Manager` for what each member does.
+ * A manager in promises; see `TokenManager.Manager` for what each member does.
  *
  * @since 0.1.0
  * @category models
@@ -51,13 +48,13 @@ export interface Door {
   readonly getAccessToken: (
     options?: Abortable & { readonly minValidity?: Duration.DurationInput | undefined }
   ) => Promise<string>
-  /** The token in memory if it can be served without a thought: no promise, no I/O. */
+  /** The token in memory, if it can be served without I/O. */
   readonly peekAccessToken: () => string | undefined
-  /** A resource server answered 401 to this token: a new one, refreshed only if it is still the current one. */
+  /** A resource server answered 401 to this token: returns another one, and refreshes only if this is still the current one. */
   readonly reject: (token: string, options?: Abortable) => Promise<string>
   /** A new token in any case. */
   readonly refresh: (options?: Abortable) => Promise<string>
-  /** Stores the credentials of a login; over a grant of another identity or account only where asked to. */
+  /** Stores the credentials of a login. Replaces a grant of another identity or account only if `replace` is set. */
   readonly save: (credentials: Credentials, options?: SaveOptions) => Promise<void>
   /** Removes the grant; whether there was one. */
   readonly clear: () => Promise<boolean>
@@ -65,18 +62,18 @@ export interface Door {
 }
 
 /**
- * A door that owns what is behind it.
+ * A door that owns its manager.
  *
  * @since 0.1.0
  * @category models
  */
 export interface OwnDoor extends Door {
-  /** Waits for a refresh under way and what it has to save, then releases everything. Once is enough. */
+  /** Waits for a refresh that is under way and its commit, then releases everything. */
   readonly close: () => Promise<void>
 }
 
 /**
- * A door to a manager. It is open for as long as the manager's scope is.
+ * A door to a manager; it lives as long as the manager's scope.
  *
  * @since 0.1.0
  * @category constructors
@@ -85,7 +82,7 @@ export const make = (manager: Manager): Effect.Effect<Door> =>
   Effect.map(Effect.runtime(), (runtime) => doorOf(manager, runtime))
 
 /**
- * A door to a manager of a runtime that the program has already. For one of several managers give its tag.
+ * A door to the manager of an existing runtime. For one of several managers, give its tag.
  *
  * @since 0.1.0
  * @category constructors
@@ -109,9 +106,8 @@ export const fromRuntime: {
 }
 
 /**
- * Builds the layer and opens a door to its manager: all that a program needs that knows nothing of Effect.
- * Where the layer cannot be built, rejects with its error; one that is no `Error`, such as a `ConfigError`, is the
- * `cause` of the `Error` that it rejects with. `close` it at the end of the program.
+ * Builds the layer and opens a door to its manager: all that a program without Effect needs. Rejects where the layer cannot
+ * be built. Call `close` at the end of the program.
  *
  * @since 0.1.0
  * @category constructors
@@ -122,57 +118,50 @@ export const open = async <E>(layer: Layer.Layer<TokenManager, E>): Promise<OwnD
     const door = await fromRuntime(runtime)
     return { ...door, close: () => runtime.dispose() }
   } catch (error) {
-    // Why the layer could not be built matters more than what went wrong after that.
+    // Why the layer could not be built matters more than a failure to release it.
     await runtime.dispose().catch(() => undefined)
     throw error
   }
 }
 
 const doorOf = (manager: Manager, runtime: Runtime.Runtime<never>): Door => {
-  const runFork = Runtime.runFork(runtime)
   const runExit = Runtime.runPromiseExit(runtime)
-  const run = <A, E, B>(effect: Effect.Effect<A, E>, as: (value: A) => B): Promise<B> =>
-    outcome(runFork(effect), as)
-  const runUnless = async <A, E>(effect: Effect.Effect<A, E>, signal: AbortSignal): Promise<A> => {
-    signal.throwIfAborted()
-    const exit = await runExit(effect, { signal })
-    if (Exit.isFailure(exit)) signal.throwIfAborted()
+  const run = async <A, E>(effect: Effect.Effect<A, E>, signal?: AbortSignal): Promise<A> => {
+    signal?.throwIfAborted()
+    const exit = await runExit(effect, signal === undefined ? {} : { signal })
+    if (Exit.isFailure(exit)) signal?.throwIfAborted()
     return unwrap(exit)
   }
-  const clear = (effect: Effect.Effect<Redacted.Redacted, unknown>, signal?: AbortSignal) =>
-    signal === undefined
-      ? run(effect, Redacted.value)
-      : runUnless(effect, signal).then((token) => Redacted.value(token))
+  const runToken = (effect: Effect.Effect<Redacted.Redacted, unknown>, signal?: AbortSignal) =>
+    run(Effect.map(effect, Redacted.value), signal)
 
-  // One promise for all who come while it is pending: they ask the same, and are answered by what is true at its end.
+  // All callers share one promise while it is pending.
   let pending: Promise<string> | undefined
-  const together = (): Promise<string> => {
+  const join = (): Promise<string> => {
     if (pending !== undefined) return pending
-    const fiber = runFork(manager.getAccessToken)
-    const shared = outcome(fiber, Redacted.value)
-    pending = shared
-    fiber.addObserver(() => {
+    const shared = runToken(manager.getAccessToken)
+    const forget = () => {
       if (pending === shared) pending = undefined
-    })
+    }
+    pending = shared
+    shared.then(forget, forget)
     return shared
   }
-  /** Who asks after a change is not answered with those who asked before it. */
-  const apart = <A>(ask: () => Promise<A>): Promise<A> => {
+  /** A caller who comes after a change does not share the promise of those who came before it. */
+  const change = <A>(start: () => Promise<A>): Promise<A> => {
     pending = undefined
-    return ask()
+    return start()
   }
 
-  // One promise for as long as the token is the same: nothing is made on the way to a fresh one.
+  // One promise for each token: a fresh token allocates nothing.
   let known: Redacted.Redacted | undefined
   let answer: Promise<string> = Promise.resolve("")
   const getAccessToken: Door["getAccessToken"] = (options) => {
-    const minValidity = options?.minValidity
-    if (minValidity !== undefined) {
-      return clear(manager.getAccessTokenFor({ minValidity }), options?.signal)
-    }
+    const { minValidity, signal } = options ?? {}
+    if (minValidity !== undefined) return runToken(manager.getAccessTokenFor({ minValidity }), signal)
     const fresh = manager.unsafePeek()
-    if (fresh._tag === "None" || options?.signal?.aborted) {
-      return options?.signal === undefined ? together() : clear(manager.getAccessToken, options.signal)
+    if (fresh._tag === "None" || signal?.aborted) {
+      return signal === undefined ? join() : runToken(manager.getAccessToken, signal)
     }
     if (fresh.value !== known) {
       known = fresh.value
@@ -184,22 +173,13 @@ const doorOf = (manager: Manager, runtime: Runtime.Runtime<never>): Door => {
     location: manager.location,
     getAccessToken,
     peekAccessToken: () => Option.getOrUndefined(Option.map(manager.unsafePeek(), Redacted.value)),
-    reject: (token, options) => apart(() => clear(manager.reject(Redacted.make(token)), options?.signal)),
-    refresh: (options) => apart(() => clear(manager.refresh, options?.signal)),
-    save: (credentials, options) => apart(() => run(manager.save(credentials, options), identity)),
-    clear: () => apart(() => run(manager.clear, identity)),
-    status: () => run(manager.status, identity)
+    reject: (token, options) => change(() => runToken(manager.reject(Redacted.make(token)), options?.signal)),
+    refresh: (options) => change(() => runToken(manager.refresh, options?.signal)),
+    save: (credentials, options) => change(() => run(manager.save(credentials, options))),
+    clear: () => change(() => run(manager.clear)),
+    status: () => run(manager.status)
   }
 }
-
-/** What came of a fiber, as one promise and no more. */
-const outcome = <A, E, B>(fiber: Fiber.RuntimeFiber<A, E>, as: (value: A) => B): Promise<B> =>
-  new Promise<B>((resolve, reject) => {
-    fiber.addObserver((exit) => {
-      if (Exit.isSuccess(exit)) resolve(as(exit.value))
-      else reject(errorOf(exit.cause))
-    })
-  })
 
 /** The failure as an `Error`: itself where it is one, so that its class can be asked for. */
 const errorOf = (cause: Cause.Cause<unknown>): Error => {

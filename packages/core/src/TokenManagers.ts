@@ -1,13 +1,11 @@
 /**
  * Many accounts, known only at run time: for a product that holds the tokens of its users.
  *
- * An account is set up when it is first asked for, shared while in use, and let go when idle. While it is
- * here it is renewed before it expires (see `Renewal`). An account at rest is a few small objects: no fiber,
- * no timer, no connection of its own, so that a process may keep hundreds of thousands.
+ * An account is created on first use, shared while in use, and dropped when idle. While it is here it is renewed before it
+ * expires; see `Renewal`. An account at rest is a few small objects: no fiber, no timer, no connection of its own.
  *
- * Accounts are kept apart: one that fails or is slow holds up no other. What is sent to a token server is
- * bounded for each server, callers before renewals, and at most half of the places go to accounts whose last
- * refresh failed; a server that is slow or down holds up no other server's accounts.
+ * Accounts are kept apart: one that fails or is slow holds up no other. What is sent to a token server is bounded for each
+ * server; a quarter of the places is kept for callers, and accounts whose last refresh failed have at most half.
  *
  * @since 0.1.0
  */
@@ -38,7 +36,7 @@ import { type StorageError, TokenStorage } from "./TokenStorage.js"
 import { TokenStorages } from "./TokenStorages.js"
 
 /**
- * What can go wrong in setting up an account.
+ * What can go wrong when an account is set up.
  *
  * @since 0.1.0
  * @category errors
@@ -63,31 +61,28 @@ export interface AccountEvent {
  * @category models
  */
 export interface Managers {
-  /** The account's manager, shared with all who hold it; kept alive by the scope. */
+  /** The account's manager, shared by all callers, and kept while the scope is open. */
   readonly get: (account: string) => Effect.Effect<TokenManager.Manager, SetupError, Scope.Scope>
   /** A valid token of the account. */
   readonly getAccessToken: (account: string) => Effect.Effect<Redacted.Redacted, TokenError | SetupError>
-  /** The account's token in memory, if it can be served without a thought: for code outside Effect. No I/O. */
+  /** The account's token in memory, if it can be served without I/O: for code outside Effect. */
   readonly unsafePeek: (account: string) => Option.Option<Redacted.Redacted>
   /**
-   * Keeps the accounts here, and so renewed, for as long as the scope is open. Does not wait for anything to be
-   * read. Those that could not be set up, and why, are in the answer; they hold up no other.
+   * Keeps the accounts here, and so renewed, while the scope is open. Does not wait for storage. Returns the accounts that
+   * could not be set up, and why; they hold up no other.
    */
   readonly keep: (
     accounts: Iterable<string>
   ) => Effect.Effect<ReadonlyMap<string, SetupError>, never, Scope.Scope>
-  /**
-   * The status of each account, as `status` of its manager tells it; of those that are here where none are
-   * given. Refreshes nothing, and keeps none that was not here.
-   */
+  /** The status of each account; default: of those that are here. Refreshes nothing, and keeps no account. */
   readonly status: (
     accounts?: Iterable<string>
   ) => Effect.Effect<ReadonlyMap<string, Either.Either<AuthStatus.AuthStatus, StorageError | SetupError>>>
   /** The accounts that are here. */
   readonly accounts: Effect.Effect<ReadonlyArray<string>>
-  /** What happens from now on, to any account; a slow reader misses the oldest. */
+  /** The events of all accounts from now on; a slow reader misses the oldest. */
   readonly events: Stream.Stream<AccountEvent>
-  /** What the scheduler has to do. */
+  /** What there is to renew. */
   readonly renewals: Effect.Effect<Renewal.Status>
 }
 
@@ -98,21 +93,21 @@ export interface Managers {
 export class TokenManagers extends Context.Tag("@latchkey/core/TokenManagers")<TokenManagers, Managers>() {}
 
 /**
- * What both kinds of pool can be told.
+ * The options of both kinds of pool.
  *
  * @since 0.1.0
  * @category models
  */
 export interface PoolOptions {
-  /** Names the provider in snapshots, profiles and metrics; `oauth` unless given. */
+  /** Names the provider in snapshots, profiles and metrics; default `oauth`. */
   readonly provider?: string
-  /** How long an account that nobody holds is kept; a minute unless given. What is let go is not renewed. */
+  /** How long an account that nobody uses is kept; default a minute. An account that is dropped is not renewed. */
   readonly idleTimeToLive?: Duration.DurationInput
-  /** Whether accounts are renewed without being asked; true unless given. */
+  /** Whether accounts are renewed without being asked; default true. */
   readonly renew?: boolean
   /**
-   * Names an account's token server: what is sent to one is bounded together. Unless given, accounts that
-   * share a refresher share a server.
+   * Names an account's token server, which bounds what is sent to it. Default: accounts that share a refresher share a
+   * server.
    */
   readonly server?: (account: string) => string
 }
@@ -124,7 +119,7 @@ export interface PoolOptions {
  * @category models
  */
 export interface Options<R> extends PoolOptions {
-  /** The services of one account; built once for as long as it is here. */
+  /** The services of one account, built once while it is here. */
   readonly services: (
     account: string
   ) => Layer.Layer<TokenStorage | RefreshLease | TokenRefresher | TokenConfig, SetupError, R>
@@ -142,8 +137,8 @@ export interface SharedOptions extends PoolOptions {
 }
 
 /**
- * A pool whose accounts share storage, lease, policy and refresher: one connection, one subscription to
- * changes, and nothing built for an account. Takes the `Renewal` in context, or makes one of its own.
+ * A pool whose accounts share storage, lease, policy and refresher: one connection, one subscription to changes, and nothing
+ * built for an account. Uses the `Renewal` in context, or its own.
  *
  * @since 0.1.0
  * @category constructors
@@ -165,7 +160,7 @@ export const makeShared = (
     const reportsChanges = Option.isSome(storages.changes)
     const storageOf = (account: string) => Either.getOrThrow(storages.of(account))
     const { managers, noteChange } = yield* makePool(options, (settingOf) => {
-      // A refresher made for one account goes with it.
+      // What belongs to a refresher that was made for one account goes with it.
       const settings = new WeakMap<object, Map<string | undefined, Pool.Setting>>()
       return (account) =>
         Either.map(storages.of(account), () => {
@@ -191,8 +186,8 @@ export const makeShared = (
   })
 
 /**
- * A pool whose accounts have each their own services. For very many, {@link makeShared} takes less. Takes the
- * `Renewal` in context, or makes one of its own.
+ * A pool in which each account has its own services. For very many accounts, {@link makeShared} takes less memory. Uses the
+ * `Renewal` in context, or its own.
  *
  * @since 0.1.0
  * @category constructors

@@ -1,10 +1,9 @@
 /**
- * One grant, several parameter sets: access tokens for other scopes, resources or audiences than the
- * grant's own, all from its one refresh token.
+ * One grant, several parameter sets: access tokens for other scopes, resources or audiences than the grant's own, all from
+ * its one refresh token.
  *
- * Each set has a manager of its own, so that its tokens are cached and its callers joined apart from the
- * others': one set's token never answers another's request (RFC 8707 §2.2, RFC 6749 §6). Redemption is
- * serialized for the grant by its lease, and a rotation that one set brings about serves them all.
+ * Each set has its own manager and its own cached token: one set's token never answers another's request (RFC 8707 §2.2,
+ * RFC 6749 §6). The grant's lease serializes refreshes, and a rotation by one set serves them all.
  *
  * @since 0.1.0
  */
@@ -29,7 +28,7 @@ import { TokenRefresher } from "./TokenRefresher.js"
 import { CommitRefused, TokenStorage, type Versioned } from "./TokenStorage.js"
 
 /**
- * What a token is asked for. The order of scopes and resources, and naming one twice, makes no difference.
+ * What a token is for. The order of scopes and resources, and duplicates, make no difference.
  *
  * @since 0.1.0
  * @category models
@@ -47,7 +46,7 @@ const canonical = (parameters: Parameters) => ({
 })
 
 /**
- * The same text for the same set, and for no other.
+ * A text that is the same for equal sets only.
  *
  * @since 0.1.0
  * @category getters
@@ -55,7 +54,7 @@ const canonical = (parameters: Parameters) => ({
 export const key = (parameters: Parameters): string => JSON.stringify(Object.values(canonical(parameters)))
 
 /**
- * A manager of one set's tokens. Logins and logouts are the whole grant's: they go through its own manager.
+ * A manager of one set's tokens. Logins and logouts belong to the whole grant: use its own manager.
  *
  * @since 0.1.0
  * @category models
@@ -82,12 +81,12 @@ export type TokenSet = Pick<
 export interface TokenSets<E> {
   /** A valid token of this set; see `TokenManager`. */
   readonly getAccessToken: (parameters: Parameters) => Effect.Effect<Redacted.Redacted, TokenError | E>
-  /** What the set's manager can do, for as long as the scope is open. */
+  /** The set's manager, kept while the scope is open. */
   readonly get: (parameters: Parameters) => Effect.Effect<TokenSet, E, Scope.Scope>
 }
 
 /**
- * How a set's tokens are had, and what the managers have in common.
+ * How a set's tokens are obtained, and what the managers have in common.
  *
  * @since 0.1.0
  * @category models
@@ -95,13 +94,13 @@ export interface TokenSets<E> {
 export interface Options<E, R> extends TokenManager.Options {
   /** The refresher that asks for this set, from the grant's refresh token. */
   readonly refresher: (parameters: Parameters) => Effect.Effect<Context.Tag.Service<TokenRefresher>, E, R>
-  /** How long the manager of a set that nobody holds is kept; a minute unless given. */
+  /** How long the manager of a set that nobody uses is kept; default a minute. */
   readonly idleTimeToLive?: Duration.DurationInput
 }
 
 /**
- * The sets of the grant in `TokenStorage`. They share it, and the lease, with the grant's own manager:
- * give all the same `account`.
+ * The sets of the grant in `TokenStorage`. They share storage and lease with the grant's own manager: give all the same
+ * `account`.
  *
  * @since 0.1.0
  * @category constructors
@@ -147,18 +146,20 @@ class SetKey extends Data.Class<{ readonly text: string }> {
   }
 }
 
-/** Where the tokens of the sets are kept among the extras of the grant's credentials. */
+/** The key of the sets' tokens among the extras of the grant's credentials. */
 const extrasKey = "latchkey:sets"
+
+const optionalNumber = Schema.optionalWith(Schema.Finite, { as: "Option" })
 
 const SetToken = Schema.Struct({
   accessToken: Schema.NonEmptyString,
   tokenType: Schema.String.pipe(
     Schema.filter((value) => Option.getOrUndefined(Credentials.tokenTypeNameProblem(value)))
   ),
-  obtainedAt: Schema.optionalWith(Schema.Finite, { as: "Option" }),
-  serverTime: Schema.optionalWith(Schema.Finite, { as: "Option" }),
-  expiresAt: Schema.optionalWith(Schema.Finite, { as: "Option" }),
-  refreshAt: Schema.optionalWith(Schema.Finite, { as: "Option" }),
+  obtainedAt: optionalNumber,
+  serverTime: optionalNumber,
+  expiresAt: optionalNumber,
+  refreshAt: optionalNumber,
   scopes: Schema.Array(Schema.String)
 })
 const decodeSets = Schema.decodeUnknownOption(Schema.Record({ key: Schema.String, value: SetToken }))
@@ -167,7 +168,7 @@ const encodeSet = Schema.encodeSync(SetToken)
 const setsOf = (credentials: Credentials.Credentials) =>
   Option.getOrElse(decodeSets(Redacted.value(credentials.extras)[extrasKey]), () => ({}))
 
-/** A set without a token yet is one whose token has expired: the next question refreshes it. */
+/** A set without a token is a set whose token has expired: the next request refreshes it. */
 const noToken = {
   accessToken: Redacted.make(""),
   expiresAt: Option.some(0),
@@ -176,7 +177,7 @@ const noToken = {
   serverTime: Option.none()
 }
 
-/** The grant as one set sees it: its own access token, the grant's refresh token and bookkeeping. */
+/** The grant as one set sees it: the set's access token, and the rest of the grant. */
 const toSet = (set: string, entry: Entry.Entry): Entry.Entry => {
   const sets: Readonly<Record<string, typeof SetToken.Type>> = setsOf(entry.credentials)
   const token = Object.hasOwn(sets, set) ? sets[set] : undefined
@@ -190,34 +191,15 @@ const toSet = (set: string, entry: Entry.Entry): Entry.Entry => {
 }
 
 /**
- * What a set changed, brought back into the grant: its own token among the sets, the rest the grant's. The tokens of
- * other sets that had expired when its own was obtained are of no use to anyone: without them a program whose sets
- * are ever others would fill its storage.
+ * Brings a set's change back into the grant: its token goes among the sets', the rest is the grant's. Drops the tokens of
+ * other sets that have expired: a program that always asks for new sets would otherwise fill its storage.
  */
 const fromSet = (set: string, changed: Entry.Entry, grant: Entry.Entry): Entry.Entry => {
-  const {
-    accessToken,
-    expiresAt,
-    extras,
-    obtainedAt,
-    refreshAt,
-    refreshToken,
-    scopes,
-    serverTime,
-    tokenType
-  } = changed.credentials
+  const { accessToken, extras, refreshToken, ...own } = changed.credentials
   const secret = Redacted.value(accessToken)
-  const token =
-    secret === ""
-      ? {}
-      : {
-          [set]: encodeSet({
-            ...{ accessToken: secret, expiresAt, refreshAt, obtainedAt, serverTime },
-            ...{ scopes, tokenType }
-          })
-        }
+  const token = secret === "" ? {} : { [set]: encodeSet({ ...own, accessToken: secret }) }
   const isAlive = (other: typeof SetToken.Type): boolean =>
-    !Option.exists(Option.all([other.expiresAt, obtainedAt]), ([end, now]) => end <= now)
+    !Option.exists(Option.all([other.expiresAt, own.obtainedAt]), ([end, now]) => end <= now)
   const others = Object.entries(setsOf(grant.credentials))
     .filter(([, other]) => isAlive(other))
     .map(([name, other]) => [name, encodeSet(other)])
@@ -235,7 +217,7 @@ const fromSet = (set: string, changed: Entry.Entry, grant: Entry.Entry): Entry.E
 }
 
 const view = (storage: Context.Tag.Service<TokenStorage>, set: string): Context.Tag.Service<TokenStorage> => {
-  // The grant as last read here: what a set writes is laid over it, at that version or not at all.
+  // The grant as last read here: a set's change is laid over it, at that version or not at all.
   let grant: Option.Option<Versioned> = Option.none()
   return TokenStorage.of({
     location: storage.location,

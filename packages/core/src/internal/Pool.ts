@@ -19,7 +19,6 @@ import { anyValid } from "../grant/Decision.js"
 import * as Manager from "../Manager.js"
 import type { TokenError } from "../TokenError.js"
 import type { TokenEvent } from "../TokenEvent.js"
-import type * as TokenManager from "../TokenManager.js"
 import type { StorageError } from "../TokenStorage.js"
 import type { Place, Renewed, Renewer } from "./Renewer.js"
 
@@ -60,7 +59,7 @@ export interface Parts {
 }
 
 export interface Pool {
-  readonly get: (account: string) => Effect.Effect<TokenManager.Manager, SetupError, Scope.Scope>
+  readonly get: (account: string) => Effect.Effect<Manager.Manager, SetupError, Scope.Scope>
   readonly getAccessToken: (account: string) => Effect.Effect<Redacted.Redacted, TokenError | SetupError>
   readonly unsafePeek: (account: string) => Option.Option<Redacted.Redacted>
   readonly keep: (

@@ -1,6 +1,7 @@
 /** Renews grants before they expire: one fiber looks at all of them, and starts what is due. */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Scheduler from "effect/Scheduler"
 import type * as Scope from "effect/Scope"
 import * as Driver from "../Driver.js"
 import * as Renewal from "../grant/Renewal.js"
@@ -185,6 +186,8 @@ export const make = (settings: Settings): Effect.Effect<Renewer, never, Scope.Sc
     }
   })
 
+const afterOthers = Scheduler.timer(0)
+
 /** Where nothing takes time, as with storage in memory, timers and I/O have their turn after each 32 grants. */
 const makeTurns = (): Effect.Effect<void> => {
   const next = Effect.unsafeMakeLatch(false)
@@ -194,7 +197,7 @@ const makeTurns = (): Effect.Effect<void> => {
     next.unsafeOpen()
   }
   const turn: Effect.Effect<void> = Effect.suspend(() => {
-    if (begun === 0) setTimeout(end, 0)
+    if (begun === 0) afterOthers.scheduleTask(end, 0)
     if (begun++ < 32) return Effect.void
     next.unsafeClose()
     return Effect.andThen(next.await, turn)
