@@ -49,23 +49,30 @@ export const within = <A, E, R>(
   { late, millis, more = Effect.succeed(0), waits = true }: Options<A, E>
 ): Effect.Effect<A, E, R> =>
   Effect.uninterruptibleMask((restore) =>
-    Effect.flatMap(Effect.forkDaemon(restore(effect)), (work) => {
+    // As a value: Effect logs a fiber that fails, and with it whatever is in the failure.
+    Effect.flatMap(Effect.forkDaemon(Effect.exit(restore(effect))), (work) => {
       const expiry = Effect.andThen(
         timeIsUp(millis),
         Effect.flatMap(more, (further) => (further > 0 ? timeIsUp(further) : Effect.void))
       )
-      const first = Effect.raceFirst(Effect.interruptible(Fiber.await(work)), Effect.interruptible(expiry))
+      const first = Effect.raceFirst(Effect.interruptible(ended(work)), Effect.interruptible(expiry))
       return restore(first).pipe(
         Effect.onInterrupt(() => (waits ? Fiber.interrupt(work) : Fiber.interruptFork(work))),
         Effect.flatMap((exit): Effect.Effect<A, E> => {
           if (exit !== undefined) return exit
           return waits
-            ? Effect.flatMap(Fiber.interrupt(work), (end) => (Exit.isInterrupted(end) ? late : end))
+            ? Effect.flatMap(Fiber.interrupt(work), (end) => {
+                const outcome = Exit.flatten(end)
+                return Exit.isInterrupted(outcome) ? late : outcome
+              })
             : Effect.andThen(Fiber.interruptFork(work), late)
         })
       )
     })
   )
+
+const ended = <A, E>(work: Fiber.RuntimeFiber<Exit.Exit<A, E>>): Effect.Effect<Exit.Exit<A, E>> =>
+  Effect.map(Fiber.await(work), Exit.flatten)
 
 /** The clock of programs that provide none: the system's, with JavaScript's timers. */
 const liveClock: Clock.Clock = Context.get(DefaultServices.liveServices, Clock.Clock)

@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+export * as Age from "./grant/Age.js"
 export * as BackOff from "./grant/BackOff.js"
 export * as Decision from "./grant/Decision.js"
 export * as Describe from "./grant/Describe.js"

@@ -3,7 +3,7 @@ import { Duration, Option, Redacted } from "effect"
 import * as Credentials from "@latchkey/core/Credentials"
 import * as Entry from "@latchkey/core/Entry"
 import * as GrantIdentity from "@latchkey/core/GrantIdentity"
-import { BackOff, Decision, Describe, Expiry } from "@latchkey/core/internal-api"
+import { Age, BackOff, Decision, Describe, Expiry } from "@latchkey/core/internal-api"
 import * as RotationPolicy from "@latchkey/core/RotationPolicy"
 
 // Two Redacted are equal when their secrets are.
@@ -1378,10 +1378,35 @@ describe("describeArrival", () => {
       "behind the server's"
     ],
     ["clocks that agree", { ...obtained(hour, 0), serverTime: Option.some(now) }, "no time to live"],
-    ["no Date", obtained(2 * hour, 0, false), "check that clock"]
+    ["no Date", obtained(2 * hour, 0, false), "check that clock"],
+    ["no expiry", { ...obtained(2 * hour, 0), expiresAt: Option.none() }, ""]
   ])("%s", (_, credentials, words) => {
     const text = Describe.describeArrival(new Credentials.Credentials(credentials), now)
     if (words === "") expect(text).toBe("")
     else expect(text).toContain(words)
+  })
+})
+
+describe("toStore", () => {
+  const off = (millis: number) => new Credentials.Credentials(obtained(0, millis))
+  const without = new Credentials.Credentials(obtained(0, hour, false))
+
+  it.each([
+    ["keeps the server's time at the first refresh", Option.none(), off(2 * hour), true],
+    ["keeps it where the clocks agree", Option.some(off(0)), off(second), true],
+    ["keeps it where our clock has just gone wrong", Option.some(off(0)), off(2 * hour), true],
+    ["keeps it where our clock has just been set right", Option.some(off(2 * hour)), off(0), true],
+    ["keeps it where the refresh before knew of none", Option.some(without), off(2 * hour), true],
+    [
+      "leaves it out where our clock is ahead for good",
+      Option.some(off(-2 * hour)),
+      off(-2 * hour - second),
+      false
+    ],
+    ["leaves it out where our clock is behind for good", Option.some(off(2 * hour)), off(2 * hour), false]
+  ] as const)("%s", (_, before, after, isKept) => {
+    const stored = Age.toStore(before, after)
+    expect(Option.isSome(stored.serverTime)).toBe(isKept)
+    expect(stored.expiresAt).toEqual(after.expiresAt)
   })
 })

@@ -5,15 +5,7 @@ import * as Credentials from "../Credentials.js"
 import { describeMismatch } from "../GrantIdentity.js"
 import type * as Rotation from "../RotationPolicy.js"
 import type { Decision } from "./Decision.js"
-import {
-  atLeastZero,
-  clampedGrace,
-  isExpired,
-  isGraceTooLong,
-  noWitness,
-  timeToExpiry,
-  type Witness
-} from "./Expiry.js"
+import { atLeastZero, clampedGrace, isGraceTooLong, noWitness, timeToExpiry, type Witness } from "./Expiry.js"
 
 /**
  * A decision in words, for people; never a token.
@@ -103,18 +95,21 @@ export const describeArrival = (
   credentials: Credentials.Credentials,
   now: number,
   witness: Witness = noWitness
-): string => {
-  if (!isExpired(credentials, now, witness)) return ""
+): string =>
+  Option.match(timeToExpiry(credentials, now, witness), {
+    onNone: () => "",
+    onSome: (left) => (left > 0 ? "" : describeLateArrival(credentials, now, -left))
+  })
+
+/** `late`: by how many milliseconds the token had expired when it arrived. */
+const describeLateArrival = (credentials: Credentials.Credentials, now: number, late: number): string => {
   const span = (millis: number) => Duration.format(Duration.seconds(Math.round(millis / 1000)))
   const off = Option.map(credentials.serverTime, (server) => now - server)
   if (Option.isSome(off) && Math.abs(off.value) > Credentials.clockTolerance) {
     const way = off.value > 0 ? "ahead of" : "behind"
     return `The token had expired when it came, and the clock of this machine is ${span(Math.abs(off.value))} ${way} the server's: set it right.`
   }
-  const ago = Option.match(timeToExpiry(credentials, now, witness), {
-    onNone: () => "",
-    onSome: (left) => (left < 0 ? `, by ${span(-left)}` : "")
-  })
+  const ago = late > 0 ? `, by ${span(late)}` : ""
   return Option.isSome(off)
     ? `The token had expired when it came${ago}, though the clocks agree: the server gives it no time to live.`
     : `The token had expired when it came${ago} by the clock of this machine, ${instantText(now)}: check that clock.`
