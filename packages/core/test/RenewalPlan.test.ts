@@ -1,0 +1,113 @@
+/** When a grant should be renewed without being asked, and what is done first. */
+import { describe, expect, it } from "@effect/vitest"
+import { Option } from "effect"
+import { Credentials, Entry, RotationPolicy } from "@latchkey/core"
+import * as Renewal from "../src/grant/Renewal.js"
+import * as State from "../src/grant/State.js"
+import type { Version } from "../src/TokenStorage.js"
+import { grant, minute, start } from "./support/Bench.js"
+
+const policy: State.Policy = {
+  grace: 2 * minute,
+  credentialsTtl: 30_000,
+  coolDownBase: 1000,
+  coolDownMax: 5 * minute,
+  refreshTimeout: 30_000,
+  leaseWait: 40_000,
+  mode: "wait",
+  jitter: 0,
+  rotation: RotationPolicy.rotating("30 seconds"),
+  needsRefreshToken: true,
+  identityOf: () => Option.none(),
+  formerly: [],
+  serverAhead: 0,
+  jitterShare: 0.5,
+  uptime: 0,
+  reportsChanges: true
+}
+
+const holding = (entry: Entry.Entry, at = start): State.State => ({
+  ...State.initial,
+  memory: { _tag: "Read", stored: Option.some({ entry, version: "1" as Version }), at }
+})
+
+const tenMinutes = Entry.first(grant(1, 10 * minute))
+const fingerprint = Entry.grantFingerprint(tenMinutes.credentials)
+const dead = new Entry.Entry({
+  ...tenMinutes,
+  dead: Option.some(
+    new Entry.DeadGrant({ fingerprint, at: start, reason: "invalid_grant", rotationLost: false })
+  )
+})
+const intended = (ago: number) =>
+  new Entry.Entry({
+    ...tenMinutes,
+    intent: Option.some(new Entry.Intent({ fingerprint, at: start - ago, attempt: 1 }))
+  })
+const noRefreshToken = Entry.first(Credentials.make({ accessToken: "at", expiresAt: start + minute }))
+const noExpiry = Entry.first(Credentials.make({ accessToken: "at", refreshToken: "rt" }))
+const silent: State.Policy = { ...policy, reportsChanges: false }
+
+const read = (at: number) => ({ task: "Read", at })
+const renew = (at: number) => ({ task: "Renew", at })
+/** The grace of two minutes, and half of a window of two minutes, before the end. */
+const due = start + 7 * minute
+
+describe("a grant is renewed", () => {
+  it.each([
+    ["what was never read is read", policy, State.initial, start, read(start)],
+    ["before the grace, by its share of the window", policy, holding(tenMinutes), start, renew(due)],
+    ["where it is overdue, at once", policy, holding(tenMinutes), due + 5000, renew(due + 5000)],
+    [
+      "what is known to have changed is read when it is due",
+      policy,
+      holding(tenMinutes, -Infinity),
+      start,
+      read(due)
+    ],
+    [
+      "where changes are not reported, it is read when it is due",
+      silent,
+      holding(tenMinutes),
+      start,
+      read(due)
+    ],
+    ["and renewed, where that was a moment ago", silent, holding(tenMinutes, due - 59_999), due, renew(due)],
+    [
+      "and read again, where that was a minute ago",
+      silent,
+      holding(tenMinutes, due - 60_000),
+      due,
+      read(due)
+    ],
+    ["and read again, where that lies in the future", silent, holding(tenMinutes, due + 1), due, read(due)],
+    ["a lost answer is replayed at once in its window", policy, holding(intended(5000)), start, renew(start)],
+    [
+      "and otherwise at the end of the token",
+      policy,
+      holding(intended(minute)),
+      start,
+      renew(start + 10 * minute)
+    ],
+    ["a dead grant is left alone", policy, holding(dead), start, read(Infinity)],
+    ["until storage changes", policy, holding(dead, -Infinity), start, read(start)],
+    ["or for ten minutes, where it does not say so", silent, holding(dead), start, read(start + 10 * minute)],
+    ["so is one without a refresh token", silent, holding(noRefreshToken), start, read(start + 10 * minute)],
+    ["a token without an end needs nothing", silent, holding(noExpiry), start, read(Infinity)],
+    [
+      "nothing is planned during a flight",
+      policy,
+      { ...holding(tenMinutes), phase: { _tag: "Rereading" } as State.Phase },
+      due,
+      read(Infinity)
+    ]
+  ] as const)("%s", (_, policy, state, now, expected) => {
+    expect(Renewal.plan(policy, state, 2 * minute, now)).toEqual(expected)
+  })
+
+  it("by a refresh that outlives today's token, and leaves it to another holder of the lease", () => {
+    const want = Renewal.want(policy, holding(tenMinutes), 2 * minute, due)
+    expect(want).toMatchObject({ force: false, yields: true, minValidity: 3 * minute })
+    expect(Renewal.want(policy, holding(intended(5000)), 2 * minute, start).minValidity).toBe(0)
+  })
+})
