@@ -52,7 +52,8 @@ const arrows = {
 /** The modules that only compute: plain data in, plain data out. */
 const pure = [
   ...["AuthStatus", "Credentials", "Decision", "Entry", "Fingerprint", "GrantIdentity", "RotationPolicy"],
-  ...["Snapshot", "grant/BackOff", "grant/Decision", "grant/Describe", "grant/Expiry"]
+  ...["Snapshot", "grant/BackOff", "grant/Decision", "grant/Describe", "grant/Expiry"],
+  ...["internal/EntrySchema", "internal/ResponseFields"]
 ]
 const pureImports = [
   ...[
@@ -250,7 +251,7 @@ export default tseslint.config(
     [
       ...pureImports.map((name) => `effect/${name}`),
       "@noble/hashes/*",
-      ...pure.map((name) => `./${name}.js`)
+      ...pure.flatMap((name) => [`./${name}.js`, `./${name.replace("internal/", "")}.js`])
     ],
     "this module is pure and imports only data modules and other pure modules"
   ),

@@ -21,6 +21,8 @@ export default defineConfig({
         "grant/Decision",
         "grant/Describe",
         "grant/Expiry",
+        "internal/EntrySchema",
+        "internal/ResponseFields",
         "Entry",
         "Fingerprint",
         "RotationPolicy",

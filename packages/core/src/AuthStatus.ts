@@ -9,7 +9,7 @@ import type { Credentials } from "./Credentials.js"
 import * as Expiry from "./grant/Expiry.js"
 
 /**
- * Why there is none.
+ * Why there is no session.
  *
  * @since 0.1.0
  * @category models
@@ -17,9 +17,12 @@ import * as Expiry from "./grant/Expiry.js"
 export type Reason = "NoCredentials" | "Expired" | "GrantMismatch"
 
 /**
- * What is not as it should be, though there may be a session: the newest credentials are not in storage
- * yet; the grant is dead and ends with this token; nothing is posted for now; the policy's grace is not below
- * the token's lifetime, of which half is taken instead; the grant is another server's, client's or account's, and is not used.
+ * A problem to show, though there may be a session.
+ *
+ * - `Unsaved`: the newest credentials are not in storage yet. `GrantDead`: the grant ends with this token.
+ * - `CoolingDown`: nothing is sent to the server for now.
+ * - `GraceClamped`: the policy's grace is not below the token's lifetime; half of the lifetime is used instead.
+ * - `GrantMismatch`: the grant belongs to another server, client or account, and is not used.
  *
  * @since 0.1.0
  * @category models
@@ -27,8 +30,8 @@ export type Reason = "NoCredentials" | "Expired" | "GrantMismatch"
 export type Warning = "Unsaved" | "GrantDead" | "CoolingDown" | "GraceClamped" | "GrantMismatch"
 
 /**
- * Whether the access token is there and has not expired. `expiresAt` is epoch milliseconds; whole seconds
- * are left, and none are told once it has expired.
+ * Whether there is an access token that has not expired. `expiresAt` is epoch milliseconds; `expiresInSeconds` is whole
+ * seconds, and none once the token has expired.
  *
  * @since 0.1.0
  * @category models

@@ -1,8 +1,8 @@
 /**
  * The immutable record of one grant, and the rule by which a token response changes it.
  *
- * Times are epoch milliseconds. What is absent is `Option.none()`, never zero or the empty string. Every
- * field that may hold a secret is `Redacted`, `extras` too: a server's unknown fields may be anything.
+ * Times are epoch milliseconds. An absent field is `Option.none()`, never zero or the empty string. Every field that may
+ * hold a secret is `Redacted`, `extras` too: a server's unknown fields may be anything.
  *
  * @since 0.1.0
  */
@@ -10,14 +10,16 @@ import * as Data from "effect/Data"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
+import {
+  describeType,
+  type Extras,
+  lifetimeSeconds,
+  scopesOf,
+  tokenProblem,
+  withUnknownFields
+} from "./internal/ResponseFields.js"
 
-/**
- * Fields that are not ours to understand, kept as they came.
- *
- * @since 0.1.0
- * @category models
- */
-export type Extras = Readonly<Record<string, unknown>>
+export { type Extras, tokenProblem, tokenTypeNameProblem } from "./internal/ResponseFields.js"
 
 interface Fields {
   readonly accessToken: Redacted.Redacted
@@ -46,8 +48,8 @@ interface Fields {
 export class Credentials extends Data.Class<Fields> {}
 
 /**
- * The same fields, with what many records have alike held once for all of them: there may be a hundred
- * thousand in memory.
+ * The same fields, with values that many records share held once for all of them: there may be a hundred thousand records
+ * in memory.
  *
  * @since 0.1.0
  * @category constructors
@@ -61,19 +63,19 @@ export const share = (fields: Fields): Fields => ({
 
 const noExtras = Redacted.make<Extras>(Object.freeze({}))
 
-/** The scopes of the grants are few, and often the same for all users of a program. */
+/** All users of a program often have the same scopes. */
 const knownScopes = new Map<string, ReadonlyArray<string>>()
 
 const shareScopes = (scopes: ReadonlyArray<string>): ReadonlyArray<string> => {
   const key = scopes.join(" ")
   const known = knownScopes.get(key)
   if (known === undefined && knownScopes.size < 1000) knownScopes.set(key, scopes)
-  // A scope with a space in it is none, but may have been given.
+  // A scope with a space in it is invalid, and would collide with two scopes.
   return known?.length === scopes.length && known.every((scope, at) => scope === scopes[at]) ? known : scopes
 }
 
 /**
- * What {@link make} takes: plain values, absent ones left out. `expiresAt`, `refreshAt`, `obtainedAt` and
+ * The fields for {@link make} as plain values, absent ones left out. `expiresAt`, `refreshAt`, `obtainedAt` and
  * `serverTime` are epoch milliseconds; `tokenType` is `Bearer` unless given.
  *
  * @since 0.1.0
@@ -160,54 +162,9 @@ const sameSecret = (a: Option.Option<Redacted.Redacted>, b: Option.Option<Redact
   Option.getOrNull(Option.map(a, Redacted.value)) === Option.getOrNull(Option.map(b, Redacted.value))
 
 /**
- * What is wrong with a token, or none. A token is one or more visible ASCII characters or spaces
- * (RFC 6749, appendix A.12), and not a word that a broken writer leaves where a token should be.
- *
- * @since 0.1.0
- * @category validation
- */
-export const tokenProblem = (value: unknown): Option.Option<string> => {
-  if (typeof value !== "string") return Option.some(`is ${describeType(value)}, not a string`)
-  if (value.trim() === "") return Option.some("is blank")
-  if (value === "undefined" || value === "null") return Option.some(`is the word "${value}"`)
-  if (value.length > longestToken) return Option.some("is longer than any header can carry")
-  return /^[\x20-\x7e]+$/.test(value)
-    ? Option.none()
-    : Option.some("has a control character or one outside ASCII")
-}
-
-/**
- * What is wrong with a token type, or none. It goes into a header as a scheme: one or more of the characters of an
- * RFC 9110 §5.6.2 token, 100 at most.
- *
- * @since 0.1.0
- * @category validation
- */
-export const tokenTypeNameProblem = (value: unknown): Option.Option<string> =>
-  typeof value !== "string"
-    ? Option.some(`is ${describeType(value)}, not a string`)
-    : /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}$/.test(value)
-      ? Option.none()
-      : Option.some("is no token type (RFC 9110 §5.6.2)")
-
-/** In characters; servers refuse headers of far less. */
-const longestToken = 131_072
-
-const describeType = (value: unknown): string =>
-  value === undefined
-    ? "missing"
-    : value === null
-      ? "null"
-      : Array.isArray(value)
-        ? "an array"
-        : typeof value === "object"
-          ? "an object"
-          : `a ${typeof value}`
-
-/**
- * What is wrong with a token response: the field, in words without its value, and the previous credentials
- * with the new refresh token, where the response held a usable one. Those are to be saved before anything
- * else is made of the problem: the old refresh token is spent.
+ * A token response that cannot be used: the field, the problem in words without the field's value, and the previous
+ * credentials with the new refresh token, where the response held a usable one. Save those first: the old refresh token is
+ * spent.
  *
  * @since 0.1.0
  * @category errors
@@ -219,7 +176,7 @@ export class ResponseProblem extends Data.TaggedClass("ResponseProblem")<{
 }> {}
 
 /**
- * What {@link fromResponse} must know beside the response.
+ * The input of {@link fromResponse} beside the response.
  *
  * @since 0.1.0
  * @category models
@@ -228,21 +185,21 @@ export interface ResponseContext {
   /** When the request was sent: the lifetime counts from here, never from the answer. */
   readonly requestedAt: number
   /**
-   * By how many milliseconds the server's clock was behind ours: the lifetime counts from that much earlier,
-   * since others will read the expiry by better clocks than ours, or we by ours once it is set right. A quarter
-   * of the lifetime at most; 0 unless given.
+   * By how many milliseconds the server's clock was behind ours. The lifetime counts from that much earlier, because
+   * other machines with better clocks read the expiry, and so do we once our clock is set right. A quarter of the
+   * lifetime at most; default 0.
    */
   readonly serverBehind?: number
   /** When the server answered by its own clock, in epoch milliseconds, where it said so. */
   readonly serverTime?: number | undefined
-  /** Token types the caller can use, compared without regard to case; `bearer` and `dpop` unless given. */
+  /** Token types the caller can use, compared without regard to case. Default: `bearer` and `dpop`. */
   readonly tokenTypes?: ReadonlyArray<string>
-  /** Where the provider names the account; without it the account never changes. */
+  /** Reads the account from the provider's response; without it the account never changes. */
   readonly accountId?: (response: Extras) => Option.Option<string>
 }
 
 /**
- * A field of a token response that was not used: which, and in words what is wrong with it, without its value.
+ * A field of a token response that was ignored, and the problem with it in words, without its value.
  *
  * @since 0.1.0
  * @category models
@@ -252,12 +209,12 @@ export interface FieldWarning {
   readonly problem: string
 }
 
-/** By access token: what is made of credentials on their way to the manager keeps that. */
+/** By access token, which stays the same object in every copy of the credentials on their way to the manager. */
 const warned = new WeakMap<Redacted.Redacted, ReadonlyArray<FieldWarning>>()
 
 /**
- * What was wrong with the response that brought these credentials, where they could be used all the same. Known for
- * as long as this process holds them, and not stored.
+ * The problems of the response that brought these credentials, where they could be used nevertheless. Known for as long as
+ * this process holds the credentials, and not stored.
  *
  * @since 0.1.0
  * @category getters
@@ -266,7 +223,7 @@ export const warnings = ({ accessToken }: Credentials): ReadonlyArray<FieldWarni
   warned.get(accessToken) ?? []
 
 /**
- * The same credentials, with what was wrong with the response that brought them; for refreshers that read it by
+ * The same credentials, with the problems of the response that brought them; for refreshers that read the response
  * themselves. An empty list changes nothing.
  *
  * @since 0.1.0
@@ -307,13 +264,6 @@ export const byOurClock = (
  */
 export const clockTolerance = 60_000
 
-/** Lifetimes above this are absolute times or nonsense: about 31 years. */
-const maxLifetimeSeconds = 1_000_000_000
-
-const known = new Set([
-  ...["access_token", "refresh_token", "id_token", "token_type", "expires_in", "refresh_in", "scope"]
-])
-
 /**
  * The merge rule (RFC 6749 §5.1, §6): the credentials after a token response.
  *
@@ -322,8 +272,8 @@ const known = new Set([
  * `"3600"` is a lifetime of 3600 s; an absent `expires_in` is an unknown lifetime. `refresh_in`, which some servers
  * send beside it, says after how many seconds to renew.
  *
- * Only a token, or its type, that cannot be used is a problem. What else is malformed is left out, with a warning
- * (see {@link warnings}): a lifetime that is no sensible number is unknown, an id token or a scope is as if absent.
+ * Only a token, or its type, that cannot be used is a problem. Any other malformed field is left out, with a warning
+ * (see {@link warnings}): a lifetime that is no sensible number is unknown, an id token or a scope counts as absent.
  *
  * @since 0.1.0
  * @category constructors
@@ -364,20 +314,28 @@ export const fromResponse = (
   if (Option.isSome(refreshProblem)) return fail("refresh_token", refreshProblem.value)
 
   const ignored: Array<FieldWarning> = []
+  const readOr = <A>(name: string, read: Either.Either<A, string>, otherwise: A): A =>
+    Either.getOrElse(read, (problem) => {
+      ignored.push({ field: name, problem })
+      return otherwise
+    })
+  const none = Option.none<number>()
   const seconds = lifetimeSeconds(field("expires_in"))
-  if (Either.isLeft(seconds)) {
-    ignored.push({ field: "expires_in", problem: `${seconds.left}: the lifetime is unknown` })
-  }
-  const lifetime = Option.flatten(Either.getRight(seconds))
-  const renew = lifetimeSeconds(field("refresh_in"))
-  if (Either.isLeft(renew)) ignored.push({ field: "refresh_in", problem: renew.left })
-  const refreshIn = Option.flatten(Either.getRight(renew))
-  const idProblem = problemOf("id_token")
-  if (Option.isSome(idProblem)) ignored.push({ field: "id_token", problem: idProblem.value })
-  const newIdToken = Option.isNone(idProblem) ? Option.map(text("id_token"), redact) : Option.none()
-  const scope = scopesOf(field("scope"))
-  if (Either.isLeft(scope)) ignored.push({ field: "scope", problem: scope.left })
-  const scopes = Either.getOrElse(scope, (): ReadonlyArray<string> => [])
+  const lifetime = readOr(
+    "expires_in",
+    Either.mapLeft(seconds, (problem) => `${problem}: the lifetime is unknown`),
+    none
+  )
+  const refreshIn = readOr("refresh_in", lifetimeSeconds(field("refresh_in")), none)
+  const newIdToken = readOr(
+    "id_token",
+    Option.match(problemOf("id_token"), {
+      onNone: () => Either.right(Option.map(text("id_token"), redact)),
+      onSome: Either.left
+    }),
+    Option.none()
+  )
+  const scopes = readOr<ReadonlyArray<string>>("scope", scopesOf(field("scope")), [])
 
   const before = Option.flatMap(previous, (p) => p.accountId)
   const after = Option.filter(context.accountId?.(response) ?? Option.none(), (account) => account !== "")
@@ -412,29 +370,6 @@ export const fromResponse = (
   )
 }
 
-/** What unknown fields may take, in characters of JSON and in levels: more could not be stored. */
-const mostExtras = 262_144
-const deepestExtras = 64
-
-/**
- * A server's unknown fields must never keep its tokens from being stored: those that would are left out.
- * Nor may they grow without end, refresh after refresh.
- */
-const withUnknownFields = (kept: Extras, response: Extras): Extras => {
-  const fields = Object.entries(response).filter(
-    ([name, value]) => !known.has(name) && name !== "__proto__" && isFlat(value, deepestExtras)
-  )
-  if (fields.length === 0) return kept
-  const merged = { ...kept, ...Object.fromEntries(fields) }
-  return JSON.stringify(merged).length <= mostExtras ? merged : kept
-}
-
-const isFlat = (value: unknown, levels: number): boolean =>
-  typeof value !== "object" ||
-  value === null ||
-  (levels > 0 &&
-    Object.entries(value).every(([name, inner]) => name !== "__proto__" && isFlat(inner, levels - 1)))
-
 const tokenTypeProblem = (
   value: unknown,
   previous: Option.Option<Credentials>,
@@ -448,30 +383,4 @@ const tokenTypeProblem = (
   }
   const bound = Option.exists(previous, (p) => p.tokenType.toLowerCase() === "dpop")
   return bound && type !== "dpop" ? Option.some("fell back from DPoP (RFC 9449 §5)") : Option.none()
-}
-
-/** A list is what some servers send in place of words in a row. */
-const scopesOf = (value: unknown): Either.Either<ReadonlyArray<string>, string> => {
-  const words = (text: string) => text.split(/\s/).filter((scope) => scope !== "")
-  if (value == null) return Either.right([])
-  if (typeof value === "string") return Either.right(words(value))
-  return Array.isArray(value) && value.every((each) => typeof each === "string")
-    ? Either.right(value.flatMap(words))
-    : Either.left(
-        `is ${Array.isArray(value) ? "an array of other things" : describeType(value)}, not a string`
-      )
-}
-
-const lifetimeSeconds = (value: unknown): Either.Either<Option.Option<number>, string> => {
-  if (value === undefined) return Either.right(Option.none())
-  const seconds = typeof value === "string" && /^\d{1,12}(\.\d{1,12})?$/.test(value) ? Number(value) : value
-  if (typeof seconds !== "number") {
-    return Either.left(
-      `is ${typeof value === "string" ? "not a number" : describeType(value)}, seconds are due`
-    )
-  }
-  if (seconds < 0) return Either.left("is negative")
-  return seconds <= maxLifetimeSeconds
-    ? Either.right(Option.some(seconds))
-    : Either.left("is absurd: an absolute time, or the wrong unit")
 }

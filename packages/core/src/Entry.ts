@@ -1,6 +1,6 @@
 /**
- * What storage keeps for one grant: the credentials, where they stand in the grant's history, the journal
- * of a refresh under way, the mark of a dead grant, and the wait that the server asked for. And the JSON form of it all.
+ * The stored record of one grant: the credentials, their place in the grant's history, the intent of a refresh under way,
+ * the mark of a dead grant, and the wait that the server asked for; and its JSON form.
  *
  * @since 0.1.0
  */
@@ -8,17 +8,19 @@ import * as Data from "effect/Data"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as ParseResult from "effect/ParseResult"
-import * as Predicate from "effect/Predicate"
-import * as Redacted from "effect/Redacted"
+import type * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as Credentials from "./Credentials.js"
 import * as Fingerprint from "./Fingerprint.js"
 import * as GrantIdentity from "./GrantIdentity.js"
+import { formatVersion, instantProblem, Json } from "./internal/EntrySchema.js"
+
+export { formatVersion, instantProblem } from "./internal/EntrySchema.js"
 
 /**
- * The write-ahead note of a refresh: which refresh token is about to be spent, when (epoch milliseconds),
- * and for which time. One that is still there later means that its answer was lost. One that is repeated
- * takes the place of the one before, unless it is known not to have been sent.
+ * The intent to spend a refresh token, written ahead of the request: which token, when (epoch milliseconds), and which
+ * attempt it is. An intent that is still there later means that the answer was lost. The intent of a replay replaces the
+ * one before, unless that is known not to have been sent.
  *
  * @since 0.1.0
  * @category models
@@ -30,8 +32,7 @@ export class Intent extends Data.Class<{
 }> {}
 
 /**
- * The mark of a grant that the authorization server refused with `invalid_grant`: it is not posted again
- * until storage holds another.
+ * The mark of a grant that the authorization server refused with `invalid_grant`: its refresh token is not sent again.
  *
  * @since 0.1.0
  * @category models
@@ -39,15 +40,15 @@ export class Intent extends Data.Class<{
 export class DeadGrant extends Data.Class<{
   readonly fingerprint: Fingerprint.Fingerprint
   readonly at: number
-  /** What the server said, cut and escaped. */
+  /** The server's message, cut and escaped. */
   readonly reason: string
   /** Whether it was refused after the answer to an earlier refresh had been lost. */
   readonly rotationLost: boolean
 }> {}
 
 /**
- * The wait that the authorization server asked for (`Retry-After`, RFC 9110 §10.2.3; `Decision.backOff` where it named no
- * time): when it did, and until when nothing is posted for this grant, by whoever shares its storage. Epoch milliseconds.
+ * The wait that the authorization server asked for (`Retry-After`, RFC 9110 §10.2.3; a back-off where it named no time):
+ * since when, and until when no process that shares the storage sends anything for this grant. Epoch milliseconds.
  *
  * @since 0.1.0
  * @category models
@@ -57,13 +58,13 @@ export class ServerWait extends Data.Class<{ readonly at: number; readonly until
 /**
  * One grant as it is stored.
  *
- * - `family`: the fingerprint of the grant's first refresh token; it stays the same through rotations, so
- *   that one grant's history can be told from another login.
+ * - `family`: the fingerprint of the grant's first refresh token. It stays the same through rotations and differs for
+ *   another login.
  * - `generation`: how many times the credentials of this family were written, counted from 1; 0 where
- *   another program wrote them. It never falls within a family: one that does is a restored backup.
+ *   another program wrote them. It never falls within a family: a lower one comes from a restored backup.
  * - `fence`: the fencing number of the lease under which it was written, 0 for none.
- * - `identity`: the server and the client that the grant was obtained from; none where it was written by
- *   another program, by an earlier version, or with a refresher that does not say. It is set by the next refresh.
+ * - `identity`: the server and the client that the grant was obtained from; none where another program or an earlier
+ *   version wrote it, or the refresher does not name them. The next refresh sets it.
  *
  * @since 0.1.0
  * @category models
@@ -111,9 +112,9 @@ export const first = (credentials: Credentials.Credentials, generation = 1): Ent
   })
 
 /**
- * The entry that replaces `previous` when a user saves credentials: the next generation where they are of
- * the same family, else the first of a new one. It is written without a lease: a login does not wait for a refresh.
- * Where `identity` is none, the same grant keeps the one it has.
+ * The entry that replaces `previous` when a user saves credentials: the next generation of the same family, or the first of
+ * a new one. It is written without a lease: a login does not wait for a refresh. Where `identity` is none, the same grant
+ * keeps its own.
  *
  * @since 0.1.0
  * @category combinators
@@ -151,8 +152,7 @@ export const bind = (entry: Entry, identity: Option.Option<GrantIdentity.GrantId
     : new Entry({ ...entry, identity })
 
 /**
- * In what the stored grant differs from what a client with `current` may use, if in anything; see
- * `GrantIdentity.compare`.
+ * How the stored grant differs from those that a client with `current` may use, if it does; see `GrantIdentity.compare`.
  *
  * @since 0.1.0
  * @category comparisons
@@ -169,8 +169,8 @@ export const mismatch = (
   )
 
 /**
- * In what the stored grant differs from a login that would replace it: another identity, or another account; none
- * where that is not known.
+ * How the stored grant differs from a login that would replace it: another identity, or another account; none where that is
+ * unknown.
  *
  * @since 0.1.0
  * @category comparisons
@@ -187,7 +187,7 @@ export const mismatchOfLogin = (
   )
 
 /**
- * The entry after a refresh: the next generation; the journal, the mark and the wait cleared.
+ * The entry after a refresh: the next generation, without intent, mark and wait.
  *
  * @since 0.1.0
  * @category combinators
@@ -244,66 +244,7 @@ export const isRolledBack = (loaded: Entry, newest: Entry): boolean =>
   !Credentials.sameRefreshToken(loaded.credentials, newest.credentials)
 
 /**
- * The newest format that this version reads and the one that it writes.
- *
- * @since 0.1.0
- * @category codec
- */
-export const formatVersion = 1
-
-const Millis = Schema.Number.pipe(Schema.finite(), Schema.nonNegative())
-const Token = Schema.Redacted(
-  Schema.String.pipe(Schema.filter((value) => Option.getOrUndefined(Credentials.tokenProblem(value))))
-)
-
-const optional = <A, I>(schema: Schema.Schema<A, I>) => Schema.optionalWith(schema, { as: "Option" })
-
-const Json = Schema.Struct({
-  latchkey: Schema.Literal(formatVersion),
-  accessToken: Token,
-  refreshToken: optional(Token),
-  idToken: optional(Token),
-  tokenType: Schema.String.pipe(
-    Schema.filter((value) => Option.getOrUndefined(Credentials.tokenTypeNameProblem(value)))
-  ),
-  obtainedAt: optional(Millis),
-  serverTime: optional(Millis),
-  expiresAt: optional(Millis),
-  refreshAt: optional(Millis),
-  scopes: Schema.Array(Schema.String),
-  accountId: optional(Schema.NonEmptyString),
-  // Not `Schema.Record`, whose copy takes a `__proto__` among the keys for the prototype.
-  extras: Schema.optionalWith(Schema.Redacted(Schema.declare(Predicate.isReadonlyRecord)), {
-    default: () => Redacted.make<Credentials.Extras>({})
-  }),
-  family: Schema.NonEmptyString,
-  generation: Schema.NonNegativeInt,
-  fence: Schema.optionalWith(Schema.NonNegativeInt, { default: () => 0 }),
-  intent: optional(
-    Schema.Struct({ fingerprint: Schema.NonEmptyString, at: Millis, attempt: Schema.NonNegativeInt })
-  ),
-  dead: optional(
-    Schema.Struct({
-      fingerprint: Schema.NonEmptyString,
-      at: Millis,
-      reason: Schema.String,
-      rotationLost: Schema.Boolean
-    })
-  ),
-  serverWait: optional(Schema.Struct({ at: Millis, until: Millis })),
-  identity: optional(
-    Schema.Struct({
-      issuer: optional(Schema.NonEmptyString),
-      tokenEndpoint: optional(Schema.NonEmptyString),
-      clientId: optional(Schema.NonEmptyString),
-      grantType: Schema.NonEmptyString,
-      subject: optional(Schema.NonEmptyString)
-    })
-  )
-})
-
-/**
- * What is wrong with a stored record: where in it, and in words; never a value from it.
+ * A stored record that cannot be used: the path to the problem, and the problem in words; never a value of the record.
  *
  * @since 0.1.0
  * @category errors
@@ -313,24 +254,6 @@ export class RecordProblem extends Data.TaggedClass("RecordProblem")<{
   readonly path: string
   readonly problem: string
 }> {}
-
-/** Instants are wrong by a unit below this (seconds) and above that (microseconds): 1973 and 5138. */
-const earliestMillis = 100_000_000_000
-const latestMillis = 100_000_000_000_000
-
-/**
- * What is wrong with an instant of epoch milliseconds that was read from elsewhere, or none. `now` tells
- * whether the clock itself is near the epoch, as in tests: then small instants are right.
- *
- * @since 0.1.0
- * @category validation
- */
-export const instantProblem = (millis: number, now: number): Option.Option<string> =>
-  !Number.isFinite(millis) || millis > latestMillis
-    ? Option.some("is beyond the year 5138, as microseconds where milliseconds are due would be")
-    : millis < earliestMillis && now >= earliestMillis
-      ? Option.some("is before 1974, as seconds where milliseconds are due would be")
-      : Option.none()
 
 const decodeJson = Schema.decodeUnknownEither(Json)
 const encodeJson = Schema.encodeSync(Json)
@@ -382,7 +305,7 @@ export const fromJson = (json: unknown, now: number): Either.Either<Entry, Recor
 }
 
 /**
- * The JSON value of an entry. It holds the tokens in clear: for storage alone.
+ * The JSON value of an entry. It holds the tokens in clear text: pass it to storage only.
  *
  * @since 0.1.0
  * @category codec
@@ -394,7 +317,7 @@ export const toJson = (entry: Entry): Record<string, unknown> => {
 
 const tokens: ReadonlySet<unknown> = new Set(["accessToken", "refreshToken", "idToken"])
 
-/** Of a token it is told what is wrong with it; of anything else, only where it stands. */
+/** Describes the problem with a token; for any other value, only its path. */
 const recordProblem = (error: ParseResult.ParseError, json: unknown): RecordProblem => {
   const issue = ParseResult.ArrayFormatter.formatErrorSync(error)[0]!
   const path = issue.path.map(String).join(".")

@@ -1,7 +1,7 @@
 /**
- * To whom a grant belongs: the authorization server that issued it, the client that it was issued to, and
+ * The identity of a grant: the authorization server that issued it, the client that it was issued to, and
  * whether it is a user's or the client's own. A grant is never sent to another server, nor by another client
- * (RFC 6749 §10.4), and no token of it is served in another's place.
+ * (RFC 6749 §10.4), and its tokens are never served for another identity.
  *
  * @since 0.1.0
  */
@@ -10,7 +10,7 @@ import * as Equal from "effect/Equal"
 import * as Option from "effect/Option"
 
 /**
- * What a grant was obtained from, as far as it is known. What is not known is not compared.
+ * The origin of a grant, as far as it is known. Unknown fields are not compared.
  *
  * - `issuer`: the issuer identifier (RFC 8414 §2). `tokenEndpoint`: where the grant is sent, if it was set by
  *   hand; a discovered endpoint is the issuer's own affair.
@@ -31,7 +31,7 @@ export class GrantIdentity extends Data.Class<{
 }> {}
 
 /**
- * The grant type of what a user granted, whichever way the user logged in.
+ * The grant type of a user's grant, whichever way the user logged in.
  *
  * @since 0.1.0
  * @category constants
@@ -39,8 +39,8 @@ export class GrantIdentity extends Data.Class<{
 export const userGrant = "refresh_token"
 
 /**
- * An identity from plain values; what is left out or empty is not known. `grantType` is {@link userGrant}
- * unless given.
+ * An identity from plain values; a field that is left out or empty is unknown. `grantType` is {@link userGrant} by
+ * default.
  *
  * @since 0.1.0
  * @category constructors
@@ -74,7 +74,7 @@ const known = (text: string | undefined): Option.Option<string> =>
 export const withClientId = (identity: GrantIdentity, clientId: string): GrantIdentity =>
   share(new GrantIdentity({ ...identity, clientId: known(clientId) }))
 
-/** A program has a handful of them, and a pool has an entry with one for each of its accounts. */
+/** A program has a handful of identities, and a pool has an entry with one for each of its accounts. */
 const shared = new Map<string, GrantIdentity>()
 
 /**
@@ -92,7 +92,7 @@ export const share = (identity: GrantIdentity): GrantIdentity => {
 }
 
 /**
- * In what a stored grant and the one that is asked for, or saved, differ. `Server`: another issuer or token
+ * How a stored grant differs from the one that is requested, or saved. `Server`: another issuer or token
  * endpoint. `Client`: another client id. `GrantType`: a user's grant on one side, the client's own on the other.
  * `Account`: another user's, or another subject's.
  *
@@ -114,8 +114,8 @@ export class Mismatch extends Data.Class<{
 }> {}
 
 /**
- * What is known of a stored grant: its identity, where it was written with one, and whether there is a refresh
- * token in it, which only a user's grant is sure to have.
+ * A stored grant: its identity, where it was written with one, and whether it has a refresh token, which only a user's grant
+ * is sure to have.
  *
  * @since 0.1.0
  * @category models
@@ -126,16 +126,15 @@ export interface Stored {
 }
 
 /**
- * Whether a stored grant may be used by a client: in what they differ, or none. `formerly` names issuers and
- * token endpoints that the client's server had before: a grant from there counts as one from the server.
+ * How a stored grant differs from those that a client may use, or none. `formerly` names issuers and token endpoints that
+ * the client's server had before: a grant from there counts as one from the server.
  *
- * A server is told by the token endpoint where that was set by hand, else by the issuer. URLs are compared as
- * URLs (RFC 3986 §6.2.2, §6.2.3); of an issuer a slash at the end makes no difference, of an endpoint it does.
- * Where only one side names a token endpoint, both must have the same issuer, and an endpoint that the stored grant
- * does not vouch for must be below that issuer's URL.
+ * The token endpoint identifies a server where it was set by hand, else the issuer. URLs are compared as URLs
+ * (RFC 3986 §6.2.2, §6.2.3). A slash at the end makes no difference in an issuer, but does in an endpoint. Where only one
+ * side names a token endpoint, both must have the same issuer, and an endpoint that the stored grant does not name must be
+ * below that issuer's URL.
  *
- * A grant that was stored without an identity passes, but for one with a refresh token where the client has no
- * use for any.
+ * A grant that was stored without an identity passes, unless it has a refresh token and the client uses none.
  *
  * @since 0.1.0
  * @category comparisons
@@ -196,7 +195,7 @@ export const compareAccounts = (
     ? Option.some(new Mismatch({ difference: "Account", stored: words(stored), current: words(login) }))
     : Option.none()
 
-/** Whether both are known, and not the same. */
+/** Whether both are known and differ. */
 const differs = (a: Option.Option<string>, b: Option.Option<string>): boolean =>
   Option.isSome(a) && Option.isSome(b) && a.value !== b.value
 
@@ -211,7 +210,7 @@ const sameServer = (was: GrantIdentity, is: GrantIdentity, formerly: ReadonlyArr
   if (Option.isSome(endpoints)) return endpoints.value || isFormer(was.tokenEndpoint)
   if (isFormer(was.issuer) || isFormer(was.tokenEndpoint)) return true
   if (Option.isNone(issuers)) return false
-  // The stored grant vouches for no endpoint: the one that was set is to be this issuer's to all appearance.
+  // The stored grant names no endpoint: the one that was set must look like this issuer's.
   return Option.match(is.tokenEndpoint, {
     onNone: () => true,
     onSome: (endpoint) => Option.exists(was.issuer, (issuer) => isBelow(endpoint, issuer))
@@ -253,7 +252,7 @@ const serverWords = (was: GrantIdentity, is: GrantIdentity): Pick<Mismatch, "sto
   return { stored, current: stored === current ? `${current} (with another query)` : current }
 }
 
-/** Without user info and query, where secrets may be. */
+/** Without user info and query, which may hold secrets. */
 const display = (text: string): string => {
   const url = parse(text)
   return shown(
@@ -271,14 +270,14 @@ const grantWords = (grantType: string): string =>
 
 const longestShown = 200
 
-/** Cut, and what a terminal might obey or hide is escaped. */
+/** Cut, with characters escaped that a terminal might obey or hide. */
 const shown = (text: string): string => {
   const cut = text.length > longestShown ? `${text.slice(0, longestShown)}…` : text
   return cut.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, (c) => `\\u{${c.codePointAt(0)!.toString(16)}}`)
 }
 
 /**
- * What is known of a grant's origin, in a few words for people; none of it is secret.
+ * A grant's origin in a few words for people; none of it is secret.
  *
  * @since 0.1.0
  * @category getters

@@ -1,5 +1,5 @@
 /**
- * Whose grant it is: one unified record, and the port that fetches it.
+ * The account that a grant belongs to, as one unified record, and the port that fetches it.
  *
  * @since 0.1.0
  */
@@ -11,7 +11,7 @@ import * as Schema from "effect/Schema"
 import type { Credentials, Extras } from "./Credentials.js"
 
 /**
- * What is known of the account. `extras` holds what a provider tells beyond it; nothing here is secret.
+ * An account. `extras` holds a provider's additional fields; nothing here is secret.
  *
  * @since 0.1.0
  * @category models
@@ -46,7 +46,7 @@ export const make = (options: {
   })
 
 /**
- * What the credentials tell by themselves: the account.
+ * The profile that the credentials alone give: the account.
  *
  * @since 0.1.0
  * @category constructors
@@ -55,8 +55,8 @@ export const fromCredentials = (provider: string, credentials: Credentials): Pro
   make({ provider, accountId: Option.getOrUndefined(credentials.accountId) })
 
 /**
- * The profile could not be had: `Rejected`, the resource server refused the token; `Unavailable`, it did
- * not answer; `Malformed`, its answer is no profile.
+ * The profile could not be fetched: `Rejected`, the resource server refused the token; `Unavailable`, it did not answer;
+ * `Malformed`, its answer is no profile.
  *
  * @since 0.1.0
  * @category errors

@@ -1,6 +1,6 @@
 /**
- * What a server does with a refresh token once used, and what follows from it for a refresh whose answer
- * never came: may the spent token be sent once more, to get the answer after all?
+ * What a server does with a spent refresh token, and whether the token may be sent once more after a refresh whose answer
+ * never came.
  *
  * @since 0.1.0
  */
@@ -9,9 +9,8 @@ import * as Option from "effect/Option"
 import type { Intent } from "./Entry.js"
 
 /**
- * What the server does with a refresh token once used. `window` is how long the spent one may still be
- * replayed to get the answer again: zero for the strict servers, where a replay revokes the grant; without
- * end where the spent one is good until its successor is used.
+ * What the server does with a spent refresh token. `window` is how long it may still be replayed to get the answer again:
+ * zero for strict servers, where a replay revokes the grant; infinite where it stays valid until its successor is used.
  *
  * @since 0.1.0
  * @category models
@@ -39,8 +38,8 @@ export const rotating = (window: Duration.DurationInput = Duration.zero): Rotati
 })
 
 /**
- * A refresh whose answer was not seen: the server may have replaced the refresh token that is held here.
- * Its process died, the answer was lost, or another process is at it.
+ * The repetition of a refresh whose answer was not seen. The server may have replaced the refresh token: the process died,
+ * the answer was lost, or another process is refreshing.
  *
  * @since 0.1.0
  * @category models
@@ -50,39 +49,37 @@ export interface Replay {
   readonly since: number
   /** How many such requests there were. */
   readonly attempts: number
-  /** Until when the spent refresh token may be sent again without harm, as far as the policy tells. */
+  /** Until when the spent refresh token may be sent again without harm, by the policy. */
   readonly until: number
-  /** Whether that is so now. Where it is not, to send it again may end the grant. */
+  /** Whether that is so now. If not, sending it again may end the grant. */
   readonly open: boolean
 }
 
 /**
- * The replay that an unanswered refresh calls for; none where the refresh token is reusable and nothing can
- * have been lost.
+ * The replay that an open intent calls for; none where the refresh token is reusable and nothing can have been lost.
  *
- * The window counts from the last request, not from the first: if the first was the one that the server
- * saw, the answer is lost in any case once its window is over, but if it was the last, only a replay saves
- * the grant. A request that lies in the future says nothing of the time that has passed, the clock having
- * been set back: then the window is taken to be over.
+ * The window counts from the last request, not from the first. If the server saw the first one, the answer is lost anyway
+ * once its window is over; if it saw only the last one, a replay saves the grant. Where a request lies in the future, the
+ * clock was set back and the time that has passed is unknown: the window counts as over.
  *
  * @since 0.1.0
  * @category decisions
  */
 export const replay = (
   rotation: RotationPolicy,
-  unanswered: Option.Option<Intent>,
+  intent: Option.Option<Intent>,
   now: number
 ): Option.Option<Replay> =>
   rotation._tag === "Reusable"
     ? Option.none()
-    : Option.map(unanswered, ({ at, attempt }) => {
+    : Option.map(intent, ({ at, attempt }) => {
         const until = at + Duration.toMillis(rotation.window)
         return { since: at, attempts: attempt, until, open: at <= now && now < until }
       })
 
 /**
- * Whether the answer to a refresh is the last copy of its refresh token once `refreshTimeout` milliseconds are over: the
- * server does not let the request be repeated for that long.
+ * Whether the answer to a refresh may be the only copy of its refresh token once `refreshTimeout` milliseconds are over,
+ * because the server does not let the request be repeated for that long.
  *
  * @since 0.1.0
  * @category decisions
@@ -90,26 +87,25 @@ export const replay = (
 export const holdsLastCopy = (rotation: RotationPolicy, refreshTimeout: number): boolean =>
   rotation._tag === "Rotating" && Duration.toMillis(rotation.window) <= refreshTimeout
 
-/** How many requests without an answer hurry for the sake of the window. */
+/** After this many requests without an answer, the window no longer shortens the pauses. */
 const hurriedAttempts = 6
 
 /**
- * The longest pause before the next attempt that leaves the window time for several, or infinity where
- * there is no window to meet. Not for ever: a server that goes on without an answer is not pressed.
+ * The longest pause before the next attempt that leaves the window time for several, or Infinity where there is no window to
+ * meet. After a few attempts it no longer counts, so that a server that does not answer is not flooded.
  *
  * @since 0.1.0
  * @category decisions
  */
-export const longestPause = (lost: Option.Option<Replay>): number =>
-  Option.match(lost, {
+export const longestPause = (replay: Option.Option<Replay>): number =>
+  Option.match(replay, {
     onNone: () => Infinity,
     onSome: ({ attempts, open, since, until }) =>
       open && attempts <= hurriedAttempts ? (until - since) / 4 : Infinity
   })
 
 /**
- * What is to be told when the server ends the grant upon a replay: that a rotation was lost, when, and what
- * was tried.
+ * The message for a grant that the server ended upon a replay: that a rotation was lost, when, and what was tried.
  *
  * @since 0.1.0
  * @category getters

@@ -1,7 +1,7 @@
 /**
- * A plain immutable view of a grant for those who show it, and its masking functions.
+ * A plain immutable view of a grant for display, and functions that mask its tokens.
  *
- * The tokens in it are `Redacted`; a preview is for people and is asked for by name.
+ * The tokens in it are `Redacted`; a preview shows only their ends.
  *
  * @since 0.1.0
  */
@@ -12,8 +12,8 @@ import type { Credentials } from "./Credentials.js"
 import { wholeSeconds } from "./grant/Expiry.js"
 
 /**
- * What is shown of a grant. `expiresAt` is epoch milliseconds. `extras` holds what a provider adds that is
- * no secret; the unknown fields of the credentials are not copied here, for they may be.
+ * A grant as it is shown. `expiresAt` is epoch milliseconds. `extras` holds a provider's public additions; the unknown
+ * fields of the credentials are not copied here, because they may be secret.
  *
  * @since 0.1.0
  * @category models
@@ -23,7 +23,7 @@ export class Snapshot extends Data.Class<{
   readonly accountId: Option.Option<string>
   readonly accessToken: Option.Option<Redacted.Redacted>
   readonly refreshToken: Option.Option<Redacted.Redacted>
-  /** When the access token was obtained, by the clock of whoever stored it. */
+  /** When the access token was obtained, by the clock of the process that stored it. */
   readonly obtainedAt?: Option.Option<number>
   readonly expiresAt: Option.Option<number>
   readonly scopes: ReadonlyArray<string>
@@ -31,7 +31,7 @@ export class Snapshot extends Data.Class<{
 }> {}
 
 /**
- * The view of some credentials.
+ * The view of these credentials.
  *
  * @since 0.1.0
  * @category constructors
@@ -52,7 +52,7 @@ export const fromCredentials = (
   })
 
 /**
- * The view of a grant whose tokens are not to be used.
+ * The same view without tokens, for a grant that must not be used.
  *
  * @since 0.1.0
  * @category combinators
@@ -80,8 +80,7 @@ export const hasAccessToken = (snapshot: Snapshot): boolean => present(snapshot.
 export const hasRefreshToken = (snapshot: Snapshot): boolean => present(snapshot.refreshToken)
 
 /**
- * The access token with `visible` characters at each end, 8 unless given; a token too short to hide
- * anything is all stars.
+ * The access token with `visible` characters at each end, 8 by default; a token too short to hide anything is all stars.
  *
  * @since 0.1.0
  * @category masking
@@ -90,7 +89,7 @@ export const accessTokenPreview = (snapshot: Snapshot, visible = 8): Option.Opti
   preview(snapshot.accessToken, visible)
 
 /**
- * The refresh token with `visible` characters at each end, 4 unless given.
+ * The refresh token with `visible` characters at each end, 4 by default.
  *
  * @since 0.1.0
  * @category masking

@@ -1,6 +1,5 @@
 /**
- * The policy of a manager, as a service: how long to trust what is in memory, when a token is due, how
- * long to wait for what.
+ * The policy of a manager, as a service: how long to trust memory, when a token is due, and how long to wait.
  *
  * @since 0.1.0
  */
@@ -26,13 +25,13 @@ export interface Options {
   readonly credentialsTtl?: Duration.DurationInput
   /** How long before its expiry a token is due; at most half the token's lifetime counts. 120 s. */
   readonly refreshGrace?: Duration.DurationInput
-  /** In the grace: wait for the refresh (bounded by `patience`), or serve at once and refresh behind. */
+  /** In the grace: wait for the refresh (bounded by `patience`), or serve at once and refresh in the background. */
   readonly refreshMode?: "wait" | "background"
-  /** In the grace, how long a caller waits for a refresh before it is given the valid token; 10 s. */
+  /** In the grace, how long a caller waits for a refresh before it gets the token that is still valid; 10 s. */
   readonly patience?: Duration.DurationInput
   /** `background`: how much of the grace may be taken away by jitter, from 0 to 1; 0.5. */
   readonly jitter?: number
-  /** What tells this instance's jitter from others'; random unless given. */
+  /** A name that gives this instance a jitter of its own; random by default. */
   readonly instance?: string
   /** How long one refresh may take, all of it; 30 s. */
   readonly refreshTimeout?: Duration.DurationInput
@@ -67,7 +66,7 @@ export class TokenConfig extends Context.Tag("@latchkey/core/TokenConfig")<
 >() {}
 
 /**
- * What a manager does unless told otherwise.
+ * The default settings.
  *
  * @since 0.1.0
  * @category constructors
@@ -167,7 +166,7 @@ export const layerConfig = (options: Options = {}): Layer.Layer<TokenConfig, Con
     })
   )
 
-/** Absent is absent; anything else that is wrong stays an error. */
+/** An absent variable is undefined; an invalid one stays an error. */
 const optionalSeconds = (name: string): Config.Config<Duration.Duration | undefined> =>
   Config.withDefault(seconds(name), undefined)
 

@@ -33,7 +33,7 @@ export const heldOf = (policy: Policy, state: State, now: number): Decision.Held
   const credentials = credentialsOf(state)
   const dead = Option.filter(
     Option.orElse(state.dead, () => Option.flatMap(entry, (e) => e.dead)),
-    // A grant that needs no refresh token cannot be ended by the refusal of one, whoever wrote the mark.
+    // A grant that needs no refresh token cannot be ended by the refusal of one, even where storage has the mark.
     ({ fingerprint }) =>
       policy.needsRefreshToken && Option.exists(credentials, (c) => Entry.grantFingerprint(c) === fingerprint)
   )
