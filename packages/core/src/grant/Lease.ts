@@ -73,15 +73,19 @@ const wait = ({ policy }: At, state: State, phase: PhaseOf<"Leasing" | "Waiting"
 export const lookAgain = (_: At, state: State, phase: PhaseOf<"Waiting">): Next =>
   go(state, { ...phase, isReading: true }, load(state))
 
-/** Another holder has refreshed, or the grant is not ours any more: no lease is needed. */
-const endsWait: ReadonlySet<Decision.Decision["_tag"]> = new Set(["Use", "Refuse"])
+/**
+ * Whether no lease is needed any more: another holder has refreshed, the grant is not ours, or nothing may be sent for
+ * now. A refresh whose answer was lost may be the one that the other holder is at.
+ */
+const isOver = (decision: Decision.Decision): boolean =>
+  decision._tag === "Use" ||
+  decision._tag === "Refuse" ||
+  (decision._tag === "CoolDown" && decision.reason !== "AnswerLost")
 
 /** A peer may have refreshed meanwhile; if not, the flight tries to take the lease again. */
 export const waited = (at: At, state: State, { goal, pause, since }: PhaseOf<"Waiting">): Next => {
   const isDone =
-    goal._tag === "Commit"
-      ? Option.isNone(state.uncommitted)
-      : endsWait.has(decideAgain(at, state, goal.want)._tag)
+    goal._tag === "Commit" ? Option.isNone(state.uncommitted) : isOver(decideAgain(at, state, goal.want))
   return isDone ? end(state, Option.none()) : take(state, goal, since, Math.min(pause * 2, longestPause))
 }
 
