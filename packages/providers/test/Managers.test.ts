@@ -44,6 +44,9 @@ const serviceAnswer = {
   sku: "business"
 }
 
+/** Lets what was read or written arrive. */
+const turn = Effect.async<void>((resume) => void setImmediate(() => resume(Effect.void)))
+
 describe("Claude manager", () => {
   it.effect("45 s left: one refresh in JSON, and the new token is stored", () =>
     Effect.gen(function* () {
@@ -318,6 +321,10 @@ describe("Copilot manager", () => {
       yield* managed(copilot, path, layer, (m) =>
         Effect.gen(function* () {
           yield* m.getAccessToken
+          // No caller waits for the file to be written; time that is moved by hand has to.
+          yield* Effect.repeat(Effect.zipRight(turn, m.status), {
+            until: ({ warnings }) => !warnings.includes("Unsaved")
+          })
           yield* TestClock.adjust("1199 seconds")
           expect(yield* token(m.getAccessToken)).toBe("service-2")
           yield* TestClock.adjust("1 seconds")
