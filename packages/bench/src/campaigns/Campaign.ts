@@ -106,6 +106,8 @@ export interface Child {
   readonly line: () => Promise<unknown>
   readonly tell: (message: unknown) => void
   readonly kill: (signal: NodeJS.Signals) => void
+  /** Waits for its end; whether a signal ended it. */
+  readonly ended: () => Promise<boolean>
   /** Kills it if it lives, and waits for its end; all it said and was not taken. */
   readonly end: () => Promise<ReadonlyArray<unknown>>
 }
@@ -134,6 +136,10 @@ export const start = (program: string, job: unknown): Child => {
     line,
     tell: (message) => void child.stdin.write(`${JSON.stringify(message)}\n`),
     kill: (signal) => void child.kill(signal),
+    ended: async () => {
+      await exited
+      return child.signalCode !== null
+    },
     end: async () => {
       if (child.exitCode === null && child.signalCode === null) child.kill("SIGKILL")
       await exited
