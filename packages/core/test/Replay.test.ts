@@ -4,8 +4,8 @@ import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { replayText, type Report } from "../../bench/src/Replay.js"
-import { replayFiles } from "../../bench/src/ReplayFiles.js"
+import { replayText, type Report } from "./replay/Replay.js"
+import { replayFiles } from "./replay/ReplayFiles.js"
 
 const fixture = (name: string) => readFileSync(new URL(`./fixtures/${name}`, import.meta.url), "utf8")
 

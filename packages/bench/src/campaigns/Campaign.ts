@@ -1,4 +1,11 @@
 /** What all campaigns share: their arguments, their figures, and children of their own. */
+import type * as Credentials from "@latchkey/core/Credentials"
+import * as Entry from "@latchkey/core/Entry"
+import { TokenStorage, type Versioned } from "@latchkey/core/TokenStorage"
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Utils from "effect/Utils"
 import { type ChildProcess, spawn } from "node:child_process"
 import { once } from "node:events"
 import { mkdtemp, rm } from "node:fs/promises"
@@ -6,6 +13,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { createInterface } from "node:readline"
 import { bundleCommand } from "../Bundle.js"
+import * as Backend from "./Backend.js"
 
 /** The figures of one campaign; `broken` names each invariant that did not hold. */
 export interface Figures {
@@ -13,19 +21,36 @@ export interface Figures {
   readonly [name: string]: unknown
 }
 
-/** A stream of numbers from 0 to below 1, the same for the same seed (mulberry32). */
-export const random = (seed: number) => {
-  let state = seed >>> 0
-  return (): number => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let t = Math.imul(state ^ (state >>> 15), 1 | state)
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-    return ((t ^ (t >>> 14)) >>> 0) / 0x100000000
-  }
+/** Numbers from 0 to below 1, the same for the same seed. */
+export const random = (seed: number): (() => number) => {
+  const drawn = new Utils.PCGRandom(seed)
+  return () => drawn.number()
 }
+
+export const pause = (millis: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, millis))
+
+export const secondsSince = (began: number): number => Math.round((performance.now() - began) / 1000)
 
 /** Epoch milliseconds, to be compared with those of another process. */
 export const wallClock = (): number => performance.timeOrigin + performance.now()
+
+/** Plays the histories of the seeds from `seed` on, one after another; `tally` says what to add up of each. */
+export const runSeeds = async <A extends { readonly broken: ReadonlyArray<string> }>(
+  n: number,
+  seed: number,
+  play: (seed: number) => Effect.Effect<A, unknown>,
+  tally: (outcome: A) => Readonly<Record<string, number>>
+): Promise<Figures> => {
+  const began = performance.now()
+  const totals: Record<string, number> = {}
+  const broken: Array<string> = []
+  for (let at = seed; at < seed + n; at++) {
+    const outcome = await Effect.runPromise(play(at))
+    for (const [name, count] of Object.entries(tally(outcome))) totals[name] = (totals[name] ?? 0) + count
+    for (const what of outcome.broken) broken.push(`seed ${at}: ${what}`)
+  }
+  return { histories: n, ...totals, seconds: secondsSince(began), broken: broken.slice(0, 20) }
+}
 
 /** Runs `use` with a directory that is removed afterwards. */
 export const inDirectory = async <A>(use: (directory: string) => Promise<A>): Promise<A> => {
@@ -50,8 +75,28 @@ export const inParallel = async (
   await Promise.all(Array.from({ length: Math.min(n, width) }, lane))
 }
 
+/** Puts a grant into a store, whatever was there. */
+export const store = (backend: Backend.Backend, credentials: Credentials.Credentials): Promise<unknown> =>
+  withStorage(backend, (storage) =>
+    Effect.flatMap(storage.load, (before) =>
+      storage.commit(
+        Entry.first(credentials),
+        Option.map(before, ({ version }) => version)
+      )
+    )
+  )
+
+/** What is stored. */
+export const load = (backend: Backend.Backend): Promise<Option.Option<Versioned>> =>
+  withStorage(backend, (storage) => storage.load)
+
+const withStorage = <A, E>(
+  backend: Backend.Backend,
+  use: (storage: Context.Tag.Service<TokenStorage>) => Effect.Effect<A, E>
+): Promise<A> => Effect.runPromise(Effect.provide(Effect.flatMap(TokenStorage, use), Backend.layer(backend)))
+
 /** The program of the children. */
-export const bundle = (program: "campaign-child" | "tenants-child" = "campaign-child"): Promise<string> =>
+export const bundle = (program: "campaign-child" | "crash-child" | "accounts-child"): Promise<string> =>
   bundleCommand(program)
 
 /** A process that speaks in lines of JSON. */
@@ -61,6 +106,8 @@ export interface Child {
   readonly line: () => Promise<unknown>
   readonly tell: (message: unknown) => void
   readonly kill: (signal: NodeJS.Signals) => void
+  /** Waits for its end; whether a signal ended it. */
+  readonly ended: () => Promise<boolean>
   /** Kills it if it lives, and waits for its end; all it said and was not taken. */
   readonly end: () => Promise<ReadonlyArray<unknown>>
 }
@@ -89,6 +136,10 @@ export const start = (program: string, job: unknown): Child => {
     line,
     tell: (message) => void child.stdin.write(`${JSON.stringify(message)}\n`),
     kill: (signal) => void child.kill(signal),
+    ended: async () => {
+      await exited
+      return child.signalCode !== null
+    },
     end: async () => {
       if (child.exitCode === null && child.signalCode === null) child.kill("SIGKILL")
       await exited

@@ -2,9 +2,6 @@
  * `kill`: a writer is killed with SIGKILL at random points, again and again, on one store. Afterwards what
  * is stored must be whole, and no older than what the writer was told is stored (invariant 1).
  */
-import * as TokenStorage from "@latchkey/core/TokenStorage"
-import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import { readdir, stat } from "node:fs/promises"
 import { dirname, join } from "node:path"
@@ -14,13 +11,6 @@ import * as Campaign from "./Campaign.js"
 
 /** At most this long, in milliseconds, a writer lives after its first commit. */
 const longestLife = 30
-
-const load = (backend: Backend.Backend) =>
-  Effect.flatMap(TokenStorage.TokenStorage, (storage) => storage.load).pipe(
-    Effect.provide(Backend.layer(backend)),
-    Effect.either,
-    Effect.runPromise
-  )
 
 /** Files beside the store that others could read. */
 const readableByOthers = async (location: string): Promise<ReadonlyArray<string>> => {
@@ -36,7 +26,7 @@ const readableByOthers = async (location: string): Promise<ReadonlyArray<string>
 }
 
 export const run = async (open: Open, n: number, seed: number): Promise<Campaign.Figures> => {
-  const program = await Campaign.bundle()
+  const program = await Campaign.bundle("campaign-child")
   const random = Campaign.random(seed)
   const broken: Array<string> = []
   const lanes = 2
@@ -49,14 +39,14 @@ export const run = async (open: Open, n: number, seed: number): Promise<Campaign
       for (let i = lane; i < n; i += lanes) {
         const child = Campaign.start(program, { do: "write", backend })
         const first = await child.line()
-        await new Promise((resolve) => setTimeout(resolve, random() * longestLife))
+        await Campaign.pause(random() * longestLife)
         const acknowledged = [first, ...(await child.end())].map(Number)
         const last = Math.max(...acknowledged)
         kills++
         commits += acknowledged.length
-        const loaded = await load(backend)
-        if (Either.isLeft(loaded)) broken.push(`kill ${i}: torn, ${loaded.left.message}`)
-        else if (!(Option.isSome(loaded.right) && loaded.right.value.entry.generation >= last)) {
+        const left = await Campaign.load(backend).catch((error: unknown) => String(error))
+        if (typeof left === "string") broken.push(`kill ${i}: torn, ${left}`)
+        else if (!Option.exists(left, ({ entry }) => entry.generation >= last)) {
           broken.push(`kill ${i}: commit ${last} was acknowledged and is missing`)
         }
         for (const name of Backend.isLocal(backend) ? await readableByOthers(backend.location) : []) {
@@ -65,5 +55,5 @@ export const run = async (open: Open, n: number, seed: number): Promise<Campaign
       }
     })
   )
-  return { kills, commits, seconds: Math.round((performance.now() - began) / 1000), broken }
+  return { kills, commits, seconds: Campaign.secondsSince(began), broken }
 }

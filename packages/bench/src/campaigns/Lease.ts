@@ -18,7 +18,7 @@ export const run = async (
   open: Open,
   options: { readonly killed: number; readonly stopped: number; readonly contenders: number }
 ): Promise<Campaign.Figures> => {
-  const program = await Campaign.bundle()
+  const program = await Campaign.bundle("campaign-child")
   const broken: Array<string> = []
   const takeovers: Array<number> = []
   let refused = 0
@@ -35,7 +35,7 @@ export const run = async (
       const held = (await holder.line()) as { readonly fence: number }
       if (!(held.fence > lastFence)) broken.push(`round ${round}: the fence fell to ${held.fence}`)
       for (const contender of contenders) contender.tell("contend")
-      await new Promise((resolve) => setTimeout(resolve, 5))
+      await Campaign.pause(5)
       const killedAt = Campaign.wallClock()
       await holder.end()
       const answers = contenders.map((c) => c.line() as Promise<Taken | "stopped">)
@@ -81,7 +81,7 @@ export const run = async (
     takeoverMillis: { median: median(takeovers), most: slowest },
     stoppedHolders: options.stopped,
     lateCommitsRefused: refused,
-    seconds: Math.round((performance.now() - began) / 1000),
+    seconds: Campaign.secondsSince(began),
     broken: broken.slice(0, 20)
   }
 }

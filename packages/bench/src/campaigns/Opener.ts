@@ -2,7 +2,7 @@
 import type { Scope } from "effect/Scope"
 import * as Effect from "effect/Effect"
 import { basename, join } from "node:path"
-import { postgres, redis } from "../../../../.ci/programs.js"
+import { type Program, postgres, redis } from "../../../../.ci/programs.js"
 import * as RedisServer from "../../../storage/test/support/RedisServer.js"
 import * as PostgresServer from "../../../storage/test/support/PostgresServer.js"
 import type { Backend } from "./Backend.js"
@@ -10,34 +10,39 @@ import type { Backend } from "./Backend.js"
 /** A store in, or named after, an empty directory. */
 export type Open = (directory: string) => Promise<Backend>
 
+const inFile = (kind: "file" | "sqlite", name: string) =>
+  Effect.succeed<Open>(async (directory) => ({ kind, location: join(directory, name), account: "campaign" }))
+
+const atServer = (
+  kind: "postgres" | "redis",
+  program: Program,
+  server: Effect.Effect<{ readonly url: string }, never, Scope>
+): Effect.Effect<Open, string, Scope> =>
+  Effect.suspend(() =>
+    program.missing === undefined
+      ? Effect.map(server, ({ url }): Open => async (directory) => ({
+          kind,
+          location: url,
+          account: basename(directory)
+        }))
+      : Effect.fail(program.missing)
+  )
+
 export const openers: Readonly<Record<Backend["kind"], Effect.Effect<Open, string, Scope>>> = {
   memory: Effect.succeed(async () => ({ kind: "memory", location: "", account: "memory" })),
-  file: Effect.succeed(async (directory) => ({
-    kind: "file",
-    location: join(directory, "credentials.json"),
-    account: "campaign"
-  })),
-  sqlite: Effect.succeed(async (directory) => ({
-    kind: "sqlite",
-    location: join(directory, "credentials.db"),
-    account: "campaign"
-  })),
-  postgres: Effect.suspend(() =>
-    postgres.missing === undefined
-      ? Effect.map(PostgresServer.make, ({ url }): Open => async (directory) => ({
-          kind: "postgres",
-          location: url,
-          account: basename(directory)
-        }))
-      : Effect.fail(postgres.missing)
-  ),
-  redis: Effect.suspend(() =>
-    redis.missing === undefined
-      ? Effect.map(RedisServer.make(), ({ url }): Open => async (directory) => ({
-          kind: "redis",
-          location: url,
-          account: basename(directory)
-        }))
-      : Effect.fail(redis.missing)
-  )
+  file: inFile("file", "credentials.json"),
+  sqlite: inFile("sqlite", "credentials.db"),
+  postgres: atServer("postgres", postgres, PostgresServer.make),
+  redis: atServer("redis", redis, RedisServer.make())
 }
+
+/** Uses a backend, while its server runs; skips what has none here, with the reason. */
+export const using = <A>(
+  kind: string,
+  use: (open: Open) => Promise<A>
+): Promise<A | { readonly skipped: string }> =>
+  Effect.flatMap(openers[kind as Backend["kind"]], (open) => Effect.promise(() => use(open))).pipe(
+    Effect.scoped,
+    Effect.catchAll((skipped) => Effect.succeed({ skipped })),
+    Effect.runPromise
+  )

@@ -3,14 +3,10 @@
  * any window, through many expiries (invariant 5).
  */
 import * as Credentials from "@latchkey/core/Credentials"
-import * as Entry from "@latchkey/core/Entry"
-import * as TokenStorage from "@latchkey/core/TokenStorage"
-import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Fingerprint from "@latchkey/core/Fingerprint"
 import { startServer } from "../Servers.js"
-import * as Backend from "./Backend.js"
 import * as Campaign from "./Campaign.js"
 import type { Open } from "./Opener.js"
 
@@ -21,13 +17,8 @@ export interface Account {
   readonly token: string
 }
 
-const withStorage = <A, E>(
-  backend: Backend.Backend,
-  use: (storage: typeof TokenStorage.TokenStorage.Service) => Effect.Effect<A, E>
-) => Effect.runPromise(Effect.provide(Effect.flatMap(TokenStorage.TokenStorage, use), Backend.layer(backend)))
-
 export const run = async (open: Open, expiries: number, processes: number): Promise<Campaign.Figures> => {
-  const program = await Campaign.bundle()
+  const program = await Campaign.bundle("campaign-child")
   const server = await startServer({ accessTokenTtl: 1 })
   try {
     return await Campaign.inDirectory(async (directory) => {
@@ -39,14 +30,7 @@ export const run = async (open: Open, expiries: number, processes: number): Prom
         refreshToken,
         expiresAt: Campaign.wallClock() - 1000
       })
-      await withStorage(backend, (storage) =>
-        Effect.flatMap(storage.load, (before) =>
-          storage.commit(
-            Entry.first(first),
-            Option.map(before, (b) => b.version)
-          )
-        )
-      )
+      await Campaign.store(backend, first)
       const children = Array.from({ length: processes }, () =>
         Campaign.start(program, { do: "ask", backend, issuer: server.issuer })
       )
@@ -55,15 +39,14 @@ export const run = async (open: Open, expiries: number, processes: number): Prom
       let { answered } = await server.figures()
       const giveUp = performance.now() + expiries * 5000 + 60_000
       while (answered < expiries && performance.now() < giveUp) {
-        await new Promise((resolve) => setTimeout(resolve, 200))
+        await Campaign.pause(200)
         answered = (await server.figures()).answered
       }
       for (const child of children) child.tell("stop")
       const accounts = await Promise.all(children.map(async (child) => (await child.line()) as Account))
       for (const child of children) await child.end()
       const { failed, mostAtOnce, requests } = await server.figures()
-      const stored = await withStorage(backend, (storage) => storage.load)
-      const entry = Option.getOrThrow(stored).entry
+      const { entry } = Option.getOrThrow(await Campaign.load(backend))
       const token = Fingerprint.of(entry.credentials.accessToken)
       const errors = accounts.flatMap((a) => a.errors)
       const rotations = entry.generation - 1
@@ -84,7 +67,7 @@ export const run = async (open: Open, expiries: number, processes: number): Prom
         errors: errors.length,
         alive:
           Option.isSome(entry.credentials.refreshToken) && Redacted.isRedacted(entry.credentials.accessToken),
-        seconds: Math.round((performance.now() - began) / 1000),
+        seconds: Campaign.secondsSince(began),
         broken
       }
     })

@@ -15,9 +15,9 @@ import * as Logger from "effect/Logger"
 import * as LogLevel from "effect/LogLevel"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
-import { closeSync, openSync, unlinkSync, writeSync } from "node:fs"
-import { createInterface } from "node:readline"
+import { closeSync, openSync, unlinkSync } from "node:fs"
 import * as Backend from "../campaigns/Backend.js"
+import { job as given, say, told } from "../campaigns/Child.js"
 
 type Job = { readonly backend: Backend.Backend } & (
   | { readonly do: "write" }
@@ -27,15 +27,10 @@ type Job = { readonly backend: Backend.Backend } & (
   | { readonly do: "contend"; readonly contender: number; readonly marker: string }
 )
 
-const job = JSON.parse(process.argv[2] ?? "") as Job
+const job = given as Job
 
 /** The name of the lease that all of a campaign's processes contend for. */
 const { account } = job.backend
-const say = (value: unknown): void => void writeSync(1, `${JSON.stringify(value)}\n`)
-
-const input = createInterface({ input: process.stdin })[Symbol.asyncIterator]()
-const told = Effect.promise(() => input.next())
-
 /** Padding makes a torn write likely to show. */
 const padding = "x".repeat(4000)
 

@@ -1,152 +1,107 @@
 /**
  * `npm run campaign -- NAME [--n N] [--seed S] [--backend B,…] [--due N]`: one JSON line of figures; exit 1 where an
- * invariant broke. `--keep` repeats a simulated history with the things of these numbers alone.
+ * invariant broke.
  */
-import { Effect } from "effect"
-import type { Figures } from "../campaigns/Campaign.js"
-import { type Open, openers } from "../campaigns/Opener.js"
-import * as Seeded from "../campaigns/Seeded.js"
+import type { Effect } from "effect/Effect"
+import { type Figures, runSeeds } from "../campaigns/Campaign.js"
+import { type Open, using } from "../campaigns/Opener.js"
 import { commandLine, refuse } from "../CommandLine.js"
 
-/** What several processes can share. */
-const all = ["file", "sqlite", "postgres", "redis"] as const
-
-/** Those that keep many accounts. */
-const shared = ["sqlite", "postgres", "redis"] as const
-
-/** `n` is its size unless told otherwise: that of the invariant it is to show. */
-interface OnBackends {
+/** What a campaign is given. `due`: how many of its accounts are to be renewed, where it has some. */
+interface Given {
   readonly n: number
-  /** Those that it runs on, one after another. */
-  readonly backends: ReadonlyArray<keyof typeof openers>
-  /** `due`: how many of its accounts are to be renewed, where it has some; all unless given. */
-  readonly runOn: (open: Open, n: number, seed: number, due: number) => Promise<Figures>
+  readonly seed: number
+  readonly due: number
+  readonly backend: string
 }
 
-/** Opens what it runs on by itself. */
-interface OnStores {
-  readonly n: number
-  readonly backends: ReadonlyArray<string>
-  readonly runStore: (store: string, n: number, seed: number) => Promise<Outcome>
-}
-
-/** What has no server here is told of as skipped. */
+/** What has no server here says so. */
 type Outcome = Figures | { readonly skipped: string }
 
-interface Alone {
+interface Campaign {
+  /** Its size unless given: that of the invariant that it is to show. */
   readonly n: number
-  /** `keep`: of a history that went wrong, only the things of these numbers. */
-  readonly run: (n: number, seed: number, keep: ReadonlyArray<number> | undefined) => Promise<Figures>
+  /** What it runs on, one after another. */
+  readonly backends?: ReadonlyArray<string>
+  readonly run: (given: Given) => Promise<Outcome>
 }
 
-const tell = (text: string): void => void process.stderr.write(`${text}\n`)
+const all = ["file", "sqlite", "postgres", "redis"]
+
+/** Runs on a store of its own. */
+const on = (
+  n: number,
+  backends: ReadonlyArray<string>,
+  run: (open: Open, given: Given) => Promise<Figures>
+): Campaign => ({ n, backends, run: (given) => using(given.backend, (open) => run(open, given)) })
+
+/** Draws each history from a seed of its own. */
+const drawn = <A extends { readonly broken: ReadonlyArray<string> }>(
+  n: number,
+  load: () => Promise<(seed: number) => Effect<A, unknown>>,
+  tally: (outcome: A) => Readonly<Record<string, number>>
+): Campaign => ({ n, run: async (given) => runSeeds(given.n, given.seed, await load(), tally) })
 
 /** A campaign's module is loaded when it runs: a small one starts without what the others need. */
-const campaigns: Readonly<Record<string, OnBackends | OnStores | Alone>> = {
-  kill: {
-    n: 10_000,
-    backends: ["file", "sqlite"],
-    runOn: async (open, n, seed) => (await import("../campaigns/Kill.js")).run(open, n, seed)
-  },
-  procs: {
-    n: 200,
-    backends: all,
-    runOn: async (open, n) =>
-      (await import("../campaigns/Procs.js")).run(open, n, Math.min(32, Math.max(4, n)))
-  },
-  lease: {
-    n: 2000,
-    backends: all,
-    runOn: async (open, n) =>
-      (await import("../campaigns/Lease.js")).run(open, {
-        killed: n,
-        stopped: Math.ceil(n / 2),
-        contenders: 16
-      })
-  },
+const campaigns: Readonly<Record<string, Campaign>> = {
+  kill: on(10_000, ["file", "sqlite"], async (open, { n, seed }) =>
+    (await import("../campaigns/Kill.js")).run(open, n, seed)
+  ),
+  procs: on(200, all, async (open, { n }) =>
+    (await import("../campaigns/Procs.js")).run(open, n, Math.min(32, Math.max(4, n)))
+  ),
+  lease: on(2000, all, async (open, { n }) =>
+    (await import("../campaigns/Lease.js")).run(open, {
+      killed: n,
+      stopped: Math.ceil(n / 2),
+      contenders: 16
+    })
+  ),
+  crash: on(1000, ["file", "sqlite"], async (open, { n, seed }) =>
+    (await import("../campaigns/Crash.js")).run(open, n, seed)
+  ),
+  accounts: on(2000, ["memory", "sqlite", "postgres", "redis"], async (open, { backend, due, n }) =>
+    (await import("../campaigns/Accounts.js")).run(open, n, due, backend !== "memory")
+  ),
   laws: {
     n: 5000,
     backends: ["memory", "file", "encrypted", "keyvalue", "sqlite", "redis", "postgres"],
-    runStore: async (store, n, seed) => (await import("../campaigns/Laws.js")).run(store, n, seed)
-  },
-  crash: {
-    n: 1000,
-    backends: ["file", "sqlite"],
-    runOn: async (open, n, seed) => (await import("../campaigns/Crash.js")).run(open, n, seed)
-  },
-  accounts: {
-    n: 100_000,
-    backends: ["memory", ...shared],
-    runOn: async (open, n, _, due) => (await import("../campaigns/Accounts.js")).run(open, n, due)
-  },
-  fleet: {
-    n: 2000,
-    backends: ["postgres", "redis"],
-    runOn: async (open, n) => (await import("../campaigns/Fleet.js")).run(open, n)
+    run: async ({ backend, n, seed }) => (await import("../campaigns/Laws.js")).run(backend, n, seed)
   },
   simulate: {
     n: 100_000,
-    run: async (n, seed, keep) => (await import("../simulation/Simulate.js")).simulate(n, seed, tell, keep)
+    run: async ({ n, seed }) =>
+      (await import("../simulation/Simulate.js")).simulate(
+        n,
+        seed,
+        (text) => void process.stderr.write(`${text}\n`)
+      )
   },
-  terminals: {
-    n: 100,
-    run: async (n) => (await import("../campaigns/Terminals.js")).run(n)
-  },
-  startup: {
-    n: 15,
-    run: async (n) => (await import("../campaigns/Startup.js")).run(n)
-  },
-  mutants: {
-    n: 300,
-    run: async (n, seed) => (await import("../simulation/MutantCampaign.js")).meetAll(n, seed)
-  },
-  herd: {
-    n: 10_000,
-    run: async (n, seed) => (await import("../campaigns/Herd.js")).run(n, seed)
-  },
+  startup: { n: 15, run: async ({ n }) => (await import("../campaigns/Startup.js")).run(n) },
   canary: {
     n: 100,
-    run: async (n, seed) => (await import("../campaigns/canary/Canary.js")).run(n, seed)
+    run: async ({ n, seed }) => (await import("../campaigns/canary/Canary.js")).run(n, seed)
   },
-  clock: {
-    n: 100_000,
-    run: async (n, seed) => {
-      const { history } = await import("../../../oauth/test/support/clocks.js")
-      return Seeded.run(n, seed, history, ({ requests }) => ({ requests }))
-    }
-  },
-  races: {
-    n: 10_000,
-    run: async (n, seed) => {
-      const { race } = await import("../../../oauth/test/support/races.js")
-      return Seeded.run(n, seed, race, ({ falseAlarms, refreshes, refused }) => ({
-        refreshes,
-        refused,
-        falseAlarms
-      }))
-    }
-  },
-  fuzz: {
-    n: 10_000,
-    run: async (n, seed) => {
-      const { fuzz } = await import("../../../oauth/test/support/fuzz.js")
-      return Seeded.run(n, seed, fuzz, ({ said }) => ({
-        accepted: said === "fine" ? 1 : 0,
-        salvaged: said === "fine" ? 0 : 1
-      }))
-    }
-  }
+  clock: drawn(
+    100_000,
+    async () => (await import("../../../oauth/test/support/clocks.js")).history,
+    ({ requests }) => ({ requests })
+  ),
+  fuzz: drawn(
+    10_000,
+    async () => (await import("../../../oauth/test/support/fuzz.js")).fuzz,
+    ({ said }) => (said === "fine" ? { accepted: 1, salvaged: 0 } : { accepted: 0, salvaged: 1 })
+  )
 }
 
-const usage = `usage: npm run campaign -- NAME [--n N] [--seed S] [--due N] [--backend ${all.join(",")}] [--keep N,…]
+const usage = `usage: npm run campaign -- NAME [--n N] [--seed S] [--due N] [--backend ${all.join(",")}]
 names: ${Object.keys(campaigns).join(", ")}
 `
 const { positionals, values } = commandLine(usage, {
   n: { type: "string" },
   seed: { type: "string" },
   backend: { type: "string" },
-  due: { type: "string" },
-  keep: { type: "string" }
+  due: { type: "string" }
 })
 
 /** The whole number of an option, or what stands for it where it is not given. */
@@ -168,34 +123,17 @@ const n = whole("n", 1, campaign.n)
 const seed = whole("seed", Number.MIN_SAFE_INTEGER, 1)
 const due = whole("due", 1, n)
 if (due > n) refuse(usage, `--due is ${due}, more than there are accounts: ${n}`)
-const keep = values.keep?.split(",").map(Number)
-if (keep?.some((number) => !Number.isSafeInteger(number)))
-  refuse(usage, "--keep is to be numbers with commas")
-const possible: ReadonlyArray<string> = "backends" in campaign ? campaign.backends : []
-const names = values.backend === undefined ? possible : values.backend.split(",")
+const possible = campaign.backends ?? []
+const names = values.backend?.split(",") ?? possible
 const strange = names.filter((backend) => !possible.includes(backend))
 if (strange.length > 0) {
   const there = possible.length > 0 ? `there are ${possible.join(", ")}` : "it takes none"
   refuse(usage, `${name} has no backend called ${strange.join(", ")}; ${there}`)
 }
-const chosen = possible.filter((backend) => names.includes(backend))
 
-const runOn = (spec: OnBackends | OnStores, backend: string): Promise<Outcome> => {
-  if ("runStore" in spec) return spec.runStore(backend, n, seed)
-  const opener = openers[backend as keyof typeof openers]
-  const ran = Effect.flatMap(opener, (open) => Effect.promise(() => spec.runOn(open, n, seed, due)))
-  return Effect.runPromise(Effect.scoped(ran).pipe(Effect.catchAll((skipped) => Effect.succeed({ skipped }))))
-}
-
-const onBackends = async (spec: OnBackends | OnStores): Promise<Readonly<Record<string, Outcome>>> => {
-  const figures: Record<string, Outcome> = {}
-  for (const backend of chosen) figures[backend] = await runOn(spec, backend)
-  return figures
-}
-
-const told =
-  "backends" in campaign ? { backends: await onBackends(campaign) } : await campaign.run(n, seed, keep)
-const broke = (figures: object): boolean =>
-  "broken" in figures && Array.isArray(figures.broken) && figures.broken.length > 0
-process.stdout.write(`${JSON.stringify({ campaign: name, n, seed, ...told })}\n`)
-process.exit([told, ...Object.values(told.backends ?? {})].some(broke) ? 1 : 0)
+const outcomes: Record<string, Outcome> = {}
+for (const backend of possible.length > 0 ? possible.filter((one) => names.includes(one)) : [""])
+  outcomes[backend] = await campaign.run({ n, seed, due, backend })
+const figures = possible.length > 0 ? { backends: outcomes } : outcomes[""]
+process.stdout.write(`${JSON.stringify({ campaign: name, n, seed, ...figures })}\n`)
+process.exit(Object.values(outcomes).some((one) => "broken" in one && one.broken.length > 0) ? 1 : 0)

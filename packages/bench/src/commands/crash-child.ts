@@ -11,11 +11,11 @@ import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as LogLevel from "effect/LogLevel"
 import * as Logger from "effect/Logger"
-import { writeSync } from "node:fs"
 import * as Backend from "../campaigns/Backend.js"
+import { job as given, say } from "../campaigns/Child.js"
 import type { CrashJob, CrashReport } from "../campaigns/Crash.js"
 
-const job = JSON.parse(process.argv[2] ?? "") as CrashJob
+const job = given as CrashJob
 
 const die = Effect.sync(() => process.kill(process.pid, "SIGKILL"))
 
@@ -57,7 +57,7 @@ const program = Effect.gen(function* () {
       message
     })
   })
-  writeSync(1, `${JSON.stringify(report)}\n`)
+  say(report)
 })
 
 const storage = Backend.layer(job.backend)

@@ -1,7 +1,13 @@
 /** Searches every history of the machine in small worlds, the shortest first: `npm run explore`. */
+import { fork } from "node:child_process"
+import { once } from "node:events"
+import { availableParallelism } from "node:os"
+import { fileURLToPath } from "node:url"
+import { inParallel } from "../campaigns/Campaign.js"
 import { commandLine, refuse } from "../CommandLine.js"
-import { search } from "../explorer/Search.js"
+import { type Found, inWords, search } from "../explorer/Search.js"
 import * as Spaces from "../explorer/Spaces.js"
+import type { Space } from "../explorer/World.js"
 
 const usage = `npm run explore -- [--whole] [--limit N]
 
@@ -12,26 +18,46 @@ Prints the shortest history that breaks an invariant, and ends with code 1 if th
   --limit N  no more than N states for each space
 `
 
-const { values } = commandLine(usage, {
-  whole: { type: "boolean", default: false },
-  limit: { type: "string" }
-})
-const limit = values.limit === undefined ? Infinity : Number(values.limit)
-if (!(limit > 0)) refuse(usage, `--limit must be a number above 0, not ${values.limit}`)
-
-let states = 0
-let seconds = 0
-let isBroken = false
-for (const space of values.whole ? Spaces.whole : Spaces.usual) {
-  const found = search(space, limit)
-  states += found.states
-  seconds += found.seconds
-  const { broken, ...figures } = found
-  process.stdout.write(`${JSON.stringify({ ...space, ...figures })}\n`)
-  if (broken === undefined) continue
-  isBroken = true
-  process.stdout.write(`*** ${broken.what}:\n`)
-  broken.history.forEach((step, at) => process.stdout.write(`${at + 1}. ${step}\n`))
+/** A process of its own for each core, each with one space at a time. */
+const apart = async (space: Space, limit: number): Promise<Found> => {
+  const child = fork(fileURLToPath(import.meta.url), ["space"], { serialization: "advanced" })
+  child.send({ space, limit })
+  const ended = once(child, "exit").then(([code]) => {
+    throw new Error(`The search of ${JSON.stringify(space)} ended with ${String(code)}.`)
+  })
+  const [found] = (await Promise.race([once(child, "message"), ended])) as [Found]
+  ended.catch(() => undefined)
+  child.disconnect()
+  return found
 }
-process.stdout.write(`${states} states in ${Math.round(seconds)} s: ${isBroken ? "broken" : "none broken"}\n`)
-process.exitCode = isBroken ? 1 : 0
+
+const main = async (): Promise<void> => {
+  const { values } = commandLine(usage, {
+    whole: { type: "boolean", default: false },
+    limit: { type: "string" }
+  })
+  const limit = values.limit === undefined ? Infinity : Number(values.limit)
+  if (!(limit > 0)) refuse(usage, `--limit must be a number above 0, not ${values.limit}`)
+  const spaces = values.whole ? Spaces.whole : Spaces.usual
+  const began = performance.now()
+  let states = 0
+  let broken = 0
+  await inParallel(spaces.length, availableParallelism(), async (i) => {
+    const found = await apart(spaces[i]!, limit)
+    const { broken: isBroken, ...figures } = found
+    states += figures.states
+    if (isBroken) broken++
+    process.stdout.write(`${JSON.stringify({ ...spaces[i]!, ...figures })}\n${inWords(found)}`)
+  })
+  const seconds = Math.round((performance.now() - began) / 1000)
+  process.stdout.write(
+    `${states} states in ${seconds} s: ${broken === 0 ? "none broken" : `${broken} spaces broken`}\n`
+  )
+  process.exitCode = broken === 0 ? 0 : 1
+}
+
+if (process.argv[2] === "space" && process.send !== undefined) {
+  process.once("message", ({ limit, space }: { readonly space: Space; readonly limit: number }) =>
+    process.send!(search(space, limit))
+  )
+} else await main()

@@ -1,6 +1,7 @@
 /** A short name for a value: the same for equal values, secrets included, and made once for each object. */
 import * as Duration from "effect/Duration"
 import * as Redacted from "effect/Redacted"
+import type { Space, World } from "./World.js"
 
 const names = new Map<string, string>()
 let known = new WeakMap<object, string>()
@@ -17,7 +18,7 @@ const intern = (text: string): string => {
   return name
 }
 
-export const keyOf = (value: unknown): string => {
+const keyOf = (value: unknown): string => {
   if (typeof value !== "object" || value === null) return String(value)
   let name = known.get(value)
   if (name === undefined) known.set(value, (name = intern(textOf(value))))
@@ -32,4 +33,11 @@ const textOf = (value: object): string => {
   const fields = Object.entries(value)
   const tag = "_tag" in value ? String(value._tag) : ""
   return `${tag}{${fields.map(([name, field]) => `${name}:${keyOf(field)}`).join()}}`
+}
+
+/** Worlds that differ only in which process is which have one name, where all processes begin alike. */
+export const ofWorld = (space: Space, { holder, processes, ...rest }: World): string => {
+  const each = processes.map((process, i) => `${keyOf(process)}${i === holder ? "!" : ""}`)
+  if (space.skew === 0 && !space.forced) each.sort()
+  return `${each.join()} ${Object.values(rest).map(keyOf).join()}`
 }

@@ -1,7 +1,8 @@
 /** Breadth-first search of a space: every history, the shortest first. */
 import { brokenAtRest, brokenIn, isAtRest } from "./Invariants.js"
 import * as Key from "./Key.js"
-import { begin, movesOf, type Space, type World } from "./World.js"
+import { movesOf } from "./Moves.js"
+import { begin, type Space, type World } from "./World.js"
 
 export interface Found {
   readonly states: number
@@ -9,87 +10,80 @@ export interface Found {
   readonly rests: number
   readonly depth: number
   readonly seconds: number
+  /** Whether all of it was searched. */
+  readonly isWhole: boolean
   /** The shortest history that breaks an invariant: what broke, and what happened before, step by step. */
   readonly broken: { readonly what: string; readonly history: ReadonlyArray<string> } | undefined
 }
+
+/** What a search found, in words. */
+export const inWords = ({ broken }: Found): string =>
+  broken === undefined
+    ? ""
+    : [`*** ${broken.what}:`, ...broken.history.map((step, at) => `${at + 1}. ${step}`), ""].join("\n")
 
 /** Searches all of it, or up to `limit` states. */
 export const search = (space: Space, limit = Infinity): Found => {
   const began = performance.now()
   Key.clear()
-  const seen = new Map<string, number>()
+  const ids = new Map<string, number>()
   const parents: Array<number> = []
   const texts: Array<string> = []
-  const progress: Array<boolean> = []
-  let frontier: Array<readonly [World, number]> = []
+  /** For the search of dead ends: from where each world is reached without a fault. */
+  const backwards: Array<Array<number>> = []
+  const rests: Array<number> = []
   let edges = 0
-  let rests = 0
   let depth = 0
   let next: Array<readonly [World, number]> = []
-  /** For the search of dead ends: who leads where without a fault. */
-  const backwards: Array<Array<number>> = []
-  const restful: Array<number> = []
 
   const visit = (world: World, parent: number, text: string): number => {
-    const key = Key.keyOf(world)
-    const known = seen.get(key)
+    const key = Key.ofWorld(space, world)
+    const known = ids.get(key)
     if (known !== undefined) return known
-    const id = parents.length
-    seen.set(key, id)
-    parents.push(parent)
+    const id = parents.push(parent) - 1
+    ids.set(key, id)
     texts.push(text)
     backwards.push([])
     next.push([world, id])
     return id
   }
-  const historyOf = (id: number): ReadonlyArray<string> => {
-    const steps: Array<string> = []
-    for (let at = id; at > 0; at = parents[at]!) steps.unshift(texts[at]!)
-    return steps
+  const found = (what?: string, id = 0): Found => {
+    const history: Array<string> = []
+    for (let at = id; at > 0; at = parents[at]!) history.unshift(texts[at]!)
+    return {
+      states: parents.length,
+      edges,
+      rests: rests.length,
+      depth,
+      seconds: Math.round((performance.now() - began) / 100) / 10,
+      isWhole: what === undefined && next.length === 0,
+      broken: what === undefined ? undefined : { what, history }
+    }
   }
-  const found = (broken?: { what: string; id: number }): Found => ({
-    states: parents.length,
-    edges,
-    rests,
-    depth,
-    seconds: (performance.now() - began) / 1000,
-    broken: broken && { what: broken.what, history: historyOf(broken.id) }
-  })
 
   visit(begin(space), -1, "")
   while (next.length > 0 && parents.length < limit) {
-    frontier = next
+    const frontier = next
     next = []
     depth++
     for (const [world, id] of frontier) {
-      const what = brokenIn(space, world)
-      if (what !== undefined) return found({ what, id })
-      if (isAtRest(world)) {
-        rests++
-        restful.push(id)
-        const still = brokenAtRest(space, world)
-        if (still !== undefined) return found({ what: still, id })
-      }
+      const isResting = isAtRest(world)
+      const what = brokenIn(space, world) ?? (isResting ? brokenAtRest(space, world) : undefined)
+      if (what !== undefined) return found(what, id)
+      if (isResting) rests.push(id)
       const moves = movesOf(space, world)
       edges += moves.length
-      if (moves.length === 0 && !isAtRest(world)) return found({ what: "somebody waits for ever", id })
-      for (const move of moves) {
-        const to = visit(move.world, id, move.text)
-        if (!move.isFault) backwards[to]!.push(id)
+      if (moves.length === 0 && !isResting) return found("somebody waits for ever", id)
+      for (const { isFault, text, world: after } of moves) {
+        const to = visit(after, id, text)
+        if (!isFault) backwards[to]!.push(id)
       }
     }
   }
-  if (parents.length >= limit) return found()
+  if (next.length > 0) return found()
   // From everywhere there is a way to rest without a further fault.
-  const queue = [...restful]
-  for (const id of queue) progress[id] = true
-  while (queue.length > 0) {
-    for (const from of backwards[queue.pop()!]!) {
-      if (progress[from] === true) continue
-      progress[from] = true
-      queue.push(from)
-    }
-  }
-  const stuck = parents.findIndex((_, id) => progress[id] !== true)
-  return stuck >= 0 ? found({ what: "there is no way to rest from here", id: stuck }) : found()
+  const comesToRest = new Set(rests)
+  for (const id of comesToRest) for (const from of backwards[id]!) comesToRest.add(from)
+  const stuck = parents.findIndex((_, id) => !comesToRest.has(id))
+  return stuck >= 0 ? found("somebody waits for ever: nothing leads to rest from here", stuck) : found()
 }

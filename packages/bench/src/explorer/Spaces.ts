@@ -1,52 +1,78 @@
-/** The spaces that are searched: in every run of CI, and whole. */
+/** The spaces that are searched: for the tests, in every run of CI, and whole. */
 import type { Server, Space } from "./World.js"
 
 const plain: Space = {
   server: "strict",
   processes: 2,
   faults: 0,
-  asks: 1,
+  callers: 1,
   forced: false,
-  deeds: 0,
+  actions: 0,
   ticks: 0,
   skew: 0,
   token: "expired"
 }
 
-const servers: ReadonlyArray<Server> = ["strict", "window", "same pair", "reusable"]
 const hours = 3_600_000
+const servers: ReadonlyArray<Server> = ["strict", "window", "same pair", "reusable"]
 
-const each = (more: Partial<Space>): ReadonlyArray<Space> =>
-  servers.map((server) => ({ ...plain, ...more, server }))
+const of = (...more: ReadonlyArray<Partial<Space>>): ReadonlyArray<Space> =>
+  more.map((one) => ({ ...plain, ...one }))
 
-/** A few seconds, for the tests. */
+const atEach = (more: Partial<Space>): ReadonlyArray<Space> =>
+  of(...servers.map((server) => ({ ...more, server })))
+
+const forced = { forced: true, token: "in grace" } as const
+
+/** A few seconds: all kinds of things, one or two of them at a time. */
 export const small: ReadonlyArray<Space> = [
-  ...each({ faults: 1 }),
-  ...each({ deeds: 1 }),
-  { ...plain, forced: true, token: "in grace", deeds: 1 },
-  { ...plain, skew: 2 * hours, ticks: 1 }
+  ...atEach({ faults: 1 }),
+  ...atEach({ actions: 1 }),
+  ...of(
+    { faults: 2 },
+    { ...forced, faults: 1 },
+    { ...forced, actions: 1, server: "window" },
+    { callers: 2, token: "in grace" },
+    { ticks: 1, skew: 2 * hours },
+    { processes: 1, faults: 2, ticks: 1 },
+    { processes: 1, faults: 2, ticks: 1, server: "window" },
+    { processes: 1, faults: 2, actions: 1 }
+  )
 ]
 
-/** Less than three minutes. */
+/** Less than three minutes on two cores. */
 export const usual: ReadonlyArray<Space> = [
-  ...each({ faults: 3 }),
-  ...each({ faults: 1, deeds: 1 }),
-  ...each({ faults: 1, ticks: 1 }),
-  ...each({ forced: true, token: "in grace", faults: 1 }),
-  { ...plain, faults: 1, asks: 2 },
-  { ...plain, faults: 1, ticks: 1, skew: 2 * hours },
-  { ...plain, faults: 1, ticks: 1, skew: -2 * hours },
-  { ...plain, processes: 3, faults: 1 },
-  { ...plain, processes: 3, faults: 1, server: "window" }
+  // The largest first: each core takes the next one.
+  ...of({ processes: 3, faults: 2 }, { processes: 3, faults: 2, server: "window" }),
+  ...atEach({ faults: 3 }),
+  ...atEach({ faults: 1, actions: 1 }),
+  ...atEach({ ...forced, faults: 1 }),
+  ...of(
+    { faults: 1, ticks: 1 },
+    { faults: 1, ticks: 1, server: "window" },
+    { ...forced, actions: 1, server: "same pair" },
+    { ...forced, actions: 1, server: "reusable" },
+    { actions: 2 },
+    { faults: 1, callers: 2 },
+    { faults: 1, skew: 2 * hours },
+    { faults: 1, skew: -2 * hours, server: "window" },
+    { ticks: 1, skew: 2 * hours, server: "same pair" },
+    { processes: 1, faults: 1, ticks: 2 },
+    { processes: 1, faults: 2, ticks: 1, server: "window" }
+  )
 ]
 
 /** All that a machine of its own has time for. */
 export const whole: ReadonlyArray<Space> = [
-  ...each({ faults: 3, ticks: 1 }),
-  ...each({ faults: 2, deeds: 2 }),
-  ...each({ faults: 2, deeds: 1, forced: true, token: "in grace" }),
-  ...each({ faults: 2, asks: 2 }),
-  ...each({ faults: 2, ticks: 1, skew: 2 * hours }),
-  ...each({ faults: 2, ticks: 1, skew: -2 * hours }),
-  ...each({ processes: 3, faults: 2 })
+  ...usual,
+  ...of({ processes: 3, faults: 2, server: "same pair" }, { processes: 3, faults: 2, server: "reusable" }),
+  ...atEach({ processes: 1, faults: 2, ticks: 2 }),
+  ...atEach({ faults: 2, actions: 1 }),
+  ...atEach({ faults: 2, ticks: 1 }),
+  ...atEach({ ...forced, faults: 1, actions: 1 }),
+  ...atEach({ faults: 1, ticks: 1, skew: 2 * hours }),
+  ...atEach({ faults: 1, ticks: 1, skew: -2 * hours }),
+  ...atEach({ faults: 1, actions: 1, ticks: 1 }),
+  ...atEach({ faults: 2, callers: 2 }),
+  ...atEach({ faults: 4 })
 ]

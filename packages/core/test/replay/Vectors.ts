@@ -6,7 +6,7 @@ import * as Data from "effect/Data"
 import * as Either from "effect/Either"
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
-import { parse as readPlaced } from "../../storage/src/internal/StrictJson.js"
+import { parse as readPlaced } from "../../../storage/src/internal/StrictJson.js"
 
 /** A file that holds no vectors; `message` is one line and names the place. */
 export class Unreadable extends Data.TaggedError("Unreadable")<{ readonly message: string }> {}
