@@ -30,10 +30,10 @@ const registry = Providers.layer({
 })
 
 /** The file as Claude Code and ccproxy write it, with what other programs keep in it. */
-const writtenThere = (path: string) =>
+const writtenThere = (path: string, scopes: ReadonlyArray<string>) =>
   Effect.gen(function* () {
     const server = yield* HostileServer.HostileServer
-    const grant = yield* server.issueGrant()
+    const grant = yield* server.issueGrant({ scopes })
     const now = yield* Clock.currentTimeMillis
     const document = {
       claudeAiOauth: {
@@ -56,11 +56,11 @@ const program = Effect.gen(function* () {
     (path) => Effect.promise(() => rm(path, { recursive: true, force: true }))
   )
   const path = join(folder, ".credentials.json")
-  const before = yield* writtenThere(path)
+  const claude = yield* Effect.flatMap(Providers.Providers, (providers) => providers.get("claude"))
+  const before = yield* writtenThere(path, claude.scopes)
 
-  const providers = yield* Providers.Providers
   // Without `path` it is the file that Claude Code uses.
-  const Session = ProviderManager.layer(yield* providers.get("claude"), { path })
+  const Session = ProviderManager.layer(claude, { path })
   const token = yield* Effect.gen(function* () {
     const manager = yield* TokenManager.TokenManager
     console.log(yield* Effect.map(manager.explain, (e) => `it would: ${e.text}`))
