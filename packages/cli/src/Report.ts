@@ -156,13 +156,8 @@ const stateColors = {
   unreadable: "red"
 } as const
 
-/**
- * The table of accounts at `now`, which counts down what is left.
- *
- * @since 0.1.0
- * @category rendering
- */
-export const table = (
+/** The table of accounts at `now`, which counts down what is left. */
+const table = (
   rows: ReadonlyArray<Row>,
   now: number,
   options: { readonly width: number; readonly colors: boolean }

@@ -128,7 +128,7 @@ interface Applied extends Next {
 }
 
 /** Puts an input to the machine: the only place that writes the state. */
-export const apply = (grant: Grant, input: Input, now: number): Applied => {
+const apply = (grant: Grant, input: Input, now: number): Applied => {
   const before = grant.state
   const next = step(policyOf(grant), before, input, now)
   grant.state = next.state
@@ -207,7 +207,7 @@ export const tell = (grant: Grant, input: Input): Effect.Effect<void> =>
 // --- The flight ---
 
 /** Starts the flight, or joins the one under way. Does not wait. */
-export const start = (grant: Grant, want: State.Want): Effect.Effect<void> =>
+const start = (grant: Grant, want: State.Want): Effect.Effect<void> =>
   begin(grant, want, (flight) => grant.context.turn?.(grant)(flight) ?? flight)
 
 /** Renews the grant for nobody in particular, by who has its turn already; waits for the end, whatever that is. */

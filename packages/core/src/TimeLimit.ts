@@ -100,7 +100,7 @@ const sleepAndRead = (millis: number, times: number): Effect.Effect<void> =>
     const due = monotonic() + millis
     return Effect.sleep(millis).pipe(
       Effect.andThen(Effect.sync(() => monotonic() - due)),
-      Effect.tap(Effect.async<void>((resume) => afterTurns(leastTurns, () => resume(Effect.void)))),
+      Effect.tap(Effect.repeatN(turn, leastTurns - 1)),
       Effect.flatMap((missed) =>
         missed > notablyLate && times > 0
           ? sleepAndRead(Math.min(missed, mostGivenBack), times - 1)
@@ -112,11 +112,10 @@ const sleepAndRead = (millis: number, times: number): Effect.Effect<void> =>
 /** In milliseconds; nobody sets it back. */
 const monotonic = (): number => Number(liveClock.unsafeCurrentTimeNanos()) / 1e6
 
-/** Each turn reads what sockets hold: timers, then I/O, then what was scheduled to follow it. */
-const afterTurns = (turns: number, act: () => void): void => {
-  if (turns === 0) return act()
-  const next = () => afterTurns(turns - 1, act)
+/** One turn of the event loop reads what sockets hold: timers, then I/O, then what was scheduled to follow it. */
+const turn: Effect.Effect<void> = Effect.suspend(() => {
   const { setImmediate } = globalThis as { readonly setImmediate?: (run: () => void) => unknown }
-  if (typeof setImmediate === "function") setImmediate(next)
-  else setTimeout(next, 0)
-}
+  return typeof setImmediate === "function"
+    ? Effect.async<void>((resume) => void setImmediate(() => resume(Effect.void)))
+    : Effect.sleep(0)
+})

@@ -37,8 +37,12 @@ export const fromFailure = (failure: Failure, setting: Setting): TokenError => {
 }
 
 /** The same for those who only read storage. */
-export const storageErrorOf = (failure: Failure, setting: Setting): StorageError =>
-  failure._tag === "StorageFailed" ? failure.error : rolledBack(setting.location)
+export const storageErrorOf = (failure: Failure, { location }: Setting): StorageError =>
+  failure._tag === "StorageFailed"
+    ? failure.error
+    : failure._tag === "Closed"
+      ? closedStorage(location)
+      : rolledBack(location)
 
 const fromDecision = (decision: Decision, { lastFailure, location, now }: Setting): TokenError => {
   switch (decision._tag) {
@@ -81,7 +85,7 @@ const closedMessage = "The manager's scope is closed: ask within the life of its
 const closed = (now: number) =>
   new RefreshUnavailable({ reason: "Closed", retryAt: now, message: closedMessage })
 
-export const closedStorage = (location: string): StorageError =>
+const closedStorage = (location: string): StorageError =>
   new StorageError({ reason: "Unavailable", operation: "load", location, message: closedMessage })
 
 const rolledBack = (location: string): StorageError =>

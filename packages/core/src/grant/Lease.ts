@@ -10,7 +10,7 @@ import { abandon, type At, end, go, type InputOf, load, over, type PhaseOf, stay
 const firstPause = 20
 const longestPause = 500
 
-export const take = (state: State, goal: PhaseOf<"Leasing">["goal"], since: number, pause = 0): Next =>
+const take = (state: State, goal: PhaseOf<"Leasing">["goal"], since: number, pause = 0): Next =>
   go(state, { _tag: "Leasing", goal, since, pause }, { _tag: "TakeLease" })
 
 /** A caller needs a refresh, and no flight is under way. */
