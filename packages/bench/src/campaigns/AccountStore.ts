@@ -21,7 +21,7 @@ export const accountsOf = ({ account }: Backend, n: number): ReadonlyArray<strin
   Array.from({ length: n }, (_, i) => inOnePiece(`${account.slice(-6)}-${String(i).padStart(29, "0")}`))
 
 /** Tokens of 64 characters, opaque to all but the campaign's server: the account and the generation. */
-export const credentialsOf = (
+const credentialsOf = (
   account: string,
   generation: number,
   expiresAt: number

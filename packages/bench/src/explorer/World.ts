@@ -85,7 +85,7 @@ export interface World {
   readonly broken: string | undefined
 }
 
-export const start = 1_000_000
+const start = 1_000_000
 const lifetime = 100_000
 const graceSpan = 20_000
 const windowSpan = 10_000
