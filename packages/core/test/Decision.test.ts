@@ -1385,6 +1385,10 @@ describe("describeArrival", () => {
     if (words === "") expect(text).toBe("")
     else expect(text).toContain(words)
   })
+
+  it("has words for a clock that shows no time", () => {
+    expect(Describe.describeArrival(obtained(0, 0, false), 1e17)).toContain("which says no time")
+  })
 })
 
 describe("toStore", () => {
