@@ -84,9 +84,12 @@ const isOver = (decision: Decision.Decision): boolean =>
 
 /** A peer may have refreshed meanwhile; if not, the flight tries to take the lease again. */
 export const waited = (at: At, state: State, { goal, pause, since }: PhaseOf<"Waiting">): Next => {
-  const isDone =
-    goal._tag === "Commit" ? Option.isNone(state.uncommitted) : isOver(decideAgain(at, state, goal.want))
-  return isDone ? end(state, Option.none()) : take(state, goal, since, Math.min(pause * 2, longestPause))
+  const again = () => take(state, goal, since, Math.min(pause * 2, longestPause))
+  if (goal._tag === "Commit") return Option.isNone(state.uncommitted) ? end(state, Option.none()) : again()
+  const decision = decideAgain(at, state, goal.want)
+  if (!isOver(decision)) return again()
+  // A forced refresh that may not be sent has failed, although there is a valid token.
+  return end(state, decision._tag === "Use" ? Option.none() : Option.some({ _tag: "Decided", decision }))
 }
 
 /** Storage cannot be read. A rotation is too precious to give up. */
