@@ -21,11 +21,7 @@ export const accountsOf = ({ account }: Backend, n: number): ReadonlyArray<strin
   Array.from({ length: n }, (_, i) => inOnePiece(`${account.slice(-6)}-${String(i).padStart(29, "0")}`))
 
 /** Tokens of 64 characters, opaque to all but the campaign's server: the account and the generation. */
-const credentialsOf = (
-  account: string,
-  generation: number,
-  expiresAt: number
-): Credentials.Credentials => {
+const credentialsOf = (account: string, generation: number, expiresAt: number): Credentials.Credentials => {
   const tokenOf = (kind: string) => inOnePiece(`${kind}.${account}.${generation}.`.padEnd(64, "x"))
   return Credentials.make({
     accessToken: tokenOf("at"),

@@ -1,431 +1,374 @@
-/** Lets a plan happen, and judges what came of it. */
+/**
+ * Lets a plan happen, and says what went wrong: pools of managers, as several processes have them, over one store, one
+ * lease and one hostile server, in a time of their own. What the machine does within a flight is the explorer's matter.
+ */
+import type { HttpClient } from "@effect/platform/HttpClient"
+import type * as Entry from "@latchkey/core/Entry"
+import { grantFingerprint } from "@latchkey/core/Entry"
+import * as Credentials from "@latchkey/core/Credentials"
+import * as Fingerprint from "@latchkey/core/Fingerprint"
+import { makeProcess, RefreshLease } from "@latchkey/core/RefreshLease"
+import { FaultyStorage } from "@latchkey/core/testing"
 import * as TokenConfig from "@latchkey/core/TokenConfig"
 import type { TokenError } from "@latchkey/core/TokenError"
-import * as TokenManager from "@latchkey/core/TokenManager"
-import { RefreshLease } from "@latchkey/core/RefreshLease"
-import { TokenRefresher } from "@latchkey/core/TokenRefresher"
+import type * as TokenManager from "@latchkey/core/TokenManager"
+import * as TokenManagers from "@latchkey/core/TokenManagers"
 import { TokenStorage } from "@latchkey/core/TokenStorage"
+import * as TokenStorages from "@latchkey/core/TokenStorages"
+import * as RefreshToken from "@latchkey/oauth/RefreshToken"
+import { Fault, HostileServer, type Rotation } from "@latchkey/oauth/testing"
 import * as Cause from "effect/Cause"
-import * as Context from "effect/Context"
+import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
-import * as FiberId from "effect/FiberId"
+import * as Fiber from "effect/Fiber"
+import { identity } from "effect/Function"
+import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
-import { inspect } from "node:util"
-import { AuthServer } from "./AuthServer.js"
-import { type Broken, type Ending, Judge, type Loss } from "./Judge.js"
-import { observed } from "./Observer.js"
-import type { Ask, Deed, Plan, Round } from "./Plan.js"
-import { Steps } from "./Steps.js"
-import { Store } from "./Store.js"
-import { letGo, Process, World } from "./World.js"
+import { Draw, inWorld } from "../../../oauth/test/support/world.js"
+import { told } from "../../../oauth/test/support/windows.js"
+import { type Ask, type Deed, networkFaults, type Plan } from "./Plan.js"
 
 export interface Outcome {
-  readonly broken: ReadonlyArray<Broken>
-  readonly steps: number
-  readonly requests: number
-  readonly crashes: number
-  readonly mishaps: number
+  readonly broken: ReadonlyArray<string>
   readonly asked: number
-  /** What was lost in the end. */
-  readonly loss: Loss | undefined
+  readonly requests: number
+  readonly closes: number
+  readonly interrupted: number
+  /** How many grants could not be refreshed in the end. */
+  readonly lost: number
 }
 
-const minute = 60_000
+/** How often something goes wrong where it may. */
+const probability = 0.06
 
-/** How long after the last deed everything that was begun has ended. */
-const patience = 15 * minute
-
-/** A process and its manager; none while it starts. */
+/** One life of a program: its pool, until its scope closes. */
 interface Life {
-  readonly process: Process
+  readonly pool: TokenManagers.Managers
   readonly scope: Scope.CloseableScope
-  manager: TokenManager.Manager | undefined
+  isClosed: boolean
+  /** Saves and removals of its user may still be under way when it is closed. */
+  byUser: number
 }
 
-interface Caller {
-  readonly process: Process
-  readonly what: string
-  done: boolean
-  interrupted: boolean
-}
+const nameOf = (account: number): string => `account-${account}`
 
-export const run = (plan: Plan, tell?: (text: string) => void): Outcome => {
-  try {
-    return new History(plan, tell).run()
-  } finally {
-    letGo()
+export const run = (
+  plan: Plan,
+  tell: (text: string) => void = () => undefined,
+  /** The pools that ship, unless a test shows that a broken one is found out. */
+  alter: (pool: TokenManagers.Managers) => TokenManagers.Managers = identity
+): Effect.Effect<Outcome, unknown> => {
+  const { setting } = plan
+  const draw = new Draw(setting.seed)
+  const options: HostileServer.Options = {
+    seed: setting.seed,
+    rotation: setting.rotation,
+    accessTokenLifetime: setting.lifetime,
+    latency: { min: 0, max: setting.networkLatency },
+    chances: setting.isCalm
+      ? []
+      : setting.network.map((name) => ({ fault: networkFaults[name], probability }))
   }
-}
-
-class History {
-  private readonly world: World
-  private readonly judge: Judge
-  private readonly steps: Steps
-  private readonly store: Store
-  private readonly server: AuthServer
-  private readonly lives: Array<Life> = []
-  private readonly callers: Array<Caller> = []
-  private incarnations = 0
-  /** What the last caller of each slot was told. */
-  private readonly endings: Array<Ending> = []
-
-  constructor(
-    private readonly plan: Plan,
-    tell: ((text: string) => void) | undefined
-  ) {
-    const { setting } = plan
-    const said =
-      tell && ((text: string) => tell(`${(this.world.now / 1000).toFixed(3).padStart(12)} s  ${text}`))
-    this.world = new World(plan.seed, setting.offsets, said, () =>
-      this.judge.breaks("loop", "something goes on and on without time passing")
-    )
-    this.judge = new Judge(this.world, plan, () => ({
-      server: this.server,
-      store: this.store,
-      steps: this.steps
-    }))
-    this.steps = new Steps(this.world, plan, (process, on) => this.judge.worksOn(process, on))
-    this.store = new Store(this.world, this.steps, this.judge, {
-      changes: setting.changes,
-      fencesGranted: setting.fencesGranted,
-      delay: setting.latency.storage
-    })
-    this.server = new AuthServer(this.world, this.steps, this.judge, setting)
-  }
-
-  run(): Outcome {
-    this.plan.setting.machines.forEach((_, slot) => this.begin(slot))
-    this.login(0)
-    this.world.runUntil(1000)
-    for (const round of this.plan.rounds) this.play(round)
-    this.replaceTheDead()
-    this.world.runUntil(this.world.now + patience)
-    this.reckon()
-    const crashes = this.incarnations - this.lives.length
-    return {
-      broken: this.judge.broken,
-      steps: this.steps.taken,
-      requests: this.server.sent,
-      crashes,
-      mishaps: this.steps.mishaps,
-      asked: this.callers.length,
-      loss: this.judge.loss()
-    }
-  }
-
-  private begin(slot: number): void {
-    const { machines } = this.plan.setting
-    const process = new Process(this.world, slot, machines[slot]!, `p${slot}.${++this.incarnations}`)
-    const scope = Effect.runSync(Scope.make())
-    const life: Life = { process, scope, manager: undefined }
-    this.lives[slot] = life
-    const services = Context.empty().pipe(
-      Context.add(TokenStorage, this.store.storage(process)),
-      Context.add(RefreshLease, this.store.leases(process)),
-      Context.add(TokenRefresher, this.server.refresher(process)),
-      Context.add(TokenConfig.TokenConfig, this.config(process)),
-      Context.add(Scope.Scope, scope)
-    )
-    const start = Effect.gen(this, function* () {
-      const manager = yield* TokenManager.make({ account: "grant" })
-      life.manager = manager
-      yield* Effect.forkScoped(
-        Stream.runForEach(manager.events, (event) =>
-          Effect.sync(() => this.judge.scan(`the event ${event._tag}`, JSON.stringify(event)))
-        )
-      )
-    })
-    process.fork(observed(this.judge, process, Effect.provide(start, services)))
-  }
-
-  private config(process: Process): Context.Tag.Service<TokenConfig.TokenConfig> {
-    return Either.getOrThrow(TokenConfig.make({ ...this.plan.setting.config, instance: process.name }))
-  }
-
-  /** The life in a slot; a new process where the last one ended long enough ago. */
-  private life(slot: number): Life {
-    return this.lives[slot]!
-  }
-
-  private replaceLater(slot: number): void {
-    const gone = this.lives[slot]
-    this.world.after(this.plan.setting.downtime, () => {
-      if (this.lives[slot] === gone) this.begin(slot)
-    })
-  }
-
-  private play({ deeds, from, offset }: Round): void {
-    if (deeds.length === 0) return
-    const { config, lifetime } = this.plan.setting
-    const expiry = this.server.newestExpiry
-    const grace = Math.min(config.refreshGrace, lifetime / 2)
-    const base = from === "now" ? this.world.now : from === "due" ? expiry - grace : expiry
-    const moment = Math.max(this.world.now, base + offset)
-    for (const { after, deed } of deeds) {
-      this.world.after(moment + after - this.world.now, () => this.perform(deed))
-    }
-    this.world.runUntil(moment + Math.max(...deeds.map(({ after }) => after)))
-    this.replaceTheDead()
-  }
-
-  /** Also who crashed at a step of its own. */
-  private replaceTheDead(): void {
-    this.lives.forEach(({ process }, slot) => process.alive || this.replaceLater(slot))
-  }
-
-  private perform(deed: Deed): void {
-    switch (deed.is) {
-      case "ask":
-        return this.ask(this.life(deed.slot), deed.ask, deed.interruptAfter)
-      case "kill":
-        this.life(deed.slot).process.crash()
-        return this.replaceLater(deed.slot)
-      case "close":
-        return this.close(deed.slot)
-      case "freeze":
-        return this.life(deed.slot).process.freeze(deed.millis)
-      case "jump":
-        this.world.tell?.(`the clock of machine ${deed.machine} jumps ${deed.millis} ms`)
-        this.world.machines[deed.machine]! += deed.millis
-        return
-      case "revoke": {
-        const token = this.store.refreshToken
-        if (token !== undefined) this.server.revoke(token)
-        this.judge.revoked = true
-        return
+  return inWorld(options, (server, time) =>
+    Effect.gen(function* () {
+      const broken: Array<string> = []
+      const log = (text: string): void => tell(`${(time.elapsed / 1000).toFixed(3).padStart(12)} s  ${text}`)
+      const breaks = (what: string): void => {
+        broken.push(what)
+        log(`*** ${what}`)
       }
-      case "clear":
-        return this.clear(deed.slot)
-      case "login":
-        return this.login(deed.slot)
-    }
-  }
+      const storages = yield* TokenStorages.makeMemory()
+      const lease = yield* makeProcess
+      /** Accounts whose user logged in again, logged out or ended the grant: what a caller sees depends on the moment. */
+      const touched = new Set<string>()
+      const logins = new Set<string>()
+      /** Whose each access token is, once it is stored. */
+      const owners = new Map<string, string>()
+      const lives: Array<Life> = []
+      let isFair = setting.isCalm
+      let closes = 0
 
-  /** Forks an effect of a caller, who must come to an end. */
-  private call<A, E>(
-    process: Process,
-    what: string,
-    effect: Effect.Effect<A, E>,
-    onExit: (exit: Exit.Exit<A, E>) => void,
-    interruptAfter?: number
-  ): void {
-    const caller: Caller = { process, what, done: false, interrupted: false }
-    this.callers.push(caller)
-    this.world.tell?.(`${process.name}: ${what}`)
-    const fiber = process.fork(observed(this.judge, process, effect))
-    fiber.addObserver((exit) => {
-      caller.done = true
-      this.told(caller, exit)
-      onExit(exit)
-    })
-    if (interruptAfter === undefined) return
-    this.world.after(interruptAfter, () =>
-      process.deliver(() => {
-        if (caller.done) return
-        caller.interrupted = true
-        fiber.unsafeInterruptAsFork(FiberId.none)
-      })
-    )
-  }
-
-  /** What every caller may see, whatever it asked. */
-  private told(caller: Caller, exit: Exit.Exit<unknown, unknown>): void {
-    const { process, what } = caller
-    if (Exit.isSuccess(exit)) {
-      this.world.tell?.(`${process.name}: ${what} answers ${shown(exit.value)}`)
-      return
-    }
-    const { cause } = exit
-    if (Cause.isInterruptedOnly(cause)) {
-      if (!caller.interrupted) this.judge.breaks("interrupted", `${what} of ${process.name} was interrupted`)
-      return
-    }
-    const error = Cause.failureOption(cause)
-    if (Option.isNone(error))
-      return this.judge.breaks("defect", `${what} of ${process.name}: ${Cause.pretty(cause)}`)
-    this.world.tell?.(`${process.name}: ${what} fails: ${String(error.value)}`)
-    for (const text of [
-      String(error.value),
-      JSON.stringify(error.value),
-      inspect(error.value),
-      Cause.pretty(cause)
-    ]) {
-      this.judge.scan(`an error of ${what}`, text)
-    }
-  }
-
-  private ask({ manager, process }: Life, ask: Ask, interruptAfter?: number): void {
-    if (manager === undefined || !process.alive) return
-    const notes = this.judge.of(process)
-    const held = notes.served
-    const askedAt = this.world.now
-    const had = Option.getOrUndefined(Option.map(manager.unsafePeek(), Redacted.value))
-    const observe = (effect: Effect.Effect<unknown, unknown>) =>
-      this.call(process, ask.is, effect, () => undefined, interruptAfter)
-    switch (ask.is) {
-      case "explain":
-        return observe(Effect.map(manager.explain, ({ text }) => this.judge.scan("what explain says", text)))
-      case "peek":
-        return observe(manager.peekAccessToken)
-      case "status":
-        return observe(
-          Effect.map(manager.status, (status) => this.judge.scan("the status", JSON.stringify(status)))
+      const storedOf = (account: string) =>
+        Effect.map(Effect.orDie(Either.getOrThrow(storages.of(account)).load), (stored) =>
+          Option.map(stored, ({ entry }) => entry)
         )
-      case "invalidate":
-        notes.served = undefined
-        return observe(manager.invalidate)
-    }
-    const rejects = ask.is === "reject" ? held : undefined
-    const effect: Effect.Effect<Redacted.Redacted, TokenError> =
-      ask.is === "refresh"
-        ? manager.refresh
-        : ask.is === "for"
-          ? manager.getAccessTokenFor({ minValidity: ask.minValidity })
-          : rejects !== undefined
-            ? manager.reject(Redacted.make(rejects))
-            : manager.getAccessToken
-    const not = new Set(notes.rejected)
-    if (ask.is === "refresh" && had !== undefined) not.add(had)
-    if (rejects !== undefined) not.add(rejects)
-    if (rejects !== undefined) notes.refused.add(rejects)
-    const insists = ask.is === "refresh" || ask.is === "for" || rejects !== undefined
-    const forces = ask.is === "refresh"
-    if (ask.is === "get" && interruptAfter === undefined) this.judge.asks(process)
-    if (insists) notes.insistent++
-    if (forces) notes.forcing++
-    this.call(
-      process,
-      ask.is === "for" ? `for ${ask.minValidity} ms` : ask.is,
-      effect,
-      (exit) => {
-        if (rejects !== undefined && !Exit.isInterrupted(exit)) notes.rejected.add(rejects)
-        if (insists) {
-          notes.insistent--
-          notes.insistedAt = this.world.now
+
+      /** What a commit may not do. */
+      const checkCommit = (account: string, before: Option.Option<Entry.Entry>, after: Entry.Entry) =>
+        Effect.gen(function* () {
+          const { credentials } = after
+          const fingerprint = grantFingerprint(credentials)
+          owners.set(Redacted.value(credentials.accessToken), account)
+          if (Option.isNone(credentials.refreshToken)) breaks(`${account}: a commit without a refresh token`)
+          if (Option.isSome(after.dead) && (yield* server.canRefresh(credentials)))
+            breaks(`${account}: a grant that is alive is marked dead`)
+          if (logins.has(fingerprint) && after.fence === 0) return
+          if (Option.isNone(before)) return breaks(`${account}: a grant that was removed is stored again`)
+          const old = grantFingerprint(before.value.credentials)
+          if (old === fingerprint) return
+          const isRotation = (yield* server.redemptions).some(
+            ({ brought, redeemed }) => redeemed === old && brought === fingerprint
+          )
+          if (!isRotation) breaks(`${account}: what is stored does not come from what it replaces`)
+          if (after.generation !== before.value.generation + 1) breaks(`${account}: a generation is skipped`)
+        })
+
+      /** As one process sees it: it takes time, fails as the plan says, and is left alone once the pool is closed. */
+      const seenBy = (life: () => Life | undefined) =>
+        TokenStorages.mapStorage(storages, (inner, account) => {
+          const pause = Effect.suspend(() => {
+            if (life()?.isClosed === true && life()?.byUser === 0)
+              breaks(`${account}: used after its pool was closed`)
+            const millis = draw.upTo(setting.storageLatency)
+            return millis === 0 ? Effect.void : Effect.sleep(millis)
+          })
+          const slow = TokenStorage.of({
+            location: inner.location,
+            load: Effect.zipRight(pause, inner.load),
+            commit: (entry, expected) =>
+              Effect.gen(function* () {
+                yield* pause
+                const before = yield* storedOf(account)
+                const version = yield* inner.commit(entry, expected)
+                log(`${account} is committed, generation ${entry.generation}`)
+                yield* checkCommit(account, before, entry)
+                return version
+              }),
+            remove: Effect.zipRight(pause, inner.remove),
+            changes: inner.changes
+          })
+          const faults = setting.storage.map((fault): FaultyStorage.Fault => {
+            const [operation, when] = fault.split(" ") as ["load" | "commit", "before" | "after"]
+            return { operation, when, call: () => !isFair && draw.chance(probability) }
+          })
+          return FaultyStorage.make(slow, faults)
+        })
+
+      const begin = (process: number) =>
+        Effect.gen(function* () {
+          const scope = yield* Scope.make()
+          const services = Layer.mergeAll(
+            Layer.succeed(
+              TokenStorages.TokenStorages,
+              seenBy(() => lives[process])
+            ),
+            Layer.succeed(RefreshLease, lease),
+            TokenConfig.layer({ ...setting.config, instance: `process ${process}` }),
+            RefreshToken.layer({
+              server: HostileServer.server,
+              client: { clientId: "app" },
+              rotation: told(setting.rotation)
+            })
+          )
+          const pool = yield* Scope.extend(Effect.provide(TokenManagers.makeShared(), services), scope)
+          lives[process] = { pool: alter(pool), scope, isClosed: false, byUser: 0 }
+        })
+
+      const callers: Array<{ readonly what: string; readonly fiber: Fiber.RuntimeFiber<unknown, unknown> }> =
+        []
+      let interrupted = 0
+      /** Forks what a caller does; it must come to an end, and only who is interrupted sees an interruption. */
+      const call = <A, E>(
+        what: string,
+        effect: Effect.Effect<A, E>,
+        onExit: (exit: Exit.Exit<A, E>) => Effect.Effect<void> = () => Effect.void,
+        interruptAfter?: number
+      ) =>
+        Effect.gen(function* () {
+          log(what)
+          const fiber = yield* Effect.forkDaemon(Effect.onExit(effect, onExit))
+          callers.push({ what, fiber })
+          const isAsked = interruptAfter !== undefined
+          if (isAsked) {
+            interrupted++
+            yield* Effect.forkDaemon(Effect.delay(Fiber.interrupt(fiber), interruptAfter))
+          }
+          fiber.addObserver((exit) => {
+            log(`${what}: ${Exit.isSuccess(exit) ? "done" : Cause.pretty(exit.cause).split("\n")[0]}`)
+            if (Exit.isSuccess(exit)) return
+            if (Cause.isDie(exit.cause)) breaks(`${what} died: ${Cause.pretty(exit.cause)}`)
+            if (Cause.isInterruptedOnly(exit.cause) && !isAsked) breaks(`${what} was interrupted`)
+          })
+          return fiber
+        })
+
+      const withManager = <A, E>(
+        life: Life,
+        account: string,
+        use: (manager: TokenManager.Manager) => Effect.Effect<A, E>
+      ) => Effect.scoped(Effect.flatMap(life.pool.get(account), use))
+
+      const checkServed = (account: string, token: string, unwanted: string | undefined, life: Life) =>
+        Effect.gen(function* () {
+          const owner = owners.get(token)
+          if (owner !== undefined && owner !== account) breaks(`${account} is served a token of ${owner}`)
+          if (token === unwanted && !life.isClosed) breaks(`${account} is served a token that was not wanted`)
+          const isAccepted = yield* server.accepts(Credentials.make({ accessToken: token }))
+          const stored = yield* storedOf(account)
+          // A token outlives its grant where the server ended that; who holds it does not know.
+          const isAlive = Option.isSome(stored) && (yield* server.isAlive(stored.value.credentials))
+          if (!isAccepted && isAlive && !touched.has(account))
+            breaks(`${account} is served a token that has expired`)
+        })
+
+      const checkFailure = (
+        account: string,
+        ask: Ask["is"],
+        error: TokenError | TokenManagers.SetupError,
+        life: Life
+      ) =>
+        Effect.gen(function* () {
+          if (life.isClosed || touched.has(account)) return
+          const reason = "reason" in error ? error.reason : "Setup"
+          // A cool-down is due where fresh tokens are rejected one after the other, or live too shortly.
+          if (setting.isCalm && ask === "get" && reason !== "CoolingDown" && reason !== "Closed")
+            breaks(`${account} fails with ${reason}, and nothing is wrong`)
+          if (error._tag !== "ReauthorizationRequired") return
+          const stored = yield* storedOf(account)
+          if (Option.isSome(stored) && (yield* server.canRefresh(stored.value.credentials)))
+            breaks(`${account} asks for a login (${reason}), and its grant can be refreshed`)
+        })
+
+      const perform = (deed: Deed): Effect.Effect<unknown, unknown, HttpClient> =>
+        Effect.gen(function* () {
+          const process = deed.process % setting.processes
+          const life = lives[process]!
+          if (life.isClosed) return
+          if (deed.is === "close") {
+            closes++
+            log(`process ${process} closes`)
+            yield* Scope.close(life.scope, Exit.void)
+            life.isClosed = true
+            return yield* begin(process)
+          }
+          const account = nameOf(deed.account % setting.accounts)
+          if (deed.is === "ask") return yield* ask(life, account, deed.ask, deed.interruptAfter)
+          const stored = yield* storedOf(account)
+          touched.add(account)
+          if (deed.is === "login") return yield* login(life, account)
+          if (deed.is === "revoke")
+            return Option.isSome(stored) ? yield* server.revokeGrant(stored.value.credentials) : undefined
+          yield* byUser(
+            life,
+            `${account} is cleared`,
+            withManager(life, account, (m) => m.clear)
+          )
+        })
+
+      const byUser = (life: Life, what: string, effect: Effect.Effect<unknown, unknown>) => {
+        life.byUser++
+        return call(what, effect, () => Effect.sync(() => void life.byUser--))
+      }
+
+      const login = (life: Life, account: string) =>
+        Effect.gen(function* () {
+          const credentials = yield* server.issueGrant()
+          logins.add(grantFingerprint(credentials))
+          yield* byUser(
+            life,
+            `${account} logs in`,
+            withManager(life, account, (m) => m.save(credentials))
+          )
+        })
+
+      const ask = (life: Life, account: string, asked: Ask, interruptAfter: number | undefined) => {
+        const held = Option.getOrUndefined(Option.map(life.pool.unsafePeek(account), Redacted.value))
+        const token = (manager: TokenManager.Manager): Effect.Effect<Redacted.Redacted, TokenError> => {
+          switch (asked.is) {
+            case "refresh":
+              return manager.refresh
+            case "for":
+              return manager.getAccessTokenFor({ minValidity: asked.minValidity })
+            case "reject":
+              return held === undefined ? manager.getAccessToken : manager.reject(Redacted.make(held))
+            default:
+              return manager.getAccessToken
+          }
         }
-        // Who was interrupted may have left behind what it began.
-        if (forces && !Exit.isInterrupted(exit)) notes.forcing--
-        if (Exit.isSuccess(exit)) {
-          const minValidity = ask.is === "for" ? ask.minValidity : 0
-          this.judge.serves(process, Redacted.value(exit.value), { minValidity, not })
-        } else this.refused(process, { is: ask.is, at: askedAt, held }, exit.cause)
-      },
-      interruptAfter
-    )
-  }
+        const what = `${account}: ${asked.is}`
+        const look = (use: (manager: TokenManager.Manager) => Effect.Effect<unknown, unknown>) =>
+          call(what, withManager(life, account, use), undefined, interruptAfter)
+        if (asked.is === "status") return look((m) => m.status)
+        if (asked.is === "explain") return look((m) => m.explain)
+        if (asked.is === "invalidate") return look((m) => m.invalidate)
+        const unwanted = asked.is === "refresh" || asked.is === "reject" ? held : undefined
+        return call(
+          what,
+          withManager(life, account, token),
+          Exit.matchEffect({
+            onSuccess: (served) => checkServed(account, Redacted.value(served), unwanted, life),
+            onFailure: (cause) =>
+              Option.match(Cause.failureOption(cause), {
+                onNone: () => Effect.void,
+                onSome: (error) => checkFailure(account, asked.is, error, life)
+              })
+          }),
+          interruptAfter
+        )
+      }
 
-  private refused(
-    process: Process,
-    asked: { readonly is: string; readonly at: number; readonly held: string | undefined },
-    cause: Cause.Cause<TokenError>
-  ): void {
-    const error = Option.getOrUndefined(Cause.failureOption(cause))
-    if (error === undefined || this.judge.of(process).closingAt < Infinity) return
-    if (error._tag === "ReauthorizationRequired") this.judge.sendsToLogin(process, error.reason, asked.at)
-    this.judge.withholds(process, asked.is, error.reason, asked.held)
-  }
-
-  private close(slot: number): void {
-    const { process, scope } = this.life(slot)
-    if (!process.alive || this.judge.of(process).closingAt < Infinity) return
-    this.judge.of(process).closingAt = this.world.now
-    this.call(process, "close", Scope.close(scope, Exit.void), () => {
-      this.steps.closed.add(process)
-      if (this.lives[slot]?.process === process) this.replaceLater(slot)
+      for (let process = 0; process < setting.processes; process++) yield* begin(process)
+      const accounts = Array.from({ length: setting.accounts }, (_, account) => nameOf(account))
+      isFair = true
+      for (const account of accounts) yield* login(lives[0]!, account)
+      yield* Effect.sleep(1000)
+      isFair = setting.isCalm
+      for (const { deeds, from, offset } of plan.rounds) {
+        const grace = Math.min(setting.config.refreshGrace, setting.lifetime / 2)
+        const wait = from === "now" ? 0 : setting.lifetime - (from === "due" ? grace : 0)
+        yield* Effect.sleep(Math.max(0, wait + offset))
+        yield* Effect.forEach(deeds, ({ after, deed }) => Effect.delay(perform(deed), after), {
+          concurrency: "unbounded"
+        })
+      }
+      // The storm is over: whoever asks gets a token, or the error that says what was lost.
+      log("--- nothing goes wrong from now on")
+      isFair = true
+      yield* server.plan(Array.from({ length: 1000 }, () => Fault.none))
+      yield* Effect.sleep("15 minutes")
+      for (const { fiber, what } of callers)
+        if (Option.isNone(yield* Fiber.poll(fiber))) breaks(`${what} does not end`)
+      yield* Effect.sleep(setting.lifetime)
+      let lost = 0
+      for (const account of accounts) {
+        const stored = yield* storedOf(account)
+        const isAlive = Option.isSome(stored) && (yield* server.canRefresh(stored.value.credentials))
+        if (!isAlive) lost++
+        if (!isAlive && !touched.has(account) && !mayLose(setting)) breaks(`${account} is lost`)
+        for (const life of lives) {
+          const last = yield* Effect.either(retried(life.pool.getAccessToken(account)))
+          const error = Either.isLeft(last) ? last.left : undefined
+          if (isAlive && error !== undefined)
+            breaks(`${account} gets no token although it is alive: ${error.message}`)
+          if (!isAlive && error?._tag !== "ReauthorizationRequired")
+            breaks(`${account} is lost, and its caller gets ${error?._tag ?? "a token"}`)
+        }
+      }
+      const counts = yield* server.counts
+      // A request that was given up may still be on its way.
+      if (setting.isCalm && counts.mostAtOnce > setting.accounts)
+        breaks(`${counts.mostAtOnce} requests at once for ${setting.accounts} accounts`)
+      if (setting.isCalm && counts.reuses + counts.replays > 0)
+        breaks("a refresh token was sent twice, and nothing was wrong")
+      yield* Effect.forEach(lives, ({ scope }) => Scope.close(scope, Exit.void))
+      return { broken, asked: callers.length, requests: counts.requests, closes, interrupted, lost }
     })
-  }
-
-  private login(slot: number): void {
-    const { manager, process } = this.life(slot)
-    if (!process.alive) return
-    const credentials = this.server.login(process.unsafeCurrentTimeMillis())
-    const notes = this.judge.of(process)
-    notes.served = undefined
-    notes.logins.add(Redacted.value(Option.getOrThrow(credentials.refreshToken)))
-    // At the very beginning the process is only starting.
-    const save = Effect.suspend(() => (manager ?? this.life(slot).manager!).save(credentials))
-    notes.byUser++
-    this.call(process, "save", save, () => {
-      notes.byUser--
-      notes.savedAt = this.world.now
-      notes.coolingUntil = 0
-    })
-  }
-
-  private clear(slot: number): void {
-    const { manager, process } = this.life(slot)
-    if (manager === undefined || !process.alive) return
-    const notes = this.judge.of(process)
-    notes.served = undefined
-    notes.clearing++
-    notes.byUser++
-    this.call(process, "clear", manager.clear, () => notes.byUser--)
-  }
-
-  /** All is well again: whoever asks gets a token, or is told what was lost. */
-  private reckon(): void {
-    const { world } = this
-    world.tell?.("--- nothing goes wrong from now on")
-    this.steps.fair = true
-    this.lives.forEach(({ process }, slot) => {
-      process.thaw()
-      if (!process.alive || this.steps.closed.has(process)) this.begin(slot)
-    })
-    world.runUntil(world.now + patience)
-    this.expectNobodyWaits()
-    world.runUntil(Math.max(world.now, this.server.newestExpiry) + 1000)
-    this.lives.forEach(({ manager, process }, slot) => {
-      this.call(process, "last get", this.lastGet(manager!), (exit) => {
-        if (Exit.isSuccess(exit)) this.endings[slot] = exit.value
-      })
-    })
-    world.runUntil(world.now + 180 * minute)
-    this.lives.forEach(({ process }, slot) => this.judge.ends(process, this.endings[slot]))
-    this.lives.forEach((_, slot) => this.close(slot))
-    world.runUntil(world.now + patience)
-    this.expectNobodyWaits()
-  }
-
-  private expectNobodyWaits(): void {
-    for (const { done, process, what } of this.callers) {
-      if (!done && process.alive) this.judge.breaks("hang", `${what} of ${process.name} does not end`)
-    }
-  }
-
-  /** As a user would who is not in a hurry; a token that the server does not take is rejected. */
-  private lastGet(manager: TokenManager.Manager): Effect.Effect<Ending> {
-    const attempt = (
-      left: number,
-      ask: Effect.Effect<Redacted.Redacted, TokenError>
-    ): Effect.Effect<Ending> =>
-      Effect.matchEffect(ask, {
-        onSuccess: (token) =>
-          this.accepts(Redacted.value(token))
-            ? Effect.succeed({ token: Redacted.value(token) })
-            : left === 0
-              ? Effect.succeed({ error: "a token that the server does not accept" })
-              : attempt(left - 1, manager.reject(token)),
-        onFailure: (error) =>
-          error._tag === "ReauthorizationRequired" || left === 0
-            ? Effect.succeed({ error: error.reason })
-            : Effect.delay(attempt(left - 1, manager.getAccessToken), "30 seconds")
-      })
-    return attempt(40, manager.getAccessToken)
-  }
-
-  private accepts(token: string): boolean {
-    return this.server.grants.accepted(token, this.world.now) !== undefined
-  }
+  )
 }
 
-const shown = (value: unknown): string =>
-  Redacted.isRedacted(value)
-    ? String(Redacted.value(value))
-    : value === undefined
-      ? ""
-      : JSON.stringify(value)
+/** As a user would who is not in a hurry. */
+const retried = <A, E extends { readonly _tag: string }>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+  Effect.retry(effect, {
+    times: 40,
+    while: (error) => Effect.as(Effect.sleep("30 seconds"), error._tag !== "ReauthorizationRequired")
+  })
+
+/** An answer may be lost at a server without a window, or one whose window was over. */
+const mayLose = ({ isCalm, rotation }: Plan["setting"]): boolean =>
+  !isCalm && rotation._tag !== "Reusable" && rotation._tag !== "PredecessorValid" && windowOf(rotation) < 1e9
+
+const windowOf = (rotation: Rotation.Rotation): number => ("window" in rotation ? rotation.window : 0)

@@ -1,130 +1,104 @@
-/** A history before it happens, as data: the setting, what is done when, and what goes wrong where. */
-import type { Rotation } from "@latchkey/oauth/testing"
+/** A history before it happens, as data: the setting, and what is done when. */
+import { Fault, Rotation } from "@latchkey/oauth/testing"
+import * as FC from "effect/FastCheck"
 
-/** Everything that a manager asks of the world outside, which may go wrong at each. */
-export type Step = "load" | "commit" | "remove" | "acquire" | "isHeld" | "renew" | "release" | "redeem"
+const second = 1000
+const minute = 60 * second
+/** A window that no history outlives. */
+const forEver = 1000 * 24 * 60 * minute
 
-/**
- * What goes wrong with one step. `before`: it has no effect; `after`: it took effect, and its answer is
- * lost or late.
- *
- * - `crash`: the process ends at this step for good. `freeze`: it is stopped for so long, and goes on.
- * - `fail`: a typed error of the storage or the lease. `slow`: takes so much longer.
- * - Of a refresh alone: `refused` (never sent), `lost` (no answer, at once), `silence` (no answer, ever),
- *   `busy` (429), `odd` (`invalid_client`), `spoiled` (a 200 that is no token response; `salvage`: with the
- *   new refresh token in it).
- */
-export type Mishap =
-  | { readonly is: "crash"; readonly when: When }
-  | { readonly is: "freeze" | "slow"; readonly when: When; readonly millis: number }
-  | { readonly is: "fail"; readonly when: When }
-  | { readonly is: "refused" | "odd" }
-  | { readonly is: "lost" | "silence"; readonly when: When }
-  | { readonly is: "busy"; readonly millis: number }
-  | { readonly is: "spoiled"; readonly salvage: boolean }
-
-export type When = "before" | "after"
-
-/** The `nth` step of its kind in a slot of the fleet goes wrong. */
-export interface Fault {
-  readonly slot: number
-  readonly on: Step
-  readonly nth: number
-  readonly mishap: Mishap
+/** What goes wrong with some of the requests. */
+export const networkFaults = {
+  "lost answer": Fault.lostAnswer,
+  "lost request": Fault.lostRequest,
+  silence: Fault.silence(),
+  refused: Fault.refused,
+  "no tokens": Fault.html(true),
+  "no access token": Fault.without("access_token"),
+  "503": Fault.status(503, { error: "temporarily_unavailable" }),
+  "429": Fault.tooManyRequests("5 seconds"),
+  invalid_client: Fault.status(401, { error: "invalid_client" })
 }
+export type NetworkFault = keyof typeof networkFaults
+
+/** What goes wrong with some of the reads and writes: `after` took effect, and only the answer is lost. */
+const storageFault = FC.constantFrom("load before", "commit before", "commit after")
+export type StorageFault = typeof storageFault extends FC.Arbitrary<infer A> ? A : never
 
 /** What a caller asks of a manager. */
-export type Ask =
-  | { readonly is: "get" | "refresh" | "reject" | "peek" | "status" | "explain" | "invalidate" }
-  | { readonly is: "for"; readonly minValidity: number }
+const ask = FC.oneof(
+  { weight: 6, arbitrary: FC.constant({ is: "get" } as const) },
+  {
+    weight: 1,
+    arbitrary: FC.record({ is: FC.constant("for"), minValidity: FC.constantFrom(second, 30 * second) })
+  },
+  {
+    weight: 4,
+    arbitrary: FC.record({ is: FC.constantFrom("refresh", "reject", "status", "explain", "invalidate") })
+  }
+)
+export type Ask = typeof ask extends FC.Arbitrary<infer A> ? A : never
 
-export type Deed =
-  | {
-      readonly is: "ask"
-      readonly slot: number
-      readonly ask: Ask
-      /** The caller is interrupted after so long. */
-      readonly interruptAfter?: number
-    }
-  /** Without warning, or by closing the scope of the manager. A new process follows. */
-  | { readonly is: "kill" | "close"; readonly slot: number }
-  | { readonly is: "freeze"; readonly slot: number; readonly millis: number }
-  | { readonly is: "jump"; readonly machine: number; readonly millis: number }
-  /** The user ends the grant at the server, removes it, logs in again. */
-  | { readonly is: "revoke" }
-  | { readonly is: "clear" | "login"; readonly slot: number }
+const process = FC.nat(2)
+const account = FC.nat(2)
+const interruptAfter = FC.option(FC.constantFrom(0, 5, 100, second, 5 * second), { nil: undefined, freq: 3 })
+
+/** `close`: the scope of a process closes, and a new process follows. The user may also end the grant. */
+const deed = FC.oneof(
+  { weight: 12, arbitrary: FC.record({ is: FC.constant("ask"), process, account, ask, interruptAfter }) },
+  { weight: 2, arbitrary: FC.record({ is: FC.constant("close"), process }) },
+  {
+    weight: 1,
+    arbitrary: FC.record({ is: FC.constantFrom("login", "login", "clear", "revoke"), process, account })
+  }
+)
+export type Deed = typeof deed extends FC.Arbitrary<infer A> ? A : never
 
 /** Deeds at about one time: so long after the moment named, which lies in the life of the newest token. */
-export interface Round {
-  readonly from: "now" | "due" | "expiry"
-  readonly offset: number
-  readonly deeds: ReadonlyArray<{ readonly after: number; readonly deed: Deed }>
-}
-
-/**
- * What goes wrong. The last four aim at one thing: `lost`, answers of a server with a short window, while the
- * token is valid for long; `busy`, a server that asks to wait, and callers who insist; `rivals`, peers that
- * refresh while one who holds the lease is stopped; `users`, who close, forget, log in and remove in mid-request.
- */
-export const weathers = [
-  "calm",
-  "network",
-  "crash",
-  "freeze",
-  "storage",
-  "lease",
-  "clock",
-  "all",
-  "lost",
-  "busy",
-  "rivals",
-  "users"
-] as const
+const round = FC.record({
+  from: FC.constantFrom("now", "due", "due", "expiry", "expiry"),
+  offset: FC.constantFrom(-200, 0, 0, 0, 100, 5 * second, 30 * second, 10 * minute),
+  deeds: FC.array(FC.record({ after: FC.constantFrom(0, 0, 5, 40, 400, 3 * second), deed }), {
+    minLength: 1,
+    maxLength: 8
+  })
+})
+export type Round = typeof round extends FC.Arbitrary<infer A> ? A : never
 
 /** What does not change in one history; spans of time in milliseconds. */
-export interface Setting {
-  readonly weather: (typeof weathers)[number]
-  readonly rotation: Rotation.Rotation
-  /** The machine of each slot of the fleet. */
-  readonly machines: ReadonlyArray<number>
-  /** How wrong the clock of each machine is from the start. */
-  readonly offsets: ReadonlyArray<number>
-  readonly lifetime: number
-  /** The longest that an answer of each kind takes when all is well. */
-  readonly latency: { readonly storage: number; readonly lease: number; readonly network: number }
-  readonly changes: boolean
-  /** Whether storage knows the fence of a lease once it is granted, or only once it is written. */
-  readonly fencesGranted: boolean
-  /** How long a process that ended is missed. */
-  readonly downtime: number
-  readonly config: {
-    readonly credentialsTtl: number
-    readonly refreshGrace: number
-    readonly refreshMode: "wait" | "background"
-    readonly patience: number
-    readonly refreshTimeout: number
-    readonly leaseTtl: number
-    readonly leaseWait: number
-    readonly coolDownBase: number
-    readonly coolDownMax: number
-  }
-}
+const setting = FC.record({
+  seed: FC.nat(),
+  processes: FC.integer({ min: 1, max: 3 }),
+  accounts: FC.integer({ min: 1, max: 3 }),
+  rotation: FC.constantFrom<Array<Rotation.Rotation>>(
+    Rotation.reusable,
+    Rotation.strict("Revoke"),
+    Rotation.strict("Refuse"),
+    Rotation.newPair(2 * minute, "Revoke"),
+    Rotation.newPair(forEver, "Revoke"),
+    Rotation.samePair(2 * minute, "Refuse"),
+    Rotation.samePair(forEver, "Revoke"),
+    Rotation.predecessorValid("Revoke")
+  ),
+  lifetime: FC.constantFrom(20 * second, minute, 10 * minute, 60 * minute),
+  /** The longest that storage, and each way to the server, take when all is well. */
+  storageLatency: FC.constantFrom(0, 5, 50, 400),
+  networkLatency: FC.constantFrom(1, 20, 300, 2 * second),
+  network: FC.subarray(Object.keys(networkFaults) as Array<NetworkFault>, { maxLength: 4 }),
+  storage: FC.subarray<StorageFault>(["load before", "commit before", "commit after"]),
+  /** Nothing goes wrong. */
+  isCalm: FC.boolean(),
+  config: FC.record({
+    credentialsTtl: FC.constantFrom(0, second, 30 * second, 5 * minute),
+    refreshGrace: FC.constantFrom(0, 5 * second, 2 * minute),
+    refreshMode: FC.constantFrom("wait", "wait", "background"),
+    patience: FC.constantFrom(second, 10 * second),
+    refreshTimeout: FC.constantFrom(5 * second, 30 * second),
+    leaseTtl: FC.constantFrom(32 * second, 60 * second),
+    coolDownBase: FC.constantFrom(200, second),
+    coolDownMax: FC.constantFrom(2 * second, 20 * second)
+  })
+})
 
-export interface Plan {
-  readonly seed: number
-  readonly setting: Setting
-  readonly rounds: ReadonlyArray<Round>
-  readonly faults: ReadonlyArray<Fault>
-}
-
-/** How many things are done or go wrong; they are numbered, deeds first. */
-export const size = (plan: Plan): number =>
-  plan.rounds.reduce((sum, { deeds }) => sum + deeds.length, plan.faults.length)
-
-/** The same history with only the things of these numbers. */
-export const keep = (plan: Plan, numbers: ReadonlySet<number>): Plan => {
-  let number = 0
-  const kept = () => numbers.has(number++)
-  const rounds = plan.rounds.map((round) => ({ ...round, deeds: round.deeds.filter(kept) }))
-  return { ...plan, rounds, faults: plan.faults.filter(kept) }
-}
+export const plan = FC.record({ setting, rounds: FC.array(round, { minLength: 2, maxLength: 8 }) })
+export type Plan = typeof plan extends FC.Arbitrary<infer A> ? A : never
