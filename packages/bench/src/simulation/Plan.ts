@@ -7,6 +7,9 @@ const minute = 60 * second
 /** A window that no history outlives. */
 const forEver = 1000 * 24 * 60 * minute
 
+const oneOf = <const A extends ReadonlyArray<unknown>>(...choices: A): FC.Arbitrary<A[number]> =>
+  FC.constantFrom(...choices)
+
 /** What goes wrong with some of the requests. */
 export const networkFaults = {
   "lost answer": Fault.lostAnswer,
@@ -19,58 +22,56 @@ export const networkFaults = {
   "429": Fault.tooManyRequests("5 seconds"),
   invalid_client: Fault.status(401, { error: "invalid_client" })
 }
-export type NetworkFault = keyof typeof networkFaults
+type NetworkFault = keyof typeof networkFaults
 
 /** What goes wrong with some of the reads and writes: `after` took effect, and only the answer is lost. */
-const storageFault = FC.constantFrom("load before", "commit before", "commit after")
-export type StorageFault = typeof storageFault extends FC.Arbitrary<infer A> ? A : never
+type StorageFault = "load before" | "commit before" | "commit after"
 
 /** What a caller asks of a manager. */
 const ask = FC.oneof(
-  { weight: 6, arbitrary: FC.constant({ is: "get" } as const) },
+  { weight: 6, arbitrary: FC.record({ is: oneOf("get") }) },
   {
     weight: 1,
-    arbitrary: FC.record({ is: FC.constant("for"), minValidity: FC.constantFrom(second, 30 * second) })
+    arbitrary: FC.record({ is: oneOf("for"), minValidity: oneOf(second, 30 * second) })
   },
   {
     weight: 4,
-    arbitrary: FC.record({ is: FC.constantFrom("refresh", "reject", "status", "explain", "invalidate") })
+    arbitrary: FC.record({ is: oneOf("refresh", "reject", "status", "explain", "invalidate") })
   }
 )
 export type Ask = typeof ask extends FC.Arbitrary<infer A> ? A : never
 
 const process = FC.nat(2)
 const account = FC.nat(2)
-const interruptAfter = FC.option(FC.constantFrom(0, 5, 100, second, 5 * second), { nil: undefined, freq: 3 })
+const interruptAfter = FC.option(oneOf(0, 5, 100, second, 5 * second), { nil: undefined, freq: 3 })
 
 /** `close`: the scope of a process closes, and a new process follows. The user may also end the grant. */
 const deed = FC.oneof(
-  { weight: 12, arbitrary: FC.record({ is: FC.constant("ask"), process, account, ask, interruptAfter }) },
-  { weight: 2, arbitrary: FC.record({ is: FC.constant("close"), process }) },
+  { weight: 12, arbitrary: FC.record({ is: oneOf("ask"), process, account, ask, interruptAfter }) },
+  { weight: 2, arbitrary: FC.record({ is: oneOf("close"), process }) },
   {
     weight: 1,
-    arbitrary: FC.record({ is: FC.constantFrom("login", "login", "clear", "revoke"), process, account })
+    arbitrary: FC.record({ is: oneOf("login", "login", "clear", "revoke"), process, account })
   }
 )
 export type Deed = typeof deed extends FC.Arbitrary<infer A> ? A : never
 
 /** Deeds at about one time: so long after the moment named, which lies in the life of the newest token. */
 const round = FC.record({
-  from: FC.constantFrom("now", "due", "due", "expiry", "expiry"),
-  offset: FC.constantFrom(-200, 0, 0, 0, 100, 5 * second, 30 * second, 10 * minute),
-  deeds: FC.array(FC.record({ after: FC.constantFrom(0, 0, 5, 40, 400, 3 * second), deed }), {
+  from: oneOf("now", "due", "due", "expiry", "expiry"),
+  offset: oneOf(-200, 0, 0, 0, 100, 5 * second, 30 * second, 10 * minute),
+  deeds: FC.array(FC.record({ after: oneOf(0, 0, 5, 40, 400, 3 * second), deed }), {
     minLength: 1,
     maxLength: 8
   })
 })
-export type Round = typeof round extends FC.Arbitrary<infer A> ? A : never
 
 /** What does not change in one history; spans of time in milliseconds. */
 const setting = FC.record({
   seed: FC.nat(),
   processes: FC.integer({ min: 1, max: 3 }),
   accounts: FC.integer({ min: 1, max: 3 }),
-  rotation: FC.constantFrom<Array<Rotation.Rotation>>(
+  rotation: oneOf<ReadonlyArray<Rotation.Rotation>>(
     Rotation.reusable,
     Rotation.strict("Revoke"),
     Rotation.strict("Refuse"),
@@ -80,23 +81,23 @@ const setting = FC.record({
     Rotation.samePair(forEver, "Revoke"),
     Rotation.predecessorValid("Revoke")
   ),
-  lifetime: FC.constantFrom(20 * second, minute, 10 * minute, 60 * minute),
+  lifetime: oneOf(20 * second, minute, 10 * minute, 60 * minute),
   /** The longest that storage, and each way to the server, take when all is well. */
-  storageLatency: FC.constantFrom(0, 5, 50, 400),
-  networkLatency: FC.constantFrom(1, 20, 300, 2 * second),
+  storageLatency: oneOf(0, 5, 50, 400),
+  networkLatency: oneOf(1, 20, 300, 2 * second),
   network: FC.subarray(Object.keys(networkFaults) as Array<NetworkFault>, { maxLength: 4 }),
   storage: FC.subarray<StorageFault>(["load before", "commit before", "commit after"]),
   /** Nothing goes wrong. */
   isCalm: FC.boolean(),
   config: FC.record({
-    credentialsTtl: FC.constantFrom(0, second, 30 * second, 5 * minute),
-    refreshGrace: FC.constantFrom(0, 5 * second, 2 * minute),
-    refreshMode: FC.constantFrom("wait", "wait", "background"),
-    patience: FC.constantFrom(second, 10 * second),
-    refreshTimeout: FC.constantFrom(5 * second, 30 * second),
-    leaseTtl: FC.constantFrom(32 * second, 60 * second),
-    coolDownBase: FC.constantFrom(200, second),
-    coolDownMax: FC.constantFrom(2 * second, 20 * second)
+    credentialsTtl: oneOf(0, second, 30 * second, 5 * minute),
+    refreshGrace: oneOf(0, 5 * second, 2 * minute),
+    refreshMode: oneOf("wait", "wait", "background"),
+    patience: oneOf(second, 10 * second),
+    refreshTimeout: oneOf(5 * second, 30 * second),
+    leaseTtl: oneOf(32 * second, 60 * second),
+    coolDownBase: oneOf(200, second),
+    coolDownMax: oneOf(2 * second, 20 * second)
   })
 })
 
