@@ -16,7 +16,7 @@ const terminals = 8
 const expiries = Number(process.env["LATCHKEY_EXPIRIES"] ?? 2)
 
 /** In seconds: a few runs of the command long, also on a busy machine. */
-const accessTokenTtl = 2
+const accessTokenTtl = 4
 
 /** The server in this process, and what its token endpoint has seen. */
 const startServer = async (scope: Scope.Scope) => {
