@@ -15,7 +15,7 @@ export interface Limits {
  * Why nothing is sent for now, and until when.
  *
  * - `Failed`: a refresh failed. `ServerAsked`: the server asked the last client that sent a request to wait; see
- *   {@link backOff} for a server that does not say for how long.
+ *   `backOff` for a server that does not say for how long.
  * - `Ineffective`: a refresh brought the same token or expiry, or one already due.
  * - `Rejected`: a resource server keeps rejecting fresh tokens.
  *
@@ -122,7 +122,7 @@ export const coolDown = (options: {
   readonly policy: Limits
   readonly reason: Exclude<CoolingDown["reason"], "ServerAsked">
   readonly retryAfter: Option.Option<number>
-  /** How long all who share the grant wait, where the server did not say; see {@link backOff}. */
+  /** How long all who share the grant wait, where the server did not say; see `backOff`. */
   readonly shared?: Option.Option<number>
   /** The cool-down that this replaces. */
   readonly before: Option.Option<CoolingDown>
