@@ -9,7 +9,9 @@ import type * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
 import * as AuthStatus from "./AuthStatus.js"
 import type { Credentials } from "./Credentials.js"
-import * as Driver from "./Driver.js"
+import * as Callers from "./Callers.js"
+import * as Flights from "./Flights.js"
+import * as Grant from "./Grant.js"
 import * as Entry from "./Entry.js"
 import * as Decision from "./grant/Decision.js"
 import * as Describe from "./grant/Describe.js"
@@ -135,12 +137,12 @@ export interface Options {
 /** How many events a slow reader may be behind. */
 const eventBacklog = 256
 
-export const make = (grant: Driver.Grant, options: Options): Manager => {
+export const make = (grant: Grant.Grant, options: Options): Manager => {
   const { context } = grant
   const storage = context.storageOf(grant.account)
-  const policy = () => Driver.policyOf(grant)
+  const policy = () => Grant.policyOf(grant)
   const view = <A>(of: (now: number) => A): Effect.Effect<A, StorageError> =>
-    Effect.andThen(Driver.look(grant), Effect.map(Clock.currentTimeMillis, of))
+    Effect.andThen(Callers.look(grant), Effect.map(Clock.currentTimeMillis, of))
   /** The same, where the grant is ours to use. */
   const use = <A>(of: (now: number) => A): Effect.Effect<A, StorageError | GrantMismatch> =>
     Effect.flatMap(
@@ -153,7 +155,7 @@ export const make = (grant: Driver.Grant, options: Options): Manager => {
     )
   const isOurs = () => Option.isNone(View.mismatchOf(policy(), grant.state))
   const credentials = () => State.credentialsOf(grant.state)
-  const getAccessToken = Driver.accessToken(grant, Decision.anyValid)
+  const getAccessToken = Callers.accessToken(grant, Decision.anyValid)
   const isAuthenticated = view((now) => isOurs() && View.hasValidToken(policy(), grant.state, now))
   const keptStatus = Effect.tap(status(grant), (current) =>
     Effect.map(Clock.currentTimeMillis, (at) => {
@@ -180,8 +182,8 @@ export const make = (grant: Driver.Grant, options: Options): Manager => {
     location: storage.location,
     getAccessToken,
     getAccessTokenFor: ({ minValidity }) =>
-      Driver.resolve(grant, { force: false, minValidity: Duration.toMillis(minValidity) }),
-    refresh: Driver.resolve(grant, { force: true, minValidity: 0 }),
+      Callers.resolve(grant, { force: false, minValidity: Duration.toMillis(minValidity) }),
+    refresh: Callers.resolve(grant, { force: true, minValidity: 0 }),
     peekAccessToken: use((now) =>
       Option.map(
         Option.filter(credentials(), () => View.hasValidToken(policy(), grant.state, now)),
@@ -191,8 +193,8 @@ export const make = (grant: Driver.Grant, options: Options): Manager => {
     unsafePeek: () => peek(grant, context.clock.unsafeCurrentTimeMillis()),
     reject: (token) =>
       use(() => undefined).pipe(
-        Effect.andThen(Driver.tell(grant, { _tag: "Rejected", token })),
-        Effect.andThen(Driver.resolve(grant, Decision.anyValid))
+        Effect.andThen(Grant.tell(grant, { _tag: "Rejected", token })),
+        Effect.andThen(Callers.resolve(grant, Decision.anyValid))
       ),
     credentials: use(credentials),
     save: (login, saving = {}) => save(grant, login, saving, 0),
@@ -200,11 +202,11 @@ export const make = (grant: Driver.Grant, options: Options): Manager => {
       Effect.flatMap(storage.remove, (removed) =>
         Effect.suspend(() => {
           const existed = removed || Option.isSome(grant.state.uncommitted)
-          return Effect.as(Driver.tellAndSettle(grant, { _tag: "Cleared", existed }), existed)
+          return Effect.as(Grant.tellAndSettle(grant, { _tag: "Cleared", existed }), existed)
         })
       )
     ),
-    invalidate: Driver.tell(grant, { _tag: "Invalidated" }),
+    invalidate: Grant.tell(grant, { _tag: "Invalidated" }),
     isAuthenticated,
     validate: isAuthenticated,
     status: keptStatus,
@@ -230,20 +232,20 @@ export const make = (grant: Driver.Grant, options: Options): Manager => {
 }
 
 /** The token in memory, if it can be served without a decision. */
-export const peek = (grant: Driver.Grant, now: number): Option.Option<Redacted.Redacted> =>
-  Driver.isOpen(grant, now)
+export const peek = (grant: Grant.Grant, now: number): Option.Option<Redacted.Redacted> =>
+  Callers.isOpen(grant, now)
     ? Option.map(State.credentialsOf(grant.state), (c) => c.accessToken)
     : Option.none()
 
 /** The grant's status by what is in memory, or in storage where memory is not fresh. */
-export const status = (grant: Driver.Grant): Effect.Effect<AuthStatus.AuthStatus, StorageError> =>
+export const status = (grant: Grant.Grant): Effect.Effect<AuthStatus.AuthStatus, StorageError> =>
   Effect.andThen(
-    Driver.look(grant),
+    Callers.look(grant),
     Effect.map(Clock.currentTimeMillis, (now) => statusNow(grant, now))
   )
 
-const statusNow = (grant: Driver.Grant, now: number): AuthStatus.AuthStatus =>
-  statusOf(Driver.policyOf(grant), grant.state, now)
+const statusNow = (grant: Grant.Grant, now: number): AuthStatus.AuthStatus =>
+  statusOf(Grant.policyOf(grant), grant.state, now)
 
 const statusOf = (policy: State.Policy, state: State.State, now: number): AuthStatus.AuthStatus =>
   AuthStatus.of(
@@ -254,7 +256,7 @@ const statusOf = (policy: State.Policy, state: State.State, now: number): AuthSt
   )
 
 /** The last status, while nothing changed, it is younger than its time to live, and its token has not expired since. */
-const cachedStatus = (grant: Driver.Grant, now: number): Option.Option<AuthStatus.AuthStatus> => {
+const cachedStatus = (grant: Grant.Grant, now: number): Option.Option<AuthStatus.AuthStatus> => {
   const { state, status: kept } = grant
   if (kept === undefined || kept.of !== state) return Option.none()
   const hasExpired = kept.status.authenticated && Option.exists(kept.status.expiresAt, (at) => at <= now)
@@ -276,7 +278,7 @@ const quickProfile = ({ profiles, provider }: Options, credentials: Credentials)
   })
 
 const explain = (
-  { history, state }: Driver.Grant,
+  { history, state }: Grant.Grant,
   policy: State.Policy,
   location: string,
   now: number
@@ -306,7 +308,7 @@ const explain = (
 }
 
 /** The hub of a grant's events: made when somebody listens, and dropped when nobody does any more. */
-const listen = (grant: Driver.Grant) =>
+const listen = (grant: Grant.Grant) =>
   Effect.acquireRelease(
     Effect.flatMap(PubSub.sliding<TokenEvent.TokenEvent>(eventBacklog), (hub) =>
       Effect.sync(() => {
@@ -325,7 +327,7 @@ const listen = (grant: Driver.Grant) =>
 const maxSaveConflicts = 10
 
 const save = (
-  grant: Driver.Grant,
+  grant: Grant.Grant,
   login: Credentials,
   options: SaveOptions,
   conflicts: number
@@ -349,7 +351,7 @@ const save = (
     const expected = Option.map(loaded, (l) => l.version)
     const { writes } = grant.state
     const isSaved = yield* storage.commit(entry, expected).pipe(
-      Effect.flatMap((version) => Driver.tellAndSettle(grant, { _tag: "Saved", entry, version, writes })),
+      Effect.flatMap((version) => Grant.tellAndSettle(grant, { _tag: "Saved", entry, version, writes })),
       Effect.as(true),
       Effect.uninterruptible,
       Effect.catchTag("CommitRefused", (refused) =>
@@ -367,19 +369,19 @@ const save = (
     )
     if (!isSaved) return yield* save(grant, login, options, conflicts + 1)
     // Something else was taken in meanwhile: storage is read; where that fails, the next who asks reads again.
-    if (grant.state.memory._tag !== "Read" || grant.state.memory.at === -Infinity) yield* Driver.read(grant)
+    if (grant.state.memory._tag !== "Read" || grant.state.memory.at === -Infinity) yield* Callers.read(grant)
   })
 
 /** Another writer's change makes what is in memory stale. */
-export const watch = (grant: Driver.Grant): Effect.Effect<void> => {
-  const changed = Driver.tell(grant, { _tag: "Changed" })
+export const watch = (grant: Grant.Grant): Effect.Effect<void> => {
+  const changed = Grant.tell(grant, { _tag: "Changed" })
   return Option.match(grant.context.storageOf(grant.account).changes, {
     onNone: () => Effect.void,
     onSome: (changes) =>
-      Driver.watchChanges(changes, {
+      Flights.watchChanges(changes, {
         changed: () => changed,
         missed: changed,
-        failed: (error) => Driver.tell(grant, { _tag: "ObserveFailed", error })
+        failed: (error) => Grant.tell(grant, { _tag: "ObserveFailed", error })
       })
   })
 }

@@ -14,7 +14,8 @@ import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import type { Credentials } from "./Credentials.js"
-import * as Driver from "./Driver.js"
+import * as Flights from "./Flights.js"
+import * as Grant from "./Grant.js"
 import { jitterShare } from "./grant/BackOff.js"
 import * as Manager_ from "./Manager.js"
 import type { Manager } from "./Manager.js"
@@ -90,7 +91,7 @@ export const make = (
     const refresher = yield* TokenRefresher
     const renewal = yield* Effect.serviceOption(Renewal)
     const place = Option.map(renewal, ({ renewer }) => renewer.placeOf(options.server ?? refresher, storage))
-    const grant = Driver.make(
+    const grant = Grant.make(
       {
         provider,
         config,
@@ -99,12 +100,12 @@ export const make = (
         storageOf: () => storage,
         reportsChanges: options.watch !== false && Option.isSome(storage.changes),
         clock: yield* Effect.clock,
-        flights: yield* Driver.makeFlights(config.refreshTimeout + closingSlack),
+        flights: yield* Flights.makeFlights(config.refreshTimeout + closingSlack),
         historyLength: 32,
         turn: (grant) => (flight) =>
           Option.match(place, {
             onNone: () => flight,
-            onSome: ({ server }) => server.caller(Driver.isTroubled(grant))(flight)
+            onSome: ({ server }) => server.caller(Flights.isTroubled(grant))(flight)
           }),
         publish: () => Effect.void
       },

@@ -21,7 +21,8 @@ import type * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import type * as AuthStatus from "./AuthStatus.js"
-import * as Driver from "./Driver.js"
+import * as Flights from "./Flights.js"
+import type * as Grant from "./Grant.js"
 import * as Pool from "./internal/Pool.js"
 import { millisOrForever } from "./internal/Settings.js"
 import { ProfileSource } from "./Profile.js"
@@ -175,7 +176,7 @@ export const makeShared = (
         })
     })
     if (Option.isSome(storages.changes)) {
-      yield* Driver.watchChanges(storages.changes.value, {
+      yield* Flights.watchChanges(storages.changes.value, {
         changed: noteChange,
         missed: noteChange(Option.none()),
         failed: (error) =>
@@ -246,7 +247,7 @@ export const layerShared = (
   TokenStorages | RefreshLease | TokenRefresher | TokenConfig
 > => Layer.scoped(TokenManagers, makeShared(options))
 
-type Services = Pick<Driver.GrantContext, "refresher" | "lease" | "config" | "storageOf" | "reportsChanges">
+type Services = Pick<Grant.GrantContext, "refresher" | "lease" | "config" | "storageOf" | "reportsChanges">
 
 /** What the grants of one server work with; accounts that share a refresher share a server, unless it is named. */
 type SettingOf = (services: Services, server: string | undefined, storage: object) => Pool.Setting
@@ -266,7 +267,7 @@ const makePool = (options: PoolOptions, setupOf: (settingOf: SettingOf) => Pool.
       setupOf: (common) =>
         setupOf((services, server, storage) => {
           const place = renewer.placeOf(server ?? services.refresher, storage)
-          const turn = (grant: Driver.Grant) => place.server.caller(Driver.isTroubled(grant))
+          const turn = (grant: Grant.Grant) => place.server.caller(Flights.isTroubled(grant))
           return {
             context: { ...services, ...common, provider, turn },
             instance: services.config.instance ?? instance,

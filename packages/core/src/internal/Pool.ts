@@ -13,7 +13,9 @@ import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { AuthStatus } from "../AuthStatus.js"
-import * as Driver from "../Driver.js"
+import * as Callers from "../Callers.js"
+import * as Flights from "../Flights.js"
+import * as Grant from "../Grant.js"
 import { jitterShare } from "../grant/BackOff.js"
 import { anyValid } from "../grant/Decision.js"
 import * as Manager from "../Manager.js"
@@ -27,14 +29,14 @@ export type SetupError = StorageError | ConfigError.ConfigError
 
 /** What the grants of some accounts work with. */
 export interface Setting {
-  readonly context: Driver.GrantContext
+  readonly context: Grant.GrantContext
   readonly instance: string
   readonly place: Place
 }
 
 /** A grant, how many hold it, and what was built for it alone. */
 interface Pooled {
-  readonly grant: Driver.Grant
+  readonly grant: Grant.Grant
   readonly renewed: Renewed | undefined
   readonly own: Scope.CloseableScope | undefined
   holders: number
@@ -47,7 +49,7 @@ export type Setup = (
 ) => Either.Either<Setting, SetupError> | Effect.Effect<Setting, SetupError, Scope.Scope>
 
 /** What all grants of a pool have in common. */
-type Common = Pick<Driver.GrantContext, "clock" | "flights" | "historyLength" | "publish">
+type Common = Pick<Grant.GrantContext, "clock" | "flights" | "historyLength" | "publish">
 
 export interface Parts {
   readonly setupOf: (common: Common) => Setup
@@ -88,8 +90,8 @@ const eventBacklog = 4096
 /** How long the closing of the scope waits for the refreshes under way, in milliseconds. */
 const closingPatience = 35_000
 
-const makeGrant = ({ context, instance }: Setting, account: string): Driver.Grant =>
-  Driver.make(context, account, jitterShare(`${account} ${instance}`))
+const makeGrant = ({ context, instance }: Setting, account: string): Grant.Grant =>
+  Grant.make(context, account, jitterShare(`${account} ${instance}`))
 
 export const make = (parts: Parts): Effect.Effect<Pool, never, Scope.Scope> =>
   Effect.gen(function* () {
@@ -106,13 +108,13 @@ export const make = (parts: Parts): Effect.Effect<Pool, never, Scope.Scope> =>
         PubSub.shutdown(hub)
       )
     )
-    const flights = yield* Driver.makeFlights(closingPatience)
+    const flights = yield* Flights.makeFlights(closingPatience)
     yield* Effect.addFinalizer(() => Effect.sync(() => grants.forEach(stopRenewal)))
     const setup = parts.setupOf({
       clock,
       flights,
       historyLength: 4,
-      publish: (account, event) => Driver.offer(hub, { account, event })
+      publish: (account, event) => Grant.offer(hub, { account, event })
     })
 
     const stopRenewal = ({ renewed }: Pooled): void => {
@@ -185,7 +187,7 @@ export const make = (parts: Parts): Effect.Effect<Pool, never, Scope.Scope> =>
       const idle = [...grants.values()].filter(
         ({ grant, holders, usedAt }) =>
           // A last use that lies in the future was before the clock was set back.
-          holders === 0 && (now < usedAt || now - usedAt >= idleTimeToLive) && Driver.isQuiet(grant)
+          holders === 0 && (now < usedAt || now - usedAt >= idleTimeToLive) && Flights.isQuiet(grant)
       )
       for (const pooled of idle) {
         grants.delete(pooled.grant.account)
@@ -195,7 +197,7 @@ export const make = (parts: Parts): Effect.Effect<Pool, never, Scope.Scope> =>
     })
 
     /** The grant in memory: looking at it is using it. */
-    const use = (account: string, now: number): Driver.Grant | undefined => {
+    const use = (account: string, now: number): Grant.Grant | undefined => {
       const pooled = grants.get(account)
       if (pooled !== undefined) pooled.usedAt = now
       return pooled?.grant
@@ -204,7 +206,7 @@ export const make = (parts: Parts): Effect.Effect<Pool, never, Scope.Scope> =>
     const refreshed = (account: string) =>
       Effect.uninterruptibleMask((restore) =>
         Effect.flatMap(hold(account, restore), (pooled) =>
-          Effect.ensuring(restore(Driver.resolve(pooled.grant, anyValid)), release(pooled))
+          Effect.ensuring(restore(Callers.resolve(pooled.grant, anyValid)), release(pooled))
         )
       )
 
@@ -215,7 +217,7 @@ export const make = (parts: Parts): Effect.Effect<Pool, never, Scope.Scope> =>
         if (pooled !== undefined) return Manager.status(pooled.grant)
         const once = (setting: Setting) => {
           const grant = makeGrant(setting, account)
-          return Effect.ensuring(Manager.status(grant), Driver.leave(grant))
+          return Effect.ensuring(Manager.status(grant), Flights.leave(grant))
         }
         const setting = setup(account)
         if (!Either.isEither(setting)) return Effect.scoped(Effect.flatMap(setting, once))
@@ -237,7 +239,7 @@ export const make = (parts: Parts): Effect.Effect<Pool, never, Scope.Scope> =>
         Effect.clockWith((callersClock) => {
           const now = callersClock.unsafeCurrentTimeMillis()
           const grant = use(account, now)
-          return grant !== undefined && Driver.isOpen(grant, now) ? grant.answer : refreshed(account)
+          return grant !== undefined && Callers.isOpen(grant, now) ? grant.answer : refreshed(account)
         }),
       unsafePeek: (account) => {
         const now = clock.unsafeCurrentTimeMillis()
@@ -278,7 +280,7 @@ export const make = (parts: Parts): Effect.Effect<Pool, never, Scope.Scope> =>
             onNone: () => [...grants.values()],
             onSome: (name) => Option.toArray(Option.fromNullable(grants.get(name)))
           })
-          return Effect.forEach(changed, ({ grant }) => Driver.tell(grant, { _tag: "Changed" }), {
+          return Effect.forEach(changed, ({ grant }) => Grant.tell(grant, { _tag: "Changed" }), {
             discard: true
           })
         })
@@ -287,4 +289,4 @@ export const make = (parts: Parts): Effect.Effect<Pool, never, Scope.Scope> =>
 
 /** The end of a grant in this process. */
 const end = ({ grant, own }: Pooled): Effect.Effect<void> =>
-  Effect.andThen(Driver.leave(grant), own === undefined ? Effect.void : Scope.close(own, Exit.void))
+  Effect.andThen(Flights.leave(grant), own === undefined ? Effect.void : Scope.close(own, Exit.void))

@@ -3,7 +3,10 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Scheduler from "effect/Scheduler"
 import type * as Scope from "effect/Scope"
+import * as Callers from "../Callers.js"
 import * as Driver from "../Driver.js"
+import * as Flights from "../Flights.js"
+import * as Grant from "../Grant.js"
 import * as Renewal from "../grant/Renewal.js"
 import * as Limits from "./Limits.js"
 
@@ -30,14 +33,14 @@ export interface Status {
 export interface Renewer {
   /** Grants of one server share its limits; a name, or an object, stands for a server and for a storage. */
   readonly placeOf: (server: string | object, storage: object) => Place
-  readonly add: (grant: Driver.Grant, place: Place) => Renewed
+  readonly add: (grant: Grant.Grant, place: Place) => Renewed
   readonly remove: (renewed: Renewed) => void
   readonly status: Effect.Effect<Status>
 }
 
 /** A grant that is renewed. */
 export interface Renewed {
-  readonly grant: Driver.Grant
+  readonly grant: Grant.Grant
   readonly place: Place
   plan: Renewal.Plan
   /** It was renewed, or storage failed, a moment ago: nothing is done before. */
@@ -65,7 +68,7 @@ export const make = (settings: Settings): Effect.Effect<Renewer, never, Scope.Sc
     let wakesAt = Infinity
     let lastLook = -Infinity
 
-    const planOf = ({ grant }: Renewed) => Renewal.plan(Driver.policyOf(grant), grant.state, window, now())
+    const planOf = ({ grant }: Renewed) => Renewal.plan(Grant.policyOf(grant), grant.state, window, now())
 
     const plan = (renewed: Renewed): void => {
       if (renewed.stage !== "Planned") return
@@ -77,12 +80,12 @@ export const make = (settings: Settings): Effect.Effect<Renewer, never, Scope.Sc
     const groupOf = ({ grant, place, plan }: Renewed): Limits.Group =>
       plan.task === "Read"
         ? place.storage
-        : Driver.isTroubled(grant)
+        : Flights.isTroubled(grant)
           ? place.server.troubled
           : place.server.sound
 
     const read = (renewed: Renewed): Effect.Effect<void> =>
-      Effect.map(Driver.read(renewed.grant), (failure) => {
+      Effect.map(Callers.read(renewed.grant), (failure) => {
         if (Option.isSome(failure)) renewed.notBefore = now() + renewed.grant.context.config.coolDownBase
       })
 
@@ -91,11 +94,11 @@ export const make = (settings: Settings): Effect.Effect<Renewer, never, Scope.Sc
       const isDue = () => planOf(renewed).at <= now()
       renewed.notBefore = now() + shortestPause * (1 + grant.jitterShare)
       if (!isDue()) return Effect.void
-      const want = Renewal.want(Driver.policyOf(grant), grant.state, window, now())
+      const want = Renewal.want(Grant.policyOf(grant), grant.state, window, now())
       return Effect.andThen(
         Driver.renew(grant, want),
         // Another process renews it: what that one writes is read before anything is sent.
-        Effect.suspend(() => (isDue() ? Driver.tell(grant, { _tag: "Changed" }) : Effect.void))
+        Effect.suspend(() => (isDue() ? Grant.tell(grant, { _tag: "Changed" }) : Effect.void))
       )
     }
 

@@ -1,0 +1,190 @@
+/** One grant at work in this process. {@link apply} is the only writer of its state. */
+import * as Clock from "effect/Clock"
+import type * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as FiberId from "effect/FiberId"
+import * as Option from "effect/Option"
+import * as PubSub from "effect/PubSub"
+import type * as Redacted from "effect/Redacted"
+import * as Scope from "effect/Scope"
+import type { AuthStatus } from "./AuthStatus.js"
+import type { Input, Next, Release } from "./grant/Messages.js"
+import * as State from "./grant/State.js"
+import { step } from "./grant/Step.js"
+import type { Profile } from "./Profile.js"
+import { type Lease, type RefreshLease } from "./RefreshLease.js"
+import * as Telemetry from "./Telemetry.js"
+import type { TokenConfig } from "./TokenConfig.js"
+import type { TokenEvent } from "./TokenEvent.js"
+import { identityOf, type TokenRefresher } from "./TokenRefresher.js"
+import type { TokenStorage } from "./TokenStorage.js"
+
+/** What the grants of one pool, or a manager alone, work with. */
+export interface GrantContext {
+  readonly provider: string
+  readonly refresher: Context.Tag.Service<TokenRefresher>
+  readonly config: Context.Tag.Service<TokenConfig>
+  readonly lease: Context.Tag.Service<RefreshLease>
+  readonly storageOf: (account: string) => Context.Tag.Service<TokenStorage>
+  readonly reportsChanges: boolean
+  readonly clock: Clock.Clock
+  readonly flights: Flights
+  /** How many of its last events a grant keeps. */
+  readonly historyLength: number
+  /** Waits for the grant's turn at the token server, where that is bounded. */
+  readonly turn?: (grant: Grant) => <A>(flight: Effect.Effect<A>) => Effect.Effect<A>
+  /** Receives each event, in order. */
+  readonly publish: (account: string, event: TokenEvent) => Effect.Effect<void>
+}
+
+/** The flights of one scope. */
+export interface Flights {
+  readonly isClosing: () => boolean
+  readonly isClosed: () => boolean
+  readonly fork: (flight: Effect.Effect<void>) => void
+  /** Reports the closing of the scope to a grant. */
+  readonly add: (grant: Grant) => Grant
+  readonly remove: (grant: Grant) => void
+}
+
+/** One grant at work. {@link apply} is the only writer of `state` and `answer`. */
+export interface Grant {
+  readonly context: GrantContext
+  readonly account: string
+  readonly jitterShare: number
+  state: State.State
+  /** The token of the fast path, as an effect. */
+  answer: Effect.Effect<Redacted.Redacted>
+  /** Those who wait for the flight, for a read, and the flight that sleeps. */
+  released: Deferred.Deferred<Release> | undefined
+  reading: Deferred.Deferred<Option.Option<State.Failure>> | undefined
+  awake: Deferred.Deferred<void> | undefined
+  lease: { readonly lease: Lease; readonly scope: Scope.CloseableScope } | undefined
+  /** Called after the state changed. */
+  onChange: (() => void) | undefined
+  /** The last events, the oldest first, and those who listen to them. */
+  history: ReadonlyArray<TokenEvent>
+  events: { readonly hub: PubSub.PubSub<TokenEvent>; listeners: number } | undefined
+  status: { readonly status: AuthStatus; readonly at: number; readonly of: State.State } | undefined
+  profile: { readonly profile: Profile; readonly writes: number } | undefined
+}
+
+const never: Effect.Effect<never> = Effect.never
+
+export const closed: State.Failure = { _tag: "Closed" }
+
+export const make = (context: GrantContext, account: string, jitterShare: number): Grant =>
+  context.flights.add({
+    context,
+    account,
+    jitterShare,
+    state: State.initial,
+    answer: never,
+    released: undefined,
+    reading: undefined,
+    awake: undefined,
+    lease: undefined,
+    onChange: undefined,
+    history: [],
+    events: undefined,
+    status: undefined,
+    profile: undefined
+  })
+
+export const policyOf = ({ context, jitterShare }: Grant): State.Policy => ({
+  ...context.config,
+  rotation: context.refresher.rotation,
+  needsRefreshToken: context.refresher.needsRefreshToken,
+  identityOf: (credentials) => identityOf(context.refresher, credentials),
+  formerly: context.refresher.formerly ?? [],
+  serverAhead: context.refresher.serverAhead?.() ?? 0,
+  jitterShare,
+  uptime: Number(context.clock.unsafeCurrentTimeNanos() / 1_000_000n),
+  reportsChanges: context.reportsChanges
+})
+
+export const storageOf = (grant: Grant) => grant.context.storageOf(grant.account)
+
+/** What came of an input, and the state before it. */
+export interface Applied extends Next {
+  readonly before: State.State
+}
+
+/** Puts an input to the machine: the only place that writes the state. */
+export const apply = (grant: Grant, input: Input, now: number): Applied => {
+  const before = grant.state
+  const next = step(policyOf(grant), before, input, now)
+  grant.state = next.state
+  if (next.state !== before && next.state.openUntil > now) {
+    const token = Option.map(State.credentialsOf(next.state), ({ accessToken }) => accessToken)
+    if (Option.isSome(token)) grant.answer = Effect.succeed(token.value)
+  }
+  const isWoken = Option.exists(next.command, ({ _tag }) => _tag === "Wake")
+  if (isWoken) wake(grant)
+  if (next.state !== before) grant.onChange?.()
+  return { ...next, before, command: isWoken ? Option.none() : next.command }
+}
+
+const wake = (grant: Grant): void => {
+  const { awake } = grant
+  grant.awake = undefined
+  if (awake !== undefined) Deferred.unsafeDone(awake, Exit.void)
+}
+
+/** Publishes the events of a step; then lets those who wait look again. */
+export const report = (grant: Grant, { before, events, released, state }: Applied): Effect.Effect<void> => {
+  const names = namesOf(grant)
+  const published = Effect.andThen(
+    Effect.forEach(events, (event) => publish(grant, event, before), { discard: true }),
+    Telemetry.countUnsaved(names, before, state)
+  )
+  return Option.match(released, {
+    onNone: () => published,
+    onSome: (release) =>
+      Effect.andThen(
+        published,
+        Effect.sync(() => letGo(grant, release))
+      )
+  })
+}
+
+const publish = (grant: Grant, event: TokenEvent, before: State.State): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const { context, events } = grant
+    const kept = grant.history.slice(-context.historyLength + 1)
+    grant.history = [...kept, event]
+    return Telemetry.record(namesOf(grant), event, before).pipe(
+      Effect.andThen(context.publish(grant.account, event)),
+      Effect.andThen(events === undefined ? Effect.void : offer(events.hub, event))
+    )
+  })
+
+/** A slow reader misses the oldest. Nothing happens where the hub is shut down. */
+export const offer = <A>(hub: PubSub.PubSub<A>, value: A): Effect.Effect<void> =>
+  Effect.flatMap(PubSub.isShutdown(hub), (isShut) =>
+    isShut ? Effect.void : Effect.asVoid(PubSub.publish(hub, value))
+  )
+
+export const namesOf = ({ account, context: { provider } }: Grant): Telemetry.Names => ({ provider, account })
+
+export const letGo = (grant: Grant, release: Release): void => {
+  const { released } = grant
+  grant.released = undefined
+  if (released !== undefined) Deferred.unsafeDone(released, Exit.succeed(release))
+}
+
+/** {@link apply}, for what a user did that may end the flight; returns once the lease is released, if it does. */
+export const tellAndSettle = (grant: Grant, input: Input): Effect.Effect<void> =>
+  Effect.andThen(
+    tell(grant, input),
+    Effect.suspend(() => {
+      if (!State.isCommitting(grant.state) || Option.isSome(grant.state.uncommitted)) return Effect.void
+      return Deferred.await((grant.released ??= Deferred.unsafeMake<Release>(FiberId.none)))
+    })
+  )
+
+/** {@link apply}, from outside the flight. */
+export const tell = (grant: Grant, input: Input): Effect.Effect<void> =>
+  Effect.flatMap(Clock.currentTimeMillis, (now) => report(grant, apply(grant, input, now)))
