@@ -1,4 +1,5 @@
 /** Measuring: many short samples, taken in turns so that what else the machine does hits all alike. */
+import { spawnSync, type SpawnSyncOptions } from "node:child_process"
 
 /** A candidate: runs `n` operations and resolves when all are done. */
 export type Candidate = (n: number) => Promise<void> | void
@@ -82,3 +83,11 @@ export const sample = async (
   }
   return samples
 }
+
+/** Node with these arguments, from its start to its end. */
+export const wholeProcess =
+  (args: ReadonlyArray<string>, options: SpawnSyncOptions = {}): Candidate =>
+  () => {
+    const { status, stderr } = spawnSync(process.execPath, args, { ...options, encoding: "utf8" })
+    if (status !== 0) throw new Error(`${args.join(" ")} ended with ${status}: ${stderr}`)
+  }

@@ -1,4 +1,4 @@
-/** What was found, for readers: the data, a plot, and the section of the page on speed. */
+/** What was found, for readers: the data, and the section of the page on speed. */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { type Findings, figure, isMet, rowOf, type Table } from "./Report.js"
@@ -21,10 +21,9 @@ export const publish = (root: string, fresh: Results): ReadonlyArray<string> => 
   const data = join(root, results, "speed.json")
   const all: Results = { ...read(data), ...fresh }
   writeFileSync(data, `${JSON.stringify(all, undefined, 2)}\n`)
-  writeFileSync(join(root, results, "speed.svg"), plot(all))
   const page = join(root, speedPage)
   writeFileSync(page, withSection(readFileSync(page, "utf8"), section(all)))
-  return [`${results}/speed.json`, `${results}/speed.svg`, speedPage]
+  return [`${results}/speed.json`, speedPage]
 }
 
 const read = (file: string): Results => {
@@ -127,7 +126,6 @@ const section = (all: Results): string => {
   const machine = Object.values(all)[0]
   return (
     [
-      "![Speed beside other libraries](../../bench/results/speed.svg)",
       comparison,
       `By \`npm run bench\`, ${dates}, Node ${machine?.node ?? ""}, ${machine?.cores ?? 0} cores; medians of interleaved rounds, all against one ` +
         "`oidc-provider` in another process. The ratios are what can be compared; all figures, with their spread, are in " +
@@ -145,47 +143,4 @@ const markdown = (head: ReadonlyArray<string>, rows: ReadonlyArray<ReadonlyArray
   return [line(head), `| ${widths.map((width) => "-".repeat(width)).join(" | ")} |`, ...rows.map(line)].join(
     "\n"
   )
-}
-
-const escape = (text: string): string => text.replace(/&/g, "&amp;").replace(/</g, "&lt;")
-
-const panels = [
-  { bench: "hot", title: /by await$/, label: "A fresh token by await, ns" },
-  { bench: "herd", title: /^10,000/, label: "10,000 callers at expiry, ms" },
-  { bench: "memory", title: /^Memory of 100,000/, label: "An account of 100,000, bytes" }
-]
-
-const barHeight = 18
-const [labelWidth, barWidth, width] = [210, 420, 720]
-
-/** Bars on a logarithmic scale, one panel under the other. */
-const plot = (all: Results): string => {
-  const parts: Array<string> = []
-  let y = 10
-  for (const { bench, label, title } of panels) {
-    const rows = tableOf(all, bench, title)?.rows.filter(({ value }) => value.median > 0) ?? []
-    if (rows.length === 0) continue
-    const logs = rows.map(({ value }) => Math.log10(value.median))
-    const [low, high] = [Math.min(...logs) - 0.5, Math.max(...logs)]
-    parts.push(`<text x="10" y="${y + 14}" font-weight="bold">${escape(label)} (logarithmic)</text>`)
-    y += 24
-    for (const { name, value } of rows) {
-      const share = (Math.log10(value.median) - low) / (high - low)
-      const fill = name.startsWith("latchkey") ? "#1f6feb" : "#9aa4b2"
-      parts.push(
-        `<text x="${labelWidth}" y="${y + 13}" text-anchor="end">${escape(name)}</text>`,
-        `<rect x="${labelWidth + 8}" y="${y + 2}" width="${(share * barWidth).toFixed(1)}" height="${barHeight - 5}" fill="${fill}"/>`,
-        `<text x="${(labelWidth + 14 + share * barWidth).toFixed(1)}" y="${y + 13}">${figure(value.median)}</text>`
-      )
-      y += barHeight
-    }
-    y += 14
-  }
-  return [
-    `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${y}" viewBox="0 0 ${width} ${y}" font-family="sans-serif" font-size="12">`,
-    `<rect width="100%" height="100%" fill="#ffffff"/>`,
-    ...parts,
-    "</svg>",
-    ""
-  ].join("\n")
 }

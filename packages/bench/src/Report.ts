@@ -29,6 +29,20 @@ export interface Findings {
 
 export const isMet = ({ atMost, found }: Goal): boolean => Number.isFinite(found) && found <= atMost
 
+export const dividedBy = ({ high, low, median }: Spread, by: number): Spread => ({
+  median: median / by,
+  low: low / by,
+  high: high / by
+})
+
+/** A row with its ratio to the first one. */
+export const row = (name: string, value: Spread, first: number, more?: Row["more"]): Row => ({
+  name,
+  value,
+  ratio: dividedBy(value, first),
+  ...(more !== undefined && { more })
+})
+
 /** A table of durations. */
 export const durations = (
   title: string,
@@ -36,16 +50,12 @@ export const durations = (
   measured: ReadonlyArray<Measured>
 ): Table => {
   const scale = { ns: 1, µs: 1e3, ms: 1e6 }[unit]
-  const scaled = (s: Spread): Spread => ({
-    median: s.median / scale,
-    low: s.low / scale,
-    high: s.high / scale
-  })
-  return {
-    title,
-    unit,
-    rows: measured.map(({ name, nanoseconds, ratio }) => ({ name, value: scaled(nanoseconds), ratio }))
-  }
+  const rows = measured.map(({ name, nanoseconds, ratio }) => ({
+    name,
+    value: dividedBy(nanoseconds, scale),
+    ratio
+  }))
+  return { title, unit, rows }
 }
 
 /** A figure without a spread. */

@@ -5,7 +5,7 @@ import type { Bench } from "../Bench.js"
 import { accountOf, poolOf, tokenOf } from "../candidates/Pool.js"
 import { wallClock } from "../Peer.js"
 import { type Candidate, compare, type Spread } from "../Measure.js"
-import { exactly, type Goal, type Row, type Table } from "../Report.js"
+import { dividedBy, exactly, type Goal, row, type Table } from "../Report.js"
 
 export interface Job {
   readonly job: "growth"
@@ -114,28 +114,15 @@ export const growth: Bench = async ({ child, small }) => {
   }
   const table = (title: string, unit: string, of: (one: Grown) => Spread): Table => {
     const first = grown.map(([, one]) => of(one).median)[0] ?? Number.NaN
-    return {
-      title,
-      unit,
-      rows: grown.map(([accounts, one]): Row => {
-        const value = of(one)
-        return {
-          name: `${accounts.toLocaleString("en")} accounts`,
-          value,
-          ratio: exactly(value.median / first)
-        }
-      })
-    }
+    const rows = grown.map(([accounts, one]) =>
+      row(`${accounts.toLocaleString("en")} accounts`, of(one), first)
+    )
+    return { title, unit, rows }
   }
-  const scaled = ({ high, low, median }: Spread, by: number) => ({
-    median: median / by,
-    low: low / by,
-    high: high / by
-  })
   const hot = table("A fresh token of one of many accounts, in a fiber", "ns", (one) => one.hot)
   const map = table("The same from a plain Map of as many", "ns", (one) => one.map)
   const refresh = table("A refresh of one of many, without the network", "µs", (one) =>
-    scaled(one.refresh, 1000)
+    dividedBy(one.refresh, 1000)
   )
   const idle = table("Nobody asks: of one processor", "%", (one) => exactly(one.idle * 100))
   return { tables: [hot, map, refresh, idle], goals: [hot, refresh].map(flat) }

@@ -7,7 +7,7 @@ import { cacheOf } from "../candidates/Effects.js"
 import { managerOf, sessionOf } from "../candidates/Latchkey.js"
 import { inTurn, spread } from "../Measure.js"
 import { type Held, requestByFetch, type Session } from "../Peer.js"
-import type { Goal, Row, Table } from "../Report.js"
+import { type Goal, row, rowOf, type Table } from "../Report.js"
 
 /** Asks all at once; how many failed. */
 type Crowd = (callers: number) => Promise<number>
@@ -125,39 +125,25 @@ const herdOf = async (context: Context, callers: number, rounds: number): Promis
   return {
     title: `${callers.toLocaleString("en")} callers at expiry`,
     unit: "ms",
-    rows: all.map(({ name }): Row => {
-      const figures = seen.get(name)
-      const value = spread(figures?.milliseconds ?? [])
-      const ratio = { median: value.median / first, low: value.low / first, high: value.high / first }
-      return {
-        name,
-        value,
-        ratio,
-        more: {
-          requests: figures?.requests ?? 0,
-          errors: figures?.errors ?? 0,
-          grant: figures?.lost === true ? "lost" : "kept"
-        }
-      }
-    })
+    rows: [...seen].map(([name, { errors, lost, milliseconds, requests }]) =>
+      row(name, spread(milliseconds), first, { requests, errors, grant: lost ? "lost" : "kept" })
+    )
   }
 }
 
-const goalsOf = (context: Context, { rows, title }: Table): ReadonlyArray<Goal> => {
-  const row = (name: string) => rows.find((r) => r.name === name)
-  const one = (name: string) => row(name)?.more?.["requests"] === 1
-  const best = (names: ReadonlyArray<string>): number =>
-    Math.min(...names.filter(one).map((name) => row(name)?.value.median ?? Infinity))
-  const against = (name: string, whom: string, names: ReadonlyArray<string>): Goal => ({
-    what: `${title}: ${name} against ${whom}`,
-    found: (row(name)?.value.median ?? Number.NaN) / best(names),
+const goalsOf = (context: Context, table: Table): ReadonlyArray<Goal> => {
+  const of = (name: string, what: string) => Number(rowOf(table, name)?.more?.[what])
+  const millis = (name: string) => rowOf(table, name)?.value.median ?? Number.NaN
+  const against = (name: string, whom: string, others: ReadonlyArray<string>): Goal => ({
+    what: `${table.title}: ${name} against ${whom}`,
+    found: millis(name) / Math.min(...others.filter((other) => of(other, "requests") === 1).map(millis)),
     atMost: 1
   })
   const peers = context.peers.map(({ name }) => name)
   return [
     ...["latchkey", "latchkey, a fiber each"].flatMap((name) => [
-      { what: `${title}: requests of ${name}`, found: Number(row(name)?.more?.["requests"]), atMost: 1 },
-      { what: `${title}: errors of ${name}`, found: Number(row(name)?.more?.["errors"]), atMost: 0 },
+      { what: `${table.title}: requests of ${name}`, found: of(name, "requests"), atMost: 1 },
+      { what: `${table.title}: errors of ${name}`, found: of(name, "errors"), atMost: 0 },
       against(name, "the best other that makes one request", peers)
     ]),
     against("latchkey, a fiber each", cacheInFibers, [cacheInFibers])

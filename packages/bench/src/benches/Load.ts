@@ -1,11 +1,10 @@
 /** `load`: what an import takes, in time and in bytes, over what it takes from `effect`. */
 import { build } from "esbuild"
-import { spawnSync } from "node:child_process"
 import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { gzipSync } from "node:zlib"
 import type { Bench } from "../Bench.js"
-import { against, inTurn } from "../Measure.js"
+import { compare, wholeProcess } from "../Measure.js"
 import { durations, exactly, ratioOf, type Row, rowOf, type Table } from "../Report.js"
 
 const star = (specifiers: ReadonlyArray<string>): string =>
@@ -38,26 +37,6 @@ const bundled = async (directory: string, code: string): Promise<number> => {
   return gzipSync(outputFiles[0]?.contents ?? "", { level: 9 }).length
 }
 
-/** Whole processes, by a file that imports and does nothing. */
-const importTimes = (directory: string, programs: ReadonlyMap<string, string>, rounds: number) => {
-  const samples = new Map([...programs.keys()].map((name) => [name, [] as Array<number>]))
-  const files = [...programs].map(([name, code], n) => {
-    const file = join(directory, `program-${n}.mjs`)
-    writeFileSync(file, code)
-    return [name, file] as const
-  })
-  for (let round = -1; round < rounds; round++) {
-    for (const [name, file] of inTurn(files, Math.max(0, round))) {
-      const began = process.hrtime.bigint()
-      const { status, stderr } = spawnSync(process.execPath, [file], { encoding: "utf8" })
-      const took = Number(process.hrtime.bigint() - began)
-      if (status !== 0) throw new Error(`${name} cannot be imported: ${stderr}`)
-      if (round >= 0) samples.get(name)?.push(took)
-    }
-  }
-  return samples
-}
-
 const onlyNode = "node alone"
 const base = "effect/Effect, effect/Schema"
 
@@ -75,17 +54,13 @@ export const load: Bench = async ({ libraries, packages, small }) => {
       ["@latchkey/core/TokenManager", ["@latchkey/core/TokenManager"]],
       ...libraries.map((name) => [name, [name]] as const)
     ])
-    const times = importTimes(
-      directory,
-      new Map([
-        [onlyNode, ""],
-        ...[...specifiers].map(
-          ([name, all]) => [name, all.map((s) => `import ${JSON.stringify(s)}\n`).join("")] as const
-        )
-      ]),
-      small ? 1 : 21
-    )
-    const imports = durations("A process that imports it and ends", "ms", against(times, onlyNode))
+    const programs = [[onlyNode, []] as const, ...specifiers].map(([name, all], n) => {
+      const file = join(directory, `program-${n}.mjs`)
+      writeFileSync(file, all.map((s) => `import ${JSON.stringify(s)}\n`).join(""))
+      return [name, wholeProcess([file])] as const
+    })
+    const times = await compare(Object.fromEntries(programs), { operations: 1, rounds: small ? 1 : 21 })
+    const imports = durations("A process that imports it and ends", "ms", times)
 
     const sizes: Array<Row> = []
     const alone = await bundled(directory, star(specifiers.get(base) ?? []))

@@ -2,7 +2,7 @@
 import type { Bench } from "../Bench.js"
 import { poolOf, tokenOf } from "../candidates/Pool.js"
 import { type Held, type Peer, type Server, wallClock } from "../Peer.js"
-import { exactly, type Row, type Table } from "../Report.js"
+import { exactly, row, type Row, type Table } from "../Report.js"
 
 export interface Job {
   readonly job: "memory"
@@ -72,13 +72,9 @@ export const memory: Bench = async ({ child, peers, small }) => {
     for (const candidate of names) {
       const job: Job = { job: "memory", candidate, accounts }
       const weight = (await child(job, ["--expose-gc", "--max-old-space-size=6000"])) as Weight
-      const first = rows[0]?.value.median ?? weight.accounts / accounts
-      rows.push({
-        name: candidate,
-        value: exactly(Math.round(weight.accounts / accounts)),
-        ratio: exactly(weight.accounts / accounts / first),
-        more: { "MB in all": Math.round(weight.inAll / 1e6) }
-      })
+      const each = Math.round(weight.accounts / accounts)
+      const first = rows[0]?.value.median ?? each
+      rows.push(row(candidate, exactly(each), first, { "MB in all": Math.round(weight.inAll / 1e6) }))
     }
     tables.push({ title: `Memory of ${accounts.toLocaleString("en")} accounts, each`, unit: "bytes", rows })
   }

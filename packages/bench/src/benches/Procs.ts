@@ -17,7 +17,7 @@ import type { Bench, Context } from "../Bench.js"
 import { inDirectory } from "../campaigns/Campaign.js"
 import { credentialsOf, sessionOf } from "../candidates/Latchkey.js"
 import { type Held, type Peer, type Server, wallClock } from "../Peer.js"
-import { exactly, type Row, type Table } from "../Report.js"
+import { exactly, row, type Row, type Table } from "../Report.js"
 
 export interface Job {
   readonly job: "ask"
@@ -162,17 +162,10 @@ export const procs: Bench = async (context) => {
     const rows: Array<Row> = []
     for (const name of names) {
       const { alive, calls, errors, refreshes, requests } = await round(context, name, processes, seconds)
-      rows.push({
-        name,
-        value: exactly(requests),
-        ratio: exactly(requests / (rows[0]?.value.median ?? requests)),
-        more: {
-          refreshes,
-          calls,
-          failed: `${((100 * errors) / Math.max(1, calls)).toFixed(1)} %`,
-          grant: alive ? "alive" : "lost"
-        }
-      })
+      const failed = `${((100 * errors) / Math.max(1, calls)).toFixed(1)} %`
+      const first = rows[0]?.value.median ?? requests
+      const grant = alive ? "alive" : "lost"
+      rows.push(row(name, exactly(requests), first, { refreshes, calls, failed, grant }))
     }
     tables.push({
       title: `${processes} processes on one grant, ${seconds} s of tokens of 2 s`,

@@ -11,7 +11,7 @@ import * as Backend from "../campaigns/Backend.js"
 import { inDirectory } from "../campaigns/Campaign.js"
 import { openers } from "../campaigns/Opener.js"
 import { spread } from "../Measure.js"
-import type { Row, Table } from "../Report.js"
+import { row, type Table } from "../Report.js"
 
 interface Speeds {
   readonly load: ReadonlyArray<number>
@@ -74,19 +74,9 @@ export const storage: Bench = async ({ small }) => {
     else process.stderr.write(`${outcome.left}\n`)
   }
   const table = (title: string, of: (s: Speeds) => ReadonlyArray<number>): Table => {
-    const first = spread(of(found[0]?.[1] ?? { load: [], commit: [], lease: [] })).median
-    return {
-      title,
-      unit: "a second",
-      rows: found.map(([name, s]): Row => {
-        const value = spread(of(s))
-        return {
-          name,
-          value,
-          ratio: { median: value.median / first, low: value.low / first, high: value.high / first }
-        }
-      })
-    }
+    const spreads = found.map(([name, s]) => [name, spread(of(s))] as const)
+    const first = spreads[0]?.[1].median ?? Number.NaN
+    return { title, unit: "a second", rows: spreads.map(([name, value]) => row(name, value, first)) }
   }
   return {
     tables: [

@@ -4,12 +4,11 @@
  */
 import * as Credentials from "@latchkey/core/Credentials"
 import * as Entry from "@latchkey/core/Entry"
-import { spawnSync } from "node:child_process"
 import { writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import * as Terminal from "../../../cli/test/support/Terminal.js"
-import { compare } from "../Measure.js"
+import { compare, wholeProcess } from "../Measure.js"
 import * as Campaign from "./Campaign.js"
 
 /** No more than this many times the bare import. */
@@ -21,12 +20,7 @@ const here = fileURLToPath(new URL(".", import.meta.url))
 export const run = async (rounds: number): Promise<Campaign.Figures> => {
   const program = Terminal.bundle()
   const room = Terminal.room()
-  const whole =
-    (...args: ReadonlyArray<string>) =>
-    (): void => {
-      const { status } = spawnSync(process.execPath, args, { cwd: here, env: room.environment })
-      if (status !== 0) throw new Error(`${args.join(" ")} ended with ${status}`)
-    }
+  const whole = (...args: ReadonlyArray<string>) => wholeProcess(args, { cwd: here, env: room.environment })
   try {
     const file = join(room.folder, "grant.json")
     const fresh = { accessToken: "fresh", refreshToken: "r", expiresAt: Campaign.wallClock() + 86_400_000 }

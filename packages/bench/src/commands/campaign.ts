@@ -80,7 +80,7 @@ const campaigns: Readonly<Record<string, Campaign>> = {
   startup: { n: 15, run: async ({ n }) => (await import("../campaigns/Startup.js")).run(n) },
   canary: {
     n: 100,
-    run: async ({ n, seed }) => (await import("../campaigns/canary/Canary.js")).run(n, seed)
+    run: async ({ n, seed }) => (await import("../campaigns/Canary.js")).run(n, seed)
   },
   clock: drawn(
     100_000,

@@ -20,8 +20,9 @@ Prints the shortest history that breaks an invariant, and ends with code 1 if th
 
 /** A process of its own for each core, each with one space at a time. */
 const apart = async (space: Space, limit: number): Promise<Found> => {
-  const child = fork(fileURLToPath(import.meta.url), ["space"], { serialization: "advanced" })
-  child.send({ space, limit })
+  // As an argument: a message may arrive before the child listens.
+  const job = JSON.stringify({ space, limit: String(limit) })
+  const child = fork(fileURLToPath(import.meta.url), ["space", job])
   const ended = once(child, "exit").then(([code]) => {
     throw new Error(`The search of ${JSON.stringify(space)} ended with ${String(code)}.`)
   })
@@ -56,8 +57,8 @@ const main = async (): Promise<void> => {
   process.exitCode = broken === 0 ? 0 : 1
 }
 
-if (process.argv[2] === "space" && process.send !== undefined) {
-  process.once("message", ({ limit, space }: { readonly space: Space; readonly limit: number }) =>
-    process.send!(search(space, limit))
-  )
+const [, , what, job] = process.argv
+if (what === "space" && job !== undefined && process.send !== undefined) {
+  const { limit, space } = JSON.parse(job) as { readonly space: Space; readonly limit: string }
+  process.send(search(space, Number(limit)))
 } else await main()

@@ -1,9 +1,8 @@
 /** Canaries through every operation of a manager, in every world of its own tests. */
 import { Effect, TestContext } from "effect"
-import { bench, minute } from "../../../../core/test/support/Bench.js"
-import { everything, secretGrant, worlds } from "../../../../core/test/support/Everything.js"
-import type { Canaries } from "./Canaries.js"
-import type { Scenario } from "./Scenario.js"
+import { bench, minute } from "./Bench.js"
+import { everything, secretGrant, worlds } from "./Everything.js"
+import type { Canaries, Scenario } from "./Canaries.js"
 
 export const scenarios = (canaries: Canaries): ReadonlyArray<Scenario> => {
   const take = () => canaries.take()

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest"
-import { Canaries } from "../src/campaigns/canary/Canaries.js"
+import { Canaries } from "./support/Canaries.js"
 
 describe("a canary is found", () => {
   const canaries = new Canaries(100, 1)

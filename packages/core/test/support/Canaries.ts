@@ -1,6 +1,7 @@
 /** Secrets to be looked for afterwards, in whatever shape they may have been written down. */
 import { Buffer } from "node:buffer"
-import { random } from "../Campaign.js"
+import { Effect, Utils } from "effect"
+import { observed } from "./Observed.js"
 
 /** A piece of a secret this long is as good as a part of the secret. */
 const piece = 12
@@ -34,8 +35,8 @@ export class Canaries {
   searched = 0
 
   constructor(count: number, seed: number) {
-    const draw = random(seed)
-    const letter = (): string => alphabet[Math.floor(draw() * alphabet.length)]!
+    const draw = new Utils.PCGRandom(seed)
+    const letter = (): string => alphabet[draw.integer(alphabet.length)]!
     this.secrets = Array.from({ length: count }, () => Array.from({ length: 40 }, letter).join(""))
     for (const [which, secret] of this.secrets.entries()) {
       for (const shape of shapes(secret)) {
@@ -66,4 +67,26 @@ export class Canaries {
     }
     return [...found].map(([secret, around]) => ({ secret, around }))
   }
+}
+
+/** Something that is done with secrets. All that it logs, traces, measures and gives is looked at. */
+export interface Scenario {
+  readonly name: string
+  readonly play: Effect.Effect<unknown, unknown>
+}
+
+/** Plays scenarios, and says where a secret shows. */
+export const play = async (canaries: Canaries, scenarios: ReadonlyArray<Scenario>) => {
+  const broken: Array<string> = []
+  const figures = { failures: 0, logLines: 0, spans: 0 }
+  for (const { name, play } of scenarios) {
+    const seen = await Effect.runPromise(observed(play))
+    figures.logLines += seen.lines
+    figures.spans += seen.spans
+    if (seen.exit._tag === "Failure") figures.failures++
+    for (const { around, secret } of canaries.find(seen.text)) {
+      broken.push(`${name}: secret ${secret} shows after ${JSON.stringify(around)}`)
+    }
+  }
+  return { ...figures, broken }
 }

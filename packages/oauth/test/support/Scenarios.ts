@@ -20,9 +20,8 @@ import {
   UserInfo
 } from "@latchkey/oauth"
 import { Clock, Effect, Layer, Option, Redacted } from "effect"
-import { VirtualTime } from "../../../../oauth/test/support/time.js"
-import type { Canaries } from "./Canaries.js"
-import type { Scenario } from "./Scenario.js"
+import { VirtualTime } from "./time.js"
+import type { Canaries, Scenario } from "../../../core/test/support/Canaries.js"
 
 export const start = 1_700_000_000_000
 const origin = "https://id.example"

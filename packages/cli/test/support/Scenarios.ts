@@ -10,10 +10,9 @@ import type { AddressInfo } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
-import type { Canaries } from "./Canaries.js"
-import type { Scenario } from "./Scenario.js"
+import type { Canaries, Scenario } from "../../../core/test/support/Canaries.js"
 
-const program = fileURLToPath(new URL("../../../../cli/bin/latchkey.js", import.meta.url))
+const program = fileURLToPath(new URL("../../bin/latchkey.js", import.meta.url))
 
 /** How the server answers; each time with tokens that are secrets, or with what it was sent. */
 type Mood = "well" | "denies" | "fails" | "garbles"

@@ -16,11 +16,10 @@ import {
 } from "@latchkey/providers"
 import { ConfigProvider, Effect, Either, Layer, Redacted, type Scope, TestClock, TestContext } from "effect"
 import * as HttpClientTag from "@effect/platform/HttpClient"
-import { VirtualTime } from "../../../../oauth/test/support/time.js"
-import { home, jwt } from "../../../../providers/test/support/world.js"
-import type { Canaries } from "./Canaries.js"
-import { client, replies, start } from "./OAuth.js"
-import type { Scenario } from "./Scenario.js"
+import { VirtualTime } from "../../../oauth/test/support/time.js"
+import { home, jwt } from "./world.js"
+import { client, replies, start } from "../../../oauth/test/support/Scenarios.js"
+import type { Canaries, Scenario } from "../../../core/test/support/Canaries.js"
 
 type Canary = () => string
 type Played = Effect.Effect<unknown, unknown, HttpClient.HttpClient | Scope.Scope>

@@ -8,8 +8,7 @@ import { Effect, Either, Layer, Option, Redacted, type Scope } from "effect"
 import * as fs from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import type { Canaries } from "./Canaries.js"
-import type { Scenario } from "./Scenario.js"
+import type { Canaries, Scenario } from "../../../core/test/support/Canaries.js"
 
 const directory = Effect.acquireRelease(
   Effect.promise(() => fs.mkdtemp(join(tmpdir(), "latchkey-canary-"))),
