@@ -30,9 +30,9 @@ const textOf = (value: object): string => {
   if (Duration.isDuration(value)) return `D${Duration.toMillis(value)}`
   if (value instanceof Error) return `E${value.message}`
   if (Array.isArray(value)) return `[${value.map(keyOf).join()}]`
-  const fields = Object.entries(value)
-  const tag = "_tag" in value ? String(value._tag) : ""
-  return `${tag}{${fields.map(([name, field]) => `${name}:${keyOf(field)}`).join()}}`
+  let text = "_tag" in value ? `${String(value._tag)}{` : "{"
+  for (const name of Object.keys(value)) text += `${name}:${keyOf(value[name as keyof typeof value])},`
+  return text
 }
 
 /** Worlds that differ only in which process is which have one name, where all processes begin alike. */

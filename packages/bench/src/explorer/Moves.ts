@@ -55,6 +55,9 @@ const invalidGrant = refreshFailed("GrantDead")
 const maybeSent = refreshFailed("MaybeSent")
 const notSent = refreshFailed("NotSent")
 const busyServer = refreshFailed("Transient")
+const unreadable = refreshFailed("Malformed")
+const loadDown = storageDown("load")
+const commitDown: Messages.Input = { _tag: "CommitFailed", error: storageDown("commit") }
 const isOver: Messages.Input = { _tag: "Overdue", message: "No answer in time." }
 
 const spent = (world: World): World => ({ ...world, faults: world.faults - 1 })
@@ -110,7 +113,7 @@ const callers = (space: Space, world: World, index: number, at: At, add: Add): v
   const loaded = Option.fromNullable(world.stored)
   at("a read for callers ends", { _tag: "Observed", loaded, writes: process.reading })
   if (world.faults > 0)
-    at("a read for callers fails", { _tag: "ObserveFailed", error: storageDown("load") }, world, true)
+    at("a read for callers fails", { _tag: "ObserveFailed", error: loadDown }, world, true)
 }
 
 /** A crash, and a lease that lapses without the holder's knowledge. */
@@ -153,7 +156,7 @@ const outcomes = (space: Space, world: World, index: number, at: At): void => {
         loaded: Option.fromNullable(world.stored),
         writes: command.writes
       })
-      return fails("reading storage fails", { _tag: "LoadFailed", error: storageDown("load") })
+      return fails("reading storage fails", { _tag: "LoadFailed", error: loadDown })
     case "TakeLease": {
       const fence = world.fence + 1
       if (world.holder !== -1) at("the lease is busy", leaseBusy)
@@ -184,9 +187,8 @@ const outcomes = (space: Space, world: World, index: number, at: At): void => {
       const [written, input] = applyCommit(world, command)
       const isWritten = input._tag === "Committed"
       at(isWritten ? "its commit is written" : "its commit is refused", input, written)
-      const failed: Messages.Input = { _tag: "CommitFailed", error: storageDown("commit") }
-      fails("its commit fails", failed)
-      if (isWritten) fails("its commit is written, but reported failed", failed, written)
+      fails("its commit fails", commitDown)
+      if (isWritten) fails("its commit is written, but reported failed", commitDown, written)
       return
     }
     case "Redeem":
@@ -235,6 +237,7 @@ const answers = (
     const keeps = change(reached, index, { received: isRotated ? reached.pair : received })
     at("the server answers with new tokens", { _tag: "Answered", credentials }, keeps)
     const { accessToken, expiresAt } = previousOf(command)
+    if (world.faults === 0) return
     // Of the access token nothing can be used, and the refresh token is good.
     const salvaged = Credentials.make({
       accessToken,
@@ -242,7 +245,7 @@ const answers = (
       expiresAt: Option.getOrUndefined(expiresAt)
     })
     fails("the answer is spoiled, but for its refresh token", refreshFailed("Malformed", { salvaged }), keeps)
-    fails("the answer cannot be read", refreshFailed("Malformed"), lost)
+    fails("the answer cannot be read", unreadable, lost)
   }
   fails("the answer is lost on the way", maybeSent, lost)
   if (arriving !== undefined) return
