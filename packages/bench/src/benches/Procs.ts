@@ -14,7 +14,7 @@ import * as Scope from "effect/Scope"
 import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import type { Bench, Context } from "../Bench.js"
-import { inDirectory } from "../campaigns/Campaign.js"
+import * as Campaign from "../campaigns/Campaign.js"
 import { credentialsOf, sessionOf } from "../candidates/Latchkey.js"
 import { type Held, type Peer, type Server, wallClock } from "../Peer.js"
 import { exactly, row, type Row, type Table } from "../Report.js"
@@ -88,23 +88,11 @@ export const ask = async (job: Job, peers: ReadonlyArray<Peer>): Promise<Asked> 
   return { calls, errors }
 }
 
+/** Bound to no server yet, as a grant that comes from elsewhere. */
 const store = async (candidate: string, file: string, held: Held): Promise<void> => {
   if (candidate !== ours) return write(file, held)
-  const save = Effect.flatMap(TokenManager.make({ watch: false }), (manager) =>
-    manager.save(credentialsOf(held))
-  )
-  const services = Layer.mergeAll(
-    File.layer({ path: file }),
-    TokenConfig.layer(),
-    Layer.provide(
-      RefreshToken.layer({ server: { tokenEndpoint: nowhere }, client: { clientId: "none" } }),
-      FetchHttpClient.layer
-    )
-  )
-  await Effect.runPromise(Effect.scoped(Effect.provide(save, services)))
+  await Campaign.store({ kind: "file", location: file, account: ours }, credentialsOf(held))
 }
-
-const nowhere = "http://127.0.0.1:1/token"
 
 interface Outcome extends Asked {
   readonly requests: number
@@ -136,7 +124,7 @@ const meet = async (
 }
 
 const round = (context: Context, candidate: string, processes: number, seconds: number): Promise<Outcome> =>
-  inDirectory(async (directory) => {
+  Campaign.inDirectory(async (directory) => {
     const file = join(directory, "credentials.json")
     const first = { accessToken: "first", refreshToken: await context.login(), expiresAt: wallClock() - 1 }
     await store(candidate, file, first)
