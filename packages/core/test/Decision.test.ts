@@ -1390,6 +1390,13 @@ describe("describeArrival", () => {
     if (words === "") expect(text).toBe("")
     else expect(text).toContain(words)
   })
+
+  it("a clock that shows no instant", () => {
+    const credentials = new Credentials.Credentials(obtained(2 * hour, 0, false))
+    expect(Decision.describeArrival(credentials, 8.64e15 + 1)).toContain(
+      "which says no time: check that clock"
+    )
+  })
 })
 
 describe("toStore", () => {
