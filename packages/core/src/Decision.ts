@@ -536,8 +536,8 @@ export const judge = (held: Held, now: number, policy: Policy, request: Request 
 
 /** What was left of a token when this process obtained it: the next one will not last longer. */
 const leftAtFirst = (credentials: Credentials.Credentials, now: number, witness: Witness): number => {
-  const end = endOf(credentials, now, witness)
-  return witness.isOwn && Option.isSome(end) ? end.value.at - witness.heldSince : Infinity
+  const end = witness.isOwn ? endOf(credentials, now, witness) : Option.none<End>()
+  return Option.isSome(end) ? end.value.at - witness.heldSince : Infinity
 }
 
 const isOpen = (replay: Option.Option<Rotation.Replay>): boolean => Option.exists(replay, (r) => r.open)
