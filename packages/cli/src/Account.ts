@@ -135,15 +135,22 @@ export const checkProvider = (id: string): Either.Either<string, Failure> =>
       )
 
 /**
+ * How a user logs in to an account of a known provider.
+ *
+ * @since 0.1.0
+ * @category getters
+ */
+export const loginTo = (provider: string, name = defaultName): string =>
+  `latchkey login ${provider}` + (name === defaultName ? "" : ` --account ${name}`)
+
+/**
  * How a user logs in to a server that is not among the providers.
  *
  * @since 0.1.0
  * @category getters
  */
 export const loginToUnknown = (provider: string, name = defaultName): string =>
-  `latchkey login ${provider}${accountOption(name)} --issuer URL --client-id ID`
-
-const accountOption = (name: string): string => (name === defaultName ? "" : ` --account ${name}`)
+  `${loginTo(provider, name)} --issuer URL --client-id ID`
 
 const quoted = (text: string): string => JSON.stringify(text.slice(0, 80))
 
@@ -194,7 +201,7 @@ const absent = (
     return usage(found, all.length === 0 ? "latchkey login PROVIDER" : "latchkey list")
   }
   if (providers.includes(provider)) {
-    return usage(found, `latchkey login ${provider}${accountOption(name)}`)
+    return usage(found, loginTo(provider, name))
   }
   // One that a login named by its issuer is known, but each of its accounts has settings of its own.
   const unknown = all.some((account) => account.provider === provider)

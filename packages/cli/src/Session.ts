@@ -37,10 +37,7 @@ export type { Session } from "./Store.js"
  */
 export const aboutOf = ({ grant, name, provider }: Account.Account): Failure.About => ({
   account: Account.idOf({ provider, name }),
-  login:
-    `latchkey login ${provider}` +
-    (name === Account.defaultName ? "" : ` --account ${name}`) +
-    (grant === "client-credentials" ? " --client-credentials" : "")
+  login: Account.loginTo(provider, name) + (grant === "client-credentials" ? " --client-credentials" : "")
 })
 
 /**

@@ -1,5 +1,4 @@
 /** Homes in which nothing can be made, or that a shell takes for another: what the command then does and shows. */
-import { Credentials, Entry } from "@latchkey/core"
 import { existsSync, mkdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest"
@@ -36,20 +35,14 @@ beforeEach(() => {
   room.environment["LATCHKEY_PROVIDERS_FILE"] = join(room.folder, "providers.json")
   provide("token")
   writeFileSync(join(room.folder, "file"), "")
-  const entry = Entry.first(
-    Credentials.make({ accessToken: "canary-access", refreshToken: "canary-refresh" })
-  )
-  writeFileSync(join(room.folder, "grant.json"), JSON.stringify(Entry.toJson(entry)), { mode: 0o600 })
+  Terminal.writeGrant(room)
 })
 afterEach(() => room.remove())
 
 const provide = (path: string) =>
   writeFileSync(join(room.folder, "providers.json"), JSON.stringify({ providers: { acme: acme(path) } }))
 
-const register = (home: string) => {
-  writeFileSync(join(room.folder, "home.mjs"), registered(home))
-  room.environment["NODE_OPTIONS"] = `--import=${join(room.folder, "home.mjs")}`
-}
+const register = (home: string) => Terminal.preload(room, registered(home))
 
 const run = (words: string) => Terminal.run(program, room, words.split(" "))
 

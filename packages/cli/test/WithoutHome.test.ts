@@ -3,7 +3,6 @@ import { execFileSync } from "node:child_process"
 import { mkdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { afterEach, beforeAll, beforeEach, expect, it } from "vitest"
-import { Credentials, Entry } from "@latchkey/core"
 import * as Terminal from "./support/Terminal.js"
 
 /** What Node does there: both throw. A process of such a user takes root to start, and files that it may read. */
@@ -30,17 +29,14 @@ beforeEach(() => {
   delete room.environment["HOME"]
   // With none of a session's either.
   delete room.environment["LATCHKEY_ENCRYPTION"]
-  const file = join(room.folder, "nobody.mjs")
-  writeFileSync(file, nobody)
-  room.environment["NODE_OPTIONS"] = `--import=${file}`
+  Terminal.preload(room, nobody)
   mkdirSync(join(room.folder, "config", "latchkey"), { recursive: true })
   const acme = { server: { tokenEndpoint: "http://127.0.0.1:1/token" }, client: { id: "acme" } }
   writeFileSync(
     join(room.folder, "config", "latchkey", "providers.json"),
     JSON.stringify({ providers: { acme } })
   )
-  const entry = Entry.first(Credentials.make({ accessToken: "canary-access", refreshToken: "r" }))
-  writeFileSync(join(room.folder, "grant.json"), JSON.stringify(Entry.toJson(entry)), { mode: 0o600 })
+  Terminal.writeGrant(room)
 })
 afterEach(() => room.remove())
 

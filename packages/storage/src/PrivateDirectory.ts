@@ -5,6 +5,7 @@
  */
 import * as fs from "node:fs/promises"
 import * as Path from "node:path"
+import { codeOf } from "./internal/FileProblem.js"
 
 /**
  * Makes a directory and those above it where they are missing, each 0700; one that is there keeps its mode. Where it
@@ -47,5 +48,3 @@ const isThere = async (path: string): Promise<boolean> => {
     code: "ENOTDIR"
   })
 }
-
-const codeOf = (error: unknown): unknown => (error as { readonly code?: unknown } | null)?.code

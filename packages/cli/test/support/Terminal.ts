@@ -1,4 +1,5 @@
 /** The command as users run it: bundled, in a process and a pseudo-terminal of its own. */
+import { Credentials, Entry } from "@latchkey/core"
 import { spawn } from "@lydell/node-pty"
 import { execFileSync, spawn as spawnProcess } from "node:child_process"
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
@@ -44,6 +45,21 @@ export const room = (variables: Readonly<Record<string, string>> = {}): Room => 
     },
     remove: () => rmSync(folder, { recursive: true, force: true })
   }
+}
+
+/** Runs a module before the command, in its process: what the system would say elsewhere. */
+export const preload = ({ environment, folder }: Room, module: string): void => {
+  const file = join(folder, "preload.mjs")
+  writeFileSync(file, module)
+  environment["NODE_OPTIONS"] = `--import=${file}`
+}
+
+/** Puts a grant into `grant.json`, to be imported; its access token is `canary-access`. */
+export const writeGrant = ({ folder }: Room): void => {
+  const entry = Entry.first(
+    Credentials.make({ accessToken: "canary-access", refreshToken: "canary-refresh" })
+  )
+  writeFileSync(join(folder, "grant.json"), JSON.stringify(Entry.toJson(entry)), { mode: 0o600 })
 }
 
 export interface Session {
