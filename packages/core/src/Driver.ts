@@ -14,7 +14,7 @@ import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import type { Command, Input, Release } from "./grant/Messages.js"
-import * as State from "./grant/State.js"
+import type * as State from "./grant/State.js"
 import { LeaseError } from "./RefreshLease.js"
 import * as Telemetry from "./Telemetry.js"
 import * as TimeLimit from "./TimeLimit.js"
@@ -207,7 +207,7 @@ const redeem = (
     )
   })
 
-export const tooSlow = (millis: number): RefreshError =>
+const tooSlow = (millis: number): RefreshError =>
   new RefreshError({
     reason: "MaybeSent",
     message: `No answer within ${Duration.format(Duration.millis(millis))}; whether the server saw the request is unknown.`

@@ -3,7 +3,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Credentials, Entry, TokenConfig, TokenManager } from "@latchkey/core"
 import { OwnStorage, type Provider, ProviderManager } from "@latchkey/providers"
 import { OwnerLocks } from "@latchkey/storage"
-import { Effect, Exit, Layer, Option, Redacted, Scope } from "effect"
+import { Effect, Exit, Layer, Option, Redacted, Schedule, Scope } from "effect"
 import { spawn } from "node:child_process"
 import { once } from "node:events"
 import * as fs from "node:fs"
@@ -46,6 +46,13 @@ const holdDirectory = (lock: string, file = "", content = "") =>
     lock,
     file,
     content
+  )
+
+/** No caller waits for the file to be written, nor for the lock to be given back after that. */
+const released = (lock: string) =>
+  Effect.sync(() => fs.existsSync(lock)).pipe(
+    Effect.repeat({ until: (isThere) => !isThere, schedule: Schedule.spaced("10 millis") }),
+    Effect.timeout("10 seconds")
   )
 
 /** As a program that locks the file itself: with `flock`. */
@@ -106,7 +113,7 @@ describe("a directory that Claude Code makes", () => {
       child.stdin.end()
       expect(Redacted.value(yield* asking)).toBe("theirs")
       expect(asked).toHaveLength(0)
-      expect(fs.existsSync(lock)).toBe(false)
+      yield* released(lock)
     }).pipe(Effect.scoped)
   )
 
@@ -139,7 +146,7 @@ describe("a directory that Claude Code makes", () => {
       const { getAccessToken } = yield* manager(claude, path, layer)
       expect(Redacted.value(yield* getAccessToken)).toBe("ours")
       expect(asked).toHaveLength(1)
-      expect(fs.existsSync(lock)).toBe(false)
+      yield* released(lock)
     }).pipe(Effect.scoped)
   )
 
@@ -170,7 +177,7 @@ describe("a directory that Claude Code makes", () => {
       fs.rmdirSync(lock)
       yield* Scope.extend(lease.acquire("a", "1 minute"), other)
       yield* Scope.close(other, Exit.void)
-      expect(fs.existsSync(lock)).toBe(false)
+      yield* released(lock)
     }).pipe(Effect.scoped)
   )
 
@@ -188,7 +195,7 @@ describe("a directory that Claude Code makes", () => {
       child.stdin.end()
       yield* writing
       expect(json().claudeAiOauth.accessToken).toBe("ours")
-      expect(fs.existsSync(lock)).toBe(false)
+      yield* released(lock)
     }).pipe(Effect.scoped)
   )
 

@@ -3,9 +3,12 @@
  *
  * @since 0.1.0
  */
+import type { Manager } from "@latchkey/core/TokenManager"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
 import { ExitCode } from "../ExitCode.js"
 import * as Failure from "../Failure.js"
 import * as Format from "../Format.js"
@@ -36,7 +39,11 @@ export const run = (options: Options): Effect.Effect<ExitCode, Failure.Failure, 
     const failed = Effect.mapError((error: Parameters<typeof Failure.fromToken>[0]) =>
       Failure.fromToken(error, about)
     )
+    const saving = yield* Effect.forkScoped(untilSaved(manager))
+    yield* Effect.yieldNow()
     yield* failed(manager.refresh)
+    const isSaving = (yield* failed(manager.status)).warnings.includes("Unsaved")
+    if (isSaving) yield* Fiber.join(saving)
     const { expiresAt, warnings } = yield* failed(manager.status)
     if (warnings.includes("Unsaved")) {
       return yield* Failure.storage(
@@ -61,3 +68,10 @@ export const run = (options: Options): Effect.Effect<ExitCode, Failure.Failure, 
     }
     return ExitCode.ok
   }).pipe(Effect.scoped)
+
+/** A refresh ends once there is a token; this ends once it is in storage, or storage has failed to take it. */
+const untilSaved = (manager: Manager): Effect.Effect<void> =>
+  manager.events.pipe(
+    Stream.takeUntil((event) => event._tag === "Saved" || event._tag === "SaveFailed"),
+    Stream.runDrain
+  )
