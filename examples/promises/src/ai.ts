@@ -1,8 +1,9 @@
 /**
- * For AI SDKs, of two kinds. Those that take a function for the key are given the door's own (`new OpenAI({
- * apiKey: apiKey(door) })`); those that take a `fetch` (`createOpenAICompatible({ fetch, … })`) get the one of
+ * For AI SDKs, of two kinds. Those that take a function for the key are given the tokens's own (`new OpenAI({
+ * apiKey: apiKey(tokens) })`); those that take a `fetch` (`createOpenAICompatible({ fetch, … })`) get the one of
  * `./fetch.ts`, which also replaces a token that is refused.
  */
-import type { PromiseDoor } from "@latchkey/core"
+import type { PromiseManager } from "@latchkey/core"
 
-export const apiKey = (door: PromiseDoor.Door) => (): Promise<string> => door.getAccessToken()
+export const apiKey = (tokens: PromiseManager.PromiseManager) => (): Promise<string> =>
+  tokens.getAccessToken()

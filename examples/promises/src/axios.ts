@@ -2,10 +2,10 @@
  * The same as interceptors of axios, which is not installed here: `Config` is the part of its types that is
  * used. An instance of axios 1.x takes them as they are:
  *
- *     api.interceptors.request.use(attach(door, origin))
- *     api.interceptors.response.use(undefined, replace(door, (config) => api.request(config)))
+ *     api.interceptors.request.use(attach(tokens, origin))
+ *     api.interceptors.response.use(undefined, replace(tokens, (config) => api.request(config)))
  */
-import type { PromiseDoor } from "@latchkey/core"
+import type { PromiseManager } from "@latchkey/core"
 
 export interface Config {
   readonly url?: string
@@ -19,23 +19,23 @@ export interface Config {
 }
 
 export const attach =
-  (door: PromiseDoor.Door, origin: string) =>
+  (tokens: PromiseManager.PromiseManager, origin: string) =>
   async <C extends Config>(config: C): Promise<C> => {
     if (new URL(config.url ?? "", config.baseURL).origin !== origin) return config
-    config.headers.set("Authorization", `Bearer ${await door.getAccessToken()}`)
+    config.headers.set("Authorization", `Bearer ${await tokens.getAccessToken()}`)
     return config
   }
 
 /** On a 401 the token is replaced and the request sent once more; `attach` sees to the new token. */
 export const replace =
-  <C extends Config, R>(door: PromiseDoor.Door, request: (config: C) => Promise<R>) =>
+  <C extends Config, R>(tokens: PromiseManager.PromiseManager, request: (config: C) => Promise<R>) =>
   async (error: { readonly config?: C; readonly response?: { readonly status: number } }): Promise<R> => {
     const { config } = error
     const [scheme, token] = String(config?.headers.get("Authorization") ?? "").split(" ")
     if (config === undefined || config.isSecond || error.response?.status !== 401 || scheme !== "Bearer") {
       throw error
     }
-    await door.reject(token ?? "")
+    await tokens.reject(token ?? "")
     config.isSecond = true
     return request(config)
   }

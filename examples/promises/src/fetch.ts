@@ -1,8 +1,8 @@
 /** A `fetch` that carries the token to one origin, and replaces it once where it is refused. */
-import type { PromiseDoor } from "@latchkey/core"
+import type { PromiseManager } from "@latchkey/core"
 
 export const fetchWith =
-  (door: PromiseDoor.Door, origin: string): typeof fetch =>
+  (tokens: PromiseManager.PromiseManager, origin: string): typeof fetch =>
   async (input, init) => {
     const request = new Request(input, init)
     if (new URL(request.url).origin !== origin) return fetch(request)
@@ -12,10 +12,10 @@ export const fetchWith =
       return fetch(copy)
     }
     const { signal } = request
-    const token = await door.getAccessToken({ signal })
+    const token = await tokens.getAccessToken({ signal })
     const response = await send(token)
     if (response.status !== 401) return response
     // Its connection can be used again.
     await response.body?.cancel()
-    return send(await door.reject(token, { signal }))
+    return send(await tokens.reject(token, { signal }))
   }

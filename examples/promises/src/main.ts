@@ -1,9 +1,9 @@
 /**
- * A program that is not written in Effect: a layer is built once, its door is handed out, and the HTTP client
+ * A program that is not written in Effect: a layer is built once, its tokens is handed out, and the HTTP client
  * that is there already is given its tokens. Each of them meets a fresh token and one that the API refuses.
  */
 import {
-  PromiseDoor,
+  PromiseManager,
   RefreshLease,
   TokenConfig,
   TokenError,
@@ -23,7 +23,7 @@ import { requestWith } from "./undici.js"
 const Session = TokenManager.layer().pipe(
   Layer.provide([TokenStorage.layerMemory, RefreshLease.layerProcess, TokenConfig.layer()]),
   Layer.provide(RefreshToken.layer({ server: HostileServer.server, client: { clientId: "example" } })),
-  // In memory; in a program `FetchHttpClient.layer` is in its place, and `PromiseDoor.open` is all it takes.
+  // In memory; in a program `FetchHttpClient.layer` is in its place, and `PromiseManager.open` is all it takes.
   Layer.provideMerge(HostileServer.layer()),
   Layer.provide(Logger.minimumLogLevel(LogLevel.Error))
 )
@@ -32,23 +32,23 @@ const runtime = ManagedRuntime.make(Session)
 const issueGrant = Effect.flatMap(HostileServer.HostileServer, (server) => server.issueGrant())
 
 /** Enough of axios to run its interceptors: a request, and an error for what is not 2xx. */
-const axiosOver = (door: PromiseDoor.Door, origin: string) => {
+const axiosOver = (tokens: PromiseManager.PromiseManager, origin: string) => {
   const send = async (config: Config & { readonly headers: Headers }): Promise<number> => {
-    const { headers } = await attach(door, origin)(config)
+    const { headers } = await attach(tokens, origin)(config)
     const { status } = await fetch(config.url ?? origin, { headers })
-    return status < 300 ? status : replace(door, send)({ config, response: { status } })
+    return status < 300 ? status : replace(tokens, send)({ config, response: { status } })
   }
   return (url: string) => send({ url, headers: new Headers() })
 }
 
 const main = async (): Promise<boolean> => {
   const api = await Api.start()
-  const door = await PromiseDoor.fromRuntime(runtime)
+  const tokens = await PromiseManager.fromRuntime(runtime)
   const { origin } = api
   const clients: Record<string, () => Promise<number>> = {
-    fetch: async () => (await fetchWith(door, origin)(origin)).status,
-    undici: async () => (await requestWith(door, origin)(new URL(origin))).statusCode,
-    "axios interceptors": () => axiosOver(door, origin)(origin)
+    fetch: async () => (await fetchWith(tokens, origin)(origin)).status,
+    undici: async () => (await requestWith(tokens, origin)(new URL(origin))).statusCode,
+    "axios interceptors": () => axiosOver(tokens, origin)(origin)
   }
   const told: Array<boolean> = []
   const tell = (what: string, kept: boolean) => {
@@ -56,26 +56,26 @@ const main = async (): Promise<boolean> => {
     console.log(`${kept ? "ok  " : "NOT "} ${what}`)
   }
   for (const [name, call] of Object.entries(clients)) {
-    await door.save(await runtime.runPromise(issueGrant))
+    await tokens.save(await runtime.runPromise(issueGrant))
     const fresh = await call()
-    const token = await door.getAccessToken()
+    const token = await tokens.getAccessToken()
     api.refuse(token)
     const cured = await call()
-    const replaced = (await door.getAccessToken()) !== token
+    const replaced = (await tokens.getAccessToken()) !== token
     tell(
       `${name}: ${fresh}, and ${cured} after its token was refused`,
       fresh === 200 && cured === 200 && replaced
     )
   }
-  const now = await door.getAccessToken()
-  tell("googleapis' refresh handler has the token", (await refreshHandler(door)()).access_token === now)
-  tell("an AI client's key function has the token", (await apiKey(door)()) === now)
-  tell("a fresh token can be had without waiting", door.peekAccessToken() === now)
+  const now = await tokens.getAccessToken()
+  tell("googleapis' refresh handler has the token", (await refreshHandler(tokens)()).access_token === now)
+  tell("an AI client's key function has the token", (await apiKey(tokens)()) === now)
+  tell("a fresh token can be had without waiting", tokens.peekAccessToken() === now)
 
-  await door.clear()
-  const error: unknown = await door.getAccessToken().catch((e: unknown) => e)
+  await tokens.clear()
+  const error: unknown = await tokens.getAccessToken().catch((e: unknown) => e)
   tell("an error is an instance of its class", error instanceof TokenError.ReauthorizationRequired)
-  const left: unknown = await door.refresh({ signal: AbortSignal.abort() }).catch((e: unknown) => e)
+  const left: unknown = await tokens.refresh({ signal: AbortSignal.abort() }).catch((e: unknown) => e)
   tell("a signal gives up waiting", left instanceof Error && left.name === "AbortError")
   api.close()
   return told.every(Boolean)

@@ -1,5 +1,5 @@
 /** The same for undici's `request`. */
-import type { PromiseDoor } from "@latchkey/core"
+import type { PromiseManager } from "@latchkey/core"
 import { type Dispatcher, request } from "undici"
 
 type Options = Omit<Dispatcher.RequestOptions, "origin" | "path" | "method"> &
@@ -8,14 +8,14 @@ type Options = Omit<Dispatcher.RequestOptions, "origin" | "path" | "method"> &
   }
 
 export const requestWith =
-  (door: PromiseDoor.Door, origin: string) =>
+  (tokens: PromiseManager.PromiseManager, origin: string) =>
   async (url: URL, options: Options = {}): Promise<Dispatcher.ResponseData> => {
     if (url.origin !== origin) return request(url, options)
     const send = (token: string) =>
       request(url, { ...options, headers: { ...options.headers, authorization: `Bearer ${token}` } })
-    const token = await door.getAccessToken()
+    const token = await tokens.getAccessToken()
     const response = await send(token)
     if (response.statusCode !== 401) return response
     await response.body.dump()
-    return send(await door.reject(token))
+    return send(await tokens.reject(token))
   }

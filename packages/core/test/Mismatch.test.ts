@@ -6,7 +6,7 @@ import {
   Credentials,
   Entry,
   GrantIdentity,
-  PromiseDoor,
+  PromiseManager,
   RefreshLease,
   TokenConfig,
   TokenManagers,
@@ -109,9 +109,9 @@ const operations: Readonly<
   credentials: (m) => m.credentials,
   profile: (m) => m.profile,
   save: (m) => m.save(grant(2, 30 * minute)),
-  "the promise door": (m) =>
-    Effect.flatMap(PromiseDoor.make(m), (door) =>
-      Effect.tryPromise({ try: () => door.getAccessToken(), catch: (error) => error })
+  "the promise manager": (m) =>
+    Effect.flatMap(PromiseManager.make(m), (tokens) =>
+      Effect.tryPromise({ try: () => tokens.getAccessToken(), catch: (error) => error })
     )
 }
 

@@ -15,7 +15,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as BuiltIn from "./BuiltIn.js"
-import * as Chain from "./internal/chain.js"
+import * as Inheritance from "./internal/inheritance.js"
 import * as ProvidersFile from "./internal/providersFile.js"
 import * as Directory from "./internal/directory.js"
 import * as Paths from "./internal/paths.js"
@@ -89,18 +89,18 @@ export const make = (options: Options = {}): Effect.Effect<Registry> =>
         const known = yield* ids
         if (!known.includes(id) && changes === undefined) return yield* unknown(id, known, options.file)
         const { settings, where } = known.includes(id)
-          ? yield* Chain.resolve(id, yield* sources)
+          ? yield* Inheritance.resolve(id, yield* sources)
           : { settings: {}, where: `the provider ${id}` }
         const overrides = options.variables === true ? yield* Variables.read(id) : Option.none()
         const varied = Option.match(overrides, {
           onNone: () => ({ settings, where }),
           onSome: (o) => ({
-            settings: Chain.merge(settings, o.settings),
+            settings: Inheritance.merge(settings, o.settings),
             where: `${where}, with ${o.names.join(", ")}`
           })
         })
         if (changes === undefined) return yield* fromSettings(id, varied.settings, varied.where)
-        const all = Chain.merge(varied.settings, changes)
+        const all = Inheritance.merge(varied.settings, changes)
         if (known.includes(id))
           return yield* fromSettings(id, all, `${varied.where}, as changed by the program`)
         if (!namesServer(all)) return yield* unknown(id, known, options.file)

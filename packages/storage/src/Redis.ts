@@ -40,7 +40,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { type Cluster, Redis as Client } from "ioredis"
 import * as ConnectionUrl from "./internal/ConnectionUrl.js"
-import * as HolderProof from "./internal/HolderProof.js"
+import * as HolderLiveness from "./internal/HolderLiveness.js"
 import * as LeaseKeeper from "./internal/LeaseKeeper.js"
 import * as RedisClient from "./internal/RedisClient.js"
 import * as RedisGrant from "./internal/RedisGrant.js"
@@ -269,7 +269,7 @@ const resolvePrefix = ({ prefix = "latchkey" }: KeyOptions): Effect.Effect<strin
     : Effect.succeed(prefix)
 
 const leaseOver = (connection: RedisClient.Connection, prefix: string): Context.Tag.Service<Lease> =>
-  LeaseKeeper.make(RedisGrant.leases(connection, prefix), HolderProof.make(HolderProof.ownDirectory))
+  LeaseKeeper.make(RedisGrant.leases(connection, prefix), HolderLiveness.make(HolderLiveness.ownDirectory))
 
 const connection = ({
   server,

@@ -37,7 +37,7 @@ import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
-import * as HolderProof from "./internal/HolderProof.js"
+import * as HolderLiveness from "./internal/HolderLiveness.js"
 import * as LeaseKeeper from "./internal/LeaseKeeper.js"
 import * as SqlLease from "./internal/SqlLease.js"
 import * as SqlSession from "./internal/SqlSession.js"
@@ -269,6 +269,6 @@ const open = (options: TableOptions) =>
 
 const leaseOf = (session: SqlSession.Session, surroundings: Surroundings): Context.Tag.Service<Lease> => {
   const file = Option.flatMap(surroundings, (s) => s.file)
-  const base = Option.isSome(file) ? Effect.succeed(file) : HolderProof.ownDirectory
-  return LeaseKeeper.make(SqlLease.make(session), HolderProof.make(base, Option.isSome(file)))
+  const base = Option.isSome(file) ? Effect.succeed(file) : HolderLiveness.ownDirectory
+  return LeaseKeeper.make(SqlLease.make(session), HolderLiveness.make(base, Option.isSome(file)))
 }

@@ -1,4 +1,4 @@
-/** `hot`: a token that is fresh, by every door. */
+/** `hot`: a token that is fresh, in every way. */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -143,7 +143,7 @@ export const hot: Bench = async (context) => {
     tables: [all, fiber, sync, outside],
     goals: [
       {
-        what: "the Promise door against the fastest await of all others",
+        what: "the promise manager against the fastest await of all others",
         found: against("latchkey", false),
         atMost: 1
       },

@@ -2,7 +2,7 @@
 import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import type * as HttpClient from "@effect/platform/HttpClient"
 import * as Credentials from "@latchkey/core/Credentials"
-import * as PromiseDoor from "@latchkey/core/PromiseDoor"
+import * as PromiseManager from "@latchkey/core/PromiseManager"
 import * as RefreshLease from "@latchkey/core/RefreshLease"
 import * as TokenConfig from "@latchkey/core/TokenConfig"
 import * as TokenManager from "@latchkey/core/TokenManager"
@@ -85,12 +85,12 @@ export const transactionOf = async (held: Held): Promise<Session["refresh"]> => 
   return sessionOf(await managerWith(held, refresher)).refresh
 }
 
-/** By the door for code outside Effect. */
+/** The promise manager, for code outside Effect. */
 export const sessionOf = (manager: TokenManager.Manager): Session => {
-  const door = Effect.runSync(PromiseDoor.make(manager))
+  const tokens = Effect.runSync(PromiseManager.make(manager))
   return {
-    get: () => door.getAccessToken(),
-    refresh: () => door.refresh(),
+    get: () => tokens.getAccessToken(),
+    refresh: () => tokens.refresh(),
     held: () => {
       const credentials = Option.getOrThrow(Effect.runSync(manager.credentials))
       return {

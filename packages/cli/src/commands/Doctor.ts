@@ -1,11 +1,11 @@
 /**
- * `latchkey doctor`: looks at all that a token depends on, and says how to mend what is wrong.
+ * `latchkey doctor`: looks at all that a token depends on, and suggests fixes.
  *
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
 import { ExitCode } from "../ExitCode.js"
-import * as Examination from "../Examination.js"
+import * as Doctor from "../Doctor.js"
 import type * as Failure from "../Failure.js"
 import { paint } from "../internal/text.js"
 import * as Output from "../Output.js"
@@ -28,7 +28,7 @@ export interface Options {
  */
 export const run = (options: Options): Effect.Effect<ExitCode, Failure.Failure, Services> =>
   Effect.gen(function* () {
-    const findings = yield* Examination.all
+    const findings = yield* Doctor.all
     const isWell = findings.every(({ verdict }) => verdict !== "wrong")
     if (options.json) yield* Output.printJson({ ok: isWell, findings })
     else yield* Effect.flatMap(Output.Output, ({ stdout }) => show(findings, stdout.colors))
@@ -37,7 +37,7 @@ export const run = (options: Options): Effect.Effect<ExitCode, Failure.Failure, 
 
 const marks = { well: ["ok   ", "green"], note: ["note ", "yellow"], wrong: ["WRONG", "red"] } as const
 
-const show = (findings: ReadonlyArray<Examination.Finding>, colors: boolean) =>
+const show = (findings: ReadonlyArray<Doctor.Finding>, colors: boolean) =>
   Effect.forEach(
     findings,
     ({ about, found, mend, verdict }) => {

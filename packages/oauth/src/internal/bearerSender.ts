@@ -15,7 +15,7 @@ import * as Redacted from "effect/Redacted"
 import type * as DPoP from "../DPoP.js"
 import * as BearerSpan from "./bearerSpan.js"
 import * as BearerToken from "./bearerToken.js"
-import { hide, hideError, type Secrets } from "./hiddenResponse.js"
+import { hide, hideError, type Secrets } from "./RedactedResponse.js"
 import type * as ServerClock from "./serverClock.js"
 
 export interface Sender {

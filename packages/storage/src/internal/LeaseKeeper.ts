@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
 import { hostname } from "node:os"
-import type { Holder, Proofs } from "./HolderProof.js"
+import type { Holder, Proofs } from "./HolderLiveness.js"
 import * as LeaseTime from "./LeaseTime.js"
 import { type ServerProblem, toLeaseError } from "./ServerProblem.js"
 

@@ -14,7 +14,7 @@ import * as RecordText from "./RecordText.js"
 import { ServerProblem, toStorageError } from "./ServerProblem.js"
 import { isLocked, isRace } from "./SqlProblem.js"
 import { bytesOf, type Session } from "./SqlSession.js"
-import * as Together from "./Together.js"
+import * as Batcher from "./Batcher.js"
 
 /** What tells of a change: the channel of one table, and in it the account; nothing where that is too long. */
 export const channelOf = (session: Session): string => session.tables.entries
@@ -79,7 +79,7 @@ interface Found {
 export type Reader = (account: string) => Effect.Effect<Found, ServerProblem>
 
 export const reader = (session: Session): Reader =>
-  Together.make({
+  Batcher.make({
     most: mostTogether,
     ask: (accounts) => readAll(session, accounts),
     isOfOne: ({ reason }) => reason !== "Unavailable"

@@ -3,12 +3,12 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as fs from "node:fs/promises"
 import * as Path from "node:path"
-import * as HolderProof from "../src/internal/HolderProof.js"
+import * as HolderLiveness from "../src/internal/HolderLiveness.js"
 import { here } from "../src/internal/LeaseFile.js"
 import { freshDirectory } from "./fixtures.js"
 
 const fresh = Effect.map(freshDirectory, (directory) => ({
-  proofs: HolderProof.make(Effect.succeed(Option.some(Path.join(directory, "lease")))),
+  proofs: HolderLiveness.make(Effect.succeed(Option.some(Path.join(directory, "lease")))),
   list: Effect.promise(() => fs.readdir(directory))
 }))
 
@@ -61,14 +61,14 @@ describe("the proof that a holder lives", () => {
         const base = Effect.succeed(Option.some(Path.join(yield* freshDirectory, "lease")))
         const id = "0f".repeat(16)
         const earlier = `${here.host}/an earlier boot/${id}`
-        assert.strictEqual(yield* HolderProof.make(base, true).isDead(earlier), here.boot !== "")
-        assert.isFalse(yield* HolderProof.make(base).isDead(earlier))
+        assert.strictEqual(yield* HolderLiveness.make(base, true).isDead(earlier), here.boot !== "")
+        assert.isFalse(yield* HolderLiveness.make(base).isDead(earlier))
         for (const owner of [
           `${here.host}//${id}`,
           `elsewhere/an earlier boot/${id}`,
           `${here.host}/boot/${id}/x`
         ]) {
-          assert.isFalse(yield* HolderProof.make(base, true).isDead(owner), owner)
+          assert.isFalse(yield* HolderLiveness.make(base, true).isDead(owner), owner)
         }
       }).pipe(Effect.scoped)
   )
@@ -91,7 +91,7 @@ describe("the proof that a holder lives", () => {
   it.effect("is done without where there is no place for it", () =>
     Effect.gen(function* () {
       for (const base of [Option.none(), Option.some("/nowhere/at/all")]) {
-        const proofs = HolderProof.make(Effect.succeed(base))
+        const proofs = HolderLiveness.make(Effect.succeed(base))
         const holder = yield* proofs.begin
         assert.isFalse(yield* proofs.isDead(holder.owner))
         yield* holder.end(false)
@@ -102,7 +102,7 @@ describe("the proof that a holder lives", () => {
 
   it.effect("is kept in a directory of this user alone, where it has none of its own", () =>
     Effect.gen(function* () {
-      const base = Option.getOrThrow(yield* HolderProof.ownDirectory)
+      const base = Option.getOrThrow(yield* HolderLiveness.ownDirectory)
       const stats = yield* Effect.promise(() => fs.stat(Path.dirname(base)))
       assert.strictEqual(stats.mode & 0o777, 0o700)
       assert.strictEqual(stats.uid, process.getuid?.())

@@ -21,7 +21,7 @@ export const hide = (
   response: HttpClientResponse.HttpClientResponse,
   request: HttpClientRequest,
   secrets: Secrets
-): HttpClientResponse.HttpClientResponse => new Hidden(response, request, secrets)
+): HttpClientResponse.HttpClientResponse => new RedactedResponse(response, request, secrets)
 
 /**
  * An error as one about `request`. What it was caused by is in the client's hands and may hold the request
@@ -50,7 +50,7 @@ export const hideError = <E>(
       })
 }
 
-class Hidden extends Inspectable.Class implements HttpClientResponse.HttpClientResponse {
+class RedactedResponse extends Inspectable.Class implements HttpClientResponse.HttpClientResponse {
   readonly [HttpIncomingMessage.TypeId]: HttpIncomingMessage.TypeId = HttpIncomingMessage.TypeId
   readonly [HttpClientResponse.TypeId]: HttpClientResponse.TypeId = HttpClientResponse.TypeId
   readonly #response: HttpClientResponse.HttpClientResponse

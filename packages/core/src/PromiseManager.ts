@@ -41,7 +41,7 @@ export interface Abortable {
  * @since 0.1.0
  * @category models
  */
-export interface Door {
+export interface PromiseManager {
   /** Where the grant is kept. */
   readonly location: string
   /** A token that is valid now, or for at least `minValidity`. */
@@ -62,61 +62,61 @@ export interface Door {
 }
 
 /**
- * A door that owns its manager.
+ * A manager in promises that owns its layer.
  *
  * @since 0.1.0
  * @category models
  */
-export interface OwnDoor extends Door {
+export interface OwnPromiseManager extends PromiseManager {
   /** Waits for a refresh that is under way and its commit, then releases everything. */
   readonly close: () => Promise<void>
 }
 
 /**
- * A door to a manager; it lives as long as the manager's scope.
+ * A manager in promises over this one; it lives as long as the manager's scope.
  *
  * @since 0.1.0
  * @category constructors
  */
-export const make = (manager: Manager): Effect.Effect<Door> =>
-  Effect.map(Effect.runtime(), (runtime) => doorOf(manager, runtime))
+export const make = (manager: Manager): Effect.Effect<PromiseManager> =>
+  Effect.map(Effect.runtime(), (runtime) => promisesOf(manager, runtime))
 
 /**
- * A door to the manager of an existing runtime. For one of several managers, give its tag.
+ * The manager of an existing runtime, in promises. For one of several managers, give its tag.
  *
  * @since 0.1.0
  * @category constructors
  */
 export const fromRuntime: {
-  <R, E>(runtime: ManagedRuntime.ManagedRuntime<R | TokenManager, E>): Promise<Door>
+  <R, E>(runtime: ManagedRuntime.ManagedRuntime<R | TokenManager, E>): Promise<PromiseManager>
   <Self, R, E>(
     runtime: ManagedRuntime.ManagedRuntime<R | Self, E>,
     tag: Context.Tag<Self, Manager>
-  ): Promise<Door>
+  ): Promise<PromiseManager>
 } = async <Self, R, E>(
   managed: ManagedRuntime.ManagedRuntime<R | Self | TokenManager, E>,
   tag?: Context.Tag<Self, Manager>
-): Promise<Door> => {
+): Promise<PromiseManager> => {
   const found: Effect.Effect<Manager, never, Self | TokenManager> = tag ?? TokenManager
   return unwrap(
     await managed.runPromiseExit(
-      Effect.flatMap(found, (manager) => Effect.map(Effect.runtime(), (r) => doorOf(manager, r)))
+      Effect.flatMap(found, (manager) => Effect.map(Effect.runtime(), (r) => promisesOf(manager, r)))
     )
   )
 }
 
 /**
- * Builds the layer and opens a door to its manager: all that a program without Effect needs. Rejects where the layer cannot
+ * Builds the layer and returns its manager in promises: all that a program without Effect needs. Rejects where the layer cannot
  * be built. Call `close` at the end of the program.
  *
  * @since 0.1.0
  * @category constructors
  */
-export const open = async <E>(layer: Layer.Layer<TokenManager, E>): Promise<OwnDoor> => {
+export const open = async <E>(layer: Layer.Layer<TokenManager, E>): Promise<OwnPromiseManager> => {
   const runtime = ManagedRuntime.make(layer)
   try {
-    const door = await fromRuntime(runtime)
-    return { ...door, close: () => runtime.dispose() }
+    const tokens = await fromRuntime(runtime)
+    return { ...tokens, close: () => runtime.dispose() }
   } catch (error) {
     // Why the layer could not be built matters more than a failure to release it.
     await runtime.dispose().catch(() => undefined)
@@ -124,7 +124,7 @@ export const open = async <E>(layer: Layer.Layer<TokenManager, E>): Promise<OwnD
   }
 }
 
-const doorOf = (manager: Manager, runtime: Runtime.Runtime<never>): Door => {
+const promisesOf = (manager: Manager, runtime: Runtime.Runtime<never>): PromiseManager => {
   const runExit = Runtime.runPromiseExit(runtime)
   const run = async <A, E>(effect: Effect.Effect<A, E>, signal?: AbortSignal): Promise<A> => {
     signal?.throwIfAborted()
@@ -156,7 +156,7 @@ const doorOf = (manager: Manager, runtime: Runtime.Runtime<never>): Door => {
   // One promise for each token: a fresh token allocates nothing.
   let known: Redacted.Redacted | undefined
   let answer: Promise<string> = Promise.resolve("")
-  const getAccessToken: Door["getAccessToken"] = (options) => {
+  const getAccessToken: PromiseManager["getAccessToken"] = (options) => {
     const { minValidity, signal } = options ?? {}
     if (minValidity !== undefined) return runToken(manager.getAccessTokenFor({ minValidity }), signal)
     const fresh = manager.unsafePeek()

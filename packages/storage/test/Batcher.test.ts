@@ -3,14 +3,14 @@ import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Fiber from "effect/Fiber"
-import * as Together from "../src/internal/Together.js"
+import * as Batcher from "../src/internal/Batcher.js"
 
 class Failed extends Data.TaggedError("Failed")<{ readonly ofOne: boolean }> {}
 
 /** Answers each key with itself and keeps what was asked. `down` fails all, `bad` the question that it is in. */
 const fresh = () => {
   const questions: Array<ReadonlyArray<string>> = []
-  const ask = Together.make<string, Failed>({
+  const ask = Batcher.make<string, Failed>({
     most: 3,
     ask: (keys) =>
       Effect.suspend(() => {

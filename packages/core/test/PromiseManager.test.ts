@@ -2,7 +2,7 @@
 import { inspect } from "node:util"
 import { describe, expect, it } from "@effect/vitest"
 import {
-  PromiseDoor,
+  PromiseManager,
   RefreshLease,
   TokenConfig,
   TokenError,
@@ -17,7 +17,7 @@ import { bench, grant, minute, rotate, settle, start, stored, type Setup } from 
 const opened = (setup: Setup = {}) =>
   Effect.gen(function* () {
     const made = yield* bench({ initial: grant(1, 10 * minute), ...setup })
-    return { ...made, door: yield* PromiseDoor.make(made.manager) }
+    return { ...made, tokens: yield* PromiseManager.make(made.manager) }
   })
 
 /** What a promise rejects with. */
@@ -29,17 +29,17 @@ const rejection = (promise: Promise<unknown>): Effect.Effect<unknown> =>
     )
   )
 
-describe("a door", () => {
+describe("a promise manager", () => {
   it.scoped("answers a fresh token from one resolved promise, and in the same turn where it is peeked", () =>
     Effect.gen(function* () {
-      const { calls, door } = yield* opened()
-      expect(door.peekAccessToken()).toBeUndefined()
-      expect(yield* Effect.promise(() => door.getAccessToken())).toBe("at-1")
-      expect(door.peekAccessToken()).toBe("at-1")
-      expect(door.getAccessToken()).toBe(door.getAccessToken())
+      const { calls, tokens } = yield* opened()
+      expect(tokens.peekAccessToken()).toBeUndefined()
+      expect(yield* Effect.promise(() => tokens.getAccessToken())).toBe("at-1")
+      expect(tokens.peekAccessToken()).toBe("at-1")
+      expect(tokens.getAccessToken()).toBe(tokens.getAccessToken())
       // Nothing is pending behind it: it wins against a promise that is resolved when it is asked.
       expect(
-        yield* Effect.promise(() => Promise.race([door.getAccessToken(), Promise.resolve("later")]))
+        yield* Effect.promise(() => Promise.race([tokens.getAccessToken(), Promise.resolve("later")]))
       ).toBe("at-1")
       expect(yield* calls.count).toBe(0)
     })
@@ -47,106 +47,106 @@ describe("a door", () => {
 
   it.scoped("gives all who wait for one refresh the same promise, but those who come after a change", () =>
     Effect.gen(function* () {
-      const { calls, door } = yield* opened({ script: [rotate(1, { after: 1000 }), rotate(2)] })
+      const { calls, tokens } = yield* opened({ script: [rotate(1, { after: 1000 }), rotate(2)] })
       yield* TestClock.adjust(10 * minute)
-      const waiting = door.getAccessToken()
-      expect(door.getAccessToken()).toBe(waiting)
+      const waiting = tokens.getAccessToken()
+      expect(tokens.getAccessToken()).toBe(waiting)
       yield* settle
-      expect(door.getAccessToken()).toBe(waiting)
+      expect(tokens.getAccessToken()).toBe(waiting)
       // One with a signal may leave without the others.
       const leaving = new AbortController()
-      const alone = door.getAccessToken({ signal: leaving.signal })
+      const alone = tokens.getAccessToken({ signal: leaving.signal })
       expect(alone).not.toBe(waiting)
       leaving.abort(new Error("enough"))
       expect(yield* rejection(alone)).toEqual(new Error("enough"))
-      const stays = door.reject("at-0")
-      expect(door.getAccessToken()).not.toBe(waiting)
+      const stays = tokens.reject("at-0")
+      expect(tokens.getAccessToken()).not.toBe(waiting)
       yield* settle
       yield* TestClock.adjust(1000)
       expect(yield* Effect.promise(() => Promise.all([waiting, stays]))).toEqual(["at-101", "at-101"])
       expect(yield* calls.count).toBe(1)
-      expect(door.getAccessToken()).not.toBe(waiting)
+      expect(tokens.getAccessToken()).not.toBe(waiting)
     })
   )
 
   it.scoped("rejects for all who wait, and asks anew for who comes after", () =>
     Effect.gen(function* () {
       const failing = ScriptedRefresher.fail("Transient")
-      const { door } = yield* opened({ script: [failing] })
+      const { tokens } = yield* opened({ script: [failing] })
       yield* TestClock.adjust(10 * minute)
-      const [one, other] = [door.getAccessToken(), door.getAccessToken()]
+      const [one, other] = [tokens.getAccessToken(), tokens.getAccessToken()]
       expect(yield* rejection(one)).toMatchObject({ _tag: "RefreshUnavailable", reason: "Transient" })
       expect(yield* rejection(other)).toMatchObject({ _tag: "RefreshUnavailable", reason: "Transient" })
-      expect(yield* rejection(door.getAccessToken())).toMatchObject({ reason: "CoolingDown" })
+      expect(yield* rejection(tokens.getAccessToken())).toMatchObject({ reason: "CoolingDown" })
     })
   )
 
   it.scoped("never answers from the promise of a token that is due, replaced or gone", () =>
     Effect.gen(function* () {
-      const { door, manager } = yield* opened()
-      yield* Effect.promise(() => door.getAccessToken())
+      const { tokens, manager } = yield* opened()
+      yield* Effect.promise(() => tokens.getAccessToken())
       yield* TestClock.adjust(10 * minute)
-      expect(yield* Effect.promise(() => door.getAccessToken())).toBe("at-101")
-      expect(yield* Effect.promise(() => door.reject("at-101"))).toBe("at-102")
-      expect(yield* Effect.promise(() => door.getAccessToken())).toBe("at-102")
+      expect(yield* Effect.promise(() => tokens.getAccessToken())).toBe("at-101")
+      expect(yield* Effect.promise(() => tokens.reject("at-101"))).toBe("at-102")
+      expect(yield* Effect.promise(() => tokens.getAccessToken())).toBe("at-102")
       yield* manager.save(grant(7, 10 * minute, start + 10 * minute))
-      expect(yield* Effect.promise(() => door.getAccessToken())).toBe("at-7")
-      expect(yield* Effect.promise(() => door.clear())).toBe(true)
-      expect(yield* rejection(door.getAccessToken())).toBeInstanceOf(TokenError.ReauthorizationRequired)
+      expect(yield* Effect.promise(() => tokens.getAccessToken())).toBe("at-7")
+      expect(yield* Effect.promise(() => tokens.clear())).toBe(true)
+      expect(yield* rejection(tokens.getAccessToken())).toBeInstanceOf(TokenError.ReauthorizationRequired)
     })
   )
 
   it.scoped("refreshes for a longer life, by force, and not for a rejected token of before", () =>
     Effect.gen(function* () {
-      const { calls, door } = yield* opened({
+      const { calls, tokens } = yield* opened({
         initial: grant(1, 60 * minute),
         script: (n) => rotate(n, { expiresIn: 60 * minute })
       })
       yield* TestClock.adjust(40 * minute)
-      expect(yield* Effect.promise(() => door.getAccessToken({ minValidity: "30 minutes" }))).toBe("at-101")
-      expect(yield* Effect.promise(() => door.refresh())).toBe("at-102")
-      expect(yield* Effect.promise(() => door.reject("at-1"))).toBe("at-102")
+      expect(yield* Effect.promise(() => tokens.getAccessToken({ minValidity: "30 minutes" }))).toBe("at-101")
+      expect(yield* Effect.promise(() => tokens.refresh())).toBe("at-102")
+      expect(yield* Effect.promise(() => tokens.reject("at-1"))).toBe("at-102")
       expect(yield* calls.count).toBe(2)
     })
   )
 
   it.scoped("rejects with the error itself, which shows no secret", () =>
     Effect.gen(function* () {
-      const { door } = yield* opened({ script: [ScriptedRefresher.fail("Transient", { status: 503 })] })
+      const { tokens } = yield* opened({ script: [ScriptedRefresher.fail("Transient", { status: 503 })] })
       yield* TestClock.adjust(10 * minute)
-      const error = yield* rejection(door.getAccessToken())
+      const error = yield* rejection(tokens.getAccessToken())
       expect(error).toBeInstanceOf(Error)
       expect(error).toBeInstanceOf(TokenError.RefreshUnavailable)
       expect(error).toMatchObject({ _tag: "RefreshUnavailable", reason: "Transient" })
       expect(
-        `${inspect(error, { depth: 20 })}${inspect(door, { depth: 20, showHidden: true })}`
+        `${inspect(error, { depth: 20 })}${inspect(tokens, { depth: 20, showHidden: true })}`
       ).not.toContain("rt-1")
     })
   )
 
   it.scoped("gives up waiting by signal, and leaves the refresh to those who come after", () =>
     Effect.gen(function* () {
-      const { calls, door, storage } = yield* opened({ script: [rotate(1, { after: 1000 })] })
+      const { calls, tokens, storage } = yield* opened({ script: [rotate(1, { after: 1000 })] })
       yield* TestClock.adjust(10 * minute)
       const controller = new AbortController()
-      const asked = rejection(door.getAccessToken({ signal: controller.signal }))
+      const asked = rejection(tokens.getAccessToken({ signal: controller.signal }))
       yield* settle
       controller.abort(new Error("the user left"))
       expect(yield* asked).toMatchObject({ message: "the user left" })
       yield* TestClock.adjust(1000)
       expect(Option.getOrThrow(yield* stored(storage)).refresh).toBe("rt-101")
-      expect(yield* Effect.promise(() => door.getAccessToken({ signal: new AbortController().signal }))).toBe(
-        "at-101"
-      )
+      expect(
+        yield* Effect.promise(() => tokens.getAccessToken({ signal: new AbortController().signal }))
+      ).toBe("at-101")
       expect(yield* calls.count).toBe(1)
     })
   )
 
   it.scoped("does not even answer a fresh token to a signal that has fired", () =>
     Effect.gen(function* () {
-      const { door } = yield* opened()
-      yield* Effect.promise(() => door.getAccessToken())
-      expect(yield* rejection(door.getAccessToken({ signal: AbortSignal.abort() }))).toMatchObject({
+      const { tokens } = yield* opened()
+      yield* Effect.promise(() => tokens.getAccessToken())
+      expect(yield* rejection(tokens.getAccessToken({ signal: AbortSignal.abort() }))).toMatchObject({
         name: "AbortError"
       })
     })
@@ -171,19 +171,19 @@ const services = Layer.mergeAll(
 
 describe("outside Effect", () => {
   it("a layer is opened, used and closed, and then says that it is closed", async () => {
-    const door = await PromiseDoor.open(Layer.provide(TokenManager.layer(), services))
-    await door.save(grant(1, 10 * minute))
-    expect(await door.getAccessToken()).toBe("at-1")
-    expect(await door.status()).toMatchObject({ authenticated: true })
-    await door.close()
-    await expect(door.refresh()).rejects.toMatchObject({ _tag: "RefreshUnavailable", reason: "Closed" })
+    const tokens = await PromiseManager.open(Layer.provide(TokenManager.layer(), services))
+    await tokens.save(grant(1, 10 * minute))
+    expect(await tokens.getAccessToken()).toBe("at-1")
+    expect(await tokens.status()).toMatchObject({ authenticated: true })
+    await tokens.close()
+    await expect(tokens.refresh()).rejects.toMatchObject({ _tag: "RefreshUnavailable", reason: "Closed" })
   })
 
   it("a layer with a setting that cannot work rejects with an Error that names it (F46)", async () => {
     const broken = TokenManager.layer().pipe(
       Layer.provide(Layer.merge(services, TokenConfig.layer({ refreshGrace: -1 })))
     )
-    const error = await failureOf(PromiseDoor.open(broken))
+    const error = await failureOf(PromiseManager.open(broken))
     expect(error).toBeInstanceOf(Error)
     expect(error).toMatchObject({
       name: "ConfigError",
@@ -237,8 +237,8 @@ describe("outside Effect", () => {
   it.each(failures)("a layer that fails with %s rejects with an Error", async (_, failing, expected) => {
     const broken = Layer.effect(TokenManager.TokenManager, failing)
     for (const opening of [
-      () => PromiseDoor.open(broken),
-      () => PromiseDoor.fromRuntime(ManagedRuntime.make(broken))
+      () => PromiseManager.open(broken),
+      () => PromiseManager.fromRuntime(ManagedRuntime.make(broken))
     ]) {
       const error = await failureOf(opening())
       expect(error).toBeInstanceOf(Error)
@@ -251,30 +251,32 @@ describe("outside Effect", () => {
       TokenRefresher.TokenRefresher,
       TokenRefresher.makeIndependent(() => Effect.orDie(failing))
     )
-    const door = await PromiseDoor.open(Layer.provide(TokenManager.layer(), Layer.merge(services, refresher)))
+    const tokens = await PromiseManager.open(
+      Layer.provide(TokenManager.layer(), Layer.merge(services, refresher))
+    )
     for (const asking of [
-      () => door.getAccessToken(),
-      () => door.refresh(),
-      () => door.getAccessToken({ minValidity: "5 minutes" }),
-      () => door.refresh({ signal: new AbortController().signal })
+      () => tokens.getAccessToken(),
+      () => tokens.refresh(),
+      () => tokens.getAccessToken({ minValidity: "5 minutes" }),
+      () => tokens.refresh({ signal: new AbortController().signal })
     ]) {
       expect(await failureOf(asking())).toBeInstanceOf(Error)
     }
-    await door.close()
-    expect(await failureOf(door.getAccessToken())).toBeInstanceOf(Error)
+    await tokens.close()
+    expect(await failureOf(tokens.getAccessToken())).toBeInstanceOf(Error)
   })
 
   it("one of several managers of a runtime is told by its tag", async () => {
     const both = Layer.merge(TokenManager.layer(), TokenManager.layerFor(Second))
     const runtime = ManagedRuntime.make(Layer.provide(both, services))
     const [first, second] = [
-      await PromiseDoor.fromRuntime(runtime),
-      await PromiseDoor.fromRuntime(runtime, Second)
+      await PromiseManager.fromRuntime(runtime),
+      await PromiseManager.fromRuntime(runtime, Second)
     ]
     await first.save(grant(1, 10 * minute))
     expect(await second.getAccessToken()).toBe("at-1")
     // @ts-expect-error a manager that the runtime does not hold
-    void (() => PromiseDoor.fromRuntime(ManagedRuntime.make(Layer.empty), Second))
+    void (() => PromiseManager.fromRuntime(ManagedRuntime.make(Layer.empty), Second))
     await runtime.dispose()
   })
 })
