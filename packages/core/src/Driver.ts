@@ -4,7 +4,7 @@
  * Each grant has one flight at a time: a fiber of the layer's scope that no caller's interruption reaches.
  */
 import * as Cause from "effect/Cause"
-import * as Clock from "effect/Clock"
+import type * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
@@ -44,32 +44,29 @@ const begin = (
   Effect.clockWith((clock) => {
     const { flights } = grant.context
     if (flights.isClosing()) return Effect.void
-    const now = clock.unsafeCurrentTimeMillis()
-    const next = apply(grant, { _tag: "Wanted", want }, now)
+    const next = apply(grant, { _tag: "Wanted", want }, clock.unsafeCurrentTimeMillis())
     if (Option.isSome(next.command)) {
-      const flight = inTurn(Telemetry.flight(namesOf(grant), () => grant.state, drive(grant, next)))
+      const flight = inTurn(Telemetry.flight(namesOf(grant), () => grant.state, drive(grant, next, clock)))
       flights.fork(clock === grant.context.clock ? flight : Effect.withClock(flight, clock))
     }
     return Effect.void
   })
 
-const drive = (grant: Grant, first: Applied): Effect.Effect<Telemetry.Outcome> =>
+const drive = (grant: Grant, first: Applied, clock: Clock.Clock): Effect.Effect<Telemetry.Outcome> =>
   // The answer of the server holds the only copy of a refresh token: from there to the commit nothing interrupts.
   Effect.uninterruptibleMask((restore) => {
-    const loop = (next: Applied, leasedAt: Option.Option<number>): Effect.Effect<Telemetry.Outcome> =>
-      Effect.andThen(
-        report(grant, next),
-        Option.match(next.command, {
-          onNone: () =>
-            Effect.succeed({ failure: Option.flatMap(next.released, (r) => r.failure), leasedAt }),
-          onSome: (command) =>
-            Effect.flatMap(perform(grant, command, restore), (input) =>
-              Effect.flatMap(Clock.currentTimeMillis, (now) =>
-                loop(apply(grant, input, now), input._tag === "LeaseTaken" ? Option.some(now) : leasedAt)
-              )
-            )
-        })
-      )
+    const loop = (last: Applied, leasedAt: Option.Option<number>): Effect.Effect<Telemetry.Outcome> => {
+      const reported = report(grant, last)
+      const next = Option.match(last.command, {
+        onNone: () => Effect.succeed({ failure: Option.flatMap(last.released, (r) => r.failure), leasedAt }),
+        onSome: (command) =>
+          Effect.flatMap(perform(grant, command, restore), (input) => {
+            const now = clock.unsafeCurrentTimeMillis()
+            return loop(apply(grant, input, now), input._tag === "LeaseTaken" ? Option.some(now) : leasedAt)
+          })
+      })
+      return reported === Effect.void ? next : Effect.andThen(reported, next)
+    }
     return Effect.onExit(loop(first, Option.none()), () =>
       Effect.sync(() => letGo(grant, { failure: Option.some(closed) }))
     )
@@ -189,15 +186,18 @@ const redeem = (
 ): Effect.Effect<Input> =>
   Effect.suspend(() => {
     const { leaseTtl, refreshTimeout } = grant.context.config
-    const late = tooSlow(refreshTimeout)
+    const late = Effect.suspend(() => Effect.fail(tooSlow(refreshTimeout)))
     const arrival: TimeLimit.Arrival = { millis: leaseTtl, begun: false }
     const more = Effect.suspend(() =>
       readsOn && arrival.begun
-        ? Effect.as(tell(grant, { _tag: "Overdue", message: late.message }), leaseTtl - refreshTimeout)
+        ? Effect.as(
+            tell(grant, { _tag: "Overdue", message: tooSlow(refreshTimeout).message }),
+            leaseTtl - refreshTimeout
+          )
         : Effect.succeed(0)
     )
     const reading = readsOn ? Effect.provideService(request, TimeLimit.ReadOn, arrival) : request
-    return TimeLimit.within(reading, { millis: refreshTimeout, more, late: Effect.fail(late) }).pipe(
+    return TimeLimit.within(reading, { millis: refreshTimeout, more, late }).pipe(
       restore,
       (answer) => orBroken(answer, () => broken),
       Effect.match({

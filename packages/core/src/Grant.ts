@@ -63,7 +63,7 @@ export interface Grant {
   awake: Deferred.Deferred<void> | undefined
   lease: { readonly lease: Lease; readonly scope: Scope.CloseableScope } | undefined
   /** Called after the state changed. */
-  onChange: (() => void) | undefined
+  onChange: ((grant: Grant) => void) | undefined
   /** The last events, the oldest first, and those who listen to them. */
   history: ReadonlyArray<TokenEvent>
   events: { readonly hub: PubSub.PubSub<TokenEvent>; listeners: number } | undefined
@@ -93,17 +93,30 @@ export const make = (context: GrantContext, account: string, jitterShare: number
     profile: undefined
   })
 
-export const policyOf = ({ context, jitterShare }: Grant): State.Policy => ({
-  ...context.config,
-  rotation: context.refresher.rotation,
-  needsRefreshToken: context.refresher.needsRefreshToken,
-  identityOf: (credentials) => identityOf(context.refresher, credentials),
-  formerly: context.refresher.formerly ?? [],
-  serverAhead: context.refresher.serverAhead?.() ?? 0,
-  jitterShare,
-  uptime: Number(context.clock.unsafeCurrentTimeNanos() / 1_000_000n),
-  reportsChanges: context.reportsChanges
-})
+/** Listed, not spread: it is made for each step. */
+export const policyOf = ({ context, jitterShare }: Grant): State.Policy => {
+  const { clock, config, refresher, reportsChanges } = context
+  return {
+    credentialsTtl: config.credentialsTtl,
+    grace: config.grace,
+    mode: config.mode,
+    jitter: config.jitter,
+    coolDownBase: config.coolDownBase,
+    coolDownMax: config.coolDownMax,
+    leaseWait: config.leaseWait,
+    refreshTimeout: config.refreshTimeout,
+    rotation: refresher.rotation,
+    needsRefreshToken: refresher.needsRefreshToken,
+    identityOf: (credentials) => identityOf(refresher, credentials),
+    formerly: refresher.formerly ?? noNames,
+    serverAhead: refresher.serverAhead?.() ?? 0,
+    jitterShare,
+    uptime: Number(clock.unsafeCurrentTimeNanos() / 1_000_000n),
+    reportsChanges
+  }
+}
+
+const noNames: ReadonlyArray<string> = []
 
 export const storageOf = (grant: Grant) => grant.context.storageOf(grant.account)
 
@@ -123,7 +136,7 @@ export const apply = (grant: Grant, input: Input, now: number): Applied => {
   }
   const isWoken = Option.exists(next.command, ({ _tag }) => _tag === "Wake")
   if (isWoken) wake(grant)
-  if (next.state !== before) grant.onChange?.()
+  if (next.state !== before) grant.onChange?.(grant)
   return { ...next, before, command: isWoken ? Option.none() : next.command }
 }
 
@@ -135,30 +148,30 @@ const wake = (grant: Grant): void => {
 
 /** Publishes the events of a step; then lets those who wait look again. */
 export const report = (grant: Grant, { before, events, released, state }: Applied): Effect.Effect<void> => {
-  const names = namesOf(grant)
-  const published = Effect.andThen(
-    Effect.forEach(events, (event) => publish(grant, event, before), { discard: true }),
-    Telemetry.countUnsaved(names, before, state)
-  )
-  return Option.match(released, {
-    onNone: () => published,
-    onSome: (release) =>
-      Effect.andThen(
-        published,
-        Effect.sync(() => letGo(grant, release))
-      )
+  const unsaved = Telemetry.countUnsaved(namesOf(grant), before, state)
+  const letsGo = Option.match(released, {
+    onNone: () => Effect.void,
+    onSome: (release) => Effect.sync(() => letGo(grant, release))
   })
+  return inOrder([...events.map((event) => publish(grant, event, before)), unsaved, letsGo])
+}
+
+/** One after the other; those that do nothing cost nothing. */
+const inOrder = (effects: ReadonlyArray<Effect.Effect<void>>): Effect.Effect<void> => {
+  const busy = effects.filter((effect) => effect !== Effect.void)
+  return busy.length === 0 ? Effect.void : busy.reduce((all, next) => Effect.andThen(all, next))
 }
 
 const publish = (grant: Grant, event: TokenEvent, before: State.State): Effect.Effect<void> =>
   Effect.suspend(() => {
-    const { context, events } = grant
+    const { account, context, events } = grant
     const kept = grant.history.slice(-context.historyLength + 1)
     grant.history = [...kept, event]
-    return Telemetry.record(namesOf(grant), event, before).pipe(
-      Effect.andThen(context.publish(grant.account, event)),
-      Effect.andThen(events === undefined ? Effect.void : offer(events.hub, event))
-    )
+    return inOrder([
+      Telemetry.record(namesOf(grant), event, before),
+      context.publish(account, event),
+      events === undefined ? Effect.void : offer(events.hub, event)
+    ])
   })
 
 /** A slow reader misses the oldest. Nothing happens where the hub is shut down. */

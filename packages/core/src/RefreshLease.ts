@@ -11,9 +11,10 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as FiberId from "effect/FiberId"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 
 /**
  * A lease that is held.
@@ -99,8 +100,8 @@ export const ttlMillis = (
 }
 
 /**
- * Leases among the managers that share this layer, in one process. It rests on the single thread of
- * JavaScript; it excludes no other process.
+ * Leases among the managers that share this layer, in one process. It rests on the single thread of JavaScript; it excludes
+ * no other process.
  *
  * @since 0.1.0
  * @category constructors
@@ -108,37 +109,44 @@ export const ttlMillis = (
 export const makeProcess: Effect.Effect<Context.Tag.Service<RefreshLease>> = Effect.sync(() => {
   const leases = new Map<string, { readonly fence: number; until: number }>()
   let lastFence = 0
-  const take = (account: string, millis: number, now: number) => {
-    const other = leases.get(account)
-    if (other !== undefined && now < other.until) return Either.left(busy(account))
-    lastFence = nextFence(lastFence, now)
-    const lease = { fence: lastFence, until: now + millis }
-    leases.set(account, lease)
-    return Either.right(lease)
-  }
+  const take = (account: string, ttl: Duration.DurationInput) =>
+    Effect.flatMap(Clock.currentTimeMillis, (now) => {
+      const millis = ttlMillis(account, ttl)
+      if (Either.isLeft(millis)) return Effect.fail(millis.left)
+      const other = leases.get(account)
+      if (other !== undefined && now < other.until) return Effect.fail(busy(account))
+      lastFence = nextFence(lastFence, now)
+      const lease = { fence: lastFence, until: now + millis.right }
+      leases.set(account, lease)
+      return Effect.map(Effect.forkDaemon(renewed(lease, millis.right)), (renewal) => ({ lease, renewal }))
+    })
   return RefreshLease.of({
     acquire: (account, ttl) =>
-      Effect.gen(function* () {
-        const millis = yield* ttlMillis(account, ttl)
-        const lease = yield* Effect.acquireRelease(
-          Effect.flatMap(Clock.currentTimeMillis, (now) => take(account, millis, now)),
-          (taken) => Effect.sync(() => leases.get(account) === taken && leases.delete(account))
+      Effect.uninterruptible(
+        Effect.flatMap(Effect.scope, (scope) =>
+          Effect.flatMap(take(account, ttl), ({ lease, renewal }) => {
+            const release = Effect.sync(() => {
+              renewal.unsafeInterruptAsFork(FiberId.none)
+              if (leases.get(account) === lease) leases.delete(account)
+            })
+            const isHeld = Effect.map(
+              Clock.currentTimeMillis,
+              (now) => leases.get(account) === lease && now < lease.until
+            )
+            return Effect.as(Scope.addFinalizer(scope, release), { fence: lease.fence, isHeld })
+          })
         )
-        // A lease that has lapsed and gone to another is renewed in vain: the other's is in its place.
-        const renew = Effect.map(Clock.currentTimeMillis, (now) => {
-          lease.until = now + millis
-        })
-        yield* Effect.forkScoped(Effect.interruptible(Effect.forever(Effect.delay(renew, millis / 3))))
-        return {
-          fence: lease.fence,
-          isHeld: Effect.map(
-            Clock.currentTimeMillis,
-            (now) => leases.get(account) === lease && now < lease.until
-          )
-        }
-      })
+      )
   })
 })
+
+/** A lease that has lapsed and gone to another is renewed in vain: the other's is in its place. */
+const renewed = (lease: { until: number }, ttl: number): Effect.Effect<never> => {
+  const renew = Effect.map(Clock.currentTimeMillis, (now) => {
+    lease.until = now + ttl
+  })
+  return Effect.interruptible(Effect.forever(Effect.delay(renew, ttl / 3)))
+}
 
 const busy = (account: string): LeaseError =>
   new LeaseError({

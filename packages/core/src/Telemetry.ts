@@ -3,10 +3,16 @@
  * Never shows a secret.
  */
 import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as DefaultServices from "effect/DefaultServices"
 import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
+import * as FiberRef from "effect/FiberRef"
 import * as LogLevel from "effect/LogLevel"
-import * as Metric from "effect/Metric"
+import type * as Metric from "effect/Metric"
+import * as MetricLabel from "effect/MetricLabel"
 import * as Option from "effect/Option"
+import * as Tracer from "effect/Tracer"
 import { timeToExpiry } from "./grant/Expiry.js"
 import type { Failure, State } from "./grant/State.js"
 import * as GrantState from "./grant/State.js"
@@ -26,58 +32,70 @@ const tagsOf = ({ account, provider }: Names) => ({
 
 type Numbers<Type, Out> = Metric.Metric<Type, number, Out>
 
-const measure = <Type, Out>(
-  names: Names,
-  metric: Numbers<Type, Out>,
-  value: number,
-  tags: Readonly<Record<string, string>> = {}
-): Effect.Effect<void> =>
-  Object.entries(tags)
-    .reduce(
-      (tagged, [key, tag]) => Metric.tagged(tagged, key, tag),
-      Metric.tagged(metric, "latchkey.provider", names.provider)
-    )(Effect.succeed(value))
-    .pipe(Effect.asVoid)
+type Tags = Readonly<Record<string, string>>
 
-/** Counts and logs an event. `before` is what callers had until then. */
-export const record = (names: Names, event: TokenEvent, before: State): Effect.Effect<void> =>
-  measure(names, TokenMetrics.events, 1, { "latchkey.event": event._tag }).pipe(
-    Effect.andThen(measureEvent(names, event, before)),
-    Effect.andThen(log(names, event))
+const labels = new Map<string, ReadonlyArray<MetricLabel.MetricLabel>>()
+
+/** The same array each time, by which a metric finds its hook. There are as many as there are providers and reasons. */
+const labelsOf = (provider: string, tags: Tags): ReadonlyArray<MetricLabel.MetricLabel> => {
+  const key = [provider, ...Object.values(tags)].join("\n")
+  const known = labels.get(key)
+  if (known !== undefined) return known
+  const made = Object.entries({ "latchkey.provider": provider, ...tags }).map(([name, value]) =>
+    MetricLabel.make(name, value)
   )
-
-const measureEvent = (names: Names, event: TokenEvent, before: State): Effect.Effect<void> => {
-  switch (event._tag) {
-    case "Refreshed":
-      return measureReplaced(names, event.at, before)
-    case "CoolingDown":
-      return measure(names, TokenMetrics.coolDown, Math.max(0, event.until - event.at) / 1000, {
-        "latchkey.cool_down.reason": event.reason
-      })
-    default:
-      return Effect.void
-  }
+  labels.set(key, made)
+  return made
 }
 
-const measureReplaced = (names: Names, at: number, before: State): Effect.Effect<void> =>
-  Option.match(GrantState.credentialsOf(before), {
-    onNone: () => Effect.void,
-    onSome: (credentials) => {
-      const age = Option.map(credentials.obtainedAt, (from) => at - from)
-      const left = timeToExpiry(credentials, at)
-      const seconds = (metric: typeof TokenMetrics.refreshTokenAge, millis: Option.Option<number>) =>
-        Option.isNone(millis) ? Effect.void : measure(names, metric, Math.max(0, millis.value) / 1000)
-      return Effect.andThen(
-        seconds(TokenMetrics.refreshTokenAge, age),
-        seconds(TokenMetrics.refreshTimeToExpiry, left)
-      )
-    }
+type Measure = <Type, Out>(metric: Numbers<Type, Out>, value: number, tags?: Tags) => void
+
+/** Updates metrics by the labels of the fiber, all in one step. */
+const measuring = (
+  { provider }: Names,
+  update: (measure: Measure, fiber: Fiber.RuntimeFiber<void>) => Effect.Effect<void>
+): Effect.Effect<void> =>
+  Effect.withFiberRuntime((fiber) => {
+    const around = fiber.getFiberRef(FiberRef.currentMetricLabels)
+    return update((metric, value, tags = {}) => {
+      const own = labelsOf(provider, tags)
+      metric.unsafeUpdate(value, around.length === 0 ? own : [...own, ...around])
+    }, fiber)
   })
+
+/** Counts and logs an event. `before` is what callers had until then. Where nobody reads the log, nothing is made for it. */
+export const record = (names: Names, event: TokenEvent, before: State): Effect.Effect<void> =>
+  measuring(names, (measure, fiber) => {
+    measure(TokenMetrics.events, 1, { "latchkey.event": event._tag })
+    measureEvent(measure, event, before)
+    const level = worrying.has(event._tag) ? LogLevel.Warning : LogLevel.Debug
+    const isRead = LogLevel.greaterThanEqual(level, fiber.getFiberRef(FiberRef.currentMinimumLogLevel))
+    return isRead ? log(names, event, level) : Effect.void
+  })
+
+const measureEvent = (measure: Measure, event: TokenEvent, before: State): void => {
+  if (event._tag === "CoolingDown") {
+    measure(TokenMetrics.coolDown, Math.max(0, event.until - event.at) / 1000, {
+      "latchkey.cool_down.reason": event.reason
+    })
+  }
+  const replaced = event._tag === "Refreshed" ? GrantState.credentialsOf(before) : Option.none()
+  if (Option.isNone(replaced)) return
+  const { obtainedAt } = replaced.value
+  const left = timeToExpiry(replaced.value, event.at)
+  const seconds = (millis: number) => Math.max(0, millis) / 1000
+  if (Option.isSome(obtainedAt)) measure(TokenMetrics.refreshTokenAge, seconds(event.at - obtainedAt.value))
+  if (Option.isSome(left)) measure(TokenMetrics.refreshTimeToExpiry, seconds(left.value))
+}
 
 /** Up when storage does not take a rotation, down when it has, or when nobody can say any more. */
 export const countUnsaved = (names: Names, before: State, after: State): Effect.Effect<void> => {
   const change = Number(GrantState.isSaveOverdue(after)) - Number(GrantState.isSaveOverdue(before))
-  return change === 0 ? Effect.void : measure(names, TokenMetrics.unsaved, change)
+  if (change === 0) return Effect.void
+  return measuring(names, (measure) => {
+    measure(TokenMetrics.unsaved, change)
+    return Effect.void
+  })
 }
 
 /** How a flight ended: with a failure or none, and when it had its lease. */
@@ -94,30 +112,42 @@ export const flight = (
 ): Effect.Effect<void> =>
   Effect.flatMap(Clock.currentTimeMillis, (began) => {
     const { answers } = state()
-    return Effect.flatMap(effect, ({ failure, leasedAt }) =>
-      Effect.flatMap(Clock.currentTimeMillis, (now) => {
-        const tags = Option.match(failure, {
-          onNone: () => ({
-            "latchkey.refresh.outcome": state().answers > answers ? "refreshed" : "adopted"
-          }),
-          onSome: (f) => ({ "latchkey.refresh.outcome": "failed", "error.type": reasonOf(f) })
-        })
-        const seconds = (until: number) => Math.max(0, until - began) / 1000
-        const waited = Option.map(leasedAt, seconds)
-        return Effect.all(
-          [
-            measure(names, TokenMetrics.refreshDuration, seconds(now), tags),
-            ...Option.toArray(Option.map(waited, (w) => measure(names, TokenMetrics.leaseWait, w))),
-            Effect.annotateCurrentSpan({
-              ...tags,
-              ...Option.match(waited, { onNone: () => ({}), onSome: (w) => ({ "latchkey.lease.wait": w }) })
-            })
-          ],
-          { discard: true }
-        )
+    return Effect.flatMap(Effect.zip(effect, Clock.currentTimeMillis), ([{ failure, leasedAt }, ended]) => {
+      const tags = Option.match(failure, {
+        onNone: () => ({
+          "latchkey.refresh.outcome": state().answers > answers ? "refreshed" : "adopted"
+        }),
+        onSome: (f) => ({ "latchkey.refresh.outcome": "failed", "error.type": reasonOf(f) })
       })
+      const seconds = (until: number) => Math.max(0, until - began) / 1000
+      const waited = Option.match(leasedAt, {
+        onNone: () => ({}),
+        onSome: (at) => ({ "latchkey.lease.wait": seconds(at) })
+      })
+      return measuring(names, (measure, fiber) => {
+        measure(TokenMetrics.refreshDuration, seconds(ended), tags)
+        if (Option.isSome(leasedAt)) measure(TokenMetrics.leaseWait, seconds(leasedAt.value))
+        return fiber.currentTracer === untraced
+          ? Effect.void
+          : Effect.annotateCurrentSpan({ ...tags, ...waited })
+      })
+    })
+  }).pipe(spanned(names))
+
+/** The tracer of programs that provide none: nobody sees its spans. */
+const untraced: Tracer.Tracer = Context.get(DefaultServices.liveServices, Tracer.Tracer)
+
+const spanned =
+  (names: Names) =>
+  (effect: Effect.Effect<void>): Effect.Effect<void> =>
+    Effect.withFiberRuntime((fiber) =>
+      fiber.currentTracer === untraced
+        ? effect
+        : Effect.withSpan(effect, "latchkey.refresh", {
+            attributes: tagsOf(names),
+            captureStackTrace: false
+          })
     )
-  }).pipe(Effect.withSpan("latchkey.refresh", { attributes: tagsOf(names), captureStackTrace: false }))
 
 const reasonOf = (failure: Failure): string => {
   if (failure._tag === "Decided" && failure.decision._tag === "Refuse")
@@ -158,10 +188,11 @@ const worrying: ReadonlySet<TokenEvent["_tag"]> = new Set([
   "ResponseWarning"
 ])
 
-const log = (names: Names, event: TokenEvent): Effect.Effect<void> => {
+const log = (names: Names, event: TokenEvent, level: LogLevel.LogLevel): Effect.Effect<void> => {
   const { _tag, ...fields } = event
-  const level = worrying.has(_tag) ? LogLevel.Warning : LogLevel.Debug
-  return Effect.logWithLevel(level, `latchkey: ${_tag}`).pipe(
-    Effect.annotateLogs({ "latchkey.event": _tag, ...fields, ...tagsOf(names) })
-  )
+  return Effect.annotateLogs(Effect.logWithLevel(level, `latchkey: ${_tag}`), {
+    "latchkey.event": _tag,
+    ...fields,
+    ...tagsOf(names)
+  })
 }

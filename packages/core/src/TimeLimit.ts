@@ -6,6 +6,9 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as FiberId from "effect/FiberId"
+import * as FiberRefs from "effect/FiberRefs"
+import * as Runtime from "effect/Runtime"
 
 export interface Options<A, E> {
   /** How long the effect may take, in milliseconds. */
@@ -48,31 +51,31 @@ export const within = <A, E, R>(
   effect: Effect.Effect<A, E, R>,
   { late, millis, more = Effect.succeed(0), waits = true }: Options<A, E>
 ): Effect.Effect<A, E, R> =>
-  Effect.uninterruptibleMask((restore) =>
-    // As a value: Effect logs a fiber that fails, and with it whatever is in the failure.
-    Effect.flatMap(Effect.forkDaemon(Effect.exit(restore(effect))), (work) => {
-      const expiry = Effect.andThen(
-        timeIsUp(millis),
-        Effect.flatMap(more, (further) => (further > 0 ? timeIsUp(further) : Effect.void))
-      )
-      const first = Effect.raceFirst(Effect.interruptible(ended(work)), Effect.interruptible(expiry))
-      return restore(first).pipe(
-        Effect.onInterrupt(() => (waits ? Fiber.interrupt(work) : Fiber.interruptFork(work))),
-        Effect.flatMap((exit): Effect.Effect<A, E> => {
-          if (exit !== undefined) return exit
-          return waits
-            ? Effect.flatMap(Fiber.interrupt(work), (end) => {
-                const outcome = Exit.flatten(end)
-                return Exit.isInterrupted(outcome) ? late : outcome
-              })
-            : Effect.andThen(Fiber.interruptFork(work), late)
-        })
-      )
+  Effect.flatMap(Effect.runtime<R>(), (runtime) =>
+    Effect.async<A, E>((resume) => {
+      let isLate = false
+      // As a value: Effect logs a fiber that fails, and with it whatever is in the failure.
+      const work = Runtime.runFork(runtime)(Effect.exit(effect))
+      const expire = Effect.sync(() => {
+        isLate = true
+        work.unsafeInterruptAsFork(FiberId.none)
+        if (!waits) resume(late)
+      })
+      const furtherTime = Effect.flatMap(more, (further) => (further > 0 ? timeIsUp(further) : Effect.void))
+      const stop = startTimer(runtime, millis, Effect.andThen(furtherTime, expire))
+      work.addObserver((exit) => {
+        stop()
+        const outcome = Exit.flatten(exit)
+        resume(isLate && Exit.isInterrupted(outcome) ? late : outcome)
+      })
+      return Effect.suspend(() => {
+        stop()
+        if (waits) return Effect.asVoid(Fiber.interrupt(work))
+        work.unsafeInterruptAsFork(FiberId.none)
+        return Effect.void
+      })
     })
   )
-
-const ended = <A, E>(work: Fiber.RuntimeFiber<Exit.Exit<A, E>>): Effect.Effect<Exit.Exit<A, E>> =>
-  Effect.map(Fiber.await(work), Exit.flatten)
 
 /** The clock of programs that provide none: the system's, with JavaScript's timers. */
 const liveClock: Clock.Clock = Context.get(DefaultServices.liveServices, Clock.Clock)
@@ -90,6 +93,37 @@ const notablyLate = 20
 const mostGivenBack = 2000
 const mostTimes = 5
 
+/** JavaScript's timers reach no further, in milliseconds: 24 days. What ends later never ends. */
+const longestTimer = 2 ** 31 - 1
+
+/** Runs `then` once `millis` have passed. On the real clock no fiber sleeps meanwhile: most timers are stopped before. */
+const startTimer = (
+  runtime: Runtime.Runtime<never>,
+  millis: number,
+  then: Effect.Effect<void>
+): (() => void) => {
+  const fork = Runtime.runFork(runtime)
+  const clock = Context.get(
+    FiberRefs.getOrDefault(runtime.fiberRefs, DefaultServices.currentServices),
+    Clock.Clock
+  )
+  let fiber: Fiber.RuntimeFiber<void> | undefined
+  const stop = () => fiber?.unsafeInterruptAsFork(FiberId.none)
+  if (!isLive(clock)) {
+    fiber = fork(Effect.andThen(clock.sleep(Duration.millis(millis)), then))
+    return stop
+  }
+  if (millis > longestTimer) return stop
+  const due = monotonic() + millis
+  const timer = setTimeout(() => {
+    fiber = fork(Effect.andThen(readWhatArrived(due, mostTimes), then))
+  }, millis)
+  return () => {
+    clearTimeout(timer)
+    stop()
+  }
+}
+
 const timeIsUp = (millis: number): Effect.Effect<void> =>
   Effect.clockWith((clock) =>
     isLive(clock) ? sleepAndRead(millis, mostTimes) : clock.sleep(Duration.millis(millis))
@@ -98,14 +132,18 @@ const timeIsUp = (millis: number): Effect.Effect<void> =>
 const sleepAndRead = (millis: number, times: number): Effect.Effect<void> =>
   Effect.suspend(() => {
     const due = monotonic() + millis
-    return Effect.sleep(millis).pipe(
-      Effect.andThen(Effect.sync(() => monotonic() - due)),
-      Effect.tap(Effect.repeatN(turn, leastTurns - 1)),
-      Effect.flatMap((missed) =>
-        missed > notablyLate && times > 0
-          ? sleepAndRead(Math.min(missed, mostGivenBack), times - 1)
-          : Effect.void
-      )
+    return Effect.andThen(Effect.sleep(millis), readWhatArrived(due, times))
+  })
+
+/** Reads what has arrived. If the timer fired late, the missed time is given back. */
+const readWhatArrived = (due: number, times: number): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const missed = monotonic() - due
+    return Effect.andThen(
+      Effect.repeatN(turn, leastTurns - 1),
+      missed > notablyLate && times > 0
+        ? sleepAndRead(Math.min(missed, mostGivenBack), times - 1)
+        : Effect.void
     )
   })
 

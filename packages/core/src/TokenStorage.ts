@@ -143,54 +143,52 @@ export class TokenStorage extends Context.Tag("@latchkey/core/TokenStorage")<
 export const makeMemory = (
   initial: Option.Option<Entry> = Option.none()
 ): Effect.Effect<Context.Tag.Service<TokenStorage>> =>
-  Effect.map(PubSub.sliding<void>(1), (changed) =>
-    memoryCell({
-      location: "memory",
-      initial,
-      changes: Stream.fromPubSub(changed),
-      onChange: () => changed.unsafeOffer(undefined)
-    })
-  )
+  Effect.map(PubSub.sliding<void>(1), (changed) => {
+    const location = "memory"
+    const entries = Option.map(initial, (entry) => [location, entry] as const)
+    const storageOf = memoryCells(Option.toArray(entries), () => changed.unsafeOffer(undefined))
+    return storageOf(location, location, Stream.fromPubSub(changed))
+  })
 
 /**
- * One grant in memory; `onChange` is called after each change.
+ * The grants of many accounts in memory, and the storage of each. `onChange` is called after each change.
  *
  * @internal
  */
-export const memoryCell = (cell: {
-  readonly location: string
-  readonly initial: Option.Option<Entry>
-  readonly changes: Stream.Stream<void>
-  readonly onChange: () => void
-}): Context.Tag.Service<TokenStorage> => {
-  const { changes, location, onChange } = cell
+export const memoryCells = (
+  initial: Iterable<readonly [account: string, entry: Entry]>,
+  onChange: (account: string) => void
+): ((
+  account: string,
+  location: string,
+  changes: Stream.Stream<void>
+) => Context.Tag.Service<TokenStorage>) => {
   let serial = 0
   const versioned = (entry: Entry): Versioned => ({ entry, version: `${++serial}` as Version })
-  let held = Option.map(cell.initial, versioned)
-  return {
+  const cells = new Map(Array.from(initial, ([account, entry]) => [account, versioned(entry)]))
+  return (account, location, changes) => ({
     location,
     changes: Option.some(changes),
-    load: Effect.sync(() => held),
+    load: Effect.sync(() => Option.fromNullable(cells.get(account))),
     commit: (entry, expected) =>
       Effect.suspend(() => {
-        const current = Option.map(held, ({ version }) => version)
-        if (Option.getOrNull(current) !== Option.getOrNull(expected)) {
+        const held = cells.get(account)
+        if (held?.version !== Option.getOrUndefined(expected)) {
           return Effect.fail(new CommitRefused({ reason: "Conflict", location }))
         }
-        const fence = Option.match(held, { onNone: () => 0, onSome: (h) => h.entry.fence })
+        const fence = held?.entry.fence ?? 0
         if (!passesFence(entry, fence)) return Effect.fail(new CommitRefused({ reason: "Fenced", location }))
         const next = versioned(keepFence(entry, fence))
-        held = Option.some(next)
-        onChange()
+        cells.set(account, next)
+        onChange(account)
         return Effect.succeed(next.version)
       }),
     remove: Effect.sync(() => {
-      const existed = Option.isSome(held)
-      held = Option.none()
-      onChange()
+      const existed = cells.delete(account)
+      onChange(account)
       return existed
     })
-  }
+  })
 }
 
 /**

@@ -12,7 +12,7 @@ import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
 import * as Stream from "effect/Stream"
 import type * as Entry from "./Entry.js"
-import { memoryCell, type StorageError, type TokenStorage } from "./TokenStorage.js"
+import { memoryCells, type StorageError, type TokenStorage } from "./TokenStorage.js"
 
 /**
  * The port.
@@ -66,25 +66,12 @@ export const makeMemory = (
 ): Effect.Effect<Service> =>
   Effect.map(PubSub.unbounded<Option.Option<string>>(), (changed) => {
     const changes = Stream.fromPubSub(changed)
-    const makeCell = (account: string, entry: Option.Option<Entry.Entry>) =>
-      memoryCell({
-        location: `memory, account ${account}`,
-        initial: entry,
-        changes: Stream.as(
-          Stream.filter(changes, (name) => Option.getOrNull(name) === account),
-          undefined
-        ),
-        onChange: () => changed.unsafeOffer(Option.some(account))
-      })
-    const cells = new Map(
-      Array.from(initial, ([account, entry]) => [account, makeCell(account, Option.some(entry))])
-    )
+    const storageOf = memoryCells(initial, (account) => changed.unsafeOffer(Option.some(account)))
     return {
       location: "memory",
       of: (account) => {
-        const cell = cells.get(account) ?? makeCell(account, Option.none())
-        cells.set(account, cell)
-        return Either.right(cell)
+        const own = Stream.filter(changes, (name) => Option.getOrNull(name) === account)
+        return Either.right(storageOf(account, `memory, account ${account}`, Stream.as(own, undefined)))
       },
       changes: Option.some(changes)
     }

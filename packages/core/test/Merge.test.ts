@@ -2,7 +2,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Credentials, Entry, Fingerprint, RotationPolicy, TokenStorage } from "@latchkey/core"
 import { Option, Redacted } from "effect"
-import { reopen } from "../src/grant/FastPath.js"
+import { mayReopen, reopen } from "../src/grant/FastPath.js"
 import { lags, reconcile } from "../src/grant/Merge.js"
 import type { Input } from "../src/grant/Messages.js"
 import * as State from "../src/grant/State.js"
@@ -235,6 +235,26 @@ describe("the token in memory is served without a decision", () => {
   it.each([{ openFrom: 0 }, { openUntil: 0 }])("whatever was the case before: %j", (before) => {
     const open = reopen(policy, fresh, changed, start)
     expect(reopen(policy, { ...open, ...before }, changed, start)).toEqual(open)
+  })
+
+  it.each([
+    ["memory", { _tag: "Unread" }],
+    ["uncommitted", Option.none()],
+    ["coolDown", Option.none()],
+    ["rejection", Option.none()],
+    ["dead", Option.none()],
+    ["ownIntent", Option.none()],
+    ["age", { ...fresh.age }]
+  ] as const)("is looked at again once what is known changes: %s", (field, value) => {
+    // Another object, though it says the same.
+    const after = { ...fresh, [field]: typeof value === "object" ? { ...value } : value } as typeof fresh
+    expect(mayReopen(fresh, after, changed)).toBe(true)
+  })
+
+  it("is not looked at for what a flight does, but after storage failed", () => {
+    const after: typeof fresh = { ...fresh, phase: { _tag: "Idle" } }
+    expect(mayReopen(fresh, after, changed)).toBe(false)
+    expect(mayReopen(fresh, after, failed)).toBe(true)
   })
 
   it("by the same state, where nothing changes", () => {

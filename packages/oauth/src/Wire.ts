@@ -12,6 +12,7 @@ import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import * as HttpClient from "@effect/platform/HttpClient"
 import { TimeLimit } from "@latchkey/core/internal-api"
 import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -123,25 +124,24 @@ export const make = (options: Options = {}): Effect.Effect<Wire, OAuthConfigErro
       send: (request, encoding = "form") =>
         Effect.flatMap(built(request), ([url, { body, headers, method }]) => {
           const outgoing = { method, headers, body: body ?? undefined, asJson: encoding === "json" }
-          return Effect.gen(function* () {
-            const scope = yield* Scope.make()
+          return Effect.flatMap(Effect.zip(Scope.make(), TimeLimit.ReadOn), ([scope, arrival]) => {
             // Of an answer that may hold the only copy of a refresh token, more is read once it has begun to arrive.
-            const arrival = yield* TimeLimit.ReadOn
             let begun = false
             const exchange = Exchange.make(client, timeout, targetOf(url, method), outgoing, () => {
               begun = true
               if (arrival !== undefined) arrival.begun = true
             })
             const run = exchange.run.pipe(
-              Effect.provideService(FetchHttpClient.RequestInit, init),
               Effect.locally(HttpClient.currentTracerDisabledWhen, constTrue),
               Effect.interruptible,
               // What is still under way then is hung up on.
               Effect.onExit((exit) => (isWhole(exit) ? Effect.void : Scope.close(scope, exit))),
-              Scope.extend(scope)
+              Effect.mapInputContext((services: Context.Context<never>) =>
+                services.pipe(Context.add(FetchHttpClient.RequestInit, init), Context.add(Scope.Scope, scope))
+              )
             )
             const more = Effect.sync(() => (begun && arrival !== undefined ? arrival.millis - millis : 0))
-            return yield* TimeLimit.within(run, { millis, more, late: exchange.timedOut, waits: false })
+            return TimeLimit.within(run, { millis, more, late: exchange.timedOut, waits: false })
           })
         })
     }

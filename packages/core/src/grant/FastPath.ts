@@ -10,6 +10,17 @@ import { decide, judge, witnessOf } from "./View.js"
 /** How long, in milliseconds, storage that just failed is left alone while there is a valid token. */
 const storagePause = 1000
 
+/** Whether an input may change when the fast path is open. What a flight is doing does not count, only what is known. */
+export const mayReopen = (before: State, after: State, input: Input): boolean =>
+  input._tag === "ObserveFailed" ||
+  before.memory !== after.memory ||
+  before.uncommitted !== after.uncommitted ||
+  before.coolDown !== after.coolDown ||
+  before.rejection !== after.rejection ||
+  before.dead !== after.dead ||
+  before.ownIntent !== after.ownIntent ||
+  before.age !== after.age
+
 /** The state with its fast path opened or closed. */
 export const reopen = (policy: Policy, state: State, input: Input, now: number): State => {
   const { openFrom, openUntil } = openWindow(policy, state, input, now)

@@ -17,7 +17,7 @@
  * - The request spent nothing: `Retracting` takes the intent back.
  */
 import * as Answer from "./Answer.js"
-import { reopen } from "./FastPath.js"
+import { mayReopen, reopen } from "./FastPath.js"
 import * as Lease from "./Lease.js"
 import { reconcile } from "./Merge.js"
 import type { Input, Next } from "./Messages.js"
@@ -39,7 +39,9 @@ import {
 /** The state after an input, and what to do next. */
 export const step = (policy: Policy, state: State, input: Input, now: number): Next => {
   const next = transition({ policy, now }, state, input)
-  return next.state === state ? next : { ...next, state: reopen(policy, next.state, input, now) }
+  return mayReopen(state, next.state, input)
+    ? { ...next, state: reopen(policy, next.state, input, now) }
+    : next
 }
 
 /** Inputs from outside the flight mean the same in every phase; for all others, the phase decides. */

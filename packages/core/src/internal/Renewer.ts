@@ -61,12 +61,14 @@ export const make = (settings: Settings): Effect.Effect<Renewer, never, Scope.Sc
     const now = () => clock.unsafeCurrentTimeMillis()
     const limits = Limits.make(settings)
     const [serverOf, storageOf] = [byKey(limits.server), byKey(limits.storage)]
-    const grants = new Set<Renewed>()
+    const grants = new Map<Grant.Grant, Renewed>()
     const busy = new Set<Limits.Group>()
     const turn = makeTurns()
     const alarm = Effect.unsafeMakeLatch(false)
     let wakesAt = Infinity
     let lastLook = -Infinity
+
+    const isKept = (renewed: Renewed): boolean => grants.get(renewed.grant) === renewed
 
     const planOf = ({ grant }: Renewed) => Renewal.plan(Grant.policyOf(grant), grant.state, window, now())
 
@@ -75,6 +77,12 @@ export const make = (settings: Settings): Effect.Effect<Renewer, never, Scope.Sc
       const { at, task } = planOf(renewed)
       renewed.plan = { at: Math.max(at, renewed.notBefore), task }
       if (renewed.plan.at < wakesAt) alarm.unsafeOpen()
+    }
+
+    /** One function for all grants: each takes less memory. */
+    const onChange = (grant: Grant.Grant): void => {
+      const renewed = grants.get(grant)
+      if (renewed !== undefined) plan(renewed)
     }
 
     const groupOf = ({ grant, place, plan }: Renewed): Limits.Group =>
@@ -105,13 +113,13 @@ export const make = (settings: Settings): Effect.Effect<Renewer, never, Scope.Sc
     const run = (renewed: Renewed, group: Limits.Group, onBegin: () => void): Effect.Effect<void> => {
       const task = Effect.suspend(() => {
         onBegin()
-        if (!grants.has(renewed)) return Effect.void
+        if (!isKept(renewed)) return Effect.void
         renewed.stage = "Running"
         return renewed.plan.task === "Read" ? read(renewed) : renew(renewed)
       })
       const end = Effect.sync(() => {
         renewed.stage = "Planned"
-        if (grants.has(renewed)) plan(renewed)
+        if (isKept(renewed)) plan(renewed)
       })
       return Effect.ensuring(Effect.andThen(turn, group.limit(task)), end)
     }
@@ -141,7 +149,7 @@ export const make = (settings: Settings): Effect.Effect<Renewer, never, Scope.Sc
       lastLook = time
       wakesAt = Infinity
       const due = new Map<Limits.Group, Array<Renewed>>()
-      for (const renewed of grants) {
+      for (const renewed of grants.values()) {
         if (renewed.stage !== "Planned") continue
         if (renewed.plan.at > time) wakesAt = Math.min(wakesAt, renewed.plan.at)
         else {
@@ -176,16 +184,16 @@ export const make = (settings: Settings): Effect.Effect<Renewer, never, Scope.Sc
       placeOf: (server, storage) => ({ server: serverOf(server), storage: storageOf(storage) }),
       add: (grant, place) => {
         const renewed: Renewed = { grant, place, plan: asap, notBefore: -Infinity, stage: "Planned" }
-        grants.add(renewed)
-        grant.onChange = () => plan(renewed)
+        grants.set(grant, renewed)
+        grant.onChange = onChange
         plan(renewed)
         return renewed
       },
       remove: (renewed) => {
         renewed.grant.onChange = undefined
-        grants.delete(renewed)
+        if (isKept(renewed)) grants.delete(renewed.grant)
       },
-      status: Effect.sync(() => statusOf(grants, now()))
+      status: Effect.sync(() => statusOf(grants.values(), now()))
     }
   })
 
