@@ -21,6 +21,8 @@ export default defineConfig({
         "grant/Decision",
         "grant/Describe",
         "grant/Expiry",
+        "grant/Mismatch",
+        "grant/Replay",
         "internal/EntrySchema",
         "internal/ResponseFields",
         "Entry",

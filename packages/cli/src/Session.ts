@@ -7,7 +7,8 @@
  * @since 0.1.0
  */
 import * as Decision from "@latchkey/core/Decision"
-import * as Entry from "@latchkey/core/Entry"
+import type * as Entry from "@latchkey/core/Entry"
+import { Mismatch as GrantMismatch } from "@latchkey/core/internal-api"
 import type { Mismatch } from "@latchkey/core/GrantIdentity"
 import { RefreshLease } from "@latchkey/core/RefreshLease"
 import * as TokenConfig from "@latchkey/core/TokenConfig"
@@ -217,7 +218,7 @@ export const mismatch = (
 ): Effect.Effect<Option.Option<Mismatch>, never, Workspace> =>
   Effect.map(originOf(account), (origin) =>
     Option.flatMap(identityOf(origin, entry.credentials), (current) =>
-      Entry.mismatch(entry, current, origin.formerly)
+      GrantMismatch.mismatch(entry, current, origin.formerly)
     )
   )
 

@@ -152,41 +152,6 @@ export const bind = (entry: Entry, identity: Option.Option<GrantIdentity.GrantId
     : new Entry({ ...entry, identity })
 
 /**
- * How the stored grant differs from those that a client with `current` may use, if it does; see `GrantIdentity.compare`.
- *
- * @since 0.1.0
- * @category comparisons
- */
-export const mismatch = (
-  entry: Entry,
-  current: GrantIdentity.GrantIdentity,
-  formerly: ReadonlyArray<string> = []
-): Option.Option<GrantIdentity.Mismatch> =>
-  GrantIdentity.compare(
-    { identity: entry.identity, hasRefreshToken: Option.isSome(entry.credentials.refreshToken) },
-    current,
-    formerly
-  )
-
-/**
- * How the stored grant differs from a login that would replace it: another identity, or another account; none where that is
- * unknown.
- *
- * @since 0.1.0
- * @category comparisons
- */
-export const mismatchOfLogin = (
-  stored: Entry,
-  login: Credentials.Credentials,
-  identity: Option.Option<GrantIdentity.GrantIdentity>,
-  formerly: ReadonlyArray<string> = []
-): Option.Option<GrantIdentity.Mismatch> =>
-  Option.orElse(
-    Option.flatMap(identity, (current) => mismatch(stored, current, formerly)),
-    () => GrantIdentity.compareAccounts(stored.credentials.accountId, login.accountId)
-  )
-
-/**
  * The entry after a refresh: the next generation, without intent, mark and wait.
  *
  * @since 0.1.0
@@ -201,15 +166,6 @@ export const refreshed = (previous: Entry, credentials: Credentials.Credentials)
     dead: Option.none(),
     serverWait: Option.none()
   })
-
-/**
- * The intent to spend the very refresh token that the entry holds, where the outcome of the request is unknown.
- *
- * @since 0.1.0
- * @category getters
- */
-export const openIntent = (entry: Entry): Option.Option<Intent> =>
-  Option.filter(entry.intent, (i) => i.fingerprint === grantFingerprint(entry.credentials))
 
 /**
  * The entry with the higher of its own fence and `highest`, the highest that storage has held: a fence never falls, even

@@ -15,6 +15,7 @@ import * as Grant from "./Grant.js"
 import * as Entry from "./Entry.js"
 import * as Decision from "./grant/Decision.js"
 import * as Describe from "./grant/Describe.js"
+import { mismatchOfLogin } from "./grant/Mismatch.js"
 import * as State from "./grant/State.js"
 import * as View from "./grant/View.js"
 import * as Profile from "./Profile.js"
@@ -344,7 +345,7 @@ const save = (
     const { refresher } = grant.context
     const identity = identityOf(refresher, login)
     if (options.replace !== true && Option.isSome(previous)) {
-      const other = Entry.mismatchOfLogin(previous.value, login, identity, refresher.formerly)
+      const other = mismatchOfLogin(previous.value, login, identity, refresher.formerly)
       if (Option.isSome(other)) return yield* grantMismatch(other.value, storage.location, "save")
     }
     const entry = Entry.saved(previous, login, identity)

@@ -4,6 +4,7 @@ import * as Credentials from "@latchkey/core/Credentials"
 import { BackOff, Decision, Describe, Expiry } from "@latchkey/core/internal-api"
 import * as RotationPolicy from "@latchkey/core/RotationPolicy"
 import { absurd, held, instant, policy, request, runs } from "./support/Arbitraries.js"
+import * as Replay from "../src/grant/Replay.js"
 
 const hour = 3_600_000
 
@@ -166,7 +167,7 @@ describe("a lost answer", () => {
     { held: held(instant), policy, now: instant },
     ({ held, now, policy }) => {
       const decision = Decision.judge(held, now, policy)
-      const replay = RotationPolicy.replay(held.rotation, held.openIntent, now)
+      const replay = Replay.replay(held.rotation, held.openIntent, now)
       if (Option.isNone(replay) || replay.value.open) return
       expect(decision._tag).not.toBe("UseAndRefresh")
       if (decision._tag === "Refresh") expect(decision.fallback).toEqual(Option.none())
@@ -179,7 +180,7 @@ describe("a lost answer", () => {
     { held: held(instant), policy, now: instant },
     ({ held, now, policy }) => {
       const decision = Decision.judge(held, now, policy)
-      const replay = RotationPolicy.replay(held.rotation, held.openIntent, now)
+      const replay = Replay.replay(held.rotation, held.openIntent, now)
       if (!held.refreshable || Option.isSome(held.dead) || Option.isNone(replay) || !replay.value.open) return
       expect(["Refresh", "UseAndRefresh", "CoolDown"]).toContain(decision._tag)
     },
@@ -232,7 +233,7 @@ describe("coolDown", () => {
       policy,
       retryAfter: FC.option(absurd).map(Option.fromNullable),
       before: FC.constant(Option.none<BackOff.CoolingDown>()),
-      replay: FC.constant(Option.none<RotationPolicy.Replay>()),
+      replay: FC.constant(Option.none<Replay.Replay>()),
       jitterShare: FC.double({ min: 0, max: 1, noNaN: true, maxExcluded: true })
     },
     (options) => {

@@ -5,6 +5,7 @@ import * as Entry from "@latchkey/core/Entry"
 import * as GrantIdentity from "@latchkey/core/GrantIdentity"
 import { Age, BackOff, Decision, Describe, Expiry } from "@latchkey/core/internal-api"
 import * as RotationPolicy from "@latchkey/core/RotationPolicy"
+import type * as Replay from "../src/grant/Replay.js"
 
 // Two Redacted are equal when their secrets are.
 addEqualityTesters()
@@ -386,14 +387,14 @@ const judged = (cases: ReadonlyArray<Case>) =>
 const use = (
   nextCheckAt: number,
   reason: Decision.UseReason = "NotDue",
-  replay: Option.Option<RotationPolicy.Replay> = Option.none()
+  replay: Option.Option<Replay.Replay> = Option.none()
 ) => Decision.Use({ token, nextCheckAt, reason, replay })
 const refresh = (
   reason: Decision.DueReason,
   fallback: Option.Option<Redacted.Redacted>,
-  replay: Option.Option<RotationPolicy.Replay> = Option.none()
+  replay: Option.Option<Replay.Replay> = Option.none()
 ) => Decision.Refresh({ reason, fallback, replay })
-const behind = (reason: Decision.DueReason, replay: Option.Option<RotationPolicy.Replay> = Option.none()) =>
+const behind = (reason: Decision.DueReason, replay: Option.Option<Replay.Replay> = Option.none()) =>
   Decision.UseAndRefresh({ token, reason, replay })
 
 describe("judge, at the boundaries of time", () => {

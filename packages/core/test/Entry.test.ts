@@ -6,6 +6,7 @@ import * as Entry from "@latchkey/core/Entry"
 import * as Fingerprint from "@latchkey/core/Fingerprint"
 import * as GrantIdentity from "@latchkey/core/GrantIdentity"
 import { entry as anyEntry, runs } from "./support/Arbitraries.js"
+import { openIntent } from "../src/grant/View.js"
 
 // Two Redacted are equal when their secrets are.
 addEqualityTesters()
@@ -196,7 +197,7 @@ describe("openIntent", () => {
     ["of another, which was replaced since", "rt-2", Option.some(intent), Option.none()],
     ["none", "rt-1", Option.none(), Option.none()]
   ])("a note %s", (_, refreshToken, noted, seen) => {
-    expect(Entry.openIntent(entryOf(grant(refreshToken), { intent: noted }))).toEqual(seen)
+    expect(openIntent(entryOf(grant(refreshToken), { intent: noted }))).toEqual(seen)
   })
 })
 

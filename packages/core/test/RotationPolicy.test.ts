@@ -3,6 +3,7 @@ import { Duration, Option } from "effect"
 import * as Entry from "@latchkey/core/Entry"
 import type { Fingerprint } from "@latchkey/core/Fingerprint"
 import * as RotationPolicy from "@latchkey/core/RotationPolicy"
+import * as Replay from "../src/grant/Replay.js"
 
 const now = 1_700_000_000_000
 const minute = 60_000
@@ -29,21 +30,19 @@ describe("replay", () => {
     ["begun at no time", Number.NaN, false]
   ])("%s", (_, ago, open) => {
     const since = now - ago
-    expect(RotationPolicy.replay(RotationPolicy.rotating("1 minute"), noted(since, 3), now)).toEqual(
+    expect(Replay.replay(RotationPolicy.rotating("1 minute"), noted(since, 3), now)).toEqual(
       Option.some({ since, attempts: 3, until: since + minute, open })
     )
   })
 
   it("none without a note, and none where the refresh token stays", () => {
-    expect(RotationPolicy.replay(RotationPolicy.rotating("1 minute"), Option.none(), now)).toEqual(
-      Option.none()
-    )
-    expect(RotationPolicy.replay(RotationPolicy.reusable, noted(now), now)).toEqual(Option.none())
+    expect(Replay.replay(RotationPolicy.rotating("1 minute"), Option.none(), now)).toEqual(Option.none())
+    expect(Replay.replay(RotationPolicy.reusable, noted(now), now)).toEqual(Option.none())
   })
 
   it("a window of nothing is over at once, one without end never", () => {
     const open = (window: Duration.DurationInput, at: number) =>
-      Option.exists(RotationPolicy.replay(RotationPolicy.rotating(window), noted(at), now), (r) => r.open)
+      Option.exists(Replay.replay(RotationPolicy.rotating(window), noted(at), now), (r) => r.open)
     expect(open(0, now)).toBe(false)
     expect(open(Duration.infinity, 0)).toBe(true)
   })
@@ -60,7 +59,7 @@ describe("longestPause", () => {
     ["the window open, for the seventh time: no more haste", lost(7, true), Infinity],
     ["the window over", lost(1, false), Infinity]
   ])("%s", (_, replay, pause) => {
-    expect(RotationPolicy.longestPause(replay)).toBe(pause)
+    expect(Replay.longestPause(replay)).toBe(pause)
   })
 })
 
@@ -83,7 +82,7 @@ describe("describeLoss", () => {
       "the request of 2023-11-14T22:13:20.000Z got no answer that was seen here, and the refresh token may have been replaced by it; the old one was sent again, as a last resort. It said no."
     ]
   ])("%s", (_, replay, words) => {
-    expect(RotationPolicy.describeLoss(replay, "It said no.")).toBe(words)
+    expect(Replay.describeLoss(replay, "It said no.")).toBe(words)
   })
 
   it.each([
@@ -92,6 +91,6 @@ describe("describeLoss", () => {
     [8.64e15 + 1, "the request of an unknown time got"],
     [Number.NaN, "the request of an unknown time got"]
   ])("takes any time (%d)", (since, words) => {
-    expect(RotationPolicy.describeLoss({ ...lost, since }, "")).toContain(words)
+    expect(Replay.describeLoss({ ...lost, since }, "")).toContain(words)
   })
 })

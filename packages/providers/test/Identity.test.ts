@@ -9,6 +9,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { answering } from "../../oauth/test/Memory.js"
 import * as RealServer from "../../oauth/test/Provider.js"
+import { Mismatch } from "@latchkey/core/internal-api"
 
 const folder = Effect.acquireRelease(
   Effect.sync(() => mkdtempSync(join(tmpdir(), "latchkey-identity-"))),
@@ -236,7 +237,7 @@ describe("the identity of a provider's refresher", () => {
           const registry = yield* Providers.make()
           const { formerly, identity } = yield* Refresher.make(yield* registry.get("claude", changes))
           const stored = { identity: Option.some(former), hasRefreshToken: true }
-          return Option.map(GrantIdentity.compare(stored, identity!, formerly), (m) => m.difference)
+          return Option.map(Mismatch.compare(stored, identity!, formerly), (m) => m.difference)
         }).pipe(Effect.provide(answering({ status: 500 }).layer))
       expect(yield* mismatch()).toEqual(Option.none())
       expect(yield* mismatch({ server: { tokenEndpoint: "https://evil.example/token" } })).toEqual(

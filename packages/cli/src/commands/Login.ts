@@ -5,7 +5,8 @@
  */
 import type { Credentials } from "@latchkey/core/Credentials"
 import type { Entry } from "@latchkey/core/Entry"
-import { compareAccounts, describeMismatch, type Mismatch } from "@latchkey/core/GrantIdentity"
+import { describeMismatch, type Mismatch } from "@latchkey/core/GrantIdentity"
+import { Mismatch as GrantMismatch } from "@latchkey/core/internal-api"
 import type { StorageError } from "@latchkey/core/TokenStorage"
 import type * as Provider from "@latchkey/providers/Provider"
 import * as Effect from "effect/Effect"
@@ -128,7 +129,7 @@ const keep = (
       const found = yield* Effect.orElseSucceed(stored(old), Option.none<Entry>)
       const other = Option.isSome(found)
         ? Option.orElse(yield* Session.mismatch(session, found.value), () =>
-            compareAccounts(found.value.credentials.accountId, credentials.accountId)
+            GrantMismatch.compareAccounts(found.value.credentials.accountId, credentials.accountId)
           )
         : Option.none()
       if (!replace && Option.isSome(other)) return yield* refused(other.value, about)

@@ -2,8 +2,8 @@
 import * as Option from "effect/Option"
 import * as Credentials from "../Credentials.js"
 import { ServerWait } from "../Entry.js"
-import * as Rotation from "../RotationPolicy.js"
 import { atLeastZero, isExpired, noWitness, type Witness } from "./Expiry.js"
+import * as Replay from "./Replay.js"
 
 /** The first cool-down after a failure, and the longest, in milliseconds. */
 export interface Limits {
@@ -127,12 +127,12 @@ export const coolDown = (options: {
   /** The cool-down that this replaces. */
   readonly before: Option.Option<CoolingDown>
   /** The replay that an open intent calls for, if there is one by now. */
-  readonly replay: Option.Option<Rotation.Replay>
+  readonly replay: Option.Option<Replay.Replay>
   readonly jitterShare: number
 }): CoolingDown => {
   const { failures, now, policy, reason } = options
   const doubled = policy.coolDownBase * 2 ** Math.min(failures - 1, 30)
-  const longest = Math.min(policy.coolDownMax, Rotation.longestPause(options.replay))
+  const longest = Math.min(policy.coolDownMax, Replay.longestPause(options.replay))
   const own = Math.min(doubled, longest) * (1 - options.jitterShare / 4)
   const asked = Option.match(options.retryAfter, {
     onNone: () => 0,

@@ -10,7 +10,7 @@ import type * as Redacted from "effect/Redacted"
 import * as Credentials from "../Credentials.js"
 import type { DeadGrant, Intent, ServerWait } from "../Entry.js"
 import type { Mismatch } from "../GrantIdentity.js"
-import * as Rotation from "../RotationPolicy.js"
+import type * as Rotation from "../RotationPolicy.js"
 import { cooling, type CoolingDown, type Limits, longestWait } from "./BackOff.js"
 import {
   atLeastZero,
@@ -25,6 +25,7 @@ import {
   timeToExpiry,
   type Witness
 } from "./Expiry.js"
+import * as Replay from "./Replay.js"
 
 /**
  * What the decision needs of the policy, in milliseconds.
@@ -130,18 +131,18 @@ export type Decision = Data.TaggedEnum<{
     readonly token: Redacted.Redacted
     readonly nextCheckAt: number
     readonly reason: UseReason
-    readonly replay: Option.Option<Rotation.Replay>
+    readonly replay: Option.Option<Replay.Replay>
   }
   Reload: { readonly reason: "NotLoaded" | "Stale" | "Expired" }
   UseAndRefresh: {
     readonly token: Redacted.Redacted
     readonly reason: DueReason
-    readonly replay: Option.Option<Rotation.Replay>
+    readonly replay: Option.Option<Replay.Replay>
   }
   Refresh: {
     readonly reason: DueReason
     readonly fallback: Option.Option<Redacted.Redacted>
-    readonly replay: Option.Option<Rotation.Replay>
+    readonly replay: Option.Option<Replay.Replay>
   }
   CoolDown: {
     readonly until: number
@@ -188,7 +189,7 @@ export const decide = (
 /** What to do with what was just read from storage: {@link decide} without the question of freshness. */
 export const judge = (held: Held, now: number, policy: Policy, request: Request = anyValid): Decision => {
   if (Option.isSome(held.mismatch)) return Refuse({ mismatch: held.mismatch.value })
-  const replay = Rotation.replay(held.rotation, held.openIntent, now)
+  const replay = Replay.replay(held.rotation, held.openIntent, now)
   if (Option.isNone(held.credentials)) {
     return held.refreshable
       ? refreshOrCoolDown(held, now, { reason: "NoToken", fallback: Option.none(), replay }, request.force)

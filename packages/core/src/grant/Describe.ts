@@ -3,9 +3,9 @@ import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
 import * as Credentials from "../Credentials.js"
 import { describeMismatch } from "../GrantIdentity.js"
-import type * as Rotation from "../RotationPolicy.js"
 import type { Decision } from "./Decision.js"
 import { atLeastZero, clampedGrace, isGraceTooLong, noWitness, timeToExpiry, type Witness } from "./Expiry.js"
+import type * as Replay from "./Replay.js"
 
 /**
  * A decision in words, for people; never a token.
@@ -17,7 +17,7 @@ export const describe = (decision: Decision, now: number): string => {
   const span = (time: number): string => `${atLeastZero(time) / 1000} s`
   const served = (fallback: Option.Option<unknown>): string =>
     Option.isSome(fallback) ? "the token is still valid and is served" : "there is no valid token to serve"
-  const again = (replay: Option.Option<Rotation.Replay>): string =>
+  const again = (replay: Option.Option<Replay.Replay>): string =>
     Option.match(replay, {
       onNone: () => "",
       onSome: ({ open, since }) =>

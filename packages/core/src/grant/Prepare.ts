@@ -2,7 +2,6 @@
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Entry from "../Entry.js"
-import * as Rotation from "../RotationPolicy.js"
 import * as TokenEvent from "../TokenEvent.js"
 import type * as Decision from "./Decision.js"
 import type { Next } from "./Messages.js"
@@ -25,6 +24,7 @@ import {
   storageError
 } from "./Transition.js"
 import { judge, openIntentOf, replayOf } from "./View.js"
+import * as Replay from "./Replay.js"
 
 /** What to do by now. A forced refresh is done once the token that its caller had is no longer the current one. */
 export const decideAgain = ({ now, policy }: At, state: State, want: Want): Decision.Decision => {
@@ -159,7 +159,7 @@ export const confirmed = (
     {
       _tag: "Redeem",
       previous: Option.map(attempt.base, ({ credentials }) => credentials),
-      readsOn: Rotation.holdsLastCopy(policy.rotation, policy.refreshTimeout)
+      readsOn: Replay.holdsLastCopy(policy.rotation, policy.refreshTimeout)
     },
     [
       TokenEvent.Refreshing({

@@ -1,12 +1,12 @@
 /** When a grant should be renewed without being asked. Pure; times are epoch milliseconds. */
 import * as Option from "effect/Option"
 import * as Credentials from "../Credentials.js"
-import * as Rotation from "../RotationPolicy.js"
 import { cooling } from "./BackOff.js"
 import type { Held } from "./Decision.js"
 import { clampedGrace, earliness, isAgeUnknown, timeToExpiry } from "./Expiry.js"
 import type { Policy, State, Want } from "./State.js"
 import { heldOf, replayOf } from "./View.js"
+import * as Replay from "./Replay.js"
 
 /** What to do next for a grant, and when; `Infinity` where nothing needs to be done. */
 export interface Plan {
@@ -52,7 +52,7 @@ const renewAt = (held: Held, now: number, policy: Policy, window: number): numbe
   })
   if (Option.isNone(held.credentials)) return cooled
   const credentials = held.credentials.value
-  const replay = Rotation.replay(held.rotation, held.openIntent, now)
+  const replay = Replay.replay(held.rotation, held.openIntent, now)
   if (Option.exists(replay, ({ open }) => open)) return cooled
   if (isAgeUnknown(credentials, now, held.witness) && Option.isNone(replay)) return cooled
   const left = timeToExpiry(credentials, now, held.witness)

@@ -9,7 +9,6 @@ import * as Equal from "effect/Equal"
 import * as Option from "effect/Option"
 import * as Credentials from "../Credentials.js"
 import * as Entry from "../Entry.js"
-import * as Rotation from "../RotationPolicy.js"
 import * as TokenEvent from "../TokenEvent.js"
 import * as BackOff from "./BackOff.js"
 import * as Decision from "./Decision.js"
@@ -37,6 +36,7 @@ import {
   wake,
   withEvents
 } from "./Transition.js"
+import * as Replay from "./Replay.js"
 
 // --- Pauses between attempts to write ---
 
@@ -201,7 +201,7 @@ export const verified = ({ now }: At, state: State, phase: PhaseOf<"Verifying">)
     at: now,
     reason: Option.match(replay, {
       onNone: () => error.message,
-      onSome: (r) => Rotation.describeLoss(r, error.message)
+      onSome: (r) => Replay.describeLoss(r, error.message)
     }),
     rotationLost: Option.isSome(replay)
   })

@@ -14,6 +14,7 @@ import type { StorageError, Versioned } from "../TokenStorage.js"
 import * as Age from "./Age.js"
 import type { CoolingDown } from "./BackOff.js"
 import type * as Decision from "./Decision.js"
+import type * as Replay from "./Replay.js"
 
 /** All that the machine needs to know beside the state, as milliseconds and plain values. */
 export interface Policy extends Decision.Policy {
@@ -119,7 +120,7 @@ export interface Attempt {
   readonly marked: Option.Option<Versioned>
   /** The open intent that ours replaced, and the replay that this attempt is because of it. */
   readonly olderIntent: Option.Option<Entry.Intent>
-  readonly replay: Option.Option<Rotation.Replay>
+  readonly replay: Option.Option<Replay.Replay>
   readonly why: Decision.DueReason
   readonly lease: HeldLease
   /** How often another writer was faster, so far. */

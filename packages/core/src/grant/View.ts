@@ -4,12 +4,13 @@ import * as Option from "effect/Option"
 import type { Warning } from "../AuthStatus.js"
 import * as Entry from "../Entry.js"
 import type * as GrantIdentity from "../GrantIdentity.js"
-import * as Rotation from "../RotationPolicy.js"
 import * as Age from "./Age.js"
 import { cooling } from "./BackOff.js"
 import * as Decision from "./Decision.js"
 import { isExpired, isFresh as isFreshRecord, isGraceTooLong, type Witness } from "./Expiry.js"
 import { credentialsOf, entryOf, isRejected, type Policy, type State } from "./State.js"
+import * as Replay from "./Replay.js"
+import { mismatch } from "./Mismatch.js"
 
 /** What a caller gets now; storage is read first where memory is not fresh. */
 export const decide = (
@@ -55,13 +56,17 @@ export const heldOf = (policy: Policy, state: State, now: number): Decision.Held
   }
 }
 
+/** The intent to spend the very refresh token that the entry holds, where the outcome of the request is unknown. */
+export const openIntent = (entry: Entry.Entry): Option.Option<Entry.Intent> =>
+  Option.filter(entry.intent, (i) => i.fingerprint === Entry.grantFingerprint(entry.credentials))
+
 /**
  * The intent of a request whose outcome nobody knows. Our own intent does not count while its request is under way, or
  * once its outcome is known here.
  */
 export const openIntentOf = (state: State): Option.Option<Entry.Intent> => {
   const { ownIntent, phase } = state
-  const written = Option.flatMap(entryOf(state), Entry.openIntent)
+  const written = Option.flatMap(entryOf(state), openIntent)
   if (Option.isNone(written)) return written
   const isOurs = (intent: Entry.Intent): boolean => Equal.equals(intent, written.value)
   const isUnderWay =
@@ -76,8 +81,8 @@ export const openIntentOf = (state: State): Option.Option<Entry.Intent> => {
 }
 
 /** The replay that the next refresh would be, because of an open intent. */
-export const replayOf = (policy: Policy, state: State, now: number): Option.Option<Rotation.Replay> =>
-  Rotation.replay(policy.rotation, openIntentOf(state), now)
+export const replayOf = (policy: Policy, state: State, now: number): Option.Option<Replay.Replay> =>
+  Replay.replay(policy.rotation, openIntentOf(state), now)
 
 /** What is known of the age of the current access token. */
 export const witnessOf = (policy: Policy, state: State, now: number): Witness =>
@@ -90,7 +95,7 @@ export const momentOf = ({ uptime }: Policy, now: number): Age.Moment => ({ wall
 export const mismatchOf = (policy: Policy, state: State): Option.Option<GrantIdentity.Mismatch> =>
   Option.flatMap(entryOf(state), (entry) =>
     Option.flatMap(policy.identityOf(entry.credentials), (identity) =>
-      Entry.mismatch(entry, identity, policy.formerly)
+      mismatch(entry, identity, policy.formerly)
     )
   )
 

@@ -1,0 +1,189 @@
+/** Whether a stored grant may be used by a client, and replaced by a login. */
+import * as Equal from "effect/Equal"
+import * as Option from "effect/Option"
+import type * as Credentials from "../Credentials.js"
+import type * as Entry from "../Entry.js"
+import { type GrantIdentity, Mismatch, userGrant } from "../GrantIdentity.js"
+
+/**
+ * A stored grant: its identity, where it was written with one, and whether it has a refresh token, which only a user's grant
+ * is sure to have.
+ */
+export interface Stored {
+  readonly identity: Option.Option<GrantIdentity>
+  readonly hasRefreshToken: boolean
+}
+
+/**
+ * How a stored grant differs from those that a client may use, or none. `formerly` names issuers and token endpoints that
+ * the client's server had before: a grant from there counts as one from the server.
+ *
+ * The token endpoint identifies a server where it was set by hand, else the issuer. URLs are compared as URLs
+ * (RFC 3986 §6.2.2, §6.2.3). A slash at the end makes no difference in an issuer, but does in an endpoint. Where only one
+ * side names a token endpoint, both must have the same issuer, and an endpoint that the stored grant does not name must be
+ * below that issuer's URL.
+ *
+ * A grant that was stored without an identity passes, unless it has a refresh token and the client uses none.
+ */
+export const compare = (
+  stored: Stored,
+  current: GrantIdentity,
+  formerly: ReadonlyArray<string> = []
+): Option.Option<Mismatch> => {
+  if (Option.isNone(stored.identity)) {
+    return stored.hasRefreshToken && current.grantType !== userGrant
+      ? Option.some(
+          new Mismatch({
+            difference: "GrantType",
+            stored: grantWords(userGrant),
+            current: grantWords(current.grantType)
+          })
+        )
+      : Option.none()
+  }
+  const was = stored.identity.value
+  if (was === current) return Option.none()
+  if (!sameServer(was, current, formerly)) {
+    return Option.some(new Mismatch({ difference: "Server", ...serverWords(was, current) }))
+  }
+  if (was.grantType !== current.grantType) {
+    return Option.some(
+      new Mismatch({
+        difference: "GrantType",
+        stored: grantWords(was.grantType),
+        current: grantWords(current.grantType)
+      })
+    )
+  }
+  if (differs(was.clientId, current.clientId)) {
+    return Option.some(
+      new Mismatch({ difference: "Client", stored: words(was.clientId), current: words(current.clientId) })
+    )
+  }
+  return differs(was.subject, current.subject)
+    ? Option.some(
+        new Mismatch({ difference: "Account", stored: words(was.subject), current: words(current.subject) })
+      )
+    : Option.none()
+}
+
+/**
+ * Whether a login is another account's than the stored grant; none where either is not known.
+ */
+export const compareAccounts = (
+  stored: Option.Option<string>,
+  login: Option.Option<string>
+): Option.Option<Mismatch> =>
+  differs(stored, login)
+    ? Option.some(new Mismatch({ difference: "Account", stored: words(stored), current: words(login) }))
+    : Option.none()
+
+/** Whether both are known and differ. */
+const differs = (a: Option.Option<string>, b: Option.Option<string>): boolean =>
+  Option.isSome(a) && Option.isSome(b) && a.value !== b.value
+
+const sameServer = (was: GrantIdentity, is: GrantIdentity, formerly: ReadonlyArray<string>): boolean => {
+  const former = new Set(formerly.map(issuerOf))
+  const isFormer = (name: Option.Option<string>): boolean =>
+    Option.exists(name, (text) => former.has(issuerOf(text)))
+  if (isNameless(was) || isNameless(is)) return true
+  const issuers = Option.zipWith(was.issuer, is.issuer, (a, b) => issuerOf(a) === issuerOf(b))
+  if (Option.contains(issuers, false) && !isFormer(was.issuer)) return false
+  const endpoints = Option.zipWith(was.tokenEndpoint, is.tokenEndpoint, (a, b) => urlOf(a) === urlOf(b))
+  if (Option.isSome(endpoints)) return endpoints.value || isFormer(was.tokenEndpoint)
+  if (isFormer(was.issuer) || isFormer(was.tokenEndpoint)) return true
+  if (Option.isNone(issuers)) return false
+  // The stored grant names no endpoint: the one that was set must look like this issuer's.
+  return Option.match(is.tokenEndpoint, {
+    onNone: () => true,
+    onSome: (endpoint) => Option.exists(was.issuer, (issuer) => isBelow(endpoint, issuer))
+  })
+}
+
+const isNameless = ({ issuer, tokenEndpoint }: GrantIdentity): boolean =>
+  Option.isNone(issuer) && Option.isNone(tokenEndpoint)
+
+const isBelow = (endpoint: string, issuer: string): boolean =>
+  urlOf(endpoint).startsWith(`${issuerOf(issuer)}/`)
+
+/** The URL in its normal form, or the text where it is none. */
+const urlOf = (text: string): string => {
+  const url = parse(text)
+  return url === undefined ? text : url.href
+}
+
+const issuerOf = (text: string): string => urlOf(text).replace(/\/$/, "")
+
+const parse = (text: string): URL | undefined => {
+  try {
+    return new URL(text)
+  } catch {
+    return undefined
+  }
+}
+
+const serverWords = (was: GrantIdentity, is: GrantIdentity): Pick<Mismatch, "stored" | "current"> => {
+  const byIssuer =
+    Option.isSome(was.issuer) && Option.isSome(is.issuer) && !Equal.equals(was.issuer, is.issuer)
+  const name = (identity: GrantIdentity): string =>
+    Option.match(byIssuer ? identity.issuer : Option.orElse(identity.tokenEndpoint, () => identity.issuer), {
+      onNone: () => "a server without a name",
+      onSome: display
+    })
+  const stored = name(was)
+  const current = name(is)
+  return { stored, current: stored === current ? `${current} (with another query)` : current }
+}
+
+/** Without user info and query, which may hold secrets. */
+const display = (text: string): string => {
+  const url = parse(text)
+  return shown(
+    url === undefined
+      ? text
+      : `${url.protocol}//${url.host}${url.pathname === "/" && !text.endsWith("/") ? "" : url.pathname}`
+  )
+}
+
+const words = (text: Option.Option<string>): string =>
+  Option.match(text, { onNone: () => "unknown", onSome: shown })
+
+const grantWords = (grantType: string): string =>
+  grantType === userGrant ? "a user's grant" : `the client's own (${shown(grantType)})`
+
+const longestShown = 200
+
+/** Cut, with characters escaped that a terminal might obey or hide. */
+const shown = (text: string): string => {
+  const cut = text.length > longestShown ? `${text.slice(0, longestShown)}…` : text
+  return cut.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, (c) => `\\u{${c.codePointAt(0)!.toString(16)}}`)
+}
+
+/**
+ * How the stored grant differs from those that a client with `current` may use, if it does; see {@link compare}.
+ */
+export const mismatch = (
+  entry: Entry.Entry,
+  current: GrantIdentity,
+  formerly: ReadonlyArray<string> = []
+): Option.Option<Mismatch> =>
+  compare(
+    { identity: entry.identity, hasRefreshToken: Option.isSome(entry.credentials.refreshToken) },
+    current,
+    formerly
+  )
+
+/**
+ * How the stored grant differs from a login that would replace it: another identity, or another account; none where that is
+ * unknown.
+ */
+export const mismatchOfLogin = (
+  stored: Entry.Entry,
+  login: Credentials.Credentials,
+  identity: Option.Option<GrantIdentity>,
+  formerly: ReadonlyArray<string> = []
+): Option.Option<Mismatch> =>
+  Option.orElse(
+    Option.flatMap(identity, (current) => mismatch(stored, current, formerly)),
+    () => compareAccounts(stored.credentials.accountId, login.accountId)
+  )
