@@ -146,9 +146,22 @@ export const makeMemory = (
   Effect.map(PubSub.sliding<void>(1), (changed) => {
     const location = "memory"
     const entries = Option.map(initial, (entry) => [location, entry] as const)
-    const storageOf = memoryCells(Option.toArray(entries), () => changed.unsafeOffer(undefined))
-    return storageOf(location, location, Stream.fromPubSub(changed))
+    const cells = memoryCells(Option.toArray(entries), () => changed.unsafeOffer(undefined))
+    return cells.of(location, location, Stream.fromPubSub(changed))
   })
+
+/**
+ * @internal
+ */
+export interface MemoryCells {
+  readonly of: (
+    account: string,
+    location: string,
+    changes: Stream.Stream<void>
+  ) => Context.Tag.Service<TokenStorage>
+  readonly entries: () => ReadonlyArray<readonly [account: string, entry: Entry]>
+  readonly size: () => number
+}
 
 /**
  * The grants of many accounts in memory, and the storage of each. `onChange` is called after each change.
@@ -158,15 +171,11 @@ export const makeMemory = (
 export const memoryCells = (
   initial: Iterable<readonly [account: string, entry: Entry]>,
   onChange: (account: string) => void
-): ((
-  account: string,
-  location: string,
-  changes: Stream.Stream<void>
-) => Context.Tag.Service<TokenStorage>) => {
+): MemoryCells => {
   let serial = 0
   const versioned = (entry: Entry): Versioned => ({ entry, version: `${++serial}` as Version })
   const cells = new Map(Array.from(initial, ([account, entry]) => [account, versioned(entry)]))
-  return (account, location, changes) => ({
+  const of: MemoryCells["of"] = (account, location, changes) => ({
     location,
     changes: Option.some(changes),
     load: Effect.sync(() => Option.fromNullable(cells.get(account))),
@@ -189,6 +198,11 @@ export const memoryCells = (
       return existed
     })
   })
+  return {
+    of,
+    entries: () => Array.from(cells, ([account, { entry }]) => [account, entry] as const),
+    size: () => cells.size
+  }
 }
 
 /**

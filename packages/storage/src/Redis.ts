@@ -44,6 +44,8 @@ import * as HolderLiveness from "./internal/HolderLiveness.js"
 import * as LeaseKeeper from "./internal/LeaseKeeper.js"
 import * as RedisClient from "./internal/RedisClient.js"
 import * as RedisGrant from "./internal/RedisGrant.js"
+import * as RedisIndex from "./internal/RedisIndex.js"
+import { toStorageError } from "./internal/ServerProblem.js"
 
 /**
  * How Redis is reached.
@@ -148,10 +150,11 @@ export const makeAccounts = (
       const key = RedisGrant.keyOf(prefix, account)
       return RedisGrant.storage(
         connection,
-        { key, location: `${connection.location}, key ${key}` },
+        { prefix, account, key, location: `${connection.location}, key ${key}` },
         connection.listen(RedisGrant.channelOf(key))
       )
     }
+    const fails = toStorageError("load", connection.location)
     const channels = connection.listenAll(RedisGrant.channelsOf(prefix))
     return {
       storages: {
@@ -165,7 +168,10 @@ export const makeAccounts = (
         of: (account) =>
           account === ""
             ? Either.left(misuse("The account is blank: name it."))
-            : Either.right(storageOf(account))
+            : Either.right(storageOf(account)),
+        due: (asked) => Effect.mapError(RedisIndex.due(connection, prefix, asked), fails),
+        accounts: Stream.mapError(RedisIndex.accounts(connection, prefix), fails),
+        count: Effect.mapError(RedisIndex.count(connection, prefix), fails)
       },
       lease: leaseOver(connection, prefix)
     }

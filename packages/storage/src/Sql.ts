@@ -2,7 +2,7 @@
  * Many grants and their leases in one SQL database, SQLite or PostgreSQL, over the `SqlClient` of
  * `@effect/sql`. `Sqlite` and `Postgres` bring clients that are set up for it.
  *
- * **What it rests on.** Two tables, made on first use: entries (account, version, fence, record) and leases
+ * **What it rests on.** Two tables, made on first use: entries (account, version, fence, record, state, due) and leases
  * (account, owner, expiry, fence). Each change is one statement, so the database makes it atomic: a commit
  * writes only where the row is the one that was read, and where no lease above its fence was granted, in the
  * same statement; on PostgreSQL the lease's row is locked meanwhile. What `commit` has acknowledged is as
@@ -39,6 +39,8 @@ import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import * as HolderLiveness from "./internal/HolderLiveness.js"
 import * as LeaseKeeper from "./internal/LeaseKeeper.js"
+import { toStorageError } from "./internal/ServerProblem.js"
+import * as SqlIndex from "./internal/SqlIndex.js"
 import * as SqlLease from "./internal/SqlLease.js"
 import * as SqlSession from "./internal/SqlSession.js"
 import * as SqlStorage from "./internal/SqlStorage.js"
@@ -137,6 +139,7 @@ export const makeAccounts = (
 ): Effect.Effect<SqlAccounts, StorageError, SqlClient.SqlClient> =>
   Effect.map(open(options), ({ session, surroundings }) => {
     const reads = SqlStorage.reader(session)
+    const fails = toStorageError("load", session.location)
     const changes = Option.map(
       Option.flatMap(surroundings, ({ listen }) => listen),
       (listen) => Stream.map(listen(SqlStorage.channelOf(session)), SqlStorage.accountIn)
@@ -148,7 +151,10 @@ export const makeAccounts = (
         of: (account) =>
           account === "" || account.includes("\0")
             ? Either.left(misuse("The account is blank or has a NUL in it: give another."))
-            : Either.right(SqlStorage.make(session, reads, account, changesOf(changes, account)))
+            : Either.right(SqlStorage.make(session, reads, account, changesOf(changes, account))),
+        due: (asked) => Effect.mapError(SqlIndex.due(session, asked), fails),
+        accounts: Stream.mapError(SqlIndex.accounts(session), fails),
+        count: Effect.mapError(SqlIndex.count(session), fails)
       },
       lease: leaseOf(session, surroundings)
     }

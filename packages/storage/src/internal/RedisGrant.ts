@@ -1,6 +1,7 @@
 /** The storage of one account, and the leases, in Redis. */
 import type { StorageError, TokenStorage, Version } from "@latchkey/core/TokenStorage"
 import { CommitRefused } from "@latchkey/core/TokenStorage"
+import { atRest } from "@latchkey/core/TokenStorages"
 import * as Entry from "@latchkey/core/Entry"
 import * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
@@ -30,6 +31,8 @@ export const accountIn = (prefix: string, channel: string): string =>
 
 /** Where a storage keeps its entry. */
 export interface Place {
+  readonly prefix: string
+  readonly account: string
   readonly key: string
   /** For people and for messages. */
   readonly location: string
@@ -37,12 +40,12 @@ export interface Place {
 
 export const storage = (
   { run }: Connection,
-  { key, location }: Place,
+  { account, key, location, prefix }: Place,
   changes: Stream.Stream<void, StorageError>
 ): Context.Tag.Service<TokenStorage> => ({
   location,
   get load() {
-    return read(run, { key, location }).pipe(
+    return read(run, key, location).pipe(
       Effect.map(Option.map(({ entry, version }) => ({ entry, version }))),
       Effect.mapError(toStorageError("load", location))
     )
@@ -50,16 +53,18 @@ export const storage = (
   commit: (entry, expected) =>
     Effect.gen(function* () {
       // Only for what a later version may have put beside ours: the script compares.
-      const held = Option.isSome(expected) ? yield* read(run, { key, location }) : Option.none()
+      const held = Option.isSome(expected) ? yield* read(run, key, location) : Option.none()
       const document = Option.match(held, { onNone: () => ({}), onSome: (h) => h.document })
       const record = yield* RecordText.encode(document, entry, location, yield* Clock.currentTimeMillis)
-      const args = [Option.getOrElse(expected, () => ""), entry.fence, record, channelOf(key)]
+      const { dueAt, state } = atRest(entry)
+      const place = [prefix, account, state, Option.getOrElse(dueAt, () => "")]
+      const args = [Option.getOrElse(expected, () => ""), entry.fence, record, channelOf(key), ...place]
       const [outcome, version] = list(yield* run(RedisScripts.commit, key, args))
       const became = text(outcome)
       if (became === "Committed") return text(version) as Version
       return yield* new CommitRefused({ reason: became === "Fenced" ? "Fenced" : "Conflict", location })
     }).pipe(Effect.catchTag("ServerProblem", (problem) => toStorageError("commit", location)(problem))),
-  remove: run(RedisScripts.remove, key, [channelOf(key)]).pipe(
+  remove: run(RedisScripts.remove, key, [channelOf(key), prefix, account]).pipe(
     Effect.map((removed) => removed === 1),
     Effect.mapError(toStorageError("remove", location))
   ),
@@ -68,7 +73,8 @@ export const storage = (
 
 const read = (
   run: Connection["run"],
-  { key, location }: Place
+  key: string,
+  location: string
 ): Effect.Effect<Option.Option<Record.Record & { readonly version: Version }>, ServerProblem> =>
   Effect.gen(function* () {
     const [version, fence, bytes] = list(yield* run(RedisScripts.load, key, [RecordText.maxBytes]))
@@ -109,7 +115,7 @@ export const leases = ({ run }: Connection, prefix: string): LeaseKeeper.Backend
   }
 }
 
-const list = (answer: unknown): ReadonlyArray<Uint8Array> =>
+export const list = (answer: unknown): ReadonlyArray<Uint8Array> =>
   Array.isArray(answer) ? answer.filter((item) => item instanceof Uint8Array) : []
 
-const text = (bytes: Uint8Array | undefined): string => new TextDecoder().decode(bytes)
+export const text = (bytes: Uint8Array | undefined): string => new TextDecoder().decode(bytes)

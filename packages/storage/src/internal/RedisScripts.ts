@@ -1,6 +1,7 @@
 /**
  * What is done in Redis: one script for each operation, on one key, so that each is atomic and a cluster
- * needs no second slot.
+ * needs no second slot. The index of all accounts is in two keys beside them, and is changed by the same script; in a cluster
+ * most accounts are on other nodes than the index, and are not in it.
  *
  * The key is a hash. `record`: the entry, absent where it was removed; `version` and `fence` (the highest one
  * written or granted) outlive it. `owner`, `holder`, `until`: the lease, in epoch milliseconds of the server.
@@ -21,6 +22,18 @@ local function state()
 end
 -- Who may write need not be allowed to tell of it.
 local function tell(channel) redis.pcall('PUBLISH', channel, '') end
+local function index(prefix, account, state, due)
+  if state == '' then
+    redis.pcall('ZREM', prefix .. ':due', account)
+    redis.pcall('ZREM', prefix .. ':accounts', account)
+    redis.call('HDEL', key, 'state', 'due')
+    return
+  end
+  redis.call('HSET', key, 'state', state, 'due', due)
+  redis.pcall('ZADD', prefix .. ':accounts', 0, account)
+  if due == '' then redis.pcall('ZREM', prefix .. ':due', account)
+  else redis.pcall('ZADD', prefix .. ':due', due, account) end
+end
 `
 
 /** ARGV: the longest record that is read. Answers version, fence, record; nothing without one. */
@@ -30,21 +43,26 @@ local record, _, fence, named = state()
 if not record then return {} end
 return {named, text(fence), record}`
 
-/** ARGV: expected version or nothing, fence, record, channel. Answers what became of it, and the version. */
+/**
+ * ARGV: expected version or nothing, fence, record, channel; prefix, account, state, when it is due or nothing. Answers what
+ * became of it, and the version.
+ */
 export const commit = `${prelude}
 local _, version, seen, named = state()
 if named ~= ARGV[1] then return {'Conflict'} end
 local fence = number(ARGV[2])
 if fence > 0 and fence < seen then return {'Fenced'} end
 redis.call('HSET', key, 'record', ARGV[3], 'version', text(version + 1), 'fence', text(math.max(fence, seen)))
+index(ARGV[5], ARGV[6], ARGV[7], ARGV[8])
 tell(ARGV[4])
 local _, _, _, written = state()
 return {'Committed', written}`
 
-/** ARGV: channel. Answers whether there was a record. */
+/** ARGV: channel, prefix, account. Answers whether there was a record. */
 export const remove = `${prelude}
 if redis.call('HDEL', key, 'record') == 0 then return 0 end
 redis.call('HINCRBY', key, 'version', 1)
+index(ARGV[2], ARGV[3], '', '')
 tell(ARGV[1])
 return 1`
 
@@ -75,3 +93,33 @@ export const release = `${prelude}
 if redis.call('HGET', key, 'owner') ~= ARGV[1] then return 0 end
 redis.call('HDEL', key, 'owner', 'holder', 'until')
 return 1`
+
+/** KEYS: what is due. ARGV: before, limit, the last account of the page before and when it was due, or nothing. */
+export const due = `
+local first = 0
+if ARGV[3] ~= '' then
+  local score = redis.call('ZSCORE', KEYS[1], ARGV[3])
+  if score and tonumber(score) == tonumber(ARGV[4]) then first = redis.call('ZRANK', KEYS[1], ARGV[3]) + 1
+  else first = redis.call('ZCOUNT', KEYS[1], '-inf', '(' .. ARGV[4]) end
+end
+local found = redis.call('ZRANGE', KEYS[1], first, first + tonumber(ARGV[2]) - 1, 'WITHSCORES')
+local due = {}
+for i = 1, #found, 2 do
+  if tonumber(found[i + 1]) >= tonumber(ARGV[1]) then break end
+  due[#due + 1] = found[i]
+  due[#due + 1] = string.format('%.0f', tonumber(found[i + 1]))
+end
+return due`
+
+/** KEYS: all accounts. ARGV: the last account of the page before or nothing, limit. */
+export const accounts = `
+local after = ARGV[1] == '' and '-' or '(' .. ARGV[1]
+return redis.call('ZRANGEBYLEX', KEYS[1], after, '+', 'LIMIT', 0, ARGV[2])`
+
+/** Answers the state of an account, and when it is due. */
+export const place = `
+local found = redis.call('HMGET', KEYS[1], 'state', 'due')
+return {found[1] or '', found[2] or ''}`
+
+/** KEYS: all accounts. */
+export const count = `return redis.call('ZCARD', KEYS[1])`

@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import { pause } from "./KernelLock.js"
 import { ServerProblem } from "./ServerProblem.js"
+import * as SqlIndex from "./SqlIndex.js"
 import { isRace } from "./SqlProblem.js"
 
 export interface Tables {
@@ -44,7 +45,8 @@ const first = (sql: SqlClient.SqlClient, names: Tables) => {
 }
 
 const migrations = (sql: SqlClient.SqlClient, names: Tables): ReadonlyArray<Migrator.ResolvedMigration> => [
-  [1, "entries_and_leases", Effect.succeed(first(sql, names))]
+  [1, "entries_and_leases", Effect.succeed(first(sql, names))],
+  [2, "due", Effect.succeed(SqlIndex.migration(sql, names))]
 ]
 
 /** Another process may be at the same migration: who loses that race looks again. */

@@ -12,6 +12,7 @@ import { createHash } from "node:crypto"
 import type * as Record from "./Record.js"
 import * as RecordText from "./RecordText.js"
 import { ServerProblem, toStorageError } from "./ServerProblem.js"
+import * as SqlIndex from "./SqlIndex.js"
 import { isLocked, isRace } from "./SqlProblem.js"
 import { bytesOf, type Session } from "./SqlSession.js"
 import * as Batcher from "./Batcher.js"
@@ -162,7 +163,13 @@ const commit = (
     const kept = Entry.keepFence(entry, seen)
     const document = Option.match(held, { onNone: () => ({}), onSome: (h) => h.document })
     const text = yield* RecordText.encode(document, kept, location, yield* Clock.currentTimeMillis)
-    const written = yield* write(session, account, { number, text, fence: kept.fence, lease: entry.fence })
+    const written = yield* write(session, account, {
+      number,
+      text,
+      fence: kept.fence,
+      lease: entry.fence,
+      ...SqlIndex.columnsOf(kept)
+    })
     if (written) return versionOf(number + 1, new TextEncoder().encode(text))
     if (races < maxRaces) return yield* commit(session, reads, place, entry, expected, races + 1)
     return yield* new ServerProblem({
@@ -178,7 +185,14 @@ const commit = (
 const write = (
   session: Session,
   account: string,
-  next: { readonly number: number; readonly text: string; readonly fence: number; readonly lease: number }
+  next: {
+    readonly number: number
+    readonly text: string
+    readonly fence: number
+    readonly lease: number
+    readonly state: string
+    readonly due: number | null
+  }
 ): Effect.Effect<boolean, ServerProblem> => {
   const { sql, tables, dialect } = session
   const pg = dialect === "pg"
@@ -187,13 +201,14 @@ const write = (
     .run(
       sql`
       WITH granted AS (${leases} ${sql.literal(pg ? "FOR SHARE" : "")})
-      INSERT INTO ${sql(tables.entries)} AS kept (account, version, fence, record)
+      INSERT INTO ${sql(tables.entries)} AS kept (account, version, fence, record, state, due)
       SELECT CAST(${account} AS TEXT), CAST(${next.number + 1} AS BIGINT), CAST(${next.fence} AS BIGINT),
-        CAST(${next.text} AS TEXT)
+        CAST(${next.text} AS TEXT), CAST(${next.state} AS TEXT), CAST(${next.due} AS BIGINT)
       WHERE CAST(${next.lease} AS BIGINT) = 0
         OR NOT EXISTS (SELECT 1 FROM granted WHERE fence > CAST(${next.lease} AS BIGINT))
       ON CONFLICT (account) DO UPDATE
-        SET version = excluded.version, fence = excluded.fence, record = excluded.record
+        SET version = excluded.version, fence = excluded.fence, record = excluded.record,
+          state = excluded.state, due = excluded.due
         WHERE kept.version = CAST(${next.number} AS BIGINT)
       RETURNING version ${tell(session, account)}`
     )
@@ -209,7 +224,7 @@ const write = (
 
 const remove = (session: Session, account: string): Effect.Effect<boolean, ServerProblem> => {
   const { sql, tables } = session
-  const statement = sql`UPDATE ${sql(tables.entries)} SET record = NULL, version = version + 1
+  const statement = sql`UPDATE ${sql(tables.entries)} SET record = NULL, state = NULL, due = NULL, version = version + 1
     WHERE account = ${account} AND record IS NOT NULL
     RETURNING version ${tell(session, account)}`
   return Effect.tap(
