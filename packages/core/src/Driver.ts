@@ -102,11 +102,12 @@ const perform = (grant: Grant, command: Command, restore: Restore): Effect.Effec
     case "Commit": {
       const { entry, expected, writes } = command
       const committing = orBroken(storageOf(grant).commit(entry, expected), brokenStorage(grant, "commit"))
-      return Effect.match(committing, {
+      const outcome = Effect.match(committing, {
         onSuccess: (version): Input => ({ _tag: "Committed", entry, version, writes }),
         onFailure: (error): Input =>
           error._tag === "StorageError" ? { _tag: "CommitFailed", error } : { _tag: "CommitRefused", error }
       })
+      return grant.state.phase._tag === "Committing" ? reportingSlow(grant, outcome) : outcome
     }
     case "Redeem":
       return redeem(grant, refresher.refresh(command.previous), command.readsOn, restore)
@@ -124,6 +125,15 @@ const perform = (grant: Grant, command: Command, restore: Restore): Effect.Effec
       })
   }
 }
+
+/** How long, in milliseconds, callers wait for storage to commit the rotation that brought their token. */
+const commitPatience = 1000
+
+const reportingSlow = <A>(grant: Grant, committing: Effect.Effect<A>): Effect.Effect<A> =>
+  Effect.flatMap(Effect.runtime<never>(), (runtime) => {
+    const stop = TimeLimit.startTimer(runtime, commitPatience, tell(grant, { _tag: "CommitSlow" }))
+    return Effect.ensuring(committing, Effect.sync(stop))
+  })
 
 const takeLease = (grant: Grant): Effect.Effect<Input> => {
   const { config, lease } = grant.context

@@ -97,12 +97,12 @@ const mostTimes = 5
 const longestTimer = 2 ** 31 - 1
 
 /** Runs `then` once `millis` have passed. On the real clock no fiber sleeps meanwhile: most timers are stopped before. */
-const startTimer = (
+export const startTimer = (
   runtime: Runtime.Runtime<never>,
   millis: number,
   then: Effect.Effect<void>
 ): (() => void) => {
-  const fork = Runtime.runFork(runtime)
+  const fork = (effect: Effect.Effect<void>) => Runtime.runFork(runtime)(Effect.interruptible(effect))
   const clock = Context.get(
     FiberRefs.getOrDefault(runtime.fiberRefs, DefaultServices.currentServices),
     Clock.Clock

@@ -193,12 +193,10 @@ describe("getAccessToken", () => {
       const { calls, manager } = yield* bench({
         initial: grant(1, 10 * minute),
         script: [rotate(1, { expiresIn: 100 }), rotate(2)],
+        // The process is stalled between the answer and its use: a commit that takes longer than the token lives.
         slowCommit: { call: 2, millis: 150 }
       })
       yield* TestClock.adjust(10 * minute)
-      // Who waited is not delayed by the commit; who comes when the token has gone, while it is still committed, asks again.
-      expect(yield* token(manager.getAccessToken)).toBe("at-101")
-      yield* TestClock.adjust(120)
       expect(yield* overTime(token(manager.getAccessToken), 150)).toBe("at-102")
       expect(yield* calls.count).toBe(2)
     })

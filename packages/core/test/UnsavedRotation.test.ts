@@ -206,6 +206,32 @@ describe("a rotation whose commit fails", () => {
     })
   )
 
+  it.scoped("is in storage before anyone has its token, if storage takes less than a second", () =>
+    Effect.gen(function* () {
+      const w = yield* world()
+      let commits = 0
+      const slow: Storage = {
+        ...w.storage,
+        commit: (entry, expected) =>
+          ++commits === 2
+            ? Effect.zipRight(Effect.sleep(900), w.storage.commit(entry, expected))
+            : w.storage.commit(entry, expected)
+      }
+      const a = yield* manager(w, slow)
+      yield* TestClock.adjust(minute)
+      const asking = yield* Effect.fork(token(a.getAccessToken))
+      const forcing = yield* Effect.fork(token(a.refresh))
+      yield* settle
+      yield* TestClock.adjust(899)
+      expect(w.server.posts).toEqual(["rt-1"])
+      expect(yield* Fiber.poll(asking)).toEqual(Option.none())
+      yield* TestClock.adjust(1)
+      expect(yield* Fiber.join(asking)).toBe("at-2")
+      expect(yield* Fiber.join(forcing)).toBe("at-2")
+      expect((yield* a.status).warnings).toEqual([])
+    })
+  )
+
   it.scoped("does not keep the callers of a slow storage waiting, and its peer waits", () =>
     Effect.gen(function* () {
       const w = yield* world()

@@ -64,8 +64,7 @@ export const answered = (
     phase.attempt,
     Option.none()
   )
-  // The token is good, whatever becomes of the commit.
-  return release(withEvents([refreshed, ...warnings(received, now)], committing), Option.none())
+  return withEvents([refreshed, ...warnings(received, now)], committing)
 }
 
 /** A malformed answer that still holds a new refresh token: the old one is spent, so the new one is saved first. */

@@ -33,6 +33,8 @@ export type Input =
   | (Written & { readonly _tag: "Committed" })
   | { readonly _tag: "CommitRefused"; readonly error: CommitRefused }
   | { readonly _tag: "CommitFailed"; readonly error: StorageError }
+  /** Storage takes long to commit a rotation, and is still at it. */
+  | { readonly _tag: "CommitSlow" }
   /** The answer has begun to arrive when the time for it is over; it is read on. */
   | { readonly _tag: "Overdue"; readonly message: string }
   | { readonly _tag: "Answered"; readonly credentials: Credentials.Credentials }

@@ -32,6 +32,7 @@ import {
   release,
   saved,
   saveFailed,
+  stay,
   storageError,
   wake,
   withEvents
@@ -86,6 +87,11 @@ export const commitRotation = (state: State, commitment: Commitment): Next =>
 const readAgain = (state: State, phase: PhaseOf<"Committing">, conflicts: number): Next =>
   go(state, { ...phase, _tag: "Merging", stage: "Reading", conflicts }, load(state))
 
+/** Storage takes long. Callers wait no longer: the new token is good, stored or not. */
+export const commitSlow = (_: At, state: State, phase: PhaseOf<"Committing">): Next =>
+  release(stay(state), phase.failure)
+
+/** Callers get the new token once it is stored: whoever then ends the process loses nothing. */
 export const committed = (
   at: At,
   state: State,
@@ -94,26 +100,27 @@ export const committed = (
 ): Next => {
   const next = afterCommit(at, state, input)
   return input.writes === state.writes
-    ? withEvents([saved(input.entry, at.now)], end({ ...next, uncommitted: Option.none() }, phase.failure))
-    : readAgain(next, phase, phase.conflicts)
+    ? release(
+        withEvents([saved(input.entry, at.now)], end({ ...next, uncommitted: Option.none() }, phase.failure)),
+        phase.failure
+      )
+    : release(readAgain(next, phase, phase.conflicts), phase.failure)
 }
 
-/** Another writer was faster, or a newer lease wrote: what it wrote is read, or a new lease is taken. */
+/** Another writer was faster, or a newer lease wrote: what it wrote is read, or a new lease is taken. Callers do not wait. */
 export const commitRefused = (
   at: At,
   state: State,
   phase: PhaseOf<"Committing">,
   { error }: InputOf<"CommitRefused">
 ): Next => {
-  if (error.reason === "Conflict" && phase.conflicts < maxConflicts) {
-    return readAgain(state, phase, phase.conflicts + 1)
+  const again = (): Next => {
+    if (error.reason === "Fenced") return underNewLease(at, state, phase, "Fenced")
+    if (phase.conflicts < maxConflicts) return readAgain(state, phase, phase.conflicts + 1)
+    const paused = pauseCommit(at, state, phase, busyWriters(at.now))
+    return withEvents([saveFailed(state, error.reason, at.now)], paused)
   }
-  return error.reason === "Fenced"
-    ? underNewLease(at, state, phase, "Fenced")
-    : withEvents(
-        [saveFailed(state, error.reason, at.now)],
-        pauseCommit(at, state, phase, busyWriters(at.now))
-      )
+  return release(again(), phase.failure)
 }
 
 export const commitFailed = (
@@ -121,7 +128,11 @@ export const commitFailed = (
   state: State,
   phase: PhaseOf<"Committing">,
   { error }: InputOf<"CommitFailed">
-): Next => retryLater(at, state, phase, storageError(error))
+): Next => {
+  const next = retryLater(at, state, phase, storageError(error))
+  // The first attempt has those waiting who asked for the token: it is good, stored or not.
+  return phase.tries === 0 ? release(next, phase.failure) : next
+}
 
 /** Storage failed. Callers whom the new token does not serve fail now; a cool-down keeps them from trying in turn. */
 export const retryLater = (at: At, state: State, phase: Commitment, failure: Failure): Next => {

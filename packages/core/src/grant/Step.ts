@@ -117,6 +117,7 @@ const table: { readonly [P in Phase["_tag"]]: Row<PhaseOf<P>> } = {
 
   // --- The commit of a rotation ---
   Committing: {
+    CommitSlow: Settle.commitSlow,
     Committed: Settle.committed,
     CommitRefused: Settle.commitRefused,
     CommitFailed: Settle.commitFailed
