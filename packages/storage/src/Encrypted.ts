@@ -3,8 +3,9 @@
  *
  * The inner storage gets an entry like any other, whose access token is the sealed record:
  * `latchkey-sealed.1.<key id>.<nonce>.<ciphertext>`. The credentials, the journal and the mark of a dead
- * grant are inside it. Beside it remain, in clear, what the inner storage needs for compare-and-set, fences
- * and the order of states: family, generation and fence. None of them is a secret.
+ * grant are inside it. Beside it remain, in clear, what the inner storage needs for compare-and-set, fences,
+ * the order of states and its index of accounts: family, generation, fence, when it is due for renewal, and whether it is
+ * dead. None of them is a secret.
  *
  * **What it rests on.** Each write has a new random nonce of 96 bits, which is safe for 2^32 writes with one
  * key. Format, provider, account, key id, family and generation are authenticated with the record: one that
@@ -20,9 +21,10 @@
  */
 import * as Credentials from "@latchkey/core/Credentials"
 import * as Entry from "@latchkey/core/Entry"
+import * as GrantIdentity from "@latchkey/core/GrantIdentity"
 import type { CommitRefused, Versioned } from "@latchkey/core/TokenStorage"
 import { StorageError, TokenStorage } from "@latchkey/core/TokenStorage"
-import { mapStorage, TokenStorages } from "@latchkey/core/TokenStorages"
+import { atRest, mapStorage, TokenStorages } from "@latchkey/core/TokenStorages"
 import * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -178,17 +180,35 @@ const sealed = (
         })
     )
     const token = yield* Sealed.seal(keys.first, identity(options, keys.first.id, entry), text)
+    const { dueAt, state } = atRest(entry)
+    const credentials = Credentials.make({
+      accessToken: token,
+      tokenType,
+      expiresAt: Option.getOrUndefined(dueAt)
+    })
     return new Entry.Entry({
-      credentials: Credentials.make({ accessToken: token, tokenType }),
+      credentials,
       family: entry.family,
       generation: entry.generation,
       fence: entry.fence,
       intent: Option.none(),
-      dead: Option.none(),
+      dead: state === "Dead" ? Option.some(deadMark(credentials)) : Option.none(),
       serverWait: Option.none(),
-      // Sealed with the rest: whose grant it is does not concern those who keep it.
-      identity: Option.none()
+      // Whose grant it is does not concern those who keep it: only that it can be renewed.
+      identity: state === "Renewable" ? Option.some(renewable) : Option.none()
     })
+  })
+
+/** Says to an index that the record in it can be renewed, though it has no refresh token in clear. */
+const renewable = GrantIdentity.make({ grantType: tokenType })
+
+/** Says to an index that the record in it is of a dead grant. */
+const deadMark = (credentials: Credentials.Credentials): Entry.DeadGrant =>
+  new Entry.DeadGrant({
+    fingerprint: Entry.grantFingerprint(credentials),
+    at: 0,
+    reason: "sealed",
+    rotationLost: false
   })
 
 const opened = (

@@ -56,7 +56,7 @@ const sealedFor = (options: Encrypted.Options, entry: Entry.Entry) =>
   })
 
 describe("what the inner storage holds", () => {
-  it.effect("is ciphertext, and what compare-and-set needs", () =>
+  it.effect("is ciphertext, and what compare-and-set and the index need", () =>
     Effect.gen(function* () {
       const { sealed } = yield* accounts
       const { accessToken, ...rest } = Entry.toJson(sealed)
@@ -68,7 +68,10 @@ describe("what the inner storage holds", () => {
         extras: {},
         family: Sample.full.family,
         generation: Sample.full.generation,
-        fence: 9
+        fence: 9,
+        // When it is due, and that it can be renewed.
+        expiresAt: 1_800_003_000_000,
+        identity: { grantType: "latchkey-sealed" }
       })
     }).pipe(withKeys("a"))
   )

@@ -307,7 +307,7 @@ describe("many accounts that are read together", () => {
       yield* of("first").commit(Sample.plain("a"), Option.none())
       for (const [i, name] of names.entries()) {
         if (i % 3 === 0) continue
-        yield* sql`INSERT INTO latchkey_entries
+        yield* sql`INSERT INTO latchkey_entries (account, version, fence, record)
           SELECT ${name}, version, fence, replace(record, 'access-a', ${`access-${i}`})
           FROM latchkey_entries WHERE account = 'first'`
       }

@@ -7,6 +7,7 @@
  * - `HistoryLaws`: the same, model-checked over random histories with concurrent commits.
  * - `LeaseLaws`: every `RefreshLease`.
  * - `FencingLaws`: a storage that knows the leases granted for it.
+ * - `AccountLaws`: every `TokenStorages`: what is due, the list of all accounts, their number.
  * - `RecordLaws`: a storage that keeps an entry as one JSON text that others can damage.
  *
  * ```ts

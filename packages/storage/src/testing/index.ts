@@ -1,3 +1,4 @@
+export * as AccountLaws from "./AccountLaws.js"
 export * as FencingLaws from "./FencingLaws.js"
 export * as HistoryLaws from "./HistoryLaws.js"
 export * as Law from "./Law.js"
