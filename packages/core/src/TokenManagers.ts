@@ -23,6 +23,7 @@ import type * as Stream from "effect/Stream"
 import type * as AuthStatus from "./AuthStatus.js"
 import * as Flights from "./Flights.js"
 import type * as Grant from "./Grant.js"
+import type { Outcome, Server } from "./grant/Round.js"
 import * as Pool from "./internal/Pool.js"
 import { millisOrForever } from "./internal/Settings.js"
 import { ProfileSource } from "./Profile.js"
@@ -85,6 +86,10 @@ export interface Managers {
   readonly events: Stream.Stream<AccountEvent>
   /** What there is to renew. */
   readonly renewals: Effect.Effect<Renewal.Status>
+  /** @internal */
+  readonly renew: (account: string, window: number) => Effect.Effect<Outcome>
+  /** @internal */
+  readonly serverOf: (account: string) => Server
 }
 
 /**
@@ -160,12 +165,13 @@ export const makeShared = (
     }
     const reportsChanges = Option.isSome(storages.changes)
     const storageOf = (account: string) => Either.getOrThrow(storages.of(account))
-    const { managers, noteChange } = yield* makePool(options, (settingOf) => {
+    const refresherOf = (account: string) => options.refresher?.(account) ?? services.refresher
+    const { managers, noteChange } = yield* makePool(options, refresherOf, (settingOf) => {
       // What belongs to a refresher that was made for one account goes with it.
       const settings = new WeakMap<object, Map<string | undefined, Pool.Setting>>()
       return (account) =>
         Either.map(storages.of(account), () => {
-          const refresher = options.refresher?.(account) ?? services.refresher
+          const refresher = refresherOf(account)
           const server = options.server?.(account)
           const known = settings.get(refresher) ?? new Map<string | undefined, Pool.Setting>()
           const setting =
@@ -200,6 +206,8 @@ export const make = <R>(
     const context = withoutScope(yield* Effect.context<R>())
     const { managers } = yield* makePool(
       options,
+      // Each account has its own refresher: without a name it has a server of its own.
+      (account) => account,
       (settingOf) => (account) =>
         Effect.gen(function* () {
           const services = yield* Layer.build(options.services(account))
@@ -252,7 +260,11 @@ type Services = Pick<Grant.GrantContext, "refresher" | "lease" | "config" | "sto
 /** What the grants of one server work with; accounts that share a refresher share a server, unless it is named. */
 type SettingOf = (services: Services, server: string | undefined, storage: object) => Pool.Setting
 
-const makePool = (options: PoolOptions, setupOf: (settingOf: SettingOf) => Pool.Setup) =>
+const makePool = (
+  options: PoolOptions,
+  refresherOf: (account: string) => Server,
+  setupOf: (settingOf: SettingOf) => Pool.Setup
+) =>
   Effect.gen(function* () {
     const idleTimeToLive = yield* millisOrForever("idleTimeToLive", options.idleTimeToLive ?? "1 minute")
     const found = yield* Effect.serviceOption(Renewal.Renewal)
@@ -262,6 +274,7 @@ const makePool = (options: PoolOptions, setupOf: (settingOf: SettingOf) => Pool.
     const provider = options.provider ?? "oauth"
     const pool = yield* Pool.make({
       idleTimeToLive,
+      serverOf: (account) => options.server?.(account) ?? refresherOf(account),
       manager: { provider, profiles: yield* Effect.serviceOption(ProfileSource) },
       renewer: options.renew === false ? Option.none() : Option.some(renewer),
       setupOf: (common) =>

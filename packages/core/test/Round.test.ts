@@ -38,21 +38,29 @@ describe("a round", () => {
 
   it("leaves a server alone after a failure, longer each time, then tries one account", () => {
     let { load } = begin(Round.noLoad, due("ab"))
-    load = Round.end(load, "a", "lower", true, now)
-    load = Round.end(load, "b", "lower", true, now)
+    load = Round.end(load, "a", "lower", "Failed", now)
+    load = Round.end(load, "b", "lower", "Failed", now)
     expect(Round.serverOf(load, "lower")).toEqual({ running: 0, failures: 2, notBefore: now + 2000 })
     expect(begin(load, due("abA"), now + 1999).begun).toEqual(["A"])
     const next = begin(load, due("ab"), now + 2000)
     expect(next.begun).toEqual(["a"])
-    const well = Round.end(next.load, "a", "lower", false, now + 2000)
+    const well = Round.end(next.load, "a", "lower", "Done", now + 2000)
     expect(begin(well, due("ab"), now + 2000).begun).toEqual(["a", "b"])
     expect(well).toEqual(Round.noLoad)
+  })
+
+  it("does not look at an account that is stuck for a while, and blames no server", () => {
+    const load = Round.end(begin(Round.noLoad, due("a")).load, "a", "lower", "Stuck", now)
+    expect(begin(load, due("ab"), now + 599_999).begun).toEqual(["b"])
+    expect(begin(load, due("ab"), now + 600_000).begun).toEqual(["a", "b"])
+    const later = Round.end(begin(load, due("b"), now + 600_000).load, "b", "lower", "Done", now + 600_000)
+    expect(later).toEqual(Round.noLoad)
   })
 
   it("never leaves a server alone for longer than a minute", () => {
     let load = Round.noLoad
     for (let i = 0; i < 50; i++)
-      load = Round.end(begin(load, due("a"), now + i * 1e6).load, "a", "lower", true, now + i * 1e6)
+      load = Round.end(begin(load, due("a"), now + i * 1e6).load, "a", "lower", "Failed", now + i * 1e6)
     expect(Round.serverOf(load, "lower").notBefore).toBe(now + 49 * 1e6 + 60_000)
   })
 })

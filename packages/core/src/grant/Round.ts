@@ -20,17 +20,28 @@ export interface ServerLoad {
   readonly notBefore: number
 }
 
-/** What is under way: accounts, and servers by name. */
+/** A name of a token server, or an object that stands for it. */
+export type Server = string | object
+
+/** What is under way, and what is left alone. */
 export interface Load {
   readonly running: ReadonlySet<string>
-  readonly servers: ReadonlyMap<string, ServerLoad>
+  readonly servers: ReadonlyMap<Server, ServerLoad>
+  /** Accounts that cannot be renewed as they are, and until when they are not looked at again. */
+  readonly resting: ReadonlyMap<string, number>
 }
 
-export const noLoad: Load = { running: new Set(), servers: new Map() }
+export const noLoad: Load = { running: new Set(), servers: new Map(), resting: new Map() }
+
+/**
+ * What came of a renewal. `Done`: the account has a token that lasts, or another process is at it. `Failed`: the server or the
+ * way to it failed. `Stuck`: this account cannot be renewed, whatever the server does.
+ */
+export type Outcome = "Done" | "Failed" | "Stuck"
 
 const idle: ServerLoad = { running: 0, failures: 0, notBefore: -Infinity }
 
-export const serverOf = (load: Load, server: string): ServerLoad => load.servers.get(server) ?? idle
+export const serverOf = (load: Load, server: Server): ServerLoad => load.servers.get(server) ?? idle
 
 /** Until when accounts are asked for: those that are due by then may begin now. */
 export const horizon = ({ lead, window }: Limits, now: number): number => now + lead + window
@@ -44,7 +55,7 @@ export const begin = (
   limits: Limits,
   load: Load,
   page: ReadonlyArray<DueAccount>,
-  nameServer: (account: string) => string,
+  serverOfAccount: (account: string) => Server,
   now: number
 ): { readonly load: Load; readonly begun: ReadonlyArray<string> } => {
   const running = new Set(load.running)
@@ -52,38 +63,38 @@ export const begin = (
   const begun: Array<string> = []
   for (const due of page) {
     if (running.size >= limits.concurrency) break
-    const server = nameServer(due.account)
+    const server = serverOfAccount(due.account)
     const { failures, notBefore, running: busy } = servers.get(server) ?? idle
     // A server that has failed is tried with one account at a time.
     const places = failures > 0 ? 1 : limits.perServer
-    if (running.has(due.account) || busy >= places || now < notBefore || now < startsAt(limits, due)) continue
+    const rests = now < (load.resting.get(due.account) ?? -Infinity)
+    if (rests || running.has(due.account) || busy >= places) continue
+    if (now < notBefore || now < startsAt(limits, due)) continue
     running.add(due.account)
     servers.set(server, { failures, notBefore, running: busy + 1 })
     begun.push(due.account)
   }
-  return { load: { running, servers }, begun }
+  return { load: { ...load, running, servers }, begun }
 }
 
 /** The first pause after a failure, doubled by each further one, and the longest, in milliseconds. */
 const firstPause = 1000
 const longestPause = 60_000
 
+/** How long an account that cannot be renewed is not looked at, in milliseconds. */
+const rest = 600_000
+
 /** The load after a renewal. Failures in a row have the server left alone, longer each time. */
-export const end = (load: Load, account: string, server: string, failed: boolean, now: number): Load => {
-  const { failures, notBefore, running } = serverOf(load, server)
-  const count = failed ? failures + 1 : 0
-  const pause = Math.min(firstPause * 2 ** Math.min(count - 1, 30), longestPause)
-  const left = running - 1
+export const end = (load: Load, account: string, server: Server, outcome: Outcome, now: number): Load => {
+  const before = serverOf(load, server)
+  const failures = outcome === "Failed" ? before.failures + 1 : outcome === "Done" ? 0 : before.failures
+  const pause = Math.min(firstPause * 2 ** Math.min(failures - 1, 30), longestPause)
+  const notBefore = outcome === "Failed" ? now + pause : failures === 0 ? -Infinity : before.notBefore
+  const after: ServerLoad = { running: before.running - 1, failures, notBefore }
   const servers = new Map(load.servers)
-  if (left === 0 && count === 0) servers.delete(server)
-  else
-    servers.set(server, {
-      running: left,
-      failures: count,
-      notBefore: failed ? now + pause : count === 0 ? -Infinity : notBefore
-    })
-  return {
-    running: new Set([...load.running].filter((name) => name !== account)),
-    servers
-  }
+  if (after.running === 0 && failures === 0) servers.delete(server)
+  else servers.set(server, after)
+  const resting = new Map([...load.resting].filter(([, until]) => until > now))
+  if (outcome === "Stuck") resting.set(account, now + rest)
+  return { running: new Set([...load.running].filter((name) => name !== account)), servers, resting }
 }

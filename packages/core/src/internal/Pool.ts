@@ -14,10 +14,13 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { AuthStatus } from "../AuthStatus.js"
 import * as Callers from "../Callers.js"
+import * as Driver from "../Driver.js"
 import * as Flights from "../Flights.js"
 import * as Grant from "../Grant.js"
 import { jitterShare } from "../grant/BackOff.js"
 import { anyValid } from "../grant/Decision.js"
+import * as Renewal from "../grant/Renewal.js"
+import type { Outcome, Server } from "../grant/Round.js"
 import * as Manager from "../Manager.js"
 import type { TokenError } from "../TokenError.js"
 import type { TokenEvent } from "../TokenEvent.js"
@@ -54,6 +57,8 @@ type Common = Pick<Grant.GrantContext, "clock" | "flights" | "historyLength" | "
 export interface Parts {
   readonly setupOf: (common: Common) => Setup
   readonly manager: Manager.Options
+  /** The token server of an account, by its name or by an object that stands for it. */
+  readonly serverOf: (account: string) => Server
   /** None where nothing is renewed without being asked. */
   readonly renewer: Option.Option<Renewer>
   /** How long an account that nobody uses is kept, in milliseconds. */
@@ -70,6 +75,9 @@ export interface Pool {
   readonly status: (
     accounts?: Iterable<string>
   ) => Effect.Effect<ReadonlyMap<string, Either.Either<AuthStatus, StorageError | SetupError>>>
+  /** Renews the account if it is due, in memory only for that long unless it is in use. */
+  readonly renew: (account: string, window: number) => Effect.Effect<Outcome>
+  readonly serverOf: (account: string) => Server
   readonly accounts: Effect.Effect<ReadonlyArray<string>>
   readonly events: Stream.Stream<{ readonly account: string; readonly event: TokenEvent }>
   /** Another writer may have changed this account's grant, or any. */
@@ -272,6 +280,20 @@ export const make = (parts: Parts): Effect.Effect<Pool, never, Scope.Scope> =>
             all
           )
         }),
+      renew: (account, window) => {
+        const once = (setting: Setting) => {
+          const grant = makeGrant(setting, account)
+          return Effect.ensuring(renewOne(grant, window), Flights.leave(grant))
+        }
+        return Effect.suspend((): Effect.Effect<Outcome, SetupError> => {
+          const pooled = grants.get(account)
+          if (pooled !== undefined) return renewOne(pooled.grant, window)
+          const setting = setup(account)
+          if (!Either.isEither(setting)) return Effect.scoped(Effect.flatMap(setting, once))
+          return Either.isLeft(setting) ? Effect.fail(setting.left) : once(setting.right)
+        }).pipe(Effect.orElseSucceed((): Outcome => "Stuck"))
+      },
+      serverOf: parts.serverOf,
       accounts: Effect.sync(() => [...grants.keys()]),
       events: Stream.fromPubSub(hub),
       noteChange: (account) =>
@@ -285,6 +307,22 @@ export const make = (parts: Parts): Effect.Effect<Pool, never, Scope.Scope> =>
           })
         })
     }
+  })
+
+/** Another process may have renewed the grant: it is read first, which costs the server nothing. */
+const renewOne = (grant: Grant.Grant, window: number): Effect.Effect<Outcome> =>
+  Effect.gen(function* () {
+    const planNow = Effect.map(Clock.currentTimeMillis, (now) => ({
+      ...Renewal.plan(Grant.policyOf(grant), grant.state, window, now),
+      now
+    }))
+    if (Option.isSome(yield* Callers.read(grant))) return "Failed"
+    const { at, now } = yield* planNow
+    if (at === Infinity) return "Stuck"
+    if (at > now) return "Done"
+    yield* Driver.renew(grant, Renewal.want(Grant.policyOf(grant), grant.state, window, now))
+    const after = yield* planNow
+    return after.at === Infinity ? "Stuck" : Flights.isTroubled(grant) ? "Failed" : "Done"
   })
 
 /** The end of a grant in this process. */
