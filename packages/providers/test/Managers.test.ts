@@ -325,6 +325,8 @@ describe("Copilot manager", () => {
           yield* Effect.repeat(Effect.zipRight(turn, m.status), {
             until: ({ warnings }) => !warnings.includes("Unsaved")
           })
+          // Nor for the lease to be given back, whose files take some turns more.
+          yield* Effect.repeatN(turn, 500)
           yield* TestClock.adjust("1199 seconds")
           expect(yield* token(m.getAccessToken)).toBe("service-2")
           yield* TestClock.adjust("1 seconds")
