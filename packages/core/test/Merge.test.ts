@@ -1,31 +1,13 @@
 /** How memory and storage become one state, and when the token in it is served without a decision. */
 import { describe, expect, it } from "@effect/vitest"
-import { Credentials, Entry, Fingerprint, RotationPolicy, TokenStorage } from "@latchkey/core"
+import { Credentials, Entry, Fingerprint, TokenStorage } from "@latchkey/core"
 import { Option, Redacted } from "effect"
 import { mayReopen, reopen } from "../src/grant/FastPath.js"
 import { lags, reconcile } from "../src/grant/Merge.js"
 import type { Input } from "../src/grant/Messages.js"
 import * as State from "../src/grant/State.js"
 import { minute, start } from "./support/Bench.js"
-
-const policy: State.Policy = {
-  grace: 0,
-  credentialsTtl: 30_000,
-  coolDownBase: 1000,
-  coolDownMax: 5 * minute,
-  refreshTimeout: 30_000,
-  leaseWait: 40_000,
-  mode: "wait",
-  jitter: 0,
-  rotation: RotationPolicy.rotating("30 seconds"),
-  needsRefreshToken: true,
-  identityOf: () => Option.none(),
-  formerly: [],
-  serverAhead: 0,
-  jitterShare: 0,
-  uptime: 0,
-  reportsChanges: true
-}
+import { policy } from "./support/Policy.js"
 
 /** An entry with these tokens; `x2` is of access token `x` and refresh token `2`. */
 const entryOf = (tokens: string, generation = 1, life = 10 * minute): Entry.Entry =>
