@@ -87,6 +87,7 @@ for (const name of names) {
       : readdirSync(join(folder, "dist"))
           .filter((file) => file.endsWith(".js") && file !== "index.js" && file !== "bin.js")
           .map((file) => "./" + file.slice(0, -3))
+          .filter((path) => manifest.exports[path] !== null)
   )
   for (const path of paths) {
     const module = name + path.slice(1)

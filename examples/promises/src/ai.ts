@@ -1,5 +1,5 @@
 /**
- * For AI SDKs, of two kinds. Those that take a function for the key are given the tokens's own (`new OpenAI({
+ * For AI SDKs, of two kinds. Those that take a function for the key get `getAccessToken` (`new OpenAI({
  * apiKey: apiKey(tokens) })`); those that take a `fetch` (`createOpenAICompatible({ fetch, … })`) get the one of
  * `./fetch.ts`, which also replaces a token that is refused.
  */

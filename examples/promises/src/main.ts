@@ -1,6 +1,6 @@
 /**
- * A program that is not written in Effect: a layer is built once, its tokens is handed out, and the HTTP client
- * that is there already is given its tokens. Each of them meets a fresh token and one that the API refuses.
+ * A program that is not written in Effect: a layer is built once, and the HTTP clients that are there
+ * already get their tokens from it as promises. Each of them meets a fresh token and one that the API refuses.
  */
 import {
   PromiseManager,
@@ -50,9 +50,9 @@ const main = async (): Promise<boolean> => {
     undici: async () => (await requestWith(tokens, origin)(new URL(origin))).statusCode,
     "axios interceptors": () => axiosOver(tokens, origin)(origin)
   }
-  const told: Array<boolean> = []
-  const tell = (what: string, kept: boolean) => {
-    told.push(kept)
+  const reports: Array<boolean> = []
+  const report = (what: string, kept: boolean) => {
+    reports.push(kept)
     console.log(`${kept ? "ok  " : "NOT "} ${what}`)
   }
   for (const [name, call] of Object.entries(clients)) {
@@ -62,23 +62,23 @@ const main = async (): Promise<boolean> => {
     api.refuse(token)
     const cured = await call()
     const replaced = (await tokens.getAccessToken()) !== token
-    tell(
+    report(
       `${name}: ${fresh}, and ${cured} after its token was refused`,
       fresh === 200 && cured === 200 && replaced
     )
   }
   const now = await tokens.getAccessToken()
-  tell("googleapis' refresh handler has the token", (await refreshHandler(tokens)()).access_token === now)
-  tell("an AI client's key function has the token", (await apiKey(tokens)()) === now)
-  tell("a fresh token can be had without waiting", tokens.peekAccessToken() === now)
+  report("googleapis' refresh handler has the token", (await refreshHandler(tokens)()).access_token === now)
+  report("an AI client's key function has the token", (await apiKey(tokens)()) === now)
+  report("a fresh token can be had without waiting", tokens.peekAccessToken() === now)
 
   await tokens.clear()
   const error: unknown = await tokens.getAccessToken().catch((e: unknown) => e)
-  tell("an error is an instance of its class", error instanceof TokenError.ReauthorizationRequired)
+  report("an error is an instance of its class", error instanceof TokenError.ReauthorizationRequired)
   const left: unknown = await tokens.refresh({ signal: AbortSignal.abort() }).catch((e: unknown) => e)
-  tell("a signal gives up waiting", left instanceof Error && left.name === "AbortError")
+  report("a signal gives up waiting", left instanceof Error && left.name === "AbortError")
   api.close()
-  return told.every(Boolean)
+  return reports.every(Boolean)
 }
 
 try {

@@ -56,7 +56,6 @@ const drive = (grant: Grant, first: Applied, clock: Clock.Clock): Effect.Effect<
   // The answer of the server holds the only copy of a refresh token: from there to the commit nothing interrupts.
   Effect.uninterruptibleMask((restore) => {
     const loop = (last: Applied, leasedAt: Option.Option<number>): Effect.Effect<Telemetry.Outcome> => {
-      const reported = report(grant, last)
       const next = Option.match(last.command, {
         onNone: () => Effect.succeed({ failure: Option.flatMap(last.released, (r) => r.failure), leasedAt }),
         onSome: (command) =>
@@ -65,7 +64,7 @@ const drive = (grant: Grant, first: Applied, clock: Clock.Clock): Effect.Effect<
             return loop(apply(grant, input, now), input._tag === "LeaseTaken" ? Option.some(now) : leasedAt)
           })
       })
-      return reported === Effect.void ? next : Effect.andThen(reported, next)
+      return Effect.andThen(report(grant, last), next)
     }
     return Effect.onExit(loop(first, Option.none()), () =>
       Effect.sync(() => letGo(grant, { failure: Option.some(closed) }))

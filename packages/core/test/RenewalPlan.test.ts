@@ -1,30 +1,14 @@
 /** When a grant should be renewed without being asked, and what is done first. */
 import { describe, expect, it } from "@effect/vitest"
 import { Option } from "effect"
-import { Credentials, Entry, RotationPolicy } from "@latchkey/core"
+import { Credentials, Entry } from "@latchkey/core"
 import * as Renewal from "../src/grant/Renewal.js"
 import * as State from "../src/grant/State.js"
 import type { Version } from "../src/TokenStorage.js"
 import { grant, minute, start } from "./support/Bench.js"
+import { policy as anyPolicy } from "./support/Policy.js"
 
-const policy: State.Policy = {
-  grace: 2 * minute,
-  credentialsTtl: 30_000,
-  coolDownBase: 1000,
-  coolDownMax: 5 * minute,
-  refreshTimeout: 30_000,
-  leaseWait: 40_000,
-  mode: "wait",
-  jitter: 0,
-  rotation: RotationPolicy.rotating("30 seconds"),
-  needsRefreshToken: true,
-  identityOf: () => Option.none(),
-  formerly: [],
-  serverAhead: 0,
-  jitterShare: 0.5,
-  uptime: 0,
-  reportsChanges: true
-}
+const policy: State.Policy = { ...anyPolicy, grace: 2 * minute, jitterShare: 0.5 }
 
 const holding = (entry: Entry.Entry, at = start): State.State => ({
   ...State.initial,

@@ -58,6 +58,18 @@ const strictServer = (options: { readonly spoils?: (post: number) => boolean } =
 type Storage = Context.Tag.Service<TokenStorage.TokenStorage>
 type Lease = Context.Tag.Service<RefreshLease.RefreshLease>
 
+/** The commit of the first rotation, which comes after that of its intent, takes this long. */
+const slowToCommit = (storage: Storage, millis: number): Storage => {
+  let commits = 0
+  return {
+    ...storage,
+    commit: (entry, expected) =>
+      ++commits === 2
+        ? Effect.zipRight(Effect.sleep(millis), storage.commit(entry, expected))
+        : storage.commit(entry, expected)
+  }
+}
+
 interface World {
   readonly storage: Storage
   readonly lease: Lease
@@ -209,15 +221,7 @@ describe("a rotation whose commit fails", () => {
   it.scoped("is in storage before anyone has its token, if storage takes less than a second", () =>
     Effect.gen(function* () {
       const w = yield* world()
-      let commits = 0
-      const slow: Storage = {
-        ...w.storage,
-        commit: (entry, expected) =>
-          ++commits === 2
-            ? Effect.zipRight(Effect.sleep(900), w.storage.commit(entry, expected))
-            : w.storage.commit(entry, expected)
-      }
-      const a = yield* manager(w, slow)
+      const a = yield* manager(w, slowToCommit(w.storage, 900))
       yield* TestClock.adjust(minute)
       const asking = yield* Effect.fork(token(a.getAccessToken))
       const forcing = yield* Effect.fork(token(a.refresh))
@@ -235,15 +239,7 @@ describe("a rotation whose commit fails", () => {
   it.scoped("does not keep the callers of a slow storage waiting, and its peer waits", () =>
     Effect.gen(function* () {
       const w = yield* world()
-      let commits = 0
-      const slow: Storage = {
-        ...w.storage,
-        commit: (entry, expected) =>
-          ++commits === 2
-            ? Effect.zipRight(Effect.sleep(40_000), w.storage.commit(entry, expected))
-            : w.storage.commit(entry, expected)
-      }
-      const a = yield* manager(w, slow)
+      const a = yield* manager(w, slowToCommit(w.storage, 40_000))
       const b = yield* manager(w)
       yield* TestClock.adjust(minute)
       const asking = yield* Effect.fork(token(a.getAccessToken))

@@ -69,7 +69,7 @@ export const run = (options: Options): Effect.Effect<ExitCode, Failure.Failure, 
     return ExitCode.ok
   }).pipe(Effect.scoped)
 
-/** A refresh ends once there is a token; this ends once it is in storage, or storage has failed to take it. */
+/** A refresh waits a second for storage at most; this ends once the token is stored, or storage has failed to take it. */
 const untilSaved = (manager: Manager): Effect.Effect<void> =>
   manager.events.pipe(
     Stream.takeUntil((event) => event._tag === "Saved" || event._tag === "SaveFailed"),

@@ -125,11 +125,11 @@ const parse = (text: string): URL | undefined => {
 const serverWords = (was: GrantIdentity, is: GrantIdentity): Pick<Mismatch, "stored" | "current"> => {
   const byIssuer =
     Option.isSome(was.issuer) && Option.isSome(is.issuer) && !Equal.equals(was.issuer, is.issuer)
-  const name = (identity: GrantIdentity): string =>
-    Option.match(byIssuer ? identity.issuer : Option.orElse(identity.tokenEndpoint, () => identity.issuer), {
-      onNone: () => "a server without a name",
-      onSome: display
-    })
+  // Servers without a name do not differ.
+  const name = ({ issuer, tokenEndpoint }: GrantIdentity): string =>
+    Option.toArray(byIssuer ? issuer : Option.orElse(tokenEndpoint, () => issuer))
+      .map(display)
+      .join("")
   const stored = name(was)
   const current = name(is)
   return { stored, current: stored === current ? `${current} (with another query)` : current }
@@ -145,8 +145,8 @@ const display = (text: string): string => {
   )
 }
 
-const words = (text: Option.Option<string>): string =>
-  Option.match(text, { onNone: () => "unknown", onSome: shown })
+/** For what is known: what is not does not differ. */
+const words = (text: Option.Option<string>): string => Option.toArray(text).map(shown).join("")
 
 const grantWords = (grantType: string): string =>
   grantType === userGrant ? "a user's grant" : `the client's own (${shown(grantType)})`

@@ -5,6 +5,7 @@ import * as Entry from "../Entry.js"
 import * as TokenEvent from "../TokenEvent.js"
 import type * as Decision from "./Decision.js"
 import type { Next } from "./Messages.js"
+import * as Replay from "./Replay.js"
 import { commitRotation, retract, retryLater } from "./Settle.js"
 import { accessTokenOf, type Attempt, type Failure, type State, storedOf, type Want } from "./State.js"
 import {
@@ -24,7 +25,6 @@ import {
   storageError
 } from "./Transition.js"
 import { judge, openIntentOf, replayOf } from "./View.js"
-import * as Replay from "./Replay.js"
 
 /** What to do by now. A forced refresh is done once the token that its caller had is no longer the current one. */
 export const decideAgain = ({ now, policy }: At, state: State, want: Want): Decision.Decision => {

@@ -4,9 +4,9 @@ import * as Credentials from "../Credentials.js"
 import { cooling } from "./BackOff.js"
 import type { Held } from "./Decision.js"
 import { clampedGrace, earliness, isAgeUnknown, timeToExpiry } from "./Expiry.js"
+import * as Replay from "./Replay.js"
 import type { Policy, State, Want } from "./State.js"
 import { heldOf, replayOf } from "./View.js"
-import * as Replay from "./Replay.js"
 
 /** What to do next for a grant, and when; `Infinity` where nothing needs to be done. */
 export interface Plan {

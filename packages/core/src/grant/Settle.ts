@@ -13,6 +13,7 @@ import * as TokenEvent from "../TokenEvent.js"
 import * as BackOff from "./BackOff.js"
 import * as Decision from "./Decision.js"
 import type { Next } from "./Messages.js"
+import * as Replay from "./Replay.js"
 import { type Commitment, type Failure, type Policy, type State, storedOf } from "./State.js"
 import {
   abandon,
@@ -37,7 +38,6 @@ import {
   wake,
   withEvents
 } from "./Transition.js"
-import * as Replay from "./Replay.js"
 
 // --- Pauses between attempts to write ---
 

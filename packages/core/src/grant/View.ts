@@ -8,9 +8,9 @@ import * as Age from "./Age.js"
 import { cooling } from "./BackOff.js"
 import * as Decision from "./Decision.js"
 import { isExpired, isFresh as isFreshRecord, isGraceTooLong, type Witness } from "./Expiry.js"
-import { credentialsOf, entryOf, isRejected, type Policy, type State } from "./State.js"
-import * as Replay from "./Replay.js"
 import { mismatch } from "./Mismatch.js"
+import * as Replay from "./Replay.js"
+import { credentialsOf, entryOf, isRejected, type Policy, type State } from "./State.js"
 
 /** What a caller gets now; storage is read first where memory is not fresh. */
 export const decide = (

@@ -9,13 +9,13 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Stream from "effect/Stream"
 import { createHash } from "node:crypto"
+import * as Batcher from "./Batcher.js"
 import type * as Record from "./Record.js"
 import * as RecordText from "./RecordText.js"
 import { ServerProblem, toStorageError } from "./ServerProblem.js"
 import * as SqlIndex from "./SqlIndex.js"
 import { isLocked, isRace } from "./SqlProblem.js"
 import { bytesOf, type Session } from "./SqlSession.js"
-import * as Batcher from "./Batcher.js"
 
 /** What tells of a change: the channel of one table, and in it the account; nothing where that is too long. */
 export const channelOf = (session: Session): string => session.tables.entries
