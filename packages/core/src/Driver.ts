@@ -10,6 +10,7 @@ import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
@@ -19,38 +20,51 @@ import { LeaseError } from "./RefreshLease.js"
 import * as Telemetry from "./Telemetry.js"
 import * as TimeLimit from "./TimeLimit.js"
 import { RefreshError, type TokenRefresher } from "./TokenRefresher.js"
-import { type Applied, type Grant, apply, closed, letGo, namesOf, report, storageOf, tell } from "./Grant.js"
+import {
+  type Applied,
+  type Grant,
+  type GrantContext,
+  apply,
+  closed,
+  letGo,
+  namesOf,
+  report,
+  storageOf,
+  tell
+} from "./Grant.js"
 import { StorageError } from "./TokenStorage.js"
 
 /** Starts the flight, or joins the one under way. Does not wait. */
 export const start = (grant: Grant, want: State.Want): Effect.Effect<void> =>
-  begin(grant, want, (flight) => grant.context.turn?.(grant)(flight) ?? flight)
-
-/** Renews the grant for nobody in particular, by who has its turn already; waits for the end, whatever that is. */
-export const renew = (grant: Grant, want: State.Want): Effect.Effect<void> =>
-  Effect.suspend(() => {
-    const released = (grant.released ??= Deferred.unsafeMake<Release>(FiberId.none))
-    return Effect.andThen(
-      begin(grant, want, (flight) => flight),
-      Effect.asVoid(Deferred.await(released))
-    )
+  Effect.clockWith((clock) => {
+    begin(grant, want, clock, grant.context.turn)
+    return Effect.void
   })
 
+/** Renews the grant for nobody in particular, and waits for the end of the flight, whatever that is. */
+export const renew = (grant: Grant, want: State.Want): Effect.Effect<void> =>
+  Effect.clockWith((clock) => {
+    const released = (grant.released ??= Deferred.unsafeMake<Release>(FiberId.none))
+    const flight = begin(grant, want, clock, grant.context.renewalTurn)
+    if (flight !== undefined) return Effect.asVoid(Fiber.await(flight))
+    return grant.context.flights.isClosing() ? Effect.void : Effect.asVoid(Deferred.await(released))
+  })
+
+/** The flight that it started, if any. */
 const begin = (
   grant: Grant,
   want: State.Want,
-  inTurn: <A>(flight: Effect.Effect<A>) => Effect.Effect<A>
-): Effect.Effect<void> =>
-  Effect.clockWith((clock) => {
-    const { flights } = grant.context
-    if (flights.isClosing()) return Effect.void
-    const next = apply(grant, { _tag: "Wanted", want }, clock.unsafeCurrentTimeMillis())
-    if (Option.isSome(next.command)) {
-      const flight = inTurn(Telemetry.flight(namesOf(grant), () => grant.state, drive(grant, next, clock)))
-      flights.fork(clock === grant.context.clock ? flight : Effect.withClock(flight, clock))
-    }
-    return Effect.void
-  })
+  clock: Clock.Clock,
+  turn: GrantContext["turn"]
+): Fiber.RuntimeFiber<void> | undefined => {
+  const { flights } = grant.context
+  if (flights.isClosing()) return undefined
+  const next = apply(grant, { _tag: "Wanted", want }, clock.unsafeCurrentTimeMillis())
+  if (Option.isNone(next.command)) return undefined
+  const flight = Telemetry.flight(namesOf(grant), () => grant.state, drive(grant, next, clock))
+  const inTurn = turn?.(grant)(flight) ?? flight
+  return flights.fork(clock === grant.context.clock ? inTurn : Effect.withClock(inTurn, clock))
+}
 
 const drive = (grant: Grant, first: Applied, clock: Clock.Clock): Effect.Effect<Telemetry.Outcome> =>
   // The answer of the server holds the only copy of a refresh token: from there to the commit nothing interrupts.

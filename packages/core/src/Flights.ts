@@ -62,9 +62,7 @@ export const makeFlights = (patience: number): Effect.Effect<Flights, never, Sco
       remove: (grant) => void grants.delete(grant),
       isClosing: () => phase !== "Open",
       isClosed: () => phase === "Closed",
-      fork: (flight) => {
-        run(flight)
-      }
+      fork: (flight) => run(flight)
     }
   })
 

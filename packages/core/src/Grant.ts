@@ -4,6 +4,7 @@ import type * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
@@ -33,8 +34,9 @@ export interface GrantContext {
   readonly flights: Flights
   /** How many of its last events a grant keeps. */
   readonly historyLength: number
-  /** Waits for the grant's turn at the token server, where that is bounded. */
+  /** Waits for a caller's turn at the token server, or for a renewal's, where that is bounded. */
   readonly turn?: (grant: Grant) => <A>(flight: Effect.Effect<A>) => Effect.Effect<A>
+  readonly renewalTurn?: (grant: Grant) => <A>(flight: Effect.Effect<A>) => Effect.Effect<A>
   /** Receives each event, in order. */
   readonly publish: (account: string, event: TokenEvent) => Effect.Effect<void>
 }
@@ -43,7 +45,7 @@ export interface GrantContext {
 export interface Flights {
   readonly isClosing: () => boolean
   readonly isClosed: () => boolean
-  readonly fork: (flight: Effect.Effect<void>) => void
+  readonly fork: (flight: Effect.Effect<void>) => Fiber.RuntimeFiber<void>
   /** Reports the closing of the scope to a grant. */
   readonly add: (grant: Grant) => Grant
   readonly remove: (grant: Grant) => void
@@ -62,8 +64,6 @@ export interface Grant {
   reading: Deferred.Deferred<Option.Option<State.Failure>> | undefined
   awake: Deferred.Deferred<void> | undefined
   lease: { readonly lease: Lease; readonly scope: Scope.CloseableScope } | undefined
-  /** Called after the state changed. */
-  onChange: ((grant: Grant) => void) | undefined
   /** The last events, the oldest first, and those who listen to them. */
   history: ReadonlyArray<TokenEvent>
   events: { readonly hub: PubSub.PubSub<TokenEvent>; listeners: number } | undefined
@@ -86,7 +86,6 @@ export const make = (context: GrantContext, account: string, jitterShare: number
     reading: undefined,
     awake: undefined,
     lease: undefined,
-    onChange: undefined,
     history: [],
     events: undefined,
     status: undefined,
@@ -136,7 +135,6 @@ export const apply = (grant: Grant, input: Input, now: number): Applied => {
   }
   const isWoken = Option.exists(next.command, ({ _tag }) => _tag === "Wake")
   if (isWoken) wake(grant)
-  if (next.state !== before) grant.onChange?.(grant)
   return { ...next, before, command: isWoken ? Option.none() : next.command }
 }
 

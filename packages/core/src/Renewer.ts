@@ -8,16 +8,17 @@
  *
  * @since 0.1.0
  */
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as FiberSet from "effect/FiberSet"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
-import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Round from "./grant/Round.js"
 import { count, invalid, millis } from "./internal/Settings.js"
@@ -53,6 +54,7 @@ export interface Status {
   /** How many accounts were due in the last round, as far as it looked. */
   readonly due: number
   readonly renewed: number
+  /** How many renewals failed, those of grants that ended included. */
   readonly failed: number
   /** When the earliest of them was due, epoch milliseconds; none where nothing was. */
   readonly oldestDue: Option.Option<number>
@@ -69,10 +71,13 @@ export class Renewer extends Context.Tag("@latchkey/core/Renewer")<
 
 /** How many accounts come with one answer of storage, and how many answers a round reads at most. */
 const pageSize = 500
-const mostPages = 200
+const mostPages = 20
+
+/** How long a round waits, in milliseconds, after more was asked for. */
+const shortestPause = 100
 
 /**
- * Starts renewing, and stops with the scope, once the renewals under way have ended. A setting that cannot work is a
+ * Starts renewing. Stops with the scope; a renewal that is under way then ends with the pool. A setting that cannot work is a
  * `ConfigError` that names it.
  *
  * @since 0.1.0
@@ -99,57 +104,76 @@ export const make = (
     const managers = yield* TokenManagers
     const storages = yield* TokenStorages
     const fork = yield* FiberSet.makeRuntime<never>()
-    const hasRoom = Effect.unsafeMakeLatch(true)
+    const isHungry = Effect.unsafeMakeLatch(false)
     let load = Round.noLoad
+    let cursor: DueAccount | undefined
     let status: Status = { due: 0, renewed: 0, failed: 0, oldestDue: Option.none() }
 
-    const renew = (account: string): Effect.Effect<void> =>
+    const begin = (): void => {
+      const next = Round.begin(limits, load)
+      load = next.load
+      next.begun.forEach((renewal) => fork(renew(renewal)))
+    }
+
+    const renew = (renewal: Round.Renewal): Effect.Effect<void> =>
       Effect.gen(function* () {
-        const outcome = yield* managers.renew(account, limits.window)
-        load = Round.end(load, account, managers.serverOf(account), outcome, yield* Clock.currentTimeMillis)
-        status =
-          outcome === "Done"
-            ? { ...status, renewed: status.renewed + 1 }
-            : { ...status, failed: status.failed + 1 }
-        if (load.running.size * 2 <= limits.concurrency) yield* hasRoom.open
+        // One that dies of a defect takes no other with it.
+        const exit = yield* Effect.exit(managers.renew(renewal.account, renewal.early))
+        const result = Exit.getOrElse(exit, () => Round.stuck)
+        load = Round.end(limits, load, renewal, result, yield* Clock.currentTimeMillis)
+        status = counted(status, result)
+        begin()
+        if (Round.isHungry(load, renewal.server, cursor !== undefined)) yield* isHungry.open
       })
 
-    /** Begins what may begin; whether more is due than there is room for. */
-    const pagesFrom = (after: DueAccount | undefined, pages: number): Effect.Effect<boolean, StorageError> =>
+    /** Reads what is due until enough wait. Where it is very much, the next round reads on from there. */
+    const read = (pages: number, found: number): Effect.Effect<void, StorageError> =>
       Effect.gen(function* () {
         const now = yield* Clock.currentTimeMillis
-        const page = yield* storages.due({ before: Round.horizon(limits, now), limit: pageSize, after })
-        if (after === undefined) {
-          const oldestDue = Option.map(Option.fromNullable(page[0]), ({ dueAt }) => dueAt)
-          status = { ...status, due: 0, oldestDue }
+        const page = yield* storages.due({
+          before: Round.horizon(limits, now),
+          limit: pageSize,
+          after: cursor
+        })
+        if (cursor === undefined) {
+          status = { ...status, oldestDue: Option.map(Option.fromNullable(page[0]), ({ dueAt }) => dueAt) }
         }
-        status = { ...status, due: status.due + page.length }
-        const next = Round.begin(limits, load, page, managers.serverOf, now)
-        load = next.load
-        next.begun.forEach((account) => fork(renew(account)))
-        if (load.running.size >= limits.concurrency) return true
-        return page.length < pageSize || pages >= mostPages ? false : yield* pagesFrom(page.at(-1), pages + 1)
+        load = Round.takeIn(limits, load, page, managers.serverOf, now)
+        begin()
+        status = { ...status, due: found + page.length }
+        cursor = page.length < pageSize ? undefined : page.at(-1)
+        if (cursor !== undefined && pages < mostPages && !Round.isFull(load)) {
+          yield* read(pages + 1, found + page.length)
+        }
       })
 
-    // Where more is due than there is room for, the next round begins as soon as half of the room is free.
-    const rounds: Effect.Effect<void, StorageError> = Effect.gen(function* () {
-      yield* hasRoom.close
-      const isFull = yield* pagesFrom(undefined, 1)
-      if (!isFull) return
-      yield* hasRoom.await
-      return yield* rounds
+    const round = Effect.gen(function* () {
+      yield* isHungry.close
+      load = Round.open(load, yield* Clock.currentTimeMillis)
+      yield* read(1, 0)
+      const woken = yield* Effect.timeoutOption(isHungry.await, every)
+      if (Option.isSome(woken)) yield* Effect.sleep(shortestPause)
     })
 
-    yield* rounds.pipe(
-      Effect.catchAll((error) =>
-        Effect.logWarning("latchkey: storage does not say what is due", error.message)
+    yield* round.pipe(
+      Effect.catchAllCause((cause) =>
+        // What is in a defect nobody knows.
+        Option.match(Cause.failureOption(cause), {
+          onNone: () => Effect.logWarning("latchkey: a round of renewal died of a defect"),
+          onSome: (error) => Effect.logWarning("latchkey: storage does not list what is due", error.message)
+        }).pipe(Effect.andThen(Effect.sleep(every)))
       ),
-      Effect.schedule(Schedule.spaced(every)),
+      Effect.forever,
       Effect.interruptible,
       Effect.forkScoped
     )
     return Renewer.of({ status: Effect.sync(() => status) })
   })
+
+const counted = (status: Status, { outcome }: Round.Result): Status => {
+  if (outcome === "Renewed") return { ...status, renewed: status.renewed + 1 }
+  return outcome === "NotNeeded" ? status : { ...status, failed: status.failed + 1 }
+}
 
 /**
  * {@link make} as a layer.

@@ -17,11 +17,11 @@ import type { Credentials } from "./Credentials.js"
 import * as Flights from "./Flights.js"
 import * as Grant from "./Grant.js"
 import { jitterShare } from "./grant/BackOff.js"
+import * as KeepRenewed from "./internal/KeepRenewed.js"
 import * as Manager_ from "./Manager.js"
 import type { Manager } from "./Manager.js"
 import * as Profile from "./Profile.js"
 import { RefreshLease } from "./RefreshLease.js"
-import { Renewal } from "./Renewal.js"
 import type * as Snapshot from "./Snapshot.js"
 import { TokenConfig } from "./TokenConfig.js"
 import { TokenRefresher } from "./TokenRefresher.js"
@@ -63,8 +63,11 @@ export interface Options {
   readonly snapshotExtras?: (credentials: Credentials) => Snapshot.Snapshot["extras"]
   /** Whether to listen to storage for changes by others, where it can tell; true unless given. */
   readonly watch?: boolean
-  /** Names the token server to `Renewal`, which bounds what is sent to one; the refresher itself unless given. */
-  readonly server?: string
+  /**
+   * Whether the grant is renewed before its grace, without being asked, so that callers never wait for it; false unless
+   * given. It begins up to two minutes before the grace, at a moment of this account and instance.
+   */
+  readonly renew?: boolean
 }
 
 /** How much longer than a refresh may take the closing of the scope waits for it, in milliseconds. */
@@ -72,9 +75,6 @@ const closingSlack = 5000
 
 /**
  * A manager over the services in context, living in the scope.
- *
- * Where there is a `Renewal` in context, the manager renews its grant before it expires, without being asked,
- * and waits for its turn at the server; `server` tells which others it shares that with.
  *
  * @since 0.1.0
  * @category constructors
@@ -89,8 +89,6 @@ export const make = (
     const account = options.account ?? storage.location
     const instance = config.instance ?? `${yield* Random.next}`
     const refresher = yield* TokenRefresher
-    const renewal = yield* Effect.serviceOption(Renewal)
-    const place = Option.map(renewal, ({ renewer }) => renewer.placeOf(options.server ?? refresher, storage))
     const grant = Grant.make(
       {
         provider,
@@ -102,21 +100,12 @@ export const make = (
         clock: yield* Effect.clock,
         flights: yield* Flights.makeFlights(config.refreshTimeout + closingSlack),
         historyLength: 32,
-        turn: (grant) => (flight) =>
-          Option.match(place, {
-            onNone: () => flight,
-            onSome: ({ server }) => server.caller(Flights.isTroubled(grant))(flight)
-          }),
         publish: () => Effect.void
       },
       account,
       jitterShare(`${account} ${instance}`)
     )
-    if (Option.isSome(renewal) && Option.isSome(place)) {
-      const { renewer } = renewal.value
-      const renewed = renewer.add(grant, place.value)
-      yield* Effect.addFinalizer(() => Effect.sync(() => renewer.remove(renewed)))
-    }
+    if (options.renew === true) yield* Effect.forkScoped(Effect.interruptible(KeepRenewed.forever(grant)))
     if (grant.context.reportsChanges) yield* Effect.forkScoped(Manager_.watch(grant))
     const profiles = yield* Effect.serviceOption(Profile.ProfileSource)
     return Manager_.make(grant, {

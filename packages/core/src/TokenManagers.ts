@@ -1,11 +1,11 @@
 /**
  * Many accounts, known only at run time: for a product that holds the tokens of its users.
  *
- * An account is created on first use, shared while in use, and dropped when idle. While it is here it is renewed before it
- * expires; see `Renewal`. An account at rest is a few small objects: no fiber, no timer, no connection of its own.
+ * An account is created on first use, shared while in use, and dropped when idle. Accounts at rest cost nothing: they are in
+ * storage, and a `Renewer` renews them there before they expire.
  *
  * Accounts are kept apart: one that fails or is slow holds up no other. What is sent to a token server is bounded for each
- * server; a quarter of the places is kept for callers, and accounts whose last refresh failed have at most half.
+ * server, and accounts whose last refresh failed have at most half of its places.
  *
  * @since 0.1.0
  */
@@ -23,12 +23,12 @@ import type * as Stream from "effect/Stream"
 import type * as AuthStatus from "./AuthStatus.js"
 import * as Flights from "./Flights.js"
 import type * as Grant from "./Grant.js"
-import type { Outcome, Server } from "./grant/Round.js"
+import type { Result, Server } from "./grant/Round.js"
 import * as Pool from "./internal/Pool.js"
-import { millisOrForever } from "./internal/Settings.js"
+import * as ServerLimits from "./internal/ServerLimits.js"
+import { count, millisOrForever, rate } from "./internal/Settings.js"
 import { ProfileSource } from "./Profile.js"
 import { RefreshLease } from "./RefreshLease.js"
-import * as Renewal from "./Renewal.js"
 import { TokenConfig } from "./TokenConfig.js"
 import type { TokenError } from "./TokenError.js"
 import type * as TokenEvent from "./TokenEvent.js"
@@ -69,13 +69,6 @@ export interface Managers {
   readonly getAccessToken: (account: string) => Effect.Effect<Redacted.Redacted, TokenError | SetupError>
   /** The account's token in memory, if it can be served without I/O: for code outside Effect. */
   readonly unsafePeek: (account: string) => Option.Option<Redacted.Redacted>
-  /**
-   * Keeps the accounts here, and so renewed, while the scope is open. Does not wait for storage. Returns the accounts that
-   * could not be set up, and why; they hold up no other.
-   */
-  readonly keep: (
-    accounts: Iterable<string>
-  ) => Effect.Effect<ReadonlyMap<string, SetupError>, never, Scope.Scope>
   /** The status of each account; default: of those that are here. Refreshes nothing, and keeps no account. */
   readonly status: (
     accounts?: Iterable<string>
@@ -84,10 +77,8 @@ export interface Managers {
   readonly accounts: Effect.Effect<ReadonlyArray<string>>
   /** The events of all accounts from now on; a slow reader misses the oldest. */
   readonly events: Stream.Stream<AccountEvent>
-  /** What there is to renew. */
-  readonly renewals: Effect.Effect<Renewal.Status>
   /** @internal */
-  readonly renew: (account: string, window: number) => Effect.Effect<Outcome>
+  readonly renew: (account: string, early: number) => Effect.Effect<Result>
   /** @internal */
   readonly serverOf: (account: string) => Server
 }
@@ -107,10 +98,14 @@ export class TokenManagers extends Context.Tag("@latchkey/core/TokenManagers")<T
 export interface PoolOptions {
   /** Names the provider in snapshots, profiles and metrics; default `oauth`. */
   readonly provider?: string
-  /** How long an account that nobody uses is kept; default a minute. An account that is dropped is not renewed. */
+  /** How long an account that nobody uses stays in memory; default a minute. */
   readonly idleTimeToLive?: Duration.DurationInput
-  /** Whether accounts are renewed without being asked; default true. */
-  readonly renew?: boolean
+  /** How many accounts stay in memory; default 10,000. Beyond that, those used longest ago are dropped, unless they are in use. */
+  readonly maxAccounts?: number
+  /** How many refreshes for callers run at a time at one server; default 16. */
+  readonly perServer?: number
+  /** How many refreshes begin within a second at one server, those of a `Renewer` included; default: no limit. */
+  readonly perSecond?: number
   /**
    * Names an account's token server, which bounds what is sent to it. Default: accounts that share a refresher share a
    * server.
@@ -144,7 +139,7 @@ export interface SharedOptions extends PoolOptions {
 
 /**
  * A pool whose accounts share storage, lease, policy and refresher: one connection, one subscription to changes, and nothing
- * built for an account. Uses the `Renewal` in context, or its own.
+ * built for an account.
  *
  * @since 0.1.0
  * @category constructors
@@ -175,8 +170,7 @@ export const makeShared = (
           const server = options.server?.(account)
           const known = settings.get(refresher) ?? new Map<string | undefined, Pool.Setting>()
           const setting =
-            known.get(server) ??
-            settingOf({ ...services, refresher, storageOf, reportsChanges }, server, storages)
+            known.get(server) ?? settingOf({ ...services, refresher, storageOf, reportsChanges }, server)
           settings.set(refresher, known.set(server, setting))
           return setting
         })
@@ -193,8 +187,7 @@ export const makeShared = (
   })
 
 /**
- * A pool in which each account has its own services. For very many accounts, {@link makeShared} takes less memory. Uses the
- * `Renewal` in context, or its own.
+ * A pool in which each account has its own services. For very many accounts, {@link makeShared} takes less memory.
  *
  * @since 0.1.0
  * @category constructors
@@ -220,8 +213,7 @@ export const make = <R>(
               storageOf: () => storage,
               reportsChanges: Option.isSome(storage.changes)
             },
-            options.server?.(account),
-            storage
+            options.server?.(account)
           )
           // In the scope of the account, not in ours: it ends when the account is dropped.
         }).pipe(Effect.provide(context))
@@ -258,7 +250,7 @@ export const layerShared = (
 type Services = Pick<Grant.GrantContext, "refresher" | "lease" | "config" | "storageOf" | "reportsChanges">
 
 /** What the grants of one server work with; accounts that share a refresher share a server, unless it is named. */
-type SettingOf = (services: Services, server: string | undefined, storage: object) => Pool.Setting
+type SettingOf = (services: Services, server: string | undefined) => Pool.Setting
 
 const makePool = (
   options: PoolOptions,
@@ -267,28 +259,32 @@ const makePool = (
 ) =>
   Effect.gen(function* () {
     const idleTimeToLive = yield* millisOrForever("idleTimeToLive", options.idleTimeToLive ?? "1 minute")
-    const found = yield* Effect.serviceOption(Renewal.Renewal)
-    // With the defaults nothing can be wrong.
-    const { renewer, status } = Option.isSome(found) ? found.value : yield* Effect.orDie(Renewal.make())
+    const limitsOf = ServerLimits.make(
+      yield* count("perServer", options.perServer ?? 16),
+      yield* rate("perSecond", options.perSecond ?? Infinity)
+    )
     const instance = `${yield* Random.next}`
     const provider = options.provider ?? "oauth"
     const pool = yield* Pool.make({
       idleTimeToLive,
+      maxAccounts: yield* count("maxAccounts", options.maxAccounts ?? 10_000),
       serverOf: (account) => options.server?.(account) ?? refresherOf(account),
       manager: { provider, profiles: yield* Effect.serviceOption(ProfileSource) },
-      renewer: options.renew === false ? Option.none() : Option.some(renewer),
       setupOf: (common) =>
-        setupOf((services, server, storage) => {
-          const place = renewer.placeOf(server ?? services.refresher, storage)
-          const turn = (grant: Grant.Grant) => place.server.caller(Flights.isTroubled(grant))
+        setupOf((services, server) => {
+          const limits = limitsOf(server ?? services.refresher)
           return {
-            context: { ...services, ...common, provider, turn },
-            instance: services.config.instance ?? instance,
-            place
+            context: {
+              ...services,
+              ...common,
+              provider,
+              turn: (grant) => limits.caller(Flights.isTroubled(grant)),
+              renewalTurn: () => limits.renewal
+            },
+            instance: services.config.instance ?? instance
           }
         })
     })
-    const { noteChange, ...members } = pool
-    const managers: Managers = { ...members, renewals: status }
-    return { managers, noteChange }
+    const { noteChange, ...managers } = pool
+    return { managers: managers satisfies Managers, noteChange }
   })

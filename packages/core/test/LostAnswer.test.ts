@@ -1,7 +1,7 @@
 /** A refresh whose answer nobody saw: the process died, or the answer was lost on its way. */
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Option, Redacted, Stream, TestClock } from "effect"
-import { Entry, Renewal, RotationPolicy, type TokenEvent, type TokenManager } from "@latchkey/core"
+import { Entry, RotationPolicy, type TokenEvent, type TokenManager } from "@latchkey/core"
 import { ScriptedRefresher } from "@latchkey/core/testing"
 import {
   bench,
@@ -130,11 +130,7 @@ describe("a crash", () => {
 })
 
 describe("renewal without being asked", () => {
-  const renewed = (setup: Parameters<typeof bench>[0]) =>
-    Effect.gen(function* () {
-      const renewal = yield* Renewal.make({ window: 0 })
-      return yield* Effect.provideService(bench(setup), Renewal.Renewal, renewal)
-    })
+  const renewed = (setup: Parameters<typeof bench>[0]) => bench({ ...setup, manager: { renew: true } })
 
   it.scoped("asks for a lost answer at once in the window, though nobody asks for a token", () =>
     Effect.gen(function* () {

@@ -8,6 +8,7 @@ import {
   GrantIdentity,
   PromiseManager,
   RefreshLease,
+  Renewer,
   TokenConfig,
   TokenManagers,
   TokenRefresher,
@@ -462,7 +463,8 @@ describe("a pool", () => {
         )
       )
       const pool = yield* Effect.provide(TokenManagers.makeShared(), services)
-      yield* pool.keep(["ours", "theirs"])
+      const inPool = Effect.provideService(TokenManagers.TokenManagers, pool)
+      yield* Effect.provide(inPool(Renewer.make({ every: "1 minute" })), services)
       expect(yield* Effect.flip(pool.getAccessToken("theirs"))).toMatchObject({ _tag: "GrantMismatch" })
       expect(pool.unsafePeek("theirs")).toEqual(Option.none())
       yield* overTime(Effect.void, 20 * minute)

@@ -8,7 +8,7 @@ import type { Version } from "../src/TokenStorage.js"
 import { grant, minute, start } from "./support/Bench.js"
 import { policy as anyPolicy } from "./support/Policy.js"
 
-const policy: State.Policy = { ...anyPolicy, grace: 2 * minute, jitterShare: 0.5 }
+const policy: State.Policy = { ...anyPolicy, grace: 2 * minute, jitterShare: 0 }
 
 const holding = (entry: Entry.Entry, at = start): State.State => ({
   ...State.initial,
@@ -34,13 +34,13 @@ const silent: State.Policy = { ...policy, reportsChanges: false }
 
 const read = (at: number) => ({ task: "Read", at })
 const renew = (at: number) => ({ task: "Renew", at })
-/** The grace of two minutes, and half of a window of two minutes, before the end. */
+/** The grace of two minutes, and one more, before the end. */
 const due = start + 7 * minute
 
 describe("a grant is renewed", () => {
   it.each([
     ["what was never read is read", policy, State.initial, start, read(start)],
-    ["before the grace, by its share of the window", policy, holding(tenMinutes), start, renew(due)],
+    ["a while before the grace", policy, holding(tenMinutes), start, renew(due)],
     ["where it is overdue, at once", policy, holding(tenMinutes), due + 5000, renew(due + 5000)],
     [
       "what is known to have changed is read when it is due",
@@ -86,12 +86,12 @@ describe("a grant is renewed", () => {
       read(Infinity)
     ]
   ] as const)("%s", (_, policy, state, now, expected) => {
-    expect(Renewal.plan(policy, state, 2 * minute, now)).toEqual(expected)
+    expect(Renewal.plan(policy, state, minute, now)).toEqual(expected)
   })
 
   it("by a refresh that outlives today's token, and leaves it to another holder of the lease", () => {
-    const want = Renewal.want(policy, holding(tenMinutes), 2 * minute, due)
+    const want = Renewal.want(policy, holding(tenMinutes), minute, due)
     expect(want).toMatchObject({ force: false, yields: true, minValidity: 3 * minute })
-    expect(Renewal.want(policy, holding(intended(5000)), 2 * minute, start).minValidity).toBe(0)
+    expect(Renewal.want(policy, holding(intended(5000)), minute, start).minValidity).toBe(0)
   })
 })

@@ -38,7 +38,7 @@ const answering: Effect.Effect<typeof TokenRefresher.TokenRefresher.Service> = E
   })
 })
 
-/** All of them held, read once, and scheduled for their renewal. Lives as long as the process. */
+/** All of them in memory, with a fresh token. Lives as long as the process. */
 export const poolOf = (accounts: number): Promise<TokenManagers.Managers> => {
   const names = Array.from({ length: accounts }, (_, n) => accountOf(n))
   const entries = function* () {
@@ -55,10 +55,14 @@ export const poolOf = (accounts: number): Promise<TokenManagers.Managers> => {
   )
   const pool = Effect.gen(function* () {
     const managers = Context.get(
-      yield* Layer.build(Layer.provide(TokenManagers.layerShared(), services)),
+      yield* Layer.build(
+        Layer.provide(
+          TokenManagers.layerShared({ idleTimeToLive: Infinity, maxAccounts: accounts }),
+          services
+        )
+      ),
       TokenManagers.TokenManagers
     )
-    yield* managers.keep(names)
     for (const name of names) yield* managers.getAccessToken(name)
     return managers
   })

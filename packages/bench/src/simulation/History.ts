@@ -8,6 +8,7 @@ import { grantFingerprint } from "@latchkey/core/Entry"
 import * as Credentials from "@latchkey/core/Credentials"
 import { makeProcess, RefreshLease } from "@latchkey/core/RefreshLease"
 import { FaultyStorage } from "@latchkey/core/testing"
+import * as Renewer from "@latchkey/core/Renewer"
 import * as TokenConfig from "@latchkey/core/TokenConfig"
 import type { TokenError } from "@latchkey/core/TokenError"
 import type * as TokenManager from "@latchkey/core/TokenManager"
@@ -162,7 +163,12 @@ export const run = (
               rotation: told(setting.rotation)
             })
           )
-          const pool = yield* Scope.extend(Effect.provide(TokenManagers.makeShared(), services), scope)
+          const withRenewer = Effect.gen(function* () {
+            const pool = yield* TokenManagers.makeShared()
+            yield* Effect.provideService(Renewer.make(), TokenManagers.TokenManagers, pool)
+            return pool
+          })
+          const pool = yield* Scope.extend(Effect.provide(withRenewer, services), scope)
           lives[process] = { pool: alter(pool), scope, isClosed: false, byUser: 0 }
         })
 

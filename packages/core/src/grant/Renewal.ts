@@ -22,13 +22,16 @@ const retryRead = 600_000
 
 const nothing: Plan = { at: Infinity, task: "Read" }
 
-/** The next thing to do. A peer may have renewed the grant: a read, which costs the server nothing, comes first. */
-export const plan = (policy: Policy, state: State, window: number, now: number): Plan => {
+/**
+ * The next thing to do for a grant that is renewed `early` milliseconds before its grace. A peer may have renewed it: a read,
+ * which costs the server nothing, comes first.
+ */
+export const plan = (policy: Policy, state: State, early: number, now: number): Plan => {
   // A flight that is under way may change everything.
   if (state.phase._tag !== "Idle") return nothing
   if (state.memory._tag === "Unread") return { at: now, task: "Read" }
   const held = heldOf(policy, state, now)
-  const at = renewAt(held, now, policy, window)
+  const at = renewAt(held, now, policy, early)
   if (at < Infinity) return { at, task: isRecent(policy, held, Math.max(at, now)) ? "Renew" : "Read" }
   if (policy.reportsChanges) return held.loadedAt === -Infinity ? { at: now, task: "Read" } : nothing
   const isStuck = Option.isSome(held.dead) || Option.isSome(held.mismatch) || !held.refreshable
@@ -44,7 +47,7 @@ const isRecent = (policy: Policy, { loadedAt }: Held, at: number): boolean =>
  * When to renew; `Infinity` where there is nothing to renew, or nothing to renew it with. A refresh whose answer was lost
  * is replayed at once where the server allows it, and otherwise when the token has expired.
  */
-const renewAt = (held: Held, now: number, policy: Policy, window: number): number => {
+const renewAt = (held: Held, now: number, policy: Policy, early: number): number => {
   if (Option.isSome(held.dead) || Option.isSome(held.mismatch) || !held.refreshable) return Infinity
   const cooled = Option.match(cooling(held, now), {
     onNone: () => now,
@@ -57,30 +60,26 @@ const renewAt = (held: Held, now: number, policy: Policy, window: number): numbe
   if (isAgeUnknown(credentials, now, held.witness) && Option.isNone(replay)) return cooled
   const left = timeToExpiry(credentials, now, held.witness)
   if (Option.isNone(left)) return Infinity
-  const early = Option.isSome(replay) ? 0 : lead(credentials, policy, window, held)
-  return Math.max(cooled, now + left.value - early)
+  const ahead = Option.isSome(replay) ? 0 : lead(credentials, policy, early, held)
+  return Math.max(cooled, now + left.value - ahead)
 }
 
-/**
- * How long before its expiry a token is renewed: the grace, so that no caller meets it, and before that this account and
- * instance's share of the window, which is at most a quarter of the token's lifetime.
- */
+/** How long before its expiry a token is renewed: the grace, so that no caller meets it, and a while before that. */
 const lead = (
   credentials: Credentials.Credentials,
   policy: Policy,
-  window: number,
-  { jitterShare, serverAhead }: Held
+  early: number,
+  { serverAhead }: Held
 ): number => {
-  const spread = Option.match(Credentials.lifetime(credentials), {
-    onNone: () => window,
-    onSome: (lifetime) => Math.min(window, lifetime / 4)
+  const most = Option.match(Credentials.lifetime(credentials), {
+    onNone: () => early,
+    onSome: (lifetime) => Math.min(early, lifetime / 4)
   })
-  const grace = clampedGrace(credentials, policy.grace)
-  return earliness(credentials, grace, serverAhead) + spread * jitterShare
+  return earliness(credentials, clampedGrace(credentials, policy.grace), serverAhead) + most
 }
 
 /** The refresh to ask for: a token that outlives today's. A lost answer is replayed whatever is left of the token. */
-export const want = (policy: Policy, state: State, window: number, now: number): Want => {
+export const want = (policy: Policy, state: State, early: number, now: number): Want => {
   const held = heldOf(policy, state, now)
   const replay = replayOf(policy, state, now)
   const due = Option.exists(replay, ({ open }) => open) ? Option.none() : held.credentials
@@ -88,7 +87,7 @@ export const want = (policy: Policy, state: State, window: number, now: number):
     onNone: () => 0,
     onSome: (c) => {
       const left = Option.getOrElse(timeToExpiry(c, now, held.witness), () => 0)
-      return Math.max(left, lead(c, policy, window, held))
+      return Math.max(left, lead(c, policy, early, held))
     }
   })
   const had = Option.map(held.credentials, ({ accessToken }) => accessToken)

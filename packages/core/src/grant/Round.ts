@@ -1,4 +1,7 @@
-/** One round of renewal: which of the accounts that are due begin now. Pure; times are epoch milliseconds. */
+/** Rounds of renewal: which of the accounts that are due begin now. Pure; times are epoch milliseconds. */
+import * as HashMap from "effect/HashMap"
+import * as HashSet from "effect/HashSet"
+import * as Option from "effect/Option"
 import type { DueAccount } from "../TokenStorages.js"
 import { jitterShare } from "./BackOff.js"
 
@@ -13,88 +16,231 @@ export interface Limits {
   readonly instance: string
 }
 
-/** What is under way at one token server, and until when it is left alone after failures in a row. */
+/** A name of a token server, or an object that stands for it. */
+export type Server = string | object
+
+/** A renewal. `early` is this account's share of the window, in milliseconds. */
+export interface Renewal {
+  readonly account: string
+  readonly server: Server
+  readonly early: number
+}
+
+/** What is under way at one token server. */
 export interface ServerLoad {
   readonly running: number
+  /** Those that begin as soon as there is room, the earliest first, and whether more are due than that. */
+  readonly waiting: ReadonlyArray<Renewal>
+  readonly isCut: boolean
+  /** How many renewals failed in a row, and until when the server is left alone for it. */
   readonly failures: number
   readonly notBefore: number
 }
 
-/** A name of a token server, or an object that stands for it. */
-export type Server = string | object
-
-/** What is under way, and what is left alone. */
-export interface Load {
-  readonly running: ReadonlySet<string>
-  readonly servers: ReadonlyMap<Server, ServerLoad>
-  /** Accounts that cannot be renewed as they are, and until when they are not looked at again. */
-  readonly resting: ReadonlyMap<string, number>
+/** Until when an account is not looked at again, and how often its renewal failed in a row. */
+interface Rest {
+  readonly until: number
+  readonly failures: number
 }
 
-export const noLoad: Load = { running: new Set(), servers: new Map(), resting: new Map() }
+/** What this process is at. */
+export interface Load {
+  readonly running: number
+  readonly waiting: number
+  /** Accounts that run or wait. */
+  readonly taken: HashSet.HashSet<string>
+  readonly servers: HashMap.HashMap<Server, ServerLoad>
+  readonly rests: HashMap.HashMap<string, Rest>
+}
+
+export const noLoad: Load = {
+  running: 0,
+  waiting: 0,
+  taken: HashSet.empty(),
+  servers: HashMap.empty(),
+  rests: HashMap.empty()
+}
 
 /**
- * What came of a renewal. `Done`: the account has a token that lasts, or another process is at it. `Failed`: the server or the
- * way to it failed. `Stuck`: this account cannot be renewed, whatever the server does.
+ * What came of a renewal. `NotNeeded`: it was not due, or another process renews it. `Failed`: the server or the way to it
+ * failed. `Stuck`: this account cannot be renewed, whatever the server does.
  */
-export type Outcome = "Done" | "Failed" | "Stuck"
+export type Outcome = "Renewed" | "NotNeeded" | "Failed" | "Stuck"
 
-const idle: ServerLoad = { running: 0, failures: 0, notBefore: -Infinity }
+/** An outcome, and when the account needs something next. */
+export interface Result {
+  readonly outcome: Outcome
+  readonly nextAt: number
+}
 
-export const serverOf = (load: Load, server: Server): ServerLoad => load.servers.get(server) ?? idle
+/** The account cannot be renewed, for reasons that nobody knows. */
+export const stuck: Result = { outcome: "Stuck", nextAt: Infinity }
+
+const idle: ServerLoad = { running: 0, waiting: [], isCut: false, failures: 0, notBefore: -Infinity }
+
+export const serverLoad = (load: Load, server: Server): ServerLoad =>
+  Option.getOrElse(HashMap.get(load.servers, server), () => idle)
 
 /** Until when accounts are asked for: those that are due by then may begin now. */
 export const horizon = ({ lead, window }: Limits, now: number): number => now + lead + window
 
-/** When an account begins: each has its own moment in the window before its lead. */
-const startsAt = ({ instance, lead, window }: Limits, { account, dueAt }: DueAccount): number =>
-  dueAt - lead - window * jitterShare(`${account} ${instance}`)
+/** How many accounts wait, at most: at one server for each of its places, and at all servers. */
+const lineOfPlace = 16
+const longestLine = 2000
 
-/** The load with the accounts that begin now, in the order of the page. One whose server is busy waits for the next round. */
-export const begin = (
+/** Whether enough wait already. */
+export const isFull = ({ waiting }: Load): boolean => waiting >= longestLine
+
+/** Pauses after failures, in milliseconds: of a server, and of one account. */
+const firstPause = 1000
+const longestServerPause = 15_000
+const longestRest = 600_000
+
+const pause = (failures: number, longest: number): number =>
+  Math.min(firstPause * 2 ** Math.min(failures - 1, 30), longest)
+
+/** Where the clock was set back, what was noted before lies too far ahead. */
+const isOver = (until: number, now: number, longest: number): boolean => now >= until || until - now > longest
+
+/** A new round: nobody has been left out yet, and rests that are long over are forgotten. */
+export const open = (load: Load, now: number): Load => ({
+  ...load,
+  servers: HashMap.map(load.servers, (server) => (server.isCut ? { ...server, isCut: false } : server)),
+  rests: HashMap.filter(load.rests, ({ until }) => Math.abs(now - until) <= longestRest)
+})
+
+/** The load after a page of accounts that are due: those whose moment has come wait at their server. */
+export const takeIn = (
   limits: Limits,
   load: Load,
   page: ReadonlyArray<DueAccount>,
-  serverOfAccount: (account: string) => Server,
+  serverOf: (account: string) => Server,
   now: number
-): { readonly load: Load; readonly begun: ReadonlyArray<string> } => {
-  const running = new Set(load.running)
-  const servers = new Map(load.servers)
-  const begun: Array<string> = []
-  for (const due of page) {
-    if (running.size >= limits.concurrency) break
-    const server = serverOfAccount(due.account)
-    const { failures, notBefore, running: busy } = servers.get(server) ?? idle
-    // A server that has failed is tried with one account at a time.
-    const places = failures > 0 ? 1 : limits.perServer
-    const rests = now < (load.resting.get(due.account) ?? -Infinity)
-    if (rests || running.has(due.account) || busy >= places) continue
-    if (now < notBefore || now < startsAt(limits, due)) continue
-    running.add(due.account)
-    servers.set(server, { failures, notBefore, running: busy + 1 })
-    begun.push(due.account)
-  }
-  return { load: { ...load, running, servers }, begun }
+): Load => page.reduce((next, due) => takeOne(limits, next, due, serverOf, now), load)
+
+const takeOne = (
+  limits: Limits,
+  load: Load,
+  { account, dueAt }: DueAccount,
+  serverOf: (account: string) => Server,
+  now: number
+): Load => {
+  const early = limits.window * jitterShare(`${account} ${limits.instance}`)
+  if (now < dueAt - limits.lead - early || HashSet.has(load.taken, account)) return load
+  const rests = Option.exists(
+    HashMap.get(load.rests, account),
+    ({ until }) => !isOver(until, now, longestRest)
+  )
+  if (rests) return load
+  const server = serverOf(account)
+  const busy = serverLoad(load, server)
+  if (!isOver(busy.notBefore, now, longestServerPause)) return load
+  return busy.waiting.length >= limits.perServer * lineOfPlace
+    ? withServer(load, server, { ...busy, isCut: true })
+    : {
+        ...withServer(load, server, { ...busy, waiting: [...busy.waiting, { account, server, early }] }),
+        waiting: load.waiting + 1,
+        taken: HashSet.add(load.taken, account)
+      }
 }
 
-/** The first pause after a failure, doubled by each further one, and the longest, in milliseconds. */
-const firstPause = 1000
-const longestPause = 60_000
+const withServer = (load: Load, server: Server, next: ServerLoad): Load => ({
+  ...load,
+  servers:
+    next.running === 0 && next.waiting.length === 0 && next.failures === 0
+      ? HashMap.remove(load.servers, server)
+      : HashMap.set(load.servers, server, next)
+})
 
-/** How long an account that cannot be renewed is not looked at, in milliseconds. */
-const rest = 600_000
+/** One failure may be the account's own; two in a row are the server's. */
+const isTroubled = (failures: number): boolean => failures > 1
 
-/** The load after a renewal. Failures in a row have the server left alone, longer each time. */
-export const end = (load: Load, account: string, server: Server, outcome: Outcome, now: number): Load => {
-  const before = serverOf(load, server)
-  const failures = outcome === "Failed" ? before.failures + 1 : outcome === "Done" ? 0 : before.failures
-  const pause = Math.min(firstPause * 2 ** Math.min(failures - 1, 30), longestPause)
-  const notBefore = outcome === "Failed" ? now + pause : failures === 0 ? -Infinity : before.notBefore
-  const after: ServerLoad = { running: before.running - 1, failures, notBefore }
-  const servers = new Map(load.servers)
-  if (after.running === 0 && failures === 0) servers.delete(server)
-  else servers.set(server, after)
-  const resting = new Map([...load.resting].filter(([, until]) => until > now))
-  if (outcome === "Stuck") resting.set(account, now + rest)
-  return { running: new Set([...load.running].filter((name) => name !== account)), servers, resting }
+/** A server that fails is tried with a quarter of its places. */
+const places = ({ perServer }: Limits, { failures }: ServerLoad): number =>
+  isTroubled(failures) ? Math.ceil(perServer / 4) : perServer
+
+/** Begins those that wait, as long as there is room; first where the fewest are under way. */
+export const begin = (
+  limits: Limits,
+  load: Load
+): { readonly load: Load; readonly begun: ReadonlyArray<Renewal> } => {
+  const begun: Array<Renewal> = []
+  let next = load
+  for (let free = mostFree(limits, next); free !== undefined; free = mostFree(limits, next)) {
+    const [server, busy] = free
+    const [first, ...waiting] = busy.waiting
+    if (first === undefined) break
+    begun.push(first)
+    next = {
+      ...withServer(next, server, { ...busy, running: busy.running + 1, waiting }),
+      running: next.running + 1,
+      waiting: next.waiting - 1
+    }
+  }
+  return { load: next, begun }
+}
+
+/** The server where the next renewal begins. Servers that fail have half of all places together. */
+const mostFree = (limits: Limits, { running, servers }: Load): readonly [Server, ServerLoad] | undefined => {
+  if (running >= limits.concurrency) return undefined
+  const all = [...servers]
+  const troubled = all.reduce(
+    (sum, [, { failures, running }]) => sum + (isTroubled(failures) ? running : 0),
+    0
+  )
+  return all
+    .filter(([, busy]) => busy.waiting.length > 0 && busy.running < places(limits, busy))
+    .filter(([, { failures }]) => !isTroubled(failures) || troubled < Math.ceil(limits.concurrency / 2))
+    .reduce<readonly [Server, ServerLoad] | undefined>(
+      (best, one) => (best === undefined || one[1].running < best[1].running ? one : best),
+      undefined
+    )
+}
+
+/** The load after a renewal. A server that fails is left alone, longer each time, and so is each account. */
+export const end = (limits: Limits, load: Load, renewal: Renewal, result: Result, now: number): Load => {
+  const { account, server } = renewal
+  const { nextAt, outcome } = result
+  const before = serverLoad(load, server)
+  // What began before the pause says nothing new about the server.
+  const isNews = outcome === "Failed" && isOver(before.notBefore, now, longestServerPause)
+  const failures = isNews ? before.failures + 1 : outcome === "Renewed" ? 0 : before.failures
+  const isPaused = isNews && isTroubled(failures)
+  // Those that wait at a server that fails come back with a later round.
+  const dropped = isPaused ? before.waiting : []
+  const next = withServer(load, server, {
+    running: before.running - 1,
+    waiting: isPaused ? [] : before.waiting,
+    isCut: before.isCut && !isPaused,
+    failures,
+    notBefore: isPaused ? now + pause(failures - 1, longestServerPause) : before.notBefore
+  })
+  return {
+    ...next,
+    running: load.running - 1,
+    waiting: load.waiting - dropped.length,
+    taken: [renewal, ...dropped].reduce((taken, gone) => HashSet.remove(taken, gone.account), load.taken),
+    rests: rested(limits, load, account, { outcome, nextAt }, now)
+  }
+}
+
+/** An account rests after a failure, and where storage would call it due before it needs anything. */
+const rested = (limits: Limits, load: Load, account: string, { nextAt, outcome }: Result, now: number) => {
+  const failures =
+    outcome === "Failed"
+      ? 1 +
+        Option.match(HashMap.get(load.rests, account), { onNone: () => 0, onSome: (rest) => rest.failures })
+      : 0
+  const asked = Math.min(Math.max(nextAt, now + firstPause), now + longestRest)
+  const until = outcome === "Failed" ? Math.max(asked, now + pause(failures, longestRest)) : asked
+  const isWell = outcome === "Renewed" || outcome === "NotNeeded"
+  return isWell && nextAt >= horizon(limits, now)
+    ? HashMap.remove(load.rests, account)
+    : HashMap.set(load.rests, account, { until: Math.min(until, now + longestRest), failures })
+}
+
+/** Whether the server has room, and more is due there than storage was asked for. */
+export const isHungry = (load: Load, server: Server, isPageCut: boolean): boolean => {
+  const { isCut, waiting } = serverLoad(load, server)
+  return waiting.length === 0 && (isCut || isPageCut)
 }

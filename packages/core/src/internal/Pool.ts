@@ -14,18 +14,16 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { AuthStatus } from "../AuthStatus.js"
 import * as Callers from "../Callers.js"
-import * as Driver from "../Driver.js"
 import * as Flights from "../Flights.js"
 import * as Grant from "../Grant.js"
 import { jitterShare } from "../grant/BackOff.js"
 import { anyValid } from "../grant/Decision.js"
-import * as Renewal from "../grant/Renewal.js"
-import type { Outcome, Server } from "../grant/Round.js"
+import * as Round from "../grant/Round.js"
 import * as Manager from "../Manager.js"
 import type { TokenError } from "../TokenError.js"
 import type { TokenEvent } from "../TokenEvent.js"
 import type { StorageError } from "../TokenStorage.js"
-import type { Place, Renewed, Renewer } from "./Renewer.js"
+import * as KeepRenewed from "./KeepRenewed.js"
 
 /** What can go wrong in setting up an account. */
 export type SetupError = StorageError | ConfigError.ConfigError
@@ -34,13 +32,11 @@ export type SetupError = StorageError | ConfigError.ConfigError
 export interface Setting {
   readonly context: Grant.GrantContext
   readonly instance: string
-  readonly place: Place
 }
 
 /** A grant, how many hold it, and what was built for it alone. */
 interface Pooled {
   readonly grant: Grant.Grant
-  readonly renewed: Renewed | undefined
   readonly own: Scope.CloseableScope | undefined
   holders: number
   usedAt: number
@@ -58,26 +54,22 @@ export interface Parts {
   readonly setupOf: (common: Common) => Setup
   readonly manager: Manager.Options
   /** The token server of an account, by its name or by an object that stands for it. */
-  readonly serverOf: (account: string) => Server
-  /** None where nothing is renewed without being asked. */
-  readonly renewer: Option.Option<Renewer>
-  /** How long an account that nobody uses is kept, in milliseconds. */
+  readonly serverOf: (account: string) => Round.Server
+  /** How long an account that nobody uses is kept, in milliseconds, and how many accounts are kept at most. */
   readonly idleTimeToLive: number
+  readonly maxAccounts: number
 }
 
 export interface Pool {
   readonly get: (account: string) => Effect.Effect<Manager.Manager, SetupError, Scope.Scope>
   readonly getAccessToken: (account: string) => Effect.Effect<Redacted.Redacted, TokenError | SetupError>
   readonly unsafePeek: (account: string) => Option.Option<Redacted.Redacted>
-  readonly keep: (
-    accounts: Iterable<string>
-  ) => Effect.Effect<ReadonlyMap<string, SetupError>, never, Scope.Scope>
   readonly status: (
     accounts?: Iterable<string>
   ) => Effect.Effect<ReadonlyMap<string, Either.Either<AuthStatus, StorageError | SetupError>>>
-  /** Renews the account if it is due, in memory only for that long unless it is in use. */
-  readonly renew: (account: string, window: number) => Effect.Effect<Outcome>
-  readonly serverOf: (account: string) => Server
+  /** Renews the account if it is due, `early` milliseconds before its grace. In memory only for that long, unless it is in use. */
+  readonly renew: (account: string, early: number) => Effect.Effect<Round.Result>
+  readonly serverOf: (account: string) => Round.Server
   readonly accounts: Effect.Effect<ReadonlyArray<string>>
   readonly events: Stream.Stream<{ readonly account: string; readonly event: TokenEvent }>
   /** Another writer may have changed this account's grant, or any. */
@@ -103,13 +95,12 @@ const makeGrant = ({ context, instance }: Setting, account: string): Grant.Grant
 
 export const make = (parts: Parts): Effect.Effect<Pool, never, Scope.Scope> =>
   Effect.gen(function* () {
-    const { idleTimeToLive, manager } = parts
-    const renewer = Option.getOrUndefined(parts.renewer)
+    const { idleTimeToLive, manager, maxAccounts } = parts
     const clock = yield* Effect.clock
     const grants = new Map<string, Pooled>()
     const building = new Map<string, Deferred.Deferred<Pooled, SetupError>>()
     const hub = yield* PubSub.sliding<{ readonly account: string; readonly event: TokenEvent }>(eventBacklog)
-    // Finalizers run in reverse: renewal ends, then the flights, then what was built for the grants.
+    // Finalizers run in reverse: the flights end, then what was built for the grants.
     yield* Effect.addFinalizer(() =>
       Effect.andThen(
         Effect.forEach([...grants.values()], end, { concurrency: setupConcurrency, discard: true }),
@@ -117,7 +108,6 @@ export const make = (parts: Parts): Effect.Effect<Pool, never, Scope.Scope> =>
       )
     )
     const flights = yield* Flights.makeFlights(closingPatience)
-    yield* Effect.addFinalizer(() => Effect.sync(() => grants.forEach(stopRenewal)))
     const setup = parts.setupOf({
       clock,
       flights,
@@ -125,17 +115,33 @@ export const make = (parts: Parts): Effect.Effect<Pool, never, Scope.Scope> =>
       publish: (account, event) => Grant.offer(hub, { account, event })
     })
 
-    const stopRenewal = ({ renewed }: Pooled): void => {
-      if (renewed !== undefined) renewer?.remove(renewed)
-    }
+    let trimAt = maxAccounts
 
     const add = (setting: Setting, account: string, own?: Scope.CloseableScope): Pooled => {
       const grant = makeGrant(setting, account)
-      const renewed = renewer?.add(grant, setting.place)
-      const pooled: Pooled = { grant, renewed, own, holders: 0, usedAt: clock.unsafeCurrentTimeMillis() }
+      const pooled: Pooled = { grant, own, holders: 0, usedAt: clock.unsafeCurrentTimeMillis() }
       grants.set(account, pooled)
+      if (grants.size > trimAt) {
+        trimAt = Infinity
+        flights.fork(trim)
+      }
       return pooled
     }
+
+    const isUnused = ({ grant, holders }: Pooled): boolean => holders === 0 && Flights.isQuiet(grant)
+
+    const drop = (unused: ReadonlyArray<Pooled>): Effect.Effect<void> => {
+      for (const { grant } of unused) grants.delete(grant.account)
+      return Effect.forEach(unused, end, { discard: true })
+    }
+
+    /** Drops what was used longest ago. Where the others are in use, it does not look again until there are a tenth more. */
+    const trim = Effect.suspend(() => {
+      const unused = [...grants.values()].filter(isUnused).sort((a, b) => a.usedAt - b.usedAt)
+      const surplus = unused.slice(0, Math.max(0, grants.size - maxAccounts))
+      trimAt = Math.ceil(Math.max(maxAccounts, grants.size - surplus.length) * 1.1)
+      return drop(surplus)
+    })
 
     /** One fiber, which is none of the callers', builds for all of them. */
     const build = (account: string, setting: Effect.Effect<Setting, SetupError, Scope.Scope>) =>
@@ -191,18 +197,14 @@ export const make = (parts: Parts): Effect.Effect<Pool, never, Scope.Scope> =>
         pooled.usedAt = now
       })
 
-    const sweep = Effect.flatMap(Clock.currentTimeMillis, (now) => {
-      const idle = [...grants.values()].filter(
-        ({ grant, holders, usedAt }) =>
+    const sweep = Effect.flatMap(Clock.currentTimeMillis, (now) =>
+      drop(
+        [...grants.values()].filter(
           // A last use that lies in the future was before the clock was set back.
-          holders === 0 && (now < usedAt || now - usedAt >= idleTimeToLive) && Flights.isQuiet(grant)
+          (pooled) => isUnused(pooled) && (now < pooled.usedAt || now - pooled.usedAt >= idleTimeToLive)
+        )
       )
-      for (const pooled of idle) {
-        grants.delete(pooled.grant.account)
-        stopRenewal(pooled)
-      }
-      return Effect.forEach(idle, end, { discard: true })
-    })
+    )
 
     /** The grant in memory: looking at it is using it. */
     const use = (account: string, now: number): Grant.Grant | undefined => {
@@ -254,22 +256,6 @@ export const make = (parts: Parts): Effect.Effect<Pool, never, Scope.Scope> =>
         const grant = use(account, now)
         return grant === undefined ? Option.none() : Manager.peek(grant, now)
       },
-      keep: (accounts) =>
-        Effect.uninterruptibleMask((restore) => {
-          const kept: Array<Pooled> = []
-          const refused = new Map<string, SetupError>()
-          const holdOne = (account: string) =>
-            Effect.match(hold(account, restore), {
-              onFailure: (error) => void refused.set(account, error),
-              onSuccess: (pooled) => void kept.push(pooled)
-            })
-          return Effect.addFinalizer(() => Effect.forEach(kept, release, { discard: true })).pipe(
-            Effect.andThen(
-              Effect.forEach(accounts, holdOne, { concurrency: setupConcurrency, discard: true })
-            ),
-            Effect.as(refused)
-          )
-        }),
       status: (accounts) =>
         Effect.suspend(() => {
           const all = new Map<string, Either.Either<AuthStatus, StorageError | SetupError>>()
@@ -280,19 +266,21 @@ export const make = (parts: Parts): Effect.Effect<Pool, never, Scope.Scope> =>
             all
           )
         }),
-      renew: (account, window) => {
-        const once = (setting: Setting) => {
-          const grant = makeGrant(setting, account)
-          return Effect.ensuring(renewOne(grant, window), Flights.leave(grant))
-        }
-        return Effect.suspend((): Effect.Effect<Outcome, SetupError> => {
-          const pooled = grants.get(account)
-          if (pooled !== undefined) return renewOne(pooled.grant, window)
-          const setting = setup(account)
-          if (!Either.isEither(setting)) return Effect.scoped(Effect.flatMap(setting, once))
-          return Either.isLeft(setting) ? Effect.fail(setting.left) : once(setting.right)
-        }).pipe(Effect.orElseSucceed((): Outcome => "Stuck"))
-      },
+      renew: (account, early) =>
+        Effect.uninterruptibleMask((restore) =>
+          Effect.suspend(() => {
+            const wasHere = grants.has(account)
+            return Effect.flatMap(hold(account, restore), (pooled) => {
+              const { usedAt } = pooled
+              const letGo = Effect.suspend(() => {
+                pooled.holders--
+                const isDone = !wasHere && pooled.usedAt === usedAt && isUnused(pooled)
+                return isDone ? drop([pooled]) : Effect.void
+              })
+              return Effect.ensuring(restore(KeepRenewed.once(pooled.grant, early)), letGo)
+            })
+          })
+        ).pipe(Effect.orElseSucceed(() => Round.stuck)),
       serverOf: parts.serverOf,
       accounts: Effect.sync(() => [...grants.keys()]),
       events: Stream.fromPubSub(hub),
@@ -307,22 +295,6 @@ export const make = (parts: Parts): Effect.Effect<Pool, never, Scope.Scope> =>
           })
         })
     }
-  })
-
-/** Another process may have renewed the grant: it is read first, which costs the server nothing. */
-const renewOne = (grant: Grant.Grant, window: number): Effect.Effect<Outcome> =>
-  Effect.gen(function* () {
-    const planNow = Effect.map(Clock.currentTimeMillis, (now) => ({
-      ...Renewal.plan(Grant.policyOf(grant), grant.state, window, now),
-      now
-    }))
-    if (Option.isSome(yield* Callers.read(grant))) return "Failed"
-    const { at, now } = yield* planNow
-    if (at === Infinity) return "Stuck"
-    if (at > now) return "Done"
-    yield* Driver.renew(grant, Renewal.want(Grant.policyOf(grant), grant.state, window, now))
-    const after = yield* planNow
-    return after.at === Infinity ? "Stuck" : Flights.isTroubled(grant) ? "Failed" : "Done"
   })
 
 /** The end of a grant in this process. */

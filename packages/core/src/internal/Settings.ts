@@ -45,3 +45,6 @@ export const count = (setting: string, value: number): Either.Either<number, Con
   Number.isSafeInteger(value) && value > 0
     ? Either.right(value)
     : invalid(setting, "must be a whole number, 1 at least")
+
+export const rate = (setting: string, value: number): Either.Either<number, ConfigError.ConfigError> =>
+  value > 0 ? Either.right(value) : invalid(setting, "must be a number above 0")

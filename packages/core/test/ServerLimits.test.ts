@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Clock, Deferred, Effect, Fiber, TestClock } from "effect"
-import * as Limits from "../src/internal/Limits.js"
+import * as Limits from "../src/internal/ServerLimits.js"
 import { settle } from "./support/Bench.js"
 
 describe("a limit", () => {
@@ -52,7 +52,7 @@ describe("a limit", () => {
           Effect.sync(() => void inside--)
         )
       )
-      yield* Effect.forEach(Array.from({ length: 20_000 }), () => limit(work), {
+      yield* Effect.forEach(Array.from({ length: 4000 }), () => limit(work), {
         concurrency: "unbounded",
         discard: true
       })

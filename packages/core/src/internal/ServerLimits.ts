@@ -1,7 +1,8 @@
-/** How much runs at a time: over all token servers, and at each. */
+/** How much is sent to each token server: so many at a time, and so many a second. */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as MutableQueue from "effect/MutableQueue"
+import type { Server } from "../grant/Round.js"
 
 /** Runs an effect once there is room for it. */
 export type Limit = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
@@ -59,52 +60,32 @@ export const rate = (perSecond: number, places: number): Limit => {
     })
 }
 
-/** What may run over all token servers, and at each. */
-export interface Settings {
-  readonly concurrency: number
-  readonly perServer: number
-  readonly perSecond: number
-}
-
-/** Accounts that are renewed by one fiber, `width` at a time. */
-export interface Group {
-  readonly width: number
-  readonly limit: Limit
-}
-
-/** One token server. Renewals have at most three quarters of its places, and accounts whose last refresh failed half. */
-export interface Server {
+/** What may be sent to one token server. Renewals have places of their own: they never take a caller's. */
+export interface ServerLimits {
+  /** Accounts whose last refresh failed have at most half of the places. */
   readonly caller: (isTroubled: boolean) => Limit
-  readonly sound: Group
-  readonly troubled: Group
+  readonly renewal: Limit
 }
 
-export interface Limits {
-  readonly server: () => Server
-  /** Reads of one storage. */
-  readonly storage: () => Group
-}
-
-export const make = ({ concurrency, perSecond, perServer }: Settings): Limits => {
-  const all = atMost(concurrency)
-  const allTroubled = atMost(Math.ceil(concurrency / 2))
-  return {
-    storage: () => ({ width: concurrency, limit: all }),
-    server: () => {
-      const [most, half] = [Math.ceil(perServer * 0.75), Math.ceil(perServer / 2)]
-      const [places, renewals, troubled] = [atMost(perServer), atMost(most), atMost(half)]
-      const paced = rate(perSecond, perServer)
-      const caller: Limit = (effect) => places(paced(effect))
-      // Who waits for one limit holds only what is this server's own.
-      const sound: Limit = (effect) => renewals(places(all(paced(effect))))
-      return {
-        caller: (isTroubled) => (isTroubled ? (effect) => troubled(caller(effect)) : caller),
-        sound: { width: most, limit: sound },
-        troubled: {
-          width: half,
-          limit: (effect) => troubled(renewals(places(allTroubled(all(paced(effect))))))
-        }
-      }
+/** The limits of each server, by a name or an object that stands for it. What was made for an object goes with it. */
+export const make = (perServer: number, perSecond: number): ((server: Server) => ServerLimits) => {
+  const named = new Map<string, ServerLimits>()
+  const unnamed = new WeakMap<object, ServerLimits>()
+  const makeOne = (): ServerLimits => {
+    const [places, troubled] = [atMost(perServer), atMost(Math.ceil(perServer / 2))]
+    const paced = rate(perSecond, perServer)
+    const caller: Limit = (effect) => places(paced(effect))
+    return {
+      caller: (isTroubled) => (isTroubled ? (effect) => troubled(caller(effect)) : caller),
+      renewal: paced
     }
+  }
+  return (server) => {
+    const known = typeof server === "string" ? named.get(server) : unnamed.get(server)
+    if (known !== undefined) return known
+    const made = makeOne()
+    if (typeof server === "string") named.set(server, made)
+    else unnamed.set(server, made)
+    return made
   }
 }
