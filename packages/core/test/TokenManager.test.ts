@@ -39,6 +39,16 @@ import {
 
 const { fail } = ScriptedRefresher
 
+/** A lease that anybody may have, and that takes `millis` to give back. */
+const slowToRelease = (millis: number) => {
+  let fence = 0
+  const held = Effect.acquireRelease(
+    Effect.sync(() => ({ fence: ++fence, isHeld: Effect.succeed(true) })),
+    () => Effect.sleep(millis)
+  )
+  return RefreshLease.RefreshLease.of({ acquire: () => held })
+}
+
 describe("getAccessToken", () => {
   it.scoped("gives the stored token while it is not due", () =>
     Effect.gen(function* () {
@@ -290,9 +300,71 @@ describe("getAccessTokenFor", () => {
       expect(yield* calls.count).toBe(0)
     })
   )
+
+  it.scoped("is refreshed for a caller that joins another refresh at its end", () =>
+    Effect.gen(function* () {
+      const { calls, manager } = yield* bench({ initial: grant(1, 0), lease: slowToRelease(5000) })
+      expect(yield* token(manager.getAccessToken)).toBe("at-101")
+      yield* TestClock.adjust(1000)
+      const caller = yield* Effect.fork(token(manager.getAccessTokenFor({ minValidity: "599.5 seconds" })))
+      yield* settle
+      yield* TestClock.adjust(4000)
+      expect(yield* Fiber.join(caller)).toBe("at-102")
+      yield* TestClock.adjust(5000)
+      expect(yield* calls.count).toBe(2)
+    })
+  )
 })
 
 describe("the grace", () => {
+  it.scoped("refreshes for callers that join another refresh at its end: once, for all of them", () =>
+    Effect.gen(function* () {
+      const { calls, manager } = yield* bench({
+        initial: grant(1, 0),
+        lease: slowToRelease(9 * minute)
+      })
+      expect(yield* token(manager.getAccessToken)).toBe("at-101")
+      yield* TestClock.adjust(9 * minute - 5000)
+      const callers = yield* Effect.fork(
+        Effect.all(
+          Array.from({ length: 10 }, () => token(manager.getAccessToken)),
+          { concurrency: "unbounded" }
+        )
+      )
+      yield* settle
+      expect(yield* calls.count).toBe(1)
+      yield* TestClock.adjust(5000)
+      expect(new Set(yield* Fiber.join(callers))).toEqual(new Set(["at-102"]))
+      yield* TestClock.adjust(9 * minute)
+      expect(yield* calls.count).toBe(2)
+    })
+  )
+
+  it.scoped("does not wait for two refreshes beyond its patience", () =>
+    Effect.gen(function* () {
+      const { calls, manager } = yield* bench({
+        initial: grant(1, 0),
+        script: [rotate(1), rotate(2, { after: 25_000 })],
+        lease: slowToRelease(9 * minute),
+        config: { patience: "8 seconds" }
+      })
+      expect(yield* token(manager.getAccessToken)).toBe("at-101")
+      yield* TestClock.adjust(9 * minute - 5000)
+      const caller = yield* Effect.fork(token(manager.getAccessToken))
+      yield* settle
+      yield* TestClock.adjust(5000)
+      yield* settle
+      expect(yield* calls.count).toBe(2)
+      yield* TestClock.adjust(2999)
+      expect(yield* Fiber.poll(caller)).toEqual(Option.none())
+      yield* TestClock.adjust(1)
+      expect(yield* Fiber.join(caller)).toBe("at-101")
+      yield* TestClock.adjust(22_000)
+      expect(yield* token(manager.getAccessToken)).toBe("at-102")
+      yield* TestClock.adjust(9 * minute)
+    })
+  )
+
   it.scoped("serves the valid token when the refresh fails, and cools down", () =>
     Effect.gen(function* () {
       const { calls, manager } = yield* bench({
@@ -1081,14 +1153,9 @@ describe("refresh and reject", () => {
     "a forced one that joins another at its end brings a new token, though memory is dropped meanwhile",
     () =>
       Effect.gen(function* () {
-        let fence = 0
-        const slowToRelease = Effect.acquireRelease(
-          Effect.sync(() => ({ fence: ++fence, isHeld: Effect.succeed(true) })),
-          () => Effect.sleep(1000)
-        )
         const { calls, manager } = yield* bench({
           initial: grant(1, 0),
-          lease: RefreshLease.RefreshLease.of({ acquire: () => slowToRelease })
+          lease: slowToRelease(1000)
         })
         const first = yield* Effect.fork(manager.getAccessToken)
         yield* settle

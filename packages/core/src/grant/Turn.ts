@@ -1,8 +1,16 @@
 /** What a caller does next on its way to a token: take it, read storage, wait for the flight, or fail. */
 import * as Option from "effect/Option"
-import * as Redacted from "effect/Redacted"
+import type * as Redacted from "effect/Redacted"
 import * as Decision from "./Decision.js"
-import { accessTokenOf, type Failure, isRedeeming, type Policy, type State, type Want } from "./State.js"
+import {
+  accessTokenOf,
+  type Failure,
+  isCurrent,
+  isRedeeming,
+  type Policy,
+  type State,
+  type Want
+} from "./State.js"
 import { decide, judge } from "./View.js"
 
 /** A caller on its way to a token. */
@@ -16,6 +24,8 @@ export interface Caller {
   readonly joined: boolean
   /** How many flights it has waited for. */
   readonly flights: number
+  /** Until when it waits while there is a token that it may be served, by {@link Policy.uptime}. */
+  readonly patientUntil: number
 }
 
 /** What to do. `Join`: start the flight or join it, and wait for its next release, no longer than `patience` milliseconds. */
@@ -29,7 +39,7 @@ export type Turn =
 /** How long, in milliseconds, callers that join a refresh rely on its read of storage under the lease. */
 const justRead = 100
 
-/** How often a caller joins a refresh whose token expires before it is served. */
+/** How many flights a caller waits for: one may be for others, and the token of one may expire before it is served. */
 const mostFlights = 5
 
 /** A caller's first turn. */
@@ -41,12 +51,12 @@ export const first = (
   patience: number
 ): Turn => {
   const decision = decide(policy, state, now, request)
-  if (decision._tag !== "Reload") return obey(state, request, decision, patience)
+  if (decision._tag !== "Reload") return obey(policy, state, request, decision, patience)
   // When many callers meet an expiry, the one read of the refresh that they join is enough: every other process that
   // wants to refresh waits for the lease.
   const age = state.memory._tag === "Read" ? now - state.memory.at : Infinity
   return isRedeeming(state) && age >= 0 && age < justRead
-    ? obey(state, request, judge(policy, state, now, request), patience)
+    ? obey(policy, state, request, judge(policy, state, now, request), patience)
     : { _tag: "Read" }
 }
 
@@ -60,14 +70,17 @@ export const afterRead = (
   patience: number
 ): Turn => {
   const decision = judge(policy, state, now, request)
-  if (Option.isNone(failure)) return obey(state, request, decision, patience)
+  if (Option.isNone(failure)) return obey(policy, state, request, decision, patience)
   const token = Decision.servable(decision)
   return Option.isSome(token) && !request.force
     ? { _tag: "Serve", token: token.value }
     : { _tag: "Fail", failure: failure.value }
 }
 
-/** The turn after the flight released its callers. A refresh that failed in the grace leaves the token that is still valid. */
+/**
+ * The turn after the flight released its callers. A refresh that failed in the grace leaves the token that is still valid.
+ * A flight that ended without a refresh for this caller, and without a failure, is followed by another one.
+ */
 export const afterFlight = (
   policy: Policy,
   state: State,
@@ -76,24 +89,27 @@ export const afterFlight = (
   now: number
 ): Turn => {
   const { flights, request } = caller
-  if (Option.isNone(failure) && flights < mostFlights && !isMet(state, caller)) {
-    return joinAgain(state, caller, caller.had)
+  const mayJoin = Option.isNone(failure) && flights < mostFlights
+  if (mayJoin && request.force && wasForOthers(state, caller) && mayHold(state, caller.had)) {
+    return joinAgain(state, caller, caller.had, Infinity)
   }
   if (Option.isSome(failure) && request.force) return { _tag: "Fail", failure: failure.value }
   const plain = { ...request, force: false }
   const decision = judge(policy, state, now, plain)
+  if (mayJoin && decision._tag === "Refresh") {
+    // A process that is stalled for long may find that the new token has come and gone, or was rejected.
+    const isGone = decision.reason === "Expired" || decision.reason === "Rejected"
+    // A forced refresh is met by any other token, and is not to fail because that one is due as well.
+    if (isGone || (!request.force && wasForOthers(state, caller))) {
+      return joinAgain(state, caller, accessTokenOf(state), waitFor(policy, caller, decision))
+    }
+  }
   const token = Decision.servable(decision)
   if (Option.isSome(token)) return { _tag: "Serve", token: token.value }
   if (Option.isSome(failure)) return { _tag: "Fail", failure: failure.value }
-  if (decision._tag !== "Refresh" && decision._tag !== "UseAndRefresh" && decision._tag !== "Use") {
-    return refuse(state, decision)
-  }
-  // A process that is stalled for long may find that the new token has come and gone, or was rejected.
-  const isGone =
-    decision._tag === "Refresh" && (decision.reason === "Expired" || decision.reason === "Rejected")
-  return isGone && flights < mostFlights
-    ? joinAgain(state, caller, accessTokenOf(state))
-    : { _tag: "Fail", failure: { _tag: "TooShort" } }
+  return decision._tag === "Refresh"
+    ? { _tag: "Fail", failure: { _tag: "TooShort" } }
+    : refuse(state, decision)
 }
 
 /** The turn when the caller's patience is over: the token that is still valid, or a wait without end. */
@@ -104,6 +120,7 @@ export const outOfPatience = (policy: Policy, state: State, caller: Caller, now:
   })
 
 const obey = (
+  policy: Policy,
   state: State,
   request: Decision.Request,
   decision: Decision.Decision,
@@ -119,10 +136,9 @@ const obey = (
       const overdue = state.phase._tag === "Redeeming" ? state.phase.overdue : Option.none()
       if (Option.isSome(overdue)) return { _tag: "Fail", failure: overdue.value }
       const joined = state.phase._tag !== "Idle"
-      const caller = { request, had, answers: state.answers, joined, flights: 1 }
-      // A token that may be dead is served only if the refresh fails.
-      const waits = request.force || Option.isNone(decision.fallback) || decision.reason === "AgeUnknown"
-      return join(caller, waits ? Infinity : patience)
+      const patientUntil = policy.uptime + patience
+      const caller = { request, had, answers: state.answers, joined, flights: 1, patientUntil }
+      return join(caller, waitFor(policy, caller, decision))
     }
     case "CoolDown":
       return Option.isSome(decision.fallback) && !request.force
@@ -155,7 +171,12 @@ const join = (caller: Caller, patience: number): Turn => ({
   patience
 })
 
-const joinAgain = (state: State, caller: Caller, had: Option.Option<Redacted.Redacted>): Turn =>
+const joinAgain = (
+  state: State,
+  caller: Caller,
+  had: Option.Option<Redacted.Redacted>,
+  patience: number
+): Turn =>
   join(
     {
       ...caller,
@@ -164,14 +185,28 @@ const joinAgain = (state: State, caller: Caller, had: Option.Option<Redacted.Red
       joined: state.phase._tag !== "Idle",
       flights: caller.flights + 1
     },
-    Infinity
+    patience
   )
 
-/** A flight that was started for others may end with the very token that this caller wants replaced. */
-const isMet = (state: State, { answers, had, joined, request }: Caller): boolean => {
-  const has = accessTokenOf(state)
-  const isSame = Option.exists(Option.all([had, has]), ([a, b]) => Redacted.value(a) === Redacted.value(b))
-  // Memory that was dropped meanwhile does not say what storage holds.
-  const mayBeSame = isSame || (Option.isSome(had) && state.memory._tag === "Unread")
-  return !(joined && request.force && state.answers === answers && mayBeSame)
+/** How long, in milliseconds, a caller waits for a flight: with all flights before, no longer than its patience. */
+const waitFor = (
+  { uptime }: Policy,
+  { patientUntil, request }: Caller,
+  { fallback, reason }: Extract<Decision.Decision, { _tag: "Refresh" }>
+): number => {
+  // A token that may be dead is served only if the refresh fails.
+  const hasToken = !request.force && Option.isSome(fallback) && reason !== "AgeUnknown"
+  return hasToken ? Math.max(0, patientUntil - uptime) : Infinity
 }
+
+/** Whether the flight was started for others and brought no answer since: it may have been at its end already. */
+const wasForOthers = (state: State, { answers, joined }: Caller): boolean =>
+  joined && state.answers === answers
+
+/** Whether the token that a caller wants replaced may be the current one still. */
+const mayHold = (state: State, had: Option.Option<Redacted.Redacted>): boolean =>
+  Option.exists(
+    had,
+    // Memory that was dropped meanwhile does not say what storage holds.
+    (token) => isCurrent(state, token) || state.memory._tag === "Unread"
+  )
