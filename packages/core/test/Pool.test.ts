@@ -26,7 +26,7 @@ import {
   TokenStorage,
   TokenStorages
 } from "@latchkey/core"
-import { grant, minute, peerWrites, settle, start, token } from "./support/Bench.js"
+import { grant, minute, settle, start, token } from "./support/Bench.js"
 
 interface Post {
   readonly account: string
@@ -71,9 +71,6 @@ const login = (account: string, n: number, lifetime: number, now: number) =>
     expiresAt: now + lifetime,
     accountId: account
   })
-
-const failure = (reason: TokenRefresher.RefreshReason) =>
-  new TokenRefresher.RefreshError({ reason, message: reason })
 
 const names = (prefix: string, n: number) => Array.from({ length: n }, (_, i) => `${prefix}${i}`)
 

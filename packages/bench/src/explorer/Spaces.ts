@@ -33,6 +33,7 @@ export const small: ReadonlyArray<Space> = [
     { ...forced, faults: 1 },
     { ...forced, actions: 1, server: "window" },
     { callers: 2, token: "in grace" },
+    { processes: 1, faults: 1, callers: 2, ticks: 1, token: "in grace" },
     { ticks: 1, skew: 2 * hours },
     { processes: 1, faults: 2, ticks: 1 },
     { processes: 1, faults: 2, ticks: 1, server: "window" },

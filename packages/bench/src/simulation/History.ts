@@ -163,13 +163,12 @@ export const run = (
               rotation: told(setting.rotation)
             })
           )
-          const withRenewer = Effect.gen(function* () {
-            const pool = yield* TokenManagers.makeShared()
-            yield* Effect.provideService(Renewer.make(), TokenManagers.TokenManagers, pool)
-            return pool
-          })
-          const pool = yield* Scope.extend(Effect.provide(withRenewer, services), scope)
+          const context = yield* Scope.extend(Layer.build(services), scope)
+          const inScope = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+            Scope.extend(Effect.provide(effect, context), scope)
+          const pool = yield* inScope(TokenManagers.makeShared())
           lives[process] = { pool: alter(pool), scope, isClosed: false, byUser: 0 }
+          yield* inScope(Effect.provideService(Renewer.make(), TokenManagers.TokenManagers, pool))
         })
 
       const callers: Array<{ readonly what: string; readonly fiber: Fiber.RuntimeFiber<unknown, unknown> }> =

@@ -134,7 +134,11 @@ const obey = (
       return { _tag: "ServeAndRefresh", token: decision.token, want: wantOf(request, had) }
     case "Refresh": {
       const overdue = state.phase._tag === "Redeeming" ? state.phase.overdue : Option.none()
-      if (Option.isSome(overdue)) return { _tag: "Fail", failure: overdue.value }
+      if (Option.isSome(overdue)) {
+        return Option.isSome(decision.fallback) && !request.force
+          ? { _tag: "Serve", token: decision.fallback.value }
+          : { _tag: "Fail", failure: overdue.value }
+      }
       const joined = state.phase._tag !== "Idle"
       const patientUntil = policy.uptime + patience
       const caller = { request, had, answers: state.answers, joined, flights: 1, patientUntil }
