@@ -8,6 +8,7 @@ import {
   RefreshLease,
   Renewer,
   TokenConfig,
+  TokenEvent,
   TokenManagers,
   TokenRefresher,
   TokenStorage,
@@ -485,6 +486,38 @@ describe("the accounts as JSON", () => {
         warnings: ["GrantDead"]
       })
     })
+  )
+
+  it.scopedLive(
+    "of ten thousand accounts the last failure is remembered, and of more the oldest is forgotten",
+    () =>
+      Effect.gen(function* () {
+        const failed = (i: number, reason: "NotSent" | "Transient" = "NotSent") => ({
+          account: `${i}`,
+          event: TokenEvent.RefreshFailed({ at: i, reason, status: undefined })
+        })
+        const events = Stream.fromIterable([
+          ...Array.from({ length: 10_000 }, (_, i) => failed(i)),
+          failed(0, "Transient"),
+          failed(10_000)
+        ])
+        const pool = Layer.mock(TokenManagers.TokenManagers, { events })
+        const { of } = Context.get(
+          yield* Layer.build(Layer.provide(Accounts.layerFailures, pool)),
+          Accounts.Failures
+        )
+        while (Option.isNone(of("10000"))) yield* Effect.sleep(1)
+        expect(Option.getOrThrow(of("0")).reason).toBe("Transient")
+        expect(of("1")).toEqual(Option.none())
+        expect(of("2")).toEqual(
+          Option.some({
+            reason: "NotSent",
+            message:
+              "The token server could not be reached, and nothing was sent: look at its name, the network and TLS.",
+            at: 2
+          })
+        )
+      })
   )
 
   it.scopedLive("a server mounts them where it likes, behind an authentication of its own", () =>
