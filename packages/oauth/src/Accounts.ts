@@ -139,58 +139,23 @@ const together = 128
 /** How many due accounts are counted. */
 const mostDue = 1000
 
-/**
- * Three routes, to be mounted in a server of your own. **They ask nobody who they are: put your own authentication in front.**
- *
- * - `GET /accounts?limit=&after=&state=`: `{ accounts: Array<Row>, next: string | null }`, by name. `limit` is 1 to 500,
- *   100 by default; `after` is the `next` of the page before; `state` is `Renewable`, `Dead` or `Fixed`. An
- *   account that changes while the page is read may be missing from it.
- * - `GET /accounts/NAME`: one {@link Row}. The name is percent-encoded.
- * - `GET /summary`: `{ count, due, oldestDue, renewer }`: how many accounts there are; how many are due now, counted up to
- *   1,000; since when the first is; and the status of the `Renewer`, null where none is in context.
- *
- * Errors are `{ error: { reason, message } }`: 400 for a parameter, 404 for an account that is not stored, 503 where
- * storage fails. In a page, a grant that cannot be read is a row whose `lastError` says why.
- *
- * A page reads the grants of its own accounts alone, but the index of all accounts from the first to its last.
- * `TokenManagers`, `Renewer` and {@link Failures} are used where they are in context. Any number of requests may run at
- * the same time.
- *
- * @since 0.1.0
- * @category routes
- */
-export const httpApp: HttpRouter.HttpRouter<never, TokenStorages> = HttpRouter.empty.pipe(
-  HttpRouter.get(
-    "/accounts",
-    Effect.suspend(() => answer(list))
-  ),
-  // Not a parameter, which is 100 characters at most.
-  HttpRouter.get(
-    "/accounts/*",
-    Effect.suspend(() => answer(one))
-  ),
-  HttpRouter.get(
-    "/summary",
-    Effect.suspend(() => answer(summary))
-  )
-)
-
-const answer = <R>(
-  handler: Effect.Effect<HttpServerResponse.HttpServerResponse, StorageError, R>
-): Effect.Effect<HttpServerResponse.HttpServerResponse, never, R> =>
-  Effect.catchAll(handler, ({ message, reason }) => refuse(503, reason, message))
-
-const ok = (body: unknown) => json(200, body)
+const json = (status: number, body: unknown) =>
+  HttpServerResponse.unsafeJson(body, { status, headers: { "cache-control": "no-store" } })
 
 const refuse = (status: number, reason: string, message: string) =>
   json(status, { error: { reason, message } })
 
-const json = (status: number, body: unknown): Effect.Effect<HttpServerResponse.HttpServerResponse> =>
-  Effect.sync(() => HttpServerResponse.unsafeJson(body, { status, headers: { "cache-control": "no-store" } }))
+const answer = <R>(
+  handler: Effect.Effect<HttpServerResponse.HttpServerResponse, StorageError, R>
+): Effect.Effect<HttpServerResponse.HttpServerResponse, never, R> =>
+  Effect.match(handler, {
+    onFailure: ({ message, reason }) => refuse(503, reason, message),
+    onSuccess: (response) => response
+  })
 
 const list = Effect.gen(function* () {
   const asked = parse(yield* ParsedSearchParams)
-  if (Either.isLeft(asked)) return yield* refuse(400, "BadRequest", asked.left)
+  if (Either.isLeft(asked)) return refuse(400, "BadRequest", asked.left)
   const { after, limit, state } = asked.right
   const { accounts } = yield* TokenStorages
   const found = yield* accounts.pipe(
@@ -202,14 +167,14 @@ const list = Effect.gen(function* () {
     Stream.runCollect,
     Effect.map(Chunk.toReadonlyArray)
   )
-  if (after !== undefined && found.length === 0) return yield* refuse(400, "BadRequest", afterAdvice)
+  if (after !== undefined && found.length === 0) return refuse(400, "BadRequest", afterAdvice)
   const rest = after === undefined ? found : found.slice(1)
   const page = rest.slice(0, limit)
   const now = yield* Clock.currentTimeMillis
   const read = Effect.forEach(page, (listed) => rowOf(listed, now), { concurrency: together })
   const rows = yield* withWarnings((yield* read).flatMap(Option.toArray))
   const next = rest.length > limit ? page.at(-1)?.account : undefined
-  return yield* ok({
+  return json(200, {
     // What changed since the index was read.
     accounts: rows.filter((row) => state === undefined || row.state === state),
     next: next ?? null
@@ -222,14 +187,14 @@ const one = Effect.gen(function* () {
   // What cannot be a name here names no account.
   const found = Either.isLeft(storage) ? Option.none() : yield* storage.right.load
   if (Option.isNone(found)) {
-    return yield* refuse(
+    return refuse(
       404,
       "NotFound",
       "No grant is stored for an account of this name. Percent-encode the name, or see GET /accounts."
     )
   }
   const row = yield* reportOf(account, found.value.entry, yield* Clock.currentTimeMillis)
-  return yield* ok((yield* withWarnings([row]))[0])
+  return json(200, (yield* withWarnings([row]))[0])
 })
 
 const summary = Effect.gen(function* () {
@@ -237,7 +202,7 @@ const summary = Effect.gen(function* () {
   const before = yield* Clock.currentTimeMillis
   const found = yield* due({ before, limit: mostDue })
   const renewer = yield* Effect.serviceOption(Renewer)
-  return yield* ok({
+  return json(200, {
     count: yield* count,
     due: found.length,
     oldestDue: iso(Option.map(Option.fromNullable(found[0]), ({ dueAt }) => dueAt)),
@@ -349,3 +314,30 @@ const parse = (given: Context.Tag.Service<typeof ParsedSearchParams>): Either.Ei
     ? Either.left(`\`state\` is none of ${states.join(", ")}: give one of these, or leave it out.`)
     : Either.right({ after, limit: +limit, state: known })
 }
+
+/**
+ * Three routes, to be mounted in a server of your own. **They ask nobody who they are: put your own authentication in front.**
+ *
+ * - `GET /accounts?limit=&after=&state=`: `{ accounts: Array<Row>, next: string | null }`, by name. `limit` is 1 to 500,
+ *   100 by default; `after` is the `next` of the page before; `state` is `Renewable`, `Dead` or `Fixed`. An
+ *   account that changes while the page is read may be missing from it.
+ * - `GET /accounts/NAME`: one {@link Row}. The name is percent-encoded.
+ * - `GET /summary`: `{ count, due, oldestDue, renewer }`: how many accounts there are; how many are due now, counted up to
+ *   1,000; since when the first is; and the status of the `Renewer`, null where none is in context.
+ *
+ * Errors are `{ error: { reason, message } }`: 400 for a parameter, 404 for an account that is not stored, 503 where
+ * storage fails. In a page, a grant that cannot be read is a row whose `lastError` says why.
+ *
+ * A page reads the grants of its own accounts alone, but the index of all accounts from the first to its last.
+ * `TokenManagers`, `Renewer` and {@link Failures} are used where they are in context. Any number of requests may run at
+ * the same time.
+ *
+ * @since 0.1.0
+ * @category routes
+ */
+export const httpApp: HttpRouter.HttpRouter<never, TokenStorages> = HttpRouter.empty.pipe(
+  HttpRouter.get("/accounts", answer(list)),
+  // Not a parameter, which is 100 characters at most.
+  HttpRouter.get("/accounts/*", answer(one)),
+  HttpRouter.get("/summary", answer(summary))
+)

@@ -16,9 +16,9 @@ import {
 } from "@latchkey/core"
 import { FaultyStorage } from "@latchkey/core/testing"
 import { Accounts } from "@latchkey/oauth"
-import * as Encrypted from "@latchkey/storage/Encrypted"
-import * as EncryptionKeys from "@latchkey/storage/EncryptionKeys"
 import { Clock, Context, Effect, Either, Layer, Option, Redacted, Stream } from "effect"
+import * as Encrypted from "../../storage/src/Encrypted.js"
+import * as EncryptionKeys from "../../storage/src/EncryptionKeys.js"
 
 type Storages = Context.Tag.Service<TokenStorages.TokenStorages>
 
@@ -90,6 +90,18 @@ const serve = (storages: Storages, services: Context.Context<never> = Context.em
         const { status } = response
         return { status, body: JSON.parse(text) as Reply["body"] } satisfies Reply
       }).pipe(Effect.orDie)
+  )
+
+const poolOf = (storages: Storages, refresher: Context.Tag.Service<TokenRefresher.TokenRefresher>) =>
+  Layer.orDie(TokenManagers.layerShared({ renew: false })).pipe(
+    Layer.provideMerge(
+      Layer.mergeAll(
+        Layer.succeed(TokenStorages.TokenStorages, storages),
+        RefreshLease.layerProcess,
+        Layer.succeed(TokenRefresher.TokenRefresher, refresher),
+        Layer.orDie(TokenConfig.layer({ coolDownBase: "1 milli", coolDownMax: "2 millis" }))
+      )
+    )
   )
 
 const memory = (entries: ReadonlyArray<readonly [string, Entry.Entry]>) => TokenStorages.makeMemory(entries)
@@ -438,14 +450,9 @@ describe("the accounts as JSON", () => {
             ? Effect.succeed(login(`${Redacted.value(token)}-next`, now + 60 * minute))
             : new TokenRefresher.RefreshError({ reason: "Misconfigured", status, message: "canary" })
       })
-      const base = Layer.mergeAll(
-        Layer.succeed(TokenStorages.TokenStorages, storages),
-        RefreshLease.layerProcess,
-        Layer.succeed(TokenRefresher.TokenRefresher, refresher),
-        Layer.orDie(TokenConfig.layer({ coolDownBase: "1 milli", coolDownMax: "2 millis" }))
+      const context = yield* Layer.build(
+        Accounts.layerFailures.pipe(Layer.provideMerge(poolOf(storages, refresher)))
       )
-      const pool = Layer.orDie(TokenManagers.layerShared({ renew: false })).pipe(Layer.provideMerge(base))
-      const context = yield* Layer.build(Accounts.layerFailures.pipe(Layer.provideMerge(pool)))
       const renewer = Context.make(Renewer.Renewer, {
         status: Effect.succeed({ due: 1, renewed: 2, failed: 3, oldestDue: Option.some(now) })
       })
@@ -501,7 +508,10 @@ describe("the accounts as JSON", () => {
           failed(0, "Transient"),
           failed(10_000)
         ])
-        const pool = Layer.mock(TokenManagers.TokenManagers, { events })
+        const refresher = TokenRefresher.make({ refresh: () => Effect.never })
+        const { TokenManagers: Tag } = TokenManagers
+        const services = yield* Layer.build(poolOf(yield* memory([]), refresher))
+        const pool = Layer.succeed(Tag, { ...Context.get(services, Tag), events })
         const { of } = Context.get(
           yield* Layer.build(Layer.provide(Accounts.layerFailures, pool)),
           Accounts.Failures
