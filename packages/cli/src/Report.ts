@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import * as AccountReport from "@latchkey/core/AccountReport"
 import * as Decision from "@latchkey/core/Decision"
 import * as Entry from "@latchkey/core/Entry"
 import { describeMismatch, type Mismatch } from "@latchkey/core/GrantIdentity"
@@ -47,6 +48,11 @@ export interface Row {
   readonly encryption: Account.Encryption | null
   readonly accessToken: string | null
   readonly refreshToken: string | null
+  /** When the account is due for renewal; null where there is nothing to renew. */
+  readonly nextRenewal: number | null
+  readonly lastError: AccountReport.LastError | null
+  /** Whether only a login helps, now or when the token that is still valid ends. */
+  readonly mustLogIn: boolean
   readonly problem: string | null
 }
 
@@ -58,6 +64,8 @@ export interface Row {
  */
 export const isUsable = (state: State): boolean =>
   state === "valid" || state === "refreshable" || state === "ending"
+
+const needLogin: ReadonlySet<State> = new Set(["ending", "expired", "dead", "absent"])
 
 /**
  * The state of what storage holds, for an account that needs a refresh token or not.
@@ -93,9 +101,14 @@ export const row = (
 ): Row => {
   const credentials = Option.map(entry, (e) => e.credentials)
   const left = Option.flatMap(credentials, (c) => Decision.timeToExpiry(c, now))
+  const report = Option.map(entry, (e) => AccountReport.of(Account.idOf(account), e, now))
+  const state = Option.isSome(mismatch) ? "mismatch" : stateOf(entry, account.grant, now)
   return {
     ...blank(account, storage),
-    state: Option.isSome(mismatch) ? "mismatch" : stateOf(entry, account.grant, now),
+    state,
+    nextRenewal: Option.getOrNull(Option.flatMap(report, (r) => r.dueAt)),
+    lastError: Option.getOrNull(Option.flatMap(report, (r) => r.lastError)),
+    mustLogIn: needLogin.has(state),
     problem: Option.getOrNull(Option.map(mismatch, (m) => `${describeMismatch(m)}.`)),
     // By this clock, though another may have dated it.
     expiresAt: Option.getOrNull(Option.map(left, (millis) => now + millis)),
@@ -131,6 +144,9 @@ const blank = (account: Account.Account, storage: string): Row => ({
   encryption: account.home.kind === "store" ? account.home.encryption : null,
   accessToken: null,
   refreshToken: null,
+  nextRenewal: null,
+  lastError: null,
+  mustLogIn: false,
   problem: null
 })
 
@@ -226,7 +242,11 @@ export const lines = (found: Found, now: number, surface: Output.Surface): Reado
   const width = surface.isTerminal ? surface.columns : Infinity
   return [
     ...(rows.length === 0 ? [] : table(rows, now, { width, colors: surface.colors })),
-    ...rows.flatMap(({ id, problem }) => (problem === null ? [] : [`${id}: ${Output.escape(problem)}`])),
+    ...rows.flatMap(({ id, lastError, problem }) =>
+      [problem, lastError?.message].flatMap((words) =>
+        words == null ? [] : [`${id}: ${Output.escape(words)}`]
+      )
+    ),
     ...broken.map(({ message }) => Output.escape(message))
   ]
 }

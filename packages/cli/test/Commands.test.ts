@@ -140,7 +140,13 @@ it("a refresh that fails says so and ends with an error, and the state of the ac
   expect(refused.stderr).toContain("next: latchkey login acme")
   expect(await desk.run("status acme/default")).toMatchObject({
     code: 3,
-    stdout: expect.stringContaining("dead")
+    stdout: expect.stringMatching(
+      /dead[^]*acme\/default: The server refused the refresh token: .* Log in again\./
+    )
+  })
+  const described = await desk.run("status acme/default --json")
+  expect(JSON.parse(described.stdout)).toMatchObject({
+    accounts: [{ state: "dead", mustLogIn: true, nextRenewal: null, lastError: { reason: "GrantDead" } }]
   })
   const before = server.tokenRequests()
   expect(await desk.run("token acme/default")).toMatchObject({ code: 3, stdout: "" })
@@ -148,7 +154,7 @@ it("a refresh that fails says so and ends with an error, and the state of the ac
   const explained = await desk.run("explain acme/default")
   expect(explained.stdout).toMatch(/ended +the server refused the refresh token/)
   for (const secret of secretsOf(credentials)) {
-    expect(JSON.stringify([refused, explained])).not.toContain(secret)
+    expect(JSON.stringify([refused, described, explained])).not.toContain(secret)
   }
 })
 

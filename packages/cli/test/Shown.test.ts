@@ -2,9 +2,10 @@
 import { readFileSync, statSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import { Credentials, Entry } from "@latchkey/core"
-import { Effect, Either, Option } from "effect"
-import { describe, expect, it } from "vitest"
+import { Effect, Either, Option, TestClock } from "effect"
+import { describe, expect, it } from "@effect/vitest"
 import * as Account from "../src/Account.js"
+import { watch } from "../src/commands/Watch.js"
 import * as Format from "../src/Format.js"
 import { plainToken, splitRest } from "../src/internal/arguments.js"
 import { Failure } from "../src/Failure.js"
@@ -234,6 +235,50 @@ describe("the state of an account", () => {
     expect(Report.stateOf(Option.none(), "client-credentials", now)).toBe("refreshable")
     expect(Report.stateOf(entry(0), "client-credentials", now)).toBe("refreshable")
   })
+  it("says when it is renewed, what went wrong last, and whether only a login helps", () => {
+    const rowOf = (held: Option.Option<Entry.Entry>) => Report.row(account, "store", held, now)
+    const told = (held: Option.Option<Entry.Entry>) => {
+      const { lastError, mustLogIn, nextRenewal } = rowOf(held)
+      return [nextRenewal, lastError?.reason, mustLogIn]
+    }
+    expect(told(entry(1000, "r"))).toEqual([now + 1000, undefined, false])
+    expect(told(entry(undefined, "r"))).toEqual([null, undefined, false])
+    expect(told(entry(1000))).toEqual([null, undefined, false])
+    expect(told(entry(0))).toEqual([null, undefined, true])
+    expect(told(entry(1000, "r", true))).toEqual([null, "GrantDead", true])
+    expect(told(entry(0, "r", true))).toEqual([null, "GrantDead", true])
+    expect(told(Option.none())).toEqual([null, undefined, true])
+    const lines = Report.lines({ rows: [rowOf(entry(1000, "r", true))], broken: [] }, now, {
+      isTerminal: false,
+      colors: false,
+      columns: 80
+    })
+    expect(lines.slice(2)).toEqual([
+      "acme/default: The server refused the refresh token: revoked. Log in again."
+    ])
+  })
+  it.effect("is drawn over as it is watched, also where a line is longer than the terminal is wide", () =>
+    Effect.gen(function* () {
+      const written: Array<string> = []
+      const surface = { isTerminal: true, colors: true, columns: 20 }
+      const row = Report.row(account, "store", entry(1000, "r", true), now)
+      const look = Effect.succeed({ rows: [row], broken: [] })
+      const write = (text: string) => Effect.sync(() => void written.push(text))
+      yield* watch(look, false).pipe(
+        Effect.provideService(Output.Output, { stdout: surface, stderr: surface, write, writeError: write }),
+        (watching) => Effect.fork(watching as Effect.Effect<unknown>)
+      )
+      yield* TestClock.adjust(1000)
+      const [, first = "", second = ""] = written
+      const wide = first
+        .replace(/\p{Cc}\[[\d;]*[a-zA-Z]/gu, "")
+        .split("\n")
+        .slice(0, -1)
+      const rows = wide.reduce((sum, line) => sum + Math.ceil(line.length / 20), 0)
+      expect(rows).toBeGreaterThan(wide.length)
+      expect(second.startsWith(`\u001b[${rows}A\r`)).toBe(true)
+    })
+  )
   it("shows a quarter of a token at most, and nothing of a short one", () => {
     const row = Report.row(account, "store", entry(1000, "short-secret"), now)
     expect(row.accessToken).toBe("cana...6789")

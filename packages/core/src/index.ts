@@ -1,3 +1,4 @@
+export * as AccountReport from "./AccountReport.js"
 export * as AuthStatus from "./AuthStatus.js"
 export * as Credentials from "./Credentials.js"
 export * as Decision from "./Decision.js"

@@ -1,3 +1,4 @@
+export * as Accounts from "./Accounts.js"
 export * as Answer from "./Answer.js"
 export * as AuthorizationCode from "./AuthorizationCode.js"
 export * as BearerClient from "./BearerClient.js"

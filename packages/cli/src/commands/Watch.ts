@@ -6,6 +6,7 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type { ExitCode } from "../ExitCode.js"
+import { plain, widthOf } from "../internal/text.js"
 import type { Failure } from "../Failure.js"
 import * as Output from "../Output.js"
 import * as Report from "../Report.js"
@@ -37,7 +38,7 @@ export const watch = (
         const lines = Report.lines(found, now, stdout)
         const shown = lines.length === 0 ? ["There are no accounts yet."] : lines
         yield* write(`${back(drawn)}${shown.map((line) => `${line}${eraseRest}\n`).join("")}${eraseBelow}`)
-        drawn = shown.length
+        drawn = shown.reduce((rows, line) => rows + heightOf(line, stdout.columns), 0)
         return
       }
       const state = JSON.stringify({
@@ -56,6 +57,12 @@ export const watch = (
       (drawing) => (inPlace ? Effect.zipRight(write(hideCursor), drawing) : drawing)
     )
   })
+
+/** On how many rows of the terminal a line is: one that is too long goes on on the next. */
+const heightOf = (line: string, columns: number): number =>
+  plain(line)
+    .split("\n")
+    .reduce((rows, part) => rows + Math.max(1, Math.ceil(widthOf(part) / columns)), 0)
 
 const back = (lines: number): string => (lines === 0 ? "" : `\u001b[${lines}A\r`)
 const eraseRest = "\u001b[K"

@@ -1,0 +1,114 @@
+/**
+ * What an operator asks about an account: when it is renewed next, what went wrong last, and whether someone must log in
+ * again. Pure, and without secrets.
+ *
+ * @since 0.1.0
+ */
+import * as Option from "effect/Option"
+import * as Entry from "./Entry.js"
+import { isExpired } from "./grant/Expiry.js"
+import { type Account, atRest } from "./TokenStorages.js"
+
+/**
+ * The last failure that is stored with a grant. `at` is epoch milliseconds.
+ *
+ * - `GrantDead`: the server ended the grant. `RotationLost`: it did so after the answer to a refresh was lost.
+ * - `AnswerLost`: a refresh was begun, and no process stored its answer.
+ * - `ServerAsked`: the server could not answer, or asked to wait.
+ *
+ * A refresh that succeeds removes it. Other failures are not stored: only the process that saw them knows them.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface LastError {
+  readonly reason: "GrantDead" | "RotationLost" | "AnswerLost" | "ServerAsked"
+  /** What happened and what to do; server text in it is cut and escaped. */
+  readonly message: string
+  readonly at: number
+}
+
+/**
+ * An account, as an operator sees it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface AccountReport extends Account {
+  /** When the access token ends, epoch milliseconds; none where it does not say. */
+  readonly expiresAt: Option.Option<number>
+  readonly lastError: Option.Option<LastError>
+  /**
+   * Whether only a login helps: the grant is dead, or its token has ended and cannot be renewed. The token of a dead grant
+   * may still be valid until `expiresAt`.
+   */
+  readonly mustLogIn: boolean
+}
+
+/**
+ * The report of a stored grant at `now`, epoch milliseconds. Total: no entry makes it throw.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const of = (account: string, entry: Entry.Entry, now: number): AccountReport => {
+  const place = atRest(entry)
+  const { credentials } = entry
+  return {
+    account,
+    ...place,
+    expiresAt: credentials.expiresAt,
+    lastError: lastError(entry, now),
+    mustLogIn: place.state === "Dead" || (place.state === "Fixed" && isExpired(credentials, now))
+  }
+}
+
+/** How long an intent may belong to a refresh under way: a lease, by default. */
+const underWay = 60_000
+
+const lastError = (
+  { credentials, dead, intent, serverWait }: Entry.Entry,
+  now: number
+): Option.Option<LastError> => {
+  const fingerprint = Entry.grantFingerprint(credentials)
+  const end = Option.filter(dead, (mark) => mark.fingerprint === fingerprint)
+  if (Option.isSome(end)) return Option.some(endOf(end.value))
+  const lost = Option.filter(intent, (i) => i.fingerprint === fingerprint && now - i.at >= underWay)
+  const answerLost = Option.map(lost, ({ at, attempt }): LastError => {
+    const message =
+      `A refresh was begun and its answer was not stored (attempt ${attempt}). It is repeated when the account is due or a ` +
+      "token is asked for; if the server refuses that, someone must log in again."
+    return { reason: "AnswerLost", message, at }
+  })
+  const wait = Option.map(serverWait, ({ at, until }): LastError => {
+    const end = Option.getOrElse(isoOf(until), () => "it says so")
+    return {
+      reason: "ServerAsked",
+      message: `The server could not answer, or asked to wait. Nothing is sent until ${end}.`,
+      at
+    }
+  })
+  return [answerLost, wait]
+    .flatMap(Option.toArray)
+    .reduce(
+      (newest, error) => (Option.exists(newest, ({ at }) => at > error.at) ? newest : Option.some(error)),
+      Option.none<LastError>()
+    )
+}
+
+const endOf = ({ at, reason, rotationLost }: Entry.DeadGrant): LastError => ({
+  reason: rotationLost ? "RotationLost" : "GrantDead",
+  message:
+    (rotationLost ? "The answer to a refresh was lost, and the server" : "The server") +
+    ` refused the refresh token: ${reason}. Log in again.`,
+  at
+})
+
+/**
+ * An instant in ISO 8601; none where it is beyond what a `Date` can hold.
+ *
+ * @since 0.1.0
+ * @category rendering
+ */
+export const isoOf = (millis: number): Option.Option<string> =>
+  Math.abs(millis) <= 8.64e15 ? Option.some(new Date(millis).toISOString()) : Option.none()

@@ -1,0 +1,343 @@
+/**
+ * The accounts of a program as JSON, for a dashboard or an operator: which there are, when each is renewed next, what went
+ * wrong last, and who must log in again. It reads storage, refreshes nothing, and shows no token.
+ *
+ * @since 0.1.0
+ */
+import * as HttpRouter from "@effect/platform/HttpRouter"
+import { ParsedSearchParams } from "@effect/platform/HttpServerRequest"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import * as AccountReport from "@latchkey/core/AccountReport"
+import type * as AuthStatus from "@latchkey/core/AuthStatus"
+import { Renewer } from "@latchkey/core/Renewer"
+import type { AccountEvent } from "@latchkey/core/TokenManagers"
+import { TokenManagers } from "@latchkey/core/TokenManagers"
+import type { RefreshReason } from "@latchkey/core/TokenRefresher"
+import type { StorageError, TokenStorage } from "@latchkey/core/TokenStorage"
+import { type Account, TokenStorages } from "@latchkey/core/TokenStorages"
+import * as Chunk from "effect/Chunk"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
+
+/**
+ * Why an account was not renewed. `reason` is one of those of `AccountReport.LastError`, `StorageError` and `RefreshError`;
+ * `at` is ISO 8601, and null where it is a problem of storage now.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Problem {
+  readonly reason: string
+  readonly message: string
+  readonly at: string | null
+}
+
+/**
+ * An account as JSON. Instants are ISO 8601 in UTC.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Row {
+  readonly account: string
+  readonly state: Account["state"]
+  /** When the access token ends; null where it does not say, or the grant cannot be read. */
+  readonly expiresAt: string | null
+  /** When the account is due at the latest; a `Renewer` comes earlier by the grace and its window. Null: never. */
+  readonly nextRenewal: string | null
+  /** Whether only a login helps; see `AccountReport`. */
+  readonly mustLogIn: boolean
+  readonly lastError: Problem | null
+  /** What the pool adds, where `TokenManagers` is in context; else empty. */
+  readonly warnings: ReadonlyArray<AuthStatus.Warning>
+}
+
+/**
+ * The last failed refresh of each account in this process, for `lastError`. Storage does not know those that spent nothing:
+ * a server that cannot be reached, a client that it refuses.
+ *
+ * @since 0.1.0
+ * @category tags
+ */
+export class Failures extends Context.Tag("@latchkey/oauth/Accounts/Failures")<
+  Failures,
+  { readonly of: (account: string) => Option.Option<Failure> }
+>() {}
+
+/**
+ * A refresh that failed. `at` is epoch milliseconds.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Failure {
+  readonly reason: RefreshReason
+  readonly message: string
+  readonly at: number
+}
+
+/** How many accounts with a failure are remembered; of more, the oldest are forgotten. */
+const mostFailures = 10_000
+
+/**
+ * Listens to the events of the pool. Remembers 10,000 accounts at most, and forgets one that is refreshed.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerFailures: Layer.Layer<Failures, never, TokenManagers> = Layer.scoped(
+  Failures,
+  Effect.gen(function* () {
+    const { events } = yield* TokenManagers
+    // In the order in which they failed.
+    const failures = new Map<string, Failure>()
+    const note = ({ account, event }: AccountEvent): void => {
+      const isFailure = event._tag === "RefreshFailed"
+      if (isFailure || ends.has(event._tag)) failures.delete(account)
+      if (isFailure) failures.set(account, failureOf(event))
+      const [oldest] = failures.keys()
+      if (oldest !== undefined && failures.size > mostFailures) failures.delete(oldest)
+    }
+    yield* Effect.forkScoped(Stream.runForEach(events, (happened) => Effect.sync(() => note(happened))))
+    return { of: (account) => Option.fromNullable(failures.get(account)) }
+  })
+)
+
+/** After these, the failure before is history. */
+const ends: ReadonlySet<AccountEvent["event"]["_tag"]> = new Set(["Refreshed", "Adopted", "Cleared"])
+
+const failureOf = (
+  failed: Pick<Failure, "reason" | "at"> & { readonly status: number | undefined }
+): Failure => ({
+  reason: failed.reason,
+  message: `${failureWords[failed.reason]}${failed.status === undefined ? "" : ` (HTTP ${failed.status})`}.`,
+  at: failed.at
+})
+
+const failureWords: Readonly<Record<RefreshReason, string>> = {
+  NotSent:
+    "The token server could not be reached, and nothing was sent: look at its name, the network and TLS",
+  MaybeSent: "The token server did not answer, or not in time: look at it; the refresh is repeated",
+  Transient: "The token server could not answer: the refresh is repeated later",
+  GrantDead: "The token server refused the grant: log in again",
+  Misconfigured: "The token server refused the client, a scope or the request: correct the settings",
+  Malformed: "The token server's answer is no token response: look at its address and its release"
+}
+
+/** How many accounts are in a page, unless asked for, and at most. */
+const pageSize = 100
+const mostAccounts = 500
+
+/** How many grants are read together: a database answers for all of them at once. */
+const together = 128
+
+/** How many due accounts are counted. */
+const mostDue = 1000
+
+const json = (status: number, body: unknown) =>
+  HttpServerResponse.unsafeJson(body, { status, headers: { "cache-control": "no-store" } })
+
+const refuse = (status: number, reason: string, message: string) =>
+  json(status, { error: { reason, message } })
+
+const answer = <R>(
+  handler: Effect.Effect<HttpServerResponse.HttpServerResponse, StorageError, R>
+): Effect.Effect<HttpServerResponse.HttpServerResponse, never, R> =>
+  Effect.match(handler, {
+    onFailure: ({ message, reason }) => refuse(503, reason, message),
+    onSuccess: (response) => response
+  })
+
+const list = Effect.gen(function* () {
+  const asked = parse(yield* ParsedSearchParams)
+  if (Either.isLeft(asked)) return refuse(400, "BadRequest", asked.left)
+  const { after, limit, state } = asked.right
+  const { accounts } = yield* TokenStorages
+  const found = yield* accounts.pipe(
+    // Not by comparing names: each database has an order of its own.
+    Stream.dropWhile(({ account }) => after !== undefined && account !== after),
+    Stream.filter((listed) => state === undefined || listed.state === state || listed.account === after),
+    // One more than the page says whether there is a next one.
+    Stream.take(limit + (after === undefined ? 1 : 2)),
+    Stream.runCollect,
+    Effect.map(Chunk.toReadonlyArray)
+  )
+  if (after !== undefined && found.length === 0) return refuse(400, "BadRequest", afterAdvice)
+  const rest = after === undefined ? found : found.slice(1)
+  const page = rest.slice(0, limit)
+  const now = yield* Clock.currentTimeMillis
+  const read = Effect.forEach(page, (listed) => rowOf(listed, now), { concurrency: together })
+  const rows = yield* withWarnings((yield* read).flatMap(Option.toArray))
+  const next = rest.length > limit ? page.at(-1)?.account : undefined
+  return json(200, {
+    // What changed since the index was read.
+    accounts: rows.filter((row) => state === undefined || row.state === state),
+    next: next ?? null
+  })
+})
+
+const one = Effect.gen(function* () {
+  const { "*": account = "" } = yield* HttpRouter.params
+  const storage = (yield* TokenStorages).of(account)
+  // What cannot be a name here names no account.
+  const found = Either.isLeft(storage) ? Option.none() : yield* storage.right.load
+  if (Option.isNone(found)) {
+    return refuse(
+      404,
+      "NotFound",
+      "No grant is stored for an account of this name. Percent-encode the name, or see GET /accounts."
+    )
+  }
+  const row = yield* reportOf(account, found.value.entry, yield* Clock.currentTimeMillis)
+  return json(200, (yield* withWarnings([row]))[0])
+})
+
+const summary = Effect.gen(function* () {
+  const { count, due } = yield* TokenStorages
+  const before = yield* Clock.currentTimeMillis
+  const found = yield* due({ before, limit: mostDue })
+  const renewer = yield* Effect.serviceOption(Renewer)
+  return json(200, {
+    count: yield* count,
+    due: found.length,
+    oldestDue: iso(Option.map(Option.fromNullable(found[0]), ({ dueAt }) => dueAt)),
+    renewer: Option.isNone(renewer)
+      ? null
+      : yield* Effect.map(renewer.value.status, ({ due, failed, oldestDue, renewed }) => ({
+          due,
+          renewed,
+          failed,
+          oldestDue: iso(oldestDue)
+        }))
+  })
+})
+
+const iso = (millis: Option.Option<number>): string | null =>
+  Option.getOrNull(Option.flatMap(millis, AccountReport.isoOf))
+
+/** None where the account was removed meanwhile. A grant that cannot be read holds up no other. */
+const rowOf = (
+  listed: Account,
+  now: number
+): Effect.Effect<Option.Option<Row>, StorageError, TokenStorages> =>
+  TokenStorages.pipe(
+    Effect.flatMap(({ of }) => loadOf(of(listed.account))),
+    Effect.flatMap(
+      Option.match({
+        onNone: () => Effect.succeedNone,
+        onSome: ({ entry }) => Effect.asSome(reportOf(listed.account, entry, now))
+      })
+    ),
+    Effect.catchIf(
+      ({ reason }) => reason !== "Unavailable",
+      (error) => Effect.succeedSome(unreadable(listed, error))
+    )
+  )
+
+const loadOf = (storage: Either.Either<Context.Tag.Service<TokenStorage>, StorageError>) =>
+  Either.match(storage, { onLeft: Effect.fail, onRight: ({ load }) => load })
+
+const unreadable = ({ account, dueAt, state }: Account, { message, reason }: StorageError): Row => ({
+  account,
+  state,
+  expiresAt: null,
+  nextRenewal: iso(dueAt),
+  mustLogIn: state === "Dead",
+  lastError: { reason, message, at: null },
+  warnings: []
+})
+
+const reportOf = (...[account, entry, now]: Parameters<typeof AccountReport.of>): Effect.Effect<Row> =>
+  Effect.map(Effect.serviceOption(Failures), (failures) => {
+    const { dueAt, expiresAt, lastError, mustLogIn, state } = AccountReport.of(account, entry, now)
+    const seen = Option.flatMap(failures, ({ of }) => of(account))
+    const isNewer =
+      state !== "Dead" && Option.exists(seen, ({ at }) => !Option.exists(lastError, (e) => e.at > at))
+    const last: Option.Option<AccountReport.LastError | Failure> = isNewer ? seen : lastError
+    return {
+      account,
+      state,
+      expiresAt: iso(expiresAt),
+      nextRenewal: iso(dueAt),
+      mustLogIn,
+      lastError: Option.getOrNull(
+        Option.map(last, ({ at, message, reason }) => ({ reason, message, at: iso(Option.some(at)) }))
+      ),
+      warnings: []
+    }
+  })
+
+const withWarnings = (rows: ReadonlyArray<Row>): Effect.Effect<ReadonlyArray<Row>> =>
+  Effect.gen(function* () {
+    const managers = yield* Effect.serviceOption(TokenManagers)
+    if (Option.isNone(managers)) return rows
+    const statuses = yield* managers.value.status(rows.map(({ account }) => account))
+    return rows.map((row) => {
+      const status = Option.flatMap(Option.fromNullable(statuses.get(row.account)), Either.getRight)
+      return { ...row, warnings: Option.match(status, { onNone: () => [], onSome: (s) => s.warnings }) }
+    })
+  })
+
+interface Asked {
+  readonly after: string | undefined
+  readonly limit: number
+  readonly state: Account["state"] | undefined
+}
+
+const states: ReadonlyArray<Account["state"]> = ["Renewable", "Dead", "Fixed"]
+const names: ReadonlySet<string> = new Set(["limit", "after", "state"] satisfies ReadonlyArray<keyof Asked>)
+
+const afterAdvice =
+  "The account in `after` is not stored, or no longer: take the `next` of a page, or begin again without `after`."
+
+/** What is asked for, or what is wrong; never a value, which may be a secret in the wrong place. */
+const parse = (given: Context.Tag.Service<typeof ParsedSearchParams>): Either.Either<Asked, string> => {
+  if (Object.keys(given).some((name) => !names.has(name))) {
+    return Either.left(
+      "There is a parameter that is not known here: give `limit`, `after` and `state` alone."
+    )
+  }
+  const { after, limit = `${pageSize}`, state } = given
+  if (typeof limit !== "string" || !/^\d{1,3}$/.test(limit) || +limit < 1 || +limit > mostAccounts) {
+    return Either.left(`\`limit\` is no whole number from 1 to ${mostAccounts}: give one, or leave it out.`)
+  }
+  if (after !== undefined && (typeof after !== "string" || after === "")) {
+    return Either.left("`after` is not one name: give the `next` of the page before, or leave it out.")
+  }
+  const known = states.find((name) => name === state)
+  return state !== undefined && known === undefined
+    ? Either.left(`\`state\` is none of ${states.join(", ")}: give one of these, or leave it out.`)
+    : Either.right({ after, limit: +limit, state: known })
+}
+
+/**
+ * Three routes, to be mounted in a server of your own. **They ask nobody who they are: put your own authentication in front.**
+ *
+ * - `GET /accounts?limit=&after=&state=`: `{ accounts: Array<Row>, next: string | null }`, by name. `limit` is 1 to 500,
+ *   100 by default; `after` is the `next` of the page before; `state` is `Renewable`, `Dead` or `Fixed`. An
+ *   account that changes while the page is read may be missing from it.
+ * - `GET /accounts/NAME`: one {@link Row}. The name is percent-encoded.
+ * - `GET /summary`: `{ count, due, oldestDue, renewer }`: how many accounts there are; how many are due now, counted up to
+ *   1,000; since when the first is; and the status of the `Renewer`, null where none is in context.
+ *
+ * Errors are `{ error: { reason, message } }`: 400 for a parameter, 404 for an account that is not stored, 503 where
+ * storage fails. In a page, a grant that cannot be read is a row whose `lastError` says why.
+ *
+ * A page reads the grants of its own accounts alone, but the index of all accounts from the first to its last.
+ * `TokenManagers`, `Renewer` and {@link Failures} are used where they are in context. Any number of requests may run at
+ * the same time.
+ *
+ * @since 0.1.0
+ * @category routes
+ */
+export const httpApp: HttpRouter.HttpRouter<never, TokenStorages> = HttpRouter.empty.pipe(
+  HttpRouter.get("/accounts", answer(list)),
+  // Not a parameter, which is 100 characters at most.
+  HttpRouter.get("/accounts/*", answer(one)),
+  HttpRouter.get("/summary", answer(summary))
+)
