@@ -121,8 +121,11 @@ export class TokenStorages extends Context.Tag("@latchkey/core/TokenStorages")<
     readonly changes: Option.Option<Stream.Stream<Option.Option<string>, StorageError>>
     /** The accounts that are due, the earliest first. Those that are dead or have nothing to renew are never due. */
     readonly due: (options: DueOptions) => Effect.Effect<ReadonlyArray<DueAccount>, StorageError>
-    /** All accounts that hold a grant, ordered by name, read in pages. */
-    readonly accounts: Stream.Stream<Account, StorageError>
+    /**
+     * The accounts that hold a grant, ordered by name as the backend orders names, and read in pages. `after` is a name, stored
+     * or not: the stream begins behind it.
+     */
+    readonly accounts: (after?: string) => Stream.Stream<Account, StorageError>
     /** How many accounts hold a grant. */
     readonly count: Effect.Effect<number, StorageError>
   }
@@ -171,7 +174,11 @@ export const makeMemory = (
       },
       changes: Option.some(changes),
       due: (options) => Effect.sync(() => dueOf(all(), options)),
-      accounts: Stream.suspend(() => Stream.fromIterable(Arr.sort(all(), byName))),
+      accounts: (after) =>
+        Stream.suspend(() => {
+          const asked = all().filter(({ account }) => after === undefined || account > after)
+          return Stream.fromIterable(Arr.sort(asked, byName))
+        }),
       count: Effect.sync(() => cells.size())
     }
   })

@@ -158,22 +158,18 @@ const list = Effect.gen(function* () {
   if (Either.isLeft(asked)) return refuse(400, "BadRequest", asked.left)
   const { after, limit, state } = asked.right
   const { accounts } = yield* TokenStorages
-  const found = yield* accounts.pipe(
-    // Not by comparing names: each database has an order of its own.
-    Stream.dropWhile(({ account }) => after !== undefined && account !== after),
-    Stream.filter((listed) => state === undefined || listed.state === state || listed.account === after),
+  const found = yield* accounts(after).pipe(
+    Stream.filter((listed) => state === undefined || listed.state === state),
     // One more than the page says whether there is a next one.
-    Stream.take(limit + (after === undefined ? 1 : 2)),
+    Stream.take(limit + 1),
     Stream.runCollect,
     Effect.map(Chunk.toReadonlyArray)
   )
-  if (after !== undefined && found.length === 0) return refuse(400, "BadRequest", afterAdvice)
-  const rest = after === undefined ? found : found.slice(1)
-  const page = rest.slice(0, limit)
+  const page = found.slice(0, limit)
   const now = yield* Clock.currentTimeMillis
   const read = Effect.forEach(page, (listed) => rowOf(listed, now), { concurrency: together })
   const rows = yield* withWarnings((yield* read).flatMap(Option.toArray))
-  const next = rest.length > limit ? page.at(-1)?.account : undefined
+  const next = found.length > limit ? page.at(-1)?.account : undefined
   return json(200, {
     // What changed since the index was read.
     accounts: rows.filter((row) => state === undefined || row.state === state),
@@ -292,9 +288,6 @@ interface Asked {
 const states: ReadonlyArray<Account["state"]> = ["Renewable", "Dead", "Fixed"]
 const names: ReadonlySet<string> = new Set(["limit", "after", "state"] satisfies ReadonlyArray<keyof Asked>)
 
-const afterAdvice =
-  "The account in `after` is not stored, or no longer: take the `next` of a page, or begin again without `after`."
-
 /** What is asked for, or what is wrong; never a value, which may be a secret in the wrong place. */
 const parse = (given: Context.Tag.Service<typeof ParsedSearchParams>): Either.Either<Asked, string> => {
   if (Object.keys(given).some((name) => !names.has(name))) {
@@ -328,7 +321,7 @@ const parse = (given: Context.Tag.Service<typeof ParsedSearchParams>): Either.Ei
  * Errors are `{ error: { reason, message } }`: 400 for a parameter, 404 for an account that is not stored, 503 where
  * storage fails. In a page, a grant that cannot be read is a row whose `lastError` says why.
  *
- * A page reads the grants of its own accounts alone, but the index of all accounts from the first to its last.
+ * A page reads the grants of its own accounts alone; with a `state`, the index of all accounts up to its last.
  * `TokenManagers`, `Renewer` and {@link Failures} are used where they are in context. Any number of requests may run at
  * the same time.
  *

@@ -170,7 +170,7 @@ export const makeAccounts = (
             ? Either.left(misuse("The account is blank: name it."))
             : Either.right(storageOf(account)),
         due: (asked) => Effect.mapError(RedisIndex.due(connection, prefix, asked), fails),
-        accounts: Stream.mapError(RedisIndex.accounts(connection, prefix), fails),
+        accounts: (after = "") => Stream.mapError(RedisIndex.accounts(connection, prefix, after), fails),
         count: Effect.mapError(RedisIndex.count(connection, prefix), fails)
       },
       lease: leaseOver(connection, prefix)

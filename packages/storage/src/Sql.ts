@@ -153,7 +153,7 @@ export const makeAccounts = (
             ? Either.left(misuse("The account is blank or has a NUL in it: give another."))
             : Either.right(SqlStorage.make(session, reads, account, changesOf(changes, account))),
         due: (asked) => Effect.mapError(SqlIndex.due(session, asked), fails),
-        accounts: Stream.mapError(SqlIndex.accounts(session), fails),
+        accounts: (after) => Stream.mapError(SqlIndex.accounts(session, Option.fromNullable(after)), fails),
         count: Effect.mapError(SqlIndex.count(session), fails)
       },
       lease: leaseOf(session, surroundings)

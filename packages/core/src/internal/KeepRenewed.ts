@@ -60,6 +60,7 @@ export const forever = (grant: Grant.Grant): Effect.Effect<never> => {
     const after = yield* planOf(grant, early)
     // Another process is renewing it: what that one writes is read before anything is sent.
     if (task === "Renew" && after.at <= after.now) yield* Grant.tell(grant, { _tag: "Changed" })
-    if (task === "Renew" || Option.isSome(failure)) yield* Effect.sleep(shortestPause * (1 + grant.jitterShare))
+    if (task === "Renew" || Option.isSome(failure))
+      yield* Effect.sleep(shortestPause * (1 + grant.jitterShare))
   }).pipe(Effect.forever)
 }

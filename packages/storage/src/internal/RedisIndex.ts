@@ -27,9 +27,13 @@ export const due = (
 const pageSize = 1000
 const together = 128
 
-/** All accounts, by name; each page is one query, and one for the place of each. */
-export const accounts = ({ run }: Connection, prefix: string): Stream.Stream<Account, ServerProblem> =>
-  Stream.paginateChunkEffect("", (after) =>
+/** The accounts after one, by name; each page is one query, and one for the place of each. */
+export const accounts = (
+  { run }: Connection,
+  prefix: string,
+  first: string
+): Stream.Stream<Account, ServerProblem> =>
+  Stream.paginateChunkEffect(first, (after) =>
     Effect.gen(function* () {
       const names = list(yield* run(RedisScripts.accounts, `${prefix}:accounts`, [after, pageSize])).map(text)
       const page = yield* Effect.forEach(names, (account) => placeOf(run, prefix, account), {

@@ -53,8 +53,11 @@ const clamped = (millis: number): number =>
 
 const pageSize = 1000
 
-/** All accounts, by name; each page is one query. */
-export const accounts = (session: Session): Stream.Stream<Account, ServerProblem> => {
+/** The accounts after one, by name; each page is one query. */
+export const accounts = (
+  session: Session,
+  first: Option.Option<string>
+): Stream.Stream<Account, ServerProblem> => {
   const { sql, tables } = session
   const page = (after: Option.Option<string>) => {
     const later = Option.match(after, {
@@ -74,7 +77,7 @@ export const accounts = (session: Session): Stream.Stream<Account, ServerProblem
       return [Chunk.fromIterable(found), Option.map(last, ({ account }) => Option.some(account))] as const
     })
   }
-  return Stream.paginateChunkEffect(Option.none<string>(), page)
+  return Stream.paginateChunkEffect(first, page)
 }
 
 const stateOf = (value: unknown): AtRest["state"] =>

@@ -81,8 +81,8 @@ const pages = (
   return from(undefined)
 }
 
-const listed = (storages: Context.Tag.Service<TokenStorages.TokenStorages>) =>
-  Effect.map(Stream.runCollect(storages.accounts), Chunk.toReadonlyArray)
+const listed = (storages: Context.Tag.Service<TokenStorages.TokenStorages>, after?: string) =>
+  Effect.map(Stream.runCollect(storages.accounts(after)), Chunk.toReadonlyArray)
 
 const same = (what: string, found: unknown, expected: unknown) =>
   check(
@@ -133,6 +133,12 @@ export const laws = <E>(options: Options<E>): ReadonlyArray<Law> => {
           "accounts",
           (yield* listed(first)).map(({ account }) => account),
           [...names].sort()
+        )
+        const [, last = "", ...later] = (yield* listed(first)).map(({ account }) => account)
+        yield* same(
+          "accounts after the second",
+          (yield* listed(first, last)).map(({ account }) => account),
+          later
         )
       })
     ),
