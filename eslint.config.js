@@ -65,6 +65,8 @@ const pureImports = [
     "Equal",
     "Function",
     "Hash",
+    "HashMap",
+    "HashSet",
     "Number",
     "Option",
     "Order"
@@ -261,7 +263,9 @@ export default tseslint.config(
       ...pureImports.map((name) => `effect/${name}`),
       ...pure.map((name) => `../${name}.js`),
       // Records and the types of what the ports answer.
-      ...["TokenEvent", "TokenRefresher", "TokenStorage", "RefreshLease"].map((name) => `../${name}.js`),
+      ...["TokenEvent", "TokenRefresher", "TokenStorage", "TokenStorages", "RefreshLease"].map(
+        (name) => `../${name}.js`
+      ),
       "./*"
     ],
     "the machine is pure and imports only data modules and records"

@@ -23,6 +23,8 @@ export default defineConfig({
         "grant/Expiry",
         "grant/Mismatch",
         "grant/Replay",
+        "grant/Round",
+        "AccountReport",
         "internal/EntrySchema",
         "internal/ResponseFields",
         "Entry",

@@ -1,9 +1,10 @@
 import { describe, expect, it } from "@effect/vitest"
+import type {
+  Duration} from "effect";
 import {
   Clock,
   type Context,
   Deferred,
-  Duration,
   Either,
   Effect,
   Exit,

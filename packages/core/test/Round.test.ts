@@ -89,6 +89,7 @@ describe("a round", () => {
     const last = Round.begin(limits, running).load
     expect(Round.isHungry(last, "lower", false)).toBe(true)
     expect(Round.isHungry(Round.open(last, now), "lower", false)).toBe(false)
+    expect(Round.open(Round.open(last, now), now)).toEqual(Round.open(last, now))
     expect(Round.isHungry(last, "upper", false)).toBe(false)
   })
 

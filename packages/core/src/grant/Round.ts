@@ -165,34 +165,38 @@ export const begin = (
   load: Load
 ): { readonly load: Load; readonly begun: ReadonlyArray<Renewal> } => {
   const begun: Array<Renewal> = []
-  let next = load
-  for (let free = mostFree(limits, next); free !== undefined; free = mostFree(limits, next)) {
-    const [server, busy] = free
-    const [first, ...waiting] = busy.waiting
-    if (first === undefined) break
+  let now = load
+  for (let next = nextOf(limits, now); next !== undefined; next = nextOf(limits, now)) {
+    const { busy, first } = next
     begun.push(first)
-    next = {
-      ...withServer(next, server, { ...busy, running: busy.running + 1, waiting }),
-      running: next.running + 1,
-      waiting: next.waiting - 1
+    const started = { ...busy, running: busy.running + 1, waiting: busy.waiting.slice(1) }
+    now = {
+      ...withServer(now, first.server, started),
+      running: now.running + 1,
+      waiting: now.waiting - 1
     }
   }
-  return { load: next, begun }
+  return { load: now, begun }
 }
 
-/** The server where the next renewal begins. Servers that fail have half of all places together. */
-const mostFree = (limits: Limits, { running, servers }: Load): readonly [Server, ServerLoad] | undefined => {
+interface Next {
+  readonly first: Renewal
+  readonly busy: ServerLoad
+}
+
+/** The renewal that begins next. Servers that fail have half of all places together. */
+const nextOf = (limits: Limits, { running, servers }: Load): Next | undefined => {
   if (running >= limits.concurrency) return undefined
-  const all = [...servers]
-  const troubled = all.reduce(
-    (sum, [, { failures, running }]) => sum + (isTroubled(failures) ? running : 0),
-    0
-  )
+  const all = [...HashMap.values(servers)]
+  const troubled = all.reduce((sum, one) => sum + (isTroubled(one.failures) ? one.running : 0), 0)
+  const hasRoom = (busy: ServerLoad) =>
+    busy.running < places(limits, busy) &&
+    (!isTroubled(busy.failures) || troubled < Math.ceil(limits.concurrency / 2))
   return all
-    .filter(([, busy]) => busy.waiting.length > 0 && busy.running < places(limits, busy))
-    .filter(([, { failures }]) => !isTroubled(failures) || troubled < Math.ceil(limits.concurrency / 2))
-    .reduce<readonly [Server, ServerLoad] | undefined>(
-      (best, one) => (best === undefined || one[1].running < best[1].running ? one : best),
+    .filter(hasRoom)
+    .flatMap((busy) => busy.waiting.slice(0, 1).map((first): Next => ({ first, busy })))
+    .reduce<Next | undefined>(
+      (best, one) => (best === undefined || one.busy.running < best.busy.running ? one : best),
       undefined
     )
 }
