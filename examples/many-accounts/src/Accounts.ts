@@ -1,9 +1,16 @@
 /** The accounts of a program: every process of it has the same, over one database. */
 import { FetchHttpClient, HttpClient, HttpClientRequest } from "@effect/platform"
-import { type Credentials, RotationPolicy, TokenConfig, TokenManagers, TokenStorages } from "@latchkey/core"
+import {
+  type Credentials,
+  Entry,
+  RotationPolicy,
+  TokenConfig,
+  TokenManagers,
+  TokenStorages
+} from "@latchkey/core"
 import { RefreshToken } from "@latchkey/oauth"
 import * as Postgres from "@latchkey/storage/Postgres"
-import { Clock, Duration, Effect, Layer, Redacted, Stream } from "effect"
+import { Clock, Duration, Effect, Either, Layer, Option, Redacted, Stream } from "effect"
 
 export interface Options {
   /** A name of this process: each renews in an order of its own. */
@@ -12,6 +19,9 @@ export interface Options {
   readonly tokenEndpoint: string
   readonly refreshGrace?: TokenConfig.Options["refreshGrace"]
 }
+
+export const storages = (database: string) =>
+  Postgres.layerAccounts({ client: { url: Redacted.make(database), maxConnections: 10 } })
 
 export const layer = ({ database, instance, refreshGrace = "2 minutes", tokenEndpoint }: Options) =>
   TokenManagers.layerShared({ provider: "example", renew: false }).pipe(
@@ -23,9 +33,7 @@ export const layer = ({ database, instance, refreshGrace = "2 minutes", tokenEnd
         rotation: RotationPolicy.rotating("30 seconds")
       })
     ),
-    Layer.provideMerge(
-      Postgres.layerAccounts({ client: { url: Redacted.make(database), maxConnections: 10 } })
-    ),
+    Layer.provideMerge(storages(database)),
     Layer.provideMerge(TokenConfig.layer({ instance, refreshGrace })),
     Layer.provide(httpClient(instance))
   )
@@ -40,13 +48,13 @@ const httpClient = (instance: string) =>
     )
   ).pipe(Layer.provide(FetchHttpClient.layer))
 
-/** What a login of the account's user ends with. */
+/** The row that a login leaves; a program lets `manager.save` write it. */
 export const save = (account: string, credentials: Credentials.Credentials) =>
   Effect.gen(function* () {
-    const managers = yield* TokenManagers.TokenManagers
-    const manager = yield* managers.get(account)
-    yield* manager.save(credentials)
-  }).pipe(Effect.scoped)
+    const storages = yield* TokenStorages.TokenStorages
+    const storage = Either.getOrThrow(storages.of(account))
+    yield* storage.commit(Entry.first(credentials), Option.none())
+  })
 
 /** How many accounts nobody but their users can get going again. */
 export const loggedOut = Effect.gen(function* () {

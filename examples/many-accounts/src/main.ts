@@ -60,7 +60,7 @@ const program = Effect.gen(function* () {
     console.log(`under way when the first was killed, and asked for again by the second: ${replays}`)
     console.log(`refresh tokens used twice: ${reuses}; accounts that need a login: ${loggedOut}`)
     return refreshes - replays === accounts.length && reuses === 0 && loggedOut === 0
-  }).pipe(Effect.provide(Accounts.layer({ instance: "web", database, tokenEndpoint: server.endpoint })))
+  }).pipe(Effect.provide(Accounts.storages(database)))
 })
 
 NodeRuntime.runMain(
