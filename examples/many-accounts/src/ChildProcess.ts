@@ -6,7 +6,6 @@ import { once } from "node:events"
 export interface ChildProcess {
   /** Waits until it has said this. */
   readonly said: (message: string) => Effect.Effect<void>
-  readonly hasSaid: (message: string) => boolean
   /** SIGKILL: no handler runs, nothing is cleaned up. */
   readonly kill: Effect.Effect<void>
 }
@@ -34,7 +33,6 @@ export const start = (
       })
     return {
       said,
-      hasSaid: (message) => messages.has(message),
       kill: Effect.promise(async () => {
         const exited = once(child, "exit")
         child.kill("SIGKILL")

@@ -6,7 +6,7 @@
  * `Renewer`, which asks storage every now and then what is due. An account that nobody uses is a row there and nothing else.
  */
 import { NodeRuntime } from "@effect/platform-node"
-import { Clock, Effect, Fiber, Logger, LogLevel, Schedule } from "effect"
+import { Clock, Effect, Fiber, Logger, LogLevel } from "effect"
 import { fileURLToPath } from "node:url"
 // A database of the example's own; a program gives the URL of its own one.
 import { postgres } from "../../../.ci/programs.js"
@@ -14,16 +14,11 @@ import * as PostgresServer from "../../../packages/storage/test/support/Postgres
 import * as Accounts from "./Accounts.js"
 import * as ChildProcess from "./ChildProcess.js"
 import * as TokenServer from "./TokenServer.js"
+import { until } from "./until.js"
 
 const accounts = Array.from({ length: 1000 }, (_, i) => `user-${String(i).padStart(4, "0")}`)
 
 const renewer = fileURLToPath(new URL("./renewer-process.ts", import.meta.url))
-
-const until = <E, R>(isSo: Effect.Effect<boolean, E, R>) =>
-  isSo.pipe(
-    Effect.repeat({ until: (so) => so, schedule: Schedule.spaced("20 millis") }),
-    Effect.timeout("2 minutes")
-  )
 
 const program = Effect.gen(function* () {
   if (postgres.missing !== undefined) {
@@ -46,17 +41,19 @@ const program = Effect.gen(function* () {
     const logins = yield* Effect.fork(
       Effect.forEach(accounts, login, { concurrency: 16, discard: true }).pipe(Effect.andThen(seconds))
     )
-    yield* until(Effect.sync(() => server.askedBy("first") >= accounts.length / 4))
+    yield* until(server.control.counts, ({ refreshes }) => refreshes >= accounts.length / 4)
     yield* first.kill
     const killed = yield* seconds
     const saved = yield* Fiber.join(logins)
-    yield* until(Effect.map(Accounts.due("30 minutes"), (due) => due === 0))
+    yield* until(Accounts.due("30 minutes"), (due) => due === 0)
 
     const { refreshes, replays, reuses } = yield* server.control.counts
     const [byFirst, bySecond] = [server.askedBy("first") - replays, server.askedBy("second")]
     const loggedOut = yield* Accounts.loggedOut
     console.log(`${accounts.length} accounts saved by ${saved}, all renewed by ${yield* seconds}`)
-    console.log(`renewed by the first process, until SIGKILL at ${killed}: ${byFirst}; by the second: ${bySecond}`)
+    console.log(
+      `renewed by the first process, until SIGKILL at ${killed}: ${byFirst}; by the second: ${bySecond}`
+    )
     console.log(`under way when the first was killed, and asked for again by the second: ${replays}`)
     console.log(`refresh tokens used twice: ${reuses}; accounts that need a login: ${loggedOut}`)
     return refreshes - replays === accounts.length && reuses === 0 && loggedOut === 0
