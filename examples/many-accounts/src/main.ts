@@ -1,89 +1,68 @@
 /**
- * A thousand accounts on one PostgreSQL, asked for by two instances of a program at the same time, in the morning
- * when every token has expired. Each is refreshed once, by whoever comes first; the other takes what it wrote.
+ * A thousand accounts on one PostgreSQL, whose tokens expire soon, and two processes that renew them. Each account is
+ * renewed once, by whichever process comes first. One of them is killed in the middle; the other one finishes.
  *
- * Against the quickstart: a pool in the place of the manager, and storages of all accounts in the place of the
- * file's. An account is set up when it is asked for, renewed while it is here, and let go when idle.
+ * Against the quickstart: a pool in the place of the manager, storages of all accounts in the place of the file's, and a
+ * `Renewer`, which asks storage every now and then what is due. An account that nobody uses is a row there and nothing else.
  */
 import { NodeRuntime } from "@effect/platform-node"
-import { Credentials, TokenConfig, TokenManagers } from "@latchkey/core"
-import { RefreshToken } from "@latchkey/oauth"
-import { HostileServer } from "@latchkey/oauth/testing"
-import * as Postgres from "@latchkey/storage/Postgres"
-import { Clock, Effect, Layer, Logger, LogLevel, Option, Redacted } from "effect"
+import { Clock, Effect, Fiber, Logger, LogLevel } from "effect"
+import { fileURLToPath } from "node:url"
 // A database of the example's own; a program gives the URL of its own one.
 import { postgres } from "../../../.ci/programs.js"
 import * as PostgresServer from "../../../packages/storage/test/support/PostgresServer.js"
+import * as Accounts from "./Accounts.js"
+import * as ChildProcess from "./ChildProcess.js"
+import * as TokenServer from "./TokenServer.js"
+import { until } from "./until.js"
 
 const accounts = Array.from({ length: 1000 }, (_, i) => `user-${String(i).padStart(4, "0")}`)
 
-const Pool = (url: string) =>
-  TokenManagers.layerShared({ provider: "example" }).pipe(
-    Layer.provide(Postgres.layerAccounts({ client: { url: Redacted.make(url), maxConnections: 10 } })),
-    Layer.provide(RefreshToken.layer({ server: HostileServer.server, client: { clientId: "example" } })),
-    Layer.provide(TokenConfig.layer())
-  )
-
-/** An instance of the program: what it has of its own is all but the database. */
-const instance = (url: string) =>
-  Effect.map(Layer.build(Pool(url)), (context) => Effect.provide(TokenManagers.TokenManagers, context)).pipe(
-    Effect.flatten
-  )
-
-/** A grant of yesterday. */
-const expired = Effect.gen(function* () {
-  const server = yield* HostileServer.HostileServer
-  const grant = yield* server.issueGrant()
-  return new Credentials.Credentials({ ...grant, expiresAt: Option.some(yield* Clock.currentTimeMillis) })
-})
-
-const login = (pool: TokenManagers.Managers) =>
-  Effect.forEach(
-    accounts,
-    (account) =>
-      Effect.scoped(
-        Effect.gen(function* () {
-          const manager = yield* pool.get(account)
-          yield* manager.save(yield* expired)
-        })
-      ),
-    { concurrency: 8, discard: true }
-  )
-
-const tokens = (pool: TokenManagers.Managers) =>
-  Effect.forEach(accounts, (account) => Effect.map(pool.getAccessToken(account), Redacted.value), {
-    concurrency: 16
-  })
+const renewer = fileURLToPath(new URL("./renewer-process.ts", import.meta.url))
 
 const program = Effect.gen(function* () {
   if (postgres.missing !== undefined) {
     console.log(postgres.missing)
     return true
   }
-  const { url } = yield* PostgresServer.make
-  const server = yield* HostileServer.HostileServer
-  const first = yield* instance(url)
-  yield* login(first)
-  const second = yield* instance(url)
+  const { url: database } = yield* PostgresServer.make
+  const server = yield* TokenServer.start({ accessTokenLifetime: "1 hour" })
+  const start = (instance: string) =>
+    ChildProcess.start(renewer, [instance, database, server.endpoint]).pipe(
+      Effect.tap(({ said }) => said("ready"))
+    )
+  const [first] = yield* Effect.all([start("first"), start("second")], { concurrency: 2 })
 
-  const began = yield* Clock.currentTimeMillis
-  const [ours, theirs] = yield* Effect.all([tokens(first), tokens(second)], {
-    concurrency: 2
-  })
-  const took = ((yield* Clock.currentTimeMillis) - began) / 1000
-  const { refreshes, reuses } = yield* server.counts
-  const same = ours.filter((token, i) => token === theirs[i]).length
-  const here = (yield* second.accounts).length
-  console.log(`2 instances asked for ${accounts.length} expired accounts each: ${took.toFixed(1)} s`)
-  console.log(`refreshes ${refreshes}, refresh tokens used twice ${reuses}, same token in both ${same}`)
-  console.log(`held by the second instance: ${here}; renewals ahead: ${(yield* second.renewals).scheduled}`)
-  return refreshes === accounts.length && reuses === 0 && same === accounts.length
+  return yield* Effect.gen(function* () {
+    const began = yield* Clock.currentTimeMillis
+    const seconds = Effect.map(Clock.currentTimeMillis, (now) => `${((now - began) / 1000).toFixed(1)} s`)
+    const login = (account: string) =>
+      Effect.flatMap(server.grant("122 seconds"), (grant) => Accounts.save(account, grant))
+    const logins = yield* Effect.fork(
+      Effect.forEach(accounts, login, { concurrency: 16, discard: true }).pipe(Effect.andThen(seconds))
+    )
+    yield* until(server.control.counts, ({ refreshes }) => refreshes >= accounts.length / 4)
+    yield* first.kill
+    const killed = yield* seconds
+    const saved = yield* Fiber.join(logins)
+    yield* until(Accounts.due("30 minutes"), (due) => due === 0)
+
+    const { refreshes, replays, reuses } = yield* server.control.counts
+    const [byFirst, bySecond] = [server.askedBy("first") - replays, server.askedBy("second")]
+    const loggedOut = yield* Accounts.loggedOut
+    console.log(`${accounts.length} accounts saved by ${saved}, all renewed by ${yield* seconds}`)
+    console.log(
+      `renewed by the first process, until SIGKILL at ${killed}: ${byFirst}; by the second: ${bySecond}`
+    )
+    console.log(`under way when the first was killed, and asked for again by the second: ${replays}`)
+    console.log(`refresh tokens used twice: ${reuses}; accounts that need a login: ${loggedOut}`)
+    return refreshes - replays === accounts.length && reuses === 0 && loggedOut === 0
+  }).pipe(Effect.provide(Accounts.storages(database)))
 })
 
 NodeRuntime.runMain(
   program.pipe(
     Effect.scoped,
-    Effect.provide(HostileServer.layer()),
     Effect.tap((asPromised) => Effect.sync(() => void (process.exitCode = asPromised ? 0 : 1))),
     Logger.withMinimumLogLevel(LogLevel.Error)
   )

@@ -1,0 +1,9 @@
+import { Effect } from "effect"
+
+/** Looks again and again until it is so. */
+export const until = <A, E, R>(look: Effect.Effect<A, E, R>, isSo: (seen: A) => boolean) => {
+  const again: Effect.Effect<A, E, R> = Effect.flatMap(look, (seen) =>
+    isSo(seen) ? Effect.succeed(seen) : Effect.delay(again, "20 millis")
+  )
+  return Effect.timeout(again, "2 minutes")
+}
