@@ -117,7 +117,7 @@ NodeRuntime.runMain(
   program.pipe(
     Effect.scoped,
     // All is closed by now; what the cluster's client still tries at the killed runner must not keep the process.
-    Effect.tap((asPromised) => Effect.sync(() => process.exit(asPromised ? 0 : 1))),
+    Effect.tap((asPromised) => Effect.sync((): void => process.exit(asPromised ? 0 : 1))),
     Logger.withMinimumLogLevel(LogLevel.Error)
   )
 )
