@@ -6,10 +6,7 @@ import * as Accounts from "./Accounts.js"
 
 const [instance = "", database = "", tokenEndpoint = ""] = process.argv.slice(2)
 
-// There is one server, which may have all of the places: what is due begins as soon as there is room.
-const places = { concurrency: 32, perServer: 32 }
-
-const Renewing = Renewer.layer({ every: "500 millis", window: "2 seconds", ...places }).pipe(
+const Renewing = Renewer.layer({ every: "500 millis", window: "2 seconds" }).pipe(
   Layer.provide(Accounts.layer({ instance, database, tokenEndpoint }))
 )
 
