@@ -138,7 +138,7 @@ export const make = (
         if (cursor === undefined) {
           status = { ...status, oldestDue: Option.map(Option.fromNullable(page[0]), ({ dueAt }) => dueAt) }
         }
-        load = Round.takeIn(limits, load, page, managers.serverOf, now)
+        load = Round.enqueue(limits, load, page, managers.serverOf, now)
         begin()
         status = { ...status, due: found + page.length }
         cursor = page.length < pageSize ? undefined : page.at(-1)

@@ -11,10 +11,10 @@ const serverOf = (account: string) => (account === account.toUpperCase() ? "uppe
 const renewal = (account: string): Round.Renewal => ({ account, server: serverOf(account), early: 0 })
 
 const take = (load: Round.Load, page: ReadonlyArray<{ account: string; dueAt: number }>, at = now) =>
-  Round.takeIn(limits, load, page, serverOf, at)
+  Round.enqueue(limits, load, page, serverOf, at)
 /** The load, and who began, after a page. */
 const begin = (load: Round.Load, names: string, at = now, within = limits) => {
-  const next = Round.begin(within, Round.takeIn(within, load, due(names), serverOf, at))
+  const next = Round.begin(within, Round.enqueue(within, load, due(names), serverOf, at))
   return { load: next.load, begun: next.begun.map(({ account }) => account).join("") }
 }
 const end = (
@@ -53,7 +53,7 @@ describe("a round", () => {
     const many = Array.from({ length: 400 }, (_, i) => ({ account: `${i}`, dueAt: now + 6000 }))
     const waiting = (instance: string) =>
       Round.serverLoad(
-        Round.takeIn({ ...spread, instance }, Round.noLoad, many, () => "one", now),
+        Round.enqueue({ ...spread, instance }, Round.noLoad, many, () => "one", now),
         "one"
       ).waiting
     expect(waiting("one").length).toBeGreaterThan(150)
@@ -95,7 +95,7 @@ describe("a round", () => {
 
   it("has enough when two thousand wait", () => {
     const many = (n: number) =>
-      Round.takeIn(
+      Round.enqueue(
         { ...limits, perServer: 1000 },
         Round.noLoad,
         Array.from({ length: n }, (_, i) => ({ account: `${i}`, dueAt: now })),
@@ -177,7 +177,7 @@ describe("many servers", () => {
       Array.from({ length: n }, (_, i) => ({ account: `${server}${i}`, dueAt: now }))
     )
   const started = (load: Round.Load, servers: string, n: number) => {
-    const next = Round.begin(wide, Round.takeIn(wide, load, page(servers, n), named, now + 60_000))
+    const next = Round.begin(wide, Round.enqueue(wide, load, page(servers, n), named, now + 60_000))
     return { ...next, by: [...servers].map((s) => next.begun.filter(({ server }) => server === s).length) }
   }
 
@@ -188,7 +188,7 @@ describe("many servers", () => {
   it("have half of them together where they fail", () => {
     const failing = [..."abcdef"].reduce((load, server) => {
       const one = (name: string): Round.Renewal => ({ account: name, server, early: 0 })
-      const taken = Round.begin(wide, Round.takeIn(wide, load, page(server, 2), named, now)).load
+      const taken = Round.begin(wide, Round.enqueue(wide, load, page(server, 2), named, now)).load
       const failed = { outcome: "Failed", nextAt: now } as const
       return Round.end(
         wide,

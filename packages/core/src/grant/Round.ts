@@ -110,15 +110,15 @@ export const open = (load: Load, now: number): Load => ({
 })
 
 /** The load after a page of accounts that are due: those whose moment has come wait at their server. */
-export const takeIn = (
+export const enqueue = (
   limits: Limits,
   load: Load,
   page: ReadonlyArray<DueAccount>,
   serverOf: (account: string) => Server,
   now: number
-): Load => page.reduce((next, due) => takeOne(limits, next, due, serverOf, now), load)
+): Load => page.reduce((next, due) => enqueueOne(limits, next, due, serverOf, now), load)
 
-const takeOne = (
+const enqueueOne = (
   limits: Limits,
   load: Load,
   { account, dueAt }: DueAccount,
