@@ -96,6 +96,10 @@ export const run = (open: Open, n: number, due: number): Promise<Campaign.Figure
     const figures: Record<string, unknown> = {}
     const broken: Array<string> = []
     let stored = 0
+    const note = (part: string, found: unknown): void => {
+      figures[part] = found
+      if (n > 1000) process.stderr.write(`${backend.kind}, ${part}: ${JSON.stringify(found)}\n`)
+    }
 
     const seed = async (
       name: string,
@@ -170,13 +174,13 @@ export const run = (open: Open, n: number, due: number): Promise<Campaign.Figure
       await Promise.all(children.map(stop))
       if (replays > 0) broken.push(`rate: ${replays} refresh tokens were sent twice`)
       const sum = (of: (one: RenewingReport) => number) => told.reduce((s, r) => s + (r ? of(r) : 0), 0)
-      figures["rate"] = {
+      note("rate", {
         renewalsPerSecond: round(posts / ((lastAt - firstAt) / 1000)),
         cpuMillisPerRenewal: round(sum((r) => r.cpuMillis) / posts, 2),
         // Each more than 1 is a process that began with what another one had.
         tries: round(sum((r) => r.renewed + r.failed) / posts, 2),
         load: load()
-      }
+      })
     }
 
     const kill = async () => {
@@ -188,7 +192,7 @@ export const run = (open: Open, n: number, due: number): Promise<Campaign.Figure
       const { posts, replays } = await finish("kill", [block])
       await stop(first)
       await stop(second)
-      figures["kill"] = { accounts: block.n, posts, replays, load: load() }
+      note("kill", { accounts: block.n, posts, replays, load: load() })
     }
 
     const hang = async () => {
@@ -203,7 +207,7 @@ export const run = (open: Open, n: number, due: number): Promise<Campaign.Figure
       // A round to find it, and no more than one round that another server may cost.
       if (latest > 2 * everyMillis)
         broken.push(`hang: an account of another server was ${round(latest)} ms late`)
-      figures["hang"] = { accounts: some, hung, latestMillis: round(latest), everyMillis, load: load() }
+      note("hang", { accounts: some, hung, latestMillis: round(latest), everyMillis, load: load() })
       // A restart, while what is lost with the process can still be replayed, and other accounts come due.
       await stop(child)
       const away = await seed("good_restart", some, lead + 100, lead + 1000)
@@ -214,7 +218,7 @@ export const run = (open: Open, n: number, due: number): Promise<Campaign.Figure
       const { posts, replays } = await finish("restart", [bad, away])
       const seconds = round((performance.now() - began) / 1000, 1)
       await stop(again)
-      figures["restart"] = { cameDue: some, posts, replays, seconds, load: load() }
+      note("restart", { cameDue: some, posts, replays, seconds, load: load() })
     }
 
     try {
@@ -223,25 +227,25 @@ export const run = (open: Open, n: number, due: number): Promise<Campaign.Figure
       const atFew = n > few ? await memory(few) : undefined
       const began = performance.now()
       if (n > few) await seed("good_rest", n - few, hour, 2 * hour)
-      figures["seedSeconds"] = round((performance.now() - began) / 1000, 1)
+      note("seedSeconds", round((performance.now() - began) / 1000, 1))
       const now = Math.round(Campaign.wallClock())
       const all = { name: "", n, from: now + hour, to: now + 2 * hour }
       const measure = async () => ({
-        medianAndP99: await runtime.runPromise(AccountStore.measureDue(all, 200)),
+        medianAndP99: await runtime.runPromise(AccountStore.measureDue(all, Math.min(n, 200))),
         load: load()
       })
-      figures["due"] = await measure()
-      const atAll = await memory(n)
+      note("due", await measure())
+      const atAll = atFew && (await memory(n))
       if (atFew !== undefined && atAll !== undefined) {
-        figures["memory"] = {
+        note("memory", {
           [few]: { rss: megabytes(atFew.rss), heap: megabytes(atFew.heapUsed) },
           [n]: { rss: megabytes(atAll.rss), heap: megabytes(atAll.heapUsed) },
           growthPercent: round((atAll.rss / atFew.rss - 1) * 100, 1),
           load: load()
-        }
+        })
       }
       await rate()
-      figures["dueAfterwards"] = await measure()
+      note("dueAfterwards", await measure())
       await kill()
       await hang()
       const counted = await runtime.runPromise(

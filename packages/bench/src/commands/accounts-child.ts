@@ -55,7 +55,7 @@ const program = Effect.gen(function* () {
   const renewer = yield* Renewer.Renewer
   say("ready")
   for (;;) {
-    yield* told
+    if ((yield* told).done === true) process.exit(0)
     const { failed, renewed } = yield* renewer.status
     collect()
     const { heapUsed, rss } = process.memoryUsage()
