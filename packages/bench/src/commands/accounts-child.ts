@@ -57,7 +57,8 @@ const program = Effect.gen(function* () {
   for (;;) {
     if ((yield* told).done === true) process.exit(0)
     const { failed, renewed } = yield* renewer.status
-    collect()
+    // What was freed goes back to the system a moment later.
+    yield* Effect.repeatN(Effect.delay(Effect.sync(collect), 100), 3)
     const { heapUsed, rss } = process.memoryUsage()
     const cpu = process.cpuUsage()
     say({
