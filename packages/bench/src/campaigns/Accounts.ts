@@ -46,7 +46,7 @@ export interface ServerFigures {
   readonly hung: number
   readonly firstAt: number
   readonly lastAt: number
-  /** By how many milliseconds the latest renewal of an account of the server `good` came after it was due. */
+  /** How late the latest renewal of an account of the server `good` was that came due since, in milliseconds. */
   readonly latest: number
   /** How many accounts of each block were renewed, from the beginning. */
   readonly renewed: Readonly<Record<string, number>>
@@ -137,7 +137,7 @@ export const run = (open: Open, n: number, due: number): Promise<Campaign.Figure
       blocks: ReadonlyArray<AccountStore.Block>
     ): Promise<ServerFigures> => {
       const isDone = ({ renewed }: ServerFigures) => blocks.every((b) => (renewed[b.name] ?? 0) >= b.n)
-      const seen = await server.until(isDone, 90 + due / 50)
+      const seen = await server.until(isDone, 90 + due / 10)
       const countUnsound = () => Promise.all(blocks.map((b) => runtime.runPromise(AccountStore.unsound(b))))
       const sumOf = (counts: ReadonlyArray<number>) => counts.reduce((sum, one) => sum + one, 0)
       // What the server has answered is committed a moment later.

@@ -17,6 +17,8 @@ const lifetime = 3_600_000
 let behaviour: Behaviour = { answersAfter: 0, hangs: false, lead: 0 }
 const none = { posts: 0, replays: 0, refused: 0, hung: 0, firstAt: 0, lastAt: 0, latest: 0 }
 let figures = { ...none }
+/** When it was last told what to do. */
+let since = wallClock()
 const renewed: Record<string, number> = {}
 /** The newest generation of each account, and since when it is. */
 const grants = new Map<
@@ -36,9 +38,9 @@ const redeem = (refreshToken: string, now: number) => {
     const block = blockOf(token.account)
     grants.set(token.account, next)
     renewed[block] = (renewed[block] ?? 0) + 1
-    if (serverOf(token.account) === "good") {
-      figures.latest = Math.max(figures.latest, now - (token.expiresAt - behaviour.lead))
-    }
+    const dueAt = token.expiresAt - behaviour.lead
+    if (serverOf(token.account) === "good" && dueAt >= since)
+      figures.latest = Math.max(figures.latest, now - dueAt)
     return { account: token.account, ...next }
   }
   if (token.generation === newest.generation - 1 && now - newest.at <= window) {
@@ -78,5 +80,6 @@ for (;;) {
   else {
     behaviour = { ...behaviour, ...change }
     figures = { ...none }
+    since = wallClock()
   }
 }
