@@ -1,7 +1,7 @@
 /** Very many accounts in one store: their names and tokens, how they get there fast, and what is there afterwards. */
 import * as Credentials from "@latchkey/core/Credentials"
 import * as Entry from "@latchkey/core/Entry"
-import * as RefreshLease from "@latchkey/core/RefreshLease"
+import type * as RefreshLease from "@latchkey/core/RefreshLease"
 import type { StorageError } from "@latchkey/core/TokenStorage"
 import * as TokenStorages from "@latchkey/core/TokenStorages"
 import * as SqlClient from "@effect/sql/SqlClient"
@@ -142,20 +142,28 @@ for i = tonumber(ARGV[6]), tonumber(ARGV[7]) do
     copy[at] = string.gsub(string.gsub(value, first, account), ARGV[3], due)
   end
   redis.call('HSET', 'latchkey:{' .. account .. '}', unpack(copy))
-  redis.call('ZADD', 'latchkey:due', due, account)
+  redis.call('ZADD', KEYS[1], due, account)
   redis.call('ZADD', 'latchkey:accounts', 0, account)
 end`
 
 const copyInRedis = ({ location }: Backend, block: Block) =>
-  Effect.promise(async () => {
-    const { Redis } = await import("ioredis")
-    const client = new Redis(location)
+  Effect.gen(function* () {
     const { from, n, name, to } = block
-    for (let i = 1; i < n; i += 1000) {
-      const until = Math.min(i + 999, n - 1)
-      await client.eval(copyScript, 0, accountOf(block, 0), name, from, to - from, n, i, until)
-    }
-    client.disconnect()
+    const { RedisConnection, layerConnection } = yield* Effect.promise(
+      () => import("@latchkey/storage/Redis")
+    )
+    const starts = Array.from({ length: Math.ceil((n - 1) / 1000) }, (_, page) => page * 1000 + 1)
+    const copy = Effect.flatMap(RedisConnection, ({ run }) =>
+      Effect.forEach(
+        starts,
+        (i) => {
+          const range = [i, Math.min(i + 999, n - 1)]
+          return run(copyScript, "latchkey:due", [accountOf(block, 0), name, from, to - from, n, ...range])
+        },
+        { discard: true }
+      )
+    )
+    yield* Effect.provide(copy, layerConnection({ server: location }))
   })
 
 /** The accounts of a block that do not hold the successor of their first token, and nothing else. */
