@@ -178,8 +178,6 @@ export const run = (open: Open, n: number, due: number): Promise<Campaign.Figure
       note("rate", {
         renewalsPerSecond: round(posts / ((lastAt - firstAt) / 1000)),
         cpuMillisPerRenewal: round(sum((r) => r.cpuMillis) / posts, 2),
-        // What is more than 1 was begun by a process after another one had it.
-        triesPerRenewal: round(sum((r) => r.renewed + r.failed) / posts, 2),
         load: load()
       })
     }

@@ -77,7 +77,7 @@ const services = Layer.mergeAll(
   TokenConfig.layer()
 )
 const renewing = Renewer.layer(options).pipe(
-  Layer.provide(TokenManagers.layerShared({ renew: false, server: AccountStore.serverOf })),
+  Layer.provide(TokenManagers.layerShared({ server: AccountStore.serverOf })),
   Layer.provide(services)
 )
 await Effect.runPromise(Effect.provide(program, renewing).pipe(Logger.withMinimumLogLevel(LogLevel.None)))
