@@ -1,6 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import type {
-  Duration} from "effect";
+import type { Duration } from "effect"
 import {
   Clock,
   type Context,
