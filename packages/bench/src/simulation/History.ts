@@ -55,6 +55,9 @@ interface Life {
 
 const nameOf = (account: number): string => `account-${account}`
 
+/** Rarely, as the test clock takes its time for each round. */
+const renewing = Renewer.make({ every: "1 minute" })
+
 export const run = (
   plan: Plan,
   tell: (text: string) => void = () => undefined,
@@ -168,7 +171,7 @@ export const run = (
             Scope.extend(Effect.provide(effect, context), scope)
           const pool = yield* inScope(TokenManagers.makeShared())
           lives[process] = { pool: alter(pool), scope, isClosed: false, byUser: 0 }
-          yield* inScope(Effect.provideService(Renewer.make(), TokenManagers.TokenManagers, pool))
+          yield* inScope(Effect.provideService(renewing, TokenManagers.TokenManagers, pool))
         })
 
       const callers: Array<{ readonly what: string; readonly fiber: Fiber.RuntimeFiber<unknown, unknown> }> =
