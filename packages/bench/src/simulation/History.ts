@@ -341,8 +341,16 @@ export const run = (
       yield* Effect.sleep(setting.lifetime)
       let lost = 0
       for (const account of accounts) {
-        const stored = yield* storedOf(account)
-        const isAlive = Option.isSome(stored) && (yield* server.canRefresh(stored.value.credentials))
+        const looksAlive = Effect.gen(function* () {
+          const stored = yield* storedOf(account)
+          return Option.isSome(stored) && (yield* server.canRefresh(stored.value.credentials))
+        })
+        // The server may have rotated a moment ago, and the answer be under way: what is lost stays so.
+        let isAlive = yield* looksAlive
+        for (let i = 0; !isAlive && i < 5; i++) {
+          yield* Effect.sleep("41 seconds")
+          isAlive = yield* looksAlive
+        }
         if (!isAlive) lost++
         if (!isAlive && !touched.has(account) && !mayLose(setting)) breaks(`${account} is lost`)
         for (const life of lives) {
