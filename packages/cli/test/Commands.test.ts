@@ -205,7 +205,7 @@ it("names that are unknown or leave a doubt list what there is", async () => {
   expect(await desk.run("token github")).toMatchObject({ code: 0 })
   expect(await desk.run(`import acme ${path} --account WORK`)).toMatchObject({
     code: 2,
-    stderr: expect.stringContaining("differs in case alone")
+    stderr: expect.stringContaining("differs only in upper and lower case")
   })
   expect(await desk.run(`import acme ${path} --account ../up`)).toMatchObject({ code: 2 })
 })
@@ -459,7 +459,7 @@ it("a provider's own file is found and used where it is, and can be copied out a
   const out = await desk.run("logout claude")
   expect(out).toMatchObject({
     code: 0,
-    stderr: expect.stringContaining("no way to end a grant from outside")
+    stderr: expect.stringContaining("no way to revoke a grant")
   })
   expect(JSON.parse(await readFile(own, "utf8"))).toEqual({ mcpOAuth: claudeFile(0).mcpOAuth })
 })
@@ -519,7 +519,7 @@ it("doctor sends nobody to the doctor, and has no sound grant removed for its fi
   await put(join(desk.config, "providers.json"), '{"providers": {"acme": {"sever": {}}}}')
   const { code, stdout } = await desk.run("doctor")
   expect(code).toBe(1)
-  expect(stdout).toMatch(/WRONG acme\/default: .*sever is no setting/)
+  expect(stdout).toMatch(/WRONG acme\/default: .*sever is not a setting/)
   expect(stdout).toMatch(/WRONG claude\/default: .*chmod 600/)
   expect(stdout).not.toMatch(/mend: .*(latchkey doctor|logout)/)
   await put(join(desk.home, "claude", ".credentials.json"), "{")
