@@ -1249,7 +1249,7 @@ describe("describe", () => {
     ],
     [
       refresh("Forced", served),
-      "refresh (it was asked for); meanwhile the token is still valid and is served"
+      "refresh (a refresh was asked for); meanwhile the token is still valid and is served"
     ],
     [
       refresh("Rejected", none),
