@@ -1,0 +1,41 @@
+import { Node } from "ts-morph"
+import type { Edit, Rule } from "../Edit.js"
+import { exported, members } from "../Names.js"
+
+/** `Effect.either` → `Effect.result`, and `Either.left` → `Result.fail`, as values and as types. */
+export const exports: Rule = {
+  name: "exports",
+  apply: (node, edit) => {
+    if (Node.isPropertyAccessExpression(node)) rename(edit, node, node.getExpression(), node.getNameNode())
+    if (Node.isQualifiedName(node)) rename(edit, node, node.getLeft(), node.getRight())
+  }
+}
+
+const rename = (edit: Edit, node: Node, namespace: Node, name: Node): void => {
+  const module = edit.moduleOf(namespace)
+  if (module === undefined) return
+  const to = exported[module]?.[name.getText()] ?? name.getText()
+  const [other, member] = to.split(".")
+  const text = member === undefined ? `${edit.nameOf(namespace)}.${to}` : `${edit.use(other ?? "")}.${member}`
+  if (text !== node.getText()) edit.replace(node, text)
+}
+
+/** `clock.unsafeCurrentTimeMillis()` → `clock.currentTimeMillisUnsafe()`, used or defined. */
+export const ofValues: Rule = {
+  name: "members",
+  apply: (node, edit) => {
+    const name = nameOf(node)
+    const to = name === undefined || !Object.hasOwn(members, name.getText()) ? undefined : members[name.getText()]
+    if (name !== undefined && to !== undefined) edit.replace(name, to)
+  }
+}
+
+const nameOf = (node: Node): Node | undefined =>
+  Node.isPropertyAccessExpression(node) ||
+  Node.isPropertyAssignment(node) ||
+  Node.isMethodDeclaration(node) ||
+  Node.isMethodSignature(node) ||
+  Node.isPropertySignature(node) ||
+  Node.isPropertyDeclaration(node)
+    ? node.getNameNode()
+    : undefined

@@ -1,0 +1,67 @@
+import { Node, SyntaxKind } from "ts-morph"
+import type { Rule } from "../Edit.js"
+import { isEither } from "../Types.js"
+
+const renamed: Readonly<Record<string, string>> = {
+  left: "failure",
+  right: "success",
+  onLeft: "onFailure",
+  onRight: "onSuccess"
+}
+
+/** `either.left` → `result.failure`, and the same where it is taken apart. */
+export const properties: Rule = {
+  name: "results: properties",
+  apply: (node, edit) => {
+    if (Node.isPropertyAccessExpression(node)) {
+      const to = Object.hasOwn(renamed, node.getName()) ? renamed[node.getName()] : undefined
+      if (to !== undefined && isEither(node.getExpression())) edit.replace(node.getNameNode(), to)
+    }
+    if (Node.isPropertyAssignment(node) || Node.isMethodDeclaration(node)) {
+      const name = node.getName()
+      if (/^on(Left|Right)$/.test(name)) edit.replace(node.getNameNode(), renamed[name] ?? "")
+    }
+    if (Node.isShorthandPropertyAssignment(node) && /^on(Left|Right)$/.test(node.getName())) {
+      edit.replace(node, `${renamed[node.getName()] ?? ""}: ${node.getName()}`)
+    }
+  }
+}
+
+/** `either._tag === "Left"` → `result._tag === "Failure"`. */
+export const tags: Rule = {
+  name: "results: tags",
+  apply: (node, edit) => {
+    if (!Node.isStringLiteral(node)) return
+    const value = node.getLiteralValue()
+    if (value !== "Left" && value !== "Right") return
+    const compared = node.getParent()
+    if (!Node.isBinaryExpression(compared)) return
+    const left = compared.getLeft()
+    if (!Node.isPropertyAccessExpression(left) || left.getName() !== "_tag") return
+    edit.replace(node, value === "Left" ? '"Failure"' : '"Success"')
+  }
+}
+
+/** An `Either` where an effect is wanted: `yield* either` in `Effect.gen`, or as an argument. */
+export const asEffects: Rule = {
+  name: "results: as effects",
+  apply: (node, edit) => {
+    if (Node.isYieldExpression(node)) {
+      const value = node.getExpression()
+      const call = node.getFirstAncestorByKind(SyntaxKind.FunctionExpression)?.getParent()
+      if (value === undefined || !Node.isCallExpression(call)) return
+      const callee = edit.callOf(call)?.module ?? edit.callOf(call.getExpression())?.module
+      if (callee === "Effect" && isEither(value)) {
+        edit.before(value, `${edit.use("Effect")}.fromResult(`)
+        edit.after(value, ")")
+      }
+    }
+    const call = edit.callOf(node)
+    if (call === undefined || !Node.isCallExpression(node) || !["Effect", "Layer"].includes(call.module)) return
+    for (const argument of node.getArguments()) {
+      if (!isEither(argument)) continue
+      edit.before(argument, `${edit.use("Effect")}.fromResult(`)
+      edit.after(argument, ")")
+    }
+  }
+}
