@@ -157,7 +157,7 @@ export class Edit {
   #apply(source: string): string {
     const changes = this.#changes
       .map((change, index) => ({ ...change, index }))
-      .sort((a, b) => a.start - b.start || a.end - b.end || a.index - b.index)
+      .sort((a, b) => a.start - b.start || order(a) - order(b) || b.end - a.end || a.index - b.index)
     let text = ""
     let at = 0
     for (const { end, start, text: replacement } of changes) {
@@ -177,6 +177,9 @@ export class Edit {
     return text + source.slice(at)
   }
 }
+
+/** What is put before a place comes before what takes its place; of those, the longest counts. */
+const order = ({ end, start }: Change): number => (start === end ? 0 : 1)
 
 const isIndex = (module: string): boolean =>
   /^(effect|@effect\/(platform|platform-node|sql|sql-pg|experimental|vitest))$/.test(module)

@@ -37,6 +37,8 @@ export const exported: Readonly<Record<string, Readonly<Record<string, string>>>
     forkDaemon: "forkDetach",
     fork: "forkChild",
     runtime: "context",
+    clock: "Clock.Clock",
+    withFiberRuntime: "withFiber",
     tapErrorCause: "tapCause",
     intoDeferred: "Deferred.into",
     unsafeMakeLatch: "Latch.makeUnsafe",
@@ -60,7 +62,7 @@ export const exported: Readonly<Record<string, Readonly<Record<string, string>>>
   },
   Cause: { isInterruptedOnly: "hasInterruptsOnly", failureOption: "findErrorOption", isInterrupted: "hasInterrupts" },
   Exit: { isInterrupted: "hasInterrupts" },
-  Context: { TagClass: "ServiceClass" },
+  Context: { Tag: "Service", TagClass: "ServiceClass" },
   Deferred: { unsafeDone: "doneUnsafe", unsafeMake: "makeUnsafe" },
   Duration: {
     DurationInput: "Input",
@@ -82,6 +84,7 @@ export const exported: Readonly<Record<string, Readonly<Record<string, string>>>
     scopedDiscard: "effectDiscard",
     catchAll: "catch"
   },
+  Order: { string: "String", number: "Number", greaterThan: "isGreaterThan" },
   Metric: { tagged: "withAttributes", set: "update" },
   Option: { fromNullable: "fromNullishOr" },
   Predicate: { isReadonlyRecord: "isReadonlyObject", isRecord: "isObject" },

@@ -37,13 +37,13 @@ const readExports = (module: string): ReadonlySet<string> | undefined => {
     : [scope ?? "", rest.join("/")]
   const file = path.join(output, "node_modules", folder, "dist", `${inside}.d.ts`)
   if (inside === "" || !fs.existsSync(file)) return undefined
-  const text = fs.readFileSync(file, "utf8")
+  const text = fs.readFileSync(file, "utf8").replace(/\/\*.*?\*\//gs, "")
   const names = new Set<string>()
   for (const [, name] of text.matchAll(/^export (?:declare )?(?:abstract )?(?:const|let|function|class|interface|type|namespace) ([\w$]+)/gm)) {
     names.add(name ?? "")
   }
   for (const [, list] of text.matchAll(/^export \{([^}]*)\}/gms)) {
-    for (const part of (list ?? "").replace(/\/\*.*?\*\//gs, "").split(",")) {
+    for (const part of (list ?? "").split(",")) {
       const name = part.trim().split(/\s+as\s+/).at(-1)?.replace(/^type /, "")
       if (name) names.add(name)
     }
@@ -101,7 +101,7 @@ for (const name of packages) {
     })
     const text = edit.text()
     problems.push(...edit.problems)
-    checkNames(file.getFilePath(), file.getFullText(), text.replace(/^(?:\s*\*|\/\*\*|\s*\/\/).*$/gm, ""))
+    checkNames(file.getFilePath(), file.getFullText(), text.replace(/\/\*\*.*?\*\/|^\s*\/\/.*?$/gms, ""))
     if (text !== file.getFullText()) changed++
     write(relative, text)
   }

@@ -10,6 +10,7 @@ import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
 import type * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
+import * as Fibers from "./edition/Fibers.js"
 import type { AuthStatus } from "./AuthStatus.js"
 import type { Input, Next, Release } from "./grant/Messages.js"
 import * as State from "./grant/State.js"
@@ -110,7 +111,7 @@ export const policyOf = ({ context, jitterShare }: Grant): State.Policy => {
     formerly: refresher.formerly ?? noNames,
     serverAhead: refresher.serverAhead?.() ?? 0,
     jitterShare,
-    uptime: Number(clock.unsafeCurrentTimeNanos() / 1_000_000n),
+    uptime: Number(Fibers.monotonicNanos(clock) / 1_000_000n),
     reportsChanges
   }
 }

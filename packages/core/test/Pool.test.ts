@@ -312,7 +312,7 @@ describe("a pool over shared storage", () => {
                 Effect.suspend(() => {
                   built++
                   return built === 1
-                    ? Effect.zipRight(Deferred.await(gate), failing)
+                    ? Effect.andThen(Deferred.await(gate), failing)
                     : Effect.succeed(storage)
                 })
               ),
@@ -347,7 +347,7 @@ describe("a pool over shared storage", () => {
             Layer.scoped(
               TokenStorage.TokenStorage,
               Effect.acquireRelease(
-                Effect.zipRight(
+                Effect.andThen(
                   Deferred.await(gate),
                   Effect.tap(TokenStorage.makeMemory(), () => Effect.sync(() => void open++))
                 ),

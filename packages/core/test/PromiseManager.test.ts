@@ -205,7 +205,7 @@ describe("outside Effect", () => {
     ],
     [
       "a missing variable",
-      Effect.zipRight(Config.string("ABSENT"), Effect.never),
+      Effect.andThen(Config.string("ABSENT"), Effect.never),
       { name: "ConfigError", message: /ABSENT/ }
     ],
     ["a tagged object", Effect.fail(plain), { name: "Plain", message: "no such server", cause: plain }],

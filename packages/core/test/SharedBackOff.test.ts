@@ -50,7 +50,7 @@ const fleet = (
           Effect.forEach(managers, (manager) => Effect.either(ask(manager)), { concurrency: "unbounded" })
         )
         yield* settle
-        for (let i = 0; i < 5; i++) yield* Effect.zipRight(TestClock.adjust(100), settle)
+        for (let i = 0; i < 5; i++) yield* Effect.andThen(TestClock.adjust(100), settle)
         return yield* asking.await.pipe(Effect.flatMap((exit) => exit))
       })
     return { all, posts, managers, storage }

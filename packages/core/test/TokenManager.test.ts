@@ -813,7 +813,7 @@ describe("storage that fails", () => {
       const slowToEnd = Effect.addFinalizer(() => Effect.sleep(1000))
       const { calls, manager } = yield* bench({
         initial: grant(1, 10 * minute),
-        lease: { acquire: (account, ttl) => Effect.zipLeft(inner.acquire(account, ttl), slowToEnd) }
+        lease: { acquire: (account, ttl) => Effect.tap(inner.acquire(account, ttl), () => slowToEnd) }
       })
       yield* TestClock.adjust(10 * minute)
       const caller = yield* Effect.fork(token(manager.getAccessToken))
@@ -1078,7 +1078,7 @@ describe("refresh and reject", () => {
       const slowToEnd = Effect.addFinalizer(() => Effect.sleep(1000))
       const { calls, manager } = yield* bench({
         initial: grant(1, 10 * minute),
-        lease: { acquire: (account, ttl) => Effect.zipLeft(inner.acquire(account, ttl), slowToEnd) }
+        lease: { acquire: (account, ttl) => Effect.tap(inner.acquire(account, ttl), () => slowToEnd) }
       })
       yield* TestClock.adjust(10 * minute)
       const caller = yield* Effect.fork(token(manager.getAccessToken))

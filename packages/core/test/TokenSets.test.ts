@@ -101,7 +101,7 @@ describe("the sets of one grant", () => {
   it.scoped("are kept for a time that is one", () =>
     Effect.gen(function* () {
       const idleTimeToLive = "soon" as "1 second"
-      const made = TokenSets.make({ idleTimeToLive, refresher: () => Effect.dieMessage("It was made.") })
+      const made = TokenSets.make({ idleTimeToLive, refresher: () => Effect.die(new Error("It was made.")) })
       const services = Layer.mergeAll(
         TokenStorage.layerMemory,
         RefreshLease.layerProcess,

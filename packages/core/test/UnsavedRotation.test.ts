@@ -65,7 +65,7 @@ const slowToCommit = (storage: Storage, millis: number): Storage => {
     ...storage,
     commit: (entry, expected) =>
       ++commits === 2
-        ? Effect.zipRight(Effect.sleep(millis), storage.commit(entry, expected))
+        ? Effect.andThen(Effect.sleep(millis), storage.commit(entry, expected))
         : storage.commit(entry, expected)
   }
 }

@@ -147,7 +147,7 @@ describe("a database that another program has locked", () => {
       const writing = yield* Effect.fork(storage.commit(Sample.plain("b"), Option.some(start)))
       let ticks = 0
       yield* Effect.repeatN(
-        Effect.zipRight(
+        Effect.andThen(
           Effect.sleep(10),
           Effect.sync(() => ticks++)
         ),

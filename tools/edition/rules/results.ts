@@ -59,9 +59,15 @@ export const asEffects: Rule = {
     const call = edit.callOf(node)
     if (call === undefined || !Node.isCallExpression(node) || !["Effect", "Layer"].includes(call.module)) return
     for (const argument of node.getArguments()) {
-      if (!isEither(argument)) continue
+      if (!mayBeValue(argument) || !isEither(argument)) continue
       edit.before(argument, `${edit.use("Effect")}.fromResult(`)
       edit.after(argument, ")")
     }
   }
 }
+
+/** Whether an argument may be an `Either`: its type is asked for only then, which takes long. */
+const mayBeValue = (node: Node): boolean =>
+  (Node.isIdentifier(node) && !node.getText().startsWith("_")) ||
+  (Node.isCallExpression(node) && !/^(Effect|Layer|Stream|Scope|Clock|Option)\./.test(node.getText())) ||
+  Node.isConditionalExpression(node)

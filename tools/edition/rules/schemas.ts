@@ -70,3 +70,26 @@ export const defects: Rule = {
     if (edit.moduleOf(node.getExpression()) === "Schema") edit.after(node, "()")
   }
 }
+
+/** `Schema.filter(test)` → `Schema.check(Schema.makeFilter(test))`. */
+export const filters: Rule = {
+  name: "schemas: filters",
+  apply: (node, edit) => {
+    const call = edit.callOf(node)
+    if (call?.module !== "Schema" || call.name !== "filter" || !Node.isCallExpression(node)) return
+    edit.replace(node.getExpression(), "Schema.check(Schema.makeFilter")
+    edit.after(node, ")")
+  }
+}
+
+/** `Schema.Schema<A, I>` → `Schema.Codec<A, I>`. */
+export const codecs: Rule = {
+  name: "schemas: codecs",
+  apply: (node, edit) => {
+    if (!Node.isTypeReference(node) || node.getTypeArguments().length < 2) return
+    const name = node.getTypeName()
+    if (Node.isQualifiedName(name) && edit.moduleOf(name.getLeft()) === "Schema" && name.getRight().getText() === "Schema") {
+      edit.replace(name.getRight(), "Codec")
+    }
+  }
+}

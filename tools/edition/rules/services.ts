@@ -1,4 +1,4 @@
-import { Node } from "ts-morph"
+import { Node, SyntaxKind } from "ts-morph"
 import type { Rule } from "../Edit.js"
 
 /** `Context.Tag("id")<Self, Shape>()` → `Context.Service<Self, Shape>()("id")`. */
@@ -17,6 +17,24 @@ export const tags: Rule = {
     const name = Node.isPropertyAccessExpression(callee) ? callee.getNameNode() : callee
     edit.change(name.getEnd(), first.getPos(), "<")
     edit.change(node.getEnd(), node.getEnd(), `(${id.getText()})`)
+  }
+}
+
+/** `class X extends Context.Reference<X>()(id, options) {}` → `const X = Context.Reference(id, options)`. */
+export const references: Rule = {
+  name: "services: references",
+  apply: (node, edit) => {
+    if (!Node.isClassDeclaration(node)) return
+    const base = node.getExtends()?.getExpression()
+    if (base === undefined || !Node.isCallExpression(base)) return
+    const call = edit.callOf(base.getExpression())
+    if (call?.module !== "Context" || call.name !== "Reference") return
+    const name = node.getNameNodeOrThrow()
+    const keyword = node.getFirstChildByKindOrThrow(SyntaxKind.ClassKeyword)
+    edit.change(keyword.getStart(), name.getEnd(), `const ${name.getText()} =`)
+    edit.change(name.getEnd(), base.getStart(), " ")
+    edit.change(base.getExpression().getStart(), base.getExpression().getEnd(), "Context.Reference")
+    edit.change(base.getEnd(), node.getEnd(), "")
   }
 }
 

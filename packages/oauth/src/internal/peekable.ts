@@ -84,7 +84,7 @@ const buffered = (response: Answer): Effect.Effect<Buffered> =>
 
     type Step = Effect.Effect<Uint8Array, Option.Option<ResponseError>>
     const following = (take: () => Step | undefined): Step =>
-      Effect.suspend(() => take() ?? end ?? Effect.zipRight(more, following(take)))
+      Effect.suspend(() => take() ?? end ?? Effect.andThen(more, following(take)))
 
     const view = Stream.suspend(() => {
       let at = 0

@@ -41,10 +41,10 @@ export const recordingStorage = (
     const history: Array<Entry.Entry> = []
     const storage = TokenStorage.TokenStorage.of({
       location: inner.location,
-      load: Effect.zipLeft(Effect.zipRight(pause, inner.load), pause),
+      load: Effect.zipLeft(Effect.andThen(pause, inner.load), pause),
       commit: (entry, expected) =>
         pause.pipe(
-          Effect.zipRight(inner.commit(entry, expected)),
+          Effect.andThen(inner.commit(entry, expected)),
           Effect.tap(() => Effect.sync(() => history.push(entry))),
           Effect.tap(() => onCommit(entry)),
           Effect.zipLeft(pause)

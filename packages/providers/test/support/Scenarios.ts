@@ -212,7 +212,7 @@ export const scenarios = (canaries: Canaries): ReadonlyArray<Scenario> => {
   const inNoTime = ({ name, play }: Scenario): Scenario => ({ name, play: new VirtualTime(start).run(play) })
   const atStart = ({ name, play }: Scenario): Scenario => ({
     name,
-    play: Effect.zipRight(TestClock.setTime(start), play).pipe(Effect.provide(TestContext.TestContext))
+    play: Effect.andThen(TestClock.setTime(start), play).pipe(Effect.provide(TestContext.TestContext))
   })
   const well = replies["all well"]!
   const answers = Object.entries(replies)

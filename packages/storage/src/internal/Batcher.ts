@@ -25,7 +25,7 @@ export interface Options<A, E> {
 export const make = <A, E>(options: Options<A, E>): ((key: string) => Effect.Effect<A, E>) => {
   let waiting: Array<Asked<A, E>> = []
   // Those who run in the same turn come together; one alone goes at once after it.
-  const next = Effect.zipRight(
+  const next = Effect.andThen(
     Effect.yieldNow(),
     Effect.suspend(() => {
       const all = waiting
@@ -48,7 +48,7 @@ export const make = <A, E>(options: Options<A, E>): ((key: string) => Effect.Eff
     Effect.suspend(() => {
       const asked = { key, answer: Deferred.unsafeMake<A, E>(FiberId.none) }
       const isFirst = waiting.push(asked) === 1
-      return Effect.zipRight(isFirst ? Effect.forkDaemon(next) : Effect.void, Deferred.await(asked.answer))
+      return Effect.andThen(isFirst ? Effect.forkDaemon(next) : Effect.void, Deferred.await(asked.answer))
     })
 }
 

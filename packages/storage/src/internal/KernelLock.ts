@@ -65,7 +65,7 @@ export const withLock = <A, E>(
 ): Effect.Effect<A, E | FileProblem> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.flatMap(acquire(path, timeoutMillis, restore), (handle) =>
-      Effect.ensuring(Effect.zipRight(handOver(handle, path, owner), use), close(handle))
+      Effect.ensuring(Effect.andThen(handOver(handle, path, owner), use), close(handle))
     )
   )
 
@@ -96,10 +96,10 @@ const acquire = (
 ): Effect.Effect<FileHandle, FileProblem> =>
   Effect.flatMap(openForLock(path, 0), (handle) =>
     poll(handle, path, 1, budget, restore).pipe(
-      Effect.zipRight(stillThere(handle, path)),
+      Effect.andThen(stillThere(handle, path)),
       Effect.onError(() => close(handle)),
       Effect.flatMap((there) =>
-        there ? Effect.succeed(handle) : Effect.zipRight(close(handle), acquire(path, budget, restore))
+        there ? Effect.succeed(handle) : Effect.andThen(close(handle), acquire(path, budget, restore))
       )
     )
   )
@@ -121,7 +121,7 @@ const poll = (
         })
       )
     }
-    return Effect.zipRight(
+    return Effect.andThen(
       restore(pause(wait)),
       Effect.suspend(() => poll(handle, path, Math.min(wait * 2, 8), budget - wait, restore))
     )

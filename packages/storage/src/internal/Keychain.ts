@@ -71,7 +71,7 @@ export const secret = (service: string, name: string): Secret => {
     get: tellsLocked
       ? get
       : Effect.flatMap(get, (text) =>
-          Option.isSome(text) ? Effect.succeed(text) : Effect.zipRight(proveOpen, get)
+          Option.isSome(text) ? Effect.succeed(text) : Effect.andThen(proveOpen, get)
         ),
     set: (text) => call(item, (entry) => entry.setPassword(text)),
     remove: Effect.asVoid(call(item, (entry) => entry.deletePassword()))
@@ -144,11 +144,11 @@ export const bounded = <A, E>(
     Effect.gen(function* () {
       const done = yield* Deferred.make<A, E | KeychainProblem>()
       const worker = yield* Effect.forkDaemon(Effect.interruptible(Effect.intoDeferred(work, done)))
-      const late = Effect.zipRight(pause(millis), Deferred.fail(done, tooLate(millis)))
+      const late = Effect.andThen(pause(millis), Deferred.fail(done, tooLate(millis)))
       const timer = yield* Effect.forkDaemon(Effect.interruptible(late))
       return yield* Effect.ensuring(
         restore(Deferred.await(done)),
-        Effect.zipRight(Fiber.interruptFork(worker), Fiber.interruptFork(timer))
+        Effect.andThen(Fiber.interruptFork(worker), Fiber.interruptFork(timer))
       )
     })
   )

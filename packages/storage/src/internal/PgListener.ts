@@ -30,7 +30,7 @@ type Told = (payload: Option.Option<string>) => void
 
 const keep = (config: PgClientConfig, channel: string, told: Told, failures: number): Effect.Effect<never> =>
   Effect.flatMap(Effect.scoped(session(config, channel, told)), (listened) =>
-    Effect.zipRight(
+    Effect.andThen(
       pause(listened ? 50 : Math.min(100 * 2 ** failures, 10_000)),
       Effect.suspend(() => keep(config, channel, told, listened ? 0 : Math.min(failures + 1, 10)))
     )
@@ -65,7 +65,7 @@ const session = (
     const gone = Effect.promise(() => ended)
     const silent = Effect.ignore(
       Effect.forever(
-        Effect.zipRight(
+        Effect.andThen(
           pause(quietMillis),
           call(() => client.query("SELECT 1"))
         )

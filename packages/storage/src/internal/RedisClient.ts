@@ -55,7 +55,7 @@ export const run = (client: Client, location: string, timeoutMillis: number): Co
     })
   return (script, key, args) =>
     bounded(
-      Effect.zipRight(
+      Effect.andThen(
         connected,
         Effect.tryPromise({ try: () => evaluate(client, script, key, args), catch: fails })
       ),

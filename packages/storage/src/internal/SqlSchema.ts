@@ -27,7 +27,7 @@ export const tables = (prefix: string): Tables => ({
  */
 const first = (sql: SqlClient.SqlClient, names: Tables) => {
   const integer = sql.literal(sql.onDialectOrElse({ pg: () => "BIGINT", orElse: () => "INTEGER" }))
-  return Effect.zipRight(
+  return Effect.andThen(
     sql`CREATE TABLE ${sql(names.entries)} (
       account TEXT NOT NULL PRIMARY KEY,
       version ${integer} NOT NULL,

@@ -154,7 +154,7 @@ export const laws = <E>(options: Options<E>): ReadonlyArray<Law> => {
         const granted = yield* Deferred.make<void>()
         const holding = first
           .acquire(account, long)
-          .pipe(Effect.zipRight(Deferred.succeed(granted, undefined)), Effect.zipRight(Effect.never))
+          .pipe(Effect.andThen(Deferred.succeed(granted, undefined)), Effect.andThen(Effect.never))
         const holder = yield* Effect.fork(Effect.scoped(holding))
         yield* Effect.raceFirst(Deferred.await(granted), Fiber.join(holder))
         yield* checkBusy(second, account, ttl)
@@ -272,7 +272,7 @@ export const acquireStalled = (
       currentTimeMillis: real.currentTimeMillis,
       currentTimeNanos: real.currentTimeNanos,
       sleep: (duration) =>
-        Effect.zipRight(
+        Effect.andThen(
           real.sleep(duration),
           Effect.suspend(() => (stopped ? Effect.never : Effect.void))
         )

@@ -36,10 +36,10 @@ export const make = ({
         desk.enter(endpoint)
         const [there, back] = [fault.requestDelay + travel(), fault.answerDelay + travel()]
         return pause(there).pipe(
-          Effect.zipRight(
+          Effect.andThen(
             Effect.map(Clock.currentTimeMillis, (now) => answer(site, endpoint, incoming, fault, now))
           ),
-          Effect.zipLeft(pause(back)),
+          Effect.tap(() => pause(back)),
           Effect.ensuring(Effect.sync(() => desk.leave(endpoint)))
         )
       })
