@@ -59,9 +59,15 @@ export class Edit {
   #add(local: string, module: string): void {
     const { as, to } = moved(module)
     const own = module.split("/").at(-1) === local
-    const name = own ? (as ?? local) : local
+    const wanted = own ? (as ?? local) : local
+    const name = wanted !== local && this.#isTaken(wanted) ? `Effect${wanted}` : wanted
     this.#imports.set(local, { module, as: name })
     this.#wanted.set(name, to)
+  }
+
+  /** Whether a file names something else so. */
+  #isTaken(name: string): boolean {
+    return this.file.getLocals().some((symbol) => symbol.getName() === name) && !this.#imports.has(name)
   }
 
   /** The last part of the name of the Effect 3 module that an expression names. */

@@ -21,7 +21,8 @@ export const modules: Readonly<Record<string, { readonly to: string; readonly as
 export const moved = (module: string): { readonly to: string; readonly as?: string } => {
   const known = modules[module]
   if (known !== undefined) return known
-  if (module.startsWith("@effect/platform/")) return { to: module.replace("@effect/platform/", "effect/http/") }
+  if (module.startsWith("@effect/platform/"))
+    return { to: module.replace("@effect/platform/", "effect/http/") }
   if (module.startsWith("@effect/sql/")) return { to: module.replace("@effect/sql/", "effect/sql/") }
   return { to: module }
 }
@@ -60,7 +61,11 @@ export const exported: Readonly<Record<string, Readonly<Record<string, string>>>
     filterOrLeft: "filterOrFail",
     fromNullable: "fromNullishOr"
   },
-  Cause: { isInterruptedOnly: "hasInterruptsOnly", failureOption: "findErrorOption", isInterrupted: "hasInterrupts" },
+  Cause: {
+    isInterruptedOnly: "hasInterruptsOnly",
+    failureOption: "findErrorOption",
+    isInterrupted: "hasInterrupts"
+  },
   Exit: { isInterrupted: "hasInterrupts" },
   Context: { Tag: "Service", TagClass: "ServiceClass" },
   Deferred: { unsafeDone: "doneUnsafe", unsafeMake: "makeUnsafe" },
@@ -97,8 +102,16 @@ export const exported: Readonly<Record<string, Readonly<Record<string, string>>>
   },
   Scope: { extend: "provide", CloseableScope: "Closeable" },
   Stream: { unwrapScoped: "unwrap" },
-  Config: { string: "String", nonEmptyString: "NonEmptyString", redacted: "Redacted", mapOrFail: "mapEffect" },
-  HttpClient: { currentTracerDisabledWhen: "TracerDisabledWhen", currentTracerPropagation: "TracerPropagationEnabled" },
+  Config: {
+    string: "String",
+    nonEmptyString: "NonEmptyString",
+    redacted: "Redacted",
+    mapOrFail: "mapEffect"
+  },
+  HttpClient: {
+    currentTracerDisabledWhen: "TracerDisabledWhen",
+    currentTracerPropagation: "TracerPropagationEnabled"
+  },
   DateTime: { unsafeMake: "makeUnsafe" },
   Inspectable: { redact: "Redactable.redact" }
 }

@@ -20,7 +20,10 @@ const project = new Project({
   skipAddingFilesFromTsConfig: true
 })
 for (const name of packages) {
-  project.addSourceFilesAtPaths([`${root}/packages/${name}/src/**/*.ts`, `${root}/packages/${name}/test/**/*.ts`])
+  project.addSourceFilesAtPaths([
+    `${root}/packages/${name}/src/**/*.ts`,
+    `${root}/packages/${name}/test/**/*.ts`
+  ])
 }
 
 const known = new Map<string, ReadonlySet<string> | undefined>()
@@ -39,12 +42,18 @@ const readExports = (module: string): ReadonlySet<string> | undefined => {
   if (inside === "" || !fs.existsSync(file)) return undefined
   const text = fs.readFileSync(file, "utf8").replace(/\/\*.*?\*\//gs, "")
   const names = new Set<string>()
-  for (const [, name] of text.matchAll(/^export (?:declare )?(?:abstract )?(?:const|let|function|class|interface|type|namespace) ([\w$]+)/gm)) {
+  for (const [, name] of text.matchAll(
+    /^export (?:declare )?(?:abstract )?(?:const|let|function|class|interface|type|namespace) ([\w$]+)/gm
+  )) {
     names.add(name ?? "")
   }
   for (const [, list] of text.matchAll(/^export \{([^}]*)\}/gms)) {
     for (const part of (list ?? "").split(",")) {
-      const name = part.trim().split(/\s+as\s+/).at(-1)?.replace(/^type /, "")
+      const name = part
+        .trim()
+        .split(/\s+as\s+/)
+        .at(-1)
+        ?.replace(/^type /, "")
       if (name) names.add(name)
     }
   }
@@ -70,7 +79,11 @@ const checkNames = (file: string, original: string, text: string): void => {
     if (name === undefined || module === undefined) continue
     const names = exportsOf(module)
     if (names === undefined) {
-      problems.push({ file, line: lineOf(original, module) ?? 1, message: `Effect 4 has no module ${module}` })
+      problems.push({
+        file,
+        line: lineOf(original, module) ?? 1,
+        message: `Effect 4 has no module ${module}`
+      })
       continue
     }
     for (const [, member] of text.matchAll(new RegExp(`(?<![\\w.$"/])${name}\\s*\\.\\s*([\\w$]+)`, "g"))) {
@@ -87,7 +100,9 @@ const lineOf = (text: string, part: string): number | undefined => {
 }
 
 for (const name of packages) {
-  for (const file of project.getSourceFiles().filter((f) => f.getFilePath().startsWith(`${root}/packages/${name}/`))) {
+  for (const file of project
+    .getSourceFiles()
+    .filter((f) => f.getFilePath().startsWith(`${root}/packages/${name}/`))) {
     const relative = path.relative(root, file.getFilePath())
     files++
     const byHand = path.join(modules, path.relative("packages", relative))

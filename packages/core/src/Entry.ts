@@ -286,7 +286,6 @@ const recordProblem = (error: Problems.DecodeError, json: unknown): RecordProble
   return new RecordProblem({
     reason: "Malformed",
     path: path === "" ? "(the record)" : path,
-    problem:
-      issue.isMissing ? "is missing" : Option.getOrElse(token, () => "is not what is due here")
+    problem: issue.isMissing ? "is missing" : Option.getOrElse(token, () => "is not what is due here")
   })
 }

@@ -100,7 +100,9 @@ export const fromRuntime: {
   const found: Effect.Effect<Manager, never, Self | TokenManager> = tag ?? TokenManager
   return unwrap(
     await managed.runPromiseExit(
-      Effect.flatMap(found, (manager) => Effect.map(Fibers.running(), (running) => promisesOf(manager, running)))
+      Effect.flatMap(found, (manager) =>
+        Effect.map(Fibers.running(), (running) => promisesOf(manager, running))
+      )
     )
   )
 }

@@ -23,11 +23,7 @@ const tagsOf = ({ account, provider }: Names) => ({
   "latchkey.account": account
 })
 
-type Measure = <Type, Out>(
-  metric: Observing.Numbers<Type, Out>,
-  value: number,
-  tags?: Observing.Tags
-) => void
+type Measure = <Type, Out>(metric: Observing.Numbers<Type, Out>, value: number, tags?: Observing.Tags) => void
 
 /** Updates metrics by the tags of the fiber, all in one step. */
 const measuring = (

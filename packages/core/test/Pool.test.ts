@@ -1,6 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import type {
-  Duration} from "effect";
+import type { Duration } from "effect"
 import {
   Clock,
   type Context,
@@ -283,7 +282,10 @@ describe("a pool over shared storage", () => {
     (idleTimeToLive) =>
       Effect.gen(function* () {
         const options = { idleTimeToLive: idleTimeToLive as Duration.DurationInput }
-        const made = TokenManagers.make({ ...options, services: () => Layer.die("It was built.") })
+        const made = TokenManagers.make({
+          ...options,
+          services: () => Layer.effectDiscard(Effect.die("It was built."))
+        })
         expect(yield* Effect.flip(made)).toMatchObject({ path: ["idleTimeToLive"] })
       })
   )
@@ -311,9 +313,7 @@ describe("a pool over shared storage", () => {
                 TokenStorage.TokenStorage,
                 Effect.suspend(() => {
                   built++
-                  return built === 1
-                    ? Effect.andThen(Deferred.await(gate), failing)
-                    : Effect.succeed(storage)
+                  return built === 1 ? Effect.andThen(Deferred.await(gate), failing) : Effect.succeed(storage)
                 })
               ),
               RefreshLease.layerProcess,
@@ -463,7 +463,10 @@ describe("settings that cannot work", () => {
     ["maxAccounts", { maxAccounts: 0 }]
   ] as const)("%s are named", ([setting, options]) =>
     Effect.gen(function* () {
-      const made = TokenManagers.make({ ...options, services: () => Layer.die("It was built.") })
+      const made = TokenManagers.make({
+        ...options,
+        services: () => Layer.effectDiscard(Effect.die("It was built."))
+      })
       expect(yield* Effect.flip(made)).toMatchObject({ _op: "InvalidData", path: [setting] })
     })
   )

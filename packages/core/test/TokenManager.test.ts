@@ -36,6 +36,7 @@ import {
   stored,
   token
 } from "./support/Bench.js"
+import * as Edition from "./support/Edition.js"
 
 const { fail } = ScriptedRefresher
 
@@ -356,7 +357,7 @@ describe("the grace", () => {
       yield* settle
       expect(yield* calls.count).toBe(2)
       yield* TestClock.adjust(2999)
-      expect(yield* Fiber.poll(caller)).toEqual(Option.none())
+      expect(yield* Edition.poll(caller)).toEqual(Option.none())
       yield* TestClock.adjust(1)
       expect(yield* Fiber.join(caller)).toBe("at-101")
       yield* TestClock.adjust(22_000)

@@ -8,6 +8,7 @@ import { missing } from "../src/internal/offlineAccess.js"
 import { answering } from "./Memory.js"
 import * as Provider from "./Provider.js"
 import { consent } from "./support/interaction.js"
+import * as Edition from "../../core/test/support/Edition.js"
 
 const features = { devInteractions: { enabled: true }, pushedAuthorizationRequests: { enabled: false } }
 
@@ -187,7 +188,7 @@ describe("what is missing", () => {
   it.effect("is logged unless somebody takes the events, and reported by a login on a device too", () =>
     Effect.gen(function* () {
       const lines: Array<string> = []
-      const logger = Logger.make(({ message }) => void lines.push(String(message)))
+      const logger = Edition.logging(({ message }) => void lines.push(String(message)))
       const { layer } = answering(
         {
           body: {

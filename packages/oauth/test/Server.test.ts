@@ -31,6 +31,7 @@ import {
 import { clients } from "./Clients.js"
 import { answering, type Asked, type Reply } from "./Memory.js"
 import * as Provider from "./Provider.js"
+import * as Edition from "../../core/test/support/Edition.js"
 
 const issuer = "https://auth.example.com/tenant/1"
 const document = { issuer, token_endpoint: "https://auth.example.com/token" }
@@ -393,10 +394,7 @@ describe("by configuration", () => {
         tokenEndpoint: Config.string("TOKEN_ENDPOINT"),
         issuer: Config.string("ISSUER").pipe(Config.withDefault(undefined))
       })
-    ).pipe(
-      Effect.provide(answering({}).layer),
-      Effect.withConfigProvider(ConfigProvider.fromMap(new Map(Object.entries(entries))))
-    )
+    ).pipe(Effect.provide(answering({}).layer), Edition.withVariables(entries))
 
   it.effect("endpoints", () =>
     Effect.gen(function* () {

@@ -1,16 +1,16 @@
 /** The registry: built-in providers, the user's file, the environment; and the settings' schema. */
 import { describe, expect, it } from "@effect/vitest"
 import { BuiltIn, Providers, ProviderSettings } from "@latchkey/providers"
-import { ConfigProvider, Effect, Either, JSONSchema, Layer, Option, Redacted, Schema } from "effect"
+import { Effect, Either, JSONSchema, Layer, Option, Redacted, Schema } from "effect"
 import * as fs from "node:fs"
 import * as Path from "node:path"
 import { inspect } from "node:util"
 import * as prettier from "prettier"
 import { leaves, variable } from "../src/internal/variables.js"
 import { builtIn, home } from "./support/world.js"
+import * as Edition from "../../core/test/support/Edition.js"
 
-const env = (variables: Readonly<Record<string, string>>) =>
-  Layer.setConfigProvider(ConfigProvider.fromMap(new Map(Object.entries(variables))))
+const env = (variables: Readonly<Record<string, string>>) => Edition.layerVariables(variables)
 
 /** A registry over a file with these providers, in this environment. */
 const registry = <A, E>(

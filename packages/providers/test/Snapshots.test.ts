@@ -2,7 +2,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Credentials, Profile } from "@latchkey/core"
 import { Profiles, type Provider, SavedProfile, Snapshots } from "@latchkey/providers"
-import { ConfigProvider, Effect, Option, Redacted } from "effect"
+import { Effect, Option, Redacted } from "effect"
 import * as fs from "node:fs"
 import * as Path from "node:path"
 import { inspect } from "node:util"
@@ -20,6 +20,7 @@ import {
   managed,
   own
 } from "./support/world.js"
+import * as Edition from "../../core/test/support/Edition.js"
 
 const snapshotOf = (provider: Provider.Provider, file: unknown) =>
   Effect.gen(function* () {
@@ -182,9 +183,7 @@ describe("profiles, unified: accountId, email, displayName, provider, extras", (
   it.effect("Claude's profile is kept in its program's file, whole, and read back", () =>
     Effect.gen(function* () {
       const { folder } = yield* home()
-      const inFolder = Effect.withConfigProvider(
-        ConfigProvider.fromMap(new Map([["CLAUDE_CONFIG_DIR", folder]]))
-      )
+      const inFolder = Edition.withVariables({ CLAUDE_CONFIG_DIR: folder })
       const path = Path.join(folder, ".account.json")
       expect(yield* inFolder(SavedProfile.load(claude))).toEqual(Option.none())
       const profile = Profiles.fromDocument(claude, answer)

@@ -25,6 +25,7 @@ import * as fs from "node:fs/promises"
 import * as Path from "node:path"
 import { freshDirectory } from "./fixtures.js"
 import { keyOf } from "./keys.js"
+import * as Edition from "../../core/test/support/Edition.js"
 
 type Backend<E> = Layer.Layer<TokenStorage | RefreshLease.RefreshLease, E>
 
@@ -126,7 +127,7 @@ describe("composed", () => {
       const error = yield* Effect.flip(keyless.getAccessToken)
       assert.strictEqual(error.reason, "WrongKey")
       assert.strictEqual(yield* textOf(path), text)
-    }).pipe(Effect.provide(refresher), Logger.withMinimumLogLevel(LogLevel.None), Effect.scoped)
+    }).pipe(Effect.provide(refresher), Edition.silent, Effect.scoped)
   )
 
   it.live("a key-value store that is encrypted, with the lease of the process", () =>

@@ -22,6 +22,7 @@ import { fromClient } from "../src/internal/SqlProblem.js"
 import * as SqlSession from "../src/internal/SqlSession.js"
 import * as SqlStorage from "../src/internal/SqlStorage.js"
 import { freshDirectory } from "./fixtures.js"
+import * as Edition from "../../core/test/support/Edition.js"
 
 const account = "me"
 
@@ -153,7 +154,7 @@ describe("a database that another program has locked", () => {
         ),
         20
       )
-      assert.isTrue(Option.isNone(yield* Fiber.poll(writing)))
+      assert.isTrue(Option.isNone(yield* Edition.poll(writing)))
       assert.strictEqual(ticks, 21)
       other.exec("COMMIT")
       assert.strictEqual(seenFrom(other), 1)

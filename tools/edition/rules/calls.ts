@@ -68,3 +68,18 @@ export const deferred = onCall("Deferred", "unsafeMake", (call, edit) => {
   const [id] = call.getArguments()
   if (id !== undefined) edit.change(id.getPos(), id.getEnd(), "")
 })
+
+/** `hub.unsafeOffer(value)` → `PubSub.publishUnsafe(hub, value)`, and the same of a queue. */
+export const unsafeOffer: Rule = {
+  name: "unsafeOffer",
+  apply: (node, edit) => {
+    if (!Node.isCallExpression(node)) return
+    const callee = node.getExpression()
+    const [value] = node.getArguments()
+    if (!Node.isPropertyAccessExpression(callee) || callee.getName() !== "unsafeOffer" || value === undefined) return
+    const target = callee.getExpression()
+    const isHub = target.getType().getSymbol()?.getName() === "PubSub"
+    edit.before(node, isHub ? `${edit.use("PubSub")}.publishUnsafe(` : `${edit.use("Queue")}.offerUnsafe(`)
+    edit.change(target.getEnd(), value.getStart(), ", ")
+  }
+}

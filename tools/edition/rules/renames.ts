@@ -25,7 +25,8 @@ export const ofValues: Rule = {
   name: "members",
   apply: (node, edit) => {
     const name = nameOf(node)
-    const to = name === undefined || !Object.hasOwn(members, name.getText()) ? undefined : members[name.getText()]
+    const to =
+      name === undefined || !Object.hasOwn(members, name.getText()) ? undefined : members[name.getText()]
     if (name !== undefined && to !== undefined) edit.replace(name, to)
   }
 }

@@ -57,7 +57,8 @@ export const asEffects: Rule = {
       }
     }
     const call = edit.callOf(node)
-    if (call === undefined || !Node.isCallExpression(node) || !["Effect", "Layer"].includes(call.module)) return
+    if (call === undefined || !Node.isCallExpression(node) || !["Effect", "Layer"].includes(call.module))
+      return
     for (const argument of node.getArguments()) {
       if (!mayBeValue(argument) || !isEither(argument)) continue
       edit.before(argument, `${edit.use("Effect")}.fromResult(`)

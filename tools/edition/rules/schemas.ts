@@ -26,7 +26,8 @@ export const records: Rule = {
     const call = edit.callOf(node)
     if (call?.module !== "Schema" || call.name !== "Record" || !Node.isCallExpression(node)) return
     const [object] = node.getArguments()
-    if (!Node.isObjectLiteralExpression(object)) return edit.fail(node, "Schema.Record without an object literal")
+    if (!Node.isObjectLiteralExpression(object))
+      return edit.fail(node, "Schema.Record without an object literal")
     const [key, value] = object.getProperties()
     if (!Node.isPropertyAssignment(key) || !Node.isPropertyAssignment(value) || key.getName() !== "key") {
       return edit.fail(node, "Schema.Record: write { key: …, value: … }")
@@ -45,7 +46,8 @@ export const optionals: Rule = {
     if (call?.module !== "Schema" || call.name !== "optionalWith" || !Node.isCallExpression(node)) return
     const [schema, options] = node.getArguments()
     const callee = node.getExpression()
-    if (schema === undefined || !Node.isObjectLiteralExpression(options)) return edit.fail(node, "optionalWith: options")
+    if (schema === undefined || !Node.isObjectLiteralExpression(options))
+      return edit.fail(node, "optionalWith: options")
     const value = options.getProperty("default")
     if (options.getProperty("as") !== undefined && Node.isPropertyAccessExpression(callee)) {
       edit.replace(callee, `${edit.nameOf(callee.getExpression())}.OptionFromOptionalKey`)
@@ -88,7 +90,11 @@ export const codecs: Rule = {
   apply: (node, edit) => {
     if (!Node.isTypeReference(node) || node.getTypeArguments().length < 2) return
     const name = node.getTypeName()
-    if (Node.isQualifiedName(name) && edit.moduleOf(name.getLeft()) === "Schema" && name.getRight().getText() === "Schema") {
+    if (
+      Node.isQualifiedName(name) &&
+      edit.moduleOf(name.getLeft()) === "Schema" &&
+      name.getRight().getText() === "Schema"
+    ) {
       edit.replace(name.getRight(), "Codec")
     }
   }

@@ -12,7 +12,8 @@ export const tags: Rule = {
     const types = node.getTypeArguments()
     const [id] = inner.getArguments()
     const [first, last] = [types[0], types.at(-1)]
-    if (id === undefined || first === undefined || last === undefined) return edit.fail(node, "a tag without types")
+    if (id === undefined || first === undefined || last === undefined)
+      return edit.fail(node, "a tag without types")
     const callee = inner.getExpression()
     const name = Node.isPropertyAccessExpression(callee) ? callee.getNameNode() : callee
     edit.change(name.getEnd(), first.getPos(), "<")
@@ -48,7 +49,9 @@ export const types: Rule = {
     const left = name.getLeft()
     const [first] = node.getTypeArguments()
     if (!Node.isQualifiedName(left) || left.getText() !== "Context.Tag" || first === undefined) return
-    const text = Node.isTypeQuery(first) ? `${first.getExprName().getText()}["Service"]` : `${first.getText()}["Service"]`
+    const text = Node.isTypeQuery(first)
+      ? `${first.getExprName().getText()}["Service"]`
+      : `${first.getText()}["Service"]`
     edit.replace(node, Node.isTypeQuery(first) ? `(typeof ${text})` : text)
   }
 }

@@ -14,13 +14,16 @@ export type Running<R = never> = Runtime.Runtime<R>
 export const running = <R = never>(): Effect.Effect<Running<R>, never, R> => Effect.runtime<R>()
 
 /** Starts an effect with a fiber of its own that can be interrupted. */
-export const fork = <A, E, R>(running: Running<R>, effect: Effect.Effect<A, E, R>): Fiber.RuntimeFiber<A, E> =>
-  Runtime.runFork(running)(Effect.interruptible(effect))
+export const fork = <A, E, R>(
+  running: Running<R>,
+  effect: Effect.Effect<A, E, R>
+): Fiber.RuntimeFiber<A, E> => Runtime.runFork(running)(Effect.interruptible(effect))
 
 export const runPromiseExit = Runtime.runPromiseExit
 
 /** Interrupts a fiber without waiting for its end. */
-export const interrupt = <A, E>(fiber: Fiber.RuntimeFiber<A, E>): void => fiber.unsafeInterruptAsFork(FiberId.none)
+export const interrupt = <A, E>(fiber: Fiber.RuntimeFiber<A, E>): void =>
+  fiber.unsafeInterruptAsFork(FiberId.none)
 
 /** The clock of programs that provide none: the system's, with JavaScript's timers. */
 export const systemClock: Clock.Clock = Context.get(DefaultServices.liveServices, Clock.Clock)

@@ -29,5 +29,9 @@ export type DecodeError = ParseResult.ParseError
 
 export const firstIssue = (error: DecodeError): Issue => {
   const [first] = ParseResult.ArrayFormatter.formatErrorSync(error)
-  return { path: first?.path ?? [], isMissing: first?._tag === "Missing", message: first?.message ?? error.message }
+  return {
+    path: first?.path ?? [],
+    isMissing: first?._tag === "Missing",
+    message: first?.message ?? error.message
+  }
 }

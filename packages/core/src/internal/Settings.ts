@@ -20,7 +20,7 @@ export const millisOf = (input: Duration.DurationInput): number =>
 const numbersIn = (input: Duration.DurationInput): ReadonlyArray<number> => {
   if (Duration.isDuration(input)) return []
   if (typeof input === "string") return [Number.parseFloat(input)]
-  return typeof input === "object" ? input : [Number(input)]
+  return typeof input === "object" ? Object.values(input) : [Number(input)]
 }
 
 export const millis = (

@@ -35,7 +35,7 @@ export class Canaries {
   searched = 0
 
   constructor(count: number, seed: number) {
-    const draw = new Utils.PCGRandom(seed)
+    const draw = Seeded.make(seed)
     const letter = (): string => alphabet[draw.integer(alphabet.length)]!
     this.secrets = Array.from({ length: count }, () => Array.from({ length: 40 }, letter).join(""))
     for (const [which, secret] of this.secrets.entries()) {

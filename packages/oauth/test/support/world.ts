@@ -3,17 +3,18 @@ import type { HttpClient } from "@effect/platform"
 import { type Entry, RefreshLease, TokenConfig, TokenManager, TokenStorage } from "@latchkey/core"
 import { RefreshToken } from "@latchkey/oauth"
 import { HostileServer } from "@latchkey/oauth/testing"
-import { type ConfigError, type Context, Effect, Layer, Logger, LogLevel, type Scope, Utils } from "effect"
+import { type ConfigError, type Context, Effect, Layer, type Scope, Utils } from "effect"
 import type { OAuthConfigError } from "../../src/Endpoint.js"
 import { VirtualTime } from "./time.js"
+import * as Edition from "../../../core/test/support/Edition.js"
 
 const start = 1_700_000_000_000
 
 /** A draw of whole numbers and chances that only depends on the seed. */
 export class Draw {
-  private readonly random: Utils.PCGRandom
+  private readonly random: Seeded.Seeded
   constructor(seed: number) {
-    this.random = new Utils.PCGRandom(seed)
+    this.random = Seeded.make(seed)
   }
   upTo(max: number): number {
     return this.random.integer(max + 1)
@@ -97,7 +98,7 @@ export const inWorld = <A, E>(
     return Effect.flatMap(HostileServer.HostileServer, (server) => body(server, time)).pipe(
       Effect.scoped,
       Effect.provide(HostileServer.layer(options)),
-      Logger.withMinimumLogLevel(LogLevel.None),
+      Edition.silent,
       (effect) => time.run(effect)
     )
   })

@@ -270,8 +270,7 @@ const patiently = <A>(
   Effect.catchIf(
     attempt,
     (error) => left > 0 && isBusy(error.cause),
-    () =>
-      Effect.andThen(pause(wait), patiently(attempt, Math.min(wait * 2, longestPauseMillis), left - wait))
+    () => Effect.andThen(pause(wait), patiently(attempt, Math.min(wait * 2, longestPauseMillis), left - wait))
   )
 
 /** A code that another statement's disposal cleared before the driver read it comes as "not an error". */

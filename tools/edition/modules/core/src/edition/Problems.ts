@@ -13,10 +13,11 @@ export const missingSetting = (path: ReadonlyArray<string>, message: string): Co
 
 const configError = (path: ReadonlyArray<string>, issue: SchemaIssue.Issue): Config.ConfigError =>
   new Config.ConfigError(
-    new Schema.SchemaError({ issue: path.length === 0 ? issue : new SchemaIssue.Pointer(path, issue) })
+    new Schema.SchemaError(path.length === 0 ? issue : new SchemaIssue.Pointer(path, issue))
   )
 
-export const isConfigError = (error: unknown): error is Config.ConfigError => error instanceof Config.ConfigError
+export const isConfigError = (error: unknown): error is Config.ConfigError =>
+  error instanceof Config.ConfigError
 
 /** A setting from the text of another. */
 export const mapSetting = <A, B>(
