@@ -122,6 +122,19 @@ for (const name of packages) {
   }
 }
 
+/** Recorded answers and the like. */
+const copy = (folder: string): void => {
+  for (const entry of fs.readdirSync(path.join(root, folder), { recursive: true, withFileTypes: true })) {
+    const file = path.join(entry.parentPath, entry.name)
+    if (!entry.isFile() || file.endsWith(".ts")) continue
+    const to = path.join(output, path.relative(root, file))
+    fs.mkdirSync(path.dirname(to), { recursive: true })
+    fs.copyFileSync(file, to)
+    written.add(to)
+  }
+}
+for (const name of packages) for (const part of ["src", "test"]) copy(`packages/${name}/${part}`)
+
 const unique = new Map(problems.map((p) => [`${path.relative(root, p.file)}:${p.line} ${p.message}`, p]))
 for (const line of unique.keys()) console.error(line)
 console.log(

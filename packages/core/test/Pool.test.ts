@@ -284,7 +284,7 @@ describe("a pool over shared storage", () => {
         const options = { idleTimeToLive: idleTimeToLive as Duration.DurationInput }
         const made = TokenManagers.make({
           ...options,
-          services: () => Layer.effectDiscard(Effect.die("It was built."))
+          services: () => Layer.effectContext(Effect.die("It was built."))
         })
         expect(yield* Effect.flip(made)).toMatchObject({ path: ["idleTimeToLive"] })
       })
@@ -465,7 +465,7 @@ describe("settings that cannot work", () => {
     Effect.gen(function* () {
       const made = TokenManagers.make({
         ...options,
-        services: () => Layer.effectDiscard(Effect.die("It was built."))
+        services: () => Layer.effectContext(Effect.die("It was built."))
       })
       expect(yield* Effect.flip(made)).toMatchObject({ _op: "InvalidData", path: [setting] })
     })

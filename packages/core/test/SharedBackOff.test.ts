@@ -2,7 +2,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Entry, RefreshLease, TokenConfig, TokenManager, TokenRefresher, TokenStorage } from "@latchkey/core"
 import { BackOff } from "@latchkey/core/internal-api"
-import { Duration, Effect, Either, Layer, Option, TestClock } from "effect"
+import { Duration, Effect, Fiber, Either, Layer, Option, TestClock } from "effect"
 import { grant, minute, settle, start, token } from "./support/Bench.js"
 
 /** `size` processes over one store, and a server that answers as `answers` says, post by post. */
@@ -51,7 +51,7 @@ const fleet = (
         )
         yield* settle
         for (let i = 0; i < 5; i++) yield* Effect.andThen(TestClock.adjust(100), settle)
-        return yield* asking.await.pipe(Effect.flatMap((exit) => exit))
+        return yield* Fiber.join(asking)
       })
     return { all, posts, managers, storage }
   })

@@ -2,7 +2,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Entry, RefreshLease, TokenManager, TokenMetrics } from "@latchkey/core"
 import { ScriptedRefresher } from "@latchkey/core/testing"
-import { Effect, Exit, Layer, Scope, TestClock, Tracer } from "effect"
+import { Effect, Exit, Fiber, Layer, Scope, TestClock, Tracer } from "effect"
 import {
   bench,
   grant,
@@ -90,7 +90,7 @@ describe("metrics", () => {
       yield* settle
       yield* peerWrites(storage, (e) => Entry.refreshed(e, grant(2, 10 * minute, start + 10 * minute)))
       yield* TestClock.adjust(1000)
-      yield* waiting
+      yield* Fiber.join(waiting)
       const first = yield* measured("adopted")
       expect(first).toMatchObject({ "latchkey.events Adopted": 1 })
       expect(first).not.toHaveProperty("latchkey.lease.wait.duration")
@@ -100,7 +100,7 @@ describe("metrics", () => {
       yield* settle
       yield* Scope.close(peer, Exit.void)
       yield* TestClock.adjust(1000)
-      yield* refreshing
+      yield* Fiber.join(refreshing)
       const second = yield* measured("adopted")
       // A holder that writes nothing is looked for again after half a second to a second.
       const { sum, ...rest } = second["latchkey.lease.wait.duration"] as ReturnType<typeof seconds>

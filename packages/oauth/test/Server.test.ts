@@ -269,7 +269,7 @@ describe("metadata with a field that is wrong (F24, F25)", () => {
     })
   )
 
-  it.effect.prop(
+  Edition.propEffect(
     "whatever the document holds, nothing is a defect",
     {
       over: FastCheck.dictionary(

@@ -76,7 +76,8 @@ export const unsafeOffer: Rule = {
     if (!Node.isCallExpression(node)) return
     const callee = node.getExpression()
     const [value] = node.getArguments()
-    if (!Node.isPropertyAccessExpression(callee) || callee.getName() !== "unsafeOffer" || value === undefined) return
+    if (!Node.isPropertyAccessExpression(callee) || callee.getName() !== "unsafeOffer" || value === undefined)
+      return
     const target = callee.getExpression()
     const isHub = target.getType().getSymbol()?.getName() === "PubSub"
     edit.before(node, isHub ? `${edit.use("PubSub")}.publishUnsafe(` : `${edit.use("Queue")}.offerUnsafe(`)

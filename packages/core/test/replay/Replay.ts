@@ -120,7 +120,9 @@ const perform = (
           Decision.shouldRefresh(
             c,
             now,
-            step.arg === undefined ? Decision.clampedGrace(c, graceMillis) : step.arg * 1000
+            step.arg === undefined || step.arg === null
+              ? Decision.clampedGrace(c, graceMillis)
+              : step.arg * 1000
           )
         )
       }

@@ -1,6 +1,7 @@
 /** Secrets to be looked for afterwards, in whatever shape they may have been written down. */
 import { Buffer } from "node:buffer"
-import { Effect, Utils } from "effect"
+import { Seeded } from "@latchkey/core/internal-api"
+import { Effect } from "effect"
 import { observed } from "./Observed.js"
 
 /** A piece of a secret this long is as good as a part of the secret. */

@@ -1,4 +1,5 @@
 /** What tests do in each edition of Effect in its own way. */
+import { it } from "@effect/vitest"
 import {
   Cause,
   ConfigError,
@@ -20,6 +21,12 @@ import {
 /** The services of tests: a clock that stands still. */
 export const testServices = TestContext.TestContext
 
+/** A property of values from arbitraries of fast-check. */
+export const prop = it.prop
+
+/** The same, as an effect. */
+export const propEffect = it.effect.prop
+
 /** The exit of a fiber that has ended. */
 export const poll = <A, E>(fiber: Fiber.RuntimeFiber<A, E>): Effect.Effect<Option.Option<Exit.Exit<A, E>>> =>
   Fiber.poll(fiber)
@@ -38,8 +45,10 @@ export const layerVariables = (variables: Variables): Layer.Layer<never> =>
   Layer.setConfigProvider(provider(variables))
 
 /** A `ConfigError` that found a value and did not like it. */
-export const invalidSetting = (error: ConfigError.ConfigError) =>
-  ConfigError.isInvalidData(error) ? { path: error.path, message: error.message } : error
+export const invalidSetting = (error: unknown) =>
+  ConfigError.isConfigError(error) && ConfigError.isInvalidData(error)
+    ? { path: error.path, message: error.message }
+    : error
 
 export interface Line {
   readonly level: string

@@ -13,7 +13,7 @@ export const shown = (value: unknown): string => {
   ]
   if (value instanceof Error) parts.push(value.message, value.stack ?? "", shown(value.cause))
   if (Exit.isExit(value) && Exit.isFailure(value)) {
-    parts.push(Cause.pretty(value.cause), Cause.pretty(value.cause, { renderErrorCause: true }))
+    parts.push(Cause.pretty(value.cause))
   }
   return parts.join("\n")
 }

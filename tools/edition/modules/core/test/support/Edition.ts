@@ -1,6 +1,7 @@
 /** What tests do in each edition of Effect in its own way. */
+import { it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
-import type * as Config from "effect/Config"
+import * as Config from "effect/Config"
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
@@ -11,9 +12,49 @@ import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
 import * as References from "effect/References"
 import * as TestClock from "effect/testing/TestClock"
+import * as fc from "fast-check"
 
 /** The services of tests: a clock that stands still. */
 export const testServices = TestClock.layer()
+
+type Arbitraries = ReadonlyArray<fc.Arbitrary<any>> | Readonly<Record<string, fc.Arbitrary<any>>>
+
+type Values<A> = { readonly [K in keyof A]: A[K] extends fc.Arbitrary<infer T> ? T : never }
+
+interface PropertyOptions {
+  readonly fastCheck?: fc.Parameters<any>
+}
+
+const together = <const A extends Arbitraries>(arbitraries: A): fc.Arbitrary<Values<A>> =>
+  (Array.isArray(arbitraries) ? fc.tuple(...arbitraries) : fc.record({ ...arbitraries })) as fc.Arbitrary<any>
+
+/** A property of values from arbitraries of fast-check. */
+export const prop = <const A extends Arbitraries>(
+  name: string,
+  arbitraries: A,
+  holds: (values: Values<A>) => void,
+  options?: PropertyOptions
+): void =>
+  it(name, () =>
+    fc.assert(
+      fc.property(together(arbitraries), (values) => holds(values)),
+      options?.fastCheck
+    )
+  )
+
+/** The same, as an effect. */
+export const propEffect = <const A extends Arbitraries, B, E>(
+  name: string,
+  arbitraries: A,
+  holds: (values: Values<A>) => Effect.Effect<B, E>,
+  options?: PropertyOptions
+): void =>
+  it(name, () => {
+    const property = fc.asyncProperty(together(arbitraries), async (values) => {
+      await Effect.runPromise(holds(values))
+    })
+    return fc.assert(property, options?.fastCheck)
+  })
 
 /** The exit of a fiber that has ended. */
 export const poll = <A, E>(fiber: Fiber.Fiber<A, E>): Effect.Effect<Option.Option<Exit.Exit<A, E>>> =>
@@ -34,8 +75,8 @@ export const layerVariables = (variables: Variables): Layer.Layer<never> =>
   ConfigProvider.layer(provider(variables))
 
 /** A `ConfigError` that found a value and did not like it. */
-export const invalidSetting = (error: Config.ConfigError) => {
-  if (error.cause._tag !== "SchemaError") return error
+export const invalidSetting = (error: unknown) => {
+  if (!(error instanceof Config.ConfigError) || error.cause._tag !== "SchemaError") return error
   const { issue } = error.cause
   const inner = issue._tag === "Pointer" ? issue.issue : issue
   return inner._tag === "InvalidValue"
