@@ -81,9 +81,7 @@ const drive = (grant: Grant, first: Applied, clock: Clock.Clock): Effect.Effect<
       })
       return Effect.andThen(report(grant, last), next)
     }
-    return Effect.onExit(loop(first, Option.none()), () =>
-      Effect.sync(() => letGo(grant, { failure: Option.some(closed) }))
-    )
+    return Effect.onExit(loop(first, Option.none()), () => letGo(grant, { failure: Option.some(closed) }))
   })
 
 type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>

@@ -150,7 +150,7 @@ export const report = (grant: Grant, { before, events, released, state }: Applie
   const unsaved = Telemetry.countUnsaved(namesOf(grant), before, state)
   const letsGo = Option.match(released, {
     onNone: () => Effect.void,
-    onSome: (release) => Effect.sync(() => letGo(grant, release))
+    onSome: (release) => letGo(grant, release)
   })
   return inOrder([...events.map((event) => publish(grant, event, before)), unsaved, letsGo])
 }
@@ -181,11 +181,12 @@ export const offer = <A>(hub: PubSub.PubSub<A>, value: A): Effect.Effect<void> =
 
 export const namesOf = ({ account, context: { provider } }: Grant): Telemetry.Names => ({ provider, account })
 
-export const letGo = (grant: Grant, release: Release): void => {
-  const { released } = grant
-  grant.released = undefined
-  if (released !== undefined) Deferred.unsafeDone(released, Exit.succeed(release))
-}
+export const letGo = (grant: Grant, release: Release): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const { released } = grant
+    grant.released = undefined
+    return released === undefined ? Effect.void : Fibers.release(released, Exit.succeed(release))
+  })
 
 /** {@link apply}, for what a user did that may end the flight; returns once the lease is released, if it does. */
 export const tellAndSettle = (grant: Grant, input: Input): Effect.Effect<void> =>

@@ -79,7 +79,7 @@ export interface OwnPromiseManager extends PromiseManager {
  * @category constructors
  */
 export const make = (manager: Manager): Effect.Effect<PromiseManager> =>
-  Effect.map(Effect.runtime(), (runtime) => promisesOf(manager, runtime))
+  Effect.map(Fibers.running(), (runtime) => promisesOf(manager, runtime))
 
 /**
  * The manager of an existing runtime, in promises. For one of several managers, give its tag.

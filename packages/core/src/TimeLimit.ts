@@ -96,19 +96,20 @@ export const startTimer = (
   millis: number,
   then: Effect.Effect<void>
 ): (() => void) => {
+  const fork = (effect: Effect.Effect<void>) => Fibers.fork(running, Effect.interruptible(effect))
   const clock = Fibers.clockOf(running)
   let fiber: Fiber.RuntimeFiber<void> | undefined
   const stop = () => {
     if (fiber !== undefined) Fibers.interrupt(fiber)
   }
   if (!isLive(clock)) {
-    fiber = Fibers.fork(running, Effect.andThen(clock.sleep(Duration.millis(millis)), then))
+    fiber = fork(Effect.andThen(clock.sleep(Duration.millis(millis)), then))
     return stop
   }
   if (millis > longestTimer) return stop
   const due = monotonic() + millis
   const timer = setTimeout(() => {
-    fiber = Fibers.fork(running, Effect.andThen(readWhatArrived(due, mostTimes), then))
+    fiber = fork(Effect.andThen(readWhatArrived(due, mostTimes), then))
   }, millis)
   return () => {
     clearTimeout(timer)

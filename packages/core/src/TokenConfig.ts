@@ -133,15 +133,12 @@ export const layer = (options: Options = {}): Layer.Layer<TokenConfig, ConfigErr
   Layer.effect(TokenConfig, make(options))
 
 const seconds = (name: string) =>
-  Problems.mapSetting(Config.string(name), (text) => {
+  Problems.textSetting(name, (text) => {
     const value = text.trim() === "" ? Number.NaN : Number(text)
     return Number.isFinite(value) && value >= 0
       ? Either.right(Duration.seconds(value))
       : Either.left(
-          Problems.invalidSetting(
-            [],
-            `${name} must be a number of seconds, finite and not negative; it is ${JSON.stringify(text.slice(0, 40))}`
-          )
+          `${name} must be a number of seconds, finite and not negative; it is ${JSON.stringify(text.slice(0, 40))}`
         )
   })
 

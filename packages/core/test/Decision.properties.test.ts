@@ -182,7 +182,8 @@ describe("a lost answer", () => {
     ({ held, now, policy }) => {
       const decision = Decision.judge(held, now, policy)
       const replay = Replay.replay(held.rotation, held.openIntent, now)
-      if (!held.refreshable || Option.isSome(held.dead) || Option.isNone(replay) || !replay.value.open) return
+      if (!held.refreshable || Option.isSome(held.mismatch) || Option.isSome(held.dead)) return
+      if (Option.isNone(replay) || !replay.value.open) return
       expect(["Refresh", "UseAndRefresh", "CoolDown"]).toContain(decision._tag)
     },
     runs(1000)

@@ -27,6 +27,7 @@ import {
   TokenStorages
 } from "@latchkey/core"
 import { grant, minute, settle, start, token } from "./support/Bench.js"
+import * as Edition from "./support/Edition.js"
 
 interface Post {
   readonly account: string
@@ -286,7 +287,7 @@ describe("a pool over shared storage", () => {
           ...options,
           services: () => Layer.effectContext(Effect.die("It was built."))
         })
-        expect(yield* Effect.flip(made)).toMatchObject({ path: ["idleTimeToLive"] })
+        expect(Edition.invalidSetting(yield* Effect.flip(made))).toMatchObject({ path: ["idleTimeToLive"] })
       })
   )
 
@@ -467,7 +468,7 @@ describe("settings that cannot work", () => {
         ...options,
         services: () => Layer.effectContext(Effect.die("It was built."))
       })
-      expect(yield* Effect.flip(made)).toMatchObject({ _op: "InvalidData", path: [setting] })
+      expect(Edition.invalidSetting(yield* Effect.flip(made))).toMatchObject({ path: [setting] })
     })
   )
 })

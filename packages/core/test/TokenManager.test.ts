@@ -1,6 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
 import {
-  Chunk,
   Context,
   Effect,
   Either,
@@ -783,7 +782,7 @@ describe("storage that fails", () => {
       yield* TestClock.adjust(minute)
       expect(Option.getOrThrow(yield* stored(storage))).toMatchObject({ refresh: "rt-101", intent: false })
       expect((yield* manager.status).warnings).toEqual([])
-      const tags = Chunk.toReadonlyArray(yield* Fiber.join(events)).map((e) => e._tag)
+      const tags = Array.from(yield* Fiber.join(events)).map((e) => e._tag)
       expect(tags.indexOf("SaveFailed")).toBeGreaterThan(tags.indexOf("Refreshed"))
       expect(tags.at(-1)).toBe("Saved")
       expect(yield* calls.count).toBe(1)

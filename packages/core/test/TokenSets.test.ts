@@ -11,6 +11,7 @@ import {
 } from "@latchkey/core"
 import { ScriptedRefresher } from "@latchkey/core/testing"
 import { grant, minute, settle, start, token } from "./support/Bench.js"
+import * as Edition from "./support/Edition.js"
 
 describe("key", () => {
   it("is the same for the same set, however it is written, and for no other", () => {
@@ -108,7 +109,7 @@ describe("the sets of one grant", () => {
         TokenConfig.layer()
       )
       const error = yield* Effect.flip(Effect.provide(made, services))
-      expect(error).toMatchObject({ path: ["idleTimeToLive"] })
+      expect(Edition.invalidSetting(error)).toMatchObject({ path: ["idleTimeToLive"] })
     })
   )
 

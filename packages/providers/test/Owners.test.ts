@@ -458,7 +458,7 @@ describe("the files of Copilot's editors and of Copilot CLI", () => {
   ] as const)("%s: is told by name (F20)", ([_, content, reason, words]) =>
     Effect.gen(function* () {
       const found = yield* loaded(copilot, content)
-      expect(found).toMatchObject({ left: { _tag: "StorageError", reason } })
+      expect(found).toMatchObject({ _tag: "Left", left: { _tag: "StorageError", reason } })
       expect(inspect(found, { depth: 9 })).not.toContain("canary")
       expect(Either.isLeft(found) ? found.left.message : "").toContain(words)
     })

@@ -74,7 +74,7 @@ describe("the user's file", () => {
     Effect.gen(function* () {
       const issuer = "https://login.microsoftonline.com/tenant/v2.0"
       const microsoft = yield* get({ microsoft: { server: { issuer } } }, "microsoft")
-      expect(microsoft).toMatchObject({ right: { server: { issuer } } })
+      expect(microsoft).toMatchObject({ _tag: "Right", right: { server: { issuer } } })
       expect(Either.getOrThrow(microsoft).server).not.toHaveProperty("tokenEndpoint")
     })
   )
@@ -166,8 +166,14 @@ describe("the user's file", () => {
       expect(acme.client.authentication).toBe("basic")
       expect(inspect(acme, { depth: 9 })).not.toContain("canary")
       fs.chmodSync(path, 0o644)
-      expect(yield* ask(path)).toMatchObject({ left: { message: expect.stringContaining("chmod 600") } })
-      expect(yield* ask(folder)).toMatchObject({ left: { message: expect.stringContaining("EISDIR") } })
+      expect(yield* ask(path)).toMatchObject({
+        _tag: "Left",
+        left: { message: expect.stringContaining("chmod 600") }
+      })
+      expect(yield* ask(folder)).toMatchObject({
+        _tag: "Left",
+        left: { message: expect.stringContaining("EISDIR") }
+      })
     }).pipe(Effect.scoped)
   )
 
@@ -210,6 +216,7 @@ describe("the environment", () => {
         LATCHKEY_CLAUDE_CREDENTIALS_KEYCHAIN: "true"
       })
       expect(found).toMatchObject({
+        _tag: "Right",
         right: {
           client: { clientId: "mine", authentication: "basic" },
           server: {

@@ -112,6 +112,7 @@ describe("profiles, unified: accountId, email, displayName, provider, extras", (
     Effect.gen(function* () {
       const { asked, profile, quick } = yield* fetched(claude, grant, 200, answer)
       expect(profile).toMatchObject({
+        _tag: "Right",
         right: {
           provider: "claude-api",
           accountId: Option.some("u-1"),
@@ -143,7 +144,7 @@ describe("profiles, unified: accountId, email, displayName, provider, extras", (
         displayName: Option.some("Me"),
         extras: account
       })
-      expect(profile).toMatchObject({ right: quick })
+      expect(profile).toMatchObject({ _tag: "Right", right: quick })
       expect(asked).toHaveLength(0)
     })
   )
@@ -153,6 +154,7 @@ describe("profiles, unified: accountId, email, displayName, provider, extras", (
       const user = { id: 42, login: "me", name: null, email: null, plan: { name: "free" } }
       const { asked, profile, quick } = yield* fetched(copilot, grant, 200, user)
       expect(profile).toMatchObject({
+        _tag: "Right",
         right: {
           accountId: Option.some("42"),
           email: Option.none(),
@@ -175,7 +177,7 @@ describe("profiles, unified: accountId, email, displayName, provider, extras", (
   ] as const)("an answer of %j is told as such, without a token", ([status, body, reason]) =>
     Effect.gen(function* () {
       const { profile } = yield* fetched(claude, grant, status, body)
-      expect(profile).toMatchObject({ left: { _tag: "ProfileError", reason } })
+      expect(profile).toMatchObject({ _tag: "Left", left: { _tag: "ProfileError", reason } })
       expect(inspect(profile, { depth: 9 })).not.toContain("canary")
     })
   )
@@ -213,7 +215,7 @@ describe("profiles, unified: accountId, email, displayName, provider, extras", (
       const { credentials } = Option.getOrThrow(yield* storage.load).entry
       const withAccessToken = { ...copilot, profile: { ...copilot.profile, token: "accessToken" as const } }
       const { asked, profile } = yield* fetched(withAccessToken, credentials, 200, {})
-      expect(profile).toMatchObject({ left: { reason: "Rejected" } })
+      expect(profile).toMatchObject({ _tag: "Left", left: { reason: "Rejected" } })
       expect(asked).toHaveLength(0)
     }).pipe(Effect.scoped)
   )

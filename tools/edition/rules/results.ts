@@ -27,18 +27,29 @@ export const properties: Rule = {
   }
 }
 
-/** `either._tag === "Left"` → `result._tag === "Failure"`. */
+const tagged: Readonly<Record<string, string>> = { Left: "Failure", Right: "Success" }
+
+/** `either._tag === "Left"` → `result._tag === "Failure"`, and `{ _tag: "Left", left }` → `{ _tag: "Failure", failure: left }`. */
 export const tags: Rule = {
   name: "results: tags",
   apply: (node, edit) => {
     if (!Node.isStringLiteral(node)) return
     const value = node.getLiteralValue()
-    if (value !== "Left" && value !== "Right") return
-    const compared = node.getParent()
-    if (!Node.isBinaryExpression(compared)) return
-    const left = compared.getLeft()
-    if (!Node.isPropertyAccessExpression(left) || left.getName() !== "_tag") return
-    edit.replace(node, value === "Left" ? '"Failure"' : '"Success"')
+    const to = Object.hasOwn(tagged, value) ? tagged[value] : undefined
+    const parent = node.getParent()
+    if (to === undefined) return
+    if (Node.isBinaryExpression(parent)) {
+      const left = parent.getLeft()
+      if (Node.isPropertyAccessExpression(left) && left.getName() === "_tag") edit.replace(node, `"${to}"`)
+    }
+    if (!Node.isPropertyAssignment(parent) || parent.getName() !== "_tag") return
+    edit.replace(node, `"${to}"`)
+    const beside = value.toLowerCase()
+    for (const each of parent.getParentIfKindOrThrow(SyntaxKind.ObjectLiteralExpression).getProperties()) {
+      if (Node.isPropertyAssignment(each) && each.getName() === beside) {
+        edit.replace(each.getNameNode(), renamed[beside] ?? beside)
+      }
+    }
   }
 }
 

@@ -2,7 +2,9 @@
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as DefaultServices from "effect/DefaultServices"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as FiberRefs from "effect/FiberRefs"
@@ -13,13 +15,22 @@ export type Running<R = never> = Runtime.Runtime<R>
 
 export const running = <R = never>(): Effect.Effect<Running<R>, never, R> => Effect.runtime<R>()
 
-/** Starts an effect with a fiber of its own that can be interrupted. */
+/** Starts an effect in a fiber of its own, which can be interrupted where the fiber that runs `running` can be. */
 export const fork = <A, E, R>(
   running: Running<R>,
   effect: Effect.Effect<A, E, R>
-): Fiber.RuntimeFiber<A, E> => Runtime.runFork(running)(Effect.interruptible(effect))
+): Fiber.RuntimeFiber<A, E> => Runtime.runFork(running)(effect)
 
 export const runPromiseExit = Runtime.runPromiseExit
+
+/**
+ * Lets those go on who wait for a deferred; not before the fiber that does this waits itself. Whoever looks then finds what
+ * it did meanwhile.
+ */
+export const release = <A, E>(
+  deferred: Deferred.Deferred<A, E>,
+  exit: Exit.Exit<A, E>
+): Effect.Effect<void> => Effect.sync(() => Deferred.unsafeDone(deferred, exit))
 
 /** Interrupts a fiber without waiting for its end. */
 export const interrupt = <A, E>(fiber: Fiber.RuntimeFiber<A, E>): void =>

@@ -1,7 +1,7 @@
 /** What is wrong with settings and with decoded values, which each edition of Effect reports in its own shape. */
 import * as Config from "effect/Config"
 import * as ConfigError from "effect/ConfigError"
-import type * as Either from "effect/Either"
+import * as Either from "effect/Either"
 import * as ParseResult from "effect/ParseResult"
 
 export const invalidSetting = (path: ReadonlyArray<string>, message: string): ConfigError.ConfigError =>
@@ -12,11 +12,14 @@ export const missingSetting = (path: ReadonlyArray<string>, message: string): Co
 
 export const isConfigError = ConfigError.isConfigError
 
-/** A setting from the text of another. */
-export const mapSetting = <A, B>(
-  config: Config.Config<A>,
-  f: (value: A) => Either.Either<B, ConfigError.ConfigError>
-): Config.Config<B> => Config.mapOrFail(config, f)
+/** A setting from its text, or what is wrong with that. */
+export const textSetting = <A>(
+  name: string,
+  read: (text: string) => Either.Either<A, string>
+): Config.Config<A> =>
+  Config.mapOrFail(Config.string(name), (text) =>
+    Either.mapLeft(read(text), (problem) => ConfigError.InvalidData([], problem))
+  )
 
 /** The first thing that is wrong with a value. */
 export interface Issue {

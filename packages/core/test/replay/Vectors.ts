@@ -151,7 +151,10 @@ const decoded = <A, I>(
     const at = first.path.length === 0 ? "" : `${first.path.join(".")}: `
     const said = first.isMissing ? "it is missing" : first.message
     // An object is expected in the words of its whole type: too long to be read.
-    const short = said.length > 120 ? "it is not of the kind that is due here" : said
+    const short =
+      said.length > 120 || (first.path.length === 0 && !first.isMissing)
+        ? "it is not of the kind that is due here"
+        : said
     return new Unreadable({ message: `${place}: ${at}${short.replace(/\s+/g, " ")}` })
   })
 

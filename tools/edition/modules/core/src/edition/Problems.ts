@@ -1,7 +1,7 @@
 /** What is wrong with settings and with decoded values, which each edition of Effect reports in its own shape. */
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
-import type * as Result from "effect/Result"
+import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as SchemaIssue from "effect/SchemaIssue"
 
@@ -19,11 +19,14 @@ const configError = (path: ReadonlyArray<string>, issue: SchemaIssue.Issue): Con
 export const isConfigError = (error: unknown): error is Config.ConfigError =>
   error instanceof Config.ConfigError
 
-/** A setting from the text of another. */
-export const mapSetting = <A, B>(
-  config: Config.Config<A>,
-  f: (value: A) => Result.Result<B, Config.ConfigError>
-): Config.Config<B> => Config.mapEffect(config, (value) => Effect.fromResult(f(value)))
+/** A setting from its text, or what is wrong with that. */
+export const textSetting = <A>(
+  name: string,
+  read: (text: string) => Result.Result<A, string>
+): Config.Config<A> =>
+  Config.mapEffect(Config.String(name), (text) =>
+    Effect.fromResult(Result.mapError(read(text), (problem) => invalidSetting([name], problem)))
+  )
 
 /** The first thing that is wrong with a value. */
 export interface Issue {

@@ -25,8 +25,11 @@ interface PropertyOptions {
   readonly fastCheck?: fc.Parameters<any>
 }
 
-const together = <const A extends Arbitraries>(arbitraries: A): fc.Arbitrary<Values<A>> =>
-  (Array.isArray(arbitraries) ? fc.tuple(...arbitraries) : fc.record({ ...arbitraries })) as fc.Arbitrary<any>
+const together = <const A extends Arbitraries>(arbitraries: A): fc.Arbitrary<Values<A>> => {
+  const all: fc.Arbitrary<any> =
+    arbitraries instanceof Array ? fc.tuple(...arbitraries) : fc.record({ ...(arbitraries as object) })
+  return all
+}
 
 /** A property of values from arbitraries of fast-check. */
 export const prop = <const A extends Arbitraries>(
