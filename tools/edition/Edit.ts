@@ -1,6 +1,6 @@
 /** One file on its way from Effect 3 to Effect 4: what it imports, and the edits that rules ask for. */
 import { Node, type SourceFile } from "ts-morph"
-import { moved } from "./Names.js"
+import { homes, moved } from "./Names.js"
 
 /** Something that no rule can translate. */
 export interface Problem {
@@ -86,7 +86,7 @@ export class Edit {
   }
 
   /** Has a namespace of Effect 4 imported. Its name, to be used in text. */
-  use(name: string, module = `effect/${name}`): string {
+  use(name: string, module = homes[name] ?? `effect/${name}`): string {
     const known = this.#wanted.get(name)
     if (known !== undefined && known !== module) this.fail(this.file, `"${name}" is ${known} and ${module}`)
     this.#wanted.set(name, module)

@@ -38,6 +38,7 @@ export const exported: Readonly<Record<string, Readonly<Record<string, string>>>
     forkDaemon: "forkDetach",
     fork: "forkChild",
     runtime: "context",
+    mapInputContext: "updateContext",
     clock: "Clock.Clock",
     withFiberRuntime: "withFiber",
     tapErrorCause: "tapCause",
@@ -92,6 +93,16 @@ export const exported: Readonly<Record<string, Readonly<Record<string, string>>>
   Order: { string: "String", number: "Number", greaterThan: "isGreaterThan" },
   Metric: { tagged: "withAttributes", set: "update" },
   Option: { fromNullable: "fromNullishOr" },
+  Encoding: {
+    encodeBase64: "Base64.encode",
+    decodeBase64: "Base64.decode",
+    encodeBase64Url: "Base64Url.encode",
+    decodeBase64Url: "Base64Url.decode"
+  },
+  HttpServerResponse: { unsafeJson: "jsonUnsafe" },
+  HttpBody: { unsafeJson: "jsonUnsafe" },
+  HttpClientRequest: { bodyUnsafeJson: "bodyJsonUnsafe" },
+  UrlParams: { makeUrl: "Url.make" },
   Predicate: { isReadonlyRecord: "isReadonlyObject", isRecord: "isObject" },
   Runtime: { Runtime: "Context.Context" },
   Schema: {
@@ -116,11 +127,19 @@ export const exported: Readonly<Record<string, Readonly<Record<string, string>>>
   Inspectable: { redact: "Redactable.redact" }
 }
 
+/** Where a module is that is not `effect/Name`. */
+export const homes: Readonly<Record<string, string>> = {
+  Base64: "effect/encoding/Base64",
+  Base64Url: "effect/encoding/Base64Url",
+  Url: "effect/http/Url"
+}
+
 /** The members of values that were renamed. None of these names means anything else here. */
 export const members: Readonly<Record<string, string>> = {
   unsafeCurrentTimeMillis: "currentTimeMillisUnsafe",
   unsafeCurrentTimeNanos: "currentTimeNanosUnsafe",
   unsafeOpen: "openUnsafe",
   unsafeClose: "closeUnsafe",
-  getFiberRef: "getRef"
+  getFiberRef: "getRef",
+  unsafePoll: "pollUnsafe"
 }

@@ -52,7 +52,13 @@ export const within = <A, E, R>(
     Effect.async<A, E>((resume) => {
       let isLate = false
       // As a value: Effect logs a fiber that fails, and with it whatever is in the failure.
-      const work = Fibers.fork(running, Effect.exit(effect))
+      let outcome: Exit.Exit<A, E> | undefined
+      const work = Fibers.fork(
+        running,
+        Effect.map(Effect.exit(effect), (exit) => {
+          outcome = exit
+        })
+      )
       const expire = Effect.sync(() => {
         isLate = true
         Fibers.interrupt(work)
@@ -62,8 +68,8 @@ export const within = <A, E, R>(
       const stop = startTimer(running, millis, Effect.andThen(furtherTime, expire))
       work.addObserver((exit) => {
         stop()
-        const outcome = Exit.isSuccess(exit) ? exit.value : Exit.failCause(exit.cause)
-        resume(isLate && Exit.isInterrupted(outcome) ? late : outcome)
+        if (Exit.isFailure(exit)) outcome ??= Exit.failCause(exit.cause)
+        if (outcome !== undefined) resume(isLate && Exit.isInterrupted(outcome) ? late : outcome)
       })
       return Effect.suspend(() => {
         stop()

@@ -202,7 +202,7 @@ describe("revocation", () => {
       const logger = Edition.logging(({ message }) => void lines.push(String(message)))
       const echo = { error: "unsupported_token_type", error_description: "no: the-access" }
       const { revoke } = yield* revoking({}, fine, { status: 400, body: echo })
-      yield* Effect.provide(revoke, Logger.replace(Logger.defaultLogger, logger))
+      yield* logger(revoke)
       expect(lines).toHaveLength(1)
       expect(lines[0]).toContain("lives until it expires")
       expect(lines[0]).not.toContain("the-access")

@@ -209,7 +209,7 @@ describe("what is missing", () => {
           client: { clientId: "c" },
           scopes: ["openid"],
           prompt: () => Effect.void
-        }).pipe(Effect.provide([layer, Logger.replace(Logger.defaultLogger, logger)]))
+        }).pipe(Effect.provide(layer), logger)
       )
       yield* TestClock.adjust("10 seconds")
       yield* fiber

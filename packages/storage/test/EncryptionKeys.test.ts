@@ -1,6 +1,5 @@
 import * as EncryptionKeys from "@latchkey/storage/EncryptionKeys"
 import { assert, describe, it } from "@effect/vitest"
-import * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"
 import * as Inspectable from "effect/Inspectable"
 import * as Redacted from "effect/Redacted"

@@ -15,6 +15,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as TestClock from "effect/TestClock"
+import { Fibers } from "@latchkey/core/internal-api"
 import Database from "libsql"
 import * as fs from "node:fs/promises"
 import * as Path from "node:path"
@@ -221,7 +222,7 @@ describe("leases in a file", () => {
       const mine = yield* lease.acquire(account, "1 minute")
       assert.strictEqual(mine.fence, 1_800_000_000_000)
       // Another program, whose clock runs ahead.
-      const real = Clock.make()
+      const real = Fibers.systemClock
       const at = (millis: number): Clock.Clock => ({
         [Clock.ClockTypeId]: Clock.ClockTypeId,
         currentTimeMillis: Effect.succeed(1_800_000_000_000 + millis),

@@ -84,3 +84,22 @@ export const unsafeOffer: Rule = {
     edit.change(target.getEnd(), value.getStart(), ", ")
   }
 }
+
+/** `Effect.locally(effect, ref, value)` → `Effect.provideService(effect, ref, value)`. */
+export const locally = onCall("Effect", "locally", (call, edit) => {
+  edit.replace(nameNode(call), "Effect.provideService")
+})
+
+/** `FiberRef.get(ref)` → the reference, which is an effect. */
+export const refGet = onCall("FiberRef", "get", (call, edit) => {
+  const [ref] = call.getArguments()
+  if (ref === undefined) return
+  edit.change(call.getStart(), ref.getStart(), "")
+  edit.change(ref.getEnd(), call.getEnd(), "")
+})
+
+/** `Scope.fork(scope, ExecutionStrategy.sequential)` → `Scope.fork(scope)`. */
+export const scopeFork = onCall("Scope", "fork", (call, edit) => {
+  const [scope, strategy] = call.getArguments()
+  if (scope !== undefined && strategy !== undefined) edit.change(scope.getEnd(), strategy.getEnd(), "")
+})

@@ -99,3 +99,37 @@ export const codecs: Rule = {
     }
   }
 }
+
+const checks: Readonly<Record<string, string>> = { pattern: "isPattern", finite: "isFinite" }
+
+/** `Schema.pattern(regExp)` → `Schema.check(Schema.isPattern(regExp))`, and `Schema.between(a, b)`. */
+export const checked: Rule = {
+  name: "schemas: checks",
+  apply: (node, edit) => {
+    const call = edit.callOf(node)
+    if (call?.module !== "Schema" || !Node.isCallExpression(node)) return
+    const [first, second] = node.getArguments()
+    if (call.name === "between" && first !== undefined && second !== undefined) {
+      edit.replace(node.getExpression(), "Schema.check(Schema.isBetween")
+      edit.before(first, "{ minimum: ")
+      edit.before(second, "maximum: ")
+      edit.after(second, " }")
+      edit.after(node, ")")
+    } else if (Object.hasOwn(checks, call.name)) {
+      edit.replace(node.getExpression(), `Schema.check(Schema.${checks[call.name]}`)
+      edit.after(node, ")")
+    }
+  }
+}
+
+/** `schema.annotations({ … })` → `schema.annotate({ … })`. */
+export const annotations: Rule = {
+  name: "schemas: annotations",
+  apply: (node, edit) => {
+    if (!Node.isCallExpression(node)) return
+    const callee = node.getExpression()
+    if (Node.isPropertyAccessExpression(callee) && callee.getName() === "annotations") {
+      edit.replace(callee.getNameNode(), "annotate")
+    }
+  }
+}

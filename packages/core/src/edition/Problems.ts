@@ -21,20 +21,42 @@ export const textSetting = <A>(
     Either.mapLeft(read(text), (problem) => ConfigError.InvalidData([], problem))
   )
 
+/** A setting made of others. */
+export const mapSettings = <A, B>(
+  settings: Config.Config<A>,
+  f: (value: A) => Either.Either<B, ConfigError.ConfigError>
+): Config.Config<B> => Config.mapOrFail(settings, f)
+
 /** The first thing that is wrong with a value. */
 export interface Issue {
   readonly path: ReadonlyArray<PropertyKey>
   readonly isMissing: boolean
+  /** A value that is right in kind, and does not pass a test. */
+  readonly isRefused: boolean
+  readonly isUnexpected: boolean
+  /** What there is to choose from, as JSON. */
+  readonly choices: ReadonlyArray<string>
   readonly message: string
 }
 
 export type DecodeError = ParseResult.ParseError
 
 export const firstIssue = (error: DecodeError): Issue => {
-  const [first] = ParseResult.ArrayFormatter.formatErrorSync(error)
+  const all = ParseResult.ArrayFormatter.formatErrorSync(error)
+  const [first] = all
+  const path = first?.path ?? []
+  // A choice has an issue for each of what is to be chosen from.
+  const here = all.filter((other) => other.path.join() === path.join())
   return {
-    path: first?.path ?? [],
+    path,
     isMissing: first?._tag === "Missing",
+    isRefused: first?._tag === "Refinement",
+    isUnexpected: first?._tag === "Unexpected",
+    choices: here.flatMap(({ message }) => choicesIn(message)),
     message: first?.message ?? error.message
   }
 }
+
+/** The names to choose from are ours; what stands after `actual` is theirs. */
+const choicesIn = (message: string): ReadonlyArray<string> =>
+  /^Expected ("[A-Za-z0-9]+"(?: \| "[A-Za-z0-9]+")*), actual/.exec(message)?.[1]?.split(" | ") ?? []

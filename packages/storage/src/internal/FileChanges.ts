@@ -2,6 +2,7 @@
 import type { StorageError } from "@latchkey/core/TokenStorage"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
+import { Streams } from "@latchkey/core/internal-api"
 import { watch } from "node:fs"
 import * as Path from "node:path"
 import { type FileProblem, fromSystem } from "./FileProblem.js"
@@ -15,7 +16,7 @@ export const changes = (
   settings: { readonly path: string } & Pick<PrivateFile.Policy, "symlinks">,
   failed: (problem: FileProblem) => StorageError
 ): Stream.Stream<void, StorageError> =>
-  Stream.asyncPush<void, StorageError>(
+  Streams.fromCallbacks<void, StorageError>(
     (emit) =>
       Effect.gen(function* () {
         const target = yield* PrivateFile.resolve(settings.path, settings.symlinks)

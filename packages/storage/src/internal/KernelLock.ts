@@ -3,9 +3,9 @@
  * lock on Linux, `flock` on macOS, `LockFileEx` on Windows). It ends with the process, however that ends,
  * so it cannot be left behind; and it belongs to one open file, so it excludes within a process too.
  */
-import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import { Fibers } from "@latchkey/core/internal-api"
 import { constants } from "node:fs"
 import type { FileHandle } from "node:fs/promises"
 import * as fs from "node:fs/promises"
@@ -76,7 +76,7 @@ export const withLock = <A, E>(
 export const pause = (millis: number): Effect.Effect<void> =>
   Effect.withClock(Effect.sleep(millis), realClock)
 
-const realClock = Clock.make()
+const realClock = Fibers.systemClock
 
 /** Who works on another user's file must not leave files that this user cannot open. */
 export const handOver = (

@@ -7,8 +7,8 @@ import type { AsyncEntry } from "@napi-rs/keyring"
 import * as Data from "effect/Data"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
+import { Fibers } from "@latchkey/core/internal-api"
 import { codeOf } from "./FileProblem.js"
 import { pause } from "./KernelLock.js"
 
@@ -148,7 +148,7 @@ export const bounded = <A, E>(
       const timer = yield* Effect.forkDaemon(Effect.interruptible(late))
       return yield* Effect.ensuring(
         restore(Deferred.await(done)),
-        Effect.andThen(Fiber.interruptFork(worker), Fiber.interruptFork(timer))
+        Effect.sync(() => [worker, timer].forEach((fiber) => Fibers.interrupt(fiber)))
       )
     })
   )

@@ -79,10 +79,9 @@ export const make = (backend: Backend, proofs: Proofs): Context.Tag.Service<Refr
           Ref.get(renewedAt),
           (now, since) => backend.datedBy === "server" || now - since < millis
         )
-        const isHeld = Effect.if(isRecent, {
-          onTrue: () => backend.isHeld(account, owner),
-          onFalse: () => Effect.succeed(false)
-        })
+        const isHeld = Effect.flatMap(isRecent, (recent) =>
+          recent ? backend.isHeld(account, owner) : Effect.succeed(false)
+        )
         return { fence, isHeld: Effect.mapError(isHeld, toLeaseError(account)) }
       })
   }

@@ -1,8 +1,8 @@
 /** One lock of another program's, taken and given back by its own protocol. */
-import * as Clock from "effect/Clock"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import { Fibers } from "@latchkey/core/internal-api"
 import { spawn } from "node:child_process"
 import { constants, type BigIntStats } from "node:fs"
 import * as fs from "node:fs/promises"
@@ -39,7 +39,7 @@ export interface Taken {
 }
 
 /** Other processes live in real time, and so do the times of files, whatever clock this program runs on. */
-const realClock = Clock.make()
+const realClock = Fibers.systemClock
 
 /** Those that this process holds: its owner's protocol knows processes, so within ours we tell ourselves. */
 const heldHere = new Set<string>()

@@ -8,6 +8,7 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import { Streams } from "@latchkey/core/internal-api"
 import Pg from "pg"
 import { bounded } from "./Bounded.js"
 import { pause } from "./KernelLock.js"
@@ -21,9 +22,8 @@ const quietMillis = 15_000
  * Never ends and never fails: while the server is away, it is tried again, at growing intervals.
  */
 export const listen = (config: PgClientConfig, channel: string): Stream.Stream<Option.Option<string>> =>
-  Stream.asyncPush<Option.Option<string>>(
-    (emit) => Effect.forkScoped(keep(config, channel, (payload) => emit.single(payload), 0)),
-    { bufferSize: "unbounded" }
+  Streams.fromCallbacks<Option.Option<string>>((emit) =>
+    Effect.forkScoped(keep(config, channel, (payload) => emit.single(payload), 0))
   )
 
 type Told = (payload: Option.Option<string>) => void

@@ -3,6 +3,7 @@ import type { Cluster, Redis } from "ioredis"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
+import { Streams } from "@latchkey/core/internal-api"
 import { createHash } from "node:crypto"
 import { bounded } from "./Bounded.js"
 import { fromClient } from "./RedisProblem.js"
@@ -109,7 +110,7 @@ export const listen = (connect: () => Client): Connection["listen"] => {
       () => {}
     )
   return (channel) =>
-    Stream.asyncPush<void>(
+    Streams.fromCallbacks<void>(
       (emit) =>
         Effect.acquireRelease(
           Effect.sync(() => {
@@ -136,23 +137,21 @@ export const listen = (connect: () => Client): Connection["listen"] => {
 export const listenAll =
   (connect: () => Client): Connection["listenAll"] =>
   (pattern) =>
-    Stream.asyncPush<Option.Option<string>>(
-      (emit) =>
-        Effect.acquireRelease(
-          Effect.sync(() => {
-            const client = connect()
-            client.on("error", () => {})
-            client.on("pmessage", (_: string, channel: string) => emit.single(Option.some(channel)))
-            const subscribe = () =>
-              void client.psubscribe(pattern).then(
-                () => emit.single(Option.none()),
-                () => {}
-              )
-            client.on("ready", subscribe)
-            if (client.status === "ready") subscribe()
-            return client
-          }),
-          (client) => Effect.sync(() => client.disconnect())
-        ),
-      { bufferSize: "unbounded" }
+    Stream.asyncPush<Option.Option<string>>((emit) =>
+      Effect.acquireRelease(
+        Effect.sync(() => {
+          const client = connect()
+          client.on("error", () => {})
+          client.on("pmessage", (_: string, channel: string) => emit.single(Option.some(channel)))
+          const subscribe = () =>
+            void client.psubscribe(pattern).then(
+              () => emit.single(Option.none()),
+              () => {}
+            )
+          client.on("ready", subscribe)
+          if (client.status === "ready") subscribe()
+          return client
+        }),
+        (client) => Effect.sync(() => client.disconnect())
+      )
     )

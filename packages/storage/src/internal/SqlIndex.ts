@@ -9,12 +9,12 @@ import {
 import type * as Entry from "@latchkey/core/Entry"
 import type * as SqlClient from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
-import * as Chunk from "effect/Chunk"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
+import { Streams } from "@latchkey/core/internal-api"
 import * as RecordText from "./RecordText.js"
 import type { ServerProblem } from "./ServerProblem.js"
 import { bytesOf, type Session } from "./SqlSession.js"
@@ -74,10 +74,10 @@ export const accounts = (
         dueAt: row.due === null ? Option.none() : Option.some(Number(row.due))
       }))
       const last = found.length < pageSize ? Option.none() : Option.fromNullable(found.at(-1))
-      return [Chunk.fromIterable(found), Option.map(last, ({ account }) => Option.some(account))] as const
+      return [found, Option.map(last, ({ account }) => Option.some(account))] as const
     })
   }
-  return Stream.paginateChunkEffect(first, page)
+  return Streams.pages(first, page)
 }
 
 const stateOf = (value: unknown): AtRest["state"] =>

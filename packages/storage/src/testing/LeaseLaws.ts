@@ -16,6 +16,7 @@ import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
+import { Fibers } from "@latchkey/core/internal-api"
 import { check, type Law, law, LawBroken } from "./Law.js"
 
 /**
@@ -203,7 +204,7 @@ const years = [-10, 10]
 
 /** A clock that is wrong on the wall and right in what it says of time that passes. */
 const wrongBy = (inYears: number): Clock.Clock => {
-  const real = Clock.make()
+  const real = Fibers.systemClock
   const millis = () => real.unsafeCurrentTimeMillis() + inYears * 31_557_600_000
   return {
     [Clock.ClockTypeId]: Clock.ClockTypeId,
@@ -260,7 +261,7 @@ export const acquireStalled = (
   handle: Context.Tag.Service<RefreshLease>,
   name: string,
   ttl: Duration.Duration,
-  real: Clock.Clock = Clock.make()
+  real: Clock.Clock = Fibers.systemClock
 ) =>
   Effect.gen(function* () {
     const scope = yield* Effect.acquireRelease(Scope.make(), (s) => Scope.close(s, Exit.void))

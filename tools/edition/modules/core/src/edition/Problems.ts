@@ -28,10 +28,21 @@ export const textSetting = <A>(
     Effect.fromResult(Result.mapError(read(text), (problem) => invalidSetting([name], problem)))
   )
 
+/** A setting made of others. */
+export const mapSettings = <A, B>(
+  settings: Config.Config<A>,
+  f: (value: A) => Result.Result<B, Config.ConfigError>
+): Config.Config<B> => Config.mapEffect(settings, (value) => Effect.fromResult(f(value)))
+
 /** The first thing that is wrong with a value. */
 export interface Issue {
   readonly path: ReadonlyArray<PropertyKey>
   readonly isMissing: boolean
+  /** A value that is right in kind, and does not pass a test. */
+  readonly isRefused: boolean
+  readonly isUnexpected: boolean
+  /** What there is to choose from, as JSON. */
+  readonly choices: ReadonlyArray<string>
   readonly message: string
 }
 
@@ -41,20 +52,27 @@ export const firstIssue = (error: DecodeError): Issue => {
   const format = SchemaIssue.makeFormatterStandardSchemaV1()
   const first = format(error.issue).issues[0]
   const keys = (first?.path ?? []).map((part) => (typeof part === "object" ? part.key : part))
-  return { path: keys, isMissing: isMissing(error.issue), message: first?.message ?? error.message }
+  const message = first?.message ?? error.message
+  const leaf = leafOf(error.issue)
+  return {
+    path: keys,
+    isMissing: leaf === "MissingKey",
+    isRefused: leaf === "Filter",
+    isUnexpected: leaf === "UnexpectedKey",
+    choices:
+      /^Expected ("[A-Za-z0-9]+"(?: \| "[A-Za-z0-9]+")*)(?:,|$)/.exec(message)?.[1]?.split(" | ") ?? [],
+    message
+  }
 }
 
-const isMissing = (issue: SchemaIssue.Issue): boolean => {
+const leafOf = (issue: SchemaIssue.Issue): SchemaIssue.Issue["_tag"] => {
   switch (issue._tag) {
-    case "MissingKey":
-      return true
     case "Pointer":
-    case "Filter":
     case "Encoding":
-      return isMissing(issue.issue)
+      return leafOf(issue.issue)
     case "Composite":
-      return isMissing(issue.issues[0])
+      return leafOf(issue.issues[0])
     default:
-      return false
+      return issue._tag
   }
 }
