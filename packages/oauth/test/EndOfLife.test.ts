@@ -2,7 +2,7 @@ import { FetchHttpClient, HttpClient, HttpClientResponse } from "@effect/platfor
 import { describe, expect, it } from "@effect/vitest"
 import { Credentials, Profile } from "@latchkey/core"
 import { ClientAuth, Introspection, RefreshToken, Revocation, UserInfo } from "@latchkey/oauth"
-import { Config, ConfigProvider, Effect, Fiber, Layer, Logger, Option, Redacted, TestClock } from "effect"
+import { Config, ConfigProvider, Effect, Fiber, Layer, Option, Redacted, TestClock } from "effect"
 import { inspect } from "node:util"
 import { answering, type Asked, type Reply } from "./Memory.js"
 import * as Provider from "./Provider.js"

@@ -11,13 +11,14 @@ export interface Emit<A, E> {
   readonly fail: (error: E) => void
 }
 
-/** What callbacks give while the scope of the registration is open; nothing is dropped. */
+/** What callbacks give while the scope of the registration is open. A slow reader gets all of it, or only the newest. */
 export const fromCallbacks = <A, E = never>(
+  keeps: "all" | "newest",
   register: (emit: Emit<A, E>) => Effect.Effect<unknown, E, Scope.Scope>
 ): Stream.Stream<A, E> =>
   Stream.asyncPush<A, E>(
     (emit) => register({ single: (value) => void emit.single(value), fail: (error) => emit.fail(error) }),
-    { bufferSize: "unbounded" }
+    keeps === "all" ? { bufferSize: "unbounded" } : { bufferSize: 1, strategy: "sliding" }
   )
 
 /** Page after page, each read once the one before is used up. */

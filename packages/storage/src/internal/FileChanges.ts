@@ -16,22 +16,20 @@ export const changes = (
   settings: { readonly path: string } & Pick<PrivateFile.Policy, "symlinks">,
   failed: (problem: FileProblem) => StorageError
 ): Stream.Stream<void, StorageError> =>
-  Streams.fromCallbacks<void, StorageError>(
-    (emit) =>
-      Effect.gen(function* () {
-        const target = yield* PrivateFile.resolve(settings.path, settings.symlinks)
-        yield* PrivateFile.makeDirectory(target)
-        const name = Path.basename(target)
-        yield* Effect.acquireRelease(
-          Effect.try({
-            try: () =>
-              watch(Path.dirname(target), { persistent: false }, (_, changed) => {
-                if (changed === null || changed === name) emit.single(undefined)
-              }).on("error", (error) => emit.fail(failed(fromSystem("watch", target)(error)))),
-            catch: fromSystem("watch", target)
-          }),
-          (watcher) => Effect.sync(() => watcher.close())
-        )
-      }).pipe(Effect.mapError(failed)),
-    { bufferSize: 1, strategy: "sliding" }
+  Streams.fromCallbacks<void, StorageError>("newest", (emit) =>
+    Effect.gen(function* () {
+      const target = yield* PrivateFile.resolve(settings.path, settings.symlinks)
+      yield* PrivateFile.makeDirectory(target)
+      const name = Path.basename(target)
+      yield* Effect.acquireRelease(
+        Effect.try({
+          try: () =>
+            watch(Path.dirname(target), { persistent: false }, (_, changed) => {
+              if (changed === null || changed === name) emit.single(undefined)
+            }).on("error", (error) => emit.fail(failed(fromSystem("watch", target)(error)))),
+          catch: fromSystem("watch", target)
+        }),
+        (watcher) => Effect.sync(() => watcher.close())
+      )
+    }).pipe(Effect.mapError(failed))
   ).pipe(Stream.tap(() => pause(quietMillis)))

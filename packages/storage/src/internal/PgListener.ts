@@ -22,7 +22,7 @@ const quietMillis = 15_000
  * Never ends and never fails: while the server is away, it is tried again, at growing intervals.
  */
 export const listen = (config: PgClientConfig, channel: string): Stream.Stream<Option.Option<string>> =>
-  Streams.fromCallbacks<Option.Option<string>>((emit) =>
+  Streams.fromCallbacks<Option.Option<string>>("all", (emit) =>
     Effect.forkScoped(keep(config, channel, (payload) => emit.single(payload), 0))
   )
 

@@ -110,26 +110,24 @@ export const listen = (connect: () => Client): Connection["listen"] => {
       () => {}
     )
   return (channel) =>
-    Streams.fromCallbacks<void>(
-      (emit) =>
-        Effect.acquireRelease(
+    Streams.fromCallbacks<void>("newest", (emit) =>
+      Effect.acquireRelease(
+        Effect.sync(() => {
+          const listener = () => void emit.single(undefined)
+          listeners.set(channel, (listeners.get(channel) ?? new Set()).add(listener))
+          const to = client()
+          if (to.status === "ready") subscribe(to, channel)
+          return listener
+        }),
+        (listener) =>
           Effect.sync(() => {
-            const listener = () => void emit.single(undefined)
-            listeners.set(channel, (listeners.get(channel) ?? new Set()).add(listener))
-            const to = client()
-            if (to.status === "ready") subscribe(to, channel)
-            return listener
-          }),
-          (listener) =>
-            Effect.sync(() => {
-              const left = listeners.get(channel)
-              left?.delete(listener)
-              if (left?.size !== 0) return
-              listeners.delete(channel)
-              open?.unsubscribe(channel).catch(() => {})
-            })
-        ),
-      { bufferSize: 1, strategy: "sliding" }
+            const left = listeners.get(channel)
+            left?.delete(listener)
+            if (left?.size !== 0) return
+            listeners.delete(channel)
+            open?.unsubscribe(channel).catch(() => {})
+          })
+      )
     )
 }
 
@@ -137,7 +135,7 @@ export const listen = (connect: () => Client): Connection["listen"] => {
 export const listenAll =
   (connect: () => Client): Connection["listenAll"] =>
   (pattern) =>
-    Stream.asyncPush<Option.Option<string>>((emit) =>
+    Streams.fromCallbacks<Option.Option<string>>("newest", (emit) =>
       Effect.acquireRelease(
         Effect.sync(() => {
           const client = connect()

@@ -13,8 +13,9 @@ export interface Emit<A, E> {
   readonly fail: (error: E) => void
 }
 
-/** What callbacks give while the scope of the registration is open; nothing is dropped. */
+/** What callbacks give while the scope of the registration is open. A slow reader gets all of it, or only the newest. */
 export const fromCallbacks = <A, E = never>(
+  keeps: "all" | "newest",
   register: (emit: Emit<A, E>) => Effect.Effect<unknown, E, Scope.Scope>
 ): Stream.Stream<A, E> =>
   Stream.callback<A, E>(
@@ -23,7 +24,7 @@ export const fromCallbacks = <A, E = never>(
         single: (value) => void Queue.offerUnsafe(queue, value),
         fail: (error) => void Queue.failCauseUnsafe(queue, Cause.fail(error))
       }),
-    { bufferSize: Infinity }
+    keeps === "all" ? { bufferSize: Infinity } : { bufferSize: 1, strategy: "sliding" }
   )
 
 /** Page after page, each read once the one before is used up. */
