@@ -40,3 +40,18 @@ const nameOf = (node: Node): Node | undefined =>
   Node.isPropertyDeclaration(node)
     ? node.getNameNode()
     : undefined
+
+const nested: Readonly<Record<string, string>> = { Context: "Services" }
+
+/** `Effect.Effect.Success<A>` → `Effect.Success<A>`, and `Config.Config.Wrap<A>` → `Config.Wrap<A>`. */
+export const nestedTypes: Rule = {
+  name: "nested types",
+  apply: (node, edit) => {
+    if (!Node.isQualifiedName(node)) return
+    const left = node.getLeft()
+    if (!Node.isQualifiedName(left) || left.getLeft().getText() !== left.getRight().getText()) return
+    if (edit.moduleOf(left.getLeft()) === undefined) return
+    const name = node.getRight().getText()
+    edit.replace(node, `${edit.nameOf(left.getLeft())}.${nested[name] ?? name}`)
+  }
+}

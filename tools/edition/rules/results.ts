@@ -78,6 +78,29 @@ export const asEffects: Rule = {
   }
 }
 
+/** An `Either` that a function returns where an effect is wanted. */
+export const returned: Rule = {
+  name: "results: returned as effects",
+  apply: (node, edit) => {
+    const value = Node.isArrowFunction(node)
+      ? node.getBody()
+      : Node.isReturnStatement(node)
+        ? node.getExpression()
+        : undefined
+    for (const each of value === undefined ? [] : branches(value)) {
+      if (!Node.isExpression(each) || !mayBeValue(each) || !isEither(each)) continue
+      if (each.getContextualType()?.getSymbol()?.getName() !== "Effect") continue
+      edit.before(each, `${edit.use("Effect")}.fromResult(`)
+      edit.after(each, ")")
+    }
+  }
+}
+
+const branches = (node: Node): ReadonlyArray<Node> =>
+  Node.isConditionalExpression(node)
+    ? [...branches(node.getWhenTrue()), ...branches(node.getWhenFalse())]
+    : [node]
+
 /** Whether an argument may be an `Either`: its type is asked for only then, which takes long. */
 const mayBeValue = (node: Node): boolean =>
   (Node.isIdentifier(node) && !node.getText().startsWith("_")) ||

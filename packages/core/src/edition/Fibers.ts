@@ -45,15 +45,16 @@ export const clockOf = (running: Running): Clock.Clock =>
 /** The nanoseconds of a clock that nobody sets back. */
 export const monotonicNanos = (clock: Clock.Clock): bigint => clock.unsafeCurrentTimeNanos()
 
-/** A clock that shows `now`, in epoch milliseconds. */
-export const makeClock = (now: () => number, sleep: Clock.Clock["sleep"]): Clock.Clock => {
-  const nanos = () => BigInt(Math.floor(now())) * 1_000_000n
-  return {
-    [Clock.ClockTypeId]: Clock.ClockTypeId,
-    unsafeCurrentTimeMillis: now,
-    unsafeCurrentTimeNanos: nanos,
-    currentTimeMillis: Effect.sync(now),
-    currentTimeNanos: Effect.sync(nanos),
-    sleep
-  }
-}
+/** A clock that shows `now`, in epoch milliseconds; by `nanos` time passes, which nobody sets back. */
+export const makeClock = (
+  now: () => number,
+  sleep: Clock.Clock["sleep"],
+  nanos = () => BigInt(Math.floor(now())) * 1_000_000n
+): Clock.Clock => ({
+  [Clock.ClockTypeId]: Clock.ClockTypeId,
+  unsafeCurrentTimeMillis: now,
+  unsafeCurrentTimeNanos: nanos,
+  currentTimeMillis: Effect.sync(now),
+  currentTimeNanos: Effect.sync(nanos),
+  sleep
+})

@@ -1,7 +1,8 @@
 /** What many ask for at the same time, asked for together: one query for a hundred accounts, not a hundred. */
-import type * as Cause from "effect/Cause"
+import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as FiberId from "effect/FiberId"
 
 interface Asked<A, E> {
@@ -67,7 +68,7 @@ const answer = <A, E>(
         return undefined
       }),
     onFailure: (cause) => {
-      const isOfOne = cause._tag === "Fail" && options.isOfOne(cause.error)
+      const isOfOne = Option.exists(Cause.failureOption(cause), options.isOfOne)
       if (isOfOne && asked.length > 1) {
         return Effect.as(
           Effect.forEach(asked, (one) => answer(options, [one]), { discard: true }),

@@ -206,14 +206,11 @@ const years = [-10, 10]
 const wrongBy = (inYears: number): Clock.Clock => {
   const real = Fibers.systemClock
   const millis = () => real.unsafeCurrentTimeMillis() + inYears * 31_557_600_000
-  return {
-    [Clock.ClockTypeId]: Clock.ClockTypeId,
-    unsafeCurrentTimeMillis: millis,
-    unsafeCurrentTimeNanos: () => real.unsafeCurrentTimeNanos(),
-    currentTimeMillis: Effect.sync(millis),
-    currentTimeNanos: real.currentTimeNanos,
-    sleep: (duration) => real.sleep(duration)
-  }
+  return Fibers.makeClock(
+    millis,
+    (duration) => real.sleep(duration),
+    () => Fibers.monotonicNanos(real)
+  )
 }
 
 const isBusy = (handle: Context.Tag.Service<RefreshLease>, name: string, ttl: Duration.Duration) =>
@@ -266,18 +263,15 @@ export const acquireStalled = (
   Effect.gen(function* () {
     const scope = yield* Effect.acquireRelease(Scope.make(), (s) => Scope.close(s, Exit.void))
     let stopped = false
-    const clock: Clock.Clock = {
-      [Clock.ClockTypeId]: Clock.ClockTypeId,
-      unsafeCurrentTimeMillis: () => real.unsafeCurrentTimeMillis(),
-      unsafeCurrentTimeNanos: () => real.unsafeCurrentTimeNanos(),
-      currentTimeMillis: real.currentTimeMillis,
-      currentTimeNanos: real.currentTimeNanos,
-      sleep: (duration) =>
+    const clock = Fibers.makeClock(
+      () => real.unsafeCurrentTimeMillis(),
+      (duration) =>
         Effect.andThen(
           real.sleep(duration),
           Effect.suspend(() => (stopped ? Effect.never : Effect.void))
-        )
-    }
+        ),
+      () => Fibers.monotonicNanos(real)
+    )
     const lease = yield* handle.acquire(name, ttl).pipe(Scope.extend(scope), Effect.withClock(clock))
     stopped = true
     return { lease, close: Scope.close(scope, Exit.void) }

@@ -50,16 +50,17 @@ export const clockOf = ({ context }: Running): Clock.Clock => Context.get(contex
 /** The nanoseconds of a clock that nobody sets back. */
 export const monotonicNanos = (clock: Clock.Clock): bigint => clock.monotonicTimeNanosUnsafe()
 
-/** A clock that shows `now`, in epoch milliseconds. */
-export const makeClock = (now: () => number, sleep: Clock.Clock["sleep"]): Clock.Clock => {
-  const nanos = () => BigInt(Math.floor(now())) * 1_000_000n
-  return {
-    currentTimeMillisUnsafe: now,
-    currentTimeNanosUnsafe: nanos,
-    monotonicTimeNanosUnsafe: nanos,
-    currentTimeMillis: Effect.sync(now),
-    currentTimeNanos: Effect.sync(nanos),
-    monotonicTimeNanos: Effect.sync(nanos),
-    sleep
-  }
-}
+/** A clock that shows `now`, in epoch milliseconds; by `nanos` time passes, which nobody sets back. */
+export const makeClock = (
+  now: () => number,
+  sleep: Clock.Clock["sleep"],
+  nanos = () => BigInt(Math.floor(now())) * 1_000_000n
+): Clock.Clock => ({
+  currentTimeMillisUnsafe: now,
+  currentTimeNanosUnsafe: nanos,
+  monotonicTimeNanosUnsafe: nanos,
+  currentTimeMillis: Effect.sync(now),
+  currentTimeNanos: Effect.sync(nanos),
+  monotonicTimeNanos: Effect.sync(nanos),
+  sleep
+})

@@ -38,7 +38,8 @@ export const repeatOption = <A, E, R>(
   next: Effect.Effect<A, Option.Option<E>, R>
 ): Stream.Stream<A, E, R> => {
   const pull: Pull.Pull<readonly [A], E, void, R> = Effect.matchEffect(next, {
-    onFailure: Option.match({ onNone: () => Cause.done(), onSome: (error: E) => Effect.fail(error) }),
+    onFailure: (end): Effect.Effect<never, E | Cause.Done<void>> =>
+      Option.isNone(end) ? Cause.done() : Effect.fail(end.value),
     onSuccess: (value) => Effect.succeed([value] as const)
   })
   return Stream.fromPull(Effect.succeed(pull))
