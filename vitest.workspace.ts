@@ -8,7 +8,9 @@ export default [
     test: {
       name: "latchkey",
       globalSetup: new URL(".ci/skipped.ts", import.meta.url).pathname,
-      include: [".ci", "packages/*/test", "examples/*/test"].map((folder) => `${folder}/**/*.test.ts`)
+      include: [".ci", "tools/edition", "packages/*/test", "examples/*/test"].map(
+        (folder) => `${folder}/**/*.test.ts`
+      )
     }
   }
 ]

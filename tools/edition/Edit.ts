@@ -38,11 +38,7 @@ export class Edit {
   /** Local names in Effect 4, and the modules that they stand for. */
   readonly #wanted = new Map<string, string>()
 
-  constructor(
-    readonly file: SourceFile,
-    /** The names that a module of Effect 4 exports, if it exists. */
-    readonly exportsOf: (module: string) => ReadonlySet<string> | undefined
-  ) {
+  constructor(readonly file: SourceFile) {
     for (const declaration of file.getImportDeclarations()) {
       const module = declaration.getModuleSpecifierValue()
       if (!isEffects(module)) continue

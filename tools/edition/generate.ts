@@ -1,7 +1,7 @@
 /** Generates the Effect 4 edition from the Effect 3 sources: `npm run edition`. */
 import * as fs from "node:fs"
 import * as path from "node:path"
-import { Node, Project, ts } from "ts-morph"
+import { Project, ts } from "ts-morph"
 import { Edit, type Problem } from "./Edit.js"
 import { rules } from "./rules/index.js"
 
@@ -110,7 +110,7 @@ for (const name of packages) {
       write(relative, fs.readFileSync(byHand, "utf8"))
       continue
     }
-    const edit = new Edit(file, exportsOf)
+    const edit = new Edit(file)
     file.forEachDescendant((node) => {
       for (const rule of rules) rule.apply(node, edit)
     })
@@ -141,4 +141,3 @@ console.log(
   `${files} files, ${changed} changed, ${rules.length} rules, ${unique.size} problems, ${((Date.now() - began) / 1000).toFixed(1)} s`
 )
 if (unique.size > 0) process.exitCode = 1
-void Node
