@@ -116,7 +116,8 @@ const program = Effect.gen(function* () {
 NodeRuntime.runMain(
   program.pipe(
     Effect.scoped,
-    Effect.tap((asPromised) => Effect.sync(() => void (process.exitCode = asPromised ? 0 : 1))),
+    // All is closed by now; what the cluster's client still tries at the killed runner must not keep the process.
+    Effect.tap((asPromised) => Effect.sync((): void => process.exit(asPromised ? 0 : 1))),
     Logger.withMinimumLogLevel(LogLevel.Error)
   )
 )

@@ -24,7 +24,7 @@ export const storages = (database: string) =>
   Postgres.layerAccounts({ client: { url: Redacted.make(database), maxConnections: 10 } })
 
 export const layer = ({ database, instance, refreshGrace = "2 minutes", tokenEndpoint }: Options) =>
-  TokenManagers.layerShared({ provider: "example", renew: false }).pipe(
+  TokenManagers.layerShared({ provider: "example" }).pipe(
     Layer.provide(
       RefreshToken.layer({
         server: { tokenEndpoint },
@@ -59,7 +59,7 @@ export const save = (account: string, credentials: Credentials.Credentials) =>
 /** How many accounts nobody but their users can get going again. */
 export const loggedOut = Effect.gen(function* () {
   const { accounts } = yield* TokenStorages.TokenStorages
-  return yield* Stream.runCount(Stream.filter(accounts, ({ state }) => state !== "Renewable"))
+  return yield* Stream.runCount(Stream.filter(accounts(), ({ state }) => state !== "Renewable"))
 })
 
 /** How many are due within this time, or wait for what became of a refresh; a page of them at most. */

@@ -24,11 +24,10 @@ export const start = (
     const said = (message: string): Effect.Effect<void> =>
       Effect.async((resume) => {
         const look = () => {
-          if (!messages.has(message)) return
-          child.off("message", look)
-          resume(Effect.void)
+          if (messages.has(message)) resume(Effect.void)
+          else if (child.exitCode !== null) resume(Effect.dieMessage(`it ended before it said "${message}"`))
         }
-        child.on("message", look)
+        child.on("message", look).on("exit", look)
         look()
       })
     return {

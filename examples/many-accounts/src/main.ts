@@ -1,5 +1,5 @@
 /**
- * A thousand accounts on one PostgreSQL, whose tokens expire soon, and two processes that renew them. Each account is
+ * Four hundred accounts on one PostgreSQL, whose tokens expire soon, and two processes that renew them. Each account is
  * renewed once, by whichever process comes first. One of them is killed in the middle; the other one finishes.
  *
  * Against the quickstart: a pool in the place of the manager, storages of all accounts in the place of the file's, and a
@@ -16,7 +16,7 @@ import * as ChildProcess from "./ChildProcess.js"
 import * as TokenServer from "./TokenServer.js"
 import { until } from "./until.js"
 
-const accounts = Array.from({ length: 1000 }, (_, i) => `user-${String(i).padStart(4, "0")}`)
+const accounts = Array.from({ length: 400 }, (_, i) => `user-${String(i).padStart(4, "0")}`)
 
 const renewer = fileURLToPath(new URL("./renewer-process.ts", import.meta.url))
 

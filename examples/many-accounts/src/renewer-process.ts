@@ -6,7 +6,7 @@ import * as Accounts from "./Accounts.js"
 
 const [instance = "", database = "", tokenEndpoint = ""] = process.argv.slice(2)
 
-const Renewing = Renewer.layer({ every: "1 second", window: "2 seconds" }).pipe(
+const Renewing = Renewer.layer({ every: "500 millis", window: "2 seconds" }).pipe(
   Layer.provide(Accounts.layer({ instance, database, tokenEndpoint }))
 )
 

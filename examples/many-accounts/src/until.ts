@@ -5,5 +5,5 @@ export const until = <A, E, R>(look: Effect.Effect<A, E, R>, isSo: (seen: A) => 
   const again: Effect.Effect<A, E, R> = Effect.flatMap(look, (seen) =>
     isSo(seen) ? Effect.succeed(seen) : Effect.delay(again, "20 millis")
   )
-  return Effect.timeout(again, "2 minutes")
+  return Effect.timeout(again, "4 minutes")
 }

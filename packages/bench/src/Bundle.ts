@@ -11,7 +11,13 @@ const external = ["esbuild", "fs-native-extensions", "libsql", "pg", "ioredis"]
  * A command of this package as plain JavaScript, for the life of this process: it starts fast, runs as a
  * build would, and what is imported on demand is in files of its own.
  */
-export const bundleCommand = (name: string): Promise<string> => bundle(name, `./commands/${name}.ts`)
+export const bundleCommand = (name: string): Promise<string> => {
+  const made = commands.get(name) ?? bundle(name, `./commands/${name}.ts`)
+  commands.set(name, made)
+  return made
+}
+
+const commands = new Map<string, Promise<string>>()
 
 /** The program that measures; the libraries that it measures stay as they were installed. */
 export const bundleBench = (libraries: ReadonlyArray<string>): Promise<string> =>

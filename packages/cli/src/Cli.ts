@@ -270,7 +270,7 @@ const doctor = Command.make("doctor", { json }, (options) =>
   )
 ).pipe(Command.withDescription("Look at all that a token depends on, and say how to mend what is wrong."))
 
-const takeIn = Command.make(
+const importing = Command.make(
   "import",
   { provider: providerArgument, file, account: accountName, json },
   (options) =>
@@ -280,7 +280,7 @@ const takeIn = Command.make(
     )
 ).pipe(Command.withDescription("Take over the grant in a credential file of the provider's own program."))
 
-const giveOut = Command.make(
+const exporting = Command.make(
   "export",
   {
     account,
@@ -325,8 +325,8 @@ const root = Command.make("latchkey").pipe(
     logout,
     explain,
     doctor,
-    takeIn,
-    giveOut
+    importing,
+    exporting
   ])
 )
 

@@ -73,9 +73,6 @@ export class Renewer extends Context.Tag("@latchkey/core/Renewer")<
 const pageSize = 500
 const mostPages = 20
 
-/** How long a round waits, in milliseconds, after more was asked for. */
-const shortestPause = 100
-
 /**
  * Starts renewing. Stops with the scope; a renewal that is under way then ends with the pool. A setting that cannot work is a
  * `ConfigError` that names it.
@@ -106,7 +103,11 @@ export const make = (
     const fork = yield* FiberSet.makeRuntime<never>()
     const isHungry = Effect.unsafeMakeLatch(false)
     let load = Round.noLoad
+    /** Where the next round that looks for all reads on, where it is very much, and when it begins. */
     let cursor: DueAccount | undefined
+    let nextWhole = -Infinity
+    /** Whether more is due than the last round read. */
+    let isCut = false
     let status: Status = { due: 0, renewed: 0, failed: 0, oldestDue: Option.none() }
 
     const begin = (): void => {
@@ -123,36 +124,48 @@ export const make = (
         load = Round.end(limits, load, renewal, result, yield* Clock.currentTimeMillis)
         status = counted(status, result)
         begin()
-        if (Round.isHungry(load, renewal.server, cursor !== undefined)) yield* isHungry.open
+        if (Round.isHungry(load, renewal.server, isCut)) yield* isHungry.open
       })
 
-    /** Reads what is due until enough wait. Where it is very much, the next round reads on from there. */
-    const read = (pages: number, found: number): Effect.Effect<void, StorageError> =>
+    /** Reads what is due, page by page, until there is enough, or no more. */
+    const read = (
+      isWhole: boolean,
+      after: DueAccount | undefined,
+      pages: number,
+      found: number
+    ): Effect.Effect<void, StorageError> =>
       Effect.gen(function* () {
         const now = yield* Clock.currentTimeMillis
-        const page = yield* storages.due({
-          before: Round.horizon(limits, now),
-          limit: pageSize,
-          after: cursor
-        })
-        if (cursor === undefined) {
-          status = { ...status, oldestDue: Option.map(Option.fromNullable(page[0]), ({ dueAt }) => dueAt) }
-        }
-        load = Round.takeIn(limits, load, page, managers.serverOf, now)
+        const page = yield* storages.due({ before: Round.horizon(limits, now), limit: pageSize, after })
+        const { waiting } = load
+        load = Round.enqueue(limits, load, page, managers.serverOf, now)
+        const isEnough = Round.isFull(load) || (!isWhole && load.waiting > waiting)
         begin()
-        status = { ...status, due: found + page.length }
-        cursor = page.length < pageSize ? undefined : page.at(-1)
-        if (cursor !== undefined && pages < mostPages && !Round.isFull(load)) {
-          yield* read(pages + 1, found + page.length)
+        if (isWhole) {
+          const oldestDue =
+            after === undefined
+              ? Option.map(Option.fromNullable(page[0]), ({ dueAt }) => dueAt)
+              : status.oldestDue
+          status = { ...status, due: found + page.length, oldestDue }
         }
+        const last = page.length < pageSize ? undefined : page.at(-1)
+        isCut = isEnough && last !== undefined
+        if (!isEnough && last !== undefined && pages < mostPages) {
+          return yield* read(isWhole, last, pages + 1, found + page.length)
+        }
+        if (isWhole) cursor = isEnough ? undefined : last
       })
 
+    // A server that has room asks for more at once, and reads no further than it must. Every so often all are looked for.
     const round = Effect.gen(function* () {
+      const began = yield* Clock.currentTimeMillis
+      const isWhole = began >= nextWhole || nextWhole > began + every
+      if (isWhole) nextWhole = began + every
       yield* isHungry.close
-      load = Round.open(load, yield* Clock.currentTimeMillis)
-      yield* read(1, 0)
-      const woken = yield* Effect.timeoutOption(isHungry.await, every)
-      if (Option.isSome(woken)) yield* Effect.sleep(shortestPause)
+      load = Round.open(load, began)
+      yield* read(isWhole, isWhole ? cursor : undefined, 1, 0)
+      const left = nextWhole - (yield* Clock.currentTimeMillis)
+      yield* Effect.timeoutOption(isHungry.await, Math.max(left, 0))
     })
 
     yield* round.pipe(

@@ -1,147 +1,264 @@
 /**
- * `accounts`: processes hold the same n accounts of one store, of which some are due at once. Each is renewed by one of
- * them, at a server where a second use of a refresh token shows: by one process at a server that answers at once, by 2 and
- * 4, and by 4 of which one is killed in the middle.
- *
- * Where there are several, the server takes 200 ms and each process has 2 places at it: 10 a second at most. So a process
- * waits more than it works, as in a product, and four of them and the store have room on two cores.
+ * `accounts`: what a product with very many accounts needs of the `Renewer`, measured with real processes over one store
+ * that holds `n` accounts at rest: how long a page of due accounts takes, how many renewals a second two processes reach,
+ * what memory one needs, and what comes of a killed process, of a server that hangs, and of a restart.
  */
-import { randomUUID } from "node:crypto"
-import { createServer } from "node:http"
-import type { AddressInfo } from "node:net"
+import type * as Renewer from "@latchkey/core/Renewer"
+import * as TokenStorages from "@latchkey/core/TokenStorages"
+import * as Effect from "effect/Effect"
+import * as ManagedRuntime from "effect/ManagedRuntime"
 import { loadavg } from "node:os"
 import * as AccountStore from "./AccountStore.js"
 import type { Backend } from "./Backend.js"
 import * as Campaign from "./Campaign.js"
 import type { Open } from "./Opener.js"
 
-export interface AccountsJob {
+export interface RenewingJob {
   readonly backend: Backend
-  readonly n: number
-  readonly due: number
   readonly port: number
-  /** How many refreshes a process has under way at the server. */
-  readonly places: number
+  readonly options: Renewer.Options
 }
 
-export interface AccountsReport {
-  readonly refreshed: number
-  readonly failures: ReadonlyArray<string>
-  /** How many accounts have a warning, or none of their own. */
-  readonly unsound: number
-  readonly bytesAnAccount: number
-  readonly idlePercent: number
-  /** What callers waited meanwhile: the median, and 99 of 100. */
-  readonly waitMillis: ReadonlyArray<number>
+export interface RenewingReport {
+  readonly renewed: number
+  readonly failed: number
+  /** Both after a full collection, in bytes. */
+  readonly rss: number
+  readonly heapUsed: number
+  readonly cpuMillis: number
 }
 
-/** Rotates; the predecessor may be replayed until its successor is used. */
-const startServer = async (millis: number) => {
-  const generations = new Map<string, number>()
-  const figures = { requests: 0, replays: 0, refused: 0, firstAt: Infinity, lastAt: 0 }
-  const redeem = (token: string): boolean => {
-    const { account, generation } = AccountStore.redeemed(token)
-    const current = generations.get(account) ?? 1
-    figures.requests++
-    figures.lastAt = performance.now()
-    figures.firstAt = Math.min(figures.firstAt, figures.lastAt)
-    if (generation === current) generations.set(account, current + 1)
-    else if (generation === current - 1) figures.replays++
-    else figures.refused++
-    return generation >= current - 1
+/** What the token server does from now on, its figures set back to zero. */
+export interface Behaviour {
+  /** In milliseconds. */
+  readonly answersAfter: number
+  /** Whether it takes what comes for accounts of the server `bad`, and never answers. */
+  readonly hangs: boolean
+  /** How long before its end a token is due, in milliseconds. */
+  readonly lead: number
+}
+
+export interface ServerFigures {
+  readonly posts: number
+  /** Refresh tokens that came once more while the server allows it, and those that it refused as spent. */
+  readonly replays: number
+  readonly refused: number
+  readonly hung: number
+  readonly firstAt: number
+  readonly lastAt: number
+  /** How late the latest renewal of an account of the server `good` was that came due since, in milliseconds. */
+  readonly latest: number
+  /** How many accounts of each block were renewed, from the beginning. */
+  readonly renewed: Readonly<Record<string, number>>
+}
+
+/** The grace of the default policy: when tokens are due. */
+const lead = 120_000
+const everyMillis = 1000
+const hour = 3_600_000
+
+const round = (value: number, digits = 0): number => Number(value.toFixed(digits))
+const megabytes = (bytes: number): number => round(bytes / 1_000_000, 1)
+/** The load of the machine beside a figure: others may work on it. */
+const load = (): number => round(loadavg()[0] ?? 0, 1)
+
+const startServer = async () => {
+  const child = Campaign.start(await Campaign.bundle("token-server"), null)
+  const port = (await child.line()) as number
+  const figures = async (): Promise<ServerFigures> => {
+    child.tell("figures")
+    return (await child.line()) as ServerFigures
   }
-  const server = createServer((incoming, outgoing) => {
-    let body = ""
-    incoming.setEncoding("utf8").on("data", (chunk: string) => (body += chunk))
-    incoming.on("end", () => {
-      const isGood = redeem(body)
-      setTimeout(() => outgoing.writeHead(isGood ? 200 : 400).end(), millis)
-    })
-  })
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
-  const stop = () => {
-    server.closeAllConnections()
-    server.close()
+  return {
+    port,
+    figures,
+    behave: (behaviour: Partial<Behaviour>) => child.tell(behaviour),
+    until: async (is: (figures: ServerFigures) => boolean, seconds: number): Promise<ServerFigures> => {
+      const giveUp = performance.now() + seconds * 1000
+      for (;;) {
+        const now = await figures()
+        if (is(now) || performance.now() > giveUp) return now
+        await Campaign.pause(20)
+      }
+    },
+    end: child.end
   }
-  return { port: (server.address() as AddressInfo).port, generations, figures, stop }
 }
 
-interface Round {
-  readonly processes: number
-  readonly kills?: boolean
-  readonly n: number
-  readonly due: number
-}
-
-const play = (open: Open, program: string, { due, kills = false, n, processes }: Round) =>
+/** `due`: how many accounts are renewed in the longest of its parts. */
+export const run = (open: Open, n: number, due: number): Promise<Campaign.Figures> =>
   Campaign.inDirectory(async (directory) => {
-    const backend = { ...(await open(directory)), account: randomUUID() }
-    await AccountStore.seed(backend, n, due)
-    const isAlone = processes === 1
-    const server = await startServer(isAlone ? 0 : 200)
-    const job: AccountsJob = { backend, n, due, port: server.port, places: isAlone ? 32 : 2 }
-    const children = Array.from({ length: processes }, () => Campaign.start(program, job))
+    const backend = await open(directory)
+    const program = await Campaign.bundle("accounts-child")
+    const server = await startServer()
+    const runtime = ManagedRuntime.make(AccountStore.layer(backend))
+    const running = new Set<Campaign.Child>()
+    const figures: Record<string, unknown> = {}
+    const broken: Array<string> = []
+    let stored = 0
+    const note = (part: string, found: unknown): void => {
+      figures[part] = found
+      if (n > 1000) process.stderr.write(`${backend.kind}, ${part}: ${JSON.stringify(found)}\n`)
+    }
+
+    const seed = async (
+      name: string,
+      count: number,
+      from: number,
+      to: number
+    ): Promise<AccountStore.Block> => {
+      const now = Math.round(Campaign.wallClock())
+      const block = { name, n: count, from: now + from, to: now + to }
+      await runtime.runPromise(AccountStore.seed(backend, block))
+      stored += count
+      return block
+    }
+    /** Accounts whose tokens are in their grace already. */
+    const seedDue = (name: string, count: number) => seed(name, count, lead / 4, lead / 2)
+    const start = async (options: Renewer.Options = {}): Promise<Campaign.Child> => {
+      const all: Renewer.Options = { every: everyMillis, concurrency: 64, perServer: 64, ...options }
+      const job: RenewingJob = { backend, port: server.port, options: all }
+      const child = Campaign.start(program, job)
+      running.add(child)
+      await child.line()
+      return child
+    }
+    const report = async (child: Campaign.Child): Promise<RenewingReport | undefined> => {
+      child.tell("report")
+      return (await child.line()) as RenewingReport | undefined
+    }
+    const stop = async (child: Campaign.Child): Promise<void> => {
+      running.delete(child)
+      await child.end()
+    }
+    /** Waits until the blocks are renewed; what is wrong then. */
+    const finish = async (
+      part: string,
+      blocks: ReadonlyArray<AccountStore.Block>
+    ): Promise<ServerFigures> => {
+      const isDone = ({ renewed }: ServerFigures) => blocks.every((b) => (renewed[b.name] ?? 0) >= b.n)
+      const seen = await server.until(isDone, 90 + due / 10)
+      const countUnsound = () => Promise.all(blocks.map((b) => runtime.runPromise(AccountStore.unsound(b))))
+      const sumOf = (counts: ReadonlyArray<number>) => counts.reduce((sum, one) => sum + one, 0)
+      // What the server has answered is committed a moment later.
+      let unsound = sumOf(await countUnsound())
+      for (let i = 0; unsound > 0 && i < 20; i++) {
+        await Campaign.pause(250)
+        unsound = sumOf(await countUnsound())
+      }
+      for (const { n: wanted, name } of blocks) {
+        const renewed = seen.renewed[name] ?? 0
+        if (renewed !== wanted) broken.push(`${part}: ${renewed} renewals for ${wanted} accounts of ${name}`)
+      }
+      if (unsound > 0) broken.push(`${part}: ${unsound} accounts do not hold what the server gave them`)
+      const last = await server.figures()
+      if (last.refused > 0) broken.push(`${part}: ${last.refused} spent refresh tokens were sent`)
+      return last
+    }
+
+    /** What a process needs that renews as many of many accounts as of few. */
+    const memory = async (size: number) => {
+      const block = await seedDue(`good_memory${size}`, Math.ceil(due / 4))
+      const child = await start()
+      await finish("memory", [block])
+      const told = await report(child)
+      await stop(child)
+      return told
+    }
+
+    const rate = async () => {
+      const block = await seedDue("good_rate", due)
+      server.behave({ answersAfter: 0 })
+      const children = [await start(), await start()]
+      const { firstAt, lastAt, posts, replays } = await finish("rate", [block])
+      const told = await Promise.all(children.map(report))
+      await Promise.all(children.map(stop))
+      if (replays > 0) broken.push(`rate: ${replays} refresh tokens were sent twice`)
+      const sum = (of: (one: RenewingReport) => number) => told.reduce((s, r) => s + (r ? of(r) : 0), 0)
+      note("rate", {
+        renewalsPerSecond: round(posts / ((lastAt - firstAt) / 1000)),
+        cpuMillisPerRenewal: round(sum((r) => r.cpuMillis) / posts, 2),
+        load: load()
+      })
+    }
+
+    const kill = async () => {
+      const block = await seedDue("good_kill", Math.ceil(due / 2))
+      server.behave({ answersAfter: 50 })
+      const [first, second] = [await start(), await start()] as const
+      await server.until(({ posts }) => posts >= block.n / 3, 60)
+      first.kill("SIGKILL")
+      const { posts, replays } = await finish("kill", [block])
+      await stop(first)
+      await stop(second)
+      note("kill", { accounts: block.n, posts, replays, load: load() })
+    }
+
+    const hang = async () => {
+      server.behave({ answersAfter: 0, hangs: true, lead })
+      // One server can take a quarter of the places at most.
+      const child = await start({ window: 0, perServer: 16 })
+      const bad = await seedDue("bad_hang", Math.min(Math.ceil(due / 2), 2000))
+      await server.until(({ hung }) => hung > 0, 30)
+      const some = Math.min(bad.n, 60)
+      const good = await seed("good_hang", some, lead + 1500, lead + 1500 + some * 100)
+      const { hung, latest } = await finish("hang", [good])
+      if (hung === 0) broken.push("hang: nothing hangs")
+      // A round to find it, and no more than one round that another server may cost.
+      if (latest > 2 * everyMillis)
+        broken.push(`hang: an account of another server was ${round(latest)} ms late`)
+      note("hang", { due: bad.n, hung, others: some, latestMillis: round(latest), everyMillis, load: load() })
+      // A restart, while what is lost with the process can still be replayed, and other accounts come due.
+      await stop(child)
+      const away = await seed("good_restart", bad.n, lead + 100, lead + 1000)
+      await Campaign.pause(1100)
+      server.behave({ hangs: false })
+      const began = performance.now()
+      const again = await start({ window: 0 })
+      const { posts, replays } = await finish("restart", [bad, away])
+      const seconds = round((performance.now() - began) / 1000, 1)
+      await stop(again)
+      note("restart", { wereDue: bad.n + away.n, posts, replays, seconds, load: load() })
+    }
+
     try {
-      for (const child of children) await child.line()
-      for (const child of children) child.tell("go")
-      const giveUp = performance.now() + 120_000 + due * 500
-      const until = async (renewed: number) => {
-        while (server.generations.size < renewed && performance.now() < giveUp) await Campaign.pause(10)
+      const few = Math.min(n, 10_000)
+      await seed("good_few", few, hour, 2 * hour)
+      const atFew = n > few ? await memory(few) : undefined
+      const began = performance.now()
+      if (n > few) await seed("good_rest", n - few, hour, 2 * hour)
+      note("seedSeconds", round((performance.now() - began) / 1000, 1))
+      const now = Math.round(Campaign.wallClock())
+      const all = { name: "", n, from: now + hour, to: now + 2 * hour }
+      const measure = async () => ({
+        medianAndP99: await runtime.runPromise(AccountStore.measureDue(all, Math.min(n, 200))),
+        load: load()
+      })
+      note("due", await measure())
+      const atAll = atFew && (await memory(n))
+      if (atFew !== undefined && atAll !== undefined) {
+        note("memory", {
+          [few]: { rss: megabytes(atFew.rss), heap: megabytes(atFew.heapUsed) },
+          [n]: { rss: megabytes(atAll.rss), heap: megabytes(atAll.heapUsed) },
+          growthPercent: round((atAll.rss / atFew.rss - 1) * 100, 1),
+          load: load()
+        })
       }
-      const survivors = kills ? children.slice(1) : children
-      if (kills) {
-        await until(due / 2)
-        children[0]!.kill("SIGKILL")
+      // Few accounts are renewed before a rate can be seen.
+      if (due >= 500) {
+        await rate()
+        note("dueAfterwards", await measure())
       }
-      await until(due)
-      for (const child of survivors) child.tell("over")
-      const said = await Promise.all(
-        survivors.map(async (child) => (await child.line()) as AccountsReport | undefined)
+      await kill()
+      await hang()
+      const counted = await runtime.runPromise(
+        Effect.flatMap(TokenStorages.TokenStorages, ({ count }) => count)
       )
-      const { firstAt, lastAt, ...counts } = server.figures
-      const renewed = server.generations.size
-      const seconds = (lastAt - firstAt) / 1000
-      const broken = [
-        ...(renewed === due ? [] : [`${renewed} of ${due} accounts were renewed`]),
-        ...(counts.refused === 0 ? [] : [`${counts.refused} requests with a spent refresh token`]),
-        ...(counts.requests - counts.replays === due
-          ? []
-          : [`${counts.requests} requests for ${due} accounts`]),
-        ...(kills || counts.replays === 0 ? [] : [`${counts.replays} requests sent twice`]),
-        ...(said.every((s) => s?.unsound === 0) ? [] : ["accounts are not sound afterwards"]),
-        ...new Set(said.flatMap((s) => s?.failures ?? ["a process died"]))
-      ]
-      return {
-        figures: {
-          ...counts,
-          seconds: Math.round(seconds * 100) / 100,
-          refreshesPerSecond: Math.round(counts.requests / seconds),
-          byProcess: said.map((s) => s && { ...s, failures: undefined, unsound: undefined })
-        },
-        broken: broken.map((what) => `${processes} processes${kills ? ", one killed" : ""}: ${what}`)
-      }
+      if (counted !== stored) broken.push(`${counted} accounts are stored of ${stored}`)
+      return { due, ...figures, broken }
     } finally {
-      for (const child of children) await child.end()
-      server.stop()
+      for (const child of running) await child.end()
+      await server.end()
+      await runtime.dispose()
     }
   })
-
-/** A store in memory is of one process. */
-export const run = async (
-  open: Open,
-  n: number,
-  due: number,
-  isShared: boolean
-): Promise<Campaign.Figures> => {
-  const program = await Campaign.bundle("accounts-child")
-  const few = n < 100 ? [{ processes: 2, kills: true }] : [2, 4].map((processes) => ({ processes }))
-  const rounds = [{ processes: 1 }, ...few, ...(n < 100 ? [] : [{ processes: 4, kills: true }])]
-  const figures: Record<string, unknown> = {}
-  const broken: Array<string> = []
-  for (const round of isShared ? rounds : rounds.slice(0, 1)) {
-    const done = await play(open, program, { ...round, n, due })
-    figures[`${round.processes}${"kills" in round ? ", one killed" : ""}`] = done.figures
-    broken.push(...done.broken)
-  }
-  return { due, loadAverage: Math.round((loadavg()[0] ?? 0) * 10) / 10, processes: figures, broken }
-}

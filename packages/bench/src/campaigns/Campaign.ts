@@ -96,8 +96,9 @@ const withStorage = <A, E>(
 ): Promise<A> => Effect.runPromise(Effect.provide(Effect.flatMap(TokenStorage, use), Backend.layer(backend)))
 
 /** The program of the children. */
-export const bundle = (program: "campaign-child" | "crash-child" | "accounts-child"): Promise<string> =>
-  bundleCommand(program)
+export const bundle = (
+  program: "campaign-child" | "crash-child" | "accounts-child" | "token-server"
+): Promise<string> => bundleCommand(program)
 
 /** A process that speaks in lines of JSON. */
 export interface Child {

@@ -60,8 +60,8 @@ const campaigns: Readonly<Record<string, Campaign>> = {
   crash: on(1000, ["file", "sqlite"], async (open, { n, seed }) =>
     (await import("../campaigns/Crash.js")).run(open, n, seed)
   ),
-  accounts: on(2000, ["memory", "sqlite", "postgres", "redis"], async (open, { backend, due, n }) =>
-    (await import("../campaigns/Accounts.js")).run(open, n, due, backend !== "memory")
+  accounts: on(2000, ["sqlite", "postgres", "redis"], async (open, { due, n }) =>
+    (await import("../campaigns/Accounts.js")).run(open, n, due)
   ),
   laws: {
     n: 5000,
@@ -121,7 +121,7 @@ if (campaign === undefined || more.length > 0) {
 }
 const n = whole("n", 1, campaign.n)
 const seed = whole("seed", Number.MIN_SAFE_INTEGER, 1)
-const due = whole("due", 1, n)
+const due = whole("due", 1, Math.min(n, 20_000))
 if (due > n) refuse(usage, `--due is ${due}, more than there are accounts: ${n}`)
 const possible = campaign.backends ?? []
 const names = values.backend?.split(",") ?? possible

@@ -84,8 +84,11 @@ export const serverLoad = (load: Load, server: Server): ServerLoad =>
 /** Until when accounts are asked for: those that are due by then may begin now. */
 export const horizon = ({ lead, window }: Limits, now: number): number => now + lead + window
 
-/** How many accounts wait, at most: at one server for each of its places, and at all servers. */
-const lineOfPlace = 16
+/**
+ * How many accounts wait, at most: at one server for each of its places, and at all servers. Few, as other processes renew them
+ * meanwhile: what is due is asked for again when they have begun.
+ */
+const lineOfPlace = 4
 const longestLine = 2000
 
 /** Whether enough wait already. */
@@ -109,23 +112,30 @@ export const open = (load: Load, now: number): Load => ({
   rests: HashMap.filter(load.rests, ({ until }) => Math.abs(now - until) <= longestRest)
 })
 
-/** The load after a page of accounts that are due: those whose moment has come wait at their server. */
-export const takeIn = (
+/**
+ * The load after a page of accounts that are due: those whose moment has come wait at their server. Each process takes them in
+ * an order of its own, so that two of them rarely try the same account.
+ */
+export const enqueue = (
   limits: Limits,
   load: Load,
   page: ReadonlyArray<DueAccount>,
   serverOf: (account: string) => Server,
   now: number
-): Load => page.reduce((next, due) => takeOne(limits, next, due, serverOf, now), load)
+): Load =>
+  page
+    .map((due) => ({ ...due, share: jitterShare(`${due.account} ${limits.instance}`) }))
+    .sort((a, b) => b.share - a.share)
+    .reduce((next, due) => enqueueOne(limits, next, due, serverOf, now), load)
 
-const takeOne = (
+const enqueueOne = (
   limits: Limits,
   load: Load,
-  { account, dueAt }: DueAccount,
+  { account, dueAt, share }: DueAccount & { readonly share: number },
   serverOf: (account: string) => Server,
   now: number
 ): Load => {
-  const early = limits.window * jitterShare(`${account} ${limits.instance}`)
+  const early = limits.window * share
   if (now < dueAt - limits.lead - early || HashSet.has(load.taken, account)) return load
   const rests = Option.exists(
     HashMap.get(load.rests, account),

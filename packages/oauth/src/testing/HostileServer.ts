@@ -35,10 +35,10 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import { Seeded } from "@latchkey/core/internal-api"
-import * as Addresses from "../internal/hostile/addresses.js"
+import * as Known from "../internal/hostile/endpoints.js"
 import { Devices } from "../internal/hostile/devices.js"
 import { Grants } from "../internal/hostile/grants.js"
-import { Desk } from "../internal/hostile/desk.js"
+import { FaultPlan } from "../internal/hostile/FaultPlan.js"
 import type { Endpoint, Options, Redemption } from "../internal/hostile/model.js"
 import * as Network from "../internal/hostile/network.js"
 import type { Endpoints } from "../Server.js"
@@ -53,7 +53,7 @@ export type { Endpoint, Options, Redemption } from "../internal/hostile/model.js
  * @since 0.1.0
  * @category models
  */
-export const issuer: string = Addresses.issuer
+export const issuer: string = Known.issuer
 
 /**
  * A protected resource that takes the server's access tokens; so does everything below it.
@@ -61,7 +61,7 @@ export const issuer: string = Addresses.issuer
  * @since 0.1.0
  * @category models
  */
-export const resource: string = Addresses.resource
+export const resource: string = Known.resource
 
 /**
  * The server's endpoints, for the `server` option of refreshers and logins.
@@ -69,7 +69,7 @@ export const resource: string = Addresses.resource
  * @since 0.1.0
  * @category models
  */
-export const server: Endpoints = Addresses.endpoints
+export const server: Endpoints = Known.endpoints
 
 /**
  * A first grant, as after a login.
@@ -103,7 +103,7 @@ export interface Counts {
 }
 
 /**
- * The server's control desk.
+ * The server's controls.
  *
  * @since 0.1.0
  * @category tags
@@ -164,9 +164,9 @@ export const make = (
       (kind) => `hostile-${kind}-${++serial}-${code()}`
     )
     const devices = new Devices({ lifetime: 600_000, interval: 5000 }, code)
-    const desk = new Desk(options.chances ?? [], random)
+    const faultPlan = new FaultPlan(options.chances ?? [], random)
     const client = yield* Network.make({
-      desk,
+      faultPlan,
       random,
       latency: latencyOf(options.latency ?? 0),
       site: {
@@ -198,18 +198,18 @@ export const make = (
             scopes
           })
         }),
-      plan: (faults, endpoint = "token") => Effect.sync(() => desk.plan(faults, endpoint)),
+      plan: (faults, endpoint = "token") => Effect.sync(() => faultPlan.plan(faults, endpoint)),
       faultAt: (number, fault, endpoint = "token") =>
-        Effect.sync(() => desk.faultAt(number, fault, endpoint)),
-      always: (fault, endpoint = "token") => Effect.sync(() => desk.always(fault, endpoint)),
+        Effect.sync(() => faultPlan.faultAt(number, fault, endpoint)),
+      always: (fault, endpoint = "token") => Effect.sync(() => faultPlan.always(fault, endpoint)),
       counts: Effect.sync(() => {
         const granted = (outcome: Redemption["outcome"]) =>
           grants.redemptions.filter((r) => r.outcome === outcome).length
         const replays = granted("Replayed")
         return {
-          requests: Object.values(desk.arrived).reduce((a, b) => a + b, 0),
-          byEndpoint: { ...desk.arrived },
-          mostAtOnce: desk.mostAtOnce,
+          requests: Object.values(faultPlan.arrived).reduce((a, b) => a + b, 0),
+          byEndpoint: { ...faultPlan.arrived },
+          mostAtOnce: faultPlan.mostAtOnce,
           refreshes: granted("Granted") + replays,
           replays,
           reuses: granted("Reused"),

@@ -52,10 +52,9 @@ export const isInForce = (lease: Written, holder: Holder, wall: number, monotoni
 const origin = Fibers.monotonicNanos(Fibers.systemClock) - hrtime.bigint()
 
 /**
- * Milliseconds of a clock that never jumps, whatever the wall clock is set to. Within one boot of a host it is the
- * same for all processes. Follows the `Clock` of the fiber.
+ * Whole milliseconds, which can be subtracted exactly, of a clock that never jumps, whatever the wall clock is set to.
+ * Within one boot of a host it is the same for all processes. Follows the `Clock` of the fiber.
  */
-export const monotonicMillis: Effect.Effect<number> = Effect.map(
-  Clock.currentTimeNanos,
-  (nanos) => Number(nanos - origin) / 1_000_000
+export const monotonicMillis: Effect.Effect<number> = Effect.map(Clock.currentTimeNanos, (nanos) =>
+  Number((nanos - origin) / 1_000_000n)
 )

@@ -1,30 +1,11 @@
 /** The index of accounts in the table of entries: which are due for renewal, and how many there are. */
-import {
-  type Account,
-  atRest,
-  type AtRest,
-  type DueAccount,
-  type DueOptions
-} from "@latchkey/core/TokenStorages"
-import type * as Entry from "@latchkey/core/Entry"
-import type * as SqlClient from "@effect/sql/SqlClient"
-import type { SqlError } from "@effect/sql/SqlError"
-import * as Clock from "effect/Clock"
+import type { Account, AtRest, DueAccount, DueOptions } from "@latchkey/core/TokenStorages"
 import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
 import * as Option from "effect/Option"
-import * as Stream from "effect/Stream"
+import type * as Stream from "effect/Stream"
 import { Streams } from "@latchkey/core/internal-api"
-import * as RecordText from "./RecordText.js"
 import type { ServerProblem } from "./ServerProblem.js"
-import { bytesOf, type Session } from "./SqlSession.js"
-import type { Tables } from "./SqlSchema.js"
-
-/** The columns of an entry, for the statement that writes it. */
-export const columnsOf = (entry: Entry.Entry): { readonly state: string; readonly due: number | null } => {
-  const { dueAt, state } = atRest(entry)
-  return { state, due: Option.getOrNull(dueAt) }
-}
+import type { Session } from "./SqlSession.js"
 
 /** One page of what is due. The index has it in this order, so that a page costs what is in it. */
 export const due = (
@@ -91,44 +72,3 @@ export const count = (session: Session): Effect.Effect<number, ServerProblem> =>
     ),
     ([row]) => Number(row?.count ?? 0)
   )
-
-/** Adds the index to a table that may hold entries already. A record that cannot be read is not due. */
-export const migration = (sql: SqlClient.SqlClient, names: Tables): Effect.Effect<void, SqlError> =>
-  Effect.gen(function* () {
-    const integer = sql.literal(sql.onDialectOrElse({ pg: () => "BIGINT", orElse: () => "INTEGER" }))
-    yield* sql`ALTER TABLE ${sql(names.entries)} ADD COLUMN state TEXT`
-    yield* sql`ALTER TABLE ${sql(names.entries)} ADD COLUMN due ${integer}`
-    yield* fill(sql, names, Option.none())
-    yield* sql`CREATE INDEX ${sql(`${names.entries}_due`)} ON ${sql(names.entries)} (due, account)
-      WHERE due IS NOT NULL`
-  })
-
-const fill = (
-  sql: SqlClient.SqlClient,
-  names: Tables,
-  after: Option.Option<string>
-): Effect.Effect<void, SqlError> =>
-  Effect.gen(function* () {
-    const bytes = sql.onDialectOrElse({
-      pg: () => sql`convert_to(record, 'UTF8')`,
-      orElse: () => sql`CAST(record AS BLOB)`
-    })
-    const later = Option.match(after, {
-      onNone: () => sql.literal(""),
-      onSome: (account) => sql`AND account > ${account}`
-    })
-    const rows = yield* sql<Record<"account" | "record", unknown>>`
-      SELECT account, ${bytes} AS record FROM ${sql(names.entries)}
-      WHERE record IS NOT NULL ${later} ORDER BY account LIMIT ${pageSize}`
-    const now = yield* Clock.currentTimeMillis
-    for (const row of rows) {
-      const read = RecordText.decode(bytesOf(row.record), "", now)
-      if (Either.isLeft(read)) continue
-      const { due, state } = columnsOf(read.right.entry)
-      yield* sql`UPDATE ${sql(names.entries)} SET state = ${state}, due = ${due} WHERE account = ${String(row.account)}`
-    }
-    const last = rows.at(-1)
-    if (last !== undefined && rows.length === pageSize) {
-      yield* fill(sql, names, Option.some(String(last.account)))
-    }
-  })

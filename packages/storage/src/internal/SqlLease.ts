@@ -50,58 +50,123 @@ const finds = (
 ): Effect.Effect<boolean, ServerProblem> => Effect.map(ask(session, statement), (rows) => rows.length > 0)
 
 /** Whose the lease is, in force or lapsed. */
-const look = (session: Session, account: string) => {
+interface Held {
+  readonly owner: string
+  readonly holder: string
+  readonly until: string
+  readonly live: boolean
+}
+
+type HeldRow = Record<"owner" | "holder" | "live" | "expires", unknown>
+
+const selectHeld = (session: Session, account: string, now: Fragment) => {
   const { sql } = session
-  const statement = (now: Fragment) => sql<Record<"owner" | "holder" | "live" | "expires", unknown>>`
+  return sql<HeldRow>`
     SELECT ${session.bytes(sql("owner"))} AS owner, ${session.bytes(sql("holder"))} AS holder, expires,
       CASE WHEN expires > ${now} THEN 1 ELSE 0 END AS live
     FROM ${sql(session.tables.leases)} WHERE account = ${account} AND owner IS NOT NULL`
-  return Effect.map(ask(session, statement), ([row]) =>
-    Option.map(Option.fromNullable(row), ({ owner, holder, live, expires }) => ({
+}
+
+const heldIn = (row: HeldRow | undefined): Option.Option<Held> =>
+  Option.map(
+    Option.filter(Option.fromNullable(row), ({ owner }) => owner !== null),
+    ({ expires, holder, live, owner }) => ({
       owner: textOf(owner),
       holder: textOf(holder),
       until: String(expires),
       live: Number(live) === 1
-    }))
+    })
   )
+
+const look = (session: Session, account: string): Effect.Effect<Option.Option<Held>, ServerProblem> =>
+  Effect.map(
+    ask(session, (now) => selectHeld(session, account, now)),
+    ([row]) => heldIn(row)
+  )
+
+/** Whose the lease was, and the fence if it is granted. */
+interface Attempt {
+  readonly found: Option.Option<Held>
+  readonly fence: Option.Option<number>
 }
 
-/** Looks first, so that those who wait for a holder do not also contend for the right to write. */
 const grant = (session: Session, request: Request): Effect.Effect<Answer, ServerProblem> =>
   Effect.gen(function* () {
-    const found = yield* look(session, request.account)
+    const { fence, found } = yield* session.dialect === "pg"
+      ? lookAndTake(session, request)
+      : lookThenTake(session, request)
+    if (Option.isSome(fence)) {
+      return { _tag: "Granted", fence: fence.value, previous: Option.map(found, ({ owner }) => owner) }
+    }
     const over = Option.getOrUndefined(request.over)
-    if (Option.isSome(found) && found.value.owner !== over) {
-      const { live, ...other } = found.value
-      if (live || (!isDatedByServer(session) && (yield* request.isRunning(other.owner)))) {
-        return { _tag: "Busy", ...other }
-      }
-    }
-    const [row] = yield* ask(session, (now) => take(session, request, now)).pipe(
-      Effect.catchIf(isRace, () => Effect.succeed([]))
-    )
-    if (row !== undefined) {
-      return { _tag: "Granted", fence: Number(row.fence), previous: Option.map(found, ({ owner }) => owner) }
-    }
-    const winner = yield* look(session, request.account)
+    const winner = yield* Option.exists(found, ({ live, owner }) => live && owner !== over)
+      ? Effect.succeed(found)
+      : look(session, request.account)
     return Option.match(winner, {
       onNone: (): Answer => ({ _tag: "Busy", owner: "", holder: "another process", until: "" }),
       onSome: ({ owner, holder, until }) => ({ _tag: "Busy", owner, holder, until })
     })
   })
 
+/** In one statement. Those who wait for a holder only read: they do not contend for the right to write. */
+const lookAndTake = (session: Session, request: Request): Effect.Effect<Attempt, ServerProblem> => {
+  const { sql } = session
+  const over = session.bytes(sql`CAST(${Option.getOrNull(request.over)} AS TEXT)`)
+  return ask(
+    session,
+    (now) => sql<HeldRow & { readonly fence: unknown }>`
+      WITH found AS (${selectHeld(session, request.account, now)}),
+        taken AS (${take(
+          session,
+          request,
+          now,
+          sql`NOT EXISTS (
+          SELECT 1 FROM found WHERE live = 1 AND owner IS DISTINCT FROM ${over})`
+        )})
+      SELECT found.*, taken.fence FROM (SELECT 1) AS one LEFT JOIN found ON TRUE LEFT JOIN taken ON TRUE`
+  ).pipe(
+    Effect.map(([row]) => ({
+      found: heldIn(row),
+      fence: Option.map(Option.fromNullable(row?.fence), Number)
+    })),
+    Effect.catchIf(isRace, () => Effect.succeed({ found: Option.none(), fence: Option.none() }))
+  )
+}
+
+/** In two statements, the first of which only reads. A clock that was set wrong does not end the lease of a holder that runs. */
+const lookThenTake = (session: Session, request: Request): Effect.Effect<Attempt, ServerProblem> =>
+  Effect.gen(function* () {
+    const found = yield* look(session, request.account)
+    const others = Option.filter(found, ({ owner }) => owner !== Option.getOrUndefined(request.over))
+    if (Option.isSome(others) && (others.value.live || (yield* request.isRunning(others.value.owner)))) {
+      return { found: Option.some({ ...others.value, live: true }), fence: Option.none() }
+    }
+    const [row] = yield* ask(session, (now) => take(session, request, now, session.sql`1 = 1`)).pipe(
+      Effect.catchIf(isRace, () => Effect.succeed([]))
+    )
+    // Who has taken it since is looked for.
+    return row === undefined
+      ? { found: Option.none(), fence: Option.none() }
+      : { found, fence: Option.some(Number(row.fence)) }
+  })
+
 /** The fence is above the last one granted, above the one written, and not below the clock. */
-const take = (session: Session, { account, owner, holder, ttl, over }: Request, now: Fragment) => {
+const take = (
+  session: Session,
+  { account, owner, holder, ttl, over }: Request,
+  now: Fragment,
+  condition: Fragment
+) => {
   const { sql, tables } = session
   const greatest = sql.literal(session.dialect === "pg" ? "GREATEST" : "MAX")
+  const expires = sql`${now} + CAST(${Math.ceil(ttl)} AS BIGINT)`
   return sql<{ readonly fence: unknown }>`
     INSERT INTO ${sql(tables.leases)} AS held (account, owner, holder, expires, fence)
-    VALUES (
-      ${account}, ${owner}, ${holder}, ${now} + CAST(${Math.ceil(ttl)} AS BIGINT),
+    SELECT CAST(${account} AS TEXT), CAST(${owner} AS TEXT), CAST(${holder} AS TEXT), ${expires},
       ${greatest}(${now}, 1 + COALESCE((SELECT fence FROM ${sql(tables.entries)} WHERE account = ${account}), 0))
-    )
+    WHERE ${condition}
     ON CONFLICT (account) DO UPDATE SET
-      owner = excluded.owner, holder = excluded.holder, expires = ${now} + CAST(${Math.ceil(ttl)} AS BIGINT),
+      owner = excluded.owner, holder = excluded.holder, expires = ${expires},
       fence = ${greatest}(held.fence + 1, excluded.fence)
       WHERE held.owner IS NULL OR held.expires <= ${now}
         OR held.owner = CAST(${Option.getOrNull(over)} AS TEXT)

@@ -3,23 +3,14 @@ import * as Migrator from "@effect/sql/Migrator"
 import * as SqlClient from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
+import * as Clock from "effect/Clock"
 import * as Either from "effect/Either"
+import * as Option from "effect/Option"
+import * as RecordText from "./RecordText.js"
 import { pause } from "./KernelLock.js"
 import { ServerProblem } from "./ServerProblem.js"
-import * as SqlIndex from "./SqlIndex.js"
 import { isRace } from "./SqlProblem.js"
-
-export interface Tables {
-  readonly entries: string
-  readonly leases: string
-  readonly migrations: string
-}
-
-export const tables = (prefix: string): Tables => ({
-  entries: `${prefix}_entries`,
-  leases: `${prefix}_leases`,
-  migrations: `${prefix}_migrations`
-})
+import { bytesOf, columnsOf, type Tables } from "./SqlTables.js"
 
 /**
  * `record` is null where the entry was removed: its row stays, so that its version and its fence go on
@@ -44,9 +35,53 @@ const first = (sql: SqlClient.SqlClient, names: Tables) => {
   )
 }
 
+/** Adds the index to a table that may hold entries already. A record that cannot be read is not due. */
+const second = (sql: SqlClient.SqlClient, names: Tables): Effect.Effect<void, SqlError> =>
+  Effect.gen(function* () {
+    const integer = sql.literal(sql.onDialectOrElse({ pg: () => "BIGINT", orElse: () => "INTEGER" }))
+    yield* sql`ALTER TABLE ${sql(names.entries)} ADD COLUMN state TEXT`
+    yield* sql`ALTER TABLE ${sql(names.entries)} ADD COLUMN due ${integer}`
+    yield* fill(sql, names, Option.none())
+    yield* sql`CREATE INDEX ${sql(`${names.entries}_due`)} ON ${sql(names.entries)} (due, account)
+      WHERE due IS NOT NULL`
+  })
+
+/** How many entries are read together. */
+const pageSize = 1000
+
+const fill = (
+  sql: SqlClient.SqlClient,
+  names: Tables,
+  after: Option.Option<string>
+): Effect.Effect<void, SqlError> =>
+  Effect.gen(function* () {
+    const bytes = sql.onDialectOrElse({
+      pg: () => sql`convert_to(record, 'UTF8')`,
+      orElse: () => sql`CAST(record AS BLOB)`
+    })
+    const later = Option.match(after, {
+      onNone: () => sql.literal(""),
+      onSome: (account) => sql`AND account > ${account}`
+    })
+    const rows = yield* sql<Record<"account" | "record", unknown>>`
+      SELECT account, ${bytes} AS record FROM ${sql(names.entries)}
+      WHERE record IS NOT NULL ${later} ORDER BY account LIMIT ${pageSize}`
+    const now = yield* Clock.currentTimeMillis
+    for (const row of rows) {
+      const read = RecordText.decode(bytesOf(row.record), "", now)
+      if (Either.isLeft(read)) continue
+      const { due, state } = columnsOf(read.right.entry)
+      yield* sql`UPDATE ${sql(names.entries)} SET state = ${state}, due = ${due} WHERE account = ${String(row.account)}`
+    }
+    const last = rows.at(-1)
+    if (last !== undefined && rows.length === pageSize) {
+      yield* fill(sql, names, Option.some(String(last.account)))
+    }
+  })
+
 const migrations = (sql: SqlClient.SqlClient, names: Tables): ReadonlyArray<Migrator.ResolvedMigration> => [
   [1, "entries_and_leases", Effect.succeed(first(sql, names))],
-  [2, "due", Effect.succeed(SqlIndex.migration(sql, names))]
+  [2, "due", Effect.succeed(second(sql, names))]
 ]
 
 /** Another process may be at the same migration: who loses that race looks again. */

@@ -9,13 +9,14 @@ import { bounded } from "./Bounded.js"
 import { ServerProblem } from "./ServerProblem.js"
 import { fromClient } from "./SqlProblem.js"
 import * as SqlSchema from "./SqlSchema.js"
+import * as SqlTables from "./SqlTables.js"
 
 export type Dialect = "sqlite" | "pg"
 
 export interface Session {
   readonly sql: SqlClient.SqlClient
   readonly dialect: Dialect
-  readonly tables: SqlSchema.Tables
+  readonly tables: SqlTables.Tables
   /** For people and for messages. */
   readonly location: string
   /** Runs statements, the tables being there, outside any transaction of the caller's. */
@@ -36,7 +37,7 @@ export const make = (client: SqlClient.SqlClient, dialect: Dialect, settings: Se
   const { location, prefix, timeoutMillis } = settings
   // The columns are called as they are called here.
   const sql = client.withoutTransforms()
-  const tables = SqlSchema.tables(prefix)
+  const tables = SqlTables.tables(prefix)
   const fails = fromClient(location)
   let ready = false
   const ensure = Effect.suspend(() =>
@@ -77,12 +78,4 @@ const outside = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
     Context.omit(SqlClient.TransactionConnection)(context as Context.Context<SqlClient.TransactionConnection>)
   )
 
-/** What a driver gives for bytes. */
-export const bytesOf = (value: unknown): Uint8Array =>
-  value instanceof ArrayBuffer
-    ? new Uint8Array(value)
-    : value instanceof Uint8Array
-      ? value
-      : new Uint8Array()
-
-export const textOf = (value: unknown): string => new TextDecoder().decode(bytesOf(value))
+export const textOf = (value: unknown): string => new TextDecoder().decode(SqlTables.bytesOf(value))

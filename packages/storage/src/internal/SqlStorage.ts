@@ -13,9 +13,9 @@ import * as Batcher from "./Batcher.js"
 import type * as Record from "./Record.js"
 import * as RecordText from "./RecordText.js"
 import { ServerProblem, toStorageError } from "./ServerProblem.js"
-import * as SqlIndex from "./SqlIndex.js"
 import { isLocked, isRace } from "./SqlProblem.js"
-import { bytesOf, type Session } from "./SqlSession.js"
+import type { Session } from "./SqlSession.js"
+import { bytesOf, columnsOf } from "./SqlTables.js"
 
 /** What tells of a change: the channel of one table, and in it the account; nothing where that is too long. */
 export const channelOf = (session: Session): string => session.tables.entries
@@ -168,7 +168,7 @@ const commit = (
       text,
       fence: kept.fence,
       lease: entry.fence,
-      ...SqlIndex.columnsOf(kept)
+      ...columnsOf(kept)
     })
     if (written) return versionOf(number + 1, new TextEncoder().encode(text))
     if (races < maxRaces) return yield* commit(session, reads, place, entry, expected, races + 1)

@@ -10,12 +10,12 @@ import type * as Scope from "effect/Scope"
 import type { Seeded } from "@latchkey/core/internal-api"
 import type { Fault, Outcome, Reply } from "../../testing/Fault.js"
 import type { Endpoint } from "./model.js"
-import { endpointOf, issuer } from "./addresses.js"
-import type { Desk } from "./desk.js"
+import { endpointOf, issuer } from "./endpoints.js"
+import type { FaultPlan } from "./FaultPlan.js"
 import { respond, type Incoming, type Site } from "./routes.js"
 
 export interface Options {
-  readonly desk: Desk
+  readonly faultPlan: FaultPlan
   readonly site: Site
   readonly random: Seeded.Seeded
   /** How long each way takes, in milliseconds: from, to. */
@@ -23,7 +23,7 @@ export interface Options {
 }
 
 export const make = ({
-  desk,
+  faultPlan,
   latency: [fastest, slowest],
   random,
   site
@@ -32,15 +32,15 @@ export const make = ({
     const travel = () => fastest + (slowest > fastest ? random.integer(slowest - fastest + 1) : 0)
     const serve = (endpoint: Endpoint, incoming: Incoming): Effect.Effect<Outcome> =>
       Effect.suspend(() => {
-        const fault = desk.meet(endpoint)
-        desk.enter(endpoint)
+        const fault = faultPlan.meet(endpoint)
+        faultPlan.enter(endpoint)
         const [there, back] = [fault.requestDelay + travel(), fault.answerDelay + travel()]
         return pause(there).pipe(
           Effect.andThen(
             Effect.map(Clock.currentTimeMillis, (now) => answer(site, endpoint, incoming, fault, now))
           ),
           Effect.tap(() => pause(back)),
-          Effect.ensuring(Effect.sync(() => desk.leave(endpoint)))
+          Effect.ensuring(Effect.sync(() => faultPlan.leave(endpoint)))
         )
       })
     return HttpClient.make((request, url) => {

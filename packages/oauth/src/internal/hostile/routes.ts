@@ -1,7 +1,7 @@
 /** The honest answers of the hostile server: what a sound server would say to each request. */
 import { json, type Reply } from "../../testing/Fault.js"
 import type { Endpoint } from "./model.js"
-import { metadata, verificationUri } from "./addresses.js"
+import { metadata, verificationUri } from "./endpoints.js"
 import type { Devices } from "./devices.js"
 import type { AccessToken, Grants, Pair } from "./grants.js"
 

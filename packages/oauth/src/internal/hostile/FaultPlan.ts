@@ -3,7 +3,7 @@ import type { Seeded } from "@latchkey/core/internal-api"
 import * as Fault from "../../testing/Fault.js"
 import type { Endpoint, Options } from "./model.js"
 
-export class Desk {
+export class FaultPlan {
   readonly arrived: Record<Endpoint, number> = {
     discovery: 0,
     token: 0,

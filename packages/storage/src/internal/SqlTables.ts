@@ -1,0 +1,30 @@
+/** The tables, and how their columns are written and read. */
+import { atRest } from "@latchkey/core/TokenStorages"
+import type * as Entry from "@latchkey/core/Entry"
+import * as Option from "effect/Option"
+
+export interface Tables {
+  readonly entries: string
+  readonly leases: string
+  readonly migrations: string
+}
+
+export const tables = (prefix: string): Tables => ({
+  entries: `${prefix}_entries`,
+  leases: `${prefix}_leases`,
+  migrations: `${prefix}_migrations`
+})
+
+/** The columns of an entry, for the statement that writes it. */
+export const columnsOf = (entry: Entry.Entry): { readonly state: string; readonly due: number | null } => {
+  const { dueAt, state } = atRest(entry)
+  return { state, due: Option.getOrNull(dueAt) }
+}
+
+/** What a driver gives for bytes. */
+export const bytesOf = (value: unknown): Uint8Array =>
+  value instanceof ArrayBuffer
+    ? new Uint8Array(value)
+    : value instanceof Uint8Array
+      ? value
+      : new Uint8Array()
