@@ -5,8 +5,9 @@
  */
 import * as AccountReport from "@latchkey/core/AccountReport"
 import * as Decision from "@latchkey/core/Decision"
-import * as Entry from "@latchkey/core/Entry"
+import type * as Entry from "@latchkey/core/Entry"
 import { describeMismatch, type Mismatch } from "@latchkey/core/GrantIdentity"
+import { Marks } from "@latchkey/core/internal-api"
 import * as Snapshot from "@latchkey/core/Snapshot"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
@@ -79,8 +80,8 @@ export const stateOf = (
   now: number
 ): Exclude<State, "mismatch" | "unreadable"> => {
   if (Option.isNone(entry)) return grant === "client-credentials" ? "refreshable" : "absent"
-  const { credentials, dead } = entry.value
-  const isDead = Option.exists(dead, (d) => d.fingerprint === Entry.grantFingerprint(credentials))
+  const { credentials } = entry.value
+  const isDead = Option.isSome(Marks.deadMark(entry.value))
   if (!Decision.isExpired(credentials, now)) return isDead ? "ending" : "valid"
   if (isDead) return "dead"
   return grant === "client-credentials" || Option.isSome(credentials.refreshToken) ? "refreshable" : "expired"

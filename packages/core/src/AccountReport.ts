@@ -5,8 +5,9 @@
  * @since 0.1.0
  */
 import * as Option from "effect/Option"
-import * as Entry from "./Entry.js"
+import type * as Entry from "./Entry.js"
 import { isExpired } from "./grant/Expiry.js"
+import { deadMark, openIntent } from "./grant/Marks.js"
 import { type Account, atRest } from "./TokenStorages.js"
 
 /**
@@ -66,21 +67,17 @@ export const of = (account: string, entry: Entry.Entry, now: number): AccountRep
 /** How long an intent may belong to a refresh under way: a lease, by default. */
 const underWay = 60_000
 
-const lastError = (
-  { credentials, dead, intent, serverWait }: Entry.Entry,
-  now: number
-): Option.Option<LastError> => {
-  const fingerprint = Entry.grantFingerprint(credentials)
-  const end = Option.filter(dead, (mark) => mark.fingerprint === fingerprint)
+const lastError = (entry: Entry.Entry, now: number): Option.Option<LastError> => {
+  const end = deadMark(entry)
   if (Option.isSome(end)) return Option.some(endOf(end.value))
-  const lost = Option.filter(intent, (i) => i.fingerprint === fingerprint && now - i.at >= underWay)
+  const lost = Option.filter(openIntent(entry), ({ at }) => now - at >= underWay)
   const answerLost = Option.map(lost, ({ at, attempt }): LastError => {
     const message =
       `A refresh was begun and its answer was not stored (attempt ${attempt}). It is repeated when the account is due or a ` +
       "token is asked for; if the server refuses that, someone must log in again."
     return { reason: "AnswerLost", message, at }
   })
-  const wait = Option.map(serverWait, ({ at, until }): LastError => {
+  const wait = Option.map(entry.serverWait, ({ at, until }): LastError => {
     const end = Option.getOrElse(isoOf(until), () => "it says so")
     return {
       reason: "ServerAsked",

@@ -13,7 +13,8 @@ import * as Option from "effect/Option"
 import * as Order from "effect/Order"
 import * as PubSub from "effect/PubSub"
 import * as Stream from "effect/Stream"
-import * as Entry from "./Entry.js"
+import type * as Entry from "./Entry.js"
+import { deadMark, openIntent } from "./grant/Marks.js"
 import { userGrant } from "./GrantIdentity.js"
 import { memoryCells, type StorageError, type TokenStorage } from "./TokenStorage.js"
 
@@ -78,18 +79,16 @@ export interface DueOptions {
  * @category getters
  */
 export const atRest = (entry: Entry.Entry): AtRest => {
-  const { credentials, dead, identity, intent, serverWait } = entry
-  const fingerprint = Entry.grantFingerprint(credentials)
-  if (Option.exists(dead, (mark) => mark.fingerprint === fingerprint))
-    return { state: "Dead", dueAt: Option.none() }
+  const { credentials, identity, serverWait } = entry
+  if (Option.isSome(deadMark(entry))) return { state: "Dead", dueAt: Option.none() }
   const needsNoRefreshToken = Option.exists(identity, ({ grantType }) => grantType !== userGrant)
   if (Option.isNone(credentials.refreshToken) && !needsNoRefreshToken) {
     return { state: "Fixed", dueAt: Option.none() }
   }
   const ends = [credentials.expiresAt, credentials.refreshAt].flatMap(Option.toArray)
   // The answer to a refresh was lost: the sooner the request is repeated, the better.
-  const open = Option.filter(intent, (i) => i.fingerprint === fingerprint)
-  const first = Math.min(...ends, ...Option.toArray(Option.map(open, ({ at }) => at)))
+  const lostAt = Option.map(openIntent(entry), ({ at }) => at)
+  const first = Math.min(...ends, ...Option.toArray(lostAt))
   const wait = Option.match(serverWait, { onNone: () => -Infinity, onSome: ({ until }) => until })
   const dueAt = Math.max(first, wait)
   return {

@@ -6,7 +6,7 @@ import * as Entry from "@latchkey/core/Entry"
 import * as Fingerprint from "@latchkey/core/Fingerprint"
 import * as GrantIdentity from "@latchkey/core/GrantIdentity"
 import { entry as anyEntry, runs } from "./support/Arbitraries.js"
-import { openIntent } from "../src/grant/View.js"
+import { openIntent } from "../src/grant/Marks.js"
 import * as Edition from "./support/Edition.js"
 
 // Two Redacted are equal when their secrets are.

@@ -29,7 +29,7 @@ export interface Renewal {
 /** What is under way at one token server. */
 export interface ServerLoad {
   readonly running: number
-  /** Those that begin as soon as there is room, the earliest first, and whether more are due than that. */
+  /** Those that begin as soon as there is room, in the order of this process, and whether more are due than that. */
   readonly waiting: ReadonlyArray<Renewal>
   readonly isCut: boolean
   /** How many renewals failed in a row, and until when the server is left alone for it. */

@@ -70,11 +70,15 @@ export const afterRead = (
   patience: number
 ): Turn => {
   const decision = judge(policy, state, now, request)
-  if (Option.isNone(failure)) return obey(policy, state, request, decision, patience)
+  return Option.isNone(failure)
+    ? obey(policy, state, request, decision, patience)
+    : serveOr(request, decision, { _tag: "Fail", failure: failure.value })
+}
+
+/** The token that may still be served, unless the caller wants another one. */
+const serveOr = (request: Decision.Request, decision: Decision.Decision, otherwise: Turn): Turn => {
   const token = Decision.servable(decision)
-  return Option.isSome(token) && !request.force
-    ? { _tag: "Serve", token: token.value }
-    : { _tag: "Fail", failure: failure.value }
+  return Option.isSome(token) && !request.force ? { _tag: "Serve", token: token.value } : otherwise
 }
 
 /**
@@ -134,20 +138,14 @@ const obey = (
       return { _tag: "ServeAndRefresh", token: decision.token, want: wantOf(request, had) }
     case "Refresh": {
       const overdue = state.phase._tag === "Redeeming" ? state.phase.overdue : Option.none()
-      if (Option.isSome(overdue)) {
-        return Option.isSome(decision.fallback) && !request.force
-          ? { _tag: "Serve", token: decision.fallback.value }
-          : { _tag: "Fail", failure: overdue.value }
-      }
+      if (Option.isSome(overdue)) return serveOr(request, decision, { _tag: "Fail", failure: overdue.value })
       const joined = state.phase._tag !== "Idle"
       const patientUntil = policy.uptime + patience
       const caller = { request, had, answers: state.answers, joined, flights: 1, patientUntil }
       return join(caller, waitFor(policy, caller, decision))
     }
     case "CoolDown":
-      return Option.isSome(decision.fallback) && !request.force
-        ? { _tag: "Serve", token: decision.fallback.value }
-        : refuse(state, decision)
+      return serveOr(request, decision, refuse(state, decision))
     case "Reload":
     case "Reauthorize":
     case "TooShortLived":

@@ -8,6 +8,7 @@ import * as Age from "./Age.js"
 import { cooling } from "./BackOff.js"
 import * as Decision from "./Decision.js"
 import { isExpired, isFresh as isFreshRecord, isGraceTooLong, type Witness } from "./Expiry.js"
+import { openIntent } from "./Marks.js"
 import { mismatch } from "./Mismatch.js"
 import * as Replay from "./Replay.js"
 import { credentialsOf, entryOf, isRejected, type Policy, type State } from "./State.js"
@@ -55,10 +56,6 @@ export const heldOf = (policy: Policy, state: State, now: number): Decision.Held
     witness: witnessOf(policy, state, now)
   }
 }
-
-/** The intent to spend the very refresh token that the entry holds, where the outcome of the request is unknown. */
-export const openIntent = (entry: Entry.Entry): Option.Option<Entry.Intent> =>
-  Option.filter(entry.intent, (i) => i.fingerprint === Entry.grantFingerprint(entry.credentials))
 
 /**
  * The intent of a request whose outcome nobody knows. Our own intent does not count while its request is under way, or

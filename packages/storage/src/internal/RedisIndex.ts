@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { Streams } from "@latchkey/core/internal-api"
+import { accountOf } from "./AccountRow.js"
 import type { Connection } from "./RedisClient.js"
 import { keyOf, list, text } from "./RedisGrant.js"
 import * as RedisScripts from "./RedisScripts.js"
@@ -50,12 +51,8 @@ const placeOf = (
   account: string
 ): Effect.Effect<Account, ServerProblem> =>
   Effect.map(run(RedisScripts.place, keyOf(prefix, account), []), (answer) => {
-    const [state, dueAt = ""] = list(answer).map(text)
-    return {
-      account,
-      state: state === "Dead" || state === "Renewable" ? state : "Fixed",
-      dueAt: dueAt === "" ? Option.none() : Option.some(Number(dueAt))
-    }
+    const [state, due = ""] = list(answer).map(text)
+    return accountOf(account, state, due)
   })
 
 export const count = ({ run }: Connection, prefix: string): Effect.Effect<number, ServerProblem> =>

@@ -1,9 +1,10 @@
 /** The index of accounts in the table of entries: which are due for renewal, and how many there are. */
-import type { Account, AtRest, DueAccount, DueOptions } from "@latchkey/core/TokenStorages"
+import { Streams } from "@latchkey/core/internal-api"
+import type { Account, DueAccount, DueOptions } from "@latchkey/core/TokenStorages"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Stream from "effect/Stream"
-import { Streams } from "@latchkey/core/internal-api"
+import { accountOf } from "./AccountRow.js"
 import type { ServerProblem } from "./ServerProblem.js"
 import type { Session } from "./SqlSession.js"
 
@@ -49,20 +50,13 @@ export const accounts = (
       SELECT account, state, due FROM ${sql(tables.entries)}
       WHERE record IS NOT NULL ${later} ORDER BY account LIMIT ${pageSize}`
     return Effect.map(session.run(statement), (rows) => {
-      const found = rows.map((row): Account => ({
-        account: String(row.account),
-        state: stateOf(row.state),
-        dueAt: row.due === null ? Option.none() : Option.some(Number(row.due))
-      }))
+      const found = rows.map(({ account, due, state }) => accountOf(String(account), state, due))
       const last = found.length < pageSize ? Option.none() : Option.fromNullable(found.at(-1))
       return [found, Option.map(last, ({ account }) => Option.some(account))] as const
     })
   }
   return Streams.pages(first, page)
 }
-
-const stateOf = (value: unknown): AtRest["state"] =>
-  value === "Dead" || value === "Renewable" ? value : "Fixed"
 
 export const count = (session: Session): Effect.Effect<number, ServerProblem> =>
   Effect.map(
