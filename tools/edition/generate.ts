@@ -2,8 +2,9 @@
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { Project, ts } from "ts-morph"
-import { Edit, type Problem } from "./Edit.js"
+import type { Problem } from "./Edit.js"
 import { rules } from "./rules/index.js"
+import { translate } from "./translate.js"
 
 const root = path.resolve(import.meta.dirname, "../..")
 const output = path.join(root, ".edition")
@@ -110,12 +111,8 @@ for (const name of packages) {
       write(relative, fs.readFileSync(byHand, "utf8"))
       continue
     }
-    const edit = new Edit(file)
-    file.forEachDescendant((node) => {
-      for (const rule of rules) rule.apply(node, edit)
-    })
-    const text = edit.text()
-    problems.push(...edit.problems)
+    const { text, problems: found } = translate(file)
+    problems.push(...found)
     checkNames(file.getFilePath(), file.getFullText(), text.replace(/\/\*\*.*?\*\/|^\s*\/\/.*?$/gms, ""))
     if (text !== file.getFullText()) changed++
     write(relative, text)
