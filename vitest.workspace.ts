@@ -1,4 +1,4 @@
-const folders = [".ci", "packages/*/test", "examples/*/test"]
+const folders = [".ci", "tools/edition", "packages/*/test", "examples/*/test"]
 const globalSetup = new URL(".ci/skipped.ts", import.meta.url).pathname
 
 /** These replace a module, or the services of all tests, for the whole of their process. */

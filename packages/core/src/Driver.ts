@@ -14,6 +14,7 @@ import * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
+import * as Fibers from "./edition/Fibers.js"
 import type { Command, Input, Release } from "./grant/Messages.js"
 import type * as State from "./grant/State.js"
 import { LeaseError } from "./RefreshLease.js"
@@ -80,9 +81,7 @@ const drive = (grant: Grant, first: Applied, clock: Clock.Clock): Effect.Effect<
       })
       return Effect.andThen(report(grant, last), next)
     }
-    return Effect.onExit(loop(first, Option.none()), () =>
-      Effect.sync(() => letGo(grant, { failure: Option.some(closed) }))
-    )
+    return Effect.onExit(loop(first, Option.none()), () => letGo(grant, { failure: Option.some(closed) }))
   })
 
 type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
@@ -126,7 +125,7 @@ const perform = (grant: Grant, command: Command, restore: Restore): Effect.Effec
       return redeem(grant, refresher.refresh(command.previous), command.readsOn, restore)
     // Carried out as soon as it is commanded.
     case "Wake":
-      return Effect.dieMessage("A flight cannot wake itself.")
+      return Effect.die(new Error("A flight cannot wake itself."))
     case "Wait":
       return Effect.suspend(() => {
         const awake = (grant.awake ??= Deferred.unsafeMake<void>(FiberId.none))
@@ -143,8 +142,8 @@ const perform = (grant: Grant, command: Command, restore: Restore): Effect.Effec
 const commitPatience = 1000
 
 const reportingSlow = <A>(grant: Grant, committing: Effect.Effect<A>): Effect.Effect<A> =>
-  Effect.flatMap(Effect.runtime<never>(), (runtime) => {
-    const stop = TimeLimit.startTimer(runtime, commitPatience, tell(grant, { _tag: "CommitSlow" }))
+  Effect.flatMap(Fibers.running(), (running) => {
+    const stop = TimeLimit.startTimer(running, commitPatience, tell(grant, { _tag: "CommitSlow" }))
     return Effect.ensuring(committing, Effect.sync(stop))
   })
 

@@ -7,9 +7,9 @@
 import * as Data from "effect/Data"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
-import * as ParseResult from "effect/ParseResult"
 import type * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
+import * as Problems from "./edition/Problems.js"
 import * as Credentials from "./Credentials.js"
 import * as Fingerprint from "./Fingerprint.js"
 import * as GrantIdentity from "./GrantIdentity.js"
@@ -274,8 +274,8 @@ export const toJson = (entry: Entry): Record<string, unknown> => {
 const tokens: ReadonlySet<unknown> = new Set(["accessToken", "refreshToken", "idToken"])
 
 /** Describes the problem with a token; for any other value, only its path. */
-const recordProblem = (error: ParseResult.ParseError, json: unknown): RecordProblem => {
-  const issue = ParseResult.ArrayFormatter.formatErrorSync(error)[0]!
+const recordProblem = (error: Problems.DecodeError, json: unknown): RecordProblem => {
+  const issue = Problems.firstIssue(error)
   const path = issue.path.map(String).join(".")
   const value: unknown = Reflect.get(Object(json), path)
   const token = tokens.has(path)
@@ -286,6 +286,6 @@ const recordProblem = (error: ParseResult.ParseError, json: unknown): RecordProb
   return new RecordProblem({
     reason: "Malformed",
     path: path === "" ? "(the record)" : path,
-    problem: issue._tag === "Missing" ? "is missing" : Option.getOrElse(token, () => "is not valid here")
+    problem: issue.isMissing ? "is missing" : Option.getOrElse(token, () => "is not valid here")
   })
 }

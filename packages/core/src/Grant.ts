@@ -10,6 +10,7 @@ import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
 import type * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
+import * as Fibers from "./edition/Fibers.js"
 import type { AuthStatus } from "./AuthStatus.js"
 import type { Input, Next, Release } from "./grant/Messages.js"
 import * as State from "./grant/State.js"
@@ -110,7 +111,7 @@ export const policyOf = ({ context, jitterShare }: Grant): State.Policy => {
     formerly: refresher.formerly ?? noNames,
     serverAhead: refresher.serverAhead?.() ?? 0,
     jitterShare,
-    uptime: Number(clock.unsafeCurrentTimeNanos() / 1_000_000n),
+    uptime: Number(Fibers.monotonicNanos(clock) / 1_000_000n),
     reportsChanges
   }
 }
@@ -149,7 +150,7 @@ export const report = (grant: Grant, { before, events, released, state }: Applie
   const unsaved = Telemetry.countUnsaved(namesOf(grant), before, state)
   const letsGo = Option.match(released, {
     onNone: () => Effect.void,
-    onSome: (release) => Effect.sync(() => letGo(grant, release))
+    onSome: (release) => letGo(grant, release)
   })
   return inOrder([...events.map((event) => publish(grant, event, before)), unsaved, letsGo])
 }
@@ -180,11 +181,12 @@ export const offer = <A>(hub: PubSub.PubSub<A>, value: A): Effect.Effect<void> =
 
 export const namesOf = ({ account, context: { provider } }: Grant): Telemetry.Names => ({ provider, account })
 
-export const letGo = (grant: Grant, release: Release): void => {
-  const { released } = grant
-  grant.released = undefined
-  if (released !== undefined) Deferred.unsafeDone(released, Exit.succeed(release))
-}
+export const letGo = (grant: Grant, release: Release): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const { released } = grant
+    grant.released = undefined
+    return released === undefined ? Effect.void : Fibers.release(released, Exit.succeed(release))
+  })
 
 /** {@link apply}, for what a user did that may end the flight; returns once the lease is released, if it does. */
 export const tellAndSettle = (grant: Grant, input: Input): Effect.Effect<void> =>

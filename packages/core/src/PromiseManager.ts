@@ -9,7 +9,6 @@
  * @since 0.1.0
  */
 import * as Cause from "effect/Cause"
-import * as ConfigError from "effect/ConfigError"
 import type * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -19,7 +18,8 @@ import * as ManagedRuntime from "effect/ManagedRuntime"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
-import * as Runtime from "effect/Runtime"
+import * as Fibers from "./edition/Fibers.js"
+import * as Problems from "./edition/Problems.js"
 import type { AuthStatus } from "./AuthStatus.js"
 import type { Credentials } from "./Credentials.js"
 import { type Manager, type SaveOptions, TokenManager } from "./TokenManager.js"
@@ -79,7 +79,7 @@ export interface OwnPromiseManager extends PromiseManager {
  * @category constructors
  */
 export const make = (manager: Manager): Effect.Effect<PromiseManager> =>
-  Effect.map(Effect.runtime(), (runtime) => promisesOf(manager, runtime))
+  Effect.map(Fibers.running(), (runtime) => promisesOf(manager, runtime))
 
 /**
  * The manager of an existing runtime, in promises. For one of several managers, give its tag.
@@ -100,7 +100,9 @@ export const fromRuntime: {
   const found: Effect.Effect<Manager, never, Self | TokenManager> = tag ?? TokenManager
   return unwrap(
     await managed.runPromiseExit(
-      Effect.flatMap(found, (manager) => Effect.map(Effect.runtime(), (r) => promisesOf(manager, r)))
+      Effect.flatMap(found, (manager) =>
+        Effect.map(Fibers.running(), (running) => promisesOf(manager, running))
+      )
     )
   )
 }
@@ -124,8 +126,8 @@ export const open = async <E>(layer: Layer.Layer<TokenManager, E>): Promise<OwnP
   }
 }
 
-const promisesOf = (manager: Manager, runtime: Runtime.Runtime<never>): PromiseManager => {
-  const runExit = Runtime.runPromiseExit(runtime)
+const promisesOf = (manager: Manager, running: Fibers.Running): PromiseManager => {
+  const runExit = Fibers.runPromiseExit(running)
   const run = async <A, E>(effect: Effect.Effect<A, E>, signal?: AbortSignal): Promise<A> => {
     signal?.throwIfAborted()
     const exit = await runExit(effect, signal === undefined ? {} : { signal })
@@ -194,13 +196,13 @@ const errorOf = (cause: Cause.Cause<unknown>): Error => {
 }
 
 const nameOf = (failure: unknown): string | undefined => {
-  if (ConfigError.isConfigError(failure)) return "ConfigError"
+  if (Problems.isConfigError(failure)) return "ConfigError"
   return Predicate.hasProperty(failure, "_tag") && typeof failure._tag === "string" ? failure._tag : undefined
 }
 
 /** Only what is meant as a text is quoted: any other value may hold a secret. */
 const messageOf = (failure: unknown): string => {
-  if (ConfigError.isConfigError(failure)) return String(failure)
+  if (Problems.isConfigError(failure)) return String(failure)
   if (typeof failure === "string" && failure !== "") return failure
   return Predicate.hasProperty(failure, "message") && typeof failure.message === "string"
     ? failure.message

@@ -11,10 +11,10 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import * as FiberId from "effect/FiberId"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
+import * as Fibers from "./edition/Fibers.js"
 
 /**
  * A lease that is held.
@@ -126,7 +126,7 @@ export const makeProcess: Effect.Effect<Context.Tag.Service<RefreshLease>> = Eff
         Effect.flatMap(Effect.scope, (scope) =>
           Effect.flatMap(take(account, ttl), ({ lease, renewal }) => {
             const release = Effect.sync(() => {
-              renewal.unsafeInterruptAsFork(FiberId.none)
+              Fibers.interrupt(renewal)
               if (leases.get(account) === lease) leases.delete(account)
             })
             const isHeld = Effect.map(

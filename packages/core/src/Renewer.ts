@@ -120,7 +120,7 @@ export const make = (
       Effect.gen(function* () {
         // One that dies of a defect takes no other with it.
         const exit = yield* Effect.exit(managers.renew(renewal.account, renewal.early))
-        const result = Exit.getOrElse(exit, () => Round.stuck)
+        const result = Exit.isSuccess(exit) ? exit.value : Round.stuck
         load = Round.end(limits, load, renewal, result, yield* Clock.currentTimeMillis)
         status = counted(status, result)
         begin()

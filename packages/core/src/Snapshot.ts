@@ -124,7 +124,7 @@ export const withScopes = (snapshot: Snapshot, scopes: ReadonlyArray<string>): S
   new Snapshot({ ...snapshot, scopes })
 
 const preview = (token: Option.Option<Redacted.Redacted>, visible: number): Option.Option<string> =>
-  Option.filterMap(token, (t) => {
+  Option.flatMap(token, (t) => {
     const secret = Redacted.value(t)
     return secret === "" ? Option.none() : Option.some(mask(secret, visible))
   })

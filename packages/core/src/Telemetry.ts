@@ -3,16 +3,9 @@
  * Never shows a secret.
  */
 import * as Clock from "effect/Clock"
-import * as Context from "effect/Context"
-import * as DefaultServices from "effect/DefaultServices"
 import * as Effect from "effect/Effect"
-import type * as Fiber from "effect/Fiber"
-import * as FiberRef from "effect/FiberRef"
-import * as LogLevel from "effect/LogLevel"
-import type * as Metric from "effect/Metric"
-import * as MetricLabel from "effect/MetricLabel"
 import * as Option from "effect/Option"
-import * as Tracer from "effect/Tracer"
+import * as Observing from "./edition/Observing.js"
 import { timeToExpiry } from "./grant/Expiry.js"
 import type { Failure, State } from "./grant/State.js"
 import * as GrantState from "./grant/State.js"
@@ -30,37 +23,19 @@ const tagsOf = ({ account, provider }: Names) => ({
   "latchkey.account": account
 })
 
-type Numbers<Type, Out> = Metric.Metric<Type, number, Out>
+type Measure = <Type, Out>(metric: Observing.Numbers<Type, Out>, value: number, tags?: Observing.Tags) => void
 
-type Tags = Readonly<Record<string, string>>
-
-const labels = new Map<string, ReadonlyArray<MetricLabel.MetricLabel>>()
-
-/** The same array each time, by which a metric finds its hook. There are as many as there are providers and reasons. */
-const labelsOf = (provider: string, tags: Tags): ReadonlyArray<MetricLabel.MetricLabel> => {
-  const key = [provider, ...Object.values(tags)].join("\n")
-  const known = labels.get(key)
-  if (known !== undefined) return known
-  const made = Object.entries({ "latchkey.provider": provider, ...tags }).map(([name, value]) =>
-    MetricLabel.make(name, value)
-  )
-  labels.set(key, made)
-  return made
-}
-
-type Measure = <Type, Out>(metric: Numbers<Type, Out>, value: number, tags?: Tags) => void
-
-/** Updates metrics by the labels of the fiber, all in one step. */
+/** Updates metrics by the tags of the fiber, all in one step. */
 const measuring = (
   { provider }: Names,
-  update: (measure: Measure, fiber: Fiber.RuntimeFiber<void>) => Effect.Effect<void>
+  update: (measure: Measure, fiber: Observing.Observed) => Effect.Effect<void>
 ): Effect.Effect<void> =>
-  Effect.withFiberRuntime((fiber) => {
-    const around = fiber.getFiberRef(FiberRef.currentMetricLabels)
-    return update((metric, value, tags = {}) => {
-      const own = labelsOf(provider, tags)
-      metric.unsafeUpdate(value, around.length === 0 ? own : [...own, ...around])
-    }, fiber)
+  Observing.withFiber((fiber) => {
+    const measure = Observing.measure(fiber)
+    return update(
+      (metric, value, tags = {}) => measure(metric, value, { "latchkey.provider": provider, ...tags }),
+      fiber
+    )
   })
 
 /** Counts and logs an event. `before` is what callers had until then. Where nobody reads the log, nothing is made for it. */
@@ -68,9 +43,8 @@ export const record = (names: Names, event: TokenEvent, before: State): Effect.E
   measuring(names, (measure, fiber) => {
     measure(TokenMetrics.events, 1, { "latchkey.event": event._tag })
     measureEvent(measure, event, before)
-    const level = worrying.has(event._tag) ? LogLevel.Warning : LogLevel.Debug
-    const isRead = LogLevel.greaterThanEqual(level, fiber.getFiberRef(FiberRef.currentMinimumLogLevel))
-    return isRead ? log(names, event, level) : Effect.void
+    const level = worrying.has(event._tag) ? "Warning" : "Debug"
+    return Observing.isLogged(fiber, level) ? log(names, event, level) : Effect.void
   })
 
 const measureEvent = (measure: Measure, event: TokenEvent, before: State): void => {
@@ -127,26 +101,21 @@ export const flight = (
       return measuring(names, (measure, fiber) => {
         measure(TokenMetrics.refreshDuration, seconds(ended), tags)
         if (Option.isSome(leasedAt)) measure(TokenMetrics.leaseWait, seconds(leasedAt.value))
-        return fiber.currentTracer === untraced
-          ? Effect.void
-          : Effect.annotateCurrentSpan({ ...tags, ...waited })
+        return Observing.isTraced(fiber) ? Effect.annotateCurrentSpan({ ...tags, ...waited }) : Effect.void
       })
     })
   }).pipe(spanned(names))
 
-/** The tracer of programs that provide none: nobody sees its spans. */
-const untraced: Tracer.Tracer = Context.get(DefaultServices.liveServices, Tracer.Tracer)
-
 const spanned =
   (names: Names) =>
   (effect: Effect.Effect<void>): Effect.Effect<void> =>
-    Effect.withFiberRuntime((fiber) =>
-      fiber.currentTracer === untraced
-        ? effect
-        : Effect.withSpan(effect, "latchkey.refresh", {
+    Observing.withFiber((fiber) =>
+      Observing.isTraced(fiber)
+        ? Effect.withSpan(effect, "latchkey.refresh", {
             attributes: tagsOf(names),
             captureStackTrace: false
           })
+        : effect
     )
 
 const reasonOf = (failure: Failure): string => {
@@ -188,9 +157,9 @@ const worrying: ReadonlySet<TokenEvent["_tag"]> = new Set([
   "ResponseWarning"
 ])
 
-const log = (names: Names, event: TokenEvent, level: LogLevel.LogLevel): Effect.Effect<void> => {
+const log = (names: Names, event: TokenEvent, level: Observing.Level): Effect.Effect<void> => {
   const { _tag, ...fields } = event
-  return Effect.annotateLogs(Effect.logWithLevel(level, `latchkey: ${_tag}`), {
+  return Effect.annotateLogs(Observing.log(level, `latchkey: ${_tag}`), {
     "latchkey.event": _tag,
     ...fields,
     ...tagsOf(names)

@@ -1,14 +1,11 @@
 /** Time limits that read what has arrived before they give up. */
-import * as Clock from "effect/Clock"
+import type * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import * as DefaultServices from "effect/DefaultServices"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as FiberId from "effect/FiberId"
-import * as FiberRefs from "effect/FiberRefs"
-import * as Runtime from "effect/Runtime"
+import * as Fibers from "./edition/Fibers.js"
 
 export interface Options<A, E> {
   /** How long the effect may take, in milliseconds. */
@@ -51,37 +48,40 @@ export const within = <A, E, R>(
   effect: Effect.Effect<A, E, R>,
   { late, millis, more = Effect.succeed(0), waits = true }: Options<A, E>
 ): Effect.Effect<A, E, R> =>
-  Effect.flatMap(Effect.runtime<R>(), (runtime) =>
+  Effect.flatMap(Fibers.running<R>(), (running) =>
     Effect.async<A, E>((resume) => {
       let isLate = false
       // As a value: Effect logs a fiber that fails, and with it whatever is in the failure.
-      const work = Runtime.runFork(runtime)(Effect.exit(effect))
+      let outcome: Exit.Exit<A, E> | undefined
+      const work = Fibers.fork(
+        running,
+        Effect.map(Effect.exit(effect), (exit) => {
+          outcome = exit
+        })
+      )
       const expire = Effect.sync(() => {
         isLate = true
-        work.unsafeInterruptAsFork(FiberId.none)
+        Fibers.interrupt(work)
         if (!waits) resume(late)
       })
       const furtherTime = Effect.flatMap(more, (further) => (further > 0 ? timeIsUp(further) : Effect.void))
-      const stop = startTimer(runtime, millis, Effect.andThen(furtherTime, expire))
+      const stop = startTimer(running, millis, Effect.andThen(furtherTime, expire))
       work.addObserver((exit) => {
         stop()
-        const outcome = Exit.flatten(exit)
-        resume(isLate && Exit.isInterrupted(outcome) ? late : outcome)
+        if (Exit.isFailure(exit)) outcome ??= Exit.failCause(exit.cause)
+        if (outcome !== undefined) resume(isLate && Exit.isInterrupted(outcome) ? late : outcome)
       })
       return Effect.suspend(() => {
         stop()
         if (waits) return Effect.asVoid(Fiber.interrupt(work))
-        work.unsafeInterruptAsFork(FiberId.none)
+        Fibers.interrupt(work)
         return Effect.void
       })
     })
   )
 
-/** The clock of programs that provide none: the system's, with JavaScript's timers. */
-const liveClock: Clock.Clock = Context.get(DefaultServices.liveServices, Clock.Clock)
-
 /** Whether time passes by itself; a test moves its clock by hand. */
-export const isLive = (clock: Clock.Clock): boolean => clock === liveClock
+export const isLive = (clock: Clock.Clock): boolean => clock === Fibers.systemClock
 
 /** How many turns of the event loop what has arrived gets at least: an answer is read in a few. */
 const leastTurns = 10
@@ -98,17 +98,16 @@ const longestTimer = 2 ** 31 - 1
 
 /** Runs `then` once `millis` have passed. On the real clock no fiber sleeps meanwhile: most timers are stopped before. */
 export const startTimer = (
-  runtime: Runtime.Runtime<never>,
+  running: Fibers.Running,
   millis: number,
   then: Effect.Effect<void>
 ): (() => void) => {
-  const fork = (effect: Effect.Effect<void>) => Runtime.runFork(runtime)(Effect.interruptible(effect))
-  const clock = Context.get(
-    FiberRefs.getOrDefault(runtime.fiberRefs, DefaultServices.currentServices),
-    Clock.Clock
-  )
+  const fork = (effect: Effect.Effect<void>) => Fibers.fork(running, Effect.interruptible(effect))
+  const clock = Fibers.clockOf(running)
   let fiber: Fiber.RuntimeFiber<void> | undefined
-  const stop = () => fiber?.unsafeInterruptAsFork(FiberId.none)
+  const stop = () => {
+    if (fiber !== undefined) Fibers.interrupt(fiber)
+  }
   if (!isLive(clock)) {
     fiber = fork(Effect.andThen(clock.sleep(Duration.millis(millis)), then))
     return stop
@@ -148,7 +147,7 @@ const readWhatArrived = (due: number, times: number): Effect.Effect<void> =>
   })
 
 /** In milliseconds; nobody sets it back. */
-const monotonic = (): number => Number(liveClock.unsafeCurrentTimeNanos()) / 1e6
+const monotonic = (): number => Number(Fibers.monotonicNanos(Fibers.systemClock)) / 1e6
 
 /** One turn of the event loop reads what sockets hold: timers, then I/O, then what was scheduled to follow it. */
 const turn: Effect.Effect<void> = Effect.suspend(() => {

@@ -10,6 +10,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
+import * as Problems from "./edition/Problems.js"
 import type { Policy } from "./grant/Decision.js"
 import * as Settings from "./internal/Settings.js"
 import { invalid, millis } from "./internal/Settings.js"
@@ -132,15 +133,12 @@ export const layer = (options: Options = {}): Layer.Layer<TokenConfig, ConfigErr
   Layer.effect(TokenConfig, make(options))
 
 const seconds = (name: string) =>
-  Config.mapOrFail(Config.string(name), (text) => {
+  Problems.textSetting(name, (text) => {
     const value = text.trim() === "" ? Number.NaN : Number(text)
     return Number.isFinite(value) && value >= 0
       ? Either.right(Duration.seconds(value))
       : Either.left(
-          ConfigError.InvalidData(
-            [],
-            `${name} must be a number of seconds, finite and not negative; it is ${JSON.stringify(text.slice(0, 40))}`
-          )
+          `${name} must be a number of seconds, finite and not negative; it is ${JSON.stringify(text.slice(0, 40))}`
         )
   })
 

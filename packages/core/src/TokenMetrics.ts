@@ -23,17 +23,11 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
-import * as MetricBoundaries from "effect/MetricBoundaries"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import type { Credentials } from "./Credentials.js"
+import { seconds, secondsNow, set, type Gauge } from "./edition/Observing.js"
 import { timeToExpiry } from "./grant/Expiry.js"
-
-const seconds = (name: string, description: string, boundaries: ReadonlyArray<number>) =>
-  Metric.tagged(Metric.histogram(name, MetricBoundaries.fromIterable(boundaries), description), "unit", "s")
-
-const secondsNow = (name: string, description: string) =>
-  Metric.tagged(Metric.gauge(name, { description }), "unit", "s")
 
 /** OpenTelemetry's advice for the durations of requests, and on to what a refresh may take. */
 const ofRequests = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 30, 60]
@@ -162,19 +156,17 @@ export const sample = (
     const credentials = yield* Effect.orElseSucceed(manager.credentials, Option.none)
     if (Option.isNone(credentials)) return
     const now = yield* Clock.currentTimeMillis
-    const set = (gauge: Metric.Metric.Gauge<number>, millis: Option.Option<number>) =>
-      Option.isNone(millis)
-        ? Effect.void
-        : gauge.pipe(
-            Metric.tagged("latchkey.provider", options.provider ?? "oauth"),
-            Metric.tagged("latchkey.account", options.account ?? manager.location),
-            Metric.set(millis.value / 1000)
-          )
-    yield* set(
+    const tags = {
+      "latchkey.provider": options.provider ?? "oauth",
+      "latchkey.account": options.account ?? manager.location
+    }
+    const show = (gauge: Gauge, millis: Option.Option<number>) =>
+      Option.isNone(millis) ? Effect.void : set(gauge, millis.value / 1000, tags)
+    yield* show(
       tokenAge,
       Option.map(credentials.value.obtainedAt, (at) => Math.max(0, now - at))
     )
-    yield* set(tokenTimeToExpiry, timeToExpiry(credentials.value, now))
+    yield* show(tokenTimeToExpiry, timeToExpiry(credentials.value, now))
   })
 
 /**

@@ -266,7 +266,7 @@ describe("while storage is slow to answer", () => {
       const slowToEnd = Effect.addFinalizer(() => Effect.sleep(1000))
       const { manager, storage } = yield* bench({
         initial: grant(1, 10 * minute),
-        lease: { acquire: (account, ttl) => Effect.zipLeft(inner.acquire(account, ttl), slowToEnd) },
+        lease: { acquire: (account, ttl) => Effect.tap(inner.acquire(account, ttl), () => slowToEnd) },
         script: [rotate(1, { after: 500 })],
         slowCommit: { call: 2, millis: 1000, when: "after" }
       })

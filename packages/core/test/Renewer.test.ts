@@ -13,6 +13,7 @@ import {
 } from "@latchkey/core"
 import { Clock, type Context, Deferred, Effect, Exit, Option, Redacted, Scope, TestClock } from "effect"
 import { minute, settle, start } from "./support/Bench.js"
+import * as Edition from "./support/Edition.js"
 
 const login = (account: string, n: number, obtainedAt: number, lifetime = 10 * minute) =>
   Credentials.make({
@@ -263,7 +264,7 @@ describe("a renewer", () => {
     Effect.gen(function* () {
       const { process } = yield* world([], () => serverOf().refresher)
       const error = yield* Effect.flip(process("one", options))
-      expect(error).toMatchObject({ _op: "InvalidData", path: [setting] })
+      expect(Edition.invalidSetting(error)).toMatchObject({ path: [setting] })
     })
   )
 })

@@ -15,7 +15,6 @@ import { TokenManagers } from "@latchkey/core/TokenManagers"
 import type { RefreshReason } from "@latchkey/core/TokenRefresher"
 import type { StorageError, TokenStorage } from "@latchkey/core/TokenStorage"
 import { type Account, TokenStorages } from "@latchkey/core/TokenStorages"
-import * as Chunk from "effect/Chunk"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -162,7 +161,7 @@ const list = Effect.gen(function* () {
     // One more than the page says whether there is a next one.
     Stream.take(limit + 1),
     Stream.runCollect,
-    Effect.map(Chunk.toReadonlyArray)
+    Effect.map((all) => Array.from(all))
   )
   const page = found.slice(0, limit)
   const now = yield* Clock.currentTimeMillis

@@ -82,7 +82,13 @@ export const login = <E, R>(
       Effect.flatMap((answer) =>
         Effect.onExit(attempt.redeem(answer), (exit) => listener.reply(pageFor(exit)))
       ),
-      Effect.timeoutFail({ duration: patience, onTimeout: () => timedOut(patience, listener.counts()) })
+      Effect.timeoutOption(patience),
+      Effect.flatMap(
+        Option.match({
+          onNone: () => Effect.fail(timedOut(patience, listener.counts())),
+          onSome: Effect.succeed
+        })
+      )
     )
   }).pipe(Effect.scoped)
 

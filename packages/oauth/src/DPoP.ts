@@ -231,7 +231,7 @@ export const proof = (options: {
 /** What is said of a header that cannot be quotes it, and with it the token. */
 const hidden = <A>(make: () => Promise<A>): Effect.Effect<A> =>
   Effect.catchAllDefect(Effect.promise(make), () =>
-    Effect.dieMessage("No DPoP proof can be made: the access token, the method or the URL is not valid.")
+    Effect.die(new Error("No DPoP proof can be made: the access token, the method or the URL is not valid."))
   )
 
 /**

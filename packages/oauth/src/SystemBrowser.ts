@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as ChildProcess from "node:child_process"
 import { LoginError } from "./LoginError.js"
 
@@ -57,12 +58,14 @@ const settled = 2000
 export const openWith = (command: Command, url: URL): Effect.Effect<void, LoginError> =>
   url.protocol !== "https:" && url.protocol !== "http:"
     ? noBrowser(`${url.protocol} is not the address of a web page`)
-    : Effect.timeoutTo(run(command, url), {
-        duration: settled,
-        onTimeout: () => Effect.void,
-        onSuccess: (code) =>
-          code === 0 ? Effect.void : noBrowser(`${command.program} ended with ${code ?? "a signal"}`)
-      }).pipe(Effect.flatten)
+    : Effect.flatMap(
+        Effect.timeoutOption(run(command, url), settled),
+        Option.match({
+          onNone: () => Effect.void,
+          onSome: (code) =>
+            code === 0 ? Effect.void : noBrowser(`${command.program} ended with ${code ?? "a signal"}`)
+        })
+      )
 
 const run = (command: Command, url: URL): Effect.Effect<number | null, LoginError> =>
   Effect.async((resume) => {

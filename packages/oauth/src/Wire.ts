@@ -10,8 +10,7 @@
  */
 import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import * as HttpClient from "@effect/platform/HttpClient"
-import { TimeLimit } from "@latchkey/core/internal-api"
-import * as Clock from "effect/Clock"
+import { Fibers, TimeLimit } from "@latchkey/core/internal-api"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -164,7 +163,7 @@ const maxTargets = 32
 export const clockSkew = (now: number): Effect.Effect<number> =>
   Effect.sync(() => Math.round((now - systemClock.unsafeCurrentTimeMillis()) / 1000))
 
-const systemClock = Clock.make()
+const systemClock = Fibers.systemClock
 
 /**
  * The request as the library has it sent. It is sent after that, by who asked for it: not at all, where nobody waits

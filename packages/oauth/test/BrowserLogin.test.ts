@@ -285,7 +285,7 @@ describe("a request that is not the answer of this login (F58)", () => {
     Effect.gen(function* () {
       const redeeming = yield* Deferred.make<void>()
       const client = HttpClient.make(() =>
-        Effect.zipRight(Deferred.succeed(redeeming, undefined), Effect.never)
+        Effect.andThen(Deferred.succeed(redeeming, undefined), Effect.never)
       )
       const started = yield* begin({}, Layer.succeed(HttpClient.HttpClient, client))
       const answered = yield* Effect.fork(get(started.callback({ code: "c" })))
@@ -470,7 +470,7 @@ describe("a login that fails", () => {
       const opened = yield* Deferred.make<URL>()
       const login = BrowserLogin.login({
         ...options,
-        openUrl: (url) => Effect.zipRight(Deferred.succeed(opened, url), Effect.never)
+        openUrl: (url) => Effect.andThen(Deferred.succeed(opened, url), Effect.never)
       })
       const fiber = yield* Effect.forkScoped(Effect.provide(login, answering(granted).layer))
       const { searchParams } = yield* Deferred.await(opened)

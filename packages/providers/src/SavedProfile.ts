@@ -17,9 +17,15 @@ import * as Path from "node:path"
 import type { Provider } from "./Provider.js"
 import { fromDocument } from "./Profiles.js"
 
+const ifAny = <A, B, E>(
+  value: Option.Option<A>,
+  use: (value: A) => Effect.Effect<B, E>
+): Effect.Effect<Option.Option<B>, E> =>
+  Option.match(value, { onNone: () => Effect.succeedNone, onSome: (a) => Effect.asSome(use(a)) })
+
 const pathOf = (provider: Provider): Effect.Effect<Option.Option<string>, ConfigError.ConfigError> =>
   Effect.flatMap(Directory.of(provider), (directory) =>
-    Effect.transposeMapOption(Option.fromNullable(provider.profile.file), (file) =>
+    ifAny(Option.fromNullable(provider.profile.file), (file) =>
       Effect.suspend(() => Directory.pathIn(provider, directory, file))
     )
   )
@@ -34,13 +40,10 @@ const pathOf = (provider: Provider): Effect.Effect<Option.Option<string>, Config
 export const load = (
   provider: Provider
 ): Effect.Effect<Option.Option<Profile>, ProfileError | ConfigError.ConfigError> =>
-  Effect.flatMap(
-    pathOf(provider),
-    Effect.transposeMapOption((path) =>
+  Effect.flatMap(pathOf(provider), (path) =>
+    ifAny(path, (path) =>
       Effect.flatMap(read(path), (text) =>
-        Effect.transposeMapOption(text, (found) =>
-          Effect.map(parse(path, found), (document) => fromDocument(provider, document))
-        )
+        ifAny(text, (found) => Effect.map(parse(path, found), (document) => fromDocument(provider, document)))
       )
     )
   ).pipe(Effect.map(Option.flatten))

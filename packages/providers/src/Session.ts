@@ -40,7 +40,8 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import type * as Redacted from "effect/Redacted"
+import * as Redacted from "effect/Redacted"
+import { Problems } from "@latchkey/core/internal-api"
 
 /**
  * What the variables tell.
@@ -90,13 +91,14 @@ export type SessionError = ConfigError.ConfigError | OAuthConfigError | TokenSto
 export const settings = (prefix = "OAUTH_"): Config.Config<Settings> => {
   const name = (variable: string) => `${prefix}${variable}`
   const text = (variable: string) =>
-    Config.validate(Config.string(name(variable)), {
-      message: `${name(variable)} is blank: give it a value, or leave it out`,
-      validation: (value) => value.trim() !== ""
-    })
+    Problems.textSetting(name(variable), (value) =>
+      value.trim() === ""
+        ? Either.left(`${name(variable)} is blank: give it a value, or leave it out`)
+        : Either.right(value)
+    )
   const orNone = <A>(config: Config.Config<A>) => Config.option(config)
   const all = Config.all({
-    server: Config.mapOrFail(
+    server: Problems.mapSettings(
       Config.all([
         orNone(text("ISSUER")),
         orNone(text("TOKEN_ENDPOINT")),
@@ -106,10 +108,10 @@ export const settings = (prefix = "OAUTH_"): Config.Config<Settings> => {
         serverOf(issuer, tokenEndpoint, allowPrivate === "true", name)
     ),
     clientId: text("CLIENT_ID"),
-    secret: orNone(Config.redacted(text("CLIENT_SECRET"))),
+    secret: orNone(Config.map(text("CLIENT_SECRET"), (secret) => Redacted.make(secret))),
     auth: Config.withDefault(oneOf(name("CLIENT_AUTH"), "basic", "basic_raw", "post"), "basic"),
     tokenType: orNone(text("TOKEN_TYPE")),
-    kept: Config.mapOrFail(
+    kept: Problems.mapSettings(
       Config.all({
         grant: Config.withDefault(
           oneOf(name("GRANT"), "refresh_token", "client_credentials"),
@@ -120,7 +122,7 @@ export const settings = (prefix = "OAUTH_"): Config.Config<Settings> => {
       (kept) =>
         kept.grant === "refresh_token" && Option.isNone(kept.file)
           ? Either.left(
-              ConfigError.MissingData(
+              Problems.missingSetting(
                 [name("CREDENTIALS_FILE")],
                 `Give ${name("CREDENTIALS_FILE")}, the file that keeps the grant: without it, each start needs a login`
               )
@@ -130,13 +132,13 @@ export const settings = (prefix = "OAUTH_"): Config.Config<Settings> => {
     scopes: Config.withDefault(text("SCOPES"), ""),
     exposed: Config.withDefault(oneOf(name("CREDENTIALS_EXPOSED"), "refuse", "accept"), "refuse")
   })
-  return Config.mapOrFail(
+  return Problems.mapSettings(
     all,
     ({ auth, clientId, exposed, kept: { file, grant }, scopes, secret, server, tokenType }) =>
       Either.gen(function* () {
         if (grant === "client_credentials" && Option.isNone(secret)) {
           return yield* Either.left(
-            ConfigError.MissingData(
+            Problems.missingSetting(
               [name("CLIENT_SECRET")],
               `${name("GRANT")} is client_credentials, which needs a secret`
             )
@@ -208,10 +210,12 @@ export const layerOver = <Self, Id extends string>(
 
 /** Not `Config.literal`, which quotes what it was given: a secret may stand in the wrong variable. */
 const oneOf = <A extends string>(variable: string, ...choices: ReadonlyArray<A>): Config.Config<A> =>
-  Config.validate(Config.string(variable), {
-    message: `${variable} is neither ${choices.join(" nor ")}`,
-    validation: (value): value is A => choices.some((choice) => choice === value)
-  })
+  Problems.textSetting(variable, (value) =>
+    Either.fromNullable(
+      choices.find((choice) => choice === value),
+      () => `${variable} is neither ${choices.join(" nor ")}`
+    )
+  )
 
 const refresherOf = ({
   client,
@@ -238,7 +242,7 @@ const serverOf = (
       issuer: value,
       ...(allowPrivateEndpoints && { allowPrivateEndpoints })
     })),
-    () => ConfigError.MissingData([name("ISSUER")], `Give ${name("ISSUER")}, or ${name("TOKEN_ENDPOINT")}`)
+    () => Problems.missingSetting([name("ISSUER")], `Give ${name("ISSUER")}, or ${name("TOKEN_ENDPOINT")}`)
   )
 }
 

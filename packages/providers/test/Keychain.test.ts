@@ -105,6 +105,7 @@ describe("keychain", () => {
             : message
         )
         expect(yield* Effect.either(both.commit(grant("new"), Option.none()))).toMatchObject({
+          _tag: "Left",
           left: { reason }
         })
         expect(yield* entryOf(file)).toEqual(inFile)
@@ -158,7 +159,7 @@ describe("keychain", () => {
       const held = Option.getOrThrow(yield* both.load)
       yield* keychain.commit(grant("login"), Option.none())
       const late = yield* Effect.either(both.commit(grant("late"), Option.some(held.version)))
-      expect(late).toMatchObject({ left: { _tag: "CommitRefused", reason: "Conflict" } })
+      expect(late).toMatchObject({ _tag: "Left", left: { _tag: "CommitRefused", reason: "Conflict" } })
       expect(Either.isLeft(yield* Effect.either(both.commit(grant("late"), Option.none())))).toBe(true)
       expect(yield* entryOf(file)).toEqual(inFile)
       expect(yield* entryOf(both)).toEqual(Option.some(grant("login")))

@@ -187,7 +187,7 @@ describe("Codex manager", () => {
       const { path, json } = yield* home(files.codex(nowSeconds + 45))
       const { asked, layer } = answering({ body: codexAnswer })
       const left = yield* managed(codex, path, layer, (m) =>
-        Effect.zipRight(
+        Effect.andThen(
           m.getAccessToken,
           Effect.map(m.snapshot, (s) => Option.flatMap(s, (found) => Snapshot.expiresInSeconds(found, now)))
         )
@@ -219,7 +219,7 @@ describe("Codex manager", () => {
       const { path } = yield* home(files.codex(nowSeconds - 1))
       const { layer } = answering({ body: { ...codexAnswer, expires_in } })
       const credentials = yield* managed(codex, path, layer, (m) =>
-        Effect.zipRight(m.getAccessToken, m.credentials)
+        Effect.andThen(m.getAccessToken, m.credentials)
       )
       expect(Option.getOrThrow(credentials).expiresAt).toEqual(Option.some(now + 4_000_000))
     }).pipe(Effect.scoped)
@@ -442,7 +442,7 @@ describe("a clock that is not the server's (F10)", () => {
       const { path } = yield* home(files.codex(nowSeconds - 1))
       const { asked, layer } = answering({ body: codexAnswer })
       const error = yield* managed(codex, path, layer, (m) =>
-        Effect.zipRight(Effect.flip(m.getAccessToken), Effect.flip(m.getAccessToken))
+        Effect.andThen(Effect.flip(m.getAccessToken), Effect.flip(m.getAccessToken))
       )
       expect(error.message).toMatch(
         /had expired when it arrived, by 53m 20s by the clock of this machine, .*: check that clock/

@@ -3,7 +3,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Credentials, Entry } from "@latchkey/core"
 import { BuiltIn, CopilotFile, OwnStorage, Provider, Refresher } from "@latchkey/providers"
 import { File } from "@latchkey/storage"
-import { ConfigProvider, Effect, Either, Option, Redacted } from "effect"
+import { Effect, Either, Option, Redacted } from "effect"
 import * as fs from "node:fs"
 import * as Path from "node:path"
 import { inspect } from "node:util"
@@ -22,6 +22,7 @@ import {
   nowSeconds,
   own
 } from "./support/world.js"
+import * as Edition from "../../core/test/support/Edition.js"
 
 const gemini = builtIn("gemini")
 
@@ -457,7 +458,7 @@ describe("the files of Copilot's editors and of Copilot CLI", () => {
   ] as const)("%s: is told by name (F20)", ([_, content, reason, words]) =>
     Effect.gen(function* () {
       const found = yield* loaded(copilot, content)
-      expect(found).toMatchObject({ left: { _tag: "StorageError", reason } })
+      expect(found).toMatchObject({ _tag: "Left", left: { _tag: "StorageError", reason } })
       expect(inspect(found, { depth: 9 })).not.toContain("canary")
       expect(Either.isLeft(found) ? found.left.message : "").toContain(words)
     })
@@ -480,10 +481,7 @@ describe("the files of Copilot's editors and of Copilot CLI", () => {
 
 describe("as the programs find and use their credentials", () => {
   const locate = (provider: Provider.Provider, variables: Record<string, string>) =>
-    OwnStorage.locate(provider).pipe(
-      Effect.map(Option.getOrThrow),
-      Effect.withConfigProvider(ConfigProvider.fromMap(new Map(Object.entries(variables))))
-    )
+    OwnStorage.locate(provider).pipe(Effect.map(Option.getOrThrow), Edition.withVariables(variables))
   const onMac = new Provider.Provider({ ...claude, credentials: { ...claude.credentials!, keychain: true } })
   const [nfc, nfd] = ["/h/caf\u00e9", "/h/cafe\u0301"]
 

@@ -1,16 +1,16 @@
 /** The registry: built-in providers, the user's file, the environment; and the settings' schema. */
 import { describe, expect, it } from "@effect/vitest"
 import { BuiltIn, Providers, ProviderSettings } from "@latchkey/providers"
-import { ConfigProvider, Effect, Either, JSONSchema, Layer, Option, Redacted, Schema } from "effect"
+import { Effect, Either, JSONSchema, Layer, Option, Redacted, Schema } from "effect"
 import * as fs from "node:fs"
 import * as Path from "node:path"
 import { inspect } from "node:util"
 import * as prettier from "prettier"
 import { leaves, variable } from "../src/internal/variables.js"
 import { builtIn, home } from "./support/world.js"
+import * as Edition from "../../core/test/support/Edition.js"
 
-const env = (variables: Readonly<Record<string, string>>) =>
-  Layer.setConfigProvider(ConfigProvider.fromMap(new Map(Object.entries(variables))))
+const env = (variables: Readonly<Record<string, string>>) => Edition.layerVariables(variables)
 
 /** A registry over a file with these providers, in this environment. */
 const registry = <A, E>(
@@ -74,7 +74,7 @@ describe("the user's file", () => {
     Effect.gen(function* () {
       const issuer = "https://login.microsoftonline.com/tenant/v2.0"
       const microsoft = yield* get({ microsoft: { server: { issuer } } }, "microsoft")
-      expect(microsoft).toMatchObject({ right: { server: { issuer } } })
+      expect(microsoft).toMatchObject({ _tag: "Right", right: { server: { issuer } } })
       expect(Either.getOrThrow(microsoft).server).not.toHaveProperty("tokenEndpoint")
     })
   )
@@ -166,8 +166,14 @@ describe("the user's file", () => {
       expect(acme.client.authentication).toBe("basic")
       expect(inspect(acme, { depth: 9 })).not.toContain("canary")
       fs.chmodSync(path, 0o644)
-      expect(yield* ask(path)).toMatchObject({ left: { message: expect.stringContaining("chmod 600") } })
-      expect(yield* ask(folder)).toMatchObject({ left: { message: expect.stringContaining("EISDIR") } })
+      expect(yield* ask(path)).toMatchObject({
+        _tag: "Left",
+        left: { message: expect.stringContaining("chmod 600") }
+      })
+      expect(yield* ask(folder)).toMatchObject({
+        _tag: "Left",
+        left: { message: expect.stringContaining("EISDIR") }
+      })
     }).pipe(Effect.scoped)
   )
 
@@ -210,6 +216,7 @@ describe("the environment", () => {
         LATCHKEY_CLAUDE_CREDENTIALS_KEYCHAIN: "true"
       })
       expect(found).toMatchObject({
+        _tag: "Right",
         right: {
           client: { clientId: "mine", authentication: "basic" },
           server: {

@@ -2,7 +2,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Credentials, Entry } from "@latchkey/core"
 import { OwnStorage, Provider } from "@latchkey/providers"
-import { ConfigProvider, Effect, Either, Option, Redacted, TestClock } from "effect"
+import { Effect, Either, Option, Redacted, TestClock } from "effect"
 import * as fs from "node:fs"
 import { homedir } from "node:os"
 import * as Path from "node:path"
@@ -21,6 +21,7 @@ import {
   nowSeconds,
   own
 } from "./support/world.js"
+import * as Edition from "../../core/test/support/Edition.js"
 
 const plain = (c: Credentials.Credentials) => ({
   access: Redacted.value(c.accessToken),
@@ -438,11 +439,7 @@ describe("what is refused, by its place, and nothing quoted", () => {
 
 describe("where the file is", () => {
   const locate = (provider: Provider.Provider, variables: Record<string, string> = {}) =>
-    Effect.runSync(
-      OwnStorage.locate(provider).pipe(
-        Effect.withConfigProvider(ConfigProvider.fromMap(new Map(Object.entries(variables))))
-      )
-    )
+    Effect.runSync(OwnStorage.locate(provider).pipe(Edition.withVariables(variables)))
   const fileOf = (provider: Provider.Provider, variables: Record<string, string> = {}) =>
     Option.getOrThrow(locate(provider, variables)).file
 

@@ -250,7 +250,7 @@ const opened = (
           "if it is lost, remove the record and log in again."
       )
     }
-    const text = yield* Effect.orElseFail(
+    const text = yield* Effect.mapError(
       Sealed.open(key, identity(options, key.id, found.entry), parts),
       () => unopened
     )

@@ -19,6 +19,7 @@ import * as Either from "effect/Either"
 import * as Encoding from "effect/Encoding"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
+import { Problems } from "@latchkey/core/internal-api"
 import type { webcrypto } from "node:crypto"
 
 /**
@@ -138,7 +139,7 @@ const bytesOf = (key: Redacted.Redacted): Either.Either<Uint8Array<ArrayBuffer>,
 
 const invalid = (setting: string, index: number, count: number, problem: string): ConfigError.ConfigError => {
   const which = count === 1 ? "the encryption key" : `encryption key ${index + 1} of ${count}`
-  return ConfigError.InvalidData([setting], `${setting}: ${which} ${problem}. ${advice}`)
+  return Problems.invalidSetting([setting], `${setting}: ${which} ${problem}. ${advice}`)
 }
 
 const importKey = (bytes: Uint8Array<ArrayBuffer>): Effect.Effect<Key> =>

@@ -252,7 +252,7 @@ const cellOf = (options: Options): Effect.Effect<Guarded, StorageError> => {
           Keychain.bounded(
             lockedOr(where, use, (problem) =>
               // Where there is no keychain, or it is locked, that is what matters.
-              Effect.zipRight(get, options.beside === undefined ? withoutLock(path, problem) : problem)
+              Effect.andThen(get, options.beside === undefined ? withoutLock(path, problem) : problem)
             ),
             millis
           )

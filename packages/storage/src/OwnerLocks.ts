@@ -99,7 +99,7 @@ export const storage = (
     use: Effect.Effect<A, E>
   ): Effect.Effect<A, E | StorageError> =>
     Effect.scoped(
-      Effect.zipRight(
+      Effect.andThen(
         Effect.forEach(needed, (lock) => patiently(lock, wait)).pipe(
           Effect.mapError(storageError(operation, inner.location, owner))
         ),
@@ -126,7 +126,7 @@ const patiently = (
     Effect.catchIf(
       ({ reason }) => reason === "Busy" && left > 0,
       () =>
-        Effect.zipRight(
+        Effect.andThen(
           pause(next),
           Effect.suspend(() => patiently(lock, left - next, Math.min(next * 2, 100)))
         )

@@ -59,12 +59,14 @@ export const layerClient = ({
   StorageError | ConfigError.ConfigError
 > =>
   Either.match(checkUrl(options, setting), {
-    onLeft: Layer.fail,
+    onLeft: (error) => Layer.effectContext(Effect.fail(error)),
     onRight: () =>
       Layer.provideMerge(
         layerSurroundings,
         Layer.catchAll(PgClient.layer(options), (error) =>
-          Layer.fail(toStorageError("load", "PostgreSQL")(fromClient("PostgreSQL")(error)))
+          Layer.effectContext(
+            Effect.fail(toStorageError("load", "PostgreSQL")(fromClient("PostgreSQL")(error)))
+          )
         )
       )
   })

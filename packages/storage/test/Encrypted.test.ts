@@ -28,7 +28,7 @@ const heldEntry = (storage: Storage) => Effect.map(held(storage), ({ entry }) =>
 
 /** Puts an entry in the place of whatever is there, behind the back of who encrypts. */
 const plant = (inner: Storage, entry: Entry.Entry) =>
-  Effect.zipRight(inner.remove, inner.commit(entry, Option.none()))
+  Effect.andThen(inner.remove, inner.commit(entry, Option.none()))
 
 const amended = (entry: Entry.Entry, token: string): Entry.Entry =>
   new Entry.Entry({

@@ -1,18 +1,18 @@
 import * as EncryptionKeys from "@latchkey/storage/EncryptionKeys"
 import { assert, describe, it } from "@effect/vitest"
-import * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"
 import * as Inspectable from "effect/Inspectable"
 import * as Redacted from "effect/Redacted"
 import { inspect } from "node:util"
 import { keyOf } from "./keys.js"
+import * as Edition from "../../core/test/support/Edition.js"
 
 const setting = "AUTH__ENCRYPTION_KEYS"
 
 const fromConfig = (values: Readonly<Record<string, string>>, name?: string) =>
   EncryptionKeys.EncryptionKeys.pipe(
     Effect.provide(EncryptionKeys.layerConfig(name)),
-    Effect.withConfigProvider(ConfigProvider.fromMap(new Map(Object.entries(values))))
+    Edition.withVariables(values)
   )
 
 const text = (name: string) => Redacted.value(keyOf(name))

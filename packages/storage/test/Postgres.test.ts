@@ -243,7 +243,7 @@ describeWith(postgres, "a PostgreSQL server", () => {
       const { storage: hasty } = yield* open({ tables, timeout: "1 second" })
       const version = yield* storage.commit(Sample.plain("a"), Option.none())
       yield* hasty.load
-      const [outcome, millis] = yield* Effect.zipRight(
+      const [outcome, millis] = yield* Effect.andThen(
         sql`LOCK TABLE ${sql(`${tables}_entries`)} IN EXCLUSIVE MODE`,
         elapsed(Effect.uninterruptible(Effect.flip(hasty.commit(Sample.plain("b"), Option.some(version)))))
       ).pipe(

@@ -404,7 +404,7 @@ const hanging: ReadonlyArray<Law.Law> = [
       yield* signal("SIGSTOP")
       const ticks = yield* Ref.make(0)
       const ticking = Effect.forever(
-        Effect.zipRight(
+        Effect.andThen(
           Effect.sleep("10 millis"),
           Ref.update(ticks, (n) => n + 1)
         )

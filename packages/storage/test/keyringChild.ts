@@ -15,7 +15,7 @@ const [what = "", options = ""] = process.argv.slice(2)
 if (what !== "increment") process.stdin.on("end", () => process.exit(1)).resume()
 
 const runSuite = (suite: Suite) =>
-  Effect.zipRight(
+  Effect.andThen(
     suites[suite].before,
     Effect.forEach(
       suites[suite].checks,

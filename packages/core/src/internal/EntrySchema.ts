@@ -13,7 +13,7 @@ import { type Extras, tokenProblem, tokenTypeNameProblem } from "./ResponseField
  */
 export const formatVersion = 1
 
-const Millis = Schema.Number.pipe(Schema.finite(), Schema.nonNegative())
+const Millis = Schema.Number.pipe(Schema.filter((millis) => Number.isFinite(millis) && millis >= 0))
 const Token = Schema.Redacted(
   Schema.String.pipe(Schema.filter((value) => Option.getOrUndefined(tokenProblem(value))))
 )

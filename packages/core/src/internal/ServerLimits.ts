@@ -1,7 +1,7 @@
 /** How much is sent to each token server: so many at a time, and so many a second. */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import * as MutableQueue from "effect/MutableQueue"
+import * as Fifo from "../edition/Fifo.js"
 import type { Server } from "../grant/Round.js"
 
 /** Runs an effect once there is room for it. */
@@ -12,11 +12,11 @@ export type Limit = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A
  * callers at one server took it 30 seconds, and three thousand all memory.
  */
 export const atMost = (permits: number): Limit => {
-  const waiting = MutableQueue.unbounded<{ isWaiting: boolean; readonly enter: () => void }>()
+  const waiting = Fifo.make<{ isWaiting: boolean; readonly enter: () => void }>()
   let free = permits
   const release = (): void => {
-    let next = MutableQueue.poll(waiting, undefined)
-    while (next !== undefined && !next.isWaiting) next = MutableQueue.poll(waiting, undefined)
+    let next = waiting.poll()
+    while (next !== undefined && !next.isWaiting) next = waiting.poll()
     if (next === undefined) free++
     else {
       next.isWaiting = false
@@ -25,7 +25,7 @@ export const atMost = (permits: number): Limit => {
   }
   const take = Effect.async<void>((resume) => {
     const waiter = { isWaiting: free === 0, enter: () => resume(Effect.void) }
-    if (waiter.isWaiting) MutableQueue.offer(waiting, waiter)
+    if (waiter.isWaiting) waiting.offer(waiter)
     else {
       free--
       waiter.enter()

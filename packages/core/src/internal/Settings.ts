@@ -1,11 +1,12 @@
 /** Settings as they are given, checked: what cannot work is a `ConfigError` that names it. */
-import * as ConfigError from "effect/ConfigError"
+import type * as ConfigError from "effect/ConfigError"
 import * as Duration from "effect/Duration"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
+import * as Problems from "../edition/Problems.js"
 
 export const invalid = (setting: string, problem: string) =>
-  Either.left(ConfigError.InvalidData([setting], `${setting} ${problem}`))
+  Either.left(Problems.invalidSetting([setting], `${setting} ${problem}`))
 
 /**
  * The milliseconds of a span of time, or NaN where it is none or negative: `Duration` takes what is negative or NaN
@@ -19,7 +20,7 @@ export const millisOf = (input: Duration.DurationInput): number =>
 const numbersIn = (input: Duration.DurationInput): ReadonlyArray<number> => {
   if (Duration.isDuration(input)) return []
   if (typeof input === "string") return [Number.parseFloat(input)]
-  return typeof input === "object" ? input : [Number(input)]
+  return typeof input === "object" ? Object.values(input) : [Number(input)]
 }
 
 export const millis = (

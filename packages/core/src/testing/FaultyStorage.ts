@@ -51,7 +51,7 @@ export const make = (
         location: inner.location,
         message: `A fault was asked for at ${operation} number ${call}.`
       })
-      return fault.when === "after" ? Effect.zipRight(effect, error) : error
+      return fault.when === "after" ? Effect.andThen(effect, error) : error
     })
   return TokenStorage.of({
     location: inner.location,

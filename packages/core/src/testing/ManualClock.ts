@@ -4,12 +4,12 @@
  *
  * @since 0.1.0
  */
-import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Fibers from "../edition/Fibers.js"
 
 /**
  * The hands of the clock.
@@ -56,23 +56,19 @@ export const layer = (startMillis = 0): Layer.Layer<ManualClock> =>
           sleepers = sleepers.filter((s) => s !== due)
           now = Math.max(now, due.until)
           return Deferred.succeed(due.wake, undefined).pipe(
-            Effect.zipRight(settle),
-            Effect.zipRight(wakeUpTo(target))
+            Effect.andThen(settle),
+            Effect.andThen(wakeUpTo(target))
           )
         })
       const moveTo = (target: number): Effect.Effect<void> =>
         settle.pipe(
-          Effect.zipRight(wakeUpTo(target)),
-          Effect.zipRight(Effect.sync(() => (now = target))),
-          Effect.zipRight(settle)
+          Effect.andThen(wakeUpTo(target)),
+          Effect.andThen(Effect.sync(() => (now = target))),
+          Effect.andThen(settle)
         )
-      const clock: Clock.Clock = {
-        [Clock.ClockTypeId]: Clock.ClockTypeId,
-        unsafeCurrentTimeMillis: () => now,
-        unsafeCurrentTimeNanos: () => BigInt(Math.floor(now)) * 1_000_000n,
-        currentTimeMillis: Effect.sync(() => now),
-        currentTimeNanos: Effect.sync(() => BigInt(Math.floor(now)) * 1_000_000n),
-        sleep: (duration) =>
+      const clock = Fibers.makeClock(
+        () => now,
+        (duration) =>
           Effect.flatMap(Deferred.make<void>(), (wake) => {
             const sleeper: Sleeper = { until: now + Duration.toMillis(duration), wake }
             if (sleeper.until <= now) return Effect.void
@@ -81,7 +77,7 @@ export const layer = (startMillis = 0): Layer.Layer<ManualClock> =>
               Effect.sync(() => (sleepers = sleepers.filter((s) => s !== sleeper)))
             )
           })
-      }
+      )
       return Layer.merge(
         Layer.setClock(clock),
         Layer.succeed(ManualClock, {

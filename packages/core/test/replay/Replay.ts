@@ -9,7 +9,6 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as TestClock from "effect/TestClock"
-import * as TestContext from "effect/TestContext"
 import * as AuthStatus from "@latchkey/core/AuthStatus"
 import * as Credentials from "@latchkey/core/Credentials"
 import * as Decision from "@latchkey/core/Decision"
@@ -29,6 +28,7 @@ import {
   type Trace,
   type Unreadable
 } from "./Vectors.js"
+import * as Edition from "../support/Edition.js"
 
 /** A place where we answer otherwise than was recorded. */
 interface Mismatch {
@@ -120,7 +120,9 @@ const perform = (
           Decision.shouldRefresh(
             c,
             now,
-            step.arg === undefined ? Decision.clampedGrace(c, graceMillis) : step.arg * 1000
+            step.arg === undefined || step.arg === null
+              ? Decision.clampedGrace(c, graceMillis)
+              : step.arg * 1000
           )
         )
       }
@@ -218,7 +220,7 @@ const replayTrace = (trace: Trace): Effect.Effect<ReadonlyArray<Mismatch>> =>
     ),
     // The policy was checked as it was read.
     Effect.orDie,
-    Effect.provide(TestContext.TestContext)
+    Effect.provide(Edition.testServices)
   )
 
 /** Replays one masking; where it went otherwise. */

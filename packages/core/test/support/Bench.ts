@@ -114,14 +114,14 @@ const slowed = (
   return TokenStorage.TokenStorage.of({
     location: inner.location,
     load: Effect.suspend(() =>
-      ++loads === slowLoad?.call ? Effect.zipLeft(inner.load, Effect.sleep(slowLoad.millis)) : inner.load
+      ++loads === slowLoad?.call ? Effect.tap(inner.load, () => Effect.sleep(slowLoad.millis)) : inner.load
     ),
     commit: (entry, expected) =>
       Effect.suspend(() => {
         const commit = inner.commit(entry, expected)
         if (++commits !== slow?.call) return commit
         const sleep = Effect.sleep(slow.millis)
-        return slow.when === "after" ? Effect.zipLeft(commit, sleep) : Effect.zipRight(sleep, commit)
+        return slow.when === "after" ? Effect.tap(commit, () => sleep) : Effect.andThen(sleep, commit)
       }),
     remove: inner.remove,
     changes: inner.changes

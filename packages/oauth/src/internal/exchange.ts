@@ -2,13 +2,12 @@ import type * as HttpClient from "@effect/platform/HttpClient"
 import type { HttpClientError } from "@effect/platform/HttpClientError"
 import type { HttpClientResponse } from "@effect/platform/HttpClientResponse"
 import type { TokenError } from "@latchkey/core/TokenError"
-import * as Context from "effect/Context"
-import * as DefaultServices from "effect/DefaultServices"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import type * as Scope from "effect/Scope"
 import * as Tracer from "effect/Tracer"
+import { Observing } from "@latchkey/core/internal-api"
 import * as Answer from "../Answer.js"
 import * as Endpoint from "../Endpoint.js"
 import { OAuthError } from "../OAuthError.js"
@@ -133,8 +132,8 @@ const traced = <A, E, R>(
   attributes: Target["attributes"],
   body: (span: Tracer.Span | undefined) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> =>
-  Effect.withFiberRuntime((fiber) => {
-    if (fiber.currentTracer === untraced) return body(undefined)
+  Observing.withFiber((fiber) => {
+    if (!Observing.isTraced(fiber)) return body(undefined)
     let result: A
     return Effect.map(
       Effect.useSpan(name, { kind: "client", captureStackTrace: false, attributes }, (span) =>
@@ -145,9 +144,6 @@ const traced = <A, E, R>(
       () => result
     )
   })
-
-/** The tracer that is there where none was given: nobody sees its spans. */
-const untraced = Context.get(DefaultServices.liveServices, Tracer.Tracer)
 
 /** 0 is what a browser's `fetch` gives for a redirect that it did not follow. */
 const isRedirect = (response: HttpClientResponse, url: string): boolean =>

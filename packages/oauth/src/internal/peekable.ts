@@ -5,7 +5,6 @@ import * as HttpClientResponse from "@effect/platform/HttpClientResponse"
 import * as HttpIncomingMessage from "@effect/platform/HttpIncomingMessage"
 import * as UrlParams from "@effect/platform/UrlParams"
 import * as Cause from "effect/Cause"
-import type * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -13,6 +12,7 @@ import * as Inspectable from "effect/Inspectable"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import { Streams } from "@latchkey/core/internal-api"
 
 type Answer = HttpClientResponse.HttpClientResponse
 type Bytes = Stream.Stream<Uint8Array, ResponseError>
@@ -50,12 +50,12 @@ const buffered = (response: Answer): Effect.Effect<Buffered> =>
     const kept: Array<Uint8Array> = []
     let size = 0
     let end: Effect.Effect<never, Option.Option<ResponseError>> | undefined
-    let pull: Effect.Effect<Chunk.Chunk<Uint8Array>, Option.Option<ResponseError>> | undefined
+    let pull: Effect.Effect<Iterable<Uint8Array>, Option.Option<ResponseError>> | undefined
     let reading: Fiber.Fiber<void> | undefined
 
     const close = Effect.suspend(() => Scope.close(scope, Exit.void))
     const readOnce = Effect.gen(function* () {
-      pull ??= yield* Scope.extend(Stream.toPull(response.stream), scope)
+      pull ??= yield* Scope.extend(Streams.pullOf(response.stream), scope)
       const exit = yield* Effect.exit(pull)
       reading = undefined
       if (Exit.isSuccess(exit)) {
@@ -84,11 +84,11 @@ const buffered = (response: Answer): Effect.Effect<Buffered> =>
 
     type Step = Effect.Effect<Uint8Array, Option.Option<ResponseError>>
     const following = (take: () => Step | undefined): Step =>
-      Effect.suspend(() => take() ?? end ?? Effect.zipRight(more, following(take)))
+      Effect.suspend(() => take() ?? end ?? Effect.andThen(more, following(take)))
 
     const view = Stream.suspend(() => {
       let at = 0
-      return Stream.repeatEffectOption(
+      return Streams.repeatOption(
         following(() => {
           if (size > maxPeek) {
             return Effect.fail(Option.some(unreadable(response, `The body is longer than ${maxPeek} bytes`)))
@@ -99,7 +99,7 @@ const buffered = (response: Answer): Effect.Effect<Buffered> =>
         })
       )
     })
-    const whole = Stream.repeatEffectOption(
+    const whole = Streams.repeatOption(
       following(() => {
         const chunk = kept.shift()
         return chunk && Effect.succeed(chunk)

@@ -34,7 +34,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
-import * as Utils from "effect/Utils"
+import { Seeded } from "@latchkey/core/internal-api"
 import * as Known from "../internal/hostile/endpoints.js"
 import { Devices } from "../internal/hostile/devices.js"
 import { Grants } from "../internal/hostile/grants.js"
@@ -151,7 +151,7 @@ export const make = (
   Scope.Scope
 > =>
   Effect.gen(function* () {
-    const random = new Utils.PCGRandom(options.seed ?? 0)
+    const random = Seeded.make(options.seed ?? 0)
     let serial = 0
     const code = () => random.integer(0x100000000).toString(16).padStart(8, "0")
     const toldLifetime = Duration.toMillis(options.accessTokenLifetime ?? "1 hour")

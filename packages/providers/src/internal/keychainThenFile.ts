@@ -51,7 +51,7 @@ export const make = ({ exists, fallBack, file, keychain, removesFile }: Options)
       Option.isSome(held) || fallBack === "never"
         ? Effect.succeed(found("keychain")(held))
         : // An item without a grant is the owner's word that nobody is logged in.
-          Effect.if(exists, { onTrue: () => Effect.succeedNone, onFalse: () => inFile })
+          Effect.flatMap(exists, (isThere) => (isThere ? Effect.succeedNone : inFile))
   })
   const commitTo = (place: Place, ...given: Parameters<Storage["commit"]>) =>
     Effect.map(

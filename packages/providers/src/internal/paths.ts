@@ -1,5 +1,6 @@
 import * as ConfigError from "effect/ConfigError"
 import * as Either from "effect/Either"
+import { Problems } from "@latchkey/core/internal-api"
 import { realpathSync } from "node:fs"
 import { homedir, userInfo } from "node:os"
 import * as Path from "node:path"
@@ -22,7 +23,7 @@ export const expand = (path: string): Either.Either<string, ConfigError.ConfigEr
   if (path !== "~" && !path.startsWith("~/") && !path.startsWith("~\\")) return Either.right(path)
   return Either.map(
     Either.fromNullable(home(), () =>
-      ConfigError.MissingData(
+      Problems.missingSetting(
         ["HOME"],
         `${path} is in the home directory, and this user has none: set HOME, or the variable or setting that names another place`
       )

@@ -1,7 +1,8 @@
 /** What many ask for at the same time, asked for together: one query for a hundred accounts, not a hundred. */
-import type * as Cause from "effect/Cause"
+import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as FiberId from "effect/FiberId"
 
 interface Asked<A, E> {
@@ -25,7 +26,7 @@ export interface Options<A, E> {
 export const make = <A, E>(options: Options<A, E>): ((key: string) => Effect.Effect<A, E>) => {
   let waiting: Array<Asked<A, E>> = []
   // Those who run in the same turn come together; one alone goes at once after it.
-  const next = Effect.zipRight(
+  const next = Effect.andThen(
     Effect.yieldNow(),
     Effect.suspend(() => {
       const all = waiting
@@ -48,7 +49,7 @@ export const make = <A, E>(options: Options<A, E>): ((key: string) => Effect.Eff
     Effect.suspend(() => {
       const asked = { key, answer: Deferred.unsafeMake<A, E>(FiberId.none) }
       const isFirst = waiting.push(asked) === 1
-      return Effect.zipRight(isFirst ? Effect.forkDaemon(next) : Effect.void, Deferred.await(asked.answer))
+      return Effect.andThen(isFirst ? Effect.forkDaemon(next) : Effect.void, Deferred.await(asked.answer))
     })
 }
 
@@ -67,7 +68,7 @@ const answer = <A, E>(
         return undefined
       }),
     onFailure: (cause) => {
-      const isOfOne = cause._tag === "Fail" && options.isOfOne(cause.error)
+      const isOfOne = Option.exists(Cause.failureOption(cause), options.isOfOne)
       if (isOfOne && asked.length > 1) {
         return Effect.as(
           Effect.forEach(asked, (one) => answer(options, [one]), { discard: true }),

@@ -1,8 +1,7 @@
 /** A bound on how long another process may take to answer, which holds even where nothing can be interrupted. */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as FiberId from "effect/FiberId"
-import * as Runtime from "effect/Runtime"
+import { Fibers } from "@latchkey/core/internal-api"
 import { pause } from "./KernelLock.js"
 
 /**
@@ -16,19 +15,18 @@ export const bounded = <A, E, E2>(
   millis: number,
   late: () => E2
 ): Effect.Effect<A, E | E2> =>
-  Effect.flatMap(Effect.runtime<never>(), (runtime) =>
+  Effect.flatMap(Fibers.running(), (running) =>
     Effect.async<A, E | E2>((resume) => {
-      const fork = Runtime.runFork(runtime)
-      const work = fork(Effect.interruptible(call))
-      const timer = fork(Effect.interruptible(pause(millis)))
+      const work = Fibers.fork(running, Effect.interruptible(call))
+      const timer = Fibers.fork(running, Effect.interruptible(pause(millis)))
       work.addObserver((exit) => {
-        timer.unsafeInterruptAsFork(FiberId.none)
+        Fibers.interrupt(timer)
         resume(exit)
       })
       timer.addObserver((exit) => {
         if (Exit.isInterrupted(exit)) return
         resume(Effect.fail(late()))
-        work.unsafeInterruptAsFork(FiberId.none)
+        Fibers.interrupt(work)
       })
     })
   )

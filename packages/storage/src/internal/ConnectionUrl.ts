@@ -4,6 +4,7 @@
  */
 import * as ConfigError from "effect/ConfigError"
 import * as Either from "effect/Either"
+import { Problems } from "@latchkey/core/internal-api"
 
 export interface Form {
   /** What the URL is called in messages. */
@@ -19,7 +20,7 @@ export interface Form {
 export const parse = (text: string, wanted: Form): Either.Either<URL, ConfigError.ConfigError> => {
   const fail = (problem: string) =>
     Either.left(
-      ConfigError.InvalidData([wanted.setting], `${wanted.setting} ${problem} (its value is not shown).`)
+      Problems.invalidSetting([wanted.setting], `${wanted.setting} ${problem} (its value is not shown).`)
     )
   if (text.trim() === "") return fail(`is blank: give a URL of the form ${wanted.form}`)
   if (/[\s\p{Cc}]/u.test(text)) return fail("has a blank or a control character in it: write a blank as %20")

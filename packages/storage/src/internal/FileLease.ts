@@ -143,14 +143,14 @@ const newestSightings = (seen: LeaseFile.Holding["seen"]): LeaseFile.Holding["se
 const prove = (path: string, owner: Option.Option<Owner>): Effect.Effect<FileHandle, FileProblem> =>
   Effect.flatMap(openForLock(path, constants.O_EXCL), (handle) =>
     handOver(handle, path, owner).pipe(
-      Effect.zipRight(tryLock(handle, path)),
+      Effect.andThen(tryLock(handle, path)),
       Effect.as(handle),
       Effect.onError(() => disprove(path, handle))
     )
   )
 
 const disprove = (path: string, handle: FileHandle): Effect.Effect<void> =>
-  Effect.zipRight(Effect.ignore(PrivateFile.unlink(path)), close(handle))
+  Effect.andThen(Effect.ignore(PrivateFile.unlink(path)), close(handle))
 
 /**
  * Removes the files of holders that are no more: those whose lock can be had; the others are the answer. They are

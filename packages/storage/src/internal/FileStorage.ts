@@ -112,7 +112,7 @@ const read = (
     (problem) => problem.reason === "Malformed",
     () =>
       Effect.catchIf(
-        Effect.zipRight(pause(settleMillis), readOnce(target, settings, withoutGrant)),
+        Effect.andThen(pause(settleMillis), readOnce(target, settings, withoutGrant)),
         (problem) => problem.reason === "Malformed",
         (problem) => Effect.catchAll(readJournal(target, settings, withoutGrant), () => Effect.fail(problem))
       )

@@ -108,8 +108,8 @@ const lockNew = (file: Option.Option<string>): Effect.Effect<Omit<Holder, "owner
       Effect.as(tryLock(handle, path), {
         stamp: (monotonic: number) => HolderStamp.write(handle, monotonic),
         end: (released: boolean) =>
-          released ? Effect.zipRight(Effect.ignore(unlink(path)), close(handle)) : close(handle)
-      }).pipe(Effect.onError(() => Effect.zipRight(Effect.ignore(unlink(path)), close(handle))))
+          released ? Effect.andThen(Effect.ignore(unlink(path)), close(handle)) : close(handle)
+      }).pipe(Effect.onError(() => Effect.andThen(Effect.ignore(unlink(path)), close(handle))))
     ),
     Effect.orElseSucceed(() => noProof)
   )

@@ -3,9 +3,9 @@
  * lock on Linux, `flock` on macOS, `LockFileEx` on Windows). It ends with the process, however that ends,
  * so it cannot be left behind; and it belongs to one open file, so it excludes within a process too.
  */
-import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import { Fibers } from "@latchkey/core/internal-api"
 import { constants } from "node:fs"
 import type { FileHandle } from "node:fs/promises"
 import * as fs from "node:fs/promises"
@@ -65,7 +65,7 @@ export const withLock = <A, E>(
 ): Effect.Effect<A, E | FileProblem> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.flatMap(acquire(path, timeoutMillis, restore), (handle) =>
-      Effect.ensuring(Effect.zipRight(handOver(handle, path, owner), use), close(handle))
+      Effect.ensuring(Effect.andThen(handOver(handle, path, owner), use), close(handle))
     )
   )
 
@@ -76,7 +76,7 @@ export const withLock = <A, E>(
 export const pause = (millis: number): Effect.Effect<void> =>
   Effect.withClock(Effect.sleep(millis), realClock)
 
-const realClock = Clock.make()
+const realClock = Fibers.systemClock
 
 /** Who works on another user's file must not leave files that this user cannot open. */
 export const handOver = (
@@ -96,10 +96,10 @@ const acquire = (
 ): Effect.Effect<FileHandle, FileProblem> =>
   Effect.flatMap(openForLock(path, 0), (handle) =>
     poll(handle, path, 1, budget, restore).pipe(
-      Effect.zipRight(stillThere(handle, path)),
+      Effect.andThen(stillThere(handle, path)),
       Effect.onError(() => close(handle)),
       Effect.flatMap((there) =>
-        there ? Effect.succeed(handle) : Effect.zipRight(close(handle), acquire(path, budget, restore))
+        there ? Effect.succeed(handle) : Effect.andThen(close(handle), acquire(path, budget, restore))
       )
     )
   )
@@ -121,7 +121,7 @@ const poll = (
         })
       )
     }
-    return Effect.zipRight(
+    return Effect.andThen(
       restore(pause(wait)),
       Effect.suspend(() => poll(handle, path, Math.min(wait * 2, 8), budget - wait, restore))
     )

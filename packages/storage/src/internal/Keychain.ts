@@ -7,8 +7,8 @@ import type { AsyncEntry } from "@napi-rs/keyring"
 import * as Data from "effect/Data"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
+import { Fibers } from "@latchkey/core/internal-api"
 import { codeOf } from "./FileProblem.js"
 import { pause } from "./KernelLock.js"
 
@@ -71,7 +71,7 @@ export const secret = (service: string, name: string): Secret => {
     get: tellsLocked
       ? get
       : Effect.flatMap(get, (text) =>
-          Option.isSome(text) ? Effect.succeed(text) : Effect.zipRight(proveOpen, get)
+          Option.isSome(text) ? Effect.succeed(text) : Effect.andThen(proveOpen, get)
         ),
     set: (text) => call(item, (entry) => entry.setPassword(text)),
     remove: Effect.asVoid(call(item, (entry) => entry.deletePassword()))
@@ -144,11 +144,11 @@ export const bounded = <A, E>(
     Effect.gen(function* () {
       const done = yield* Deferred.make<A, E | KeychainProblem>()
       const worker = yield* Effect.forkDaemon(Effect.interruptible(Effect.intoDeferred(work, done)))
-      const late = Effect.zipRight(pause(millis), Deferred.fail(done, tooLate(millis)))
+      const late = Effect.andThen(pause(millis), Deferred.fail(done, tooLate(millis)))
       const timer = yield* Effect.forkDaemon(Effect.interruptible(late))
       return yield* Effect.ensuring(
         restore(Deferred.await(done)),
-        Effect.zipRight(Fiber.interruptFork(worker), Fiber.interruptFork(timer))
+        Effect.sync(() => [worker, timer].forEach((fiber) => Fibers.interrupt(fiber)))
       )
     })
   )

@@ -79,10 +79,9 @@ export const make = (backend: Backend, proofs: Proofs): Context.Tag.Service<Refr
           Ref.get(renewedAt),
           (now, since) => backend.datedBy === "server" || now - since < millis
         )
-        const isHeld = Effect.if(isRecent, {
-          onTrue: () => backend.isHeld(account, owner),
-          onFalse: () => Effect.succeed(false)
-        })
+        const isHeld = Effect.flatMap(isRecent, (recent) =>
+          recent ? backend.isHeld(account, owner) : Effect.succeed(false)
+        )
         return { fence, isHeld: Effect.mapError(isHeld, toLeaseError(account)) }
       })
   }
@@ -137,18 +136,18 @@ const begin = (
     }).pipe(
       // Whether it was granted may be unknown: it is given up in the background, and else it lapses.
       Effect.onError(() =>
-        Effect.forkDaemon(Effect.zipRight(Effect.ignore(backend.release(account, owner)), mine.end(true)))
+        Effect.forkDaemon(Effect.andThen(Effect.ignore(backend.release(account, owner)), mine.end(true)))
       ),
       Effect.mapError(toLeaseError(account)),
       Effect.flatMap((answer) =>
         answer._tag === "Granted"
-          ? Effect.map(Effect.zipRight(mine.stamp(at), Ref.make(at)), (renewedAt): Held => ({
+          ? Effect.map(Effect.andThen(mine.stamp(at), Ref.make(at)), (renewedAt): Held => ({
               fence: answer.fence,
               mine,
               ttl,
               renewedAt
             }))
-          : Effect.zipRight(
+          : Effect.andThen(
               mine.end(true),
               new LeaseError({
                 reason: "Busy",
@@ -205,7 +204,7 @@ const renewal = (
 ): Effect.Effect<void> =>
   Effect.flatMap(LeaseTime.monotonicMillis, (at) =>
     backend.renew(account, ownerOf(mine, ttl), ttl).pipe(
-      Effect.tap((still) => (still ? Effect.zipRight(Ref.set(renewedAt, at), mine.stamp(at)) : Effect.void)),
+      Effect.tap((still) => (still ? Effect.andThen(Ref.set(renewedAt, at), mine.stamp(at)) : Effect.void)),
       Effect.orElseSucceed(() => true)
     )
   ).pipe(Effect.delay(ttl / 3), Effect.repeat({ while: (still) => still }), Effect.asVoid)

@@ -4,6 +4,7 @@
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import { Fibers } from "@latchkey/core/internal-api"
 import { hrtime } from "node:process"
 
 /**
@@ -48,7 +49,7 @@ export const isInForce = (lease: Written, holder: Holder, wall: number, monotoni
 }
 
 /** The monotonic clock of the kernel is the same in all its processes; Effect's begins at another point in each. */
-const origin = Clock.make().unsafeCurrentTimeNanos() - hrtime.bigint()
+const origin = Fibers.monotonicNanos(Fibers.systemClock) - hrtime.bigint()
 
 /**
  * Whole milliseconds, which can be subtracted exactly, of a clock that never jumps, whatever the wall clock is set to.

@@ -106,7 +106,7 @@ export const open = (
       transactionAcquirer: Effect.uninterruptibleMask((restore) =>
         Effect.flatMap(Effect.scope, (scope) =>
           restore(turn.take(1)).pipe(
-            Effect.zipRight(Scope.addFinalizer(scope, turn.release(1))),
+            Effect.andThen(Scope.addFinalizer(scope, turn.release(1))),
             Effect.as(
               connection((text, parameters) =>
                 patiently(
@@ -198,7 +198,7 @@ const configure = (driver: Closable, location: string): Effect.Effect<void, Serv
 
 /** The log keeps what was removed until it is folded into the file. */
 const close = (driver: Closable): Effect.Effect<WeakRef<object>> =>
-  exec(driver, "PRAGMA wal_checkpoint(TRUNCATE)").pipe(Effect.ignore, Effect.zipRight(leave(driver)))
+  exec(driver, "PRAGMA wal_checkpoint(TRUNCATE)").pipe(Effect.ignore, Effect.andThen(leave(driver)))
 
 const leave = (driver: Closable): Effect.Effect<WeakRef<object>> => Effect.sync(() => driver.close())
 
@@ -270,8 +270,7 @@ const patiently = <A>(
   Effect.catchIf(
     attempt,
     (error) => left > 0 && isBusy(error.cause),
-    () =>
-      Effect.zipRight(pause(wait), patiently(attempt, Math.min(wait * 2, longestPauseMillis), left - wait))
+    () => Effect.andThen(pause(wait), patiently(attempt, Math.min(wait * 2, longestPauseMillis), left - wait))
   )
 
 /** A code that another statement's disposal cleared before the driver read it comes as "not an error". */

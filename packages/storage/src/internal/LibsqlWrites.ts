@@ -42,7 +42,7 @@ export const make = <A>(transactions: Transactions): ((statement: Statement<A>) 
       const outcome = Deferred.unsafeMake<A, SqlError>(FiberId.none)
       const isFirst = waiting.push({ statement, outcome }) === 1
       const start = isFirst ? Effect.forkDaemon(Effect.uninterruptible(all)) : Effect.void
-      return Effect.zipRight(start, Deferred.await(outcome))
+      return Effect.andThen(start, Deferred.await(outcome))
     })
 }
 
@@ -69,7 +69,7 @@ const within = <A>(
   { begin, commit, rollback }: Transactions,
   statements: Statement<A>
 ): Effect.Effect<Either.Either<A, SqlError>, SqlError> =>
-  Effect.zipRight(
+  Effect.andThen(
     begin,
     Effect.matchEffect(statements, {
       onFailure: (error) => Effect.as(Effect.ignore(rollback), Either.left(error)),

@@ -1,8 +1,8 @@
 /** One lock of another program's, taken and given back by its own protocol. */
-import * as Clock from "effect/Clock"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import { Fibers } from "@latchkey/core/internal-api"
 import { spawn } from "node:child_process"
 import { constants, type BigIntStats } from "node:fs"
 import * as fs from "node:fs/promises"
@@ -39,7 +39,7 @@ export interface Taken {
 }
 
 /** Other processes live in real time, and so do the times of files, whatever clock this program runs on. */
-const realClock = Clock.make()
+const realClock = Fibers.systemClock
 
 /** Those that this process holds: its owner's protocol knows processes, so within ours we tell ourselves. */
 const heldHere = new Set<string>()
@@ -90,7 +90,7 @@ const takeDirectory = (lock: OwnerLock): Effect.Effect<Taken, OwnerLockProblem> 
     const mine = { touched: made, lost: false }
     const beat = yield* Effect.forkDaemon(
       Effect.forever(
-        Effect.zipRight(
+        Effect.andThen(
           KernelLock.pause(touchEvery(lock.stale)),
           Effect.promise(() => touchIfMine(lock.path, mine))
         )
@@ -101,7 +101,7 @@ const takeDirectory = (lock: OwnerLock): Effect.Effect<Taken, OwnerLockProblem> 
         Effect.promise(() => isMine(lock.path, mine)),
         (there) => there && !mine.lost
       ),
-      release: Effect.zipRight(
+      release: Effect.andThen(
         Fiber.interrupt(beat),
         Effect.promise(async () => {
           // Another that took it for stale has it now: then it is not ours to remove.
@@ -197,7 +197,7 @@ const takeKernel = (lock: OwnerLock): Effect.Effect<Taken, OwnerLockProblem> =>
       Effect.mapError((error) => broken(path, error)),
       Effect.onError(() => KernelLock.close(handle))
     )
-    if (!locked) return yield* Effect.zipRight(KernelLock.close(handle), busy(path))
+    if (!locked) return yield* Effect.andThen(KernelLock.close(handle), busy(path))
     return { isHeld: Effect.succeed(true), release: KernelLock.close(handle) }
   })
 

@@ -8,6 +8,7 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import { Streams } from "@latchkey/core/internal-api"
 import Pg from "pg"
 import { bounded } from "./Bounded.js"
 import { pause } from "./KernelLock.js"
@@ -21,16 +22,15 @@ const quietMillis = 15_000
  * Never ends and never fails: while the server is away, it is tried again, at growing intervals.
  */
 export const listen = (config: PgClientConfig, channel: string): Stream.Stream<Option.Option<string>> =>
-  Stream.asyncPush<Option.Option<string>>(
-    (emit) => Effect.forkScoped(keep(config, channel, (payload) => emit.single(payload), 0)),
-    { bufferSize: "unbounded" }
+  Streams.fromCallbacks<Option.Option<string>>("all", (emit) =>
+    Effect.forkScoped(keep(config, channel, (payload) => emit.single(payload), 0))
   )
 
 type Told = (payload: Option.Option<string>) => void
 
 const keep = (config: PgClientConfig, channel: string, told: Told, failures: number): Effect.Effect<never> =>
   Effect.flatMap(Effect.scoped(session(config, channel, told)), (listened) =>
-    Effect.zipRight(
+    Effect.andThen(
       pause(listened ? 50 : Math.min(100 * 2 ** failures, 10_000)),
       Effect.suspend(() => keep(config, channel, told, listened ? 0 : Math.min(failures + 1, 10)))
     )
@@ -65,7 +65,7 @@ const session = (
     const gone = Effect.promise(() => ended)
     const silent = Effect.ignore(
       Effect.forever(
-        Effect.zipRight(
+        Effect.andThen(
           pause(quietMillis),
           call(() => client.query("SELECT 1"))
         )

@@ -339,7 +339,7 @@ const writeInPlace = (
       attempt("write", target, () => fill(handle, bytes)).pipe(
         Effect.onError(() =>
           attempt("write", target, () => fill(handle, previous.bytes)).pipe(
-            Effect.zipRight(unlink(journal)),
+            Effect.andThen(unlink(journal)),
             Effect.ignore
           )
         )
@@ -381,7 +381,7 @@ const writeNew = (
   Effect.acquireUseRelease(
     attempt("write", path, () => fs.open(path, "wx", 0o600)),
     (handle) =>
-      Effect.zipRight(
+      Effect.andThen(
         handOver(handle, path, owner),
         attempt("write", path, async () => {
           await handle.writeFile(bytes)
@@ -410,7 +410,7 @@ export const remove = (
   owner: Option.Option<Owner>
 ): Effect.Effect<boolean, FileProblem> =>
   unlink(place.target).pipe(
-    Effect.zipRight(syncDirectory(place.target)),
+    Effect.andThen(syncDirectory(place.target)),
     Effect.as(true),
     Effect.catchIf(
       ({ cause }) => posix && unremovable.has(codeOf(cause)),

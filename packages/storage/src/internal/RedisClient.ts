@@ -3,6 +3,7 @@ import type { Cluster, Redis } from "ioredis"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
+import { Streams } from "@latchkey/core/internal-api"
 import { createHash } from "node:crypto"
 import { bounded } from "./Bounded.js"
 import { fromClient } from "./RedisProblem.js"
@@ -55,7 +56,7 @@ export const run = (client: Client, location: string, timeoutMillis: number): Co
     })
   return (script, key, args) =>
     bounded(
-      Effect.zipRight(
+      Effect.andThen(
         connected,
         Effect.tryPromise({ try: () => evaluate(client, script, key, args), catch: fails })
       ),
@@ -109,26 +110,24 @@ export const listen = (connect: () => Client): Connection["listen"] => {
       () => {}
     )
   return (channel) =>
-    Stream.asyncPush<void>(
-      (emit) =>
-        Effect.acquireRelease(
+    Streams.fromCallbacks<void>("newest", (emit) =>
+      Effect.acquireRelease(
+        Effect.sync(() => {
+          const listener = () => void emit.single(undefined)
+          listeners.set(channel, (listeners.get(channel) ?? new Set()).add(listener))
+          const to = client()
+          if (to.status === "ready") subscribe(to, channel)
+          return listener
+        }),
+        (listener) =>
           Effect.sync(() => {
-            const listener = () => void emit.single(undefined)
-            listeners.set(channel, (listeners.get(channel) ?? new Set()).add(listener))
-            const to = client()
-            if (to.status === "ready") subscribe(to, channel)
-            return listener
-          }),
-          (listener) =>
-            Effect.sync(() => {
-              const left = listeners.get(channel)
-              left?.delete(listener)
-              if (left?.size !== 0) return
-              listeners.delete(channel)
-              open?.unsubscribe(channel).catch(() => {})
-            })
-        ),
-      { bufferSize: 1, strategy: "sliding" }
+            const left = listeners.get(channel)
+            left?.delete(listener)
+            if (left?.size !== 0) return
+            listeners.delete(channel)
+            open?.unsubscribe(channel).catch(() => {})
+          })
+      )
     )
 }
 
@@ -136,23 +135,21 @@ export const listen = (connect: () => Client): Connection["listen"] => {
 export const listenAll =
   (connect: () => Client): Connection["listenAll"] =>
   (pattern) =>
-    Stream.asyncPush<Option.Option<string>>(
-      (emit) =>
-        Effect.acquireRelease(
-          Effect.sync(() => {
-            const client = connect()
-            client.on("error", () => {})
-            client.on("pmessage", (_: string, channel: string) => emit.single(Option.some(channel)))
-            const subscribe = () =>
-              void client.psubscribe(pattern).then(
-                () => emit.single(Option.none()),
-                () => {}
-              )
-            client.on("ready", subscribe)
-            if (client.status === "ready") subscribe()
-            return client
-          }),
-          (client) => Effect.sync(() => client.disconnect())
-        ),
-      { bufferSize: "unbounded" }
+    Streams.fromCallbacks<Option.Option<string>>("newest", (emit) =>
+      Effect.acquireRelease(
+        Effect.sync(() => {
+          const client = connect()
+          client.on("error", () => {})
+          client.on("pmessage", (_: string, channel: string) => emit.single(Option.some(channel)))
+          const subscribe = () =>
+            void client.psubscribe(pattern).then(
+              () => emit.single(Option.none()),
+              () => {}
+            )
+          client.on("ready", subscribe)
+          if (client.status === "ready") subscribe()
+          return client
+        }),
+        (client) => Effect.sync(() => client.disconnect())
+      )
     )

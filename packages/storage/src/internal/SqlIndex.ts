@@ -1,9 +1,9 @@
 /** The index of accounts in the table of entries: which are due for renewal, and how many there are. */
+import { Streams } from "@latchkey/core/internal-api"
 import type { Account, DueAccount, DueOptions } from "@latchkey/core/TokenStorages"
-import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Stream from "effect/Stream"
+import type * as Stream from "effect/Stream"
 import { accountOf } from "./AccountRow.js"
 import type { ServerProblem } from "./ServerProblem.js"
 import type { Session } from "./SqlSession.js"
@@ -52,10 +52,10 @@ export const accounts = (
     return Effect.map(session.run(statement), (rows) => {
       const found = rows.map(({ account, due, state }) => accountOf(String(account), state, due))
       const last = found.length < pageSize ? Option.none() : Option.fromNullable(found.at(-1))
-      return [Chunk.fromIterable(found), Option.map(last, ({ account }) => Option.some(account))] as const
+      return [found, Option.map(last, ({ account }) => Option.some(account))] as const
     })
   }
-  return Stream.paginateChunkEffect(first, page)
+  return Streams.pages(first, page)
 }
 
 export const count = (session: Session): Effect.Effect<number, ServerProblem> =>

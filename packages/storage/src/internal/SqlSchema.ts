@@ -18,7 +18,7 @@ import { bytesOf, columnsOf, type Tables } from "./SqlTables.js"
  */
 const first = (sql: SqlClient.SqlClient, names: Tables) => {
   const integer = sql.literal(sql.onDialectOrElse({ pg: () => "BIGINT", orElse: () => "INTEGER" }))
-  return Effect.zipRight(
+  return Effect.andThen(
     sql`CREATE TABLE ${sql(names.entries)} (
       account TEXT NOT NULL PRIMARY KEY,
       version ${integer} NOT NULL,

@@ -58,7 +58,7 @@ export const make = (client: SqlClient.SqlClient, dialect: Dialect, settings: Se
     tables,
     location,
     run: (statement) =>
-      Effect.zipRight(ensure, Effect.mapError(statement, fails)).pipe(
+      Effect.andThen(ensure, Effect.mapError(statement, fails)).pipe(
         outside,
         // The client's own spans end with its own errors, which may quote what was stored.
         Effect.withTracerEnabled(false),

@@ -7,7 +7,6 @@
 import * as Credentials from "@latchkey/core/Credentials"
 import * as Entry from "@latchkey/core/Entry"
 import * as TokenStorages from "@latchkey/core/TokenStorages"
-import * as Chunk from "effect/Chunk"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -82,7 +81,7 @@ const pages = (
 }
 
 const listed = (storages: Context.Tag.Service<TokenStorages.TokenStorages>, after?: string) =>
-  Effect.map(Stream.runCollect(storages.accounts(after)), Chunk.toReadonlyArray)
+  Effect.map(Stream.runCollect(storages.accounts(after)), (all) => Array.from(all))
 
 const same = (what: string, found: unknown, expected: unknown) =>
   check(

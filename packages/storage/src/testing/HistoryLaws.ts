@@ -17,8 +17,8 @@ import * as Cause from "effect/Cause"
 import * as FastCheck from "effect/FastCheck"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
-import * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
+import { Fibers } from "@latchkey/core/internal-api"
 import { check, type Law, LawBroken, live, render } from "./Law.js"
 import * as Sample from "./Sample.js"
 import type { Stores } from "./StorageLaws.js"
@@ -89,13 +89,13 @@ const step: FastCheck.Arbitrary<Step> = FastCheck.oneof(
 
 const runAll = <E>(options: Options<E>): Effect.Effect<void, LawBroken> =>
   Effect.gen(function* () {
-    const runtime = yield* Effect.runtime()
+    const runtime = yield* Fibers.running()
     const seed = options.seed ?? (yield* Random.nextIntBetween(1, 2_147_483_647))
     const property = FastCheck.asyncProperty(
       FastCheck.array(step, { minLength: 1, maxLength: 12 }),
       async (steps) => {
         const history = Effect.scoped(Effect.flatMap(options.make, (stores) => runHistory(stores, steps)))
-        const exit = await Runtime.runPromiseExit(runtime)(history)
+        const exit = await Fibers.runPromiseExit(runtime)(history)
         if (Exit.isFailure(exit)) throw new Error(Cause.pretty(exit.cause))
       }
     )

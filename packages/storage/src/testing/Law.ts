@@ -33,11 +33,11 @@
 import type { CommitRefused } from "@latchkey/core/TokenStorage"
 import { type StorageError } from "@latchkey/core/TokenStorage"
 import * as Entry from "@latchkey/core/Entry"
-import * as Clock from "effect/Clock"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import type * as Scope from "effect/Scope"
+import { Fibers } from "@latchkey/core/internal-api"
 
 /**
  * One law: a name for the runner, and the check.
@@ -78,7 +78,7 @@ export const law =
  * @category utils
  */
 export const live: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R> = Effect.withClock(
-  Clock.make()
+  Fibers.systemClock
 )
 
 /**

@@ -16,6 +16,7 @@ import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
+import { Fibers } from "@latchkey/core/internal-api"
 import { check, type Law, law, LawBroken } from "./Law.js"
 
 /**
@@ -154,7 +155,7 @@ export const laws = <E>(options: Options<E>): ReadonlyArray<Law> => {
         const granted = yield* Deferred.make<void>()
         const holding = first
           .acquire(account, long)
-          .pipe(Effect.zipRight(Deferred.succeed(granted, undefined)), Effect.zipRight(Effect.never))
+          .pipe(Effect.andThen(Deferred.succeed(granted, undefined)), Effect.andThen(Effect.never))
         const holder = yield* Effect.fork(Effect.scoped(holding))
         yield* Effect.raceFirst(Deferred.await(granted), Fiber.join(holder))
         yield* checkBusy(second, account, ttl)
@@ -203,16 +204,13 @@ const years = [-10, 10]
 
 /** A clock that is wrong on the wall and right in what it says of time that passes. */
 const wrongBy = (inYears: number): Clock.Clock => {
-  const real = Clock.make()
+  const real = Fibers.systemClock
   const millis = () => real.unsafeCurrentTimeMillis() + inYears * 31_557_600_000
-  return {
-    [Clock.ClockTypeId]: Clock.ClockTypeId,
-    unsafeCurrentTimeMillis: millis,
-    unsafeCurrentTimeNanos: () => real.unsafeCurrentTimeNanos(),
-    currentTimeMillis: Effect.sync(millis),
-    currentTimeNanos: real.currentTimeNanos,
-    sleep: (duration) => real.sleep(duration)
-  }
+  return Fibers.makeClock(
+    millis,
+    (duration) => real.sleep(duration),
+    () => Fibers.monotonicNanos(real)
+  )
 }
 
 const isBusy = (handle: Context.Tag.Service<RefreshLease>, name: string, ttl: Duration.Duration) =>
@@ -260,23 +258,20 @@ export const acquireStalled = (
   handle: Context.Tag.Service<RefreshLease>,
   name: string,
   ttl: Duration.Duration,
-  real: Clock.Clock = Clock.make()
+  real: Clock.Clock = Fibers.systemClock
 ) =>
   Effect.gen(function* () {
     const scope = yield* Effect.acquireRelease(Scope.make(), (s) => Scope.close(s, Exit.void))
     let stopped = false
-    const clock: Clock.Clock = {
-      [Clock.ClockTypeId]: Clock.ClockTypeId,
-      unsafeCurrentTimeMillis: () => real.unsafeCurrentTimeMillis(),
-      unsafeCurrentTimeNanos: () => real.unsafeCurrentTimeNanos(),
-      currentTimeMillis: real.currentTimeMillis,
-      currentTimeNanos: real.currentTimeNanos,
-      sleep: (duration) =>
-        Effect.zipRight(
+    const clock = Fibers.makeClock(
+      () => real.unsafeCurrentTimeMillis(),
+      (duration) =>
+        Effect.andThen(
           real.sleep(duration),
           Effect.suspend(() => (stopped ? Effect.never : Effect.void))
-        )
-    }
+        ),
+      () => Fibers.monotonicNanos(real)
+    )
     const lease = yield* handle.acquire(name, ttl).pipe(Scope.extend(scope), Effect.withClock(clock))
     stopped = true
     return { lease, close: Scope.close(scope, Exit.void) }

@@ -49,7 +49,7 @@ export const make = (program: Program): Effect.Effect<Daemon, never, Scope.Scope
       })
       pid = Number(line)
     })
-    const start = Effect.zipRight(
+    const start = Effect.andThen(
       launch,
       program.ready.pipe(
         Effect.repeat({ until: (ready) => ready, schedule: Schedule.spaced("20 millis") }),

@@ -1,5 +1,5 @@
 /** Which fault meets which request, and how many came. */
-import type * as Utils from "effect/Utils"
+import type { Seeded } from "@latchkey/core/internal-api"
 import * as Fault from "../../testing/Fault.js"
 import type { Endpoint, Options } from "./model.js"
 
@@ -20,7 +20,7 @@ export class FaultPlan {
 
   constructor(
     private readonly chances: NonNullable<Options["chances"]>,
-    private readonly random: Utils.PCGRandom
+    private readonly random: Seeded.Seeded
   ) {}
 
   plan(faults: ReadonlyArray<Fault.Fault>, endpoint: Endpoint): void {

@@ -7,7 +7,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
-import type * as Utils from "effect/Utils"
+import type { Seeded } from "@latchkey/core/internal-api"
 import type { Fault, Outcome, Reply } from "../../testing/Fault.js"
 import type { Endpoint } from "./model.js"
 import { endpointOf, issuer } from "./endpoints.js"
@@ -17,7 +17,7 @@ import { respond, type Incoming, type Site } from "./routes.js"
 export interface Options {
   readonly faultPlan: FaultPlan
   readonly site: Site
-  readonly random: Utils.PCGRandom
+  readonly random: Seeded.Seeded
   /** How long each way takes, in milliseconds: from, to. */
   readonly latency: readonly [number, number]
 }
@@ -36,10 +36,10 @@ export const make = ({
         faultPlan.enter(endpoint)
         const [there, back] = [fault.requestDelay + travel(), fault.answerDelay + travel()]
         return pause(there).pipe(
-          Effect.zipRight(
+          Effect.andThen(
             Effect.map(Clock.currentTimeMillis, (now) => answer(site, endpoint, incoming, fault, now))
           ),
-          Effect.zipLeft(pause(back)),
+          Effect.tap(() => pause(back)),
           Effect.ensuring(Effect.sync(() => faultPlan.leave(endpoint)))
         )
       })

@@ -1,0 +1,60 @@
+/** Fibers from plain code: how each edition of Effect starts and stops them. */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as DefaultServices from "effect/DefaultServices"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import * as FiberId from "effect/FiberId"
+import * as FiberRefs from "effect/FiberRefs"
+import * as Runtime from "effect/Runtime"
+
+/** What an effect runs with. */
+export type Running<R = never> = Runtime.Runtime<R>
+
+export const running = <R = never>(): Effect.Effect<Running<R>, never, R> => Effect.runtime<R>()
+
+/** Starts an effect in a fiber of its own, which can be interrupted where the fiber that runs `running` can be. */
+export const fork = <A, E, R>(
+  running: Running<R>,
+  effect: Effect.Effect<A, E, R>
+): Fiber.RuntimeFiber<A, E> => Runtime.runFork(running)(effect)
+
+export const runPromiseExit = Runtime.runPromiseExit
+
+/**
+ * Lets those go on who wait for a deferred; not before the fiber that does this waits itself. Whoever looks then finds what
+ * it did meanwhile.
+ */
+export const release = <A, E>(
+  deferred: Deferred.Deferred<A, E>,
+  exit: Exit.Exit<A, E>
+): Effect.Effect<void> => Effect.sync(() => Deferred.unsafeDone(deferred, exit))
+
+/** Interrupts a fiber without waiting for its end. */
+export const interrupt = <A, E>(fiber: Fiber.RuntimeFiber<A, E>): void =>
+  fiber.unsafeInterruptAsFork(FiberId.none)
+
+/** The clock of programs that provide none: the system's, with JavaScript's timers. */
+export const systemClock: Clock.Clock = Context.get(DefaultServices.liveServices, Clock.Clock)
+
+export const clockOf = (running: Running): Clock.Clock =>
+  Context.get(FiberRefs.getOrDefault(running.fiberRefs, DefaultServices.currentServices), Clock.Clock)
+
+/** The nanoseconds of a clock that nobody sets back. */
+export const monotonicNanos = (clock: Clock.Clock): bigint => clock.unsafeCurrentTimeNanos()
+
+/** A clock that shows `now`, in epoch milliseconds; by `nanos` time passes, which nobody sets back. */
+export const makeClock = (
+  now: () => number,
+  sleep: Clock.Clock["sleep"],
+  nanos = () => BigInt(Math.floor(now())) * 1_000_000n
+): Clock.Clock => ({
+  [Clock.ClockTypeId]: Clock.ClockTypeId,
+  unsafeCurrentTimeMillis: now,
+  unsafeCurrentTimeNanos: nanos,
+  currentTimeMillis: Effect.sync(now),
+  currentTimeNanos: Effect.sync(nanos),
+  sleep
+})

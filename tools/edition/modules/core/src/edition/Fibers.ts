@@ -1,0 +1,66 @@
+/** Fibers from plain code: how each edition of Effect starts and stops them. */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+
+/** What an effect runs with. */
+export interface Running<R = never> {
+  readonly context: Context.Context<R>
+  /** Makes an effect interruptible where the fiber was. */
+  readonly restore: <A, E, R2>(effect: Effect.Effect<A, E, R2>) => Effect.Effect<A, E, R2>
+}
+
+export const running = <R = never>(): Effect.Effect<Running<R>, never, R> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.map(Effect.context<R>(), (context) => ({ context, restore }))
+  )
+
+/** Starts an effect in a fiber of its own, which can be interrupted where the fiber that runs `running` can be. */
+export const fork = <A, E, R>(
+  { context, restore }: Running<R>,
+  effect: Effect.Effect<A, E, R>
+): Fiber.Fiber<A, E> => Effect.runForkWith(context)(Effect.uninterruptible(restore(effect)))
+
+export const runPromiseExit = <R>({ context }: Running<R>) => Effect.runPromiseExitWith(context)
+
+/**
+ * Lets those go on who wait for a deferred; not before the fiber that does this waits itself. Whoever looks then finds what
+ * it did meanwhile.
+ */
+export const release = <A, E>(
+  deferred: Deferred.Deferred<A, E>,
+  exit: Exit.Exit<A, E>
+): Effect.Effect<void> =>
+  Effect.withFiber((fiber) => {
+    fiber.currentDispatcher.scheduleTask(() => Deferred.doneUnsafe(deferred, exit), 0)
+    return Effect.void
+  })
+
+/** Interrupts a fiber without waiting for its end. */
+export const interrupt = <A, E>(fiber: Fiber.Fiber<A, E>): void => fiber.interruptUnsafe()
+
+/** The clock of programs that provide none: the system's, with JavaScript's timers. */
+export const systemClock: Clock.Clock = Context.get(Context.empty(), Clock.Clock)
+
+export const clockOf = ({ context }: Running): Clock.Clock => Context.get(context, Clock.Clock)
+
+/** The nanoseconds of a clock that nobody sets back. */
+export const monotonicNanos = (clock: Clock.Clock): bigint => clock.monotonicTimeNanosUnsafe()
+
+/** A clock that shows `now`, in epoch milliseconds; by `nanos` time passes, which nobody sets back. */
+export const makeClock = (
+  now: () => number,
+  sleep: Clock.Clock["sleep"],
+  nanos = () => BigInt(Math.floor(now())) * 1_000_000n
+): Clock.Clock => ({
+  currentTimeMillisUnsafe: now,
+  currentTimeNanosUnsafe: nanos,
+  monotonicTimeNanosUnsafe: nanos,
+  currentTimeMillis: Effect.sync(now),
+  currentTimeNanos: Effect.sync(nanos),
+  monotonicTimeNanos: Effect.sync(nanos),
+  sleep
+})
