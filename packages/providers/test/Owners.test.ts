@@ -448,7 +448,7 @@ describe("the files of Copilot's editors and of Copilot CLI", () => {
       "NoGrant",
       "several users of github.com (github.com:a, github.com:b)"
     ],
-    ["no text", { "github.com": { user: "ada", oauth_token: 7 } }, "Malformed", "github.com holds no text"],
+    ["no text", { "github.com": { user: "ada", oauth_token: 7 } }, "Malformed", "github.com holds no string"],
     [
       "Copilot CLI with the keychain",
       { logged_in_users: [{ host: "https://github.com", login: "ada" }] },

@@ -137,7 +137,7 @@ describe("the user's file", () => {
 
   it.effect.each([
     ["{", "is not JSON"],
-    ["[]", "is no JSON object"],
+    ["[]", "is not a JSON object"],
     ['{"provider":{}}', 'has "provider" at its top level'],
     ["{}", 'holds no object under "providers"'],
     [" ".repeat(1_048_577), "is larger than"]
