@@ -154,7 +154,7 @@ const readWhatArrived = (due: number, times: number): Effect.Effect<void> =>
 const monotonic = (): number => Number(Fibers.monotonicNanos(Fibers.systemClock)) / 1e6
 
 /**
- * One turn of the event loop, in which sockets are read: timers, then I/O, then what was scheduled after it.
+ * One turn of the event loop, in which sockets are read: timers, then I/O, then callbacks scheduled later.
  */
 const turn: Effect.Effect<void> = Effect.suspend(() => {
   const { setImmediate } = globalThis as { readonly setImmediate?: (run: () => void) => unknown }

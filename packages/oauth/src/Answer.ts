@@ -31,7 +31,7 @@ export class Answer extends Data.Class<{
   readonly cut: Option.Option<OAuthError>
   /** When it arrived, in epoch milliseconds. */
   readonly receivedAt: number
-  /** Makes text from the server fit for an error: masks what was sent as a secret, escapes and truncates. */
+  /** Makes text from the server fit for an error: masks the secrets that were sent, escapes and truncates. */
   readonly quote: (text: string) => string
 }> {
   /** The body may hold tokens. */

@@ -23,7 +23,7 @@ import * as TokenEndpoint from "./TokenEndpoint.js"
  */
 export interface Options extends TokenEndpoint.Options {
   /**
-   * Scopes of the access token. By default none are sent and the server gives what was granted. They are sent
+   * Scopes of the access token. By default none are sent and the server gives the granted ones. They are sent
    * unchanged, whatever an earlier token held: a token's scopes are not those of the grant (RFC 6749 §6), and
    * servers leave some out or spell them differently. The server refuses scopes that were not granted:
    * `Misconfigured`.

@@ -49,7 +49,7 @@ export const load = (
   ).pipe(Effect.map(Option.flatten))
 
 /**
- * Stores the provider's response with mode 0600, and replaces what was there. Does nothing if the provider
+ * Stores the provider's response with mode 0600, and replaces the old one. Does nothing if the provider
  * has no such file.
  *
  * @since 0.1.0

@@ -55,7 +55,7 @@ export const decode = (
   )
 
 /**
- * Encodes an entry over what was stored before, whose unknown fields stay. No two results are ever equal, so
+ * Encodes an entry over the stored document, whose unknown fields stay. No two results are ever equal, so
  * their digest can serve as the version.
  *
  * @since 0.1.0

@@ -1,6 +1,6 @@
 /**
  * `kill`: a writer is killed with SIGKILL at random points, repeatedly, on one store. Afterwards the record
- * must be complete, and no older than what was acknowledged to the writer (invariant 1).
+ * must be complete, and no older than the last one that the writer saw acknowledged (invariant 1).
  */
 import * as Option from "effect/Option"
 import { readdir, stat } from "node:fs/promises"

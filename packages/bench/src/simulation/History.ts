@@ -339,7 +339,7 @@ export const run = (
           concurrency: "unbounded"
         })
       }
-      // The faults are over: every caller gets a token, or the error that says what was lost.
+      // The faults are over: every caller gets a token, or the error that names the loss.
       log("--- nothing goes wrong from now on")
       isFair = true
       yield* server.plan(Array.from({ length: 1000 }, () => Fault.none))

@@ -193,7 +193,7 @@ export const decide = (
   return Reload({ reason: isExpired(credentials.value, now, witness) ? "Expired" : "Stale" })
 }
 
-/** Decides from what was just read from storage: {@link decide} without the question of freshness. */
+/** Decides from a read of storage just now: {@link decide} without the question of freshness. */
 export const judge = (held: Held, now: number, policy: Policy, request: Request = anyValid): Decision => {
   if (Option.isSome(held.mismatch)) return Refuse({ mismatch: held.mismatch.value })
   const replay = Replay.replay(held.rotation, held.openIntent, now)

@@ -62,7 +62,7 @@ export const longestPause = (replay: Option.Option<Replay>): number =>
   })
 
 /**
- * The message for a grant that the server ended upon a replay: a rotation was lost, when, and what was tried.
+ * The message for a grant that the server ended upon a replay: a rotation was lost, when, and the attempts.
  */
 export const describeLoss = ({ attempts, open, since, until }: Replay, answered: string): string => {
   const attempt = attempts > 1 ? `, the last of ${attempts},` : ""

@@ -41,7 +41,7 @@ import {
 
 // --- Pauses between attempts to write ---
 
-/** The shortest and the longest pause, in milliseconds, before a storage that failed is tried again. */
+/** The shortest pause, in milliseconds, before storage is tried again, and a limit for the longest. */
 const shortestRetry = 100
 const longRetry = 5000
 

@@ -255,7 +255,7 @@ interface MarkProgress {
   readonly isPublished: boolean
 }
 
-/** Nothing is known and nothing is under way. */
+/** Nothing is known and nothing is running. */
 export const initial: State = {
   memory: { _tag: "Unread" },
   uncommitted: Option.none(),

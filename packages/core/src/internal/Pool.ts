@@ -34,7 +34,7 @@ export interface Setting {
   readonly instance: string
 }
 
-/** A grant, the number of its holders, and the scope of what was built for it alone. */
+/** A grant, the number of its holders, and the scope of the services built for it alone. */
 interface Pooled {
   readonly grant: Grant.Grant
   readonly own: Scope.CloseableScope | undefined
@@ -103,7 +103,7 @@ export const make = (parts: Parts): Effect.Effect<Pool, never, Scope.Scope> =>
     const grants = new Map<string, Pooled>()
     const building = new Map<string, Deferred.Deferred<Pooled, SetupError>>()
     const hub = yield* PubSub.sliding<{ readonly account: string; readonly event: TokenEvent }>(eventBacklog)
-    // Finalizers run in reverse order: the flights end first, then what was built for the grants.
+    // Finalizers run in reverse order: the flights end first, then the services built for the grants.
     yield* Effect.addFinalizer(() =>
       Effect.andThen(
         Effect.forEach([...grants.values()], end, { concurrency: setupConcurrency, discard: true }),

@@ -145,7 +145,7 @@ const run = (stream: Transform, bytes: Uint8Array, coding: string, most: number)
       length += chunk.length
       if (length > most) finish({ _tag: "TooLarge" })
     })
-    // In pieces, because an error loses what was decoded in the same step.
+    // In pieces, because an error loses the output of the same step.
     const size = Math.max(8, Math.ceil(bytes.length / pieces))
     const write = (from: number) => {
       if (stream.destroyed) return

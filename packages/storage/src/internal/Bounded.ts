@@ -6,7 +6,7 @@ import { pause } from "./KernelLock.js"
 
 /**
  * Runs `call` for at most this many milliseconds of real time. A late call is abandoned in the background,
- * and an interruption of the caller does not reach it: what was sent to a server happens completely or not at
+ * and an interruption of the caller does not reach it: a request to a server happens completely or not at
  * all.
  *
  * A race would be enough for a caller that can be interrupted. In a caller that cannot, a race waits for the

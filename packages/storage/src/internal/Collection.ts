@@ -36,7 +36,7 @@ const registry = new FinalizationRegistry<void>(() => {
 const turn: Effect.Effect<void> = pause(0)
 
 /**
- * Collects what was reachable through a closed connection, once nothing refers to it. For a connection that
+ * Collects everything reachable through a closed connection, once nothing refers to it. For a connection that
  * was open for a short time this takes half a millisecond. A full collection runs only if many wait.
  */
 export const afterClose = (connection: WeakRef<object>): Effect.Effect<void> =>

@@ -65,7 +65,7 @@ const run = <A>(transactions: Transactions, together: ReadonlyArray<Waiting<A>>)
 }
 
 /**
- * Returns what was written, or why a statement failed and nothing was written. Fails if the transaction
+ * Returns the results, or why a statement failed and nothing was written. Fails if the transaction
  * cannot be begun or ended.
  */
 const within = <A>(

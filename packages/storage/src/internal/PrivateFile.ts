@@ -260,7 +260,7 @@ export const refusalOf = (path: string): Effect.Effect<Option.Option<string>> =>
   )
 
 /**
- * Replaces the contents of a file durably, with mode 0600. `previous` is what was read there: if it has
+ * Replaces the contents of a file durably, with mode 0600. `previous` is the contents read before: if it has
  * changed, nothing is written and the result is false. `owner` becomes the file's owner, if that is another
  * user. The last `backups` earlier contents are kept. A step that fails undoes nothing that was good: the new
  * contents are complete before the old file is touched, and only then an old backup is removed.

@@ -1,5 +1,5 @@
 /**
- * Classifies errors of a database client. Its own words are left out, because they may quote what was stored.
+ * Classifies errors of a database client. Its own words are left out, because they may quote stored data.
  */
 import type { StorageError } from "@latchkey/core/TokenStorage"
 import { SqlError } from "@effect/sql/SqlError"

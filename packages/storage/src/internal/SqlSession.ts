@@ -63,7 +63,7 @@ export const make = (client: SqlClient.SqlClient, dialect: Dialect, settings: Se
     run: (statement) =>
       Effect.andThen(ensure, Effect.mapError(statement, fails)).pipe(
         outside,
-        // The client's own spans end with its own errors, which may quote what was stored.
+        // The client's own spans end with its own errors, which may quote stored data.
         Effect.withTracerEnabled(false),
         (call) => bounded(call, timeoutMillis, late)
       ),
