@@ -1,4 +1,4 @@
-/** Accounts whose settings name another server, client or account than their grant is from. */
+/** Accounts whose settings name another server, client or account than their grant's. */
 import { Credentials, Entry, GrantIdentity } from "@latchkey/core"
 import { Effect, Exit, Option, Scope } from "effect"
 import { mkdir, readFile, writeFile } from "node:fs/promises"

@@ -1,4 +1,4 @@
-/** A refresh whose answer nobody saw: the process died, or the answer was lost on its way. */
+/** A refresh whose response nobody saw: the process died, or the response was lost on its way. */
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Option, Redacted, Stream, TestClock } from "effect"
 import { Entry, RotationPolicy, type TokenEvent, type TokenManager } from "@latchkey/core"

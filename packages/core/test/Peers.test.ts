@@ -1,4 +1,7 @@
-/** Refreshes that fail, of ours and of others: what a peer wrote is never undone, what may be lost never forgotten. */
+/**
+ * Failed refreshes of this process and of others: a peer's writes are never undone, and a possible loss is
+ * never forgotten.
+ */
 import { describe, expect, it } from "@effect/vitest"
 import {
   Credentials,

@@ -1,4 +1,4 @@
-/** Renewal of accounts at rest: what storage says is due. */
+/** The renewal of idle accounts that storage lists as due. */
 import { describe, expect, it } from "@effect/vitest"
 import {
   Credentials,

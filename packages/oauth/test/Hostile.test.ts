@@ -1,7 +1,7 @@
 /**
- * The whole manager, with the real refresher, against the hostile server. The campaigns draw everything from
- * a seed; LATCHKEY_RACES, LATCHKEY_CLOCKS and LATCHKEY_FUZZ say how many of them to run, LATCHKEY_SEED where
- * to begin.
+ * The whole manager, with the real refresher, against the hostile server. A seed generates everything in the
+ * campaigns. LATCHKEY_RACES, LATCHKEY_CLOCKS and LATCHKEY_FUZZ set how many of them run, and LATCHKEY_SEED
+ * the first seed.
  */
 import { describe, expect, it } from "@effect/vitest"
 import { RotationPolicy } from "@latchkey/core"

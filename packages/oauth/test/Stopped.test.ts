@@ -1,6 +1,7 @@
 /**
- * A process that is stopped, or whose event loop is blocked, for longer than every time-out while the token server
- * answers. Real processes, sockets and time: what is tested is the order in which timers and sockets are looked at.
+ * A process that is stopped, or whose event loop is blocked, for longer than every time-out while the token
+ * server responds. It uses real processes, sockets and time, because it tests the order in which timers and
+ * sockets are handled.
  */
 import { afterAll, beforeAll, describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"

@@ -1,4 +1,4 @@
-/** What is checked of the keychain, by the state that the session is in; run by keyringChild.ts in each. */
+/** The checks of the keychain, by the state of the session. keyringChild.ts runs them in each state. */
 import * as Credentials from "@latchkey/core/Credentials"
 import * as Entry from "@latchkey/core/Entry"
 import { type CommitRefused, StorageError } from "@latchkey/core/TokenStorage"

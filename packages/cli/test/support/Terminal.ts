@@ -1,4 +1,4 @@
-/** The command as users run it: bundled, in a process and a pseudo-terminal of its own. */
+/** The command as users run it: bundled, in its own process and pseudo-terminal. */
 import { Credentials, Entry } from "@latchkey/core"
 import { spawn } from "@lydell/node-pty"
 import { execFileSync, spawn as spawnProcess } from "node:child_process"

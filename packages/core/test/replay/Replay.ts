@@ -1,5 +1,5 @@
 /**
- * Replays recorded answers of the system that this one replaces: traces through the real manager over a
+ * Replays recorded results of the system that this library replaces: traces through the real manager over a
  * memory storage and a test clock, and previews through the masking functions.
  */
 import * as Clock from "effect/Clock"

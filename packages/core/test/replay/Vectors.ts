@@ -1,6 +1,6 @@
 /**
- * The files that are replayed, as they were recorded: traces, one a line, in a `.jsonl`; maskings in a `.json`.
- * What cannot be read is told by file, line and field.
+ * The recorded files to replay: traces, one a line, in a `.jsonl`; maskings in a `.json`. An error names the
+ * file, line and field that cannot be read.
  */
 import * as Data from "effect/Data"
 import * as Either from "effect/Either"

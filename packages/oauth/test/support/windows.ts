@@ -1,4 +1,7 @@
-/** One refresh that goes wrong in one way, at a server with one policy: is the grant lost, and is it said so? */
+/**
+ * One refresh with one fault, at a server with one policy: whether the grant is lost, and whether the error
+ * says so.
+ */
 import type { Entry } from "@latchkey/core"
 import { Credentials, RefreshLease, RotationPolicy } from "@latchkey/core"
 import type { Fault } from "@latchkey/oauth/testing"

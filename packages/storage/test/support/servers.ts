@@ -1,4 +1,4 @@
-/** What is tested of every server that keeps grants. */
+/** The tests of every server that stores grants. */
 import * as Entry from "@latchkey/core/Entry"
 import type { RefreshLease } from "@latchkey/core/RefreshLease"
 import type { TokenStorage } from "@latchkey/core/TokenStorage"
