@@ -208,7 +208,7 @@ describe("a login over another's grant", () => {
     const replaced = await desk.run(`${login} --replace`)
     expect(replaced).toMatchObject({ code: 0, stderr: expect.stringMatching(/\(ada\)[^]*not revoked/) })
     expect(await exported()).toMatchObject({ accountId: "bob" })
-    // Again as bob: there is nothing to ask leave for, and nothing to tell.
+    // Again as bob: no permission is needed, and nothing is reported.
     expect((await desk.run(login)).stderr).not.toContain("not revoked")
   })
 

@@ -179,7 +179,7 @@ describe("an answer that is lost on its way", () => {
         yield* TestClock.adjust(1000)
       }
       expect(yield* token(manager.getAccessToken)).toBe("at-105")
-      // What was not sent, or was told to come again, says nothing of the answer that was lost before it.
+      // A request that was not sent, or got "try again", shows nothing about the response lost before it.
       const fourth = events.filter((e) => e._tag === "Refreshing")[3]!.at - began
       expect(seen.slice(1, 5)).toEqual([
         [0, 1],

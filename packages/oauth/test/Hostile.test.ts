@@ -76,7 +76,7 @@ describe("each fault at each policy: no grant is lost that anybody could save", 
           expect(Option.getOrThrow(end.stored.dead).reason, fault.name).toContain("as a last resort")
         }
       }
-      // The same by a client that is not told of the server's window, which is over by then.
+      // The same by a client that does not know the server's window, which is over by then.
       const end = yield* Effect.orDie(
         meet(Rotation.newPair("1 minute"), [Fault.lostAnswer], RotationPolicy.rotating())
       )

@@ -155,7 +155,7 @@ const wantsCertificate = (version: Tls.SecureVersion): Tls.TlsOptions => ({
 })
 const alert = Buffer.from([21, 3, 3, 0, 2, 2, 40])
 
-/** From Node 22 on, `fetch` and undici do not tell an alert in the handshake from a later one. */
+/** From Node 22 on, `fetch` and undici do not distinguish an alert in the handshake from a later one. */
 const alertsOfAnyTime: Pick<Case, "or"> =
   Number(process.versions.node.split(".")[0]) >= 22 ? { or: "MaybeSent" } : {}
 

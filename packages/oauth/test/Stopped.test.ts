@@ -44,7 +44,7 @@ type Disturbance = (
   child: ChildProcess
 ) => Promise<void>
 
-/** A server that rotates and ends the grant where a spent token comes again; it answers as it is told to. */
+/** A server that rotates, and ends the grant if a spent token comes again. It responds as configured. */
 const server = Effect.acquireRelease(
   Effect.promise(async () => {
     const state = { current: "rt-0", alive: true, posts: 0, meet: undefined as Disturbance | undefined }

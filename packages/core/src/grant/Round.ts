@@ -113,7 +113,7 @@ const pause = (failures: number, longest: number): number =>
 /** If the clock was set back, an earlier time may lie too far ahead. */
 const isOver = (until: number, now: number, longest: number): boolean => now >= until || until - now > longest
 
-/** Starts a new round: forgets the accounts left out before, and rests that ended long ago. */
+/** Starts a new round: no account has been left out yet, and rests that ended long ago are forgotten. */
 export const open = (load: Load, now: number): Load => ({
   ...load,
   servers: HashMap.map(load.servers, (server) => (server.isCut ? { ...server, isCut: false } : server)),

@@ -158,7 +158,7 @@ const decoded = <A, I>(
     return new Unreadable({ message: `${place}: ${at}${short.replace(/\s+/g, " ")}` })
   })
 
-/** JSON, or why it is none. Where a text has many lines, the one at fault is told. */
+/** Parses JSON, or says why it is none. For a text of many lines, it names the faulty one. */
 const json = (place: string, text: string): Either.Either<unknown, Unreadable> =>
   Either.try({
     try: (): unknown => JSON.parse(text),

@@ -110,7 +110,7 @@ export const history = (seed: number): Effect.Effect<History, unknown> =>
               })
             : first
         )
-        /** When each token expires by what its holder was told. */
+        /** When each token expires by the lifetime that its holder received. */
         const expiresAt = new Map<string, number>()
         const learn = (credentials: Credentials.Credentials) =>
           expiresAt.set(

@@ -15,7 +15,7 @@ export interface Race {
   readonly refreshes: number
   /** Answers of `invalid_grant` to one who came second. */
   readonly refused: number
-  /** How often a caller was told to log in although the grant could still be used. */
+  /** How often a caller had to log in although the grant could still be used. */
   readonly falseAlarms: number
   /** The history of the storage: two runs of a seed agree on it. */
   readonly trace: string

@@ -23,7 +23,7 @@ export const policies: ReadonlyArray<Rotation.Rotation> = [
   Rotation.predecessorValid()
 ]
 
-/** What a client is told of its server. */
+/** What a client knows about its server. */
 export const told = (rotation: Rotation.Rotation): RotationPolicy.RotationPolicy => {
   switch (rotation._tag) {
     case "Reusable":
@@ -39,7 +39,7 @@ export const told = (rotation: Rotation.Rotation): RotationPolicy.RotationPolicy
 }
 
 export interface End {
-  /** What callers were told, those who got no token, in the order of time. */
+  /** The errors of the callers that got no token, in the order of time. */
   readonly refusals: ReadonlyArray<string>
   /** Whether any caller got none while the first token was still valid. */
   readonly failedEarly: boolean
