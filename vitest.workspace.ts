@@ -1,5 +1,5 @@
 /**
- * One project, so that all test files wait in one queue. A part of them is run by its path:
+ * One project, so that all test files wait in one queue. Run a part of them by its path:
  * `npx vitest run packages/core`.
  */
 export default [

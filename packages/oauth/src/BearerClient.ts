@@ -86,7 +86,7 @@ export interface Options {
  *
  * - After a 401 `invalid_token`, or a 401 whose challenge names no error, the manager replaces the token. The
  *   request is sent once more if its body can be sent again (no stream). A second refusal becomes the
- *   response, and the manager is informed. If fresh tokens keep being refused, the manager cools down and
+ *   response, and is reported to the manager. If fresh tokens keep being refused, the manager cools down and
  *   nothing is sent.
  * - Other responses refuse the token only if `isRejected` says so. A refresh cures neither a missing scope
  *   nor a step-up challenge (RFC 9470, see `Challenge.stepUp`).

@@ -30,7 +30,8 @@ import type { Encoded } from "./ProviderSettings.js"
 export interface Registry {
   /**
    * Returns a provider, with `changes` applied over all its other settings. Fails with `Unknown` for a
-   * provider that is not among {@link ids}, unless the changes name its server, or the environment does.
+   * provider that is not among {@link ids}, unless there are changes and they, or the environment, name its
+   * server.
    */
   readonly get: (
     id: string,
