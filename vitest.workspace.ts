@@ -9,8 +9,8 @@ const alone = [
 ]
 
 /**
- * Test files share the processes of four workers, as most of the time went into loading Effect once more for each
- * file. A part of them is run by its path: `npx vitest run packages/core`.
+ * Test files share the processes of four workers: most of the time went into loading Effect again for each file. Run
+ * a part of them by its path: `npx vitest run packages/core`.
  */
 export default [
   {

@@ -1,4 +1,4 @@
-/** What was found, for readers: the data, the table of the guide on performance, and the goals. */
+/** Publishes the results: the data, the table of the guide on performance, and the goals. */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { type Findings, figure, isMet, rowOf, type Table } from "./Report.js"
@@ -16,7 +16,7 @@ const results = "packages/bench/results"
 const guidePage = "packages/docs/guide/performance.md"
 const goalsPage = `${results}/goals.md`
 
-/** Takes the new runs in beside those of other benches, and writes all anew; the files that it wrote. */
+/** Merges the new runs with those of other benches and writes everything again. Returns the written files. */
 export const publish = (root: string, fresh: Results): ReadonlyArray<string> => {
   mkdirSync(join(root, results), { recursive: true })
   const data = join(root, results, "speed.json")
@@ -47,7 +47,7 @@ const withSection = (page: string, text: string): string => {
   return `${page.slice(0, from)}${begin}\n\n${text}\n${page.slice(to)}`
 }
 
-/** The columns of the table: a bench, one of its tables, and what is told of a row. */
+/** The columns of the table: a bench, one of its tables, and the value of a row. */
 interface Column {
   readonly head: string
   readonly of: (results: Results, name: string) => string
@@ -56,7 +56,7 @@ interface Column {
 const tableOf = (results: Results, bench: string, title: RegExp): Table | undefined =>
   results[bench]?.findings.tables.find((table) => title.test(table.title))
 
-/** A library is called by its package where it was loaded, and by what was used of it elsewhere. */
+/** Names a library by its package if it was loaded, and elsewhere by the part that was used. */
 const packageOf: Readonly<Record<string, string>> = {
   latchkey: "@latchkey/core",
   "smithy identity": "@smithy/core"
@@ -138,7 +138,7 @@ const goals = (all: Results): string => {
   return `${head} \`npm run bench -- --write\` writes this page.\n\n${table}\n\n${ranBy(all)}.\n`
 }
 
-/** Columns padded as the formatter of this repository pads them. */
+/** Columns padded as this repository's formatter pads them. */
 const markdown = (head: ReadonlyArray<string>, rows: ReadonlyArray<ReadonlyArray<string>>): string => {
   const widths = head.map((text, i) => Math.max(3, text.length, ...rows.map((row) => row[i]?.length ?? 0)))
   const line = (cells: ReadonlyArray<string>): string =>

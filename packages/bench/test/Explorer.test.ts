@@ -1,4 +1,4 @@
-/** The explorer finds nothing in the machine that ships, and finds what is wrong with machines that are broken. */
+/** The explorer finds no violation in the published machine, and finds the errors of broken machines. */
 import * as Entry from "@latchkey/core/Entry"
 import { Decision, type Messages, type State, Step } from "@latchkey/core/internal-api"
 import { Option } from "effect"

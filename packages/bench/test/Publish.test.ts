@@ -1,4 +1,4 @@
-/** What the bench writes for readers: beside what other runs found, and nowhere but between its marks. */
+/** The bench writes its results beside those of other runs, and only between its marks. */
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"

@@ -1,5 +1,5 @@
 /**
- * The commands, their options and their help. What a command does is loaded when it is run.
+ * The commands, their options and their help. A command's code is loaded when the command runs.
  *
  * @since 0.1.0
  */
@@ -34,13 +34,13 @@ import * as Workspace from "./Workspace.js"
  */
 export const version = "3.0.0"
 
-/** What a command ended with: the parser has no way to hand it on. */
+/** The exit code of a command. The parser has no way to return it. */
 class Ended extends Context.Tag("@latchkey/cli/Ended")<
   Ended,
   { readonly code: Ref.Ref<number>; readonly rest: ReadonlyArray<string> | undefined }
 >() {}
 
-/** Runs the command that a module holds, loaded now. */
+/** Runs the command in a module, which is loaded now. */
 const loads = <M, R>(
   load: () => Promise<M>,
   use: (module: M, rest: ReadonlyArray<string> | undefined) => Effect.Effect<number, Failure.Failure, R>
@@ -52,14 +52,14 @@ const loads = <M, R>(
     )
   )
 
-/** The same for a command that has accounts to work with. */
+/** Runs a command that works with accounts. */
 const does = <M, R>(
   load: () => Promise<M>,
   use: (module: M) => Effect.Effect<number, Failure.Failure, R>
 ): Effect.Effect<void, Failure.Failure, Exclude<R, Workspace.Workspace> | Ended> =>
   loads(load, (module) => Workspace.provided(use(module)))
 
-/** No account and no provider begins with a dash: what does is an option that there is not. */
+/** No account and no provider begins with a dash. A text that does is an unknown option. */
 const noOption = Args.mapEffect((text: string) =>
   text.startsWith("-") ? Effect.fail(HelpDoc.p(`There is no option ${quoted(text)}.`)) : Effect.succeed(text)
 )
@@ -342,7 +342,7 @@ const root = Command.make("latchkey").pipe(
 )
 
 /**
- * Runs the command that is written in `argv`, without the names of program and script.
+ * Runs the command in `argv`, which excludes the names of program and script.
  *
  * @since 0.1.0
  * @category running
@@ -367,7 +367,9 @@ export const run = (argv: ReadonlyArray<string>): Effect.Effect<number, Failure.
 
 const parser = Command.run(root, { name: "latchkey", version, executable: "latchkey" })
 
-/** Help goes where all output goes; what is wrong with the arguments is told once, at the end. */
+/**
+ * Help goes to the same output as everything else. A problem with the arguments is reported once, at the end.
+ */
 const consoleOf = (
   base: Console.Console,
   { stdout, write }: Context.Tag.Service<Output.Output>,

@@ -1,6 +1,6 @@
 /**
- * The secret of a client, which is never an argument: from a variable, a file, or as it was typed in at the
- * login, when it is kept as the grant is.
+ * The secret of a client. It is never an argument: it comes from a variable or a file, or was typed in at the
+ * login and is stored like the grant.
  *
  * @since 0.1.0
  */
@@ -17,8 +17,8 @@ import * as PrivateText from "./internal/PrivateText.js"
 import { Workspace } from "./Workspace.js"
 
 /**
- * The secret that an account's file tells of; none where it tells of none, and the provider's settings may have
- * one.
+ * Returns the secret that an account's file refers to. None if it refers to none; the provider's settings may
+ * have one.
  *
  * @since 0.1.0
  * @category operations
@@ -43,7 +43,7 @@ export const read = (
   }
 }
 
-/** A secret from an environment variable. */
+/** Reads a secret from an environment variable. */
 const fromVariable = (name: string): Effect.Effect<Redacted.Redacted, Failure.Failure> =>
   Effect.filterOrFail(
     Effect.orElseSucceed(Config.redacted(name), () => Redacted.make("")),
@@ -55,7 +55,7 @@ const fromVariable = (name: string): Effect.Effect<Redacted.Redacted, Failure.Fa
       )
   )
 
-/** A secret from a file, without the end of its last line. */
+/** Reads a secret from a file, without the end of its last line. */
 const fromFile = (path: string): Effect.Effect<Redacted.Redacted, Failure.Failure> =>
   Effect.gen(function* () {
     const text = yield* Effect.mapError(PrivateText.read(path), (problem) =>
@@ -69,7 +69,7 @@ const fromFile = (path: string): Effect.Effect<Redacted.Redacted, Failure.Failur
   })
 
 /**
- * Keeps a secret that was typed in, beside the grant and as that is kept.
+ * Stores a secret that was typed in, beside the grant and in the same way.
  *
  * @since 0.1.0
  * @category operations
@@ -108,7 +108,7 @@ export const forget = (
     : Effect.void
 
 /**
- * Settings of a provider with the secret in them.
+ * Adds the secret to the settings of a provider.
  *
  * @since 0.1.0
  * @category conversions

@@ -1,5 +1,5 @@
 /**
- * The ways to log in, as a terminal offers them: what the user is to do stands on stderr.
+ * The ways to log in on a terminal. Instructions for the user go to stderr.
  *
  * @since 0.1.0
  */
@@ -23,8 +23,8 @@ import * as ProviderAccess from "./ProviderAccess.js"
 import * as ProviderWire from "./ProviderWire.js"
 
 /**
- * Logs in by one way. A browser that cannot be opened, or does not come back in time, or a port that is taken leads
- * to the login by hand where the provider offers it.
+ * Logs in by one way. If a browser cannot be opened or does not come back in time, or if a port is taken, it
+ * continues with the login by hand, if the provider offers it.
  *
  * @since 0.1.0
  * @category running
@@ -42,7 +42,7 @@ export const run = (
     )
   })
 
-/** What to do about it, as a command where that is known. `--scope` replaces all scopes. */
+/** Returns the advice, as a command if that is known. `--scope` replaces all scopes. */
 const wordsOf = (provider: Provider.Provider, options: Options, event: LoginEvent): ReadonlyArray<string> => {
   if (event._tag !== "NoRefreshToken") return [event.message]
   const parameters = Object.entries(event.parameters)
@@ -69,7 +69,7 @@ const quoted = (word: string): string =>
  */
 export interface Options extends Login.Options {
   readonly patience?: number | undefined
-  /** The account's name, for the commands that are suggested. */
+  /** The account's name, for the suggested commands. */
   readonly account?: string | undefined
 }
 

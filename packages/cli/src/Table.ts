@@ -1,5 +1,5 @@
 /**
- * A table for a terminal or a pipe: pure, plain data in and lines out.
+ * Renders a table for a terminal or a pipe. Pure: data in, lines out.
  *
  * @since 0.1.0
  */
@@ -29,13 +29,13 @@ export interface Column {
   readonly optional?: boolean
 }
 
-/** The least that a column is cut to. */
+/** The smallest width to which a column is cut. */
 const least = 8
 
 const gap = "  "
 
 /**
- * The lines of a table, no wider than `width` if that can be.
+ * Renders the lines of a table, no wider than `width` if possible.
  *
  * @since 0.1.0
  * @category rendering

@@ -1,4 +1,7 @@
-/** Homes in which nothing can be made, or that a shell takes for another: what the command then does and shows. */
+/**
+ * Home directories in which nothing can be created, or for which a shell uses another one: the behaviour and
+ * the output of the command.
+ */
 import { existsSync, mkdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest"

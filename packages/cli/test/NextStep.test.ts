@@ -1,4 +1,4 @@
-/** What the command says to do next: by name, once, and in sentences. */
+/** The next step in the command's messages: with names, once, and in sentences. */
 import { Credentials, Entry } from "@latchkey/core"
 import { Effect, Exit, Scope } from "effect"
 import { mkdir, writeFile } from "node:fs/promises"

@@ -1,4 +1,4 @@
-/** What is shown, and what is understood: plain data in, text out. */
+/** Formatting and parsing: plain data in, text out. */
 import { readFileSync, statSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import { Credentials, Entry } from "@latchkey/core"

@@ -1,4 +1,4 @@
-/** Whether doctor notices a place that cannot be written to, before a login or a refresh does. */
+/** Whether doctor finds a place that cannot be written before a login or a refresh does. */
 import { Effect, Exit, Scope } from "effect"
 import {
   chmodSync,

@@ -1,5 +1,5 @@
 /**
- * Why a caller gets no token. Each says what to do next and holds no secret.
+ * Why a caller gets no token. Each error says what to do next and holds no secret.
  *
  * @since 0.1.0
  */
@@ -10,9 +10,12 @@ import { LeaseError } from "./RefreshLease.js"
 import type { StorageError } from "./TokenStorage.js"
 
 /**
- * Only a new login helps: there are no credentials (`NoCredentials`), nothing to refresh them with
- * (`NoRefreshToken`), the server ended the grant (`GrantDead`), or it ended it after the answer to a
- * refresh was lost (`RotationLost`). Nothing was deleted.
+ * Only a new login helps. Nothing was deleted.
+ *
+ * - `NoCredentials`: nobody has logged in.
+ * - `NoRefreshToken`: there is nothing to refresh the credentials with.
+ * - `GrantDead`: the server ended the grant.
+ * - `RotationLost`: the server ended the grant after the response to a refresh was lost.
  *
  * @since 0.1.0
  * @category errors
@@ -27,8 +30,8 @@ export class ReauthorizationRequired extends Schema.TaggedError<ReauthorizationR
 
 /**
  * There is no valid token now, but there may be one at `retryAt` (epoch milliseconds): a refresh failed,
- * another holder's takes too long, or a cool-down is on. `TooShortLived`: the server's tokens do not live
- * as long as was asked for. `Closed`: the manager's scope is closed.
+ * another holder's refresh takes too long, or a cool-down is on. `TooShortLived`: the server's tokens do not
+ * live as long as requested. `Closed`: the manager's scope is closed.
  *
  * @since 0.1.0
  * @category errors
@@ -46,8 +49,8 @@ export class RefreshUnavailable extends Schema.TaggedError<RefreshUnavailable>(
 }) {}
 
 /**
- * The stored grant belongs to another server, client, kind of grant or account than the one that is asked for, or
- * saved. `stored` and `current` name both sides. Nothing was sent, and storage was left as it is.
+ * The stored grant belongs to another server, client, kind of grant or account than the one requested or
+ * saved. `stored` and `current` name both sides. Nothing was sent, and storage is unchanged.
  *
  * @since 0.1.0
  * @category errors
@@ -64,7 +67,7 @@ export class GrantMismatch extends Schema.TaggedError<GrantMismatch>("@latchkey/
 ) {}
 
 /**
- * The error for a mismatch: of a grant that is to be used, or of one that a login would replace.
+ * Creates the error for a mismatch: of a grant to be used, or of one that a login would replace.
  *
  * @since 0.1.0
  * @category constructors
@@ -84,7 +87,7 @@ const mismatchAdvice = {
 } as const
 
 /**
- * All that asking for a token can fail with.
+ * All errors of a request for a token.
  *
  * @since 0.1.0
  * @category errors

@@ -1,14 +1,16 @@
-/** A failure of the machine as the typed error that a caller gets: why, until when, and what to do. Pure. */
+/**
+ * Converts a failure of the machine to the typed error for callers: why, until when, and what to do. Pure.
+ */
 import type { CoolingDown } from "./grant/BackOff.js"
 import type { Decision, ReauthorizeReason } from "./grant/Decision.js"
 import type { Failure } from "./grant/State.js"
 import { grantMismatch, ReauthorizationRequired, RefreshUnavailable, type TokenError } from "./TokenError.js"
 import { StorageError } from "./TokenStorage.js"
 
-/** What the message needs beside the failure. */
+/** What the message needs besides the failure. */
 export interface Setting {
   readonly location: string
-  /** What the last failed refresh said. */
+  /** The message of the last failed refresh. */
   readonly lastFailure: string
   readonly now: number
 }
@@ -36,7 +38,7 @@ export const fromFailure = (failure: Failure, setting: Setting): TokenError => {
   }
 }
 
-/** The same for those who only read storage. */
+/** The same for callers that only read storage. */
 export const storageErrorOf = (failure: Failure, { location }: Setting): StorageError =>
   failure._tag === "StorageFailed"
     ? failure.error
@@ -108,7 +110,7 @@ const coolDownAdvice: Record<CoolingDown["reason"] | "AnswerLost", (last: string
     "The answer to a refresh was lost, and the server may end the grant if the refresh is repeated. Latchkey repeats it when the token has expired. Until then, ask for a shorter validity."
 }
 
-/** Why only a login helps, and which: the first one, where nobody has logged in yet. */
+/** Why only a login helps. Nobody may have logged in yet, so it may be the first one. */
 const reasonOf = (reason: ReauthorizeReason, detail: string, location: string): string => {
   const ended = detail.replace(/[.\s]+$/, "")
   switch (reason) {

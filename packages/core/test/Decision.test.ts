@@ -28,7 +28,7 @@ const background: Decision.Policy = { ...policy, mode: "background" }
 
 const token = Redacted.make("at-1")
 
-/** A token of an hour that expires at `expiresAt`, unless told otherwise. */
+/** By default, a token of an hour that expires at `expiresAt`. */
 const expiring = (expiresAt: number | undefined, obtainedAt?: number): Credentials.Credentials =>
   Credentials.make({
     accessToken: token,

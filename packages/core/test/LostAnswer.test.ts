@@ -1,4 +1,4 @@
-/** A refresh whose answer nobody saw: the process died, or the answer was lost on its way. */
+/** A refresh whose response nobody saw: the process died, or the response was lost on its way. */
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Option, Redacted, Stream, TestClock } from "effect"
 import { Entry, RotationPolicy, type TokenEvent, type TokenManager } from "@latchkey/core"
@@ -179,7 +179,7 @@ describe("an answer that is lost on its way", () => {
         yield* TestClock.adjust(1000)
       }
       expect(yield* token(manager.getAccessToken)).toBe("at-105")
-      // What was not sent, or was told to come again, says nothing of the answer that was lost before it.
+      // A request that was not sent, or got "try again", shows nothing about the response lost before it.
       const fourth = events.filter((e) => e._tag === "Refreshing")[3]!.at - began
       expect(seen.slice(1, 5)).toEqual([
         [0, 1],

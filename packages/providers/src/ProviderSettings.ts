@@ -1,8 +1,9 @@
 /**
- * The JSON form of a provider, as it stands in a user's file; also how the built-in ones are written.
+ * The JSON form of a provider, for the user's file and for the built-in providers.
  *
- * Everything is optional here: what a provider does not say, the one it extends does, or a default. From
- * {@link File} the JSON Schema `providers.schema.json` of this package is made, which editors read.
+ * Everything is optional. If a provider leaves out a setting, the provider that it extends supplies it, or a
+ * default. {@link File} is the source of this package's JSON Schema `providers.schema.json`, which editors
+ * read.
  *
  * @since 0.1.0
  */
@@ -15,8 +16,8 @@ import * as Schema from "effect/Schema"
 const idPattern = /^[a-z][a-z0-9-]{0,63}$/
 
 /**
- * Whether a provider may be called so: letters, digits and hyphens, as in environment variables but for the
- * case.
+ * Whether a text is a valid provider ID: letters, digits and hyphens. An environment variable contains the
+ * same text in upper case.
  *
  * @since 0.1.0
  * @category predicates
@@ -58,7 +59,7 @@ const choice = <const A extends readonly [string, ...Array<string>]>(description
 
 const path = (description: string) => Schema.NonEmptyArray(Schema.NonEmptyString).annotations({ description })
 
-/** A duration as it is written: `30 seconds`. */
+/** A duration in text form: `30 seconds`. */
 const span = (description: string) =>
   Schema.optional(
     Schema.NonEmptyString.pipe(
@@ -77,7 +78,7 @@ const section = <const Fields extends Schema.Struct.Fields>(description: string,
   Schema.optional(Schema.Struct(fields).annotations({ description }))
 
 /**
- * A rule for errors; see `ErrorRule` of `@latchkey/oauth`.
+ * A rule for errors. See `ErrorRule` of `@latchkey/oauth`.
  *
  * @since 0.1.0
  * @category schemas
@@ -284,7 +285,7 @@ export const Settings = Schema.Struct({
 export type Settings = (typeof Settings)["Type"]
 
 /**
- * One provider as it is written in JSON.
+ * One provider in its JSON form.
  *
  * @since 0.1.0
  * @category models

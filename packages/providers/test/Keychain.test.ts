@@ -1,4 +1,4 @@
-/** Credentials in the keychain or in a file: which is read, which is written, what is told. */
+/** Credentials in the keychain or in a file: which one is read, which one is written, and the errors. */
 import { describe, expect, it } from "@effect/vitest"
 import { Credentials, Entry, TokenStorage } from "@latchkey/core"
 import type { Context } from "effect"

@@ -1,4 +1,6 @@
-/** Logins to the providers, as their servers want them; what all logins have in common is tested in oauth. */
+/**
+ * Logins to the providers, as their servers require. The tests of oauth cover what all logins have in common.
+ */
 import { describe, expect, it } from "@effect/vitest"
 import { Decision, Entry } from "@latchkey/core"
 import { Login, Provider, Revoke } from "@latchkey/providers"

@@ -1,4 +1,4 @@
-/** Claude, Codex and Copilot refreshed: over their own files and over memory, as their servers want it. */
+/** Refreshes of Claude, Codex and Copilot: over their own files and over memory, as their servers require. */
 import { describe, expect, it } from "@effect/vitest"
 import { Credentials, Snapshot } from "@latchkey/core"
 import { BuiltIn, Provider, type ProviderSettings, Refresher } from "@latchkey/providers"

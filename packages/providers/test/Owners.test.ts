@@ -1,4 +1,6 @@
-/** What the programs that own the files do with them: their logged-out states, their selectors, their needs. */
+/**
+ * How the programs that own the files use them: their logged-out states, their selectors, their requirements.
+ */
 import { describe, expect, it } from "@effect/vitest"
 import { Credentials, Entry } from "@latchkey/core"
 import { BuiltIn, CopilotFile, OwnStorage, Provider, Refresher } from "@latchkey/providers"

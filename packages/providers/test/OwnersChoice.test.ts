@@ -1,4 +1,4 @@
-/** Where Codex keeps its credentials is a setting of its own: the file, the keychain, or its memory. */
+/** A setting of Codex decides where it keeps its credentials: the file, the keychain, or its memory. */
 import { describe, expect, it } from "@effect/vitest"
 import { Entry } from "@latchkey/core"
 import { OwnStorage } from "@latchkey/providers"

@@ -1,4 +1,4 @@
-/** The files of Claude Code, Codex and Copilot: read, written, refused, and nothing of theirs lost. */
+/** The files of Claude Code, Codex and Copilot: read, written, refused, without loss of their other data. */
 import { describe, expect, it } from "@effect/vitest"
 import { Credentials, Entry } from "@latchkey/core"
 import { OwnStorage, Provider } from "@latchkey/providers"

@@ -247,7 +247,7 @@ describeWith(postgres, "a PostgreSQL server", () => {
         sql`LOCK TABLE ${sql(`${tables}_entries`)} IN EXCLUSIVE MODE`,
         elapsed(Effect.uninterruptible(Effect.flip(hasty.commit(Sample.plain("b"), Option.some(version)))))
       ).pipe(
-        // The server is told as well, a moment later.
+        // The server learns it too, a moment later.
         Effect.tap(() => Effect.sleep("300 millis")),
         sql.withTransaction
       )

@@ -1,5 +1,5 @@
 /**
- * `latchkey explain ACCOUNT`: what asking for a token would do now, and why.
+ * `latchkey explain ACCOUNT`: shows what a request for a token would do now, and why.
  *
  * @since 0.1.0
  */
@@ -45,13 +45,13 @@ export const run = (options: Options): Effect.Effect<ExitCode, Failure.Failure, 
     const manager = yield* Session.observer(session)
     yield* failed(manager.status)
     const { decision: next, ifUnchanged, status } = yield* manager.explain
-    // Storage was read just now: a grant of another is no other for being read again.
+    // Storage was just read. Reading again would not change the identity of a grant.
     const decision = Option.getOrElse(
       Option.filter(ifUnchanged, ({ _tag }) => _tag === "Refuse"),
       () => next
     )
     const now = yield* Clock.currentTimeMillis
-    // A grant that is not there is read again by the manager, and then there is nothing to do but this.
+    // The manager would read a missing grant again, and then only this is left to do.
     const text =
       decision._tag === "Reload" && Option.isNone(entry) && account.grant === "refresh"
         ? "log in: there are no credentials yet"
@@ -86,7 +86,7 @@ const words = (
     ["unanswered", Option.getOrUndefined(Option.flatMap(entry, (e) => unanswered(e, now)))],
     ["waits", Option.getOrUndefined(Option.flatMap(entry, (e) => waits(e, now)))],
     ["ended", Option.getOrUndefined(Option.flatMap(entry, ended))],
-    // A grant that is not used is told of above, with both sides.
+    // The text above already describes a grant that is not used, with both sides.
     ...warnings
       .filter((warning) => warning !== "GrantMismatch")
       .map((warning) => ["warning", warningWords[warning]] as const)

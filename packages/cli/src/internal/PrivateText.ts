@@ -1,4 +1,4 @@
-/** Small text files of this user: read whole, replaced whole. */
+/** Small text files of this user: read completely, replaced completely. */
 import * as PrivateDirectory from "@latchkey/storage/PrivateDirectory"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
@@ -12,7 +12,7 @@ export class FileProblem extends Data.TaggedError("FileProblem")<{
   readonly code: string
 }> {}
 
-/** What nobody writes by hand, and nobody needs. */
+/** Far larger than any file written by hand. */
 const maxBytes = 1_048_576
 
 export const codeOf = (error: unknown): string => {
@@ -23,7 +23,7 @@ export const codeOf = (error: unknown): string => {
 const attempt = <A>(path: string, use: () => Promise<A>): Effect.Effect<A, FileProblem> =>
   Effect.tryPromise({ try: use, catch: (error) => new FileProblem({ path, code: codeOf(error) }) })
 
-/** None where there is none. */
+/** None if there is no file. */
 export const read = (path: string): Effect.Effect<Option.Option<string>, FileProblem> =>
   attempt(path, async () => {
     const handle = await fs.open(path, "r").catch((error: unknown) => {
@@ -39,7 +39,7 @@ export const read = (path: string): Effect.Effect<Option.Option<string>, FilePro
     }
   })
 
-/** Private from its first moment; whole or not at all, also after a crash. */
+/** Private from the start. Complete or not at all, even after a crash. */
 export const write = (path: string, text: string): Effect.Effect<void, FileProblem> =>
   attempt(path, async () => {
     await PrivateDirectory.make(Path.dirname(path))
@@ -62,7 +62,7 @@ export const write = (path: string, text: string): Effect.Effect<void, FileProbl
 export const remove = (path: string): Effect.Effect<void, FileProblem> =>
   attempt(path, () => fs.rm(path, { force: true }))
 
-/** The names in a directory; none where it is not there. */
+/** The names in a directory. None if it does not exist. */
 export const list = (path: string): Effect.Effect<ReadonlyArray<string>, FileProblem> =>
   attempt(path, () =>
     fs.readdir(path).catch((error: unknown) => {

@@ -1,6 +1,6 @@
-/** Help as the parser writes it, made fit to be read in a terminal. */
+/** Reformats the parser's help for a terminal. */
 
-/** What is said by the usage already, or says nothing. */
+/** Lines that repeat the usage, or have no content. */
 const needless = new Set([
   "A user-defined piece of text.",
   "A true or false value.",
@@ -10,8 +10,8 @@ const needless = new Set([
 ])
 
 /**
- * Usage begins with the program's name; commands are a list of names, since the usage of each is in its own help; an
- * option and what it does stand together.
+ * The usage begins with the program's name. Commands are a list of names, because the usage of each is in its
+ * own help. An option and its description are on one line.
  */
 export const tidy = (help: string, command: string | undefined): string =>
   help

@@ -1,4 +1,4 @@
-/** Decisions and tokens in words, for people. No text shows a token. */
+/** Describes decisions and tokens in words, for people. No text shows a token. */
 import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
 import * as Credentials from "../Credentials.js"
@@ -8,7 +8,7 @@ import { atLeastZero, clampedGrace, isGraceTooLong, noWitness, timeToExpiry, typ
 import type * as Replay from "./Replay.js"
 
 /**
- * A decision in words, for people; never a token.
+ * Describes a decision in words. Never shows a token.
  *
  * @since 0.1.0
  * @category getters
@@ -81,15 +81,15 @@ const coolDownWords = {
   AnswerLost: mayEnd
 } as const
 
-/** What happens about a grace that is not below the token's lifetime; empty where it is below. */
+/** Describes a grace that is not shorter than the token's lifetime. Empty if it is shorter. */
 export const describeGrace = (credentials: Credentials.Credentials, grace: number): string =>
   isGraceTooLong(credentials, grace)
     ? `; the grace of ${grace / 1000} s is not shorter than the token's lifetime: Latchkey uses ${clampedGrace(credentials, grace) / 1000} s`
     : ""
 
 /**
- * Why a token that arrived at `now` is of no use, where it had expired by then: in words, with the clock that is to be
- * set right, if one is. Empty where it is of use.
+ * Describes why a token that arrived at `now` is useless: it had already expired. Names the clock to correct,
+ * if one is wrong. Empty if the token is usable.
  */
 export const describeArrival = (
   credentials: Credentials.Credentials,
@@ -115,6 +115,6 @@ const describeLateArrival = (credentials: Credentials.Credentials, now: number, 
     : `The token had expired when it arrived${ago} by the clock of this machine, ${instantText(now)}: check that clock.`
 }
 
-/** Total, as clocks may say anything. */
+/** Total, because clocks may show anything. */
 const instantText = (millis: number): string =>
   Math.abs(millis) <= 8.64e15 ? new Date(millis).toISOString() : "which says no time"

@@ -32,7 +32,7 @@ export const Json = Schema.Struct({
   refreshAt: optional(Millis),
   scopes: Schema.Array(Schema.String),
   accountId: optional(Schema.NonEmptyString),
-  // Not `Schema.Record`: its copy would take a key `__proto__` as the prototype.
+  // Not `Schema.Record`, whose copy would take a key `__proto__` as the prototype.
   extras: Schema.optionalWith(Schema.Redacted(Schema.declare(Predicate.isReadonlyRecord)), {
     default: () => Redacted.make<Extras>({})
   }),
@@ -67,8 +67,8 @@ const earliestMillis = 100_000_000_000
 const latestMillis = 100_000_000_000_000
 
 /**
- * The problem with an instant of epoch milliseconds that another program wrote, or none. Where `now` itself is near the
- * epoch, as in tests, small instants are right.
+ * Returns the problem with an instant of epoch milliseconds that another program wrote, if there is one. If
+ * `now` itself is near the epoch, as in tests, small instants are right.
  *
  * @since 0.1.0
  * @category validation

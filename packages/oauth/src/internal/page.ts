@@ -72,7 +72,7 @@ export const html = ({ text, title }: Page): string =>
 </html>
 `
 
-/** Nothing is loaded, framed, kept, sniffed, or told to where the user goes next. */
+/** Forbids loading, framing, caching, sniffing and referrers. */
 export const headers = {
   "content-type": "text/html; charset=utf-8",
   "content-security-policy":

@@ -1,6 +1,6 @@
 /**
- * A long-lived token, kept as the refresh token, is shown by GET for a short-lived one. To repeat it is always
- * safe.
+ * Exchanges a long-lived token, stored as the refresh token, for a short-lived one by GET. Repeating it is
+ * always safe.
  */
 import type { HttpClient } from "@effect/platform/HttpClient"
 import * as Credentials from "@latchkey/core/Credentials"
@@ -32,7 +32,7 @@ export const make = (
     return TokenRefresher.make({
       ...origin,
       rotation: TokenRefresher.reusable,
-      // The expiry comes as an instant of the server's clock.
+      // The expiry is an instant of the server's clock.
       serverAhead: () => serverAhead,
       refresh: (credentials, token) =>
         Effect.gen(function* () {
@@ -86,7 +86,7 @@ const read = (
       ...previous,
       accessToken: Redacted.make(token as string),
       ...dated,
-      // By the server's clock, whatever ours says.
+      // By the server's clock, whatever ours shows.
       expiresAt: isSensible(expiresAt)
         ? Option.some(Credentials.byOurClock(expiresAt * 1000, dated))
         : Option.none(),
@@ -101,7 +101,7 @@ const read = (
     )
   })
 
-/** 401: the long-lived token is good no more, and nothing but a login brings another. */
+/** 401: the long-lived token is no longer valid, and only a login brings another one. */
 const refusal = (answer: Answer.Answer, error: OAuthError): OAuthError =>
   answer.status === 401
     ? new OAuthError({

@@ -6,7 +6,7 @@ import { ProviderError } from "../Provider.js"
 
 const maxBytes = 1_048_576
 
-/** The providers in the file, unchecked but for the form around them; none where there is no file. */
+/** Returns the providers in the file. Only the outer structure is checked. None if there is no file. */
 export const read = (path: string): Effect.Effect<Readonly<Record<string, unknown>>, ProviderError> =>
   Effect.gen(function* () {
     const malformed = (problem: string) =>

@@ -1,13 +1,13 @@
-/** What is wrong with settings, in words that name the place and quote nothing that may be a secret. */
+/** Describes problems with settings. The text names the place and quotes nothing that may be secret. */
 import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
 import { Problems } from "@latchkey/core/internal-api"
 
-/** The value, or where it is wrong and how: `client.id is missing`. */
+/** Returns the value, or the place and kind of the problem: `client.id is missing`. */
 export const decode = <A, I>(schema: Schema.Schema<A, I>, value: unknown): Either.Either<A, string> =>
   Either.mapLeft(Schema.decodeUnknownEither(schema, strict)(value), firstProblem)
 
-/** A misspelt setting would otherwise be no setting. */
+/** Otherwise a misspelt setting would be ignored. */
 const strict = { onExcessProperty: "error" } as const
 
 const firstProblem = (error: Problems.DecodeError): string => {
@@ -19,7 +19,7 @@ const firstProblem = (error: Problems.DecodeError): string => {
   return `${place} is not valid here${choices.length === 0 ? "" : `: ${choices.join(", ")}`}`
 }
 
-/** Not what hardly is a name: it may be a secret in the wrong place. */
+/** Hides a key that hardly looks like a name: it may be a misplaced secret. */
 const nameOf = (key: PropertyKey): string => {
   const name = String(key)
   return /^[\w-]{1,32}$/.test(name) ? name : `(a name of ${name.length} characters)`

@@ -1,4 +1,4 @@
-/** What many ask for at the same time, asked for together: one query for a hundred accounts, not a hundred. */
+/** Combines concurrent requests: one query for a hundred accounts instead of a hundred. */
 import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -11,21 +11,21 @@ interface Asked<A, E> {
 }
 
 export interface Options<A, E> {
-  /** How many go into one question at most. */
+  /** The most keys in one query. */
   readonly most: number
-  /** The answers, in the order of the keys. */
+  /** Returns the results, in the order of the keys. */
   readonly ask: (keys: ReadonlyArray<string>) => Effect.Effect<ReadonlyArray<A>, E>
-  /** Whether a question that failed so may be the fault of one key: then each is asked for alone. */
+  /** Whether a query may have failed because of one key. If so, each key is queried separately. */
   readonly isOfOne: (error: E) => boolean
 }
 
 /**
- * An effect for each key. What it answers was asked for after it was run; interrupting one who waits does not
- * reach the question, which others may wait for too.
+ * Creates an effect for each key. Its query starts after the effect is run. Interrupting one caller does not
+ * interrupt the query, which others may wait for too.
  */
 export const make = <A, E>(options: Options<A, E>): ((key: string) => Effect.Effect<A, E>) => {
   let waiting: Array<Asked<A, E>> = []
-  // Those who run in the same turn come together; one alone goes at once after it.
+  // Requests of the same turn of the event loop are combined. A single one is sent right after it.
   const next = Effect.andThen(
     Effect.yieldNow(),
     Effect.suspend(() => {
@@ -33,7 +33,7 @@ export const make = <A, E>(options: Options<A, E>): ((key: string) => Effect.Eff
       waiting = []
       const questions: Array<ReadonlyArray<Asked<A, E>>> = []
       for (let i = 0; i < all.length; i += options.most) questions.push(all.slice(i, i + options.most))
-      // Each of them would wait for its time to be over.
+      // Otherwise each key would wait for its own time-out.
       let down: Cause.Cause<E> | undefined
       return Effect.forEach(
         questions,
@@ -56,7 +56,7 @@ export const make = <A, E>(options: Options<A, E>): ((key: string) => Effect.Eff
 const tell = <A, E>(asked: ReadonlyArray<Asked<A, E>>, answer: Effect.Effect<A, E>): void =>
   asked.forEach((one) => Deferred.unsafeDone(one.answer, answer))
 
-/** Why nobody answered, where it was so. */
+/** Why the query failed, if it did. */
 const answer = <A, E>(
   options: Options<A, E>,
   asked: ReadonlyArray<Asked<A, E>>

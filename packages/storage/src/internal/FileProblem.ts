@@ -1,4 +1,4 @@
-/** What went wrong with a file, before it is known for which operation of which port. */
+/** A problem with a file, before it is known which operation of which port it belongs to. */
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import type { StorageError } from "@latchkey/core/TokenStorage"
@@ -9,7 +9,7 @@ export class FileProblem extends Data.TaggedError("FileProblem")<{
   readonly cause?: unknown
 }> {}
 
-/** The system's code for a failure, such as `ENOENT`. */
+/** Returns the system's code of a failure, such as `ENOENT`. */
 export const codeOf = (error: unknown): string =>
   typeof error === "object" && error !== null && "code" in error && typeof error.code === "string"
     ? error.code
@@ -39,7 +39,7 @@ const known: Readonly<Record<string, readonly [StorageError["reason"], string]>>
   ENFILE: ["Unavailable", "too many files are open: try again later, or raise the limit"]
 }
 
-/** The problem behind a failed system call. The cause keeps the code alone. */
+/** Converts a failed system call to a problem. The cause keeps only the code. */
 export const fromSystem =
   (doing: string, path: string) =>
   (error: unknown): FileProblem => {
@@ -52,7 +52,7 @@ export const fromSystem =
     })
   }
 
-/** A system call, its failure typed. */
+/** Runs a system call, with a typed failure. */
 export const attempt = <A>(
   doing: string,
   path: string,

@@ -1,4 +1,4 @@
-/** The lease port over a backend that can grant, renew, look at and end a lease, each in one atomic step. */
+/** The lease port over a backend that can grant, renew, read and end a lease, each in one atomic step. */
 import type { RefreshLease } from "@latchkey/core/RefreshLease"
 import { LeaseError, ttlMillis } from "@latchkey/core/RefreshLease"
 import type * as Context from "effect/Context"
@@ -10,42 +10,43 @@ import type { Holder, Proofs } from "./HolderLiveness.js"
 import * as LeaseTime from "./LeaseTime.js"
 import { type ServerProblem, toLeaseError } from "./ServerProblem.js"
 
-/** The answer to who asks for a lease. */
+/** The result of a request for a lease. */
 export type Answer =
   | {
       readonly _tag: "Granted"
       readonly fence: number
-      /** Whose lease had lapsed or was taken, where that is known. */
+      /** The owner whose lease had lapsed or was taken, if known. */
       readonly previous: Option.Option<string>
     }
   | {
       readonly _tag: "Busy"
       readonly owner: string
       readonly holder: string
-      /** The written end of the lease; another one after each renewal. */
+      /** The written end of the lease. It changes with each renewal. */
       readonly until: string
     }
 
 export interface Request {
   readonly account: string
   readonly owner: string
-  /** Who asks, for people. */
+  /** The holder that requests it, for people. */
   readonly holder: string
   readonly ttl: number
-  /** An owner whose lease counts no more: it is granted anew before its written end. */
+  /** An owner whose lease no longer counts. It is granted to another before its written end. */
   readonly over: Option.Option<string>
   /**
-   * Whether an owner renewed its lease less than a ttl ago, as this host's kernel knows: then it counts, though the
-   * clock that dated it says that it has ended. For backends that are dated by the clocks of their clients.
+   * Whether an owner renewed its lease less than a ttl ago, as this host's kernel knows. If so, the lease
+   * counts, even if the clock that dated it says that it has ended. For backends whose leases are dated by
+   * the clients' clocks.
    */
   readonly isRunning: (owner: string) => Effect.Effect<boolean>
 }
 
 export interface Backend {
-  /** Whose clock says when a lease ends: the server's, or that of each client, which may be wrong. */
+  /** The clock that decides when a lease ends: the server's, or that of each client, which may be wrong. */
   readonly datedBy: "server" | "clients"
   readonly grant: (request: Request) => Effect.Effect<Answer, ServerProblem>
-  /** Whether there was still a lease of this owner to renew. */
+  /** Returns whether this owner still had a lease to renew. */
   readonly renew: (account: string, owner: string, ttl: number) => Effect.Effect<boolean, ServerProblem>
   readonly isHeld: (account: string, owner: string) => Effect.Effect<boolean, ServerProblem>
   readonly release: (account: string, owner: string) => Effect.Effect<void, ServerProblem>
@@ -53,10 +54,15 @@ export interface Backend {
 
 const holder = `process ${process.pid} on ${hostname()}`
 
-/** An owner with the ttl of its lease, in milliseconds: those who wait go by it, whatever the backend's clock says. */
+/**
+ * An owner with the ttl of its lease, in milliseconds. Waiters use this ttl, whatever the backend's clock
+ * shows.
+ */
 const ownerOf = (mine: Holder, ttl: number): string => `${mine.owner}~${Math.ceil(ttl)}`
 
-/** The owner as its proof knows it, and its ttl. One by an earlier version says none. */
+/**
+ * Returns the owner in the form that its proof uses, and its ttl. An owner of an earlier version names none.
+ */
 const parse = (owner: string): { readonly proof: string; readonly ttl: number } => {
   const [, proof = owner, ttl = LeaseTime.longestMillis] = /^(.*)~(\d{1,15})$/s.exec(owner) ?? []
   return { proof, ttl: Math.min(Number(ttl), LeaseTime.longestMillis) }
@@ -87,7 +93,7 @@ export const make = (backend: Backend, proofs: Proofs): Context.Tag.Service<Refr
   }
 }
 
-/** The leases of others as they were first seen by those who wait for them here. */
+/** Other holders' leases in the state in which waiters of this process first saw them. */
 interface Waiting {
   /** Whether a lease has not changed for its ttl since it was first seen. */
   readonly isOverdue: (account: string, owner: string, until: string) => Effect.Effect<boolean>
@@ -113,7 +119,7 @@ interface Held {
   readonly fence: number
   readonly mine: Holder
   readonly ttl: number
-  /** By the monotonic clock, before the backend was asked. */
+  /** By the monotonic clock, before the backend was called. */
   readonly renewedAt: Ref.Ref<number>
 }
 
@@ -134,7 +140,7 @@ const begin = (
       over: Option.none(),
       isRunning: (other) => isRunning(proofs, other)
     }).pipe(
-      // Whether it was granted may be unknown: it is given up in the background, and else it lapses.
+      // Whether it was granted may be unknown. It is released in the background, or else it lapses.
       Effect.onError(() =>
         Effect.forkDaemon(Effect.andThen(Effect.ignore(backend.release(account, owner)), mine.end(true)))
       ),
@@ -194,7 +200,7 @@ const isRunning = (proofs: Proofs, owner: string): Effect.Effect<boolean> => {
   )
 }
 
-/** A renewal that fails is tried again a third of the ttl later; the lease lapses by itself otherwise. */
+/** A failed renewal is retried after a third of the ttl. Otherwise the lease lapses by itself. */
 const renewal = (
   backend: Backend,
   account: string,

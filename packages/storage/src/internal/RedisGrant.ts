@@ -15,13 +15,13 @@ import type { Connection } from "./RedisClient.js"
 import * as RedisScripts from "./RedisScripts.js"
 import { type ServerProblem, toStorageError } from "./ServerProblem.js"
 
-/** The braces keep all that concerns an account in one slot of a cluster. */
+/** The braces keep everything about an account in one slot of a cluster. */
 export const keyOf = (prefix: string, account: string): string =>
   `${prefix}:{${account.replace(/[%{}]/g, (char) => `%${char.charCodeAt(0).toString(16)}`)}}`
 
 export const channelOf = (key: string): string => `${key}:changes`
 
-/** The channels of all accounts, as Redis matches them, and the account that one is of. */
+/** The channels of all accounts as a Redis pattern, and the account of a channel. */
 export const channelsOf = (prefix: string): string =>
   `${prefix.replace(/[\\*?[\]]/g, (char) => `\\${char}`)}:{*}:changes`
 export const accountIn = (prefix: string, channel: string): string =>
@@ -52,7 +52,7 @@ export const storage = (
   },
   commit: (entry, expected) =>
     Effect.gen(function* () {
-      // Only for what a later version may have put beside ours: the script compares.
+      // Only for fields that a later version may have added. The script does the comparison.
       const held = Option.isSome(expected) ? yield* read(run, key, location) : Option.none()
       const document = Option.match(held, { onNone: () => ({}), onSome: (h) => h.document })
       const record = yield* RecordText.encode(document, entry, location, yield* Clock.currentTimeMillis)

@@ -1,4 +1,7 @@
-/** What Redis, or the way to it, says went wrong, sorted. Its errors carry the command and so the tokens. */
+/**
+ * Classifies errors of Redis and of the connection to it. Redis errors quote the command, and with it the
+ * tokens.
+ */
 import type { StorageError } from "@latchkey/core/TokenStorage"
 import { codeOf } from "./FileProblem.js"
 import { ServerProblem } from "./ServerProblem.js"
@@ -44,7 +47,7 @@ export const fromClient =
 const codeFor = (error: unknown): string => {
   const code = codeOf(error)
   if (code !== "unknown") return code
-  // A reply begins with its code; the client's own errors are about the connection.
+  // A reply begins with its code. The client's own errors concern the connection.
   const said = error instanceof Error && error.name === "ReplyError" ? /^[A-Z]+/.exec(error.message) : null
   return said?.[0] ?? "CLOSED"
 }

@@ -23,7 +23,7 @@ export const make = (session: Session): Backend => {
     isHeld: (account, owner) =>
       finds(
         session,
-        // A client that dates its leases may have set its clock meanwhile; the keeper knows how old they are.
+        // A client that dates its leases may have set its clock meanwhile. The keeper knows how old they are.
         (now) =>
           sql`SELECT fence FROM ${leases} WHERE account = ${account} AND owner = ${owner}
             AND ${isDatedByServer(session) ? sql`expires > ${now}` : sql`1 = 1`}`
@@ -38,7 +38,7 @@ export const make = (session: Session): Backend => {
   }
 }
 
-/** PostgreSQL says what time it is; SQLite is a file, and has the clocks of its clients. */
+/** PostgreSQL knows the time. SQLite is a file, and uses the clocks of its clients. */
 const isDatedByServer = ({ dialect }: Session): boolean => dialect === "pg"
 
 const ask = <A extends object>(session: Session, statement: (now: Fragment) => Statement<A>) =>
@@ -49,7 +49,7 @@ const finds = (
   statement: (now: Fragment) => Statement<object>
 ): Effect.Effect<boolean, ServerProblem> => Effect.map(ask(session, statement), (rows) => rows.length > 0)
 
-/** Whose the lease is, in force or lapsed. */
+/** The owner of the lease, in force or lapsed. */
 interface Held {
   readonly owner: string
   readonly holder: string
@@ -84,7 +84,7 @@ const look = (session: Session, account: string): Effect.Effect<Option.Option<He
     ([row]) => heldIn(row)
   )
 
-/** Whose the lease was, and the fence if it is granted. */
+/** The previous owner of the lease, and the fence if it is granted. */
 interface Attempt {
   readonly found: Option.Option<Held>
   readonly fence: Option.Option<number>
@@ -108,7 +108,10 @@ const grant = (session: Session, request: Request): Effect.Effect<Answer, Server
     })
   })
 
-/** In one statement. Those who wait for a holder only read: they do not contend for the right to write. */
+/**
+ * In one statement. Processes that wait for a holder only read, so they do not contend for the right to
+ * write.
+ */
 const lookAndTake = (session: Session, request: Request): Effect.Effect<Attempt, ServerProblem> => {
   const { sql } = session
   const over = session.bytes(sql`CAST(${Option.getOrNull(request.over)} AS TEXT)`)
@@ -133,7 +136,10 @@ const lookAndTake = (session: Session, request: Request): Effect.Effect<Attempt,
   )
 }
 
-/** In two statements, the first of which only reads. A clock that was set wrong does not end the lease of a holder that runs. */
+/**
+ * In two statements, of which the first only reads. A clock that was set wrong does not end the lease of a
+ * running holder.
+ */
 const lookThenTake = (session: Session, request: Request): Effect.Effect<Attempt, ServerProblem> =>
   Effect.gen(function* () {
     const found = yield* look(session, request.account)
@@ -144,7 +150,7 @@ const lookThenTake = (session: Session, request: Request): Effect.Effect<Attempt
     const [row] = yield* ask(session, (now) => take(session, request, now, session.sql`1 = 1`)).pipe(
       Effect.catchIf(isRace, () => Effect.succeed([]))
     )
-    // Who has taken it since is looked for.
+    // Finds out who has taken it since.
     return row === undefined
       ? { found: Option.none(), fence: Option.none() }
       : { found, fence: Option.some(Number(row.fence)) }

@@ -1,4 +1,6 @@
-/** What a database client says went wrong, sorted. Its own words stay out: they may quote what was stored. */
+/**
+ * Classifies errors of a database client. Its own words are left out, because they may quote stored data.
+ */
 import type { StorageError } from "@latchkey/core/TokenStorage"
 import { SqlError } from "@effect/sql/SqlError"
 import { codeOf } from "./FileProblem.js"
@@ -16,7 +18,10 @@ const down: Sorted = ["Unavailable", "it cannot be reached: start it, or correct
 const schema: Sorted = ["Malformed", "its tables were changed by something else: restore them from a backup"]
 const other: Sorted = ["Unavailable", "try again later; if it continues, check the database's own log"]
 
-/** SQLSTATE codes or classes of PostgreSQL, result codes of SQLite, codes of the system; longer ones first. */
+/**
+ * SQLSTATE codes or classes of PostgreSQL, result codes of SQLite, codes of the system. Longer ones come
+ * first.
+ */
 const known: ReadonlyArray<readonly [prefix: string, sorted: Sorted]> = [
   ["25006", readOnly],
   ["28", login],
@@ -47,7 +52,7 @@ const known: ReadonlyArray<readonly [prefix: string, sorted: Sorted]> = [
 export const fromClient =
   (database: string) =>
   (error: unknown): ServerProblem => {
-    // What was said already, by whoever knew more.
+    // Already classified, by code that knew more.
     if (error instanceof SqlError && error.cause instanceof ServerProblem) return error.cause
     const code = deepCode(error)
     const [reason, advice] = known.find(([prefix]) => code.startsWith(prefix))?.[1] ?? other
@@ -59,8 +64,8 @@ export const fromClient =
   }
 
 /**
- * Whether it lost a race that the same step may win the next time: a serialization failure, a deadlock, or
- * a table that another process has just made.
+ * Whether it lost a race that the same step may win the next time: a serialization failure, a deadlock, or a
+ * table that another process has just created.
  */
 export const isRace = ({ cause }: ServerProblem): boolean =>
   cause !== undefined && ["40001", "40P01", "23505", "42710", "42P07", "SQLITE_BUSY"].includes(cause.code)
@@ -68,7 +73,7 @@ export const isRace = ({ cause }: ServerProblem): boolean =>
 /** Whether another connection kept the database locked for as long as this one waits. */
 export const isLocked = ({ cause }: ServerProblem): boolean => cause?.code === "SQLITE_BUSY"
 
-/** The code of the first error in the chain of causes that has one. */
+/** Returns the code of the first error in the chain of causes that has one. */
 const deepCode = (error: unknown, depth = 0): string => {
   const code = codeOf(error)
   return code === "unknown" && depth < 5 && typeof error === "object" && error !== null && "cause" in error

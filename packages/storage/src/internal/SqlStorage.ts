@@ -17,15 +17,18 @@ import { isLocked, isRace } from "./SqlProblem.js"
 import type { Session } from "./SqlSession.js"
 import { bytesOf, columnsOf } from "./SqlTables.js"
 
-/** What tells of a change: the channel of one table, and in it the account; nothing where that is too long. */
+/**
+ * A change is reported on the channel of its table, with the account as the payload, or an empty one if the
+ * account is too long.
+ */
 export const channelOf = (session: Session): string => session.tables.entries
 const payloadOf = (account: string): string => (Buffer.byteLength(account) < longestPayload ? account : "")
 
-/** The account that a payload names; none where it may be any. */
+/** Returns the account that a payload names. None if it may be any. */
 export const accountIn = (payload: Option.Option<string>): Option.Option<string> =>
   Option.filter(payload, (account) => account !== "")
 
-/** In bytes; PostgreSQL refuses 8000. */
+/** In bytes. PostgreSQL refuses 8000. */
 const longestPayload = 7_900
 
 export const make = (
@@ -37,7 +40,7 @@ export const make = (
   const location = `${session.location}, account ${account}`
   return {
     location,
-    // Made when it is asked for: who only commits has no use for its statement.
+    // Created on access, because a storage that only commits does not need its statement.
     get load() {
       return Effect.mapError(load(reads, account, location), toStorageError("load", location))
     },
@@ -53,30 +56,30 @@ export const make = (
 }
 
 interface Row {
-  /** 0 where there is none yet. */
+  /** 0 if there is none yet. */
   readonly number: number
   readonly fence: number
   readonly granted: number
   readonly held: Option.Option<Record.Record & { readonly version: Version }>
 }
 
-/** The digest tells of a record that was put back or edited behind our back. */
+/** The digest reveals a record that another program restored or edited. */
 const versionOf = (number: number, text: Uint8Array): Version =>
-  // In one piece: a slice would keep what it was cut from.
+  // In one piece, because a slice would keep the buffer that it was cut from.
   Buffer.from(
     `${number}-${createHash("sha256").update(text).digest("hex").slice(0, 16)}`
   ).toString() as Version
 
-/** A row as it came. */
+/** A row as the driver returns it. */
 interface Found {
   readonly number: number
   readonly fence: number
   readonly granted: number
-  /** None where there is no record, nothing in it where it is too large. */
+  /** None if there is no record. Its content is undefined if it is too large. */
   readonly record: Option.Option<Uint8Array | undefined>
 }
 
-/** Reads the row of an account. Those that are asked for together are read by one query. */
+/** Reads the row of an account. Concurrent reads share one query. */
 export type Reader = (account: string) => Effect.Effect<Found, ServerProblem>
 
 export const reader = (session: Session): Reader =>
@@ -86,7 +89,7 @@ export const reader = (session: Session): Reader =>
     isOfOne: ({ reason }) => reason !== "Unavailable"
   })
 
-/** How many records come with one answer: each may be as long as a record can be. */
+/** How many records one query returns. Each may have the maximum length. */
 const mostTogether = 128
 
 const readAll = (
@@ -95,7 +98,8 @@ const readAll = (
 ): Effect.Effect<ReadonlyArray<Found>, ServerProblem> => {
   const { sql, tables } = session
   const bytes = session.bytes(sql("kept.record"))
-  // One text, however many they are: the statement stays the same. Drivers do the same to text that is not well-formed.
+  // One text, however many they are, so the statement stays the same. Drivers convert malformed text in the
+  // same way.
   const names = JSON.stringify(accounts.map((account) => Buffer.from(account).toString()))
   const asked =
     session.dialect === "pg"
@@ -140,7 +144,7 @@ const load = (reads: Reader, account: string, location: string) =>
     Option.map(held, ({ entry, version }) => ({ entry, version }))
   )
 
-/** How often a row that moves under our hands is looked at again. */
+/** How often a row that keeps changing is read again. */
 const maxRaces = 20
 
 const commit = (
@@ -179,8 +183,8 @@ const commit = (
   })
 
 /**
- * Writes the entry where its row is still the one that was read and no later lease was granted; whether it
- * was so. On PostgreSQL the lease's row is locked meanwhile: a grant comes wholly before or after.
+ * Writes the entry if its row is still the one that was read and no later lease was granted. Returns whether
+ * it did. On PostgreSQL the lease's row is locked meanwhile: a grant comes completely before or after.
  */
 const write = (
   session: Session,
@@ -214,7 +218,7 @@ const write = (
     )
     .pipe(
       Effect.map((rows) => rows.length > 0),
-      // Who has waited for a lock does not wait for it again.
+      // A writer that has already waited for a lock does not wait again.
       Effect.catchIf(
         (problem) => isRace(problem) && !isLocked(problem),
         () => Effect.succeed(false)
@@ -233,11 +237,13 @@ const remove = (session: Session, account: string): Effect.Effect<boolean, Serve
   )
 }
 
-/** A write-ahead log keeps what was removed until it is folded into the file: done now, if nobody reads. */
+/**
+ * A write-ahead log keeps removed data until it is merged into the file. This merges it now, if nobody reads.
+ */
 const forget = (session: Session): Effect.Effect<void> =>
   Effect.ignore(session.run(session.sql`PRAGMA wal_checkpoint(TRUNCATE)`))
 
-/** In the statement that makes the change: it is told if and only if that is committed. */
+/** In the statement that makes the change, so it is reported if and only if the change is committed. */
 const tell = (session: Session, account: string) =>
   session.dialect === "pg"
     ? session.sql`, pg_notify(${channelOf(session)}, ${payloadOf(account)})`

@@ -21,7 +21,7 @@ export const columnsOf = (entry: Entry.Entry): { readonly state: string; readonl
   return { state, due: Option.getOrNull(dueAt) }
 }
 
-/** What a driver gives for bytes. */
+/** The value that a driver returns for bytes. */
 export const bytesOf = (value: unknown): Uint8Array =>
   value instanceof ArrayBuffer
     ? new Uint8Array(value)

@@ -1,6 +1,6 @@
 /**
- * JSON as a credential file must have it: one object, no key twice, bounded in depth. What it refuses it
- * names by place, never by content. Numbers that JavaScript would change are carried through as written.
+ * Strict JSON for a credential file: one object, no key twice, bounded in depth. Errors name the place, never
+ * the content. Numbers that JavaScript would change keep their text.
  */
 import * as Data from "effect/Data"
 import * as Either from "effect/Either"
@@ -12,12 +12,12 @@ export type JsonObject = { readonly [key: string]: unknown }
 /** Deeper than any credential file, and shallow enough for every recursive reader. */
 export const maxDepth = 500
 
-/** A number with more digits than a double holds: kept as it was written. */
+/** A number with more digits than a double holds, kept as written. */
 class RawNumber extends Data.Class<{ readonly text: string }> {}
 
 class Refused extends Data.TaggedError("Refused")<{ readonly problem: string; readonly at: number }> {}
 
-/** The document in these bytes, or in words what is wrong with them and where. */
+/** Parses the document in these bytes, or describes the problem and its place. */
 export const parse = (bytes: Uint8Array): Either.Either<JsonObject, string> => {
   const encoding = encodingProblem(bytes)
   if (encoding !== undefined) return Either.left(encoding)
@@ -39,7 +39,7 @@ export const parse = (bytes: Uint8Array): Either.Either<JsonObject, string> => {
   }
 }
 
-/** The text of a document, laid out as `like` is. */
+/** Returns the text of a document, formatted like `like`. */
 export const stringify = (document: JsonObject, like = ""): string => {
   const indent = /^\s*\{(\r?\n)([ \t]+)"/.exec(like)
   const mark = randomUUID()
