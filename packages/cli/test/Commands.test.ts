@@ -345,7 +345,7 @@ it("a store that is damaged, of another key, open to others or no file is told w
   })
   expect(await desk.run("doctor")).toMatchObject({
     code: 1,
-    stdout: expect.stringContaining("mend: chmod 600")
+    stdout: expect.stringContaining("fix: chmod 600")
   })
   await writeFile(store, "this is no database, whatever it may be called\n".repeat(50))
   await chmod(store, 0o600)
@@ -521,7 +521,7 @@ it("doctor sends nobody to the doctor, and has no sound grant removed for its fi
   expect(code).toBe(1)
   expect(stdout).toMatch(/WRONG acme\/default: .*sever is not a setting/)
   expect(stdout).toMatch(/WRONG claude\/default: .*chmod 600/)
-  expect(stdout).not.toMatch(/mend: .*(latchkey doctor|logout)/)
+  expect(stdout).not.toMatch(/fix: .*(latchkey doctor|logout)/)
   await put(join(desk.home, "claude", ".credentials.json"), "{")
   await chmod(join(desk.home, "claude", ".credentials.json"), 0o600)
   expect((await desk.run("doctor")).stdout).toContain("or latchkey logout claude/default --local")

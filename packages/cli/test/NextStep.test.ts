@@ -111,7 +111,7 @@ describe("an account that is known and has no grant", () => {
     const { stderr, stdout } = await desk.run("explain work")
     expect(stdout).toMatch(/asked now +log in: there are no credentials yet\n/)
     expect(stderr).toBe("next: latchkey login acme --account work\n")
-    expect((await desk.run("doctor")).stdout).toContain("mend: latchkey login acme --account work\n")
+    expect((await desk.run("doctor")).stdout).toContain("fix: latchkey login acme --account work\n")
   })
 })
 
@@ -145,7 +145,7 @@ describe("whatever doctor finds wrong has a remedy beside it", () => {
     expect(bad.length).toBeGreaterThanOrEqual(least)
     for (const finding of bad) expect(finding).toMatchObject({ mend: expect.stringMatching(/\S/) })
     const { stdout } = await desk.run("doctor")
-    expect(stdout.trimEnd().split("\n").at(-1)).toMatch(/^(ok {3,}| +mend: )/)
+    expect(stdout.trimEnd().split("\n").at(-1)).toMatch(/^(ok {3,}| +fix: )/)
   }
 
   it("in accounts, grants and providers", async () => {
