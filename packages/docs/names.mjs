@@ -1,7 +1,6 @@
 /*
- * What the site needs of the sources beyond what typedoc reads: modules are called as they are imported
- * (@latchkey/core, @latchkey/storage/Postgres), the head comment of a file is the text of its module, and a guide
- * is called by its heading.
+ * What the reference needs beyond what typedoc reads: a module has the name by which it is imported
+ * (@latchkey/core, @latchkey/storage/Postgres), and the head comment of its file is its text.
  */
 import { readFileSync } from "node:fs"
 import { Comment, Converter, ReflectionKind } from "typedoc"
@@ -36,11 +35,5 @@ export const load = (app) => {
     const file = fileOf(context, reflection)
     const text = file === undefined ? undefined : headOf(file)
     if (text) reflection.comment = new Comment([{ kind: "text", text }])
-  })
-  app.converter.on(Converter.EVENT_CREATE_DOCUMENT, (_, document) => {
-    const [first] = document.content
-    const heading = first?.kind === "text" ? /^# (.+)\n/.exec(first.text) : null
-    if (heading === null) return
-    document.name = heading[1]
   })
 }
