@@ -26,6 +26,8 @@ export default defineConfig({
     config: configure
   },
   vite: {
+    // The index of the search, which is loaded when somebody searches.
+    build: { chunkSizeWarningLimit: 1500 },
     plugins: [
       {
         // Pages lie outside of this folder, where Vue is not found; what is built of them lies inside.

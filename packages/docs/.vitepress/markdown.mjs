@@ -13,12 +13,21 @@ export const slugify = (heading) =>
     .trim()
     .replace(/\s/g, "-")
 
-/** A Mermaid diagram as a picture whose colours follow the page: its style sheet is the site's own. */
+const kinds = { flowchart: "flow chart", sequenceDiagram: "sequence diagram" }
+
+/**
+ * A Mermaid diagram as a picture whose colours follow the page: its style sheet is the site's own. It shrinks a little
+ * to fit a narrow page; one that is wider still is scrolled, and stays readable.
+ */
 const diagram = (text) => {
-  const kind = /^\s*(\w+)/.exec(text)[1].replace(/([a-z])([A-Z])/g, "$1 $2").replace(/(?<=^(?:state|flowchart|sequence)\b).*/i, " diagram")
+  const kind = kinds[/^\s*(\w+)/.exec(text)[1]] ?? "diagram"
   const svg = renderMermaidSVG(text)
     .replace(/<style>[^]*?<\/style>/, "")
-    .replace(/<svg ([^>]*?) style="[^"]*"/, `<svg $1 role="img" aria-label="${kind}"`)
+    .replace(
+      /<svg ([^>]*?width="([\d.]+)"[^>]*?) style="[^"]*"/,
+      (_, attributes, width) =>
+        `<svg ${attributes} role="img" aria-label="${kind}" style="min-width: ${Math.ceil(0.85 * width)}px"`
+    )
   return `<div class="diagram" tabindex="0" v-pre>${svg}</div>\n`
 }
 
@@ -34,10 +43,20 @@ export const configure = (md) => {
   const { fence } = md.renderer.rules
   md.renderer.rules.fence = (tokens, index, options, env, self) => {
     const { content, info } = tokens[index]
-    if (env.forSearch) return info === "mermaid" || env.path.includes("/docs/api/") ? "" : `<pre>${md.utils.escapeHtml(content)}</pre>`
+    if (env.forSearch)
+      return info === "mermaid" || env.path.includes("/docs/api/")
+        ? ""
+        : `<pre>${md.utils.escapeHtml(content)}</pre>`
     return info === "mermaid" ? diagram(content) : fence(tokens, index, options, env, self)
   }
 }
 
-/** What the search knows of a page: without colours and diagrams, and of the reference without signatures. */
-export const renderForSearch = (text, env, md) => md.render(text, Object.assign(env, { forSearch: true }))
+/** Headings of the reference that name no thing of ours, and what is under them. */
+const formal =
+  /^#{3,6} (?:(?:Type )?Parameters|Returns|Extends|Extended by|Inherited from|Overrides|Constructors?)\n(?:(?!#|---).*\n)*/gm
+
+/** What the search knows of a page: no colours and no diagrams, and of the reference only names and sentences. */
+export const renderForSearch = (text, env, md) => {
+  const isReference = env.path.includes("/docs/api/")
+  return md.render(isReference ? text.replace(formal, "") : text, Object.assign(env, { forSearch: true }))
+}
