@@ -69,7 +69,7 @@ export const load = (app) => {
     for (const reflection of constructors) project.removeReflection(reflection)
   })
   app.converter.on(Converter.EVENT_END, ({ project }) => {
-    for (const record of records) record.extendedTypes = undefined
+    for (const record of records) record.typeHierarchy = undefined
     for (const reflection of Object.values(project.reflections)) {
       // Where a member comes from is said only of what is in the reference itself.
       if (reflection.inheritedFrom?.reflection === undefined) reflection.inheritedFrom = undefined
