@@ -14,6 +14,7 @@ const root = join(import.meta.dirname, "..")
 export const pages = [
   "README.md",
   "packages/docs/guide/start.md",
+  "packages/docs/guide/calling-apis.md",
   ...["core", "oauth", "storage"].map((name) => `packages/${name}/README.md`)
 ]
 

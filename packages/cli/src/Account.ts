@@ -193,7 +193,7 @@ const absent = (
   const [provider = "", name = defaultName, ...rest] = text.split("/")
   const found =
     all.length === 0
-      ? `There is no account ${quoted(text)}, nor any other yet.`
+      ? `There is no account ${quoted(text)}, and no other account yet.`
       : `There is no account ${quoted(text)}. There are: ${all.map(idOf).join(", ")}.`
   const list = all.length === 0 ? "" : "; or latchkey list"
   const isAccount = Schema.is(Provider)(provider) && Schema.is(Name)(name) && rest.length === 0

@@ -55,7 +55,7 @@ const belongs =
 const malformed = (file: string): Failure =>
   storage(
     "Accounts",
-    `${file} does not say what an account is: it was changed, or a later version wrote it.`,
+    `${file} is not a valid account file: it was changed, or a later version wrote it.`,
     `upgrade latchkey; or move the file away, and log in again`
   )
 
@@ -109,8 +109,8 @@ export const checkCase = (
     return alike === undefined
       ? Effect.void
       : usage(
-          `There is an account ${Account.idOf(alike)}, whose name differs in case alone.`,
-          "take that one, or another name"
+          `There is already an account ${Account.idOf(alike)}, whose name differs only in upper and lower case.`,
+          "use that account, or another name"
         )
   })
 

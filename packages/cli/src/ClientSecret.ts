@@ -50,7 +50,7 @@ const fromVariable = (name: string): Effect.Effect<Redacted.Redacted, Failure.Fa
     (secret) => Redacted.value(secret) !== "",
     () =>
       Failure.configuration(
-        `The client's secret is to be in the variable ${name}, which is not set.`,
+        `The client's secret should be in the variable ${name}, which is not set.`,
         `export ${name}`
       )
   )
@@ -59,12 +59,12 @@ const fromVariable = (name: string): Effect.Effect<Redacted.Redacted, Failure.Fa
 const fromFile = (path: string): Effect.Effect<Redacted.Redacted, Failure.Failure> =>
   Effect.gen(function* () {
     const text = yield* Effect.mapError(PrivateText.read(path), (problem) =>
-      Failure.configuration(`The client's secret is to be in a file: ${PrivateText.describe(problem)}`)
+      Failure.configuration(`The client's secret should be in a file: ${PrivateText.describe(problem)}`)
     )
     const secret = Option.getOrElse(text, () => "").replace(/\r?\n$/, "")
     if (secret !== "" && !/[\r\n]/.test(secret)) return Redacted.make(secret)
     return yield* Failure.configuration(
-      `The client's secret is to be in ${path}, alone on one line: ${secret === "" ? "there is none" : "there are several"}.`
+      `The client's secret should be in ${path}, on a line of its own: ${secret === "" ? "there is none" : "there are several"}.`
     )
   })
 
@@ -127,7 +127,7 @@ const kept = (account: Account.Account) =>
     const { store } = yield* Workspace
     if (account.home.kind !== "store") {
       return yield* Failure.configuration(
-        "A client's secret is kept only beside a grant in the store.",
+        "A client's secret can be stored only with a grant in the store of Latchkey.",
         "--client-secret-env NAME, or --client-secret-file FILE"
       )
     }

@@ -61,7 +61,7 @@ const wrong = (about: string, found: string, mend: string): Finding => ({
 
 /** What stopped another command. One that sends to the doctor has its advice in its message. */
 const failure = (about: string, { message, next }: Failure.Failure): Finding =>
-  wrong(about, message, next === undefined || next === "latchkey doctor" ? "as it says" : next)
+  wrong(about, message, next === undefined || next === "latchkey doctor" ? "do what the message says" : next)
 
 type Findings<R = Workspace> = Effect.Effect<ReadonlyArray<Finding>, never, R>
 
@@ -111,7 +111,7 @@ const files: Findings = Effect.flatMap(Workspace, ({ paths }) =>
     const bad = [...looks, ...unwritableFindings("files", unwritable, "XDG_DATA_HOME")].filter(
       (finding) => finding !== undefined
     )
-    return bad.length > 0 ? bad : [well("files", `those in ${paths.data} are as they should be.`)]
+    return bad.length > 0 ? bad : [well("files", `all files in ${paths.data} are correct.`)]
   })
 )
 
@@ -166,8 +166,7 @@ const mounted = (id: string, path: string): ReadonlyArray<Finding> =>
 const look = (path: string, forbidden: number, mode: string): Finding | undefined => {
   const stats = statOf(path)
   if (stats === undefined || process.platform === "win32") return undefined
-  if ("code" in stats)
-    return wrong("files", `${path} cannot be looked at (${stats.code}).`, "see to its directory")
+  if ("code" in stats) return wrong("files", `${path} cannot be read (${stats.code}).`, "check its directory")
   if (process.getuid !== undefined && stats.uid !== process.getuid()) {
     return wrong("files", `${path} belongs to another user.`, `sudo chown "$(id -u)" ${JSON.stringify(path)}`)
   }
@@ -176,7 +175,7 @@ const look = (path: string, forbidden: number, mode: string): Finding | undefine
     ? undefined
     : wrong(
         "files",
-        `${path} has mode 0${has.toString(8)}, which lets others at it.`,
+        `${path} has mode 0${has.toString(8)}, so other users can access it.`,
         `chmod ${mode} ${JSON.stringify(path)}`
       )
 }
@@ -194,7 +193,7 @@ const settings: Findings = Effect.map(
   Effect.either(Effect.provide(TokenConfig.TokenConfig, TokenConfig.layerConfig())),
   (config) =>
     Either.match(config, {
-      onLeft: (error) => [wrong("settings", Failure.configProblem(error), "set it right, or unset it")],
+      onLeft: (error) => [wrong("settings", Failure.configProblem(error), "correct it, or unset it")],
       onRight: ({ credentialsTtl, grace }) => [
         well(
           "settings",
@@ -230,7 +229,7 @@ const keychain: Findings = Effect.gen(function* () {
     return [
       note(
         "encryption",
-        `new grants are kept in clear, for this user alone. ${why}`,
+        `new grants are stored without encryption, and only this user can read them. ${why}`,
         "set AUTH__ENCRYPTION_KEYS to a key from: openssl rand -base64 32"
       )
     ]
@@ -241,7 +240,7 @@ const keychain: Findings = Effect.gen(function* () {
 const encryptionWords = {
   keychain: "new grants are encrypted with a key in the keychain, which is open.",
   environment: "new grants are encrypted with the first key of AUTH__ENCRYPTION_KEYS.",
-  none: "new grants are kept in clear, as LATCHKEY_ENCRYPTION has it."
+  none: "new grants are stored without encryption, because LATCHKEY_ENCRYPTION says so."
 } as const
 
 const accounts: Findings = Effect.gen(function* () {
@@ -331,9 +330,9 @@ const mendOf = ({ reason }: StorageError, id: string, login: string): string => 
     case "Malformed":
     case "WrongUnit":
     case "WrongKey":
-      return `as it says; or latchkey logout ${id} --local, then ${login}`
+      return `do what the message says; or latchkey logout ${id} --local, then ${login}`
     default:
-      return "as it says"
+      return "do what the message says"
   }
 }
 
@@ -398,6 +397,10 @@ const leaseFinding = (
     ? note(
         id,
         `a refresh is under way${error.holder === undefined ? "" : `, by ${error.holder}`}.`,
-        "wait for it: a lease whose holder is gone is taken over by itself"
+        "wait for it: if its process is gone, Latchkey takes the lease over"
       )
-    : wrong(id, `no lease can be had: ${error.message}`, "see to the store's directory and its free space")
+    : wrong(
+        id,
+        `the lease cannot be taken: ${error.message}`,
+        "check the store's directory and its free space"
+      )

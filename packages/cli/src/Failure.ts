@@ -104,7 +104,7 @@ export const mismatch = (found: Mismatch, about: About): Failure =>
   new Failure({
     code: ExitCode.configuration,
     reason: "GrantMismatch",
-    message: `${about.account}: ${describeMismatch(found)}. Nothing was sent, and the stored grant is left as it is.`,
+    message: `${about.account}: ${describeMismatch(found)}. Nothing was sent, and the stored grant was not changed.`,
     next: mismatchAdvice(about)
   })
 
@@ -115,7 +115,7 @@ export const mismatch = (found: Mismatch, about: About): Failure =>
  * @category getters
  */
 export const mismatchAdvice = ({ login }: About): string =>
-  `${login} --replace, which does not end the old grant at its server; or set the old server and client again; or log in beside it, with --account NAME`
+  `${login} --replace (the old grant stays valid at its server); or set the old server and client again; or log in to another account, with --account NAME`
 
 const isConfiguration = (reason: string): boolean => reason === "Misconfigured"
 
@@ -146,7 +146,7 @@ export const fromDefect = (defect: unknown): Failure =>
   new Failure({
     code: ExitCode.failed,
     reason: "Unexpected",
-    message: `Something unexpected happened (${kindOf(defect)}). Nothing more is shown, as it may hold a secret.`,
+    message: `Something unexpected happened (${kindOf(defect)}). Nothing more is shown, because it may contain a secret.`,
     next: "latchkey doctor"
   })
 

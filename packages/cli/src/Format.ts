@@ -38,7 +38,7 @@ export const parseSpan = (text: string): Either.Either<number, string> => {
   const [, digits, unit = "s"] = /^(\d{1,9}(?:\.\d{1,3})?)\s*(ms|s|m|min|h|d)?$/.exec(text.trim()) ?? []
   return digits === undefined
     ? Either.left(
-        `${JSON.stringify(text.slice(0, 40))} is no span of time: write 90, 500ms, 30s, 5m, 2h or 1d.`
+        `${JSON.stringify(text.slice(0, 40))} is not a duration: write 90, 500ms, 30s, 5m, 2h or 1d.`
       )
     : Either.right(Math.round(Number(digits) * units[unit]!))
 }

@@ -110,7 +110,7 @@ const parametersOf = (
         )
       )
     : Failure.usage(
-        "--param takes a name and a value: NAME=VALUE.",
+        "--param needs a name and a value: NAME=VALUE.",
         "latchkey login PROVIDER --param prompt=consent"
       )
 }
@@ -198,7 +198,7 @@ const homeOf = (
   })
 
 const inClear = (why: string): string =>
-  `The grant will be kept in clear, in a file for this user alone, as there is no keychain here. (${why.split(": ")[0]}.) ` +
+  `The grant will be stored without encryption, in a file that only this user can read, because there is no keychain here. (${why.split(": ")[0]}.) ` +
   "To have it encrypted, set AUTH__ENCRYPTION_KEYS to a key from: openssl rand -base64 32"
 
 const secretSource = (

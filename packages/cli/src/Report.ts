@@ -182,11 +182,11 @@ const table = (
   Table.render(
     [
       { title: "PROVIDER" },
-      { title: "ACCOUNT", shrinks: true },
+      { title: "ACCOUNT", shrinks: "last" },
       { title: "STATE" },
       { title: "EXPIRES" },
-      { title: "ACCESS TOKEN" },
-      { title: "REFRESH TOKEN" },
+      { title: "ACCESS TOKEN", optional: true },
+      { title: "REFRESH TOKEN", optional: true },
       { title: "STORAGE", shrinks: true }
     ],
     rows.map((r) => [

@@ -138,7 +138,7 @@ type Choices = (typeof choices)[number]
 
 /** Not `Config.literal`, which quotes what it was given: that may be the key itself. */
 const wanted = Config.validate(Config.withDefault(Config.string(encryptionVariable), "auto"), {
-  message: `${encryptionVariable} is none of ${choices.join(", ")}`,
+  message: `${encryptionVariable} is not one of ${choices.join(", ")}`,
   validation: (value): value is Choices => choices.some((choice) => choice === value)
 })
 
@@ -150,7 +150,7 @@ const hasOwnKeys = Config.map(Config.withDefault(Config.string(keysVariable), ""
  * @since 0.1.0
  * @category getters
  */
-export const encryptionAdvice = `as it says; or set ${keysVariable} to a key from: openssl rand -base64 32; or set ${encryptionVariable}=none, to keep new grants in clear`
+export const encryptionAdvice = `do what the message says; or set ${keysVariable} to a key from: openssl rand -base64 32; or set ${encryptionVariable}=none, to store new grants without encryption`
 
 /** There is none here. One that is locked is there: to go around it would be to keep secrets in clear. */
 const isNoKeychain = (error: OpenError): boolean =>

@@ -57,7 +57,7 @@ describe.each(unusable)("with %s for a home", (name) => {
     expect(login.stderr).toContain("as there is no keychain here")
     expect(login.stderr).toContain("Open this in any browser")
     const doctor = await run("doctor")
-    expect(doctor.stdout).toMatch(/note +encryption: new grants are kept in clear/)
+    expect(doctor.stdout).toMatch(/note +encryption: new grants are stored without encryption/)
     expect(await run("import acme grant.json")).toMatchObject({ code: 0 })
     expect(await run("token acme")).toMatchObject({ code: 0, stdout: "canary-access\n", stderr: "" })
   })

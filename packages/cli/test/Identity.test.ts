@@ -202,7 +202,7 @@ describe("a login over another's grant", () => {
     ours.account = "bob"
     const refused = await desk.run(login)
     expect(refused).toMatchObject({ code: 6, stdout: "" })
-    expect(refused.stderr).toMatch(/that of ada, not of bob[^]*was not kept[^]*--replace/)
+    expect(refused.stderr).toMatch(/belongs to ada, not to bob[^]*was not stored[^]*--replace/)
     expect(await exported()).toEqual(before)
     expect((await desk.run("token acme")).stdout).toBe(token.stdout)
     const replaced = await desk.run(`${login} --replace`)

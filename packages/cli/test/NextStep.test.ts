@@ -128,7 +128,7 @@ describe("explain says its warnings in sentences", () => {
   it("of a token that lives for less than the time at which it would be renewed", async () => {
     await granted("work", 60_000, "canary-refresh")
     const { stdout } = await desk.run("explain work")
-    expect(stdout).toMatch(/^warning +the token lives for less than/m)
+    expect(stdout).toMatch(/^warning +the token's lifetime is shorter than/m)
     expect(stdout).not.toMatch(/GraceClamped|canary/)
     expect(JSON.parse((await desk.run("explain work --json")).stdout)).toMatchObject({
       warnings: ["GraceClamped"]

@@ -105,6 +105,51 @@ describe("tables", () => {
     ])
     expect(Table.render(columns, rows, { width: 20, colors: false })[1]).toBe("one    a long text …")
   })
+  it("the account is cut only after the tokens are left out", () => {
+    const account = "somebody.with.a.name@mail.example.com"
+    const wide = [
+      { title: "PROVIDER" },
+      { title: "ACCOUNT", shrinks: "last" },
+      { title: "STATE" },
+      { title: "EXPIRES" },
+      { title: "ACCESS TOKEN", optional: true },
+      { title: "REFRESH TOKEN", optional: true },
+      { title: "STORAGE", shrinks: true }
+    ] as const
+    const cells = (name: string) => [
+      ...[
+        "microsoft",
+        name,
+        "refreshable",
+        "in 59 min 59 s",
+        "abcd...wxyz",
+        "efgh...stuv",
+        "store, encrypted"
+      ]
+    ]
+    const lines = (name: string, width: number) =>
+      Table.render(wide, [cells(name).map((text) => ({ text }))], { width, colors: false })
+    expect(lines(account, 200)[1]).toBe(
+      cells(account).join("  ").replace("wxyz", "wxyz ").replace("stuv", "stuv  ")
+    )
+    for (const [name, width, tokens] of [
+      ["work", 80, 1],
+      ["ada@example.com", 80, 1],
+      [account, 120, 2],
+      [account, 110, 1],
+      [account, 92, 0]
+    ] as const) {
+      const [head = "", row = ""] = lines(name, width)
+      expect(row).toContain(` ${name} `)
+      expect(head.match(/TOKEN/g)?.length ?? 0).toBe(tokens)
+      expect(row.match(/\.\.\./g)?.length ?? 0).toBe(tokens)
+      expect(Math.max(head.length, row.length)).toBeLessThanOrEqual(width)
+    }
+    const [head = "", row = ""] = lines(account, 80)
+    expect(head).not.toContain("TOKEN")
+    expect(row).toContain(" somebody.with.a.name@mail.")
+    expect(row.length).toBeLessThanOrEqual(80)
+  })
   it("no text moves the cursor, breaks a line or turns the writing round", () => {
     const text = "\u001b[2Jx\ny\u202e\u0007"
     expect(escape(text)).toBe("\\u001b[2Jx\ny\\u202e\\u0007")

@@ -73,8 +73,8 @@ const lastError = (entry: Entry.Entry, now: number): Option.Option<LastError> =>
   const lost = Option.filter(openIntent(entry), ({ at }) => now - at >= underWay)
   const answerLost = Option.map(lost, ({ at, attempt }): LastError => {
     const message =
-      `A refresh was begun and its answer was not stored (attempt ${attempt}). It is repeated when the account is due or a ` +
-      "token is asked for; if the server refuses that, someone must log in again."
+      `A refresh was started and its answer was not stored (attempt ${attempt}). Latchkey repeats it when the account is due or ` +
+      +"someone asks for a token. If the server refuses, someone must log in again."
     return { reason: "AnswerLost", message, at }
   })
   const wait = Option.map(entry.serverWait, ({ at, until }): LastError => {

@@ -382,5 +382,7 @@ const tokenTypeProblem = (
     return Option.some("is not one that this client understands (RFC 6749 §7.1)")
   }
   const bound = Option.exists(previous, (p) => p.tokenType.toLowerCase() === "dpop")
-  return bound && type !== "dpop" ? Option.some("fell back from DPoP (RFC 9449 §5)") : Option.none()
+  return bound && type !== "dpop"
+    ? Option.some("is not DPoP, although the request had a DPoP proof (RFC 9449 §5)")
+    : Option.none()
 }

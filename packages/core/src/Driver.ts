@@ -185,7 +185,7 @@ const brokenStorage = (grant: Grant, operation: "load" | "commit") => () =>
     reason: "Unavailable",
     operation,
     location: storageOf(grant).location,
-    message: "The storage died of a defect. Run it alone to see why."
+    message: "The storage has a bug: it threw an unexpected error. Call it on its own to see the error."
   })
 
 const brokenLease =
@@ -194,7 +194,7 @@ const brokenLease =
     new LeaseError({
       reason: "Unavailable",
       account,
-      message: "The lease died of a defect. Run it alone to see why."
+      message: "The lease has a bug: it threw an unexpected error. Call it on its own to see the error."
     })
 
 /**
@@ -239,5 +239,5 @@ const tooSlow = (millis: number): RefreshError =>
 const broken = new RefreshError({
   reason: "MaybeSent",
   message:
-    "The refresher died of a defect; whether the server saw a request is unknown. Run it alone to see why."
+    "The refresher has a bug: it threw an unexpected error, and whether the server saw a request is unknown. Call it on its own to see the error."
 })

@@ -227,7 +227,7 @@ export const fromJson = (json: unknown, now: number): Either.Either<Entry, Recor
       new RecordProblem({
         reason: "NewerFormat",
         path: "latchkey",
-        problem: `is format ${format}, this version reads up to ${formatVersion}: upgrade @latchkey`
+        problem: `has format ${format}, and this version reads formats up to ${formatVersion}: upgrade @latchkey`
       })
     )
   }
@@ -286,7 +286,6 @@ const recordProblem = (error: ParseResult.ParseError, json: unknown): RecordProb
   return new RecordProblem({
     reason: "Malformed",
     path: path === "" ? "(the record)" : path,
-    problem:
-      issue._tag === "Missing" ? "is missing" : Option.getOrElse(token, () => "is not what is due here")
+    problem: issue._tag === "Missing" ? "is missing" : Option.getOrElse(token, () => "is not valid here")
   })
 }

@@ -125,8 +125,8 @@ export const describeMismatch = ({ current, difference, stored }: Mismatch): str
     case "Client":
       return `The stored grant was obtained by the client ${stored}, not by ${current}`
     case "GrantType":
-      return `The stored grant is ${stored}, where ${current} is asked for`
+      return `The stored grant is ${stored}, but the settings ask for ${current}`
     case "Account":
-      return `The stored grant is that of ${stored}, not of ${current}`
+      return `The stored grant belongs to ${stored}, not to ${current}`
   }
 }

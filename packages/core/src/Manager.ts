@@ -291,7 +291,7 @@ const explain = (
       : Option.none()
   const then = Option.match(ifUnchanged, {
     onNone: () => "",
-    onSome: (next) => `; if that holds the same, ${Describe.describe(next, now)}`
+    onSome: (next) => `; if storage has not changed, ${Describe.describe(next, now)}`
   })
   const grace = Option.match(State.credentialsOf(state), {
     onNone: () => "",

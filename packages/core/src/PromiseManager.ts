@@ -183,7 +183,8 @@ const promisesOf = (manager: Manager, runtime: Runtime.Runtime<never>): PromiseM
 
 /** The failure as an `Error`: itself where it is one, so that its class can be asked for. */
 const errorOf = (cause: Cause.Cause<unknown>): Error => {
-  if (Cause.isInterruptedOnly(cause)) return new Error("It was interrupted: the manager is closed or closing")
+  if (Cause.isInterruptedOnly(cause))
+    return new Error("The request was interrupted: the manager is closed or closing")
   const failure = Cause.squash(cause)
   if (failure instanceof Error) return failure
   const error = new Error(messageOf(failure), { cause: failure })
@@ -203,7 +204,7 @@ const messageOf = (failure: unknown): string => {
   if (typeof failure === "string" && failure !== "") return failure
   return Predicate.hasProperty(failure, "message") && typeof failure.message === "string"
     ? failure.message
-    : "It failed with a value that is no Error: see the cause"
+    : "The manager failed with a value that is not an Error: see the cause"
 }
 
 /** The value, or the failure thrown. */

@@ -30,7 +30,7 @@ export interface Lease {
 }
 
 /**
- * No lease: `Busy`, another holder has it (wait for what it writes); `Unavailable`, the backend does not
+ * No lease: `Busy`, another holder has it (wait for its result); `Unavailable`, the backend does not
  * answer or cannot be written (nobody may refresh); `Misconfigured`, it was asked for in a way that
  * cannot work.
  *
@@ -153,7 +153,7 @@ const busy = (account: string): LeaseError =>
     reason: "Busy",
     account,
     holder: "this process",
-    message: "Another manager in this process is refreshing this grant; wait for what it writes."
+    message: "Another manager in this process is refreshing this grant; wait for its result."
   })
 
 /**

@@ -172,8 +172,9 @@ export const make = (
       Effect.catchAllCause((cause) =>
         // What is in a defect nobody knows.
         Option.match(Cause.failureOption(cause), {
-          onNone: () => Effect.logWarning("latchkey: a round of renewal died of a defect"),
-          onSome: (error) => Effect.logWarning("latchkey: storage does not list what is due", error.message)
+          onNone: () => Effect.logWarning("latchkey: a round of renewals failed with an unexpected error"),
+          onSome: (error) =>
+            Effect.logWarning("latchkey: storage could not list the accounts that are due", error.message)
         }).pipe(Effect.andThen(Effect.sleep(every)))
       ),
       Effect.forever,

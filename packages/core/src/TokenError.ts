@@ -75,12 +75,12 @@ export const grantMismatch = (mismatch: Mismatch, location: string, attempt: "us
     location,
     stored: mismatch.stored,
     current: mismatch.current,
-    message: `${describeMismatch(mismatch)}: ${location} is left as it is${attempt === "use" ? ", and nothing was sent" : ""}. ${mismatchAdvice[attempt]}`
+    message: `${describeMismatch(mismatch)}: ${location} was not changed${attempt === "use" ? ", and nothing was sent" : ""}. ${mismatchAdvice[attempt]}`
   })
 
 const mismatchAdvice = {
-  use: "Set the server, client and grant type that it was obtained with, keep the other grant at another place, or log in and replace it (`replace: true`).",
-  save: "Save the new grant at another place, or replace the stored one (`replace: true`), which does not revoke it: do that first, if it is to end."
+  use: "Set the server, client and grant type that it was obtained with, store the other grant elsewhere, or log in and replace it (`replace: true`).",
+  save: "Save the new grant elsewhere, or replace the stored one (`replace: true`). Replacing does not revoke the old grant: revoke it first if it should end."
 } as const
 
 /**

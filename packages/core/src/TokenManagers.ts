@@ -180,7 +180,7 @@ export const makeShared = (
         changed: noteChange,
         missed: noteChange(Option.none()),
         failed: (error) =>
-          Effect.logWarning("latchkey: changes of storage are not reported just now", error.message)
+          Effect.logWarning("latchkey: storage does not report changes at the moment", error.message)
       }).pipe(Effect.forkScoped)
     }
     return managers

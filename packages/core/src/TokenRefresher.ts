@@ -190,7 +190,7 @@ export const make = (
               new RefreshError({
                 reason: "NotSent",
                 message:
-                  "There is no refresh token to redeem: log in, with offline access if the server wants it asked for."
+                  "There is no refresh token: log in again, and ask for offline access if the server requires it."
               })
             ),
           onSome: ({ credentials, refreshToken }) => options.refresh(credentials, refreshToken)

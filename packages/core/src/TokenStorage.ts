@@ -99,7 +99,7 @@ export class CommitRefused extends Schema.TaggedError<CommitRefused>("@latchkey/
   override get message(): string {
     return this.reason === "Conflict"
       ? `The credentials at ${this.location} were changed by another writer; load them and decide again.`
-      : `The lease under which the credentials at ${this.location} were to be written has lapsed.`
+      : `The lease lapsed before the credentials at ${this.location} were written; load them and decide again.`
   }
 }
 

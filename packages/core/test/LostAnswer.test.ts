@@ -63,7 +63,7 @@ describe("a crash", () => {
         yield* TestClock.adjust(minute / 2)
         if (i === 17) {
           yield* manager.credentials
-          expect((yield* manager.explain).text).toContain("the answer to a refresh was not seen")
+          expect((yield* manager.explain).text).toContain("the answer to a refresh was lost")
         }
       }
       expect(yield* calls.count).toBe(0)
@@ -87,9 +87,9 @@ describe("a crash", () => {
         expect(error).toMatchObject({ _tag: "ReauthorizationRequired", reason: "RotationLost" })
         expect(error.message).toBe(
           "The answer to a refresh was lost, and the authorization server ended the grant: the request of " +
-            "2023-11-14T22:12:20.000Z got no answer that was seen here, and the refresh token may have been " +
-            "replaced by it; the old one was sent again, after the end of the 30 s in which the server lets it " +
-            "be repeated. The server said invalid_grant. Log in again and save the new credentials to memory; " +
+            "2023-11-14T22:12:20.000Z may have replaced the refresh token, but its answer never arrived; " +
+            "the old one was sent again, after the end of the 30 s in which the server accepts " +
+            "a repeat. The server said invalid_grant. Log in again and save the new credentials to memory; " +
             "nothing there was deleted."
         )
         yield* TestClock.adjust(minute)

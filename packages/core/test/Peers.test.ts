@@ -345,7 +345,7 @@ describe("a wait that the server asked for", () => {
           _tag: "RefreshUnavailable",
           reason: "CoolingDown",
           retryAt: start + 90_000,
-          message: "The server asked to wait; nothing is posted before the retry time."
+          message: "The server asked to wait; nothing is sent before the retry time."
         })
       }
       expect(yield* other.manager.status).toMatchObject({ warnings: ["CoolingDown"] })

@@ -120,13 +120,12 @@ const failureOf = (
 })
 
 const failureWords: Readonly<Record<RefreshReason, string>> = {
-  NotSent:
-    "The token server could not be reached, and nothing was sent: look at its name, the network and TLS",
-  MaybeSent: "The token server did not answer, or not in time: look at it; the refresh is repeated",
-  Transient: "The token server could not answer: the refresh is repeated later",
+  NotSent: "The token server could not be reached, and nothing was sent: check its name, the network and TLS",
+  MaybeSent: "The token server did not answer, or not in time: check it; Latchkey repeats the refresh",
+  Transient: "The token server could not answer: Latchkey repeats the refresh later",
   GrantDead: "The token server refused the grant: log in again",
   Misconfigured: "The token server refused the client, a scope or the request: correct the settings",
-  Malformed: "The token server's answer is no token response: look at its address and its release"
+  Malformed: "The token server's answer is not a token response: check its address and its version"
 }
 
 /** How many accounts are in a page, unless asked for, and at most. */
@@ -291,20 +290,20 @@ const names: ReadonlySet<string> = new Set(["limit", "after", "state"] satisfies
 /** What is asked for, or what is wrong; never a value, which may be a secret in the wrong place. */
 const parse = (given: Context.Tag.Service<typeof ParsedSearchParams>): Either.Either<Asked, string> => {
   if (Object.keys(given).some((name) => !names.has(name))) {
-    return Either.left(
-      "There is a parameter that is not known here: give `limit`, `after` and `state` alone."
-    )
+    return Either.left("Unknown parameter: use only `limit`, `after` and `state`.")
   }
   const { after, limit = `${pageSize}`, state } = given
   if (typeof limit !== "string" || !/^\d{1,3}$/.test(limit) || +limit < 1 || +limit > mostAccounts) {
-    return Either.left(`\`limit\` is no whole number from 1 to ${mostAccounts}: give one, or leave it out.`)
+    return Either.left(
+      `\`limit\` must be a whole number from 1 to ${mostAccounts}: correct it, or leave it out.`
+    )
   }
   if (after !== undefined && (typeof after !== "string" || after === "")) {
-    return Either.left("`after` is not one name: give the `next` of the page before, or leave it out.")
+    return Either.left("`after` must be one name: use the `next` of the previous page, or leave it out.")
   }
   const known = states.find((name) => name === state)
   return state !== undefined && known === undefined
-    ? Either.left(`\`state\` is none of ${states.join(", ")}: give one of these, or leave it out.`)
+    ? Either.left(`\`state\` must be one of ${states.join(", ")}: correct it, or leave it out.`)
     : Either.right({ after, limit: +limit, state: known })
 }
 

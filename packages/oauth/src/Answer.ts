@@ -99,7 +99,7 @@ export const json = (answer: Answer): Either.Either<Readonly<Record<string, unkn
   try {
     const value: unknown = JSON.parse(text)
     if (typeof value !== "object" || value === null || Array.isArray(value)) {
-      return Either.left("is JSON, but no object")
+      return Either.left("is JSON, but not an object")
     }
     return tooDeep(value, maxDepth)
       ? Either.left("is nested too deeply")
@@ -310,22 +310,22 @@ const meaningOf = (
 }
 
 const adviceOf = (means: OAuthError["reason"], code: string | undefined, isExplained: boolean): string => {
-  if (means === "Transient") return "it cannot now; try again later"
-  if (means === "MaybeSent") return "whether it did what it was asked is unknown"
+  if (means === "Transient") return "it cannot answer now; try again later"
+  if (means === "MaybeSent") return "whether it processed the request is unknown"
   if (means === "GrantDead") {
     return code !== undefined && interactionCodes.has(code)
-      ? "it wants the user to log in again"
+      ? "the user must log in again"
       : "the grant has ended"
   }
   if (code === "invalid_scope") {
-    return "it does not grant these scopes: send fewer or none, or log in again for more"
+    return "it does not grant these scopes: ask for fewer or none, or log in again for more"
   }
   if (code === "invalid_client") {
     return "check the client's ID and secret, and how they are sent: the server may want basic, basicRaw or post"
   }
-  if (code !== undefined) return "check the client, its authentication and what it asks for"
+  if (code !== undefined) return "check the client, its authentication and its request"
   return isExplained
-    ? "check the endpoint, the client and what the account may do"
+    ? "check the endpoint, the client and the account's permissions"
     : "check that this is the right endpoint"
 }
 
@@ -338,7 +338,7 @@ const adviceOf = (means: OAuthError["reason"], code: string | undefined, isExpla
 export const malformed = (answer: Answer, what: string, problem: string): OAuthError =>
   new OAuthError({
     reason: "Malformed",
-    message: `${answer.endpoint} answered ${answer.status}, but its ${what} ${problem}; report it to whoever runs the server.`,
+    message: `${answer.endpoint} answered ${answer.status}, but its ${what} ${problem}; report this to the operator of the server.`,
     endpoint: answer.endpoint,
     status: answer.status
   })

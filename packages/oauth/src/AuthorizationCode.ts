@@ -204,7 +204,7 @@ const checkSettings = (options: Options, redirectUri: string): Effect.Effect<voi
   const taken = Object.keys(options.authorizationParameters ?? {}).find((name) => reserved.includes(name))
   return taken === undefined
     ? Effect.void
-    : invalid("authorizationParameters", `may not hold ${taken}: it is set by the login itself`)
+    : invalid("authorizationParameters", `may not contain ${taken}: the login sets it itself`)
 }
 
 const usableEndpoint = (metadata: Server.Metadata): Either.Either<string, LoginError> => {
@@ -215,7 +215,7 @@ const usableEndpoint = (metadata: Server.Metadata): Either.Either<string, LoginE
         new LoginError({
           reason: "Misconfigured",
           message:
-            "The server does not take PKCE challenges of the method S256, and plain ones are not sent: use another login."
+            "The server does not support PKCE with S256, and Latchkey does not send plain challenges: use another login."
         })
       )
 }
@@ -240,5 +240,5 @@ const makeSecrets = (
 
 const alreadyUsed = new LoginError({
   reason: "StateMismatch",
-  message: "The answer to this login has come before and is good once: start a new login."
+  message: "The answer to this login was already used: start a new login."
 })

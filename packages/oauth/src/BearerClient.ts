@@ -276,7 +276,7 @@ const judge = ({ isRejected }: Parts, response: HttpClientResponse): Effect.Effe
 
 /** By its name alone: the message of a parser's error quotes the body, which may hold a secret. */
 const failedToJudge = (error: unknown): string =>
-  `isRejected failed (${error instanceof Error ? error.name : typeof error}): the answer counts as no refusal.`
+  `isRejected failed (${error instanceof Error ? error.name : typeof error}): the answer is treated as accepted.`
 
 const longestPeek = "5 seconds"
 

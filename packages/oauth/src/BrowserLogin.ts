@@ -106,12 +106,12 @@ const events: Readonly<Record<Loopback.Ignored, (count: number) => LoginEvent>> 
   stray: (count) => ({
     _tag: "StrayAnswer",
     count,
-    message: `An answer that is not of this login came to its redirect URI and was ignored (${count} so far): it may be of an older window, of another program, or of a page that tries to log you in as somebody else.`
+    message: `An answer to another login came to the redirect URI of this one and was ignored (${count} so far). It may come from an older window, another program, or a page that tries to log you in as somebody else.`
   }),
   fetched: (count) => ({
     _tag: "FetchedAnswer",
     count,
-    message: `The answer of this login was loaded in the background and was ignored (${count} so far): a page, an extension or a proxy fetched it, by its header Sec-Fetch-Mode. Open the address of the answer in a tab of the browser.`
+    message: `The answer to this login was loaded in the background and was ignored (${count} so far). Its header Sec-Fetch-Mode shows that a page, an extension or a proxy fetched it. Open the address of the answer in a tab of the browser.`
   })
 }
 
@@ -124,10 +124,10 @@ const timedOut = (
     message: `The login was not finished within ${Duration.format(patience)}: start it again, or log in by hand (ManualLogin) if the browser could not come back.${
       stray === 0
         ? ""
-        : ` Answers of other logins that were ignored: ${stray}. Close older windows; if there are none, the server does not return the state that it was given.`
+        : ` Answers to other logins that were ignored: ${stray}. Close older windows; if there are none, the server does not return the state that it was sent.`
     }${
       fetched === 0
         ? ""
-        : ` Answers of this login that were ignored, as a page, an extension or a proxy loaded them in the background: ${fetched}. Log in in a browser without it.`
+        : ` Answers to this login that were ignored because a page, an extension or a proxy loaded them in the background: ${fetched}. Use a browser without it.`
     }`
   })

@@ -100,7 +100,7 @@ export const keyOf = (
           Effect.tap((key) => Effect.sync(() => imported.set(credentials.extras, key))),
           Effect.asSome
         )
-      : Effect.fail(invalid(extrasField, "in the grant is no key: log in again"))
+      : Effect.fail(invalid(extrasField, "in the grant is not a key: log in again"))
   })
 
 const isJwk = (value: unknown): value is oauth.JWK =>
@@ -231,7 +231,7 @@ export const proof = (options: {
 /** What is said of a header that cannot be quotes it, and with it the token. */
 const hidden = <A>(make: () => Promise<A>): Effect.Effect<A> =>
   Effect.catchAllDefect(Effect.promise(make), () =>
-    Effect.dieMessage("No proof can be made: the access token, the method or the URL is no such thing.")
+    Effect.dieMessage("No DPoP proof can be made: the access token, the method or the URL is not valid.")
   )
 
 /**

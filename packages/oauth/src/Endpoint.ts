@@ -91,7 +91,7 @@ export const checkDiscovered = (
     const place = `${url.protocol}//${url.host}`
     if (url.protocol === "http:") {
       return Either.left(
-        invalid(field, `must be https, since the issuer is not on this machine itself; it is ${place}`)
+        invalid(field, `must be https, because the issuer is not on this machine; it is ${place}`)
       )
     }
     return options.allowPrivate === true

@@ -80,7 +80,7 @@ export const problem = (
         // Its messages name claims and hold no values.
         const known =
           error instanceof oauth.OperationProcessingError || error instanceof oauth.UnsupportedOperationError
-        return Option.some(known ? error.message : "it is no JWT")
+        return Option.some(known ? error.message : "it is not a JWT")
       }
     })
   )

@@ -161,7 +161,7 @@ const read = (answer: Answer.Answer): Either.Either<TokenInfo, OAuthError> => {
   const { active, exp, scope, sub, client_id: clientId } = body.right
   if (typeof active !== "boolean") return malformed("does not say whether the token is active")
   if (exp !== undefined && (typeof exp !== "number" || !Number.isFinite(exp))) {
-    return malformed("has an exp that is no number")
+    return malformed("has an exp that is not a number")
   }
   const expiresAt = Option.map(Option.fromNullable(exp), (seconds) => seconds * 1000)
   const expired = Option.exists(expiresAt, (end) => end <= answer.receivedAt)

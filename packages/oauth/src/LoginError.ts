@@ -66,7 +66,7 @@ export class LoginError extends Schema.TaggedError<LoginError>("@latchkey/oauth/
 export const denied = (oauthError: string, said = ""): LoginError =>
   new LoginError({
     reason: "Denied",
-    message: `The login was denied${said === "" ? "" : ` (${said})`}: start it again if that was not meant.`,
+    message: `The login was denied${said === "" ? "" : ` (${said})`}: start it again if that was a mistake.`,
     oauthError
   })
 

@@ -79,14 +79,14 @@ const parse = (
     return fail("Cancelled", "Nothing was pasted: start the login again.")
   }
   if (text.length > maxLength || Option.isSome(CredentialsModule.tokenProblem(text))) {
-    return fail("Malformed", `What was pasted is neither a URL nor a code: ${pasteAgain}`)
+    return fail("Malformed", `The pasted text is neither a URL nor a code: ${pasteAgain}`)
   }
   if (/^[a-z][a-z0-9+.-]*:/i.test(text) && URL.canParse(text)) return parseUrl(new URL(text), attempt)
   const query = parametersOf(text.replace(/#.*$/, ""))
   if (/[?&=]/.test(text) && isResponse(query)) return response(query)
   const [code = "", state, ...more] = withState(text, attempt).split("#")
   if (code === "" || more.length > 0) {
-    return fail("Malformed", `What was pasted is no code: ${pasteAgain}`)
+    return fail("Malformed", `The pasted text is not a code: ${pasteAgain}`)
   }
   return state === undefined
     ? Either.right({ _tag: "Code", code: Redacted.make(decoded(code)) })
@@ -133,16 +133,16 @@ const parseUrl = (
   return sameAddress(url, start)
     ? fail(
         "Malformed",
-        `What was pasted is the URL where the login begins: open it, log in, and ${pasteAgain}`
+        `The pasted URL is the one where the login begins: open it, log in, and ${pasteAgain}`
       )
     : fail(
         "Malformed",
-        `What was pasted is not the URL of the answer, which begins with ${redirectUri}: ${pasteAgain}`
+        `The pasted URL is not that of the answer, which begins with ${redirectUri}: ${pasteAgain}`
       )
 }
 
 const pasteAgain =
-  "start again, and paste the whole address that the browser ends at, or the code that is shown."
+  "start again, and paste the complete address where the browser ends, or the code that the page shows."
 
 const sameAddress = (a: URL, b: URL): boolean =>
   a.protocol === b.protocol && a.host === b.host && a.pathname === b.pathname

@@ -105,7 +105,7 @@ export const make = (
             (error) => !mayPass(error),
             ({ message }) =>
               Effect.logWarning(
-                `The refresh token is revoked. The access token could not be, and lives until it expires: ${message}`
+                `The refresh token is revoked. The access token could not be revoked, and stays valid until it expires: ${message}`
               )
           )
         })

@@ -56,7 +56,7 @@ const settled = 2000
  */
 export const openWith = (command: Command, url: URL): Effect.Effect<void, LoginError> =>
   url.protocol !== "https:" && url.protocol !== "http:"
-    ? noBrowser(`${url.protocol} is no address of a page`)
+    ? noBrowser(`${url.protocol} is not the address of a web page`)
     : Effect.timeoutTo(run(command, url), {
         duration: settled,
         onTimeout: () => Effect.void,

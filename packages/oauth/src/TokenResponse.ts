@@ -78,7 +78,7 @@ export const judge = (answer: Answer.Answer, context: Context): Either.Either<Ac
       ? malformed(`holds the error${code}`)
       : refuse(Answer.toError(answer, context))
   }
-  if (Option.isNone(adapted)) return malformed("made the `adapt` of the settings fail")
+  if (Option.isNone(adapted)) return malformed("made the `adapt` function of the settings fail")
   const response = withType(adapted.value, context.defaultTokenType)
   const merge = Option.liftThrowable(() =>
     Credentials.fromResponse(response, context.previous, {
@@ -90,7 +90,7 @@ export const judge = (answer: Answer.Answer, context: Context): Either.Either<Ac
     })
   )
   const merged = merge()
-  if (Option.isNone(merged)) return malformed("made the `accountId` of the settings fail")
+  if (Option.isNone(merged)) return malformed("made the `accountId` function of the settings fail")
   return Either.match(merged.value, {
     onLeft: ({ field, problem }) =>
       malformed(
@@ -107,7 +107,7 @@ const withType = (response: Credentials.Extras, type: string | undefined): Crede
   type !== undefined && isUntyped(response) ? { ...response, token_type: type } : response
 
 const missingType =
-  "; where the server never sends one, set `defaultTokenType` to Bearer (a provider's `token.defaultType`, a session's TOKEN_TYPE)"
+  "; if the server never sends one, set `defaultTokenType` to Bearer (a provider's `token.defaultType`, a session's TOKEN_TYPE)"
 
 /**
  * The error for a success answer that cannot be used, with what could be saved of it.

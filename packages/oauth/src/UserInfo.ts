@@ -136,7 +136,7 @@ const understood = ({ tokenType }: Credentials): Either.Either<void, Profile.Pro
     : Either.left(
         failed(
           "Rejected",
-          `The token is of the type ${quote(tokenType, [])}, which is not understood here, and was not sent.`
+          `The token is of the type ${quote(tokenType, [])}, which this client does not understand, and was not sent.`
         )
       )
 
@@ -151,7 +151,7 @@ const read = (answer: Answer.Answer): Either.Either<IdToken.Claims, Profile.Prof
     return Either.left(
       failed(
         "Rejected",
-        `${answer.endpoint} answered ${answer.status}: refresh the token, or log in with the scopes it wants.`
+        `${answer.endpoint} answered ${answer.status}: refresh the token, or log in with the scopes that it requires.`
       )
     )
   }

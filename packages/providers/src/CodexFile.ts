@@ -61,7 +61,7 @@ export const format: FileFormat.FileFormat = FileFormat.foreign({
         return yield* Either.left<FileFormat.FormatProblem>({
           reason: "WrongUnit",
           path: "tokens.access_token",
-          problem: "has an exp that is no time in epoch seconds"
+          problem: "has an exp that is not a time in epoch seconds"
         })
       }
       const rest = Fields.without(section, known)
@@ -142,7 +142,10 @@ const lacking = (credentials: Credentials.Credentials): Option.Option<readonly [
   const unread = "and Codex reads no file without it"
   if (Option.isNone(credentials.idToken)) return Option.some(["id_token", `is missing, ${unread}`])
   if (!isRead(credentials.idToken.value)) {
-    return Option.some(["id_token", "is no JWT that Codex can read, and with it no part of the file"])
+    return Option.some([
+      "id_token",
+      "is not a JWT that Codex can read, and then Codex reads no part of the file"
+    ])
   }
   if (Option.isNone(credentials.refreshToken)) return Option.some(["refresh_token", `is missing, ${unread}`])
   const account = Option.orElse(credentials.accountId, () =>
@@ -180,7 +183,7 @@ const isTextOrNone = (value: unknown): boolean =>
 const apiKeyOnly: FileFormat.FormatProblem = {
   reason: "NoGrant",
   path: "tokens",
-  problem: "are not there: the file holds an API key, which is no OAuth grant and cannot be refreshed"
+  problem: "are missing: the file holds an API key, which is not an OAuth grant and cannot be refreshed"
 }
 
 const accountIn = (idToken: string): Option.Option<string> =>

@@ -61,7 +61,7 @@ export const make = (options: Options): FileFormat.FileFormat =>
           : Option.some(
               Fields.incomplete(
                 "oauth_token.access_token",
-                "is missing, the token of GitHub that all others are got with: log in again"
+                "is missing, the GitHub token that brings all others: log in again"
               )
             ),
     clear: (document) => {
@@ -187,7 +187,7 @@ const decodeOthers = ({ clientId, host }: Options, document: JsonObject, now: nu
     const logins = tokens === undefined ? loginsOf(document) : commandLogins(tokens)
     const wrong = logins.find(({ token }) => token !== null && typeof token !== "string")
     if (wrong !== undefined)
-      return yield* Either.left(Fields.malformed(wrong.key, "holds no text as its token"))
+      return yield* Either.left(Fields.malformed(wrong.key, "holds no string as its token"))
     const held = logins.filter(({ token }) => typeof token === "string" && token.trim() !== "")
     const here = held.filter((login) => login.host.toLowerCase() === host.toLowerCase())
     const ours = here.filter(({ app }) => app === clientId)
@@ -208,9 +208,7 @@ const decodeOthers = ({ clientId, host }: Options, document: JsonObject, now: nu
     if (found !== undefined) {
       const which = candidates.map(({ key }) => key).join(", ")
       return yield* Either.left(
-        noGrant(
-          `holds the grants of several users of ${host} (${which}), and it cannot be told which one is meant`
-        )
+        noGrant(`holds the grants of several users of ${host} (${which}), and it is unclear which one to use`)
       )
     }
     const others = [...new Set(held.map((login) => login.host))]

@@ -125,7 +125,7 @@ const offered = (provider: Provider, way: Login): Either.Either<void, ProviderEr
         new ProviderError({
           reason: "NotOffered",
           provider: provider.id,
-          message: `${provider.displayName} offers no login by ${words[way]}: take ${provider.login.ways.map((w) => words[w]).join(" or ")}.`
+          message: `${provider.displayName} offers no login by ${words[way]}: use ${provider.login.ways.map((w) => words[w]).join(" or ")}.`
         })
       )
 

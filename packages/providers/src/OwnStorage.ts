@@ -218,7 +218,7 @@ export const make = (
     if (order === "nowhere") {
       const { file, key } = provider.credentials!.storeSetting!
       return yield* notOffered(
-        `${provider.displayName} keeps its credentials in its memory, or encrypted, where nobody else can use them: ${Paths.join(Paths.dirname(at), file)} sets ${key} so. Keep a grant in another storage, or change that.`
+        `${provider.displayName} keeps its credentials in memory or encrypted, where other programs cannot use them, because of ${key} in ${Paths.join(Paths.dirname(at), file)}. Change that setting, or keep the grant in another storage.`
       )
     }
     const format = formatOf(provider)

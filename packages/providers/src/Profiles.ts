@@ -114,7 +114,7 @@ const fromOAuth = (error: OAuthError): Profile.ProfileError => {
         ? "Malformed"
         : "Unavailable",
     message: rejected
-      ? `${error.endpoint} answered ${error.status}: refresh the token, or log in with the scopes it wants.`
+      ? `${error.endpoint} answered ${error.status}: refresh the token, or log in with the scopes that it requires.`
       : error.message
   })
 }

@@ -136,7 +136,7 @@ export interface CredentialsSettings {
   readonly keychainService: string | undefined
   /** The item's account where the user has no name that its program takes. */
   readonly keychainAccount: string | undefined
-  /** What tells the items of its directories apart: `OwnStorage.locate`. */
+  /** What distinguishes the items of its directories: `OwnStorage.locate`. */
   readonly keychainName: "user" | "directory"
   /** Whether the keychain is used; undefined: on macOS. */
   readonly keychain: boolean | undefined
@@ -233,7 +233,7 @@ export const fromSettings = (
     if (!Settings.isId(id)) {
       return yield* Either.left(
         malformed(
-          `In ${where}, the id is not one: lower-case letters, digits and hyphens, beginning with a letter.`
+          `In ${where}, the id is not valid: use lower-case letters, digits and hyphens, beginning with a letter.`
         )
       )
     }
@@ -300,7 +300,9 @@ const serverOf = (server: Part<"server">): Either.Either<Endpoints | Discovery, 
   const given = Object.keys(endpoints)[0]
   return given === undefined
     ? Either.right({ issuer, discovery, formerly, allowPrivateEndpoints })
-    : Either.left(`server.${given} goes with a tokenEndpoint: give that too, or let the issuer tell both`)
+    : Either.left(
+        `server.${given} needs a tokenEndpoint: set it too, or leave both to the metadata of the issuer`
+      )
 }
 
 const loginOf = (login: Part<"login">): LoginSettings => ({
@@ -334,7 +336,7 @@ const refreshOf = (refresh: Part<"refresh">): Either.Either<Refresh, string> => 
   if (by !== "exchange") return Either.right({ by })
   const { endpoint } = refresh
   return endpoint === undefined
-    ? Either.left("refresh.endpoint is missing: an exchange has to be asked somewhere")
+    ? Either.left("refresh.endpoint is missing: set the address of the exchange")
     : Either.right({
         by,
         endpoint,

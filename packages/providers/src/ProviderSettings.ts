@@ -65,7 +65,7 @@ const span = (description: string) =>
       Schema.filter((value) =>
         Option.exists(Duration.decodeUnknown(value), Duration.isFinite) && !value.trim().startsWith("-")
           ? true
-          : "is no duration: write it as 30 seconds, 5 minutes"
+          : "is not a duration: write it like 30 seconds or 5 minutes"
       )
     ).annotations({
       description,
@@ -165,7 +165,7 @@ export const Settings = Schema.Struct({
       "Whether a login without a refresh token is worth a warning; true, except where tokens are known not to expire."
     )
   }),
-  token: section("What the token endpoint wants and answers beside the standard.", {
+  token: section("What the token endpoint expects and returns beyond the standard.", {
     encoding: choice("How requests are written; form unless given.", "form", "json"),
     parameters: record("More parameters of every request."),
     headers: record("More headers of every request."),
@@ -174,10 +174,10 @@ export const Settings = Schema.Struct({
     ),
     scopeSeparator: text("Between scopes in the answer; a space unless given."),
     expiry: choice(
-      "Where a token's expiry is told: expires_in of the response, or exp of the access token.",
+      "Where a token's expiry comes from: expires_in of the response, or exp of the access token.",
       ...(["response", "accessToken"] as const)
     ),
-    deadCodes: texts("Error codes that end a grant, beside invalid_grant."),
+    deadCodes: texts("Error codes that end a grant, in addition to invalid_grant."),
     errors: Schema.optional(
       Schema.Array(ErrorRule).annotations({
         description:
@@ -192,7 +192,7 @@ export const Settings = Schema.Struct({
     ),
     sendScopes: flag("Whether the refresh grant names the scopes."),
     scopes: texts("Those of the scopes that it names, where that is not all of them."),
-    endpoint: url("exchange: where the short-lived token is had, by GET."),
+    endpoint: url("exchange: the address of the short-lived token, for a GET."),
     headers: record("exchange: more headers of the request."),
     token: text("exchange: the answer's field with the token."),
     expiresAt: text("exchange: the answer's field with the expiry, in epoch seconds."),
@@ -224,7 +224,7 @@ export const Settings = Schema.Struct({
       ),
       keychainAccount: text("The account of that item where the user has no name that its program takes."),
       keychainName: choice(
-        "What tells the items of its directories apart: the user with a hash behind the service where its variable is set, or cli| and a hash of its path; user unless given.",
+        "What distinguishes the items of its directories: the user with a hash behind the service where its variable is set, or cli| and a hash of its path; user unless given.",
         ...(["user", "directory"] as const)
       ),
       keychain: flag("Whether the keychain is used: on macOS unless given."),
@@ -243,7 +243,7 @@ export const Settings = Schema.Struct({
             stale: span("How long a directory that nobody touches counts; 60 seconds unless given.")
           })
         ).annotations({
-          description: "The locks that its program holds: they are waited for, and taken for the same."
+          description: "The locks that its program holds: Latchkey waits for them, and takes them for the same purpose."
         })
       ),
       importFrom: texts(

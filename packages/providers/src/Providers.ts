@@ -126,7 +126,7 @@ const unknown = (id: string, known: ReadonlyArray<string>, file: string | undefi
     provider: id,
     message:
       `${JSON.stringify(id.slice(0, 64))} is not a known provider: there are ${known.join(", ")}.` +
-      (file === undefined ? "" : ` Others are added in ${file}.`)
+      (file === undefined ? "" : ` Add others in ${file}.`)
   })
 
 /**

@@ -104,7 +104,7 @@ const neverRefreshed = (provider: Provider): Context.Tag.Service<TokenRefresher>
       Effect.fail(
         new RefreshError({
           reason: "NotSent",
-          message: `The tokens of ${displayName} are not renewed: log in again for a new one.`
+          message: `${displayName} does not renew its tokens: log in again for a new one.`
         })
       )
   })

@@ -110,5 +110,5 @@ const malformed = (path: string): ProfileError =>
 const unavailable = (path: string, what: string): ProfileError =>
   new ProfileError({
     reason: "Unavailable",
-    message: `${path} could not be ${what}: see to its permissions.`
+    message: `${path} could not be ${what}: check its permissions.`
   })

@@ -138,7 +138,7 @@ export const settings = (prefix = "OAUTH_"): Config.Config<Settings> => {
           return yield* Either.left(
             ConfigError.MissingData(
               [name("CLIENT_SECRET")],
-              `${name("GRANT")} is client_credentials, which takes a secret`
+              `${name("GRANT")} is client_credentials, which needs a secret`
             )
           )
         }

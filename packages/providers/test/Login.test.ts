@@ -240,7 +240,7 @@ describe("what is not offered", () => {
       const attempt = Login.device(claude, { prompt: () => Effect.void }).pipe(Effect.provide(layer))
       const error = yield* Effect.flip(attempt)
       expect(error).toMatchObject({ _tag: "ProviderError", reason: "NotOffered", provider: "claude" })
-      expect(error.message).toContain("take browser or pasting the code")
+      expect(error.message).toContain("use browser or pasting the code")
       expect(Revoke.isOffered(claude)).toBe(false)
       const revoke = yield* Effect.flip(Effect.provide(Revoke.make(claude), layer))
       expect(revoke).toMatchObject({ reason: "NotOffered" })

@@ -113,13 +113,13 @@ describe("a program that is logged out", () => {
 
   it.effect.each([
     ["claude", { claudeAiOauth: { accessToken: "", refreshToken: "canary" } }, "accessToken is missing"],
-    ["claude", { claudeAiOauth: { accessToken: 0, refreshToken: "" } }, "accessToken is no text"],
-    ["claude", { claudeAiOauth: "" }, "claudeAiOauth is no object"],
+    ["claude", { claudeAiOauth: { accessToken: 0, refreshToken: "" } }, "accessToken is not a string"],
+    ["claude", { claudeAiOauth: "" }, "claudeAiOauth is not an object"],
     ["codex", { tokens: { refresh_token: "canary" } }, "tokens.access_token is missing"],
-    ["codex", { tokens: "" }, "tokens is no object"],
-    ["copilot", { oauth_token: false }, "oauth_token is no object"],
+    ["codex", { tokens: "" }, "tokens is not an object"],
+    ["copilot", { oauth_token: false }, "oauth_token is not an object"],
     ["gemini", { refresh_token: "canary" }, "access_token is missing"],
-    ["gemini", { access_token: 7 }, "access_token is no text"]
+    ["gemini", { access_token: 7 }, "access_token is not a string"]
   ] as const)("%s: %j is damage, and is told as such", ([id, content, words]) =>
     Effect.gen(function* () {
       yield* atNow
@@ -447,7 +447,7 @@ describe("the files of Copilot's editors and of Copilot CLI", () => {
       "NoGrant",
       "several users of github.com (github.com:a, github.com:b)"
     ],
-    ["no text", { "github.com": { user: "ada", oauth_token: 7 } }, "Malformed", "github.com holds no text"],
+    ["no text", { "github.com": { user: "ada", oauth_token: 7 } }, "Malformed", "github.com holds no string"],
     [
       "Copilot CLI with the keychain",
       { logged_in_users: [{ host: "https://github.com", login: "ada" }] },

@@ -138,7 +138,7 @@ describe("cli_auth_credentials_store", () => {
   it.effect.each([
     [store("vault"), "none of file, keyring, auto, ephemeral"],
     ["cli_auth_credentials_store = 7", "none of file, keyring, auto, ephemeral"],
-    ["cli_auth_credentials_store = ", "is no TOML"]
+    ["cli_auth_credentials_store = ", "is not TOML"]
   ])("%j is told by its place", ([config, words]) =>
     Effect.gen(function* () {
       const { folder, within } = yield* codexHome(config, files.codex())

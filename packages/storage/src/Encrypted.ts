@@ -226,14 +226,14 @@ const opened = (
       if (options.clear === "adopt") return found
       return yield* fail(
         "Insecure",
-        `The record at ${location} is in clear where an encrypted one is due. Remove it and log in again, ` +
-          'or, if it was written before encryption was set up, give `clear: "adopt"` until the next commit.'
+        `The record at ${location} is not encrypted, but it should be. Remove it and log in again, ` +
+          'or, if it is older than your encryption, set `clear: "adopt"` until the next commit.'
       )
     }
     const unopened = fail(
       "WrongKey",
-      `The record at ${location} does not open as that of ${options.account} at ${options.provider}: it ` +
-        "belongs to another, or was changed after it was written. Put the right one back, or remove it and " +
+      `The record at ${location} cannot be decrypted for ${options.account} at ${options.provider}: it ` +
+        "belongs to another account, or was changed after it was written. Put the right record back, or remove it and " +
         "log in again."
     )
     const parts = yield* Either.mapLeft(Sealed.parse(token), (problem) =>
@@ -245,8 +245,8 @@ const opened = (
     if (key === undefined) {
       return yield* fail(
         "WrongKey",
-        `The record at ${location} is encrypted with the key ${parts.keyId}, and the keys given are ` +
-          `${keys.all.map(({ id }) => id).join(", ")}. Give that one too, behind the one that writes; ` +
+        `The record at ${location} is encrypted with the key ${parts.keyId}, but your keys are ` +
+          `${keys.all.map(({ id }) => id).join(", ")}. Add that key after the first one; ` +
           "if it is lost, remove the record and log in again."
       )
     }
@@ -256,7 +256,7 @@ const opened = (
     )
     const now = yield* Clock.currentTimeMillis
     const { entry } = yield* Either.mapLeft(Record.decode(text, now), ({ reason, problem }) =>
-      fail(reason, `What is encrypted at ${location}${problem}. It was left as it is.`)
+      fail(reason, `The encrypted record at ${location}${problem}. It was left as it is.`)
     )
     if (fence < entry.fence) return yield* unopened
     return { entry: Entry.keepFence(entry, fence), version: found.version }

@@ -132,7 +132,7 @@ const bytesOf = (key: Redacted.Redacted): Either.Either<Uint8Array<ArrayBuffer>,
     (bytes) =>
       bytes.length === keyBytes
         ? Either.right(Uint8Array.from(bytes))
-        : Either.left(`is ${bytes.length} bytes long, exactly ${keyBytes} are due`)
+        : Either.left(`is ${bytes.length} bytes long, but must be exactly ${keyBytes}`)
   )
 }
 

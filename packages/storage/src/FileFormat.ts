@@ -248,7 +248,7 @@ const sectionAt = (
   for (const [depth, key] of at.entries()) {
     const next = Object.hasOwn(section, key) ? section[key] : undefined
     if (next === undefined || next === null) return Either.right(Option.none())
-    if (!isObject(next)) return Either.left(malformed(at.slice(0, depth + 1), "is no object"))
+    if (!isObject(next)) return Either.left(malformed(at.slice(0, depth + 1), "is not an object"))
     section = next
   }
   return Either.right(Option.some(section))
@@ -294,12 +294,12 @@ const makeJournal = (entry: Entry.Entry, revision: string, derivesExpiry: boolea
 
 const readJournal = (value: unknown): Either.Either<JsonObject, FormatProblem> => {
   if (value === undefined) return Either.right({})
-  if (!isObject(value)) return Either.left(malformed(["latchkey"], "is no object"))
+  if (!isObject(value)) return Either.left(malformed(["latchkey"], "is not an object"))
   return typeof value["format"] === "number" && value["format"] > Entry.formatVersion
     ? Either.left({
         reason: "NewerFormat",
         path: "latchkey.format",
-        problem: `is format ${value["format"]}, this version reads up to ${Entry.formatVersion}: upgrade @latchkey`
+        problem: `has format ${value["format"]}, and this version reads formats up to ${Entry.formatVersion}: upgrade @latchkey`
       })
     : Either.right(value)
 }
@@ -324,7 +324,7 @@ const withJournal = (
     })
     const record = yield* Either.try({
       try: () => Entry.toJson(Entry.first(credentials, 0)),
-      catch: () => malformed(at, "holds a token that is blank or none, or a time that is no number")
+      catch: () => malformed(at, "holds a blank or missing token, or a time that is not a number")
     })
     const sameGrant = journal["grant"] === Entry.grantFingerprint(credentials)
     const keys = sameGrant ? journalKeys : ["fence"]

@@ -113,10 +113,10 @@ const problemOf =
     const kind = error._tag === "SystemError" ? error.reason : error._tag
     const [reason, advice]: readonly [StorageError["reason"], string] =
       kind === "PermissionDenied"
-        ? ["Denied", "look at who may read and write there, and at what room is left"]
+        ? ["Denied", "check its permissions and its free space"]
         : kind === "BadArgument"
-          ? ["Malformed", "it does not take this key: give another"]
-          : ["Unavailable", "try again later, or look after the store"]
+          ? ["Malformed", "it does not accept this key: use another"]
+          : ["Unavailable", "try again later, or check the store"]
     return {
       reason,
       message: `${location}: the store failed (${error.module}.${error.method}, ${kind}): ${advice}.`,

@@ -218,7 +218,7 @@ const cellOf = (options: Options): Effect.Effect<Guarded, StorageError> => {
   const problem = [account, service].some((name) => name.trim() === "" || name.includes("\0"))
     ? "The account or service of the keychain item is blank or has a NUL in it: give another."
     : account === Keychain.probeName
-      ? "This account has the name of the item that holds no secret: give another."
+      ? "This account name is reserved for an item of Latchkey's own: use another."
       : !(Number.isFinite(millis) && millis > 0)
         ? "`timeout` must be positive and finite."
         : !Number.isSafeInteger(maxBytes) || maxBytes <= 0
@@ -282,8 +282,8 @@ const withoutLock = (path: string, problem: FileProblem): FileProblem =>
     : new FileProblem({
         reason: "Denied",
         message:
-          `The keychain is there, but its lock files cannot be used: ${problem.message} Make their directory ` +
-          `${Path.dirname(path)} for this user, writable, or give another \`directory\`.`,
+          `The keychain works, but its lock files cannot be used: ${problem.message} Create their directory ` +
+          `${Path.dirname(path)} , writable for this user, or set another \`directory\`.`,
         cause: problem.cause
       })
 

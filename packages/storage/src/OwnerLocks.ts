@@ -143,12 +143,12 @@ const leaseError =
           reason,
           account,
           holder: owner,
-          message: `${owner} holds its lock ${path}, as it does while it refreshes this grant: wait for what it writes. ${advice}.`
+          message: `${owner} holds its lock ${path}, as it does while it refreshes this grant: wait for its result. ${advice}.`
         })
       : new LeaseError({
           reason: "Unavailable",
           account,
-          message: `The lock ${path} of ${owner} cannot be taken: see to that path, and try again.`,
+          message: `The lock ${path} of ${owner} cannot be taken: check that path, and try again.`,
           ...(cause !== undefined && { cause })
         })
 
@@ -162,6 +162,6 @@ const storageError =
       message:
         reason === "Busy"
           ? `${owner} holds its lock ${path}, and nothing was written: try again. ${advice}.`
-          : `The lock ${path} of ${owner} cannot be taken, and nothing was written: see to that path, and try again.`,
+          : `The lock ${path} of ${owner} cannot be taken, and nothing was written: check that path, and try again.`,
       ...(cause !== undefined && { cause })
     })

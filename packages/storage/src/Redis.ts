@@ -271,7 +271,7 @@ const misuse = (message: string): StorageError =>
 
 const resolvePrefix = ({ prefix = "latchkey" }: KeyOptions): Effect.Effect<string, StorageError> =>
   /[{}]/.test(prefix)
-    ? misuse("`prefix` must have no braces: in a cluster they would part the keys.")
+    ? misuse("`prefix` must not contain braces: in a cluster they would spread the keys.")
     : Effect.succeed(prefix)
 
 const leaseOver = (connection: RedisClient.Connection, prefix: string): Context.Tag.Service<Lease> =>

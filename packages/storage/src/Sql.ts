@@ -242,9 +242,11 @@ const misuse = (message: string): StorageError =>
 
 type Surroundings = Option.Option<Context.Tag.Service<SqlSurroundings>>
 
+const defaultTables = "latchkey"
+
 const open = (options: TableOptions) =>
   Effect.gen(function* () {
-    const { tables = "latchkey", timeout = "10 seconds" } = options
+    const { tables = defaultTables, timeout = "10 seconds" } = options
     const timeoutMillis = millisOf(timeout)
     if (!/^[a-z_][a-z0-9_]{0,39}$/.test(tables)) {
       return yield* misuse(
@@ -261,14 +263,14 @@ const open = (options: TableOptions) =>
       orElse: () => undefined
     })
     if (dialect === undefined) {
-      return yield* misuse("This SqlClient speaks neither SQLite nor PostgreSQL: give one that does.")
+      return yield* misuse("This SqlClient is for neither SQLite nor PostgreSQL: use one that is.")
     }
     const surroundings: Surroundings = yield* Effect.serviceOption(SqlSurroundings)
     const named = Option.match(surroundings, {
       onNone: () => (dialect === "pg" ? "PostgreSQL" : "SQLite"),
       onSome: ({ location }) => location
     })
-    const location = `${named}, tables ${tables}_*`
+    const location = tables === defaultTables ? named : `${named}, prefix ${tables}`
     const session = SqlSession.make(client, dialect, { prefix: tables, timeoutMillis, location })
     return { session, surroundings }
   })

@@ -95,7 +95,7 @@ describe("the database file", () => {
         [directory, "Malformed", "directory"],
         ["", "Malformed", "must be a file"],
         [":memory:", "Malformed", "must be a file"],
-        [Path.join(text, "below"), "Malformed", "no directory"]
+        [Path.join(text, "below"), "Malformed", "not a directory"]
       ]
       for (const [filename, reason, words] of expected) {
         const error = yield* refusal(filename)

@@ -199,7 +199,7 @@ const open: ReadonlyArray<Law.Law> = [
           assert.ok(error instanceof StorageError)
           assert.equal(error.reason, "Denied")
           assert.ok(error.message.includes(directory), error.message)
-          assert.match(error.message, /give another `directory`/)
+          assert.match(error.message, /set another `directory`/)
         }
       }
     })

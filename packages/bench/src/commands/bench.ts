@@ -1,7 +1,7 @@
 /**
  * `npm run bench [-- NAME… --json --small --write]`: side by side with what a user would pick instead. Absolute
  * times are this machine's; the ratios are of one run. `--small` shows that all works, and judges nothing;
- * `--write` puts what was found into packages/core/docs/speed.md and packages/bench/results.
+ * `--write` puts what was found into packages/docs/guide/performance.md and packages/bench/results.
  */
 import { fork } from "node:child_process"
 import { cpus } from "node:os"

@@ -43,7 +43,7 @@ const show = (findings: ReadonlyArray<Doctor.Finding>, colors: boolean) =>
     ({ about, found, mend, verdict }) => {
       const [mark, color] = marks[verdict]
       const words = `${paint(mark, color, colors)} ${about}: ${Output.escape(found)}`
-      return Output.print(words, ...(mend === null ? [] : [`      mend: ${mend}`]))
+      return Output.print(words, ...(mend === null ? [] : [`      fix: ${mend}`]))
     },
     { discard: true }
   )

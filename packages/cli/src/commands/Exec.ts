@@ -56,7 +56,7 @@ export const run = (options: Options): Effect.Effect<number, Failure.Failure, Ou
     }
     if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(options.variable)) {
       return yield* Failure.usage(
-        `${JSON.stringify(options.variable.slice(0, 40))} is no name of an environment variable.`,
+        `${JSON.stringify(options.variable.slice(0, 40))} is not a valid name for an environment variable.`,
         "--env NAME, of letters, digits and _"
       )
     }

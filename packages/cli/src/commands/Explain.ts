@@ -95,11 +95,11 @@ const words = (
 }
 
 const warningWords: Readonly<Record<Exclude<Warning, "GrantMismatch">, string>> = {
-  Unsaved: "the newest token could not be saved yet: see to where the grant is kept",
+  Unsaved: "the newest token is not saved yet: repair the storage",
   GrantDead: "the server has ended the grant: this token is the last one",
-  CoolingDown: "nothing is sent for now, after a refresh that failed or as the server asked",
+  CoolingDown: "nothing is sent for now, because a refresh failed or the server asked to wait",
   GraceClamped:
-    "the token lives for less than the time before its expiry at which it is to be renewed: it is renewed when half of its life is left"
+    "the token's lifetime is shorter than the refresh grace: it is renewed when half of its life is left"
 }
 
 const expires = (at: number | null, now: number): string | undefined =>
@@ -112,7 +112,7 @@ const unanswered = ({ credentials, intent }: Entry.Entry, now: number): Option.O
   Option.filterMap(intent, (i) =>
     i.fingerprint === Entry.grantFingerprint(credentials)
       ? Option.some(
-          `a refresh sent ${Format.span(now - i.at)} ago, whose answer never came (try ${i.attempt})`
+          `a refresh sent ${Format.span(now - i.at)} ago, whose answer never came (attempt ${i.attempt})`
         )
       : Option.none()
   )

@@ -85,7 +85,7 @@ export const run = (options: Options): Effect.Effect<ExitCode, Failure.Failure, 
     else yield* Output.say(`Imported from ${place}: ${Shown.sentence(row)}`)
     if (Option.isSome(entry.credentials.refreshToken)) {
       yield* Output.say(
-        `Both now hold the same grant. Where its refresh token is good only once, the first to use it ends it for the other: use one of them, and remove the grant from the other.`
+        `Both now hold the same grant. If its refresh token works only once, the first to use it ends the grant for the other. Use only one of them, and remove the grant from the other.`
       )
     }
     return ExitCode.ok
@@ -169,6 +169,6 @@ const noGrant = ({ displayName }: Provider, path: string): Failure.Failure =>
 
 const worksItself = ({ account }: Failure.About, file: string): Failure.Failure =>
   Failure.usage(
-    `${account} works on ${file} itself: there is nothing to import.`,
+    `${account} uses ${file} itself: there is nothing to import.`,
     `latchkey status ${account}; or --account NAME, for a copy under that name`
   )

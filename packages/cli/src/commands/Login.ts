@@ -147,13 +147,13 @@ const keep = (
 const refused = (other: Mismatch, about: Failure.About): Failure.Failure => {
   const { code, next, reason } = Failure.mismatch(other, about)
   const message =
-    `${about.account}: ${describeMismatch(other)}. The stored grant is left as it is, and the new one was not kept: ` +
-    "it is alive at the server until it ends, or is ended there."
+    `${about.account}: ${describeMismatch(other)}. The stored grant was not changed, and the new one was not stored: ` +
+    "it stays valid at the server until it expires, or until you end it there."
   return new Failure.Failure({ code, reason, message, next })
 }
 
 const notRevoked =
-  "That one was not revoked: it lives on at its server. To end it there, log out before the next login."
+  "The old grant was not revoked: it stays valid at its server. To end it there, log out before the next login."
 
 const sameHome = (a: Account.Account, b: Account.Account): boolean =>
   JSON.stringify(a.home) === JSON.stringify(b.home)

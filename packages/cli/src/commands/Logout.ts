@@ -110,8 +110,8 @@ const elsewhere = (found: Mismatch, { account }: Failure.About): Failure.Failure
   new Failure.Failure({
     code: ExitCode.configuration,
     reason: "GrantMismatch",
-    message: `${account} was not revoked, and stays as it is: ${describeMismatch(found)}. Nothing was sent.`,
-    next: `set the old server and client again; or latchkey logout ${account} --local, which leaves the grant alive at its server`
+    message: `${account} was not revoked, and was not changed: ${describeMismatch(found)}. Nothing was sent.`,
+    next: `set the old server and client again; or latchkey logout ${account} --local, which leaves the grant valid at its server`
   })
 
 const notRevoked =
@@ -120,8 +120,8 @@ const notRevoked =
     new Failure.Failure({
       code: error.reason === "Misconfigured" ? ExitCode.configuration : ExitCode.tryLater,
       reason: error.reason,
-      message: `${account} could not be revoked, and stays as it is: ${error.message}`,
-      next: `try again; or latchkey logout ${account} --local, which leaves the grant alive at the server`
+      message: `${account} could not be revoked, and was not changed: ${error.message}`,
+      next: `try again; or latchkey logout ${account} --local, which leaves the grant valid at the server`
     })
 
 const words = (account: string, existed: boolean, revoked: Revoked): string => {
@@ -130,9 +130,9 @@ const words = (account: string, existed: boolean, revoked: Revoked): string => {
     case "revoked":
       return `${account} is logged out: the server has ended the grant, and it is removed here.`
     case "not offered":
-      return `${account} is removed here. The server has no way to end a grant from outside: end it in the account's settings there.`
+      return `${account} was removed from this machine. The server offers no way to revoke a grant: end it in the account's settings there.`
     case "not asked":
     case "nothing to revoke":
-      return `${account} is removed here. The server was not told: the grant lives on there.`
+      return `${account} was removed from this machine. The grant stays valid at the server.`
   }
 }

@@ -57,6 +57,6 @@ export const sentence = (row: Report.Row): string => {
     row.expiresInSeconds === null
       ? "its token has no known expiry"
       : `its token expires in ${Format.span(row.expiresInSeconds * 1000)}`
-  const kept = row.encryption === "none" ? "in clear, for this user alone" : "encrypted"
+  const kept = row.encryption === "none" ? "without encryption, for this user only" : "encrypted"
   return `${whose}; ${expiry}; kept in ${row.storage}${row.encryption === null ? "" : `, ${kept}`}.`
 }

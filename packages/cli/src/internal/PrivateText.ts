@@ -72,18 +72,18 @@ export const list = (path: string): Effect.Effect<ReadonlyArray<string>, FilePro
   )
 
 const words: Readonly<Record<string, string>> = {
-  EACCES: "this user may not read or write it: see to its owner and mode",
-  EPERM: "this user may not read or write it: see to its owner and mode",
+  EACCES: "this user may not read or write it: check its owner and mode",
+  EPERM: "this user may not read or write it: check its owner and mode",
   EROFS: "it is on a read-only file system: mount it writable, or keep it elsewhere",
   ENOSPC: "there is no space left: make room",
   EDQUOT: "the disk quota is used up: make room",
   EISDIR: "it is a directory: move it away",
-  ENOTDIR: "something on the way to it is no directory: move that away",
-  EEXIST: "a link on the way to it leads nowhere: remove that",
-  ENOENT: "its directory cannot be made: see to the directories above it",
+  ENOTDIR: "a part of its path is not a directory: move that part away",
+  EEXIST: "a link in its path is broken: remove that link",
+  ENOENT: "its directory cannot be created: check the directories above it",
   EFBIG: "it is larger than 1 MiB: move it away",
-  ELOOP: "its links lead nowhere: remove them"
+  ELOOP: "its links are broken: remove them"
 }
 
 export const describe = ({ code, path }: FileProblem): string =>
-  `${path} cannot be used: ${words[code] ?? `the system says ${code}: see to that path`}.`
+  `${path} cannot be used: ${words[code] ?? `the system says ${code}: check that path`}.`

@@ -93,7 +93,7 @@ export const describe = (
     default:
       return {
         found: `${place} cannot be written (${code}).`,
-        mend: or("see to that folder")
+        mend: or("check that folder")
       }
   }
 }

@@ -157,7 +157,7 @@ export const overdue = (
     _tag: "Unavailable",
     reason: "MaybeSent",
     retryAt: at.now + 1000,
-    message: `${message} It has begun to arrive and may hold a new refresh token: it is read on, and nothing is sent meanwhile.`,
+    message: `${message} The answer has begun to arrive and may hold a new refresh token: Latchkey reads on, and sends nothing meanwhile.`,
     cause: undefined
   }
   const cooled: State = {

@@ -64,12 +64,12 @@ export const longestPause = (replay: Option.Option<Replay>): number =>
  */
 export const describeLoss = ({ attempts, open, since, until }: Replay, answered: string): string => {
   const attempt = attempts > 1 ? `, the last of ${attempts},` : ""
-  const window = `${(until - since) / 1000} s in which the server lets it be repeated`
+  const window = `${(until - since) / 1000} s in which the server accepts a repeat`
   const when =
     until === since ? "as a last resort" : open ? `within the ${window}` : `after the end of the ${window}`
   return (
-    `the request of ${instant(since)}${attempt} got no answer that was seen here, and the refresh token may ` +
-    `have been replaced by it; the old one was sent again, ${when}. ${answered}`
+    `the request of ${instant(since)}${attempt} may have replaced the refresh token, but its answer never ` +
+    `arrived; the old one was sent again, ${when}. ${answered}`
   )
 }
 

@@ -75,7 +75,7 @@ const latestMillis = 100_000_000_000_000
  */
 export const instantProblem = (millis: number, now: number): Option.Option<string> =>
   !Number.isFinite(millis) || millis > latestMillis
-    ? Option.some("is beyond the year 5138, as microseconds where milliseconds are due would be")
+    ? Option.some("is after the year 5138: it may be in microseconds, not milliseconds")
     : millis < earliestMillis && now >= earliestMillis
-      ? Option.some("is before 1974, as seconds where milliseconds are due would be")
+      ? Option.some("is before 1974: it may be in seconds, not milliseconds")
       : Option.none()

@@ -42,7 +42,7 @@ export const tokenTypeNameProblem = (value: unknown): Option.Option<string> =>
     ? Option.some(`is ${describeType(value)}, not a string`)
     : /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}$/.test(value)
       ? Option.none()
-      : Option.some("is no token type (RFC 9110 §5.6.2)")
+      : Option.some("is not a token type (RFC 9110 §5.6.2)")
 
 export const describeType = (value: unknown): string => {
   if (value === undefined) return "missing"
@@ -71,13 +71,13 @@ export const lifetimeSeconds = (value: unknown): Either.Either<Option.Option<num
   const seconds = typeof value === "string" && /^\d{1,12}(\.\d{1,12})?$/.test(value) ? Number(value) : value
   if (typeof seconds !== "number") {
     return Either.left(
-      `is ${typeof value === "string" ? "not a number" : describeType(value)}, seconds are due`
+      `is ${typeof value === "string" ? "not a number" : describeType(value)}, not a number of seconds`
     )
   }
   if (seconds < 0) return Either.left("is negative")
   return seconds <= maxLifetimeSeconds
     ? Either.right(Option.some(seconds))
-    : Either.left("is absurd: an absolute time, or the wrong unit")
+    : Either.left("is too large: it may be an absolute time, or in the wrong unit")
 }
 
 const known = new Set([

@@ -17,7 +17,7 @@ export const checkState = (parameters: URLSearchParams, state: string): Either.E
   return fail(
     "StateMismatch",
     received === undefined
-      ? "The answer has no state, so it cannot be told whose login it is: start the login again, in one window only."
+      ? "The answer has no state, so it is unknown which login it belongs to: start the login again, in one window only."
       : "The answer belongs to another login: close older windows and start the login again."
   )
 }
@@ -77,7 +77,7 @@ const refusal = (error: string, description: string | null): LoginError => {
   return cannotNow.includes(code)
     ? new LoginError({
         reason: "ServerError",
-        message: `${what}: it cannot now; try again later.`,
+        message: `${what}: it cannot answer now; try again later.`,
         oauthError: code
       })
     : new LoginError({

@@ -129,5 +129,5 @@ const redirected = (request: HttpClientRequest.HttpClientRequest): RequestError 
     request,
     reason: "Encode",
     description:
-      "the client below followed a redirect to another origin and took the token along: wrap HttpClient.followRedirects around the bearer client, not inside it, and revoke the token"
+      "the HTTP client inside followed a redirect to another origin and sent the token there: wrap HttpClient.followRedirects around the bearer client, not inside it, and revoke the token"
   })

@@ -32,7 +32,7 @@ export const make = (manager: Manager): Tokens => {
                 new ReauthorizationRequired({
                   reason: "NoCredentials",
                   location: manager.location,
-                  message: `The grant at ${manager.location} was removed while it was to be used: log in again.`
+                  message: `The grant at ${manager.location} was removed while it was in use: log in again.`
                 })
               ),
             // A peer may have replaced it meanwhile: then its token is the one to send.
@@ -70,8 +70,7 @@ export const attach = (
       )
     }
     const key = yield* Effect.mapError(DPoP.keyOf(credentials), (error) => refuse(error.message))
-    if (Option.isNone(key))
-      return yield* refuse("the token is bound to a key that is not there: log in again")
+    if (Option.isNone(key)) return yield* refuse("the token is bound to a key that is missing: log in again")
     const { method } = request
     const proof = yield* DPoP.proof({
       ...{ key: key.value, nonces, method, url, accessToken },

@@ -76,7 +76,7 @@ const page = (body: Readonly<Record<string, unknown>>, name: string): Either.Eit
   const url = typeof value === "string" && URL.canParse(value) ? new URL(value) : undefined
   return url !== undefined && (url.protocol === "https:" || (url.protocol === "http:" && isLoopback(url)))
     ? Either.right(url)
-    : Either.left(`is unusable: ${name} is no https URL`)
+    : Either.left(`is unusable: ${name} is not an https URL`)
 }
 
 /** Above these it is an absolute time, or nonsense. */
@@ -92,5 +92,5 @@ const seconds = (
   const value = typeof raw === "string" && /^\d{1,9}$/.test(raw) ? Number(raw) : raw
   return typeof value === "number" && value >= 0 && value <= most
     ? Either.right(value)
-    : Either.left(`is unusable: ${name} is no number of seconds`)
+    : Either.left(`is unusable: ${name} is not a number of seconds`)
 }

@@ -160,7 +160,7 @@ const redirected = (endpoint: string, status: number): OAuthError =>
     reason: "Misconfigured",
     endpoint,
     status,
-    message: `${endpoint} redirects, and a request with a secret is not redirected: set the final URL.`
+    message: `${endpoint} redirects, and Latchkey does not follow a redirect with a secret: set the final URL.`
   })
 
 /**
@@ -196,7 +196,7 @@ const noAnswer = (endpoint: string, error: HttpClientError): OAuthError => {
         "could not be reached",
         "nothing was sent; check the network and try again."
       )
-    : unanswered(endpoint, failure, "broke off", "whether the server did what it was asked is unknown.")
+    : unanswered(endpoint, failure, "broke off", "whether the server processed the request is unknown.")
 }
 
 /** The client given to a login or a refresher asks a manager for a token, to get a token. */
@@ -204,7 +204,7 @@ const tokenWanted = (endpoint: string, error: TokenError): OAuthError =>
   new OAuthError({
     reason: "Misconfigured",
     endpoint,
-    message: `${endpoint} was not asked: the HttpClient in use asks for a token itself, and there was none. Give the plain HttpClient to logins and refreshers, and keep the bearer client under its own tag. (${error.message})`
+    message: `${endpoint} was not called: the HttpClient in use needs a token itself, and there was none. Give the plain HttpClient to logins and refreshers, and keep the bearer client under its own tag. (${error.message})`
   })
 
 const tooSlow = (endpoint: string, timeout: Duration.Duration): OAuthError =>
@@ -212,7 +212,7 @@ const tooSlow = (endpoint: string, timeout: Duration.Duration): OAuthError =>
     endpoint,
     { sent: "maybe", code: undefined },
     `took longer than ${Duration.format(timeout)}`,
-    "whether the server did what it was asked is unknown."
+    "whether the server processed the request is unknown."
   )
 
 const unanswered = (
@@ -247,12 +247,12 @@ const undecoded = (
   const what =
     problem._tag === "Broken"
       ? `a body whose content coding ${coding} is broken`
-      : `the content coding ${coding}, which cannot be undone here`
+      : `the content coding ${coding}, which Latchkey cannot decode`
   return new OAuthError({
     reason: "Malformed",
     endpoint,
     status,
-    message: `${endpoint} answered ${status} with ${what}; it was asked for a body without one: report it to whoever runs the server.`,
+    message: `${endpoint} answered ${status} with ${what}; Latchkey asked for a body without a content coding: report this to the operator of the server.`,
     code: Coding.undecodable
   })
 }

@@ -151,7 +151,7 @@ const isWithoutAddress = ({ code }: NodeJS.ErrnoException): boolean =>
 const portBusy = (port: number, { code }: NodeJS.ErrnoException): LoginError =>
   new LoginError({
     reason: "PortBusy",
-    message: `The loopback port ${port === 0 ? "" : `${port} `}that the browser is to come back to could not be had (${code ?? "unknown"}): ${
+    message: `The loopback port ${port === 0 ? "" : `${port} `}for the browser's answer could not be opened (${code ?? "unknown"}): ${
       port === 0 ? "" : "end the program that uses it, or "
     }log in by hand (ManualLogin).`
   })

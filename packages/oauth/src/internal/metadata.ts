@@ -95,7 +95,7 @@ export const parse = (
     if (value === undefined) continue
     // Some servers write what they do not have as null or as an empty text.
     if (value === null || value === "") delete metadata[field]
-    else if (typeof value !== "string") refuse(field, `${field} is no string`)
+    else if (typeof value !== "string") refuse(field, `${field} is not a string`)
     else Either.mapLeft(check(field, value), (problem) => refuse(field, problem))
   }
   for (const field of lists) if (!isList(metadata[field])) delete metadata[field]

@@ -103,6 +103,6 @@ const advice = (
   ]
   if (wanted.length > 0) return `To get one, log in again with ${wanted.join(" and ")}.`
   return isKnown
-    ? "It was asked for one: check that the client is registered for the refresh_token grant, and that the scope offline_access is allowed to it."
-    : "Look up in its documentation how it is asked for one: often by a scope (offline_access) or an authorization parameter."
+    ? "The login asked for one: check that the client is registered for the refresh_token grant and may ask for the scope offline_access."
+    : "See the server's documentation for how to ask for one: often with a scope (offline_access) or an authorization parameter."
 }

@@ -64,7 +64,7 @@ const read = (answer: Answer.Answer, requestedAt: number): Either.Either<Pushed,
     const { request_uri: requestUri } = body
     const problem = Credentials.tokenProblem(requestUri)
     return typeof requestUri !== "string" || Option.isSome(problem)
-      ? Either.left(malformed(`has a request_uri that ${Option.getOrElse(problem, () => "is no string")}`))
+      ? Either.left(malformed(`has a request_uri that ${Option.getOrElse(problem, () => "is not a string")}`))
       : Either.right({ requestUri, expiresAt: expiry(body["expires_in"], requestedAt) })
   })
 }

@@ -70,7 +70,7 @@ const read = (
           reason: "Malformed",
           endpoint: answer.endpoint,
           status: answer.status,
-          message: `${answer.endpoint} answered ${answer.status}, but its ${field} ${problem}; report it to whoever runs the server.`
+          message: `${answer.endpoint} answered ${answer.status}, but its ${field} ${problem}; report this to the operator of the server.`
         })
       )
     const problem = Credentials.tokenProblem(token)
@@ -110,6 +110,6 @@ const refusal = (answer: Answer.Answer, error: OAuthError): OAuthError =>
         message: `${answer.endpoint} answered 401${Option.match(Answer.reason(answer), {
           onNone: () => "",
           onSome: (reason) => ` (${answer.quote(reason)})`
-        })}: the token that was shown to it is good no more.`
+        })}: the token that was sent is no longer valid.`
       })
     : error

@@ -18,12 +18,12 @@ const field =
   (object: JsonObject, key: string, at = key): Field<A> => {
     const value = Object.hasOwn(object, key) ? object[key] : undefined
     if (value === undefined || value === null) return Either.right(Option.none())
-    return is(value) ? Either.right(Option.some(value)) : Either.left(malformed(at, `is no ${due}`))
+    return is(value) ? Either.right(Option.some(value)) : Either.left(malformed(at, `is not ${due}`))
   }
 
-export const text = field((value): value is string => typeof value === "string", "text")
-export const number = field((value): value is number => typeof value === "number", "number")
-export const object = field(isObject, "object")
+export const text = field((value): value is string => typeof value === "string", "a string")
+export const number = field((value): value is number => typeof value === "number", "a number")
+export const object = field(isObject, "an object")
 
 /** A token: a text that is not blank, as a program that is logged out may leave it. */
 export const token = (object: JsonObject, key: string, at = key): Field<string> =>
@@ -66,7 +66,7 @@ export const scopes = (
   if (typeof value === "string") return Either.right(value.split(/[\s,]+/).filter((scope) => scope !== ""))
   return Array.isArray(value) && value.every((scope) => typeof scope === "string")
     ? Either.right(value)
-    : Either.left(malformed(at, "is neither a list of texts nor a text"))
+    : Either.left(malformed(at, "is neither a list of strings nor a string"))
 }
 
 /** Above this, seconds are milliseconds: the year 5138. */
@@ -79,7 +79,7 @@ export const seconds = (object: JsonObject, key: string, at = key): Field<number
       ? Either.left({
           reason: "WrongUnit",
           path: at,
-          problem: "is beyond the year 5138, as milliseconds where seconds are due would be"
+          problem: "is after the year 5138: it may be in milliseconds, not seconds"
         })
       : Either.right(Option.map(value, (s) => s * 1000))
   )

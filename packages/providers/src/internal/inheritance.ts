@@ -31,16 +31,16 @@ export const resolve = (
       Either.left(new ProviderError({ reason: "Malformed", provider: id, message }))
     if (source === undefined) {
       return fail(
-        `The provider ${seen.at(-1) ?? id} extends ${JSON.stringify(name.slice(0, 64))}, which there is not.`
+        `The provider ${seen.at(-1) ?? id} extends ${JSON.stringify(name.slice(0, 64))}, which does not exist.`
       )
     }
     const step = `${at}:${name}`
-    if (seen.includes(step)) return fail(`In ${where}, extends leads back to itself.`)
+    if (seen.includes(step)) return fail(`In ${where}, extends refers back to itself.`)
     const own = source.providers[name]
-    if (!Predicate.isRecord(own)) return fail(`In ${where}, the settings are no object.`)
+    if (!Predicate.isRecord(own)) return fail(`In ${where}, the settings are not an object.`)
     const { extends: parent, ...settings } = own
     if (parent !== undefined && typeof parent !== "string") {
-      return fail(`In ${where}, extends is no text: give the id of a provider.`)
+      return fail(`In ${where}, extends is not a string: give the id of a provider.`)
     }
     // Without a word it is the one of the same name that was there before.
     const inherited =

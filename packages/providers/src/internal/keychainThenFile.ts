@@ -113,6 +113,6 @@ const withFile = (error: StorageError, path: string): StorageError =>
     reason: error.reason,
     operation: error.operation,
     location: error.location,
-    message: `${error.message} The file ${path} is not read in its place, since it may hold a spent grant; to use the file alone, set credentials.keychain to false.`,
+    message: `${error.message} The file ${path} is not read instead, because it may hold a spent grant; to use only the file, set credentials.keychain to false.`,
     ...(error.cause !== undefined && { cause: error.cause })
   })

@@ -23,18 +23,18 @@ export const read = (provider: Provider, directory: string): Effect.Effect<Choic
   return Effect.gen(function* () {
     const text = yield* Effect.try({
       try: () => readOrNone(path),
-      catch: () => malformed("could not be read: see to its permissions")
+      catch: () => malformed("could not be read: check its permissions")
     })
     // The parser is loaded where there is something to be read.
     if (!text.includes(setting.key)) return "file"
     const { parse } = yield* Effect.promise(() => import("smol-toml"))
     const document = yield* Effect.try({
       try: () => parse(text),
-      catch: () => malformed("is no TOML: repair it")
+      catch: () => malformed("is not TOML: repair it")
     })
     const value = Object.hasOwn(document, setting.key) ? document[setting.key] : "file"
     const choice = choices.find((known) => known === value)
-    return choice ?? (yield* malformed(`its ${setting.key} is none of ${choices.join(", ")}`))
+    return choice ?? (yield* malformed(`its ${setting.key} is not one of ${choices.join(", ")}`))
   })
 }
 

@@ -19,16 +19,14 @@ const firstProblem = (error: ParseResult.ParseError): string => {
     case "Missing":
       return `${place} is missing`
     case "Unexpected":
-      return `${place} is no setting: see providers.schema.json for those that are`
+      return `${place} is not a setting: see providers.schema.json for the settings`
     case "Refinement":
-      return issue.message.startsWith("Expected")
-        ? `${place} is not what is due here`
-        : `${place} ${issue.message}`
+      return issue.message.startsWith("Expected") ? `${place} is not valid here` : `${place} ${issue.message}`
     default: {
       // A choice has an issue for each of what is to be chosen from.
       const here = issues.filter((other) => other.path.map(nameOf).join(".") === path)
       const names = here.flatMap(({ message }) => expected(message))
-      return `${place} is not what is due here${names.length === 0 ? "" : `: ${names.join(", ")}`}`
+      return `${place} is not valid here${names.length === 0 ? "" : `: ${names.join(", ")}`}`
     }
   }
 }

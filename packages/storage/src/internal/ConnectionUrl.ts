@@ -30,13 +30,13 @@ export const parse = (text: string, wanted: Form): Either.Either<URL, ConfigErro
     !wanted.protocols.includes(url.protocol) ||
     (url.host === "" && !wanted.hostless)
   ) {
-    return fail(`is no URL of the form ${wanted.form}: correct it; ${misplaced}`)
+    return fail(`is not a URL of the form ${wanted.form}: correct it; ${misplaced}`)
   }
   // What stands before a mark that was not escaped would be taken for the host, and be shown as such.
   if (url.hash !== "" || text.includes("#")) return fail(`has a # in it: write it as %23`)
   const bare = url.username === "" && url.password === ""
   if (bare && `${url.pathname}${url.search}`.includes("@")) {
-    return fail(`has an @ behind its host: ${misplaced}`)
+    return fail(`has an @ after its host: ${misplaced}`)
   }
   return [url.username, url.password, url.pathname].every(isDecodable)
     ? Either.right(url)

@@ -87,7 +87,7 @@ const grant = (
           reason: "Busy",
           account,
           holder: `process ${other.pid} on ${other.host}`,
-          message: "Another process is refreshing this grant; wait for what it writes."
+          message: "Another process is refreshing this grant; wait for its result."
         })
       }
       const fence = nextFence(Math.max(state.record.fence, yield* writtenFence(target)), now)

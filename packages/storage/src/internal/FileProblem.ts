@@ -16,10 +16,10 @@ export const codeOf = (error: unknown): string =>
     : "unknown"
 
 const known: Readonly<Record<string, readonly [StorageError["reason"], string]>> = {
-  EACCES: ["Denied", "permission is missing: look at the owner and mode of the file and its directory"],
-  EPERM: ["Denied", "permission is missing: look at the owner and mode of the file and its directory"],
-  EROFS: ["Denied", "the medium is read-only: remount it for writing, or keep the file elsewhere"],
-  ENOSPC: ["Denied", "the medium is full: make room"],
+  EACCES: ["Denied", "permission is missing: check the owner and mode of the file and its directory"],
+  EPERM: ["Denied", "permission is missing: check the owner and mode of the file and its directory"],
+  EROFS: ["Denied", "the file system is read-only: remount it for writing, or keep the file elsewhere"],
+  ENOSPC: ["Denied", "the disk is full: make room"],
   EDQUOT: ["Denied", "the disk quota is used up: make room"],
   EFBIG: ["Denied", "files may not be that large here: raise the limit (ulimit -f)"],
   ELOOP: [
@@ -28,8 +28,8 @@ const known: Readonly<Record<string, readonly [StorageError["reason"], string]>>
   ],
   EISDIR: ["Malformed", "it is a directory: give the path of a file"],
   EEXIST: ["Malformed", "something else is in its place, such as a link that leads nowhere: move it away"],
-  ENOTDIR: ["Malformed", "a part of the path is no directory: correct the path"],
-  ENXIO: ["Malformed", "it is no regular file: give the path of a file"],
+  ENOTDIR: ["Malformed", "a part of the path is not a directory: correct the path"],
+  ENXIO: ["Malformed", "it is not a regular file: give the path of a file"],
   ENAMETOOLONG: ["Malformed", "the path is too long: shorten it"],
   ENOENT: [
     "Unavailable",

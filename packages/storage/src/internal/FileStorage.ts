@@ -55,7 +55,7 @@ export const make = (settings: Settings): Context.Tag.Service<TokenStorage> => {
     const exposure = Option.flatMap(contents, (found) => found.exposure)
     if (Option.isNone(exposure) || warned) return Effect.void
     warned = true
-    return Effect.logWarning(`Accepted as the options have it: ${exposure.value}`)
+    return Effect.logWarning(`Accepted because the options allow it: ${exposure.value}`)
   }
   return {
     location: path,
@@ -249,7 +249,7 @@ const encode = (
 const unreadable = (target: string, reason: FileProblem["reason"], problem: string): FileProblem =>
   new FileProblem({
     reason,
-    message: `The entry for ${target} could not be read back: ${problem}. Nothing was written.`
+    message: `The record for ${target} could not be read back: ${problem}. Nothing was written.`
   })
 
 const remove = (settings: Settings): Effect.Effect<boolean, FileProblem> =>

@@ -24,8 +24,8 @@ export const binding = Effect.tryPromise({
     new FileProblem({
       reason: "Unavailable",
       message:
-        `There is no kernel lock for this platform (${process.platform} ${process.arch}): the package ` +
-        "fs-native-extensions did not load. Install it with its prebuilt binaries, or take another storage.",
+        `File locks do not work on this platform (${process.platform} ${process.arch}): the package ` +
+        "fs-native-extensions did not load. Install it with its prebuilt binaries, or use another storage.",
       cause: { code: codeOf(error) }
     })
 })
@@ -44,7 +44,7 @@ export const tryLock = (handle: FileHandle, path: string): Effect.Effect<boolean
       catch: (error) =>
         new FileProblem({
           reason: "Unavailable",
-          message: `${path} cannot be locked (${codeOf(error)}): its file system may know no locks; keep it on a local one.`,
+          message: `${path} cannot be locked (${codeOf(error)}): its file system may not support locks; keep it on a local one.`,
           cause: { code: codeOf(error) }
         })
     })

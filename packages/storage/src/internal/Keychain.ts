@@ -28,11 +28,11 @@ export interface Secret {
 }
 
 const alternatives =
-  "Keep the credentials in `File`, or in any storage under `Encrypted` with a key from the configuration."
+  "Or store the credentials in a file, encrypted with a key from the configuration (`File`, `Encrypted`)."
 
 export const tooLongAdvice =
-  "Keep the credentials in `File` under `Encrypted`, and only its key in the keychain: " +
-  "`Keyring.layerEncryptionKeys`."
+  "Store the credentials in an encrypted file, and only its key in the keychain (`File`, `Encrypted`, " +
+  "`Keyring.layerEncryptionKeys`)."
 
 /** The binding, loaded when first needed: it is an optional dependency, with a binary for each platform. */
 const binding = Effect.tryPromise({
@@ -157,7 +157,7 @@ const tooLate = (millis: number): KeychainProblem =>
   new KeychainProblem({
     reason: "Unavailable",
     message:
-      `The keychain did not answer within ${millis} ms. It may be waiting for somebody to unlock it: look ` +
+      `The keychain did not answer within ${millis} ms. It may be waiting for you to unlock it: look ` +
       `for its prompt, unlock it and try again. ${alternatives}`
   })
 
@@ -179,7 +179,7 @@ const problemOf = (error: unknown): KeychainProblem => {
     return new KeychainProblem({
       reason: "Unavailable",
       message: /did not receive a reply/i.test(said)
-        ? `The keychain (Secret Service) does not answer: see whether its service hangs, and try again. ${alternatives}`
+        ? `The keychain (Secret Service) does not answer: check whether its service hangs, and try again. ${alternatives}`
         : `No keychain can be reached here: no Secret Service answers on the session bus of this user. ${alternatives}`,
       cause
     })
@@ -201,7 +201,7 @@ const problemOf = (error: unknown): KeychainProblem => {
   if (/longer than the platform limit/i.test(said)) {
     return new KeychainProblem({
       reason: "Denied",
-      message: `The keychain takes nothing that long. ${tooLongAdvice}`,
+      message: `The keychain does not accept a value of this length. ${tooLongAdvice}`,
       cause
     })
   }
@@ -214,7 +214,7 @@ const problemOf = (error: unknown): KeychainProblem => {
   }
   return new KeychainProblem({
     reason: "Unavailable",
-    message: `The keychain failed, and did not say why in words that are known here; try again. ${alternatives}`,
+    message: `The keychain failed for an unknown reason; try again. ${alternatives}`,
     cause
   })
 }

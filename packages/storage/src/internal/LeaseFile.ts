@@ -54,7 +54,7 @@ export const read = (path: string): Effect.Effect<State, FileProblem> =>
           onNone: () =>
             new FileProblem({
               reason: "Malformed",
-              message: `${path} is no lease record that this version reads. When no other program uses it, delete it.`
+              message: `${path} is not a lease record that this version can read. If no other program uses it, delete it.`
             }),
           onSome: (record) => Effect.succeed<State>({ record, contents })
         })
@@ -75,7 +75,7 @@ export const write = (
       reason: "Unavailable",
       message:
         `${path} would be larger than the ${policy.maxBytes} bytes allowed. Nothing was written: give ` +
-        "accounts shorter names, or keep fewer leases at a time beside one file."
+        "accounts shorter names, or hold fewer leases at a time for one file."
     })
   }
   return Effect.filterOrFail(

@@ -154,7 +154,7 @@ const begin = (
                 reason: "Busy",
                 account,
                 holder: answer.holder,
-                message: "Another process is refreshing this grant; wait for what it writes."
+                message: "Another process is refreshing this grant; wait for its result."
               })
             )
       )

@@ -21,8 +21,8 @@ export const problemOf = (file: string): Effect.Effect<Option.Option<string>> =>
     if (Option.isSome(code)) {
       return Option.some(
         code.value === "EROFS"
-          ? `its medium, that of ${directory}, is read-only (EROFS): remount it for writing, or keep the file elsewhere`
-          : `${file} or its directory may not be written (${code.value}): look at their owner and mode`
+          ? `the file system of ${directory} is read-only (EROFS): remount it for writing, or keep the file elsewhere`
+          : `${file} or its directory is not writable for this user (${code.value}): check their owner and mode`
       )
     }
     const isFull = yield* Effect.promise(() =>
@@ -32,9 +32,7 @@ export const problemOf = (file: string): Effect.Effect<Option.Option<string>> =>
         () => false
       )
     )
-    return isFull
-      ? Option.some(`its medium, that of ${directory}, is full (ENOSPC): make room`)
-      : Option.none()
+    return isFull ? Option.some(`the disk of ${directory} is full (ENOSPC): make room`) : Option.none()
   })
 
 /** What SQLite says where the medium is the reason. */

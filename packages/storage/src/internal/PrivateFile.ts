@@ -145,7 +145,7 @@ const exposureOf = (path: string, stats: BigIntStats): Option.Option<string> => 
   const mode = modeOf(stats)
   return posix && (mode & ~0o600) !== 0
     ? Option.some(
-        `${path} has mode 0${mode.toString(8).padStart(3, "0")}, which lets others at the credentials`
+        `${path} has mode 0${mode.toString(8).padStart(3, "0")}, so other users can access the credentials`
       )
     : Option.none()
 }
@@ -155,11 +155,11 @@ const modeAdvice = (path: string, change: Change): string =>
   change === "possible"
     ? `repair it with: chmod 600 ${quoted(path)}`
     : `${unchangeable[change]}. Mount it with mode 0400 for this user (\`defaultMode\` in Kubernetes), or copy it to a ` +
-      'directory of this user, or accept it as it is with the option `exposed: "accept"`.'
+      'directory of this user, or accept it unchanged with the option `exposed: "accept"`.'
 
 const unchangeable = {
-  "read-only": "its medium is read-only, so that the mode cannot be changed here",
-  "not-owner": "it belongs to another user, so that the mode cannot be changed here"
+  "read-only": "its file system is read-only, so its mode cannot be changed here",
+  "not-owner": "it belongs to another user, so its mode cannot be changed here"
 }
 
 const kindProblem = (
@@ -169,7 +169,7 @@ const kindProblem = (
   change: Change = "possible"
 ): FileProblem | undefined => {
   if (!stats.isFile()) {
-    const kind = stats.isDirectory() ? "a directory" : stats.isFIFO() ? "a FIFO" : "no regular file"
+    const kind = stats.isDirectory() ? "a directory" : stats.isFIFO() ? "a FIFO" : "not a regular file"
     return problem("Malformed", `${path} is ${kind}: give the path of a file.`)
   }
   const self = process.getuid?.()
@@ -178,7 +178,7 @@ const kindProblem = (
         "Denied",
         `${path} belongs to user ${stats.uid}, not to this one (${self}): ` +
           (change === "read-only"
-            ? "its medium is read-only, so that the owner cannot be changed here. Mount it for this user " +
+            ? "its file system is read-only, so its owner cannot be changed here. Mount it for this user " +
               "(`runAsUser` or `fsGroup` in Kubernetes), or copy it to a directory of this user, or accept it with " +
               'the option `owner: "any"`.'
             : `run as its owner, or change the owner with: chown ${self} ${quoted(path)}`)
@@ -314,8 +314,8 @@ const swap = (
     return yield* Effect.mapError(writeInPlace(place, temp, bytes, there), (failed) =>
       problem(
         failed.reason,
-        `${target} cannot be replaced (${code}): it may be a single file that is mounted. And to write it in ` +
-          `place failed: ${failed.message} Mount its directory instead.`,
+        `${target} cannot be replaced (${code}): it may be a mounted file. Writing it in place ` +
+          `failed too: ${failed.message} Mount its directory instead.`,
         failed.cause
       )
     )

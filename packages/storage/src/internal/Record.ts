@@ -47,7 +47,7 @@ export const decodeAs = (
 export const decode = (text: string, now: number): Either.Either<Record, RecordProblem> =>
   Either.flatMap(decodeAs(FileFormat.native, text, now), ({ document, entry }) =>
     Option.match(entry, {
-      onNone: () => Either.left(malformed("holds no entry")),
+      onNone: () => Either.left(malformed("holds no grant")),
       onSome: (found) => Either.right({ document, entry: found })
     })
   )

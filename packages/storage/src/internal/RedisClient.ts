@@ -51,7 +51,7 @@ export const run = (client: Client, location: string, timeoutMillis: number): Co
   const late = () =>
     new ServerProblem({
       reason: "Unavailable",
-      message: `${location} did not answer within ${timeoutMillis} ms: look whether it hangs, or try again.`
+      message: `${location} did not answer within ${timeoutMillis} ms: check whether it hangs, or try again.`
     })
   return (script, key, args) =>
     bounded(

@@ -9,10 +9,13 @@ const down: Sorted = ["Unavailable", "it cannot be reached: start it, or correct
 const login: Sorted = ["Denied", "it refused the login: correct the user and the password"]
 const full: Sorted = ["Denied", "its memory or its disk is full: make room"]
 const moved: Sorted = ["Unavailable", "it is a replica, or its cluster is changing: try again"]
-const other: Sorted = ["Unavailable", "try again later; if it stays so, look at the server's own log"]
+const other: Sorted = ["Unavailable", "try again later; if it continues, check the server's own log"]
 
 const known: Readonly<Record<string, Sorted>> = {
-  CLOSED: ["Unavailable", "the connection was lost; whether the command was run is unknown: load, and see"],
+  CLOSED: [
+    "Unavailable",
+    "the connection was lost; whether the command was run is unknown: load the record to find out"
+  ],
   ECONNREFUSED: down,
   ECONNRESET: down,
   ENOTFOUND: down,
@@ -27,7 +30,7 @@ const known: Readonly<Record<string, Sorted>> = {
   MASTERDOWN: moved,
   TRYAGAIN: moved,
   LOADING: ["Unavailable", "it is still loading its data: try again"],
-  WRONGTYPE: ["Malformed", "its key holds something else: give another prefix"]
+  WRONGTYPE: ["Malformed", "its key holds something else: use another prefix"]
 }
 
 export const fromClient =

@@ -6,18 +6,15 @@ import { ServerProblem } from "./ServerProblem.js"
 
 type Sorted = readonly [StorageError["reason"], string]
 
-const denied: Sorted = ["Denied", "it may not be used so: look at the rights of the database user"]
+const denied: Sorted = ["Denied", "the database user lacks a permission: grant it"]
 const readOnly: Sorted = ["Denied", "it is read-only: connect to the primary, or make it writable"]
 const full: Sorted = ["Denied", "its disk is full: make room"]
 const login: Sorted = ["Denied", "it refused the login: correct the user, the password or the database name"]
 const busy: Sorted = ["Unavailable", "another process keeps it locked: look for one that is stopped or hangs"]
-const corrupt: Sorted = ["Malformed", "its file is damaged or no database: restore it from a backup"]
+const corrupt: Sorted = ["Malformed", "its file is damaged or not a database: restore it from a backup"]
 const down: Sorted = ["Unavailable", "it cannot be reached: start it, or correct its address"]
-const schema: Sorted = [
-  "Malformed",
-  "its tables are not as this version made them: restore them from a backup"
-]
-const other: Sorted = ["Unavailable", "try again later; if it stays so, look at the database's own log"]
+const schema: Sorted = ["Malformed", "its tables were changed by something else: restore them from a backup"]
+const other: Sorted = ["Unavailable", "try again later; if it continues, check the database's own log"]
 
 /** SQLSTATE codes or classes of PostgreSQL, result codes of SQLite, codes of the system; longer ones first. */
 const known: ReadonlyArray<readonly [prefix: string, sorted: Sorted]> = [
@@ -33,10 +30,10 @@ const known: ReadonlyArray<readonly [prefix: string, sorted: Sorted]> = [
   ["SQLITE_LOCKED", busy],
   ["SQLITE_READONLY", readOnly],
   ["SQLITE_FULL", full],
-  ["SQLITE_IOERR", ["Denied", "its disk cannot be written or read: make room, and look at the disk itself"]],
+  ["SQLITE_IOERR", ["Denied", "its disk cannot be written or read: make room, and check the disk itself"]],
   ["SQLITE_CORRUPT", corrupt],
   ["SQLITE_NOTADB", corrupt],
-  ["SQLITE_CANTOPEN", ["Denied", "its file cannot be opened: look at its path and its owner"]],
+  ["SQLITE_CANTOPEN", ["Denied", "its file cannot be opened: check its path and its owner"]],
   ["SQLITE_PERM", denied],
   ["SQLITE_AUTH", denied],
   ["ECONNREFUSED", down],

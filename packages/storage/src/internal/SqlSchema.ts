@@ -115,7 +115,7 @@ export const ensure = (
       if (version > newest) {
         return yield* new ServerProblem({
           reason: "NewerFormat",
-          message: `The tables of ${database} are at version ${version}, this one knows ${newest}: upgrade @latchkey.`
+          message: `${database} has the format ${version} of a later version, and this one reads formats up to ${newest}: upgrade @latchkey.`
         })
       }
       const migrated = yield* Effect.either(migrate)

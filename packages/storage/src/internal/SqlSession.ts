@@ -50,7 +50,7 @@ export const make = (client: SqlClient.SqlClient, dialect: Dialect, settings: Se
   const late = () =>
     new ServerProblem({
       reason: "Unavailable",
-      message: `${location} did not answer within ${timeoutMillis} ms: look whether it hangs, or try again.`
+      message: `${location} did not answer within ${timeoutMillis} ms: check whether it hangs, or try again.`
     })
   return {
     sql,

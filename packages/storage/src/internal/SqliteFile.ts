@@ -26,7 +26,7 @@ export const prepare = (filename: string): Effect.Effect<string, FileProblem> =>
       return yield* new FileProblem({
         reason: "Insecure",
         message:
-          `${target} has mode 0${mode.toString(8).padStart(3, "0")}, which lets others at the credentials; ` +
+          `${target} has mode 0${mode.toString(8).padStart(3, "0")}, so other users can access the credentials; ` +
           `repair it with: chmod 600 ${JSON.stringify(target)}`
       })
     }

@@ -119,14 +119,14 @@ class Reader {
     do {
       this.blanks()
       const start = this.at
-      if (this.text[start] !== '"') this.refuse("is no JSON: a key is due")
+      if (this.text[start] !== '"') this.refuse("is not JSON: a key is missing")
       const key = this.string()
       if (key === "__proto__") this.refuse("has a key that is not allowed (__proto__)", start)
-      if (Object.hasOwn(found, key)) this.refuse("has a key for the second time", start)
-      if (!this.take(":")) this.refuse("is no JSON: a colon is due")
+      if (Object.hasOwn(found, key)) this.refuse("has a key twice", start)
+      if (!this.take(":")) this.refuse("is not JSON: a colon is missing")
       found[key] = this.value(depth + 1)
     } while (this.take(","))
-    if (!this.take("}")) this.refuse("is no JSON: a comma or closing brace is due")
+    if (!this.take("}")) this.refuse("is not JSON: a comma or closing brace is missing")
     return found
   }
 
@@ -136,7 +136,7 @@ class Reader {
     if (this.take("]")) return found
     do found.push(this.value(depth + 1))
     while (this.take(","))
-    if (!this.take("]")) this.refuse("is no JSON: a comma or closing bracket is due")
+    if (!this.take("]")) this.refuse("is not JSON: a comma or closing bracket is missing")
     return found
   }
 
@@ -148,17 +148,17 @@ class Reader {
       if (code === 0x5c) {
         escapePattern.lastIndex = this.at
         const escape = escapePattern.exec(this.text)
-        if (escape === null) this.refuse("is no JSON: an escape is not valid")
+        if (escape === null) this.refuse("is not JSON: an escape is not valid")
         this.at += escape[0].length
       } else if (code >= 0x20) this.at++
-      else this.refuse("is no JSON: a control character in a string")
+      else this.refuse("is not JSON: a control character in a string")
     }
     return JSON.parse(this.text.slice(start, ++this.at)) as string
   }
 
   private number(): number | RawNumber {
     numberPattern.lastIndex = this.at
-    const [raw] = numberPattern.exec(this.text) ?? this.refuse("is no JSON: a value is due")
+    const [raw] = numberPattern.exec(this.text) ?? this.refuse("is not JSON: a value is missing")
     this.at += raw.length
     const value = Number(raw)
     const digits = raw.replace(/[eE].*|[-.]/g, "").length
