@@ -213,7 +213,7 @@ export const place = ({ encryption, storage }: Pick<Row, "encryption" | "storage
 const encryptionWords: Readonly<Record<Account.Encryption, string>> = {
   keychain: "encrypted",
   environment: "encrypted",
-  none: "in clear"
+  none: "not encrypted"
 }
 
 const expires = ({ expiresAt, state }: Row, now: number): string => {

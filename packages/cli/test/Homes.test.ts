@@ -54,7 +54,7 @@ describe.each(unusable)("with %s for a home", (name) => {
   it("of the user database alone, and no keychain: the command goes on without one", async () => {
     register(homeOf(name))
     const login = await run("login acme")
-    expect(login.stderr).toContain("as there is no keychain here")
+    expect(login.stderr).toContain("because there is no keychain here")
     expect(login.stderr).toContain("Open this in any browser")
     const doctor = await run("doctor")
     expect(doctor.stdout).toMatch(/note +encryption: new grants are stored without encryption/)

@@ -121,7 +121,7 @@ const timedOut = (
 ): LoginError =>
   new LoginError({
     reason: "TimedOut",
-    message: `The login was not finished within ${Duration.format(patience)}: start it again, or log in by hand (ManualLogin) if the browser could not come back.${
+    message: `The login was not finished within ${Duration.format(patience)}: start it again, or use ManualLogin if the browser could not come back.${
       stray === 0
         ? ""
         : ` Answers to other logins that were ignored: ${stray}. Close older windows; if there are none, the server does not return the state that it was sent.`

@@ -81,5 +81,5 @@ const run = (command: Command, url: URL): Effect.Effect<number | null, LoginErro
 const noBrowser = (why: string): Effect.Effect<never, LoginError> =>
   new LoginError({
     reason: "NoBrowser",
-    message: `The browser could not be opened: ${why}. Open the URL yourself, or log in by hand (ManualLogin).`
+    message: `The browser could not be opened: ${why}. Open the URL yourself, or use ManualLogin.`
   })

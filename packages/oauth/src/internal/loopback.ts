@@ -153,7 +153,7 @@ const portBusy = (port: number, { code }: NodeJS.ErrnoException): LoginError =>
     reason: "PortBusy",
     message: `The loopback port ${port === 0 ? "" : `${port} `}for the browser's answer could not be opened (${code ?? "unknown"}): ${
       port === 0 ? "" : "end the program that uses it, or "
-    }log in by hand (ManualLogin).`
+    }use ManualLogin.`
   })
 
 const write = (response: Http.ServerResponse, page: Page.Page): void => {
