@@ -187,7 +187,15 @@ const idleTests = [
 
 export default tseslint.config(
   {
-    ignores: ["**/dist/", "packages/docs/site/", ".changeset/", "coverage/", "reports/", "**/.stryker-tmp/"]
+    ignores: [
+      "**/dist/",
+      "packages/docs/site/",
+      "packages/docs/.vitepress/{cache,.temp}/",
+      ".changeset/",
+      "coverage/",
+      "reports/",
+      "**/.stryker-tmp/"
+    ]
   },
   js.configs.recommended,
   tseslint.configs.recommended,
@@ -209,7 +217,7 @@ export default tseslint.config(
     }
   },
   {
-    files: [".ci/*.mjs", "packages/cli/bin/*.js", "packages/cli/build.mjs"],
+    files: [".ci/*.mjs", "packages/cli/bin/*.js", "packages/cli/build.mjs", "packages/docs/**/*.mjs"],
     languageOptions: {
       globals: {
         Buffer: false,
@@ -219,6 +227,12 @@ export default tseslint.config(
         URL: false,
         URLSearchParams: false
       }
+    }
+  },
+  {
+    files: ["packages/docs/.vitepress/theme/*.js"],
+    languageOptions: {
+      globals: { clearTimeout: false, IntersectionObserver: false, matchMedia: false, setTimeout: false }
     }
   },
   {

@@ -111,7 +111,7 @@ const tracked = ["README.md", ".ci", ".github", ".changeset", "packages", "examp
       : readdirSync(join(root, top), { recursive: true, encoding: "utf8" }).map((path) => `${top}/${path}`)
   )
   .filter((path) => /\.(?:md|ts|mjs|js|json)$/.test(path))
-  .filter((path) => !/(?:^|\/)(?:node_modules|dist|site|fixtures|results)\/|lock\.json$/.test(path))
+  .filter((path) => !/(?:^|\/)(?:node_modules|dist|site|docs\/api|fixtures|results)\/|lock\.json$/.test(path))
   .filter((path) => path !== ".ci/packages.test.ts")
 
 /** A package name that does not belong to this project, in a place where a reader would run or install it. */
