@@ -1,6 +1,7 @@
 /** The lease port over a backend that can grant, renew, look at and end a lease, each in one atomic step. */
 import type { RefreshLease } from "@latchkey/core/RefreshLease"
 import { LeaseError, ttlMillis } from "@latchkey/core/RefreshLease"
+import * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -68,22 +69,14 @@ export const make = (backend: Backend, proofs: Proofs): Context.Tag.Service<Refr
     acquire: (account, ttl) =>
       Effect.gen(function* () {
         const millis = Math.min(yield* ttlMillis(account, ttl), LeaseTime.longestMillis)
-        const { fence, mine, renewedAt } = yield* Effect.acquireRelease(
-          begin(backend, proofs, waiting, account, millis),
-          (held) => end(backend, account, held)
+        const held = yield* Effect.acquireRelease(begin(backend, proofs, waiting, account, millis), (lease) =>
+          end(backend, account, lease)
         )
-        const owner = ownerOf(mine, millis)
-        yield* Effect.forkScoped(Effect.interruptible(renewal(backend, account, mine, millis, renewedAt)))
-        const isRecent = Effect.zipWith(
-          LeaseTime.monotonicMillis,
-          Ref.get(renewedAt),
-          (now, since) => backend.datedBy === "server" || now - since < millis
-        )
-        const isHeld = Effect.if(isRecent, {
-          onTrue: () => backend.isHeld(account, owner),
-          onFalse: () => Effect.succeed(false)
-        })
-        return { fence, isHeld: Effect.mapError(isHeld, toLeaseError(account)) }
+        yield* Effect.forkScoped(Effect.interruptible(renewal(backend, account, held)))
+        return {
+          fence: held.fence,
+          isHeld: Effect.mapError(isHeld(backend, account, held), toLeaseError(account))
+        }
       })
   }
 }
@@ -114,9 +107,35 @@ interface Held {
   readonly fence: number
   readonly mine: Holder
   readonly ttl: number
-  /** By the monotonic clock, before the backend was asked. */
-  readonly renewedAt: Ref.Ref<number>
+  /** Before the backend was asked; `never` once it was given up. */
+  readonly renewedAt: Ref.Ref<Moment>
 }
+
+/** By the clock that is never set, which may stand still while a machine sleeps, and by the one on the wall. */
+interface Moment {
+  readonly monotonic: number
+  readonly wall: number
+}
+
+const never: Moment = { monotonic: -Infinity, wall: -Infinity }
+
+const thisMoment: Effect.Effect<Moment> = Effect.zipWith(
+  LeaseTime.monotonicMillis,
+  Clock.currentTimeMillis,
+  (monotonic, wall) => ({ monotonic, wall })
+)
+
+/**
+ * Where the server dates the leases, one that was renewed less than half of its ttl ago, by every clock, is nobody else's
+ * yet: the server need not be asked. The commit of the intent has just asked it whether another lease was granted.
+ */
+const isHeld = (backend: Backend, account: string, { mine, renewedAt, ttl }: Held) =>
+  Effect.flatMap(Effect.zip(thisMoment, Ref.get(renewedAt)), ([now, since]) => {
+    const elapsed = now.monotonic - since.monotonic
+    const isSure = elapsed < ttl / 2 && Math.abs(now.wall - since.wall) < ttl / 2
+    if (backend.datedBy === "server" ? isSure : elapsed >= ttl) return Effect.succeed(isSure)
+    return backend.isHeld(account, ownerOf(mine, ttl))
+  })
 
 const begin = (
   backend: Backend,
@@ -125,7 +144,7 @@ const begin = (
   account: string,
   ttl: number
 ): Effect.Effect<Held, LeaseError> =>
-  Effect.flatMap(Effect.all([proofs.begin, LeaseTime.monotonicMillis]), ([mine, at]) => {
+  Effect.flatMap(Effect.zip(proofs.begin, thisMoment), ([mine, at]) => {
     const owner = ownerOf(mine, ttl)
     return grant(backend, proofs, waiting, {
       account,
@@ -142,7 +161,7 @@ const begin = (
       Effect.mapError(toLeaseError(account)),
       Effect.flatMap((answer) =>
         answer._tag === "Granted"
-          ? Effect.map(Effect.zipRight(mine.stamp(at), Ref.make(at)), (renewedAt): Held => ({
+          ? Effect.map(Effect.zipRight(stamp(backend, mine, at), Ref.make(at)), (renewedAt): Held => ({
               fence: answer.fence,
               mine,
               ttl,
@@ -195,22 +214,25 @@ const isRunning = (proofs: Proofs, owner: string): Effect.Effect<boolean> => {
   )
 }
 
+/** Only those who date leases by their own clocks look at it. */
+const stamp = ({ datedBy }: Backend, mine: Holder, { monotonic }: Moment): Effect.Effect<void> =>
+  datedBy === "server" ? Effect.void : mine.stamp(monotonic)
+
 /** A renewal that fails is tried again a third of the ttl later; the lease lapses by itself otherwise. */
-const renewal = (
-  backend: Backend,
-  account: string,
-  mine: Holder,
-  ttl: number,
-  renewedAt: Ref.Ref<number>
-): Effect.Effect<void> =>
-  Effect.flatMap(LeaseTime.monotonicMillis, (at) =>
+const renewal = (backend: Backend, account: string, { mine, renewedAt, ttl }: Held): Effect.Effect<void> =>
+  Effect.flatMap(thisMoment, (at) =>
     backend.renew(account, ownerOf(mine, ttl), ttl).pipe(
-      Effect.tap((still) => (still ? Effect.zipRight(Ref.set(renewedAt, at), mine.stamp(at)) : Effect.void)),
+      Effect.tap((still) =>
+        still ? Effect.zipRight(Ref.set(renewedAt, at), stamp(backend, mine, at)) : Effect.void
+      ),
       Effect.orElseSucceed(() => true)
     )
   ).pipe(Effect.delay(ttl / 3), Effect.repeat({ while: (still) => still }), Effect.asVoid)
 
-const end = (backend: Backend, account: string, { mine, ttl }: Held): Effect.Effect<void> =>
-  Effect.flatMap(Effect.option(backend.release(account, ownerOf(mine, ttl))), (done) =>
-    mine.end(Option.isSome(done))
+const end = (backend: Backend, account: string, { mine, renewedAt, ttl }: Held): Effect.Effect<void> =>
+  Effect.zipRight(
+    Ref.set(renewedAt, never),
+    Effect.flatMap(Effect.option(backend.release(account, ownerOf(mine, ttl))), (done) =>
+      mine.end(Option.isSome(done))
+    )
   )
