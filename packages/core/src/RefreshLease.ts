@@ -11,10 +11,10 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import * as FiberId from "effect/FiberId"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
+import { startRepeating } from "./TimeLimit.js"
 
 /**
  * A lease that is held.
@@ -110,7 +110,7 @@ export const makeProcess: Effect.Effect<Context.Tag.Service<RefreshLease>> = Eff
   const leases = new Map<string, { readonly fence: number; until: number }>()
   let lastFence = 0
   const take = (account: string, ttl: Duration.DurationInput) =>
-    Effect.flatMap(Clock.currentTimeMillis, (now) => {
+    Effect.flatMap(Effect.zip(Effect.runtime<never>(), Clock.currentTimeMillis), ([runtime, now]) => {
       const millis = ttlMillis(account, ttl)
       if (Either.isLeft(millis)) return Effect.fail(millis.left)
       const other = leases.get(account)
@@ -118,15 +118,16 @@ export const makeProcess: Effect.Effect<Context.Tag.Service<RefreshLease>> = Eff
       lastFence = nextFence(lastFence, now)
       const lease = { fence: lastFence, until: now + millis.right }
       leases.set(account, lease)
-      return Effect.map(Effect.forkDaemon(renewed(lease, millis.right)), (renewal) => ({ lease, renewal }))
+      const stop = startRepeating(runtime, millis.right / 3, renewed(lease, millis.right))
+      return Effect.succeed({ lease, stop })
     })
   return RefreshLease.of({
     acquire: (account, ttl) =>
       Effect.uninterruptible(
         Effect.flatMap(Effect.scope, (scope) =>
-          Effect.flatMap(take(account, ttl), ({ lease, renewal }) => {
+          Effect.flatMap(take(account, ttl), ({ lease, stop }) => {
             const release = Effect.sync(() => {
-              renewal.unsafeInterruptAsFork(FiberId.none)
+              stop()
               if (leases.get(account) === lease) leases.delete(account)
             })
             const isHeld = Effect.map(
@@ -141,12 +142,11 @@ export const makeProcess: Effect.Effect<Context.Tag.Service<RefreshLease>> = Eff
 })
 
 /** A lease that has lapsed and gone to another is renewed in vain: the other's is in its place. */
-const renewed = (lease: { until: number }, ttl: number): Effect.Effect<never> => {
-  const renew = Effect.map(Clock.currentTimeMillis, (now) => {
+const renewed = (lease: { until: number }, ttl: number): Effect.Effect<boolean> =>
+  Effect.map(Clock.currentTimeMillis, (now) => {
     lease.until = now + ttl
+    return true
   })
-  return Effect.interruptible(Effect.forever(Effect.delay(renew, ttl / 3)))
-}
 
 const busy = (account: string): LeaseError =>
   new LeaseError({

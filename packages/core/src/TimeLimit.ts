@@ -124,6 +124,23 @@ export const startTimer = (
   }
 }
 
+/** Runs an effect every `millis`, until it says that it was the last time, or is stopped. */
+export const startRepeating = (
+  runtime: Runtime.Runtime<never>,
+  millis: number,
+  isToGoOn: Effect.Effect<boolean>
+): (() => void) => {
+  let isStopped = false
+  const next = Effect.map(isToGoOn, (goesOn) => {
+    if (goesOn && !isStopped) stop = startTimer(runtime, millis, next)
+  })
+  let stop = startTimer(runtime, millis, next)
+  return () => {
+    isStopped = true
+    stop()
+  }
+}
+
 const timeIsUp = (millis: number): Effect.Effect<void> =>
   Effect.clockWith((clock) =>
     isLive(clock) ? sleepAndRead(millis, mostTimes) : clock.sleep(Duration.millis(millis))

@@ -6,6 +6,8 @@
  *
  *     Idle → Leasing → Rereading → Noting → Confirming → Redeeming → Committing → Releasing → Idle
  *
+ * - Storage was read just before the lease was taken: `Rereading` is left out, as the commit of the intent shows whether
+ *   storage still holds what was read.
  * - The lease is taken by a peer: `Waiting` reads what the peer wrote, and takes the lease if the peer brought nothing.
  * - `invalid_grant`: `Verifying` reads storage again. A rotation by a peer is adopted; only if there is none is the grant
  *   marked as dead, in `MarkingDead`. It is never deleted.

@@ -1,4 +1,5 @@
 /** The lease port over a backend that can grant, renew, look at and end a lease, each in one atomic step. */
+import { TimeLimit } from "@latchkey/core/internal-api"
 import type { RefreshLease } from "@latchkey/core/RefreshLease"
 import { LeaseError, ttlMillis } from "@latchkey/core/RefreshLease"
 import * as Clock from "effect/Clock"
@@ -72,7 +73,12 @@ export const make = (backend: Backend, proofs: Proofs): Context.Tag.Service<Refr
         const held = yield* Effect.acquireRelease(begin(backend, proofs, waiting, account, millis), (lease) =>
           end(backend, account, lease)
         )
-        yield* Effect.forkScoped(Effect.interruptible(renewal(backend, account, held)))
+        yield* Effect.acquireRelease(
+          Effect.map(Effect.runtime<never>(), (runtime) =>
+            TimeLimit.startRepeating(runtime, held.ttl / 3, renewal(backend, account, held))
+          ),
+          (stop) => Effect.sync(stop)
+        )
         return {
           fence: held.fence,
           isHeld: Effect.mapError(isHeld(backend, account, held), toLeaseError(account))
@@ -218,16 +224,20 @@ const isRunning = (proofs: Proofs, owner: string): Effect.Effect<boolean> => {
 const stamp = ({ datedBy }: Backend, mine: Holder, { monotonic }: Moment): Effect.Effect<void> =>
   datedBy === "server" ? Effect.void : mine.stamp(monotonic)
 
-/** A renewal that fails is tried again a third of the ttl later; the lease lapses by itself otherwise. */
-const renewal = (backend: Backend, account: string, { mine, renewedAt, ttl }: Held): Effect.Effect<void> =>
+/** Whether there is still a lease to renew. A renewal that fails is tried again; the lease lapses by itself otherwise. */
+const renewal = (backend: Backend, account: string, { mine, renewedAt, ttl }: Held): Effect.Effect<boolean> =>
   Effect.flatMap(thisMoment, (at) =>
     backend.renew(account, ownerOf(mine, ttl), ttl).pipe(
       Effect.tap((still) =>
-        still ? Effect.zipRight(Ref.set(renewedAt, at), stamp(backend, mine, at)) : Effect.void
+        still ? Effect.zipRight(noteRenewal(renewedAt, at), stamp(backend, mine, at)) : Effect.void
       ),
       Effect.orElseSucceed(() => true)
     )
-  ).pipe(Effect.delay(ttl / 3), Effect.repeat({ while: (still) => still }), Effect.asVoid)
+  )
+
+/** One that comes to its end after the lease was given up changes nothing. */
+const noteRenewal = (renewedAt: Ref.Ref<Moment>, at: Moment): Effect.Effect<void> =>
+  Ref.update(renewedAt, (before) => (before === never ? never : at))
 
 const end = (backend: Backend, account: string, { mine, renewedAt, ttl }: Held): Effect.Effect<void> =>
   Effect.zipRight(
