@@ -10,6 +10,11 @@ export const recordKeys: ReadonlySet<string> = new Set([
   ...journalKeys
 ])
 
-/** Whether a document holds nothing but our record. */
-export const isOurs = (document: JsonObject): boolean =>
-  Object.keys(document).every((key) => recordKeys.has(key))
+/**
+ * What the version of a record ends in: a mark where it has fields that are not ours. It must be read then before another
+ * takes its place, which is to keep them.
+ */
+export const markOf = (document: JsonObject): string =>
+  Object.keys(document).every((key) => recordKeys.has(key)) ? "" : mark
+
+export const mark = "+"

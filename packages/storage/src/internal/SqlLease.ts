@@ -7,6 +7,7 @@ import type { Answer, Backend, Request } from "./LeaseKeeper.js"
 import type { ServerProblem } from "./ServerProblem.js"
 import { isRace } from "./SqlProblem.js"
 import { type Session, textOf } from "./SqlSession.js"
+import { wellFormed } from "./SqlTables.js"
 
 export const make = (session: Session): Backend => {
   const { sql } = session
@@ -111,13 +112,17 @@ const together = (session: Session): Try => {
     ask: (requests: ReadonlyArray<Request>) => lookAndTake(session, requests, false),
     isOfOne
   })
+  const alone = (request: Request) =>
+    Effect.map(lookAndTake(session, [request], true), ([tried = notTaken]) => tried)
+  const isAnswered = ({ fence, found }: Attempt, over: string | undefined): boolean =>
+    Option.isSome(fence) || Option.exists(found, ({ live, owner }) => live && owner !== over)
   return (request) =>
-    Effect.flatMap(all(request), (tried) =>
-      Option.isSome(tried.fence) ||
-      Option.exists(tried.found, ({ live, owner }) => live && owner !== Option.getOrUndefined(request.over))
-        ? Effect.succeed(tried)
-        : Effect.map(lookAndTake(session, [request], true), ([alone = notTaken]) => alone)
-    )
+    // A name that no text of PostgreSQL can hold fails alone.
+    request.account.includes("\0")
+      ? alone(request)
+      : Effect.flatMap(all(request), (tried) =>
+          isAnswered(tried, Option.getOrUndefined(request.over)) ? Effect.succeed(tried) : alone(request)
+        )
 }
 
 const mostTogether = 128
@@ -141,8 +146,8 @@ const grant = (session: Session, attempt: Try, request: Request): Effect.Effect<
   })
 
 /**
- * All in one statement. Those who wait for a holder only read: they do not contend for the right to write. A lease whose row is
- * locked is left out unless `waits`, so that no account waits for another.
+ * All in one statement. Those who wait for a holder only read: they do not contend for the right to write. A lease whose
+ * row is locked is left out unless `waits`, so that no account waits for another.
  */
 const lookAndTake = (
   session: Session,
@@ -153,7 +158,7 @@ const lookAndTake = (
   const [entries, leases] = [sql(tables.entries), sql(tables.leases)]
   const rows = JSON.stringify(
     requests.map(({ account, holder, over, owner, ttl }, place) => ({
-      ...{ place, account: Buffer.from(account).toString(), owner, holder, ttl: Math.ceil(ttl) },
+      ...{ place, account: wellFormed(account), owner, holder, ttl: Math.ceil(ttl) },
       over: Option.getOrNull(over)
     }))
   )
@@ -204,9 +209,7 @@ const endAll = (
 ): Effect.Effect<ReadonlyArray<boolean>, ServerProblem> => {
   const { sql, tables } = session
   const leases = sql(tables.leases)
-  const rows = JSON.stringify(
-    all.map(({ account, owner }) => ({ account: Buffer.from(account).toString(), owner }))
-  )
+  const rows = JSON.stringify(all.map(({ account, owner }) => ({ account: wellFormed(account), owner })))
   const statement = sql<{ readonly owner: unknown }>`
     WITH ended AS (
       SELECT held.account, held.owner FROM ${leases} AS held

@@ -11,12 +11,12 @@ import type * as Stream from "effect/Stream"
 import { createHash } from "node:crypto"
 import * as Batcher from "./Batcher.js"
 import type * as Record from "./Record.js"
-import { isOurs } from "./RecordKeys.js"
+import { markOf } from "./RecordKeys.js"
 import * as RecordText from "./RecordText.js"
 import { ServerProblem, toStorageError } from "./ServerProblem.js"
 import { isLocked, isRace } from "./SqlProblem.js"
 import type { Session } from "./SqlSession.js"
-import { bytesOf, columnsOf } from "./SqlTables.js"
+import { bytesOf, columnsOf, wellFormed } from "./SqlTables.js"
 
 /** What tells of a change: the channel of one table, and in it the account; nothing where that is too long. */
 export const channelOf = (session: Session): string => session.tables.entries
@@ -61,17 +61,12 @@ interface Row {
   readonly held: Option.Option<Record.Record & { readonly version: Version }>
 }
 
-/**
- * The digest tells of a record that was put back or edited behind our back. The mark says that the record has fields that
- * are not ours: it must be read before another takes its place.
- */
-const versionOf = (number: number, text: Uint8Array | string, isAllOurs: boolean): Version =>
+/** The digest tells of a record that was put back or edited behind our back. */
+const versionOf = (number: number, text: Uint8Array | string, document: Record.Record["document"]): Version =>
   // In one piece: a slice would keep what it was cut from.
   Buffer.from(
-    `${number}-${createHash("sha256").update(text).digest("hex").slice(0, digestLength)}${isAllOurs ? "" : "+"}`
+    `${number}-${createHash("sha256").update(text).digest("hex").slice(0, 16)}${markOf(document)}`
   ).toString() as Version
-
-const digestLength = 16
 
 /** A record that holds nothing but ours, by its version. */
 interface Known {
@@ -126,8 +121,8 @@ const readAll = (
 ): Effect.Effect<ReadonlyArray<Found>, ServerProblem> => {
   const { sql, tables } = session
   const bytes = session.bytes(sql("kept.record"))
-  // One text, however many they are: the statement stays the same. Drivers do the same to text that is not well-formed.
-  const names = JSON.stringify(accounts.map((account) => Buffer.from(account).toString()))
+  // One text, however many they are: the statement stays the same.
+  const names = JSON.stringify(accounts.map(wellFormed))
   const asked =
     session.dialect === "pg"
       ? sql`json_array_elements_text(CAST(${names} AS JSON)) WITH ORDINALITY AS asked(account, place)`
@@ -162,7 +157,7 @@ const read = (entries: Table, account: string, location: string): Effect.Effect<
       number,
       fence,
       granted,
-      held: Option.some({ ...record, version: versionOf(number, text.value, isOurs(record.document)) })
+      held: Option.some({ ...record, version: versionOf(number, text.value, record.document) })
     }
   })
 
@@ -211,7 +206,7 @@ const replaceUnread = (
       record: text,
       ...columnsOf(entry)
     })
-    return isWritten ? versionOf(known.number + 1, text, true) : undefined
+    return isWritten ? versionOf(known.number + 1, text, {}) : undefined
   })
 
 /** What takes the place of a record, under a lease. */
@@ -233,7 +228,10 @@ const replaceAll = (
 ): Effect.Effect<ReadonlyArray<boolean>, ServerProblem> => {
   const { sql, tables } = session
   const rows = JSON.stringify(
-    all.map((one, place) => ({ ...one, place, digest: `${one.digest}%`, payload: payloadOf(one.account) }))
+    all.map((one, place) => {
+      const account = wellFormed(one.account)
+      return { ...one, place, account, digest: `${one.digest}%`, payload: payloadOf(account) }
+    })
   )
   const [entries, leases] = [sql(tables.entries), sql(tables.leases)]
   const statement = sql<{ readonly place: unknown }>`
@@ -286,7 +284,7 @@ const commitToRead = (
       lease: entry.fence,
       ...columnsOf(kept)
     })
-    if (written) return versionOf(number + 1, text, isOurs(document))
+    if (written) return versionOf(number + 1, text, document)
     if (races < maxRaces) return yield* commitToRead(entries, place, entry, expected, races + 1)
     return yield* new ServerProblem({
       reason: "Unavailable",
