@@ -124,6 +124,10 @@ export const startTimer = (
   }
 }
 
+/** {@link startTimer} by the system's clock, whatever clock the program runs on: other processes live in real time. */
+export const startSystemTimer = (millis: number, then: Effect.Effect<void>): (() => void) =>
+  startTimer(Runtime.defaultRuntime, millis, then)
+
 /** Runs an effect every `millis`, until it says that it was the last time, or is stopped. */
 export const startRepeating = (
   runtime: Runtime.Runtime<never>,

@@ -8,8 +8,8 @@ import * as Runtime from "effect/Runtime"
  * Runs `call`, at most so many milliseconds of real time. What is late is given up in the background, and an
  * interruption of the caller does not reach it: what was sent to a server has happened or not, all of it.
  *
- * A race would do for a caller that can be interrupted; in one that cannot, the loser is waited for. The timer goes by the
- * real clock, whatever clock the program runs on: another process lives in real time.
+ * A race would do for a caller that can be interrupted; in one that cannot, the loser is waited for. No fiber sleeps
+ * meanwhile: nearly all of them would be interrupted.
  */
 export const bounded = <A, E, E2>(
   call: Effect.Effect<A, E>,
@@ -23,7 +23,7 @@ export const bounded = <A, E, E2>(
         resume(Effect.fail(late()))
         work.unsafeInterruptAsFork(FiberId.none)
       })
-      const stop = TimeLimit.startTimer(Runtime.defaultRuntime, millis, giveUp)
+      const stop = TimeLimit.startSystemTimer(millis, giveUp)
       work.addObserver((exit) => {
         stop()
         resume(exit)
