@@ -80,7 +80,8 @@ const drive = (grant: Grant, first: Applied, clock: Clock.Clock): Effect.Effect<
             return loop(apply(grant, input, now), input._tag === "LeaseTaken" ? Option.some(now) : leasedAt)
           })
       })
-      return Effect.andThen(report(grant, last), next)
+      const reported = report(grant, last)
+      return reported === Effect.void ? next : Effect.andThen(reported, next)
     }
     return Effect.onExit(loop(first, Option.none()), () => letGo(grant, { failure: Option.some(closed) }))
   })

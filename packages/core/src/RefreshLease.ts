@@ -15,6 +15,7 @@ import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as Fibers from "./edition/Fibers.js"
+import { startRepeating } from "./TimeLimit.js"
 
 /**
  * A lease that is held.
@@ -112,7 +113,7 @@ export const makeProcess: Effect.Effect<Context.Tag.Service<RefreshLease>> = Eff
   const leases = new Map<string, { readonly fence: number; until: number }>()
   let lastFence = 0
   const take = (account: string, ttl: Duration.DurationInput) =>
-    Effect.flatMap(Clock.currentTimeMillis, (now) => {
+    Effect.flatMap(Effect.zip(Fibers.running(), Clock.currentTimeMillis), ([running, now]) => {
       const millis = ttlMillis(account, ttl)
       if (Either.isLeft(millis)) return Effect.fail(millis.left)
       const other = leases.get(account)
@@ -120,15 +121,16 @@ export const makeProcess: Effect.Effect<Context.Tag.Service<RefreshLease>> = Eff
       lastFence = nextFence(lastFence, now)
       const lease = { fence: lastFence, until: now + millis.right }
       leases.set(account, lease)
-      return Effect.map(Effect.forkDaemon(renewed(lease, millis.right)), (renewal) => ({ lease, renewal }))
+      const stop = startRepeating(running, millis.right / 3, renewed(lease, millis.right))
+      return Effect.succeed({ lease, stop })
     })
   return RefreshLease.of({
     acquire: (account, ttl) =>
       Effect.uninterruptible(
         Effect.flatMap(Effect.scope, (scope) =>
-          Effect.flatMap(take(account, ttl), ({ lease, renewal }) => {
+          Effect.flatMap(take(account, ttl), ({ lease, stop }) => {
             const release = Effect.sync(() => {
-              Fibers.interrupt(renewal)
+              stop()
               if (leases.get(account) === lease) leases.delete(account)
             })
             const isHeld = Effect.map(
@@ -145,12 +147,11 @@ export const makeProcess: Effect.Effect<Context.Tag.Service<RefreshLease>> = Eff
 /**
  * Renewing a lease that has lapsed and gone to another holder has no effect: the other lease is in its place.
  */
-const renewed = (lease: { until: number }, ttl: number): Effect.Effect<never> => {
-  const renew = Effect.map(Clock.currentTimeMillis, (now) => {
+const renewed = (lease: { until: number }, ttl: number): Effect.Effect<boolean> =>
+  Effect.map(Clock.currentTimeMillis, (now) => {
     lease.until = now + ttl
+    return true
   })
-  return Effect.interruptible(Effect.forever(Effect.delay(renew, ttl / 3)))
-}
 
 const busy = (account: string): LeaseError =>
   new LeaseError({

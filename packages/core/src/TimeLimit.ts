@@ -127,6 +127,27 @@ export const startTimer = (
   }
 }
 
+/** {@link startTimer} by the system's clock, whatever clock the program runs on: other processes live in real time. */
+export const startSystemTimer = (millis: number, then: Effect.Effect<void>): (() => void) =>
+  startTimer(Fibers.fresh, millis, then)
+
+/** Runs an effect every `millis`, until it returns false or is stopped. */
+export const startRepeating = (
+  running: Fibers.Running,
+  millis: number,
+  isToGoOn: Effect.Effect<boolean>
+): (() => void) => {
+  let isStopped = false
+  const next = Effect.map(isToGoOn, (goesOn) => {
+    if (goesOn && !isStopped) stop = startTimer(running, millis, next)
+  })
+  let stop = startTimer(running, millis, next)
+  return () => {
+    isStopped = true
+    stop()
+  }
+}
+
 const timeIsUp = (millis: number): Effect.Effect<void> =>
   Effect.clockWith((clock) =>
     isLive(clock) ? sleepAndRead(millis, mostTimes) : clock.sleep(Duration.millis(millis))

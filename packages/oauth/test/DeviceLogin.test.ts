@@ -224,10 +224,10 @@ describe("asking for a code", () => {
     ["a script for a page", { verification_uri_complete: "javascript:1" }, "verification_uri_complete is no"],
     ["plain http", { verification_uri: "http://example.com/" }, "verification_uri is not an https"],
     ["no lifetime", { expires_in: undefined }, "expires_in is not a number of seconds"],
-    ["a negative lifetime", { expires_in: -1 }, "expires_in is no number"],
-    ["an absolute time", { expires_in: 1_700_000_000_000 }, "expires_in is no number"],
-    ["an interval in words", { interval: "soon" }, "interval is no number"],
-    ["an interval of years", { interval: 100_000 }, "interval is no number"]
+    ["a negative lifetime", { expires_in: -1 }, "expires_in is not a number"],
+    ["an absolute time", { expires_in: 1_700_000_000_000 }, "expires_in is not a number"],
+    ["an interval in words", { interval: "soon" }, "interval is not a number"],
+    ["an interval of years", { interval: 100_000 }, "interval is not a number"]
   ] as const)("refuses %s", ([, over, problem]) =>
     Effect.gen(function* () {
       const server = bench(device(over))

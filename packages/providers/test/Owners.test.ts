@@ -319,16 +319,16 @@ describe("what the owner of a file needs", () => {
 
   it.effect.each([
     ["codex", { idToken: Option.none() }, "tokens.id_token is missing"],
-    ["codex", { idToken: token("opaque") }, "tokens.id_token is no JWT"],
-    ["codex", { idToken: token("a.b") }, "tokens.id_token is no JWT"],
+    ["codex", { idToken: token("opaque") }, "tokens.id_token is not a JWT"],
+    ["codex", { idToken: token("a.b") }, "tokens.id_token is not a JWT"],
     [
       "codex",
       { idToken: token(`..${Buffer.from("{}").toString("base64url")}`) },
-      "tokens.id_token is no JWT"
+      "tokens.id_token is not a JWT"
     ],
-    ["codex", { idToken: token(jwt([])) }, "tokens.id_token is no JWT"],
-    ["codex", { idToken: token(jwt({ email: 7 })) }, "tokens.id_token is no JWT"],
-    ["codex", { idToken: token(jwt({ "https://api.openai.com/auth": "x" })) }, "tokens.id_token is no JWT"],
+    ["codex", { idToken: token(jwt([])) }, "tokens.id_token is not a JWT"],
+    ["codex", { idToken: token(jwt({ email: 7 })) }, "tokens.id_token is not a JWT"],
+    ["codex", { idToken: token(jwt({ "https://api.openai.com/auth": "x" })) }, "tokens.id_token is not a JWT"],
     ["codex", { refreshToken: Option.none() }, "tokens.refresh_token is missing"],
     [
       "codex",

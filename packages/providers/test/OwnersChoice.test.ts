@@ -137,8 +137,8 @@ describe("cli_auth_credentials_store", () => {
   )
 
   it.effect.each([
-    [store("vault"), "none of file, keyring, auto, ephemeral"],
-    ["cli_auth_credentials_store = 7", "none of file, keyring, auto, ephemeral"],
+    [store("vault"), "not one of file, keyring, auto, ephemeral"],
+    ["cli_auth_credentials_store = 7", "not one of file, keyring, auto, ephemeral"],
     ["cli_auth_credentials_store = ", "is not TOML"]
   ])("%j is told by its place", ([config, words]) =>
     Effect.gen(function* () {

@@ -90,7 +90,7 @@ describe("the user's file", () => {
         const wrong = (yield* r.all).flatMap((one) => (Either.isLeft(one) ? [one.left.message] : []))
         expect(wrong).toHaveLength(2)
         expect(wrong.join()).toMatch(/providers\.bad, serve is not a setting: see providers\.schema\.json/)
-        expect(wrong.join()).toMatch(/Not An Id, the id is not one/)
+        expect(wrong.join()).toMatch(/Not An Id, the id is not valid/)
       })
     )
   )
@@ -120,7 +120,7 @@ describe("the user's file", () => {
     [{ server: issuer, profile: { from: "endpoint" } }, "profile.endpoint is missing"],
     [{ server: issuer, credentials: { format: "claude" } }, "credentials.file is missing"],
     [{ server: issuer, account: { path: [] } }, "account.path.0 is missing"],
-    [{ extends: "nobody" }, 'extends "nobody", which there is not'],
+    [{ extends: "nobody" }, 'extends "nobody", which does not exist'],
     [{ extends: 7 }, "extends is not a string"],
     [{ extends: "other" }, "extends refers back to itself"],
     ["canary", "the settings are not an object"],

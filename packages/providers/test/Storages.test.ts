@@ -382,7 +382,7 @@ describe("what is refused, by its place, and nothing quoted", () => {
       "Malformed",
       "claudeAiOauth.accessToken is not a string"
     ],
-    ["claude", files.claude("canary"), "Malformed", "claudeAiOauth.expiresAt is no number"],
+    ["claude", files.claude("canary"), "Malformed", "claudeAiOauth.expiresAt is not a number"],
     ["claude", files.claude(nowSeconds), "WrongUnit", "it may be in seconds, not milliseconds"],
     ["claude", files.claude(now * 1000), "WrongUnit", "it may be in microseconds, not milliseconds"],
     ["codex", "", "Malformed", ""],
@@ -403,7 +403,7 @@ describe("what is refused, by its place, and nothing quoted", () => {
       "Malformed",
       "oauth_token.access_token is not a string"
     ],
-    ["copilot", files.copilot("canary"), "Malformed", "copilot_token.expires_at is no number"],
+    ["copilot", files.copilot("canary"), "Malformed", "copilot_token.expires_at is not a number"],
     ["copilot", files.copilot(now), "WrongUnit", "it may be in milliseconds, not seconds"],
     ["copilot", copilotWith("oauth_token", { scope: 7 }), "Malformed", "oauth_token.scope"]
   ] as const)("%s: %j", ([id, content, reason, words]) =>

@@ -10,6 +10,7 @@ import type { StorageError } from "@latchkey/core/TokenStorage"
 import * as Credentials from "@latchkey/core/Credentials"
 import * as Entry from "@latchkey/core/Entry"
 import * as Fingerprint from "@latchkey/core/Fingerprint"
+import { journalKeys, recordKeys } from "./internal/RecordKeys.js"
 import { isObject, type JsonObject as Document } from "./internal/StrictJson.js"
 
 /**
@@ -91,25 +92,6 @@ export const native: FileFormat = {
   },
   clear: () => Option.none()
 }
-
-const journalKeys = ["family", "generation", "fence", "intent", "dead", "serverWait", "identity"]
-
-const recordKeys: ReadonlySet<string> = new Set([
-  ...[
-    "latchkey",
-    "revision",
-    "accessToken",
-    "refreshToken",
-    "idToken",
-    "tokenType",
-    "obtainedAt",
-    "serverTime",
-    "expiresAt",
-    "refreshAt"
-  ],
-  ...["scopes", "accountId", "extras"],
-  ...journalKeys
-])
 
 /**
  * What {@link foreign} must know about another program's file.

@@ -140,7 +140,7 @@ export const makeAccounts = (
   options: TableOptions = {}
 ): Effect.Effect<SqlAccounts, StorageError, SqlClient.SqlClient> =>
   Effect.map(open(options), ({ session, surroundings }) => {
-    const reads = SqlStorage.reader(session)
+    const entries = SqlStorage.table(session)
     const fails = toStorageError("load", session.location)
     const changes = Option.map(
       Option.flatMap(surroundings, ({ listen }) => listen),
@@ -153,7 +153,7 @@ export const makeAccounts = (
         of: (account) =>
           account === "" || account.includes("\0")
             ? Either.left(misuse("The account is blank or has a NUL in it: give another."))
-            : Either.right(SqlStorage.make(session, reads, account, changesOf(changes, account))),
+            : Either.right(SqlStorage.make(entries, account, changesOf(changes, account))),
         due: (asked) => Effect.mapError(SqlIndex.due(session, asked), fails),
         accounts: (after) => Stream.mapError(SqlIndex.accounts(session, Option.fromNullable(after)), fails),
         count: Effect.mapError(SqlIndex.count(session), fails)

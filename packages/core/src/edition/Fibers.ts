@@ -15,6 +15,9 @@ export type Running<R = never> = Runtime.Runtime<R>
 
 export const running = <R = never>(): Effect.Effect<Running<R>, never, R> => Effect.runtime<R>()
 
+/** A runtime without the services of a program. */
+export const fresh: Running = Runtime.defaultRuntime
+
 /** Starts an effect in a fiber of its own. It can be interrupted if the fiber that runs `running` can be. */
 export const fork = <A, E, R>(
   running: Running<R>,

@@ -2,8 +2,8 @@
 import * as Option from "effect/Option"
 import type * as Decision from "./Decision.js"
 import type { Next } from "./Messages.js"
-import { decideAgain } from "./Prepare.js"
-import type { Failure, State } from "./State.js"
+import { decideAgain, reread } from "./Prepare.js"
+import { type Failure, type State, storedOf } from "./State.js"
 import { abandon, type At, end, go, type InputOf, load, over, type PhaseOf, stay } from "./Transition.js"
 
 /** How long, in milliseconds, a process first sleeps while another holds the lease, and how long at most. */
@@ -30,12 +30,32 @@ export const wantedToo = (
     : stay(state)
 }
 
+/** For how long, in milliseconds, a refresh relies on what was read before it had the lease. */
+const justRead = 1000
+
+/**
+ * Storage is read under the lease, as another holder may have refreshed. Where it was read a moment ago, the commit of the
+ * intent finds that out: storage refuses it if the entry is another one by now.
+ */
 export const taken = (
-  _: At,
+  at: At,
   state: State,
   { goal }: PhaseOf<"Leasing">,
   { lease }: InputOf<"LeaseTaken">
-): Next => go(state, { _tag: "Rereading", goal, lease, conflicts: 0 }, load(state))
+): Next => {
+  const phase: PhaseOf<"Rereading"> = { _tag: "Rereading", goal, lease, conflicts: 0 }
+  return mayRelyOnMemory(at, state, goal)
+    ? reread(at, { ...state, phase }, phase)
+    : go(state, phase, load(state))
+}
+
+const mayRelyOnMemory = ({ now, policy }: At, state: State, goal: PhaseOf<"Leasing">["goal"]): boolean => {
+  const age = state.memory._tag === "Read" ? now - state.memory.at : Infinity
+  const commitsIntent = policy.needsRefreshToken && Option.isSome(storedOf(state))
+  return (
+    goal._tag === "Refresh" && Option.isNone(state.uncommitted) && commitsIntent && age >= 0 && age < justRead
+  )
+}
 
 /**
  * Another process holds the lease, or the lease failed. A flight that yields leaves the refresh to the other

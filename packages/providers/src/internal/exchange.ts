@@ -97,7 +97,7 @@ const read = (
       credentials,
       expiresAt === undefined || isSensible(expiresAt)
         ? []
-        : [{ field: exchange.expiresAt, problem: "is no time in epoch seconds: the lifetime is unknown" }]
+        : [{ field: exchange.expiresAt, problem: "is not a time in epoch seconds: the lifetime is unknown" }]
     )
   })
 

@@ -16,7 +16,7 @@ import { here } from "./LeaseFile.js"
 import * as OwnDirectory from "./OwnDirectory.js"
 import { holderOf, unlink } from "./PrivateFile.js"
 
-/** A possible holder of a lease, with a new name each time. */
+/** A possible holder of a lease, with a new name each time. Many have the same file, one after the other. */
 export interface Holder {
   /** The name that the lease records. It was never used before, and on this host it leads to the proof. */
   readonly owner: string
@@ -40,8 +40,8 @@ export interface Proofs {
 
 const place = `${here.host}/${here.boot}/`
 
-/** An owner's name: `host/boot/id`. */
-const owners = /^([^/]*)\/([^/]*)\/[0-9a-f]{32}$/
+/** An owner's name: `host/boot/file.number`. */
+const owners = /^([^/]*)\/([^/]*)\/[0-9a-f]{32}(?:\.\d+)?$/
 
 /** Whether an owner was a process of an earlier boot of this host. Then it has ended. */
 const isOfEarlierBoot = (owner: string): boolean => {
@@ -61,15 +61,36 @@ export const make = (base: Effect.Effect<Option.Option<string>>, oneHost = false
       Option.map((path) => holderOf(path, id))
     )
   const find = (owner: string): Effect.Effect<Option.Option<string>> => {
-    const id = owner.slice(place.length)
-    return owner.startsWith(place) && /^[0-9a-f]{32}$/.test(id) ? fileOf(id) : Effect.succeedNone
+    const id = owner.slice(place.length, place.length + 32)
+    return owner.startsWith(place) && owners.test(owner) ? fileOf(id) : Effect.succeedNone
   }
+  const lock = Effect.suspend(() => {
+    const id = randomBytes(16).toString("hex")
+    return Effect.map(Effect.flatMap(fileOf(id), lockNew), (proof) => ({ id, ...proof, uses: 0 }))
+  })
+  const spare: Array<Proof> = []
+  let held = 0
+  const end = (proof: Proof, released: boolean): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      held--
+      if (released && !oneHost && held > 0 && spare.length < mostSpare) {
+        spare.push(proof)
+        return Effect.void
+      }
+      const unused = held === 0 ? spare.splice(0) : []
+      return Effect.andThen(
+        proof.end(released),
+        Effect.forEach(unused, (one) => one.end(true), { discard: true })
+      )
+    })
   return {
     begin: Effect.suspend(() => {
-      const id = randomBytes(16).toString("hex")
-      return Effect.map(Effect.flatMap(fileOf(id), lockNew), (proof): Holder => ({
-        owner: place + id,
-        ...proof
+      held++
+      const known = spare.pop()
+      return Effect.map(known === undefined ? lock : Effect.succeed(known), (proof): Holder => ({
+        owner: `${place}${proof.id}.${++proof.uses}`,
+        stamp: proof.stamp,
+        end: (released) => end(proof, released)
       }))
     }),
     renewedAt: (owner) =>
@@ -100,6 +121,18 @@ export const ownDirectory: Effect.Effect<Option.Option<string>> = Effect.map(
   OwnDirectory.ownDirectory,
   Option.map((directory) => Path.join(directory, "lease"))
 )
+
+/** A file that is locked, and how many holders have had it. */
+interface Proof extends Omit<Holder, "owner"> {
+  readonly id: string
+  uses: number
+}
+
+/**
+ * How many files are kept for the next holder while there are others. A process that dies leaves them behind, so that none
+ * is kept beside a file of the user's.
+ */
+const mostSpare = 64
 
 const noProof: Omit<Holder, "owner"> = { stamp: () => Effect.void, end: () => Effect.void }
 

@@ -1,6 +1,8 @@
 /** The lease port over a backend that can grant, renew, read and end a lease, each in one atomic step. */
+import { Fibers, TimeLimit } from "@latchkey/core/internal-api"
 import type { RefreshLease } from "@latchkey/core/RefreshLease"
 import { LeaseError, ttlMillis } from "@latchkey/core/RefreshLease"
+import * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -74,21 +76,19 @@ export const make = (backend: Backend, proofs: Proofs): Context.Tag.Service<Refr
     acquire: (account, ttl) =>
       Effect.gen(function* () {
         const millis = Math.min(yield* ttlMillis(account, ttl), LeaseTime.longestMillis)
-        const { fence, mine, renewedAt } = yield* Effect.acquireRelease(
-          begin(backend, proofs, waiting, account, millis),
-          (held) => end(backend, account, held)
+        const held = yield* Effect.acquireRelease(begin(backend, proofs, waiting, account, millis), (lease) =>
+          end(backend, account, lease)
         )
-        const owner = ownerOf(mine, millis)
-        yield* Effect.forkScoped(Effect.interruptible(renewal(backend, account, mine, millis, renewedAt)))
-        const isRecent = Effect.zipWith(
-          LeaseTime.monotonicMillis,
-          Ref.get(renewedAt),
-          (now, since) => backend.datedBy === "server" || now - since < millis
+        yield* Effect.acquireRelease(
+          Effect.map(Fibers.running(), (running) =>
+            TimeLimit.startRepeating(running, held.ttl / 3, renewal(backend, account, held))
+          ),
+          (stop) => Effect.sync(stop)
         )
-        const isHeld = Effect.flatMap(isRecent, (recent) =>
-          recent ? backend.isHeld(account, owner) : Effect.succeed(false)
-        )
-        return { fence, isHeld: Effect.mapError(isHeld, toLeaseError(account)) }
+        return {
+          fence: held.fence,
+          isHeld: Effect.mapError(isHeld(backend, account, held), toLeaseError(account))
+        }
       })
   }
 }
@@ -119,9 +119,35 @@ interface Held {
   readonly fence: number
   readonly mine: Holder
   readonly ttl: number
-  /** By the monotonic clock, before the backend was called. */
-  readonly renewedAt: Ref.Ref<number>
+  /** Before the backend was called. `never` once the lease was released. */
+  readonly renewedAt: Ref.Ref<Moment>
 }
+
+/** By the monotonic clock, which may stand still while a machine sleeps, and by the wall clock. */
+interface Moment {
+  readonly monotonic: number
+  readonly wall: number
+}
+
+const never: Moment = { monotonic: -Infinity, wall: -Infinity }
+
+const thisMoment: Effect.Effect<Moment> = Effect.zipWith(
+  LeaseTime.monotonicMillis,
+  Clock.currentTimeMillis,
+  (monotonic, wall) => ({ monotonic, wall })
+)
+
+/**
+ * Where the server dates leases, nobody else can hold a lease that was renewed less than half of its ttl ago, by both clocks.
+ * Then no request is needed: the commit of the intent has just checked that no other lease was granted.
+ */
+const isHeld = (backend: Backend, account: string, { mine, renewedAt, ttl }: Held) =>
+  Effect.flatMap(Effect.zip(thisMoment, Ref.get(renewedAt)), ([now, since]) => {
+    const elapsed = now.monotonic - since.monotonic
+    const isSure = elapsed < ttl / 2 && Math.abs(now.wall - since.wall) < ttl / 2
+    if (backend.datedBy === "server" ? isSure : elapsed >= ttl) return Effect.succeed(isSure)
+    return backend.isHeld(account, ownerOf(mine, ttl))
+  })
 
 const begin = (
   backend: Backend,
@@ -130,7 +156,7 @@ const begin = (
   account: string,
   ttl: number
 ): Effect.Effect<Held, LeaseError> =>
-  Effect.flatMap(Effect.all([proofs.begin, LeaseTime.monotonicMillis]), ([mine, at]) => {
+  Effect.flatMap(Effect.zip(proofs.begin, thisMoment), ([mine, at]) => {
     const owner = ownerOf(mine, ttl)
     return grant(backend, proofs, waiting, {
       account,
@@ -147,7 +173,7 @@ const begin = (
       Effect.mapError(toLeaseError(account)),
       Effect.flatMap((answer) =>
         answer._tag === "Granted"
-          ? Effect.map(Effect.andThen(mine.stamp(at), Ref.make(at)), (renewedAt): Held => ({
+          ? Effect.map(Effect.andThen(stamp(backend, mine, at), Ref.make(at)), (renewedAt): Held => ({
               fence: answer.fence,
               mine,
               ttl,
@@ -200,22 +226,29 @@ const isRunning = (proofs: Proofs, owner: string): Effect.Effect<boolean> => {
   )
 }
 
-/** A failed renewal is retried after a third of the ttl. Otherwise the lease lapses by itself. */
-const renewal = (
-  backend: Backend,
-  account: string,
-  mine: Holder,
-  ttl: number,
-  renewedAt: Ref.Ref<number>
-): Effect.Effect<void> =>
-  Effect.flatMap(LeaseTime.monotonicMillis, (at) =>
+/** Only clients that date leases by their own clocks read the stamp. */
+const stamp = ({ datedBy }: Backend, mine: Holder, { monotonic }: Moment): Effect.Effect<void> =>
+  datedBy === "server" ? Effect.void : mine.stamp(monotonic)
+
+/** Returns whether there is still a lease to renew. A failed renewal is tried again. Otherwise the lease lapses by itself. */
+const renewal = (backend: Backend, account: string, { mine, renewedAt, ttl }: Held): Effect.Effect<boolean> =>
+  Effect.flatMap(thisMoment, (at) =>
     backend.renew(account, ownerOf(mine, ttl), ttl).pipe(
-      Effect.tap((still) => (still ? Effect.andThen(Ref.set(renewedAt, at), mine.stamp(at)) : Effect.void)),
+      Effect.tap((still) =>
+        still ? Effect.andThen(recordRenewal(renewedAt, at), stamp(backend, mine, at)) : Effect.void
+      ),
       Effect.orElseSucceed(() => true)
     )
-  ).pipe(Effect.delay(ttl / 3), Effect.repeat({ while: (still) => still }), Effect.asVoid)
+  )
 
-const end = (backend: Backend, account: string, { mine, ttl }: Held): Effect.Effect<void> =>
-  Effect.flatMap(Effect.option(backend.release(account, ownerOf(mine, ttl))), (done) =>
-    mine.end(Option.isSome(done))
+/** A renewal that ends after the lease was released changes nothing. */
+const recordRenewal = (renewedAt: Ref.Ref<Moment>, at: Moment): Effect.Effect<void> =>
+  Ref.update(renewedAt, (before) => (before === never ? never : at))
+
+const end = (backend: Backend, account: string, { mine, renewedAt, ttl }: Held): Effect.Effect<void> =>
+  Effect.andThen(
+    Ref.set(renewedAt, never),
+    Effect.flatMap(Effect.option(backend.release(account, ownerOf(mine, ttl))), (done) =>
+      mine.end(Option.isSome(done))
+    )
   )

@@ -21,6 +21,9 @@ export const columnsOf = (entry: Entry.Entry): { readonly state: string; readonl
   return { state, due: Option.getOrNull(dueAt) }
 }
 
+/** A name as drivers send it: JSON cannot hold half of a surrogate pair. */
+export const wellFormed = (account: string): string => Buffer.from(account).toString()
+
 /** The value that a driver returns for bytes. */
 export const bytesOf = (value: unknown): Uint8Array =>
   value instanceof ArrayBuffer

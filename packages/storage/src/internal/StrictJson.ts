@@ -12,8 +12,16 @@ export type JsonObject = { readonly [key: string]: unknown }
 /** Deeper than any credential file, and shallow enough for every recursive reader. */
 export const maxDepth = 500
 
+/** Marks a number that is written as it is. No document can contain it by chance. */
+const mark = randomUUID()
+const marked = new RegExp(`"${mark}([^"]+)"`, "g")
+
 /** A number with more digits than a double holds, kept as written. */
-class RawNumber extends Data.Class<{ readonly text: string }> {}
+class RawNumber extends Data.Class<{ readonly text: string }> {
+  toJSON(): string {
+    return mark + this.text
+  }
+}
 
 class Refused extends Data.TaggedError("Refused")<{ readonly problem: string; readonly at: number }> {}
 
@@ -42,13 +50,8 @@ export const parse = (bytes: Uint8Array): Either.Either<JsonObject, string> => {
 /** Returns the text of a document, formatted like `like`. */
 export const stringify = (document: JsonObject, like = ""): string => {
   const indent = /^\s*\{(\r?\n)([ \t]+)"/.exec(like)
-  const mark = randomUUID()
-  const text = JSON.stringify(
-    document,
-    (_, value: unknown) => (value instanceof RawNumber ? mark + value.text : value),
-    like === "" ? 2 : (indent?.[2] ?? "")
-  )
-  return `${text.replace(new RegExp(`"${mark}([^"]+)"`, "g"), "$1")}\n`
+  const text = JSON.stringify(document, undefined, like === "" ? 2 : (indent?.[2] ?? ""))
+  return `${text.includes(mark) ? text.replace(marked, "$1") : text}\n`
 }
 
 export const isObject = (value: unknown): value is JsonObject =>
