@@ -244,7 +244,8 @@ export const Settings = Schema.Struct({
             stale: span("How long a directory that nobody touches counts; 60 seconds unless given.")
           })
         ).annotations({
-          description: "The locks that its program holds: Latchkey waits for them, and takes them for the same purpose."
+          description:
+            "The locks that its program holds: Latchkey waits for them, and takes them for the same purpose."
         })
       ),
       importFrom: texts(

@@ -328,7 +328,11 @@ describe("what the owner of a file needs", () => {
     ],
     ["codex", { idToken: token(jwt([])) }, "tokens.id_token is not a JWT"],
     ["codex", { idToken: token(jwt({ email: 7 })) }, "tokens.id_token is not a JWT"],
-    ["codex", { idToken: token(jwt({ "https://api.openai.com/auth": "x" })) }, "tokens.id_token is not a JWT"],
+    [
+      "codex",
+      { idToken: token(jwt({ "https://api.openai.com/auth": "x" })) },
+      "tokens.id_token is not a JWT"
+    ],
     ["codex", { refreshToken: Option.none() }, "tokens.refresh_token is missing"],
     [
       "codex",
