@@ -146,6 +146,10 @@ const escapes = [
     selector:
       ":matches(TSAsExpression, TSTypeAssertion) > :matches(TSAsExpression, TSTypeAssertion) > TSUnknownKeyword",
     message: "A cast through unknown hides what the compiler would say."
+  },
+  {
+    selector: "UnaryExpression[operator='+'] > :matches(Literal, TemplateLiteral)",
+    message: "A plus before a text makes it a number: NaN in a message that spans lines."
   }
 ]
 
