@@ -303,7 +303,7 @@ export default tseslint.config(
   },
   {
     // Takes what fast-check's own types take.
-    files: ["tools/edition/modules/core/test/support/Edition.ts"],
+    files: ["tools/edition/modules/core/test/support/Properties.ts"],
     rules: { "@typescript-eslint/no-explicit-any": "off" }
   },
   {
