@@ -80,14 +80,9 @@ const lastError = (entry: Entry.Entry, now: number): Option.Option<LastError> =>
     return { reason: "AnswerLost", message, at }
   })
   const wait = Option.map(entry.serverWait, ({ at, until }): LastError => {
-    return {
-      reason: "ServerAsked",
-      message: `The server could not answer, or asked to wait. Nothing is sent ${Option.match(isoOf(until), {
-        onNone: () => "for now",
-        onSome: (end) => `until ${end}`
-      })}.`,
-      at
-    }
+    const end = Option.match(isoOf(until), { onNone: () => "for now", onSome: (time) => `until ${time}` })
+    const message = `The server could not answer, or asked to wait. Nothing is sent ${end}.`
+    return { reason: "ServerAsked", message, at }
   })
   return [answerLost, wait]
     .flatMap(Option.toArray)
