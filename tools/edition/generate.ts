@@ -122,6 +122,11 @@ for (const name of packages) {
   }
 }
 
+/** What tests of several packages use. */
+for (const name of ["describeWith.ts", "programs.ts"]) {
+  write(`.ci/${name}`, fs.readFileSync(path.join(root, ".ci", name), "utf8"))
+}
+
 /** Recorded answers and the like. */
 const copy = (folder: string): void => {
   for (const entry of fs.readdirSync(path.join(root, folder), { recursive: true, withFileTypes: true })) {

@@ -52,6 +52,16 @@ const cases: ReadonlyArray<readonly [name: string, before: string, after: string
     'import * as Effect from "effect/Effect"\nimport * as Result from "effect/Result"\nexport const a = Effect.gen(function* () {\n  return yield* Effect.fromResult(Result.succeed(1))\n})\n'
   ],
   [
+    "results as values",
+    'import { Effect, Either } from "effect"\nexport const a = Effect.as(Effect.void, Either.right(1))\n',
+    'import * as Effect from "effect/Effect"\nimport * as Result from "effect/Result"\nexport const a = Effect.as(Effect.void, Result.succeed(1))\n'
+  ],
+  [
+    "seeds",
+    'import { Effect, Random } from "effect"\nexport const a = Effect.withRandom(Random.next, Random.make(7))\n',
+    'import * as Random from "effect/Random"\nexport const a = Random.withSeed(Random.next, 7)\n'
+  ],
+  [
     "tags of results",
     'import * as Either from "effect/Either"\nexport const a = (e: Either.Either<number, string>) => (e._tag === "Right" ? e.right : e.left)\n',
     'import * as Result from "effect/Result"\nexport const a = (e: Result.Result<number, string>) => (e._tag === "Success" ? e.success : e.failure)\n'

@@ -29,6 +29,7 @@ import * as Option from "effect/Option"
 import * as RcMap from "effect/RcMap"
 import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
+import type { PgSettings } from "./edition/Sql.js"
 import * as ConnectionUrl from "./internal/ConnectionUrl.js"
 import * as PgListener from "./internal/PgListener.js"
 import { toStorageError } from "./internal/ServerProblem.js"
@@ -42,7 +43,7 @@ import * as Sql from "./Sql.js"
  * @since 0.1.0
  * @category models
  */
-export type ClientOptions = PgClient.PgClientConfig & { readonly setting?: string | undefined }
+export type ClientOptions = PgSettings & { readonly setting?: string | undefined }
 
 /**
  * A pool of connections, and what {@link Sql} is to know of the server. Connects once when it is built, and
@@ -72,7 +73,7 @@ export const layerClient = ({
   })
 
 const checkUrl = (
-  { url }: PgClient.PgClientConfig,
+  { url }: PgSettings,
   setting: string
 ): Either.Either<unknown, ConfigError.ConfigError> => {
   // The path of a socket's directory is the client's to understand.

@@ -44,6 +44,17 @@ export const withClock = onCall("Effect", "withClock", (call, edit) => {
   edit.before(clock, `${edit.use("Clock")}.Clock, `)
 })
 
+/** `Effect.withRandom(Random.make(seed))` → `Random.withSeed(seed)`. */
+export const withRandom = onCall("Effect", "withRandom", (call, edit) => {
+  const random = call.getArguments().at(-1)
+  if (random === undefined || !Node.isCallExpression(random) || edit.callOf(random)?.name !== "make") {
+    return edit.fail(call, "Effect.withRandom: write Random.make(seed)")
+  }
+  edit.replace(nameNode(call), `${edit.use("Random")}.withSeed`)
+  const [seed] = random.getArguments()
+  if (seed !== undefined) edit.replace(random, seed.getText())
+})
+
 /** `Layer.setClock(clock)` → `Layer.succeed(Clock.Clock, clock)`. */
 export const setClock = onCall("Layer", "setClock", (call, edit) => {
   const [clock] = call.getArguments()

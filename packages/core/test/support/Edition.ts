@@ -50,6 +50,16 @@ export const invalidSetting = (error: unknown) =>
     ? { path: error.path, message: error.message }
     : error
 
+/** Whether a `ConfigError` found no value, or found one and did not like it. */
+export const settingProblem = (error: unknown): "invalid" | "missing" | undefined => {
+  if (!ConfigError.isConfigError(error)) return undefined
+  return ConfigError.isInvalidData(error)
+    ? "invalid"
+    : ConfigError.isMissingDataOnly(error)
+      ? "missing"
+      : undefined
+}
+
 export interface Line {
   readonly level: string
   readonly message: unknown

@@ -1,6 +1,7 @@
 /** What a database client says went wrong, sorted. Its own words stay out: they may quote what was stored. */
 import type { StorageError } from "@latchkey/core/TokenStorage"
 import { SqlError } from "@effect/sql/SqlError"
+import { causeOf } from "../edition/Sql.js"
 import { codeOf } from "./FileProblem.js"
 import { ServerProblem } from "./ServerProblem.js"
 
@@ -51,7 +52,8 @@ export const fromClient =
   (database: string) =>
   (error: unknown): ServerProblem => {
     // What was said already, by whoever knew more.
-    if (error instanceof SqlError && error.cause instanceof ServerProblem) return error.cause
+    const thrown = error instanceof SqlError ? causeOf(error) : undefined
+    if (thrown instanceof ServerProblem) return thrown
     const code = deepCode(error)
     const [reason, advice] = known.find(([prefix]) => code.startsWith(prefix))?.[1] ?? other
     return new ServerProblem({

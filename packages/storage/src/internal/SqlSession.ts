@@ -1,10 +1,10 @@
 /** One database as the storage and the leases use it: its statements, bounded in time, their failures typed. */
-import * as SqlClient from "@effect/sql/SqlClient"
+import type * as SqlClient from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import type { Fragment, Identifier } from "@effect/sql/Statement"
 import * as Clock from "effect/Clock"
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import { outsideTransaction } from "../edition/Sql.js"
 import { bounded } from "./Bounded.js"
 import { ServerProblem } from "./ServerProblem.js"
 import { fromClient } from "./SqlProblem.js"
@@ -43,7 +43,7 @@ export const make = (client: SqlClient.SqlClient, dialect: Dialect, settings: Se
   const ensure = Effect.suspend(() =>
     ready
       ? Effect.void
-      : Effect.tap(SqlSchema.ensure(sql, tables, fails, location), () => {
+      : Effect.map(SqlSchema.ensure(sql, tables, fails, location), () => {
           ready = true
         })
   )
@@ -59,7 +59,8 @@ export const make = (client: SqlClient.SqlClient, dialect: Dialect, settings: Se
     location,
     run: (statement) =>
       Effect.andThen(ensure, Effect.mapError(statement, fails)).pipe(
-        outside,
+        // What is acknowledged must not hang on whether a transaction of the caller's commits.
+        outsideTransaction(client),
         // The client's own spans end with its own errors, which may quote what was stored.
         Effect.withTracerEnabled(false),
         (call) => bounded(call, timeoutMillis, late)
@@ -71,11 +72,5 @@ export const make = (client: SqlClient.SqlClient, dialect: Dialect, settings: Se
         : Effect.map(Clock.currentTimeMillis, (now) => sql`CAST(${now} AS BIGINT)`)
   }
 }
-
-/** What is acknowledged must not hang on whether a transaction of the caller's commits. */
-const outside = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
-  Effect.mapInputContext(effect, (context: Context.Context<never>) =>
-    Context.omit(SqlClient.TransactionConnection)(context as Context.Context<SqlClient.TransactionConnection>)
-  )
 
 export const textOf = (value: unknown): string => new TextDecoder().decode(SqlTables.bytesOf(value))

@@ -88,6 +88,14 @@ export const invalidSetting = (error: unknown) => {
     : error
 }
 
+/** Whether a `ConfigError` found no value, or found one and did not like it. */
+export const settingProblem = (error: unknown): "invalid" | "missing" | undefined => {
+  if (!(error instanceof Config.ConfigError) || error.cause._tag !== "SchemaError") return undefined
+  const { issue } = error.cause
+  const inner = issue._tag === "Pointer" ? issue.issue : issue
+  return inner._tag === "InvalidValue" ? "invalid" : inner._tag === "MissingKey" ? "missing" : undefined
+}
+
 export interface Line {
   readonly level: string
   readonly message: unknown

@@ -1,0 +1,31 @@
+/** Clients of databases: where the editions of Effect differ in them. */
+import * as SqlClient from "@effect/sql/SqlClient"
+import { SqlError } from "@effect/sql/SqlError"
+import type { PgClientConfig } from "@effect/sql-pg/PgClient"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type * as Redacted from "effect/Redacted"
+
+/** The settings of a pool of connections to PostgreSQL. */
+export type PgSettings = PgClientConfig
+
+/** What a failed statement fails with. */
+export const sqlError = (cause: unknown, message = "Failed to execute statement"): SqlError =>
+  new SqlError({ cause, message })
+
+/** What a driver threw. */
+export const causeOf = (error: SqlError): unknown => error.cause
+
+/** Runs statements outside the transaction that the caller may have opened on this client. */
+export const outsideTransaction =
+  (_client: SqlClient.SqlClient) =>
+  <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+    Effect.mapInputContext(effect, (context: Context.Context<never>) =>
+      Context.omit(SqlClient.TransactionConnection)(
+        context as Context.Context<SqlClient.TransactionConnection>
+      )
+    )
+
+/** The password of a client's connections. */
+export const passwordOf = ({ password }: PgClientConfig): Effect.Effect<Redacted.Redacted | undefined> =>
+  Effect.succeed(password)
