@@ -32,6 +32,11 @@ const cases: ReadonlyArray<readonly [name: string, before: string, after: string
     'import * as Schema from "effect/Schema"\nexport const a = Schema.Literals(["a", "b"])\n'
   ],
   [
+    "literals of a list",
+    'import * as Schema from "effect/Schema"\nexport const a = <A extends ReadonlyArray<string>>(all: A) => Schema.Literal(...all)\n',
+    'import * as Schema from "effect/Schema"\nexport const a = <A extends ReadonlyArray<string>>(all: A) => Schema.Literals([...all])\n'
+  ],
+  [
     "records",
     'import * as Schema from "effect/Schema"\nexport const a = Schema.Record({ key: Schema.String, value: Schema.Number })\n',
     'import * as Schema from "effect/Schema"\nexport const a = Schema.Record(Schema.String, Schema.Number)\n'

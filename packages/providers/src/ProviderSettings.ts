@@ -11,6 +11,7 @@ import * as Duration from "effect/Duration"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import * as Durations from "./internal/durations.js"
 
 const idPattern = /^[a-z][a-z0-9-]{0,63}$/
 
@@ -63,7 +64,7 @@ const span = (description: string) =>
   Schema.optional(
     Schema.NonEmptyString.pipe(
       Schema.filter((value) =>
-        Option.exists(Duration.decodeUnknown(value), Duration.isFinite) && !value.trim().startsWith("-")
+        Option.exists(Durations.fromText(value), Duration.isFinite) && !value.trim().startsWith("-")
           ? true
           : "is no duration: write it as 30 seconds, 5 minutes"
       )

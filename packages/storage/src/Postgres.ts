@@ -72,10 +72,7 @@ export const layerClient = ({
       )
   })
 
-const checkUrl = (
-  { url }: PgSettings,
-  setting: string
-): Either.Either<unknown, ConfigError.ConfigError> => {
+const checkUrl = ({ url }: PgSettings, setting: string): Either.Either<unknown, ConfigError.ConfigError> => {
   // The path of a socket's directory is the client's to understand.
   if (url === undefined || /^(\/|socket:)/.test(Redacted.value(url))) return Either.right(undefined)
   return ConnectionUrl.parse(Redacted.value(url), {

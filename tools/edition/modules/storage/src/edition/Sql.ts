@@ -21,9 +21,7 @@ export const outsideTransaction =
   (client: SqlClient.SqlClient) =>
   <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
     Effect.updateContext(effect, (context: Context.Context<never>) =>
-      Context.omit(client.transactionService)(
-        context as Context.Context<SqlClient.TransactionConnection>
-      )
+      Context.omit(client.transactionService)(context as Context.Context<SqlClient.TransactionConnection>)
     )
 
 /** The password of a client's connections. */
