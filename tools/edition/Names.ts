@@ -93,6 +93,8 @@ export const exported: Readonly<Record<string, Readonly<Record<string, string>>>
   Order: { string: "String", number: "Number", greaterThan: "isGreaterThan" },
   Metric: { tagged: "withAttributes", set: "update" },
   Option: { fromNullable: "fromNullishOr" },
+  // What is named so in Effect 4 waits until there is something.
+  Queue: { takeAll: "clear" },
   Encoding: {
     encodeBase64: "Base64.encode",
     decodeBase64: "Base64.decode",

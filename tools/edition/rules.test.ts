@@ -64,6 +64,11 @@ const cases: ReadonlyArray<readonly [name: string, before: string, after: string
     'import * as Random from "effect/Random"\nexport const a = Random.withSeed(Random.next, 7)\n'
   ],
   [
+    "all of a queue",
+    'import * as Queue from "effect/Queue"\nexport const a = Queue.takeAll\n',
+    'import * as Queue from "effect/Queue"\nexport const a = Queue.clear\n'
+  ],
+  [
     "tags of results",
     'import * as Either from "effect/Either"\nexport const a = (e: Either.Either<number, string>) => (e._tag === "Right" ? e.right : e.left)\n',
     'import * as Result from "effect/Result"\nexport const a = (e: Result.Result<number, string>) => (e._tag === "Success" ? e.success : e.failure)\n'

@@ -64,13 +64,19 @@ export const layerClient = ({
     onRight: () =>
       Layer.provideMerge(
         layerSurroundings,
-        Layer.catchAll(PgClient.layer(options), (error) =>
+        Layer.catchAll(connected(options), (error) =>
           Layer.effectContext(
             Effect.fail(toStorageError("load", "PostgreSQL")(fromClient("PostgreSQL")(error)))
           )
         )
       )
   })
+
+/** The client of Effect 4 makes its first connection only for the first statement. */
+const connected = (options: PgSettings) =>
+  Layer.effectDiscard(Effect.flatMap(PgClient.PgClient, (sql) => sql`SELECT 1`)).pipe(
+    Layer.provideMerge(PgClient.layer(options))
+  )
 
 const checkUrl = ({ url }: PgSettings, setting: string): Either.Either<unknown, ConfigError.ConfigError> => {
   // The path of a socket's directory is the client's to understand.
