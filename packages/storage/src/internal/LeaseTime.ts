@@ -2,7 +2,6 @@
  * How long a lease counts. The written end of a lease is a reading of its holder's clock, and that clock may be
  * wrong by years: so no lease counts for longer than its ttl after its holder last gave a sign of life.
  */
-import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import { Fibers } from "@latchkey/core/internal-api"
 import { hrtime } from "node:process"
@@ -55,6 +54,6 @@ const origin = Fibers.monotonicNanos(Fibers.systemClock) - hrtime.bigint()
  * Whole milliseconds, which can be subtracted exactly, of a clock that never jumps, whatever the wall clock is set to.
  * Within one boot of a host it is the same for all processes. Follows the `Clock` of the fiber.
  */
-export const monotonicMillis: Effect.Effect<number> = Effect.map(Clock.currentTimeNanos, (nanos) =>
-  Number((nanos - origin) / 1_000_000n)
+export const monotonicMillis: Effect.Effect<number> = Effect.clockWith((clock) =>
+  Effect.sync(() => Number((Fibers.monotonicNanos(clock) - origin) / 1_000_000n))
 )

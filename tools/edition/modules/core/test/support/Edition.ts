@@ -12,6 +12,7 @@ import * as Logger from "effect/Logger"
 import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
 import * as References from "effect/References"
+import type * as SchemaIssue from "effect/SchemaIssue"
 import * as TestClock from "effect/testing/TestClock"
 import * as fc from "fast-check"
 
@@ -91,10 +92,17 @@ export const invalidSetting = (error: unknown) => {
 /** Whether a `ConfigError` found no value, or found one and did not like it. */
 export const settingProblem = (error: unknown): "invalid" | "missing" | undefined => {
   if (!(error instanceof Config.ConfigError) || error.cause._tag !== "SchemaError") return undefined
-  const { issue } = error.cause
-  const inner = issue._tag === "Pointer" ? issue.issue : issue
-  return inner._tag === "InvalidValue" ? "invalid" : inner._tag === "MissingKey" ? "missing" : undefined
+  const leaf = leafOf(error.cause.issue)
+  // Variables are texts: one that is none is not there.
+  return leaf === "InvalidValue"
+    ? "invalid"
+    : leaf === "MissingKey" || leaf === "InvalidType"
+      ? "missing"
+      : undefined
 }
+
+const leafOf = (issue: SchemaIssue.Issue): SchemaIssue.Issue["_tag"] =>
+  issue._tag === "Pointer" || issue._tag === "Encoding" ? leafOf(issue.issue) : issue._tag
 
 export interface Line {
   readonly level: string
