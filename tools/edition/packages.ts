@@ -7,4 +7,4 @@ export const all = ["core", "oauth", "storage", "providers"] as const
 export const ready: ReadonlyArray<string> = ["core"]
 
 /** The pages whose snippets are translated, besides the page of each package. */
-export const pages = ["README.md", "packages/docs/guide/start.md"]
+export const pages = ["README.md", "packages/docs/guide/start.md", "packages/docs/guide/storages.md"]
