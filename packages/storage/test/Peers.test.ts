@@ -42,7 +42,9 @@ describe("the install line", () => {
   it.each(clients)("of %s in the guide names all that it imports, by its version (F41)", async (module) => {
     const guide = await fs.readFile(`${source}/../../docs/guide/storages.md`, "utf8")
     const line =
-      guide.split("\n").find((text) => text.startsWith("npm install") && text.endsWith(`# ${module}${edition}`)) ?? ""
+      guide
+        .split("\n")
+        .find((text) => text.startsWith("npm install") && text.endsWith(`# ${module}${edition}`)) ?? ""
     const manifest = JSON.parse(await fs.readFile(`${source}/../package.json`, "utf8")) as {
       readonly peerDependencies: Readonly<Record<string, string>>
     }

@@ -143,10 +143,12 @@ describeWith(postgres, "a PostgreSQL server", () => {
           const late = storage.commit(new Entry.Entry({ ...generation(n), fence }), Option.some(version))
           const committing = yield* Effect.fork(Effect.either(Effect.delay(late, n % 4)))
           // Now the one comes first, now the other.
-          yield* nextLease.acquire(account, "1 minute").pipe(
-            Effect.retry({ while: (error) => error.reason === "Busy", times: 500 }),
-            Effect.delay(Math.floor(n / 4) % 4)
-          )
+          yield* nextLease
+            .acquire(account, "1 minute")
+            .pipe(
+              Effect.retry({ while: (error) => error.reason === "Busy", times: 500 }),
+              Effect.delay(Math.floor(n / 4) % 4)
+            )
           const seen = Option.getOrThrow(yield* next.load).version
           const committed = yield* Fiber.join(committing)
           if (Either.isRight(committed)) before++
