@@ -6,7 +6,6 @@ import { Credentials } from "@latchkey/core"
 import { RefreshToken, Wire } from "@latchkey/oauth"
 import {
   Cause,
-  Context,
   Deferred,
   Duration,
   Effect,
