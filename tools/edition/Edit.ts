@@ -1,5 +1,5 @@
 /** One file on its way from Effect 3 to Effect 4: what it imports, and the edits that rules ask for. */
-import { Node, type SourceFile } from "ts-morph"
+import { Node, type SourceFile, type SyntaxKind } from "ts-morph"
 import { homes, moved } from "./Names.js"
 
 /** Something that no rule can translate. */
@@ -12,6 +12,8 @@ export interface Problem {
 /** A translation of one construct. It looks at one node at a time and asks for edits. */
 export interface Rule {
   readonly name: string
+  /** The kinds of nodes that it looks at. */
+  readonly kinds: ReadonlyArray<SyntaxKind>
   readonly apply: (node: Node, edit: Edit) => void
 }
 

@@ -1,7 +1,6 @@
 import { describe, expect, it } from "vitest"
 import { Project } from "ts-morph"
-import { Edit } from "./Edit.js"
-import { rules } from "./rules/index.js"
+import { translate } from "./translate.js"
 
 const project = new Project({
   compilerOptions: { strict: true, module: 199, moduleResolution: 99, target: 9, noEmit: true },
@@ -10,9 +9,7 @@ const project = new Project({
 
 const translated = (source: string): string => {
   const file = project.createSourceFile(`${import.meta.dirname}/sample.ts`, source, { overwrite: true })
-  const edit = new Edit(file)
-  file.forEachDescendant((node) => rules.forEach((rule) => rule.apply(node, edit)))
-  return edit.text()
+  return translate(file).text
 }
 
 const cases: ReadonlyArray<readonly [name: string, before: string, after: string]> = [

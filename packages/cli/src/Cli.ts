@@ -31,7 +31,7 @@ import * as Workspace from "./Workspace.js"
  * @since 0.1.0
  * @category constants
  */
-export const version = "0.1.0"
+export const version = "3.0.0"
 
 /** What a command ended with: the parser has no way to hand it on. */
 class Ended extends Context.Tag("@latchkey/cli/Ended")<

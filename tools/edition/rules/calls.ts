@@ -1,4 +1,4 @@
-import { Node } from "ts-morph"
+import { Node, SyntaxKind } from "ts-morph"
 import type { Edit, Rule } from "../Edit.js"
 
 /** A rule for the calls of one function of one module. */
@@ -8,6 +8,7 @@ const onCall = (
   apply: (call: import("ts-morph").CallExpression, edit: Edit) => void
 ): Rule => ({
   name: `${module}.${name}`,
+  kinds: [SyntaxKind.CallExpression],
   apply: (node, edit) => {
     const call = edit.callOf(node)
     if (call?.module === module && call.name === name && Node.isCallExpression(node)) apply(node, edit)
@@ -72,6 +73,7 @@ export const deferred = onCall("Deferred", "unsafeMake", (call, edit) => {
 /** `hub.unsafeOffer(value)` → `PubSub.publishUnsafe(hub, value)`, and the same of a queue. */
 export const unsafeOffer: Rule = {
   name: "unsafeOffer",
+  kinds: [SyntaxKind.CallExpression],
   apply: (node, edit) => {
     if (!Node.isCallExpression(node)) return
     const callee = node.getExpression()

@@ -1,10 +1,11 @@
-import { Node } from "ts-morph"
+import { Node, SyntaxKind } from "ts-morph"
 import type { Edit, Rule } from "../Edit.js"
 import { exported, members } from "../Names.js"
 
 /** `Effect.either` → `Effect.result`, and `Either.left` → `Result.fail`, as values and as types. */
 export const exports: Rule = {
   name: "exports",
+  kinds: [SyntaxKind.PropertyAccessExpression, SyntaxKind.QualifiedName],
   apply: (node, edit) => {
     if (Node.isPropertyAccessExpression(node)) rename(edit, node, node.getExpression(), node.getNameNode())
     if (Node.isQualifiedName(node)) rename(edit, node, node.getLeft(), node.getRight())
@@ -23,6 +24,7 @@ const rename = (edit: Edit, node: Node, namespace: Node, name: Node): void => {
 /** `clock.unsafeCurrentTimeMillis()` → `clock.currentTimeMillisUnsafe()`, used or defined. */
 export const ofValues: Rule = {
   name: "members",
+  kinds: [SyntaxKind.PropertyAccessExpression, SyntaxKind.PropertyAssignment, SyntaxKind.MethodDeclaration, SyntaxKind.MethodSignature, SyntaxKind.PropertySignature, SyntaxKind.PropertyDeclaration],
   apply: (node, edit) => {
     const name = nameOf(node)
     const to =
@@ -49,6 +51,7 @@ const nested: Readonly<Record<string, string>> = { Context: "Services" }
 /** `Effect.Effect.Success<A>` → `Effect.Success<A>`, and `Config.Config.Wrap<A>` → `Config.Wrap<A>`. */
 export const nestedTypes: Rule = {
   name: "nested types",
+  kinds: [SyntaxKind.QualifiedName],
   apply: (node, edit) => {
     if (!Node.isQualifiedName(node)) return
     const left = node.getLeft()

@@ -12,6 +12,7 @@ const renamed: Readonly<Record<string, string>> = {
 /** `either.left` → `result.failure`, and the same where it is taken apart. */
 export const properties: Rule = {
   name: "results: properties",
+  kinds: [SyntaxKind.PropertyAccessExpression, SyntaxKind.PropertyAssignment, SyntaxKind.MethodDeclaration, SyntaxKind.ShorthandPropertyAssignment],
   apply: (node, edit) => {
     if (Node.isPropertyAccessExpression(node)) {
       const to = Object.hasOwn(renamed, node.getName()) ? renamed[node.getName()] : undefined
@@ -32,6 +33,7 @@ const tagged: Readonly<Record<string, string>> = { Left: "Failure", Right: "Succ
 /** `either._tag === "Left"` → `result._tag === "Failure"`, and `{ _tag: "Left", left }` → `{ _tag: "Failure", failure: left }`. */
 export const tags: Rule = {
   name: "results: tags",
+  kinds: [SyntaxKind.StringLiteral],
   apply: (node, edit) => {
     if (!Node.isStringLiteral(node)) return
     const value = node.getLiteralValue()
@@ -56,6 +58,7 @@ export const tags: Rule = {
 /** An `Either` where an effect is wanted: `yield* either` in `Effect.gen`, or as an argument. */
 export const asEffects: Rule = {
   name: "results: as effects",
+  kinds: [SyntaxKind.YieldExpression, SyntaxKind.CallExpression],
   apply: (node, edit) => {
     if (Node.isYieldExpression(node)) {
       const value = node.getExpression()
@@ -81,6 +84,7 @@ export const asEffects: Rule = {
 /** An `Either` that a function returns where an effect is wanted. */
 export const returned: Rule = {
   name: "results: returned as effects",
+  kinds: [SyntaxKind.ArrowFunction, SyntaxKind.ReturnStatement],
   apply: (node, edit) => {
     const value = Node.isArrowFunction(node)
       ? node.getBody()

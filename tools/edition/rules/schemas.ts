@@ -1,9 +1,10 @@
-import { Node } from "ts-morph"
+import { Node, SyntaxKind } from "ts-morph"
 import type { Rule } from "../Edit.js"
 
 /** Members that were arguments are one array: `Schema.Literal("a", "b")` → `Schema.Literals(["a", "b"])`. */
 export const arrays: Rule = {
   name: "schemas: arrays",
+  kinds: [SyntaxKind.CallExpression],
   apply: (node, edit) => {
     const call = edit.callOf(node)
     if (call?.module !== "Schema" || !Node.isCallExpression(node)) return
@@ -22,6 +23,7 @@ export const arrays: Rule = {
 /** `Schema.Record({ key, value })` → `Schema.Record(key, value)`. */
 export const records: Rule = {
   name: "schemas: records",
+  kinds: [SyntaxKind.CallExpression],
   apply: (node, edit) => {
     const call = edit.callOf(node)
     if (call?.module !== "Schema" || call.name !== "Record" || !Node.isCallExpression(node)) return
@@ -41,6 +43,7 @@ export const records: Rule = {
 /** `Schema.optionalWith(A, { as: "Option" })` → `Schema.OptionFromOptionalKey(A)`, and defaults. */
 export const optionals: Rule = {
   name: "schemas: optionals",
+  kinds: [SyntaxKind.CallExpression],
   apply: (node, edit) => {
     const call = edit.callOf(node)
     if (call?.module !== "Schema" || call.name !== "optionalWith" || !Node.isCallExpression(node)) return
@@ -67,6 +70,7 @@ export const optionals: Rule = {
 /** `Schema.Defect` is made by a call. */
 export const defects: Rule = {
   name: "schemas: defects",
+  kinds: [SyntaxKind.PropertyAccessExpression],
   apply: (node, edit) => {
     if (!Node.isPropertyAccessExpression(node) || node.getName() !== "Defect") return
     if (edit.moduleOf(node.getExpression()) === "Schema") edit.after(node, "()")
@@ -76,6 +80,7 @@ export const defects: Rule = {
 /** `Schema.filter(test)` → `Schema.check(Schema.makeFilter(test))`. */
 export const filters: Rule = {
   name: "schemas: filters",
+  kinds: [SyntaxKind.CallExpression],
   apply: (node, edit) => {
     const call = edit.callOf(node)
     if (call?.module !== "Schema" || call.name !== "filter" || !Node.isCallExpression(node)) return
@@ -87,6 +92,7 @@ export const filters: Rule = {
 /** `Schema.Schema<A, I>` → `Schema.Codec<A, I>`. */
 export const codecs: Rule = {
   name: "schemas: codecs",
+  kinds: [SyntaxKind.TypeReference],
   apply: (node, edit) => {
     if (!Node.isTypeReference(node) || node.getTypeArguments().length < 2) return
     const name = node.getTypeName()
@@ -105,6 +111,7 @@ const checks: Readonly<Record<string, string>> = { pattern: "isPattern", finite:
 /** `Schema.pattern(regExp)` → `Schema.check(Schema.isPattern(regExp))`, and `Schema.between(a, b)`. */
 export const checked: Rule = {
   name: "schemas: checks",
+  kinds: [SyntaxKind.CallExpression],
   apply: (node, edit) => {
     const call = edit.callOf(node)
     if (call?.module !== "Schema" || !Node.isCallExpression(node)) return
@@ -125,6 +132,7 @@ export const checked: Rule = {
 /** `schema.annotations({ … })` → `schema.annotate({ … })`. */
 export const annotations: Rule = {
   name: "schemas: annotations",
+  kinds: [SyntaxKind.CallExpression],
   apply: (node, edit) => {
     if (!Node.isCallExpression(node)) return
     const callee = node.getExpression()

@@ -4,6 +4,7 @@ import type { Rule } from "../Edit.js"
 /** `Context.Tag("id")<Self, Shape>()` → `Context.Service<Self, Shape>()("id")`. */
 export const tags: Rule = {
   name: "services: tags",
+  kinds: [SyntaxKind.CallExpression, SyntaxKind.ExpressionWithTypeArguments],
   apply: (node, edit) => {
     if (!Node.isCallExpression(node) && !Node.isExpressionWithTypeArguments(node)) return
     const inner = node.getExpression()
@@ -24,6 +25,7 @@ export const tags: Rule = {
 /** `class X extends Context.Reference<X>()(id, options) {}` → `const X = Context.Reference(id, options)`. */
 export const references: Rule = {
   name: "services: references",
+  kinds: [SyntaxKind.ClassDeclaration],
   apply: (node, edit) => {
     if (!Node.isClassDeclaration(node)) return
     const base = node.getExtends()?.getExpression()
@@ -42,6 +44,7 @@ export const references: Rule = {
 /** `Context.Tag.Service<typeof X>` and `Context.Tag<I, S>` as types. */
 export const types: Rule = {
   name: "services: types",
+  kinds: [SyntaxKind.TypeReference],
   apply: (node, edit) => {
     if (!Node.isTypeReference(node)) return
     const name = node.getTypeName()

@@ -1,4 +1,4 @@
-import { Node } from "ts-morph"
+import { Node, SyntaxKind } from "ts-morph"
 import type { Rule } from "../Edit.js"
 
 const renamed: Readonly<Record<string, string>> = { scoped: "effect", scopedLive: "live" }
@@ -6,6 +6,7 @@ const renamed: Readonly<Record<string, string>> = { scoped: "effect", scopedLive
 /** `it.scoped` → `it.effect`: each test has a scope. */
 export const scoped: Rule = {
   name: "tests: scoped",
+  kinds: [SyntaxKind.PropertyAccessExpression],
   apply: (node, edit) => {
     if (!Node.isPropertyAccessExpression(node) || node.getExpression().getText() !== "it") return
     const to = Object.hasOwn(renamed, node.getName()) ? renamed[node.getName()] : undefined
