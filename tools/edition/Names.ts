@@ -125,6 +125,7 @@ export const exported: Readonly<Record<string, Readonly<Record<string, string>>>
     currentTracerDisabledWhen: "TracerDisabledWhen",
     currentTracerPropagation: "TracerPropagationEnabled"
   },
+  NodeHttpClient: { layer: "layerNodeHttp" },
   DateTime: { unsafeMake: "makeUnsafe" },
   Inspectable: { redact: "Redactable.redact" }
 }

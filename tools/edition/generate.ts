@@ -231,6 +231,11 @@ for (const name of ["describeWith.ts", "programs.ts"]) copyFile(`.ci/${name}`)
 writeWorkspace()
 removeOld()
 
+/** What tests of packages import from elsewhere. */
+for (const file of [".ci/describeWith.ts", ".ci/programs.ts"]) {
+  write(file, fs.readFileSync(path.join(root, file), "utf8"))
+}
+
 const unique = new Map(problems.map((p) => [`${path.relative(root, p.file)}:${p.line} ${p.message}`, p]))
 for (const line of unique.keys()) console.error(line)
 console.log(

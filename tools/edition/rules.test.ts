@@ -72,6 +72,31 @@ const cases: ReadonlyArray<readonly [name: string, before: string, after: string
     "tags of results",
     'import * as Either from "effect/Either"\nexport const a = (e: Either.Either<number, string>) => (e._tag === "Right" ? e.right : e.left)\n',
     'import * as Result from "effect/Result"\nexport const a = (e: Result.Result<number, string>) => (e._tag === "Success" ? e.success : e.failure)\n'
+  ],
+  [
+    "types nested in a module, and in an interface of it",
+    'import type * as Effect from "effect/Effect"\nimport type * as HttpClient from "@effect/platform/HttpClient"\nexport type A<E> = Effect.Effect.Success<E>\nexport type B = HttpClient.HttpClient.With<string>\n',
+    'import * as Effect from "effect/Effect"\nimport * as HttpClient from "effect/http/HttpClient"\nexport type A<E> = Effect.Success<E>\nexport type B = HttpClient.HttpClient.With<string>\n'
+  ],
+  [
+    "routers",
+    'import * as HttpRouter from "@effect/platform/HttpRouter"\nexport const a = HttpRouter.empty.pipe(HttpRouter.get("/a", one))\n',
+    'import * as Layer from "effect/Layer"\nimport * as HttpRouter from "effect/http/HttpRouter"\nexport const a = Layer.mergeAll(HttpRouter.add("GET", "/a", one))\n'
+  ],
+  [
+    "types of routers",
+    'import type * as HttpRouter from "@effect/platform/HttpRouter"\nexport type A = HttpRouter.HttpRouter<never, string>\n',
+    'import * as Layer from "effect/Layer"\nimport * as HttpRouter from "effect/http/HttpRouter"\nexport type A = Layer.Layer<never, never, HttpRouter.HttpRouter | HttpRouter.Request.From<"Requires", string>>\n'
+  ],
+  [
+    "spans without a stack",
+    'import * as Effect from "effect/Effect"\nexport const a = Effect.makeSpan("a", { kind: "client", captureStackTrace: false, attributes: {} })\n',
+    'import * as Effect from "effect/Effect"\nexport const a = Effect.makeSpan("a", { kind: "client", attributes: {} })\n'
+  ],
+  [
+    "causes in words",
+    'import * as Cause from "effect/Cause"\nexport const a = Cause.pretty(Cause.fail(1), { renderErrorCause: true })\n',
+    'import * as Cause from "effect/Cause"\nexport const a = Cause.pretty(Cause.fail(1))\n'
   ]
 ]
 

@@ -98,6 +98,12 @@ export const unsafeOffer: Rule = {
   }
 }
 
+/** `Cause.pretty(cause, options)` → `Cause.pretty(cause)`, which shows all that there is. */
+export const pretty = onCall("Cause", "pretty", (call, edit) => {
+  const [cause, options] = call.getArguments()
+  if (cause !== undefined && options !== undefined) edit.change(cause.getEnd(), options.getEnd(), "")
+})
+
 /** `Effect.locally(effect, ref, value)` → `Effect.provideService(effect, ref, value)`. */
 export const locally = onCall("Effect", "locally", (call, edit) => {
   edit.replace(nameNode(call), "Effect.provideService")

@@ -15,7 +15,8 @@ import {
   Metric,
   MetricState,
   type Option,
-  TestContext
+  TestContext,
+  Tracer
 } from "effect"
 
 /** The services of tests: a clock that stands still. */
@@ -110,3 +111,34 @@ export const measured: Effect.Effect<ReadonlyArray<Measured>> = Effect.map(Metri
     return state === undefined ? [] : [{ name: metricKey.name, tags, state }]
   })
 )
+
+/** A span as it was recorded. */
+export interface RecordedSpan {
+  readonly name: string
+  readonly attributes: Map<string, unknown>
+  readonly events: Array<unknown>
+  exit: Exit.Exit<unknown, unknown> | undefined
+}
+
+/** Keeps the spans of a program, in the order in which they began. */
+export const recording = (spans: Array<RecordedSpan>): Tracer.Tracer =>
+  Tracer.make({
+    span: (name, parent, context, links, startTime, kind) => {
+      const recorded: RecordedSpan = { name, attributes: new Map(), exit: undefined, events: [] }
+      spans.push(recorded)
+      return {
+        _tag: "Span",
+        ...{ name, parent, context, links, kind },
+        spanId: "0123456789abcdef",
+        traceId: "0123456789abcdef0123456789abcdef",
+        sampled: true,
+        status: { _tag: "Started", startTime },
+        attributes: recorded.attributes,
+        attribute: (key, value) => void recorded.attributes.set(key, value),
+        addLinks: () => undefined,
+        event: (...event) => void recorded.events.push(event),
+        end: (_, exit) => void (recorded.exit = exit)
+      }
+    },
+    context: (run) => run()
+  })

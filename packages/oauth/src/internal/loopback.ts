@@ -100,7 +100,13 @@ export const listen = (
     const redirectUri = `http://${redirect.hostname}:${port}${redirect.path}`
     // As a browser names it: without the default port.
     host = new URL(redirectUri).host
-    return { redirectUri, answer: Deferred.await(answer), reply, ignored, counts: () => counts }
+    return {
+      redirectUri,
+      answer: Deferred.await(answer),
+      reply,
+      ignored: Queue.take(ignored),
+      counts: () => counts
+    }
   })
 
 /** Listens on each address of the name, on one port; gives the port. */

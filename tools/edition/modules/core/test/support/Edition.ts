@@ -14,6 +14,7 @@ import * as Option from "effect/Option"
 import * as References from "effect/References"
 import type * as SchemaIssue from "effect/SchemaIssue"
 import * as TestClock from "effect/testing/TestClock"
+import * as Tracer from "effect/Tracer"
 import * as fc from "fast-check"
 
 /** The services of tests: a clock that stands still. */
@@ -157,3 +158,37 @@ export const measured: Effect.Effect<ReadonlyArray<Measured>> = Effect.map(Metri
     }
   })
 )
+
+/** A span as it was recorded. */
+export interface RecordedSpan {
+  readonly name: string
+  readonly attributes: Map<string, unknown>
+  readonly events: Array<unknown>
+  exit: Exit.Exit<unknown, unknown> | undefined
+}
+
+/** Keeps the spans of a program, in the order in which they began. */
+export const recording = (spans: Array<RecordedSpan>): Tracer.Tracer =>
+  Tracer.make({
+    span: ({ startTime, ...options }) => {
+      const recorded: RecordedSpan = {
+        name: options.name,
+        attributes: new Map(),
+        exit: undefined,
+        events: []
+      }
+      spans.push(recorded)
+      return {
+        _tag: "Span",
+        ...options,
+        spanId: "0123456789abcdef",
+        traceId: "0123456789abcdef0123456789abcdef",
+        status: { _tag: "Started", startTime },
+        attributes: recorded.attributes,
+        attribute: (key, value) => void recorded.attributes.set(key, value),
+        addLinks: () => undefined,
+        event: (...event) => void recorded.events.push(event),
+        end: (_, exit) => void (recorded.exit = exit)
+      }
+    }
+  })
