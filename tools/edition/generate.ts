@@ -226,8 +226,6 @@ for (const name of packages) {
   }
   writePackage(name)
 }
-/** What tests of several packages use. */
-for (const name of ["describeWith.ts", "programs.ts"]) copyFile(`.ci/${name}`)
 writeWorkspace()
 removeOld()
 
