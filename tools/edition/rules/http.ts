@@ -32,7 +32,19 @@ export const routers: Rule = {
       if (path !== undefined) edit.before(path, '"GET", ')
     }
     if (!Node.isPropertyAccessExpression(callee) || callee.getName() !== "pipe") return
-    if (isEmptyRouter(callee.getExpression(), edit)) edit.replace(callee, `${edit.use("Layer")}.mergeAll`)
+    if (!isEmptyRouter(callee.getExpression(), edit)) return
+    edit.replace(callee, `${edit.use("Layer")}.mergeAll`)
+    // A route `/a/*` is one of `/a` too.
+    const all = node.getArguments()
+    const paths = all.map((each) =>
+      Node.isCallExpression(each) ? each.getArguments()[0]?.getText() : undefined
+    )
+    all.forEach((each, at) => {
+      const next = all[at + 1]
+      if (next !== undefined && paths.includes(paths[at]?.replace(/"$/, '/*"'))) {
+        edit.change(each.getStart(), next.getStart(), "")
+      }
+    })
   }
 }
 
