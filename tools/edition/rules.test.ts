@@ -80,8 +80,8 @@ const cases: ReadonlyArray<readonly [name: string, before: string, after: string
   ],
   [
     "routers",
-    'import * as HttpRouter from "@effect/platform/HttpRouter"\nexport const a = HttpRouter.empty.pipe(HttpRouter.get("/a", one))\n',
-    'import * as Layer from "effect/Layer"\nimport * as HttpRouter from "effect/http/HttpRouter"\nexport const a = Layer.mergeAll(HttpRouter.add("GET", "/a", one))\n'
+    'import * as HttpRouter from "@effect/platform/HttpRouter"\nexport const a = HttpRouter.empty.pipe(HttpRouter.get("/a", one), HttpRouter.get("/b", two), HttpRouter.get("/b/*", two))\n',
+    'import * as Layer from "effect/Layer"\nimport * as HttpRouter from "effect/http/HttpRouter"\nexport const a = Layer.mergeAll(HttpRouter.add("GET", "/a", one), HttpRouter.add("GET", "/b/*", two))\n'
   ],
   [
     "types of routers",

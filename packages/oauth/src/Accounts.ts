@@ -192,6 +192,9 @@ const one = Effect.gen(function* () {
   return json(200, (yield* withWarnings([row]))[0])
 })
 
+/** The names are what follows; not a parameter, which is 100 characters at most. */
+const accounts = Effect.flatMap(HttpRouter.params, (params) => ("*" in params ? one : list))
+
 const summary = Effect.gen(function* () {
   const { count, due } = yield* TokenStorages
   const before = yield* Clock.currentTimeMillis
@@ -328,8 +331,7 @@ const parse = (given: Context.Tag.Service<typeof ParsedSearchParams>): Either.Ei
  * @category routes
  */
 export const httpApp: HttpRouter.HttpRouter<never, TokenStorages> = HttpRouter.empty.pipe(
-  HttpRouter.get("/accounts", answer(list)),
-  // Not a parameter, which is 100 characters at most.
-  HttpRouter.get("/accounts/*", answer(one)),
+  HttpRouter.get("/accounts", answer(accounts)),
+  HttpRouter.get("/accounts/*", answer(accounts)),
   HttpRouter.get("/summary", answer(summary))
 )

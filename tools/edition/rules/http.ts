@@ -1,9 +1,10 @@
-import { Node } from "ts-morph"
+import { Node, SyntaxKind } from "ts-morph"
 import type { Edit, Rule } from "../Edit.js"
 
 /** `HttpRouter.HttpRouter<never, R>` → the layer of its routes. */
 export const routerTypes: Rule = {
   name: "http: router types",
+  kinds: [SyntaxKind.TypeReference],
   apply: (node, edit) => {
     if (!Node.isTypeReference(node)) return
     const name = node.getTypeName()
@@ -23,6 +24,7 @@ export const routerTypes: Rule = {
 /** `HttpRouter.empty.pipe(HttpRouter.get(path, handler), …)` → `Layer.mergeAll(HttpRouter.add("GET", path, handler), …)`. */
 export const routers: Rule = {
   name: "http: routers",
+  kinds: [SyntaxKind.CallExpression],
   apply: (node, edit) => {
     if (!Node.isCallExpression(node)) return
     const callee = node.getExpression()
@@ -32,7 +34,19 @@ export const routers: Rule = {
       if (path !== undefined) edit.before(path, '"GET", ')
     }
     if (!Node.isPropertyAccessExpression(callee) || callee.getName() !== "pipe") return
-    if (isEmptyRouter(callee.getExpression(), edit)) edit.replace(callee, `${edit.use("Layer")}.mergeAll`)
+    if (!isEmptyRouter(callee.getExpression(), edit)) return
+    edit.replace(callee, `${edit.use("Layer")}.mergeAll`)
+    // A route `/a/*` is one of `/a` too.
+    const all = node.getArguments()
+    const paths = all.map((each) =>
+      Node.isCallExpression(each) ? each.getArguments()[0]?.getText() : undefined
+    )
+    all.forEach((each, at) => {
+      const next = all[at + 1]
+      if (next !== undefined && paths.includes(paths[at]?.replace(/"$/, '/*"'))) {
+        edit.change(each.getStart(), next.getStart(), "")
+      }
+    })
   }
 }
 
@@ -44,6 +58,7 @@ const isEmptyRouter = (node: Node, edit: Edit): boolean =>
 /** `Effect.makeSpan(name, { captureStackTrace: false, … })`: none is captured there. */
 export const spans: Rule = {
   name: "http: spans",
+  kinds: [SyntaxKind.CallExpression],
   apply: (node, edit) => {
     const call = edit.callOf(node)
     if (call?.module !== "Effect" || !/^(make|use)Span$/.test(call.name) || !Node.isCallExpression(node))

@@ -32,6 +32,9 @@ export const propEffect = it.effect.prop
 export const poll = <A, E>(fiber: Fiber.RuntimeFiber<A, E>): Effect.Effect<Option.Option<Exit.Exit<A, E>>> =>
   Fiber.poll(fiber)
 
+/** Goes on as soon as promises do, so that once these are through, everybody waits. */
+export const promptly = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => effect
+
 export type Variables = Readonly<Record<string, string>>
 
 const provider = (variables: Variables) => ConfigProvider.fromMap(new Map(Object.entries(variables)))

@@ -6,6 +6,7 @@
  */
 import { Fibers } from "@latchkey/core/internal-api"
 import { Duration, Effect, Exit } from "effect"
+import * as Edition from "../../../core/test/support/Edition.js"
 
 /** For how many milliseconds of real time nothing may happen before that is a hang. */
 const patience = 2000
@@ -64,7 +65,7 @@ export class VirtualTime {
 
   /** Runs an effect in this time to its end. It dies where nothing is left that could go on. */
   run<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
-    return Effect.flatMap(Fibers.running<R>(), (running) =>
+    return Effect.flatMap(Edition.promptly(Fibers.running<R>()), (running) =>
       Effect.flatten(
         Effect.promise(async () => {
           let exit: Exit.Exit<A, E> | undefined

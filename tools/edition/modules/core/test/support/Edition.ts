@@ -12,7 +12,11 @@ import * as Logger from "effect/Logger"
 import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
 import * as References from "effect/References"
+<<<<<<< HEAD
 import type * as SchemaIssue from "effect/SchemaIssue"
+=======
+import * as Scheduler from "effect/Scheduler"
+>>>>>>> edition-oauth
 import * as TestClock from "effect/testing/TestClock"
 import * as Tracer from "effect/Tracer"
 import * as fc from "fast-check"
@@ -57,7 +61,7 @@ export const propEffect = <const A extends Arbitraries, B, E>(
 ): void =>
   it(name, () => {
     const property = fc.asyncProperty(together(arbitraries), async (values) => {
-      await Effect.runPromise(holds(values))
+      await Effect.runPromise(Effect.provide(holds(values), testServices))
     })
     return fc.assert(property, options?.fastCheck)
   })
@@ -65,6 +69,20 @@ export const propEffect = <const A extends Arbitraries, B, E>(
 /** The exit of a fiber that has ended. */
 export const poll = <A, E>(fiber: Fiber.Fiber<A, E>): Effect.Effect<Option.Option<Exit.Exit<A, E>>> =>
   Effect.sync(() => Option.fromUndefinedOr(fiber.pollUnsafe()))
+
+const microtasks = new Scheduler.MixedScheduler("async", (run) => {
+  let isCancelled = false
+  queueMicrotask(() => {
+    if (!isCancelled) run()
+  })
+  return () => {
+    isCancelled = true
+  }
+})
+
+/** Goes on as soon as promises do, so that once these are through, everybody waits. */
+export const promptly: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R> =
+  Effect.provideService(Scheduler.Scheduler, microtasks)
 
 export type Variables = Readonly<Record<string, string>>
 
