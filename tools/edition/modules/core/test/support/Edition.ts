@@ -12,11 +12,8 @@ import * as Logger from "effect/Logger"
 import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
 import * as References from "effect/References"
-<<<<<<< HEAD
 import type * as SchemaIssue from "effect/SchemaIssue"
-=======
 import * as Scheduler from "effect/Scheduler"
->>>>>>> edition-oauth
 import * as TestClock from "effect/testing/TestClock"
 import * as Tracer from "effect/Tracer"
 import * as fc from "fast-check"
