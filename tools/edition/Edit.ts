@@ -1,15 +1,15 @@
-/** One file on its way from Effect 3 to Effect 4: what it imports, and the edits that rules ask for. */
+/** One file during the translation from Effect 3 to Effect 4: its imports, and the edits that rules request. */
 import { Node, type SourceFile, type SyntaxKind } from "ts-morph"
 import { homes, moved } from "./Names.js"
 
-/** Something that no rule can translate. */
+/** A construct that no rule can translate. */
 export interface Problem {
   readonly file: string
   readonly line: number
   readonly message: string
 }
 
-/** A translation of one construct. It looks at one node at a time and asks for edits. */
+/** A translation of one construct. It looks at one node at a time and requests edits. */
 export interface Rule {
   readonly name: string
   /** The kinds of nodes that it looks at. */
@@ -63,7 +63,7 @@ export class Edit {
     this.#wanted.set(name, to)
   }
 
-  /** Whether a file names something else so. */
+  /** Whether a file uses this name for something else. */
   #isTaken(name: string): boolean {
     return this.file.getLocals().some((symbol) => symbol.getName() === name) && !this.#imports.has(name)
   }
@@ -78,12 +78,12 @@ export class Edit {
     return Node.isIdentifier(node) ? this.#imports.get(node.getText())?.module : undefined
   }
 
-  /** What that module is named by in Effect 4. */
+  /** The local name of that module in Effect 4. */
   nameOf(node: Node): string {
     return this.#imports.get(node.getText())?.as ?? node.getText()
   }
 
-  /** Has a namespace of Effect 4 imported. Its name, to be used in text. */
+  /** Imports a namespace of Effect 4. Returns its name, for use in text. */
   use(name: string, module = homes[name] ?? `effect/${name}`): string {
     const known = this.#wanted.get(name)
     if (known !== undefined && known !== module) this.fail(this.file, `"${name}" is ${known} and ${module}`)
@@ -91,7 +91,7 @@ export class Edit {
     return name
   }
 
-  /** What calls `Module.name(…)`, if that is what the node is. */
+  /** Returns the function called as `Module.name(…)`, if the node is such a call. */
   callOf(node: Node): { readonly module: string; readonly name: string } | undefined {
     if (!Node.isCallExpression(node)) return undefined
     const callee = node.getExpression()
@@ -124,7 +124,7 @@ export class Edit {
     })
   }
 
-  /** The file with all edits made. */
+  /** Returns the file with all edits applied. */
   text(): string {
     const source = this.file.getFullText()
     const declarations = this.file.getImportDeclarations()
@@ -148,7 +148,7 @@ export class Edit {
     return first === undefined ? body : body.replace(marker, lines.join(""))
   }
 
-  /** What an import of single names becomes. */
+  /** Converts an import of single names. */
   #named(declaration: ReturnType<SourceFile["getImportDeclarations"]>[number], module: string): string {
     const names = declaration.getNamedImports()
     if (names.length === 0) return ""
@@ -166,7 +166,7 @@ export class Edit {
     let at = 0
     for (const { end, start, text: replacement } of changes) {
       if (start < at) {
-        // What is inside something that goes away goes with it.
+        // Edits inside removed code are dropped with it.
         if (end <= at) continue
         this.problems.push({
           file: this.file.getFilePath(),
@@ -182,7 +182,7 @@ export class Edit {
   }
 }
 
-/** What is put before a place comes before what takes its place; of those, the longest counts. */
+/** An insertion comes before a replacement at the same place. Of several replacements the longest counts. */
 const order = ({ end, start }: Change): number => (start === end ? 0 : 1)
 
 const isIndex = (module: string): boolean =>

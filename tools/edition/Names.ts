@@ -1,6 +1,6 @@
-/** What moved and what was renamed between Effect 3 and Effect 4, as tables. Everything else is a rule. */
+/** What was moved or renamed between Effect 3 and Effect 4, as tables. Everything else is a rule. */
 
-/** The modules that moved, and the namespace that they are used by afterwards. */
+/** The moved modules, and the namespaces under which they are used afterwards. */
 export const modules: Readonly<Record<string, { readonly to: string; readonly as?: string }>> = {
   "effect/Either": { to: "effect/Result", as: "Result" },
   "effect/ConfigError": { to: "effect/Config", as: "Config" },
@@ -27,7 +27,7 @@ export const moved = (module: string): { readonly to: string; readonly as?: stri
   return { to: module }
 }
 
-/** The exports that were renamed, by the last part of their module's name. `Module.name` is in another module. */
+/** The renamed exports, by the last part of their module's name. `Module.name` is in another module. */
 export const exported: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   Effect: {
     either: "result",
@@ -137,7 +137,7 @@ export const homes: Readonly<Record<string, string>> = {
   Url: "effect/http/Url"
 }
 
-/** The members of values that were renamed. None of these names means anything else here. */
+/** The renamed members of values. None of these names means anything else here. */
 export const members: Readonly<Record<string, string>> = {
   unsafeCurrentTimeMillis: "currentTimeMillisUnsafe",
   unsafeCurrentTimeNanos: "currentTimeNanosUnsafe",

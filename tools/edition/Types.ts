@@ -1,4 +1,4 @@
-/** What the types of Effect 3 tell. */
+/** Questions that only the types of Effect 3 answer. */
 import { Node, type Type } from "ts-morph"
 
 /** Whether a node is an `Either`, by its type. Types take long: what syntax can tell is asked first. */

@@ -47,7 +47,7 @@ const snippets = new Map(
 )
 
 const known = new Map<string, ReadonlySet<string> | undefined>()
-/** What a module of Effect 4 exports, by its declarations. */
+/** The exports of a module of Effect 4, by its declarations. */
 const exportsOf = (module: string): ReadonlySet<string> | undefined => {
   if (!known.has(module)) known.set(module, readExports(module))
   return known.get(module)
@@ -93,7 +93,7 @@ const write = (relative: string, text: string): void => {
   fs.writeFileSync(file, text)
 }
 
-/** Names that Effect 4 has no longer. */
+/** Names that Effect 4 no longer has. */
 const checkNames = (file: string, original: string, text: string): void => {
   for (const [, name, module] of text.matchAll(/^import (?:type )?\* as (\w+) from "(@?effect[^"]*)"/gm)) {
     if (name === undefined || module === undefined) continue

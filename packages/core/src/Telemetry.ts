@@ -1,6 +1,6 @@
 /**
- * Metrics, structured logs and the refresh span, from events and from two states. Starts nothing and decides nothing.
- * Never shows a secret.
+ * Derives metrics, structured logs and the refresh span from events and from pairs of states. It starts
+ * nothing, decides nothing and never shows a secret.
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -12,7 +12,7 @@ import * as GrantState from "./grant/State.js"
 import type { TokenEvent } from "./TokenEvent.js"
 import * as TokenMetrics from "./TokenMetrics.js"
 
-/** Whose grant it is, for the tags of metrics, logs and spans. */
+/** The names of a grant, for the tags of metrics, logs and spans. */
 export interface Names {
   readonly provider: string
   readonly account: string
@@ -25,7 +25,7 @@ const tagsOf = ({ account, provider }: Names) => ({
 
 type Measure = <Type, Out>(metric: Observing.Numbers<Type, Out>, value: number, tags?: Observing.Tags) => void
 
-/** Updates metrics by the tags of the fiber, all in one step. */
+/** Updates metrics with the tags of the fiber, all in one step. */
 const measuring = (
   { provider }: Names,
   update: (measure: Measure, fiber: Observing.Observed) => Effect.Effect<void>
@@ -38,7 +38,9 @@ const measuring = (
     )
   })
 
-/** Counts and logs an event. `before` is what callers had until then. Where nobody reads the log, nothing is made for it. */
+/**
+ * Counts and logs an event. `before` is the state until then. If the log level is off, nothing is formatted.
+ */
 export const record = (names: Names, event: TokenEvent, before: State): Effect.Effect<void> =>
   measuring(names, (measure, fiber) => {
     measure(TokenMetrics.events, 1, { "latchkey.event": event._tag })
@@ -62,7 +64,10 @@ const measureEvent = (measure: Measure, event: TokenEvent, before: State): void 
   if (Option.isSome(left)) measure(TokenMetrics.refreshTimeToExpiry, seconds(left.value))
 }
 
-/** Up when storage does not take a rotation, down when it has, or when nobody can say any more. */
+/**
+ * Increments when storage does not take a rotation. Decrements when storage has it, or when this process
+ * cannot know any more.
+ */
 export const countUnsaved = (names: Names, before: State, after: State): Effect.Effect<void> => {
   const change = Number(GrantState.isSaveOverdue(after)) - Number(GrantState.isSaveOverdue(before))
   if (change === 0) return Effect.void
@@ -72,13 +77,13 @@ export const countUnsaved = (names: Names, before: State, after: State): Effect.
   })
 }
 
-/** How a flight ended: with a failure or none, and when it had its lease. */
+/** How a flight ended: its failure, if any, and when it got its lease. */
 export interface Outcome {
   readonly failure: Option.Option<Failure>
   readonly leasedAt: Option.Option<number>
 }
 
-/** A flight in its span, timed, and counted by what came of it. */
+/** Runs a flight in its span, times it, and counts it by its outcome. */
 export const flight = (
   names: Names,
   state: () => State,
@@ -148,7 +153,7 @@ const decided = {
   Refresh: "LeaseBusy"
 } as const
 
-/** What puts a session in danger is worth waking somebody for. */
+/** Events that put a session in danger are logged as warnings. */
 const worrying: ReadonlySet<TokenEvent["_tag"]> = new Set([
   "SaveFailed",
   "GrantDead",

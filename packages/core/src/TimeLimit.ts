@@ -1,4 +1,4 @@
-/** Time limits that read what has arrived before they give up. */
+/** Time limits that read the data that has arrived before they give up. */
 import type * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
@@ -10,39 +10,40 @@ import * as Fibers from "./edition/Fibers.js"
 export interface Options<A, E> {
   /** How long the effect may take, in milliseconds. */
   readonly millis: number
-  /** Runs when the time is up: for how many more milliseconds the effect may go on. Default: none. */
+  /** Runs when the time is up. Returns for how many more milliseconds the effect may go on. Default: none. */
   readonly more?: Effect.Effect<number>
-  /** Takes the place of an effect that was interrupted because the time was up. */
+  /** Replaces an effect that was interrupted because the time was up. */
   readonly late: Effect.Effect<A, E>
   /**
-   * Whether an effect that is interrupted is waited for, and its outcome taken if it succeeds or fails after all.
-   * Default: true. If not, the limit holds even for an effect that cannot be interrupted.
+   * Whether to wait for an interrupted effect, and to use its outcome if it still succeeds or fails. Default:
+   * true. If false, the limit holds even for an effect that cannot be interrupted.
    */
   readonly waits?: boolean
 }
 
-/** The answer to a request, shared between the waiting refresh and the sender of the request. */
+/** The response to a request, shared between the waiting refresh and the sender of the request. */
 export interface Arrival {
-  /** For how long, in milliseconds since the request, an answer that has begun to arrive is read. */
+  /** For how long, in milliseconds since the request, a response that has begun to arrive is read. */
   readonly millis: number
-  /** The sender sets it once the first part of the answer is there. */
+  /** The sender sets it once the first part of the response has arrived. */
   begun: boolean
 }
 
 /**
- * Given to a sender whose answer is read beyond its own time-out once it has begun to arrive; undefined elsewhere. A
- * refresh at a server that rotates without a replay window gives the life of its lease: the answer holds the only copy of
- * a refresh token.
+ * Set for a sender that should read its response beyond its own time-out once it has begun to arrive;
+ * otherwise undefined. A refresh at a server that rotates without a replay window sets the lifetime of its
+ * lease, because the response holds the only copy of a refresh token.
  */
 export class ReadOn extends Context.Reference<ReadOn>()("@latchkey/core/TimeLimit/ReadOn", {
   defaultValue: (): Arrival | undefined => undefined
 }) {}
 
 /**
- * Runs an effect in a fiber of its own, for `millis` at most.
+ * Runs an effect in a fiber of its own, for at most `millis`.
  *
- * On the real clock, the effect first gets to read what has arrived: if the process was stopped or its event loop
- * blocked, the timer fires before the answer in the socket is read. The missed time is given back, up to 2 seconds.
+ * On the real clock, the effect first gets to read the data that has arrived: if the process was stopped or
+ * its event loop blocked, the timer fires before the response in the socket is read. The missed time is given
+ * back, up to 2 seconds.
  */
 export const within = <A, E, R>(
   effect: Effect.Effect<A, E, R>,
@@ -51,7 +52,7 @@ export const within = <A, E, R>(
   Effect.flatMap(Fibers.running<R>(), (running) =>
     Effect.async<A, E>((resume) => {
       let isLate = false
-      // As a value: Effect logs a fiber that fails, and with it whatever is in the failure.
+      // As a value, because Effect logs a fiber that fails, together with its failure.
       let outcome: Exit.Exit<A, E> | undefined
       const work = Fibers.fork(
         running,
@@ -80,10 +81,10 @@ export const within = <A, E, R>(
     })
   )
 
-/** Whether time passes by itself; a test moves its clock by hand. */
+/** Whether time passes by itself. A test moves its clock by hand. */
 export const isLive = (clock: Clock.Clock): boolean => clock === Fibers.systemClock
 
-/** How many turns of the event loop what has arrived gets at least: an answer is read in a few. */
+/** The least number of event-loop turns for reading what has arrived. Reading a response takes a few. */
 const leastTurns = 10
 
 /** A timer that fires later than this, in milliseconds, shows that the process did not run meanwhile. */
@@ -93,10 +94,13 @@ const notablyLate = 20
 const mostGivenBack = 2000
 const mostTimes = 5
 
-/** JavaScript's timers reach no further, in milliseconds: 24 days. What ends later never ends. */
+/** The longest JavaScript timer, in milliseconds: 24 days. A longer limit never ends. */
 const longestTimer = 2 ** 31 - 1
 
-/** Runs `then` once `millis` have passed. On the real clock no fiber sleeps meanwhile: most timers are stopped before. */
+/**
+ * Runs `then` after `millis`. On the real clock no fiber sleeps meanwhile, because most timers are cancelled
+ * early.
+ */
 export const startTimer = (
   running: Fibers.Running,
   millis: number,
@@ -119,6 +123,27 @@ export const startTimer = (
   }, millis)
   return () => {
     clearTimeout(timer)
+    stop()
+  }
+}
+
+/** {@link startTimer} by the system's clock, whatever clock the program runs on: other processes live in real time. */
+export const startSystemTimer = (millis: number, then: Effect.Effect<void>): (() => void) =>
+  startTimer(Fibers.fresh, millis, then)
+
+/** Runs an effect every `millis`, until it returns false or is stopped. */
+export const startRepeating = (
+  running: Fibers.Running,
+  millis: number,
+  isToGoOn: Effect.Effect<boolean>
+): (() => void) => {
+  let isStopped = false
+  const next = Effect.map(isToGoOn, (goesOn) => {
+    if (goesOn && !isStopped) stop = startTimer(running, millis, next)
+  })
+  let stop = startTimer(running, millis, next)
+  return () => {
+    isStopped = true
     stop()
   }
 }
@@ -146,10 +171,12 @@ const readWhatArrived = (due: number, times: number): Effect.Effect<void> =>
     )
   })
 
-/** In milliseconds; nobody sets it back. */
+/** In milliseconds. This clock is never set back. */
 const monotonic = (): number => Number(Fibers.monotonicNanos(Fibers.systemClock)) / 1e6
 
-/** One turn of the event loop reads what sockets hold: timers, then I/O, then what was scheduled to follow it. */
+/**
+ * One turn of the event loop, in which sockets are read: timers, then I/O, then callbacks scheduled later.
+ */
 const turn: Effect.Effect<void> = Effect.suspend(() => {
   const { setImmediate } = globalThis as { readonly setImmediate?: (run: () => void) => unknown }
   return typeof setImmediate === "function"

@@ -1,5 +1,5 @@
 /**
- * What only the other packages of the project need. Not covered by semantic versioning.
+ * Only for the other packages of this project. Semantic versioning does not cover it.
  *
  * @since 0.1.0
  */

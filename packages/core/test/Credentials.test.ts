@@ -390,7 +390,7 @@ describe("fromResponse, the merge rule", () => {
     expect(merged({ ...good, token_type: "dPoP" }, bound).tokenType).toBe("dPoP")
     expect(refused(good, bound)).toMatchObject({
       field: "token_type",
-      problem: "fell back from DPoP (RFC 9449 §5)"
+      problem: "is not DPoP, although the request had a DPoP proof (RFC 9449 §5)"
     })
   })
 })
@@ -427,8 +427,8 @@ describe("fromResponse, the account", () => {
 })
 
 describe("fromResponse, what is malformed beside a usable token (F9)", () => {
-  const notNumber = "is not a number, seconds are due"
-  const absurdly = "is absurd: an absolute time, or the wrong unit"
+  const notNumber = "is not a number, not a number of seconds"
+  const absurdly = "is too large: it may be an absolute time, or in the wrong unit"
   const notText = "has a control character or one outside ASCII"
 
   const lifetimes: ReadonlyArray<readonly [value: unknown, problem: string]> = [
@@ -450,10 +450,10 @@ describe("fromResponse, what is malformed beside a usable token (F9)", () => {
     [1e308, absurdly],
     [Infinity, absurdly],
     [Number.NaN, absurdly],
-    [null, "is null, seconds are due"],
-    [true, "is a boolean, seconds are due"],
-    [[3600], "is an array, seconds are due"],
-    [{ seconds: 3600 }, "is an object, seconds are due"]
+    [null, "is null, not a number of seconds"],
+    [true, "is a boolean, not a number of seconds"],
+    [[3600], "is an array, not a number of seconds"],
+    [{ seconds: 3600 }, "is an object, not a number of seconds"]
   ]
   const used = (response: Credentials.Extras) => {
     const credentials = Either.getOrThrow(Credentials.fromResponse(response, Option.some(previous), context))

@@ -51,7 +51,7 @@ const expectSound = (decision: Decision.Decision, held: Decision.Held, now: numb
   expect(Describe.describe(decision, now)).not.toMatch(/NaN|undefined|\[object/)
 }
 
-/** A clock that runs, sleeps, is set back and far ahead; whole milliseconds, as clocks tell them. */
+/** A clock that runs, sleeps, is set back and far ahead; whole milliseconds, as clocks show them. */
 const clockHistory = FC.record({
   start: instant,
   steps: FC.array(

@@ -1,4 +1,4 @@
-/** Renewal of accounts at rest: what storage says is due. */
+/** The renewal of idle accounts that storage lists as due. */
 import { describe, expect, it } from "@effect/vitest"
 import {
   Credentials,
@@ -26,7 +26,7 @@ const login = (account: string, n: number, obtainedAt: number, lifetime = 10 * m
 
 const names = (prefix: string, n: number) => Array.from({ length: n }, (_, i) => `${prefix}${i}`)
 
-/** A token server that counts, and does for each account what it is told to. */
+/** A token server that counts requests, and behaves for each account as configured. */
 const serverOf = (
   behave: (account: string) => Effect.Effect<void, TokenRefresher.RefreshError> = () => Effect.void,
   lifetime = 10 * minute

@@ -1,4 +1,7 @@
-/** A server that cannot now and does not say for how long: all who share the grant back off together. */
+/**
+ * A server that cannot answer now and does not say for how long: everyone who shares the grant backs off
+ * together.
+ */
 import { describe, expect, it } from "@effect/vitest"
 import { Entry, RefreshLease, TokenConfig, TokenManager, TokenRefresher, TokenStorage } from "@latchkey/core"
 import { BackOff } from "@latchkey/core/internal-api"

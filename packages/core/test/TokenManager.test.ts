@@ -1384,7 +1384,7 @@ describe("a manager and its grant", () => {
   )
 
   it.scoped.each([
-    ["at", 120_000, "; the grace of 120 s is not below the token's lifetime: 60 s is taken"],
+    ["at", 120_000, "; the grace of 120 s is not shorter than the token's lifetime: Latchkey uses 60 s"],
     ["below", 120_001, ""]
   ] as const)("39 a grace %s a token's lifetime of %d ms is clamped, and said", ([, expiresIn, said]) =>
     Effect.gen(function* () {
@@ -1425,8 +1425,8 @@ describe("a manager and its grant", () => {
       const { ifUnchanged, text } = yield* manager.explain
       expect(Option.map(ifUnchanged, (d) => d._tag)).toEqual(Option.some("Refresh"))
       expect(text).toBe(
-        "read storage again (the token in memory has expired); if that holds the same, refresh (the token has " +
-          "expired); meanwhile there is no valid token to serve"
+        "read storage again (the token in memory has expired); if storage has not changed, refresh (the token has " +
+          "expired); meanwhile there is no valid token"
       )
     })
   )

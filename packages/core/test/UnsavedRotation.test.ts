@@ -1,4 +1,7 @@
-/** A rotation that storage does not take at once: the lease stays until it has, so that no peer spends the old token. */
+/**
+ * A rotation that storage does not accept at once: the lease is held until it does, so that no peer spends
+ * the old token.
+ */
 import { describe, expect, it } from "@effect/vitest"
 import {
   Credentials,

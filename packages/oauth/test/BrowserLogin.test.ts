@@ -215,7 +215,7 @@ describe("a login", () => {
       const told = yield* Fiber.join(both[0]!).pipe(Effect.race(Fiber.join(both[1]!)))
       expect(told).toMatchObject({
         status: 410,
-        text: expect.stringContaining("has had its answer") as unknown
+        text: expect.stringContaining("already has its answer") as unknown
       })
       yield* Fiber.interrupt(started.fiber)
       const texts = yield* Effect.forEach(both, (fiber) => Effect.map(Fiber.join(fiber), (got) => got.text))

@@ -204,7 +204,7 @@ describe("revocation", () => {
       const { revoke } = yield* revoking({}, fine, { status: 400, body: echo })
       yield* logger(revoke)
       expect(lines).toHaveLength(1)
-      expect(lines[0]).toContain("lives until it expires")
+      expect(lines[0]).toContain("stays valid until it expires")
       expect(lines[0]).not.toContain("the-access")
     })
   )

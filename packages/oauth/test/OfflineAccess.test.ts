@@ -1,4 +1,7 @@
-/** Logins that bring no refresh token, at a real server with its own rules and as other servers are asked. */
+/**
+ * Logins that bring no refresh token, at a real server with its own rules and with the parameters for other
+ * servers.
+ */
 import { FetchHttpClient } from "@effect/platform"
 import { describe, expect, it } from "@effect/vitest"
 import { Credentials } from "@latchkey/core"

@@ -1,6 +1,6 @@
 /**
- * The profile that a provider's own program keeps in a file: `.account.json` of Claude, the API's answer as it
- * came. It is no secret, and may be old.
+ * The profile that a provider's own program keeps in a file: Claude's `.account.json`, the API's response
+ * unchanged. It is not secret, and may be out of date.
  *
  * @since 0.1.0
  */
@@ -31,8 +31,8 @@ const pathOf = (provider: Provider): Effect.Effect<Option.Option<string>, Config
   )
 
 /**
- * The profile in the file; none where there is no such file, or the provider has none. What is no profile fails
- * with `Malformed` and stays as it is.
+ * Returns the profile in the file. None if there is no such file, or the provider has none. A file that is
+ * not a profile fails with `Malformed` and stays unchanged.
  *
  * @since 0.1.0
  * @category operations
@@ -49,8 +49,8 @@ export const load = (
   ).pipe(Effect.map(Option.flatten))
 
 /**
- * Keeps what the provider answered, 0600, in place of what was there; nothing where the provider has no such
- * file.
+ * Stores the provider's response with mode 0600, and replaces the old one. Does nothing if the provider
+ * has no such file.
  *
  * @since 0.1.0
  * @category operations
@@ -71,7 +71,7 @@ export const save = (
     })
   )
 
-/** A reader finds the old one or the new one, never half of it. */
+/** A reader finds the old file or the new one, never half of it. */
 const replace = async (path: string, text: string): Promise<void> => {
   const beside = `${path}.${randomBytes(6).toString("hex")}.tmp`
   await PrivateDirectory.make(Path.dirname(path))
@@ -113,5 +113,5 @@ const malformed = (path: string): ProfileError =>
 const unavailable = (path: string, what: string): ProfileError =>
   new ProfileError({
     reason: "Unavailable",
-    message: `${path} could not be ${what}: see to its permissions.`
+    message: `${path} could not be ${what}: check its permissions.`
   })

@@ -1,4 +1,6 @@
-/** One credentials file and several servers: a grant goes to the server and by the client that it came from. */
+/**
+ * One credentials file and several servers: a grant goes only to its own server, and only by its own client.
+ */
 import { describe, expect, it } from "@effect/vitest"
 import { FetchHttpClient } from "@effect/platform"
 import { Credentials, Entry, GrantIdentity, TokenManager } from "@latchkey/core"

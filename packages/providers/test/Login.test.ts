@@ -1,4 +1,6 @@
-/** Logins to the providers, as their servers want them; what all logins have in common is tested in oauth. */
+/**
+ * Logins to the providers, as their servers require. The tests of oauth cover what all logins have in common.
+ */
 import { describe, expect, it } from "@effect/vitest"
 import { Decision, Entry } from "@latchkey/core"
 import { Login, Provider, Revoke } from "@latchkey/providers"
@@ -244,7 +246,7 @@ describe("what is not offered", () => {
       const attempt = Login.device(claude, { prompt: () => Effect.void }).pipe(Effect.provide(layer))
       const error = yield* Effect.flip(attempt)
       expect(error).toMatchObject({ _tag: "ProviderError", reason: "NotOffered", provider: "claude" })
-      expect(error.message).toContain("take browser or pasting the code")
+      expect(error.message).toContain("use browser or pasting the code")
       expect(Revoke.isOffered(claude)).toBe(false)
       const revoke = yield* Effect.flip(Effect.provide(Revoke.make(claude), layer))
       expect(revoke).toMatchObject({ reason: "NotOffered" })

@@ -1,4 +1,6 @@
-/** What the programs that own the files do with them: their logged-out states, their selectors, their needs. */
+/**
+ * How the programs that own the files use them: their logged-out states, their selectors, their requirements.
+ */
 import { describe, expect, it } from "@effect/vitest"
 import { Credentials, Entry } from "@latchkey/core"
 import { BuiltIn, CopilotFile, OwnStorage, Provider, Refresher } from "@latchkey/providers"
@@ -114,13 +116,13 @@ describe("a program that is logged out", () => {
 
   it.effect.each([
     ["claude", { claudeAiOauth: { accessToken: "", refreshToken: "canary" } }, "accessToken is missing"],
-    ["claude", { claudeAiOauth: { accessToken: 0, refreshToken: "" } }, "accessToken is no text"],
-    ["claude", { claudeAiOauth: "" }, "claudeAiOauth is no object"],
+    ["claude", { claudeAiOauth: { accessToken: 0, refreshToken: "" } }, "accessToken is not a string"],
+    ["claude", { claudeAiOauth: "" }, "claudeAiOauth is not an object"],
     ["codex", { tokens: { refresh_token: "canary" } }, "tokens.access_token is missing"],
-    ["codex", { tokens: "" }, "tokens is no object"],
-    ["copilot", { oauth_token: false }, "oauth_token is no object"],
+    ["codex", { tokens: "" }, "tokens is not an object"],
+    ["copilot", { oauth_token: false }, "oauth_token is not an object"],
     ["gemini", { refresh_token: "canary" }, "access_token is missing"],
-    ["gemini", { access_token: 7 }, "access_token is no text"]
+    ["gemini", { access_token: 7 }, "access_token is not a string"]
   ] as const)("%s: %j is damage, and is told as such", ([id, content, words]) =>
     Effect.gen(function* () {
       yield* atNow
@@ -317,16 +319,20 @@ describe("what the owner of a file needs", () => {
 
   it.effect.each([
     ["codex", { idToken: Option.none() }, "tokens.id_token is missing"],
-    ["codex", { idToken: token("opaque") }, "tokens.id_token is no JWT"],
-    ["codex", { idToken: token("a.b") }, "tokens.id_token is no JWT"],
+    ["codex", { idToken: token("opaque") }, "tokens.id_token is not a JWT"],
+    ["codex", { idToken: token("a.b") }, "tokens.id_token is not a JWT"],
     [
       "codex",
       { idToken: token(`..${Buffer.from("{}").toString("base64url")}`) },
-      "tokens.id_token is no JWT"
+      "tokens.id_token is not a JWT"
     ],
-    ["codex", { idToken: token(jwt([])) }, "tokens.id_token is no JWT"],
-    ["codex", { idToken: token(jwt({ email: 7 })) }, "tokens.id_token is no JWT"],
-    ["codex", { idToken: token(jwt({ "https://api.openai.com/auth": "x" })) }, "tokens.id_token is no JWT"],
+    ["codex", { idToken: token(jwt([])) }, "tokens.id_token is not a JWT"],
+    ["codex", { idToken: token(jwt({ email: 7 })) }, "tokens.id_token is not a JWT"],
+    [
+      "codex",
+      { idToken: token(jwt({ "https://api.openai.com/auth": "x" })) },
+      "tokens.id_token is not a JWT"
+    ],
     ["codex", { refreshToken: Option.none() }, "tokens.refresh_token is missing"],
     [
       "codex",
@@ -448,7 +454,7 @@ describe("the files of Copilot's editors and of Copilot CLI", () => {
       "NoGrant",
       "several users of github.com (github.com:a, github.com:b)"
     ],
-    ["no text", { "github.com": { user: "ada", oauth_token: 7 } }, "Malformed", "github.com holds no text"],
+    ["no text", { "github.com": { user: "ada", oauth_token: 7 } }, "Malformed", "github.com holds no string"],
     [
       "Copilot CLI with the keychain",
       { logged_in_users: [{ host: "https://github.com", login: "ada" }] },

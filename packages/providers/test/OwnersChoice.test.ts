@@ -1,4 +1,4 @@
-/** Where Codex keeps its credentials is a setting of its own: the file, the keychain, or its memory. */
+/** A setting of Codex decides where it keeps its credentials: the file, the keychain, or its memory. */
 import { describe, expect, it } from "@effect/vitest"
 import { Entry } from "@latchkey/core"
 import { OwnStorage } from "@latchkey/providers"
@@ -137,9 +137,9 @@ describe("cli_auth_credentials_store", () => {
   )
 
   it.effect.each([
-    [store("vault"), "none of file, keyring, auto, ephemeral"],
-    ["cli_auth_credentials_store = 7", "none of file, keyring, auto, ephemeral"],
-    ["cli_auth_credentials_store = ", "is no TOML"]
+    [store("vault"), "not one of file, keyring, auto, ephemeral"],
+    ["cli_auth_credentials_store = 7", "not one of file, keyring, auto, ephemeral"],
+    ["cli_auth_credentials_store = ", "is not TOML"]
   ])("%j is told by its place", ([config, words]) =>
     Effect.gen(function* () {
       const { folder, within } = yield* codexHome(config, files.codex())

@@ -1,4 +1,4 @@
-/** What is shown of each provider's grant, and whose it is. */
+/** The display of each provider's grant, and its account. */
 import { describe, expect, it } from "@effect/vitest"
 import { Credentials, Profile } from "@latchkey/core"
 import { Profiles, type Provider, SavedProfile, Snapshots } from "@latchkey/providers"

@@ -35,10 +35,10 @@ describe("keys from the configuration", () => {
   const wrong = [
     { value: "", says: `${setting}: the encryption key is blank` },
     { value: " ", says: `${setting}: the encryption key is blank` },
-    { value: bytes(31), says: "is 31 bytes long, exactly 32 are due" },
-    { value: bytes(33), says: "is 33 bytes long, exactly 32 are due" },
+    { value: bytes(31), says: "is 31 bytes long, but must be exactly 32" },
+    { value: bytes(33), says: "is 33 bytes long, but must be exactly 32" },
     { value: bytes(16), says: "is 16 bytes long" },
-    { value: "63616e617279".repeat(5) + "6361", says: "bytes long, exactly 32 are due" },
+    { value: "63616e617279".repeat(5) + "6361", says: "bytes long, but must be exactly 32" },
     { value: "canary!, can*ry, ca/na=ry", says: "encryption key 1 of 3" },
     { value: `${text("a")},${bytes(31)}`, says: "encryption key 2 of 2 is 31 bytes long" },
     { value: `${text("a")},`, says: "encryption key 2 of 2 is blank" }

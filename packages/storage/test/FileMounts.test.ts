@@ -162,11 +162,11 @@ describeWith(mounts, "a medium", () => {
       for (const failed of [yield* Effect.flip(commit(storage, "2")), yield* Effect.flip(storage.remove)]) {
         assert.include(failed, { _tag: "StorageError", reason: "Denied" })
         assert.include(failed.message, path)
-        assert.include(failed.message, "(EROFS): the medium is read-only")
+        assert.include(failed.message, "(EROFS): the file system is read-only")
       }
       const none = yield* Effect.flip(lease.acquire("me", "1 minute"))
       assert.strictEqual(none.reason, "Unavailable")
-      assert.include(none.message, "(EROFS): the medium is read-only")
+      assert.include(none.message, "(EROFS): the file system is read-only")
       assert.strictEqual(yield* tokenIn(storage), "access-1")
     }).pipe(Effect.scoped)
   )
@@ -191,7 +191,7 @@ describeWith(mounts, "a medium", () => {
         for (let times = 0; times < 3; times++) {
           const failed = yield* Effect.flip(commit(storage, "4"))
           assert.include(failed, { _tag: "StorageError", reason: "Denied" })
-          assert.include(failed.message, "(ENOSPC): the medium is full")
+          assert.include(failed.message, "(ENOSPC): the disk is full")
           assert.include(failed.message, path)
           assert.strictEqual(yield* tokenIn(storage), "access-3")
           assert.deepStrictEqual(fs.readdirSync(directory), before)

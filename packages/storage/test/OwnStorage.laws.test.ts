@@ -26,7 +26,7 @@ describe("a storage of one's own", () => {
   it.live.each(laws)("$name (F42)", (law) => law.effect)
 
   it("is the one of the guide", () => {
-    const guide = fs.readFileSync(new URL("../../docs/guide/storages.md", import.meta.url), "utf8")
+    const guide = fs.readFileSync(new URL("../../docs/guide/extending.md", import.meta.url), "utf8")
     const example = fs.readFileSync(new URL("./support/OwnStorage.ts", import.meta.url), "utf8")
     assert.include(guide, example.trimEnd())
     assert.notMatch(example, /internal|\.\.\//)

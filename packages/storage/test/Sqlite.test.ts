@@ -97,7 +97,7 @@ describe("the database file", () => {
         [directory, "Malformed", "directory"],
         ["", "Malformed", "must be a file"],
         [":memory:", "Malformed", "must be a file"],
-        [Path.join(text, "below"), "Malformed", "no directory"]
+        [Path.join(text, "below"), "Malformed", "not a directory"]
       ]
       for (const [filename, reason, words] of expected) {
         const error = yield* refusal(filename)
@@ -192,18 +192,15 @@ describe("a database that another program has locked", () => {
     Effect.gen(function* () {
       const { sql } = yield* open(yield* freshFile)
       let attempts = 0
-      const locked = SqlStorage.make(
-        {
-          ...SqlSession.make(sql, "sqlite", { prefix: "latchkey", timeoutMillis: 1_000, location: "here" }),
-          run: () => {
-            attempts++
-            return Effect.fail(fromClient("here")({ code: "SQLITE_BUSY" }))
-          }
-        },
-        () => Effect.succeed({ number: 0, fence: 0, granted: 0, record: Option.none() }),
-        account,
-        Option.none()
-      )
+      const session: SqlSession.Session = {
+        ...SqlSession.make(sql, "sqlite", { prefix: "latchkey", timeoutMillis: 1_000, location: "here" }),
+        run: () => {
+          attempts++
+          return Effect.fail(fromClient("here")({ code: "SQLITE_BUSY" }))
+        }
+      }
+      const read = () => Effect.succeed({ number: 0, fence: 0, granted: 0, record: Option.none() })
+      const locked = SqlStorage.make({ ...SqlStorage.table(session), read }, account, Option.none())
       const error = yield* Effect.flip(locked.commit(Sample.plain("a"), Option.none()))
       assert.include(error, { _tag: "StorageError", reason: "Unavailable" })
       assert.include(error.message, "another process keeps it locked")

@@ -1,4 +1,4 @@
-/** What a process of its own does with a store; it says so on its standard output, one JSON value a line. */
+/** The jobs of a separate process on a store. It reports on its standard output, one JSON value a line. */
 import * as Credentials from "@latchkey/core/Credentials"
 import * as Entry from "@latchkey/core/Entry"
 import * as Effect from "effect/Effect"

@@ -1,4 +1,4 @@
-/** A manager in a process of its own, whose storage fails for a while after its refresh. */
+/** A manager in a separate process, whose storage fails for a while after its refresh. */
 import { FaultyStorage } from "@latchkey/core/testing"
 import * as Credentials from "@latchkey/core/Credentials"
 import { RefreshLease } from "@latchkey/core/RefreshLease"

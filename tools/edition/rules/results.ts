@@ -60,7 +60,7 @@ export const tags: Rule = {
   }
 }
 
-/** An `Either` where an effect is wanted: `yield* either` in `Effect.gen`, or as an argument. */
+/** An `Either` in place of an effect: `yield* either` in `Effect.gen`, or as an argument. */
 export const asEffects: Rule = {
   name: "results: as effects",
   kinds: [SyntaxKind.YieldExpression, SyntaxKind.CallExpression],
@@ -88,7 +88,7 @@ export const asEffects: Rule = {
   }
 }
 
-/** An `Either` that a function returns where an effect is wanted. */
+/** An `Either` that a function returns in place of an effect. */
 export const returned: Rule = {
   name: "results: returned as effects",
   kinds: [SyntaxKind.ArrowFunction, SyntaxKind.ReturnStatement],
@@ -112,7 +112,7 @@ const branches = (node: Node): ReadonlyArray<Node> =>
     ? [...branches(node.getWhenTrue()), ...branches(node.getWhenFalse())]
     : [node]
 
-/** Whether an argument may be an `Either`: its type is asked for only then, which takes long. */
+/** Whether an argument may be an `Either`. The type is checked only then, because that is slow. */
 const mayBeValue = (node: Node): boolean =>
   (Node.isIdentifier(node) && !node.getText().startsWith("_")) ||
   (Node.isCallExpression(node) && !/^(Effect|Layer|Stream|Scope|Clock|Option)\./.test(node.getText())) ||

@@ -10,12 +10,15 @@ import * as FiberId from "effect/FiberId"
 import * as FiberRefs from "effect/FiberRefs"
 import * as Runtime from "effect/Runtime"
 
-/** What an effect runs with. */
+/** The runtime that an effect runs with. */
 export type Running<R = never> = Runtime.Runtime<R>
 
 export const running = <R = never>(): Effect.Effect<Running<R>, never, R> => Effect.runtime<R>()
 
-/** Starts an effect in a fiber of its own, which can be interrupted where the fiber that runs `running` can be. */
+/** A runtime without the services of a program. */
+export const fresh: Running = Runtime.defaultRuntime
+
+/** Starts an effect in a fiber of its own. It can be interrupted if the fiber that runs `running` can be. */
 export const fork = <A, E, R>(
   running: Running<R>,
   effect: Effect.Effect<A, E, R>
@@ -24,8 +27,8 @@ export const fork = <A, E, R>(
 export const runPromiseExit = Runtime.runPromiseExit
 
 /**
- * Lets those go on who wait for a deferred; not before the fiber that does this waits itself. Whoever looks then finds what
- * it did meanwhile.
+ * Completes a deferred, and so resumes the fibers that wait for it, but not before the calling fiber itself
+ * waits. The resumed fibers then see what the calling fiber did meanwhile.
  */
 export const release = <A, E>(
   deferred: Deferred.Deferred<A, E>,
@@ -42,10 +45,13 @@ export const systemClock: Clock.Clock = Context.get(DefaultServices.liveServices
 export const clockOf = (running: Running): Clock.Clock =>
   Context.get(FiberRefs.getOrDefault(running.fiberRefs, DefaultServices.currentServices), Clock.Clock)
 
-/** The nanoseconds of a clock that nobody sets back. */
+/** Reads a clock that is never set back, in nanoseconds. */
 export const monotonicNanos = (clock: Clock.Clock): bigint => clock.unsafeCurrentTimeNanos()
 
-/** A clock that shows `now`, in epoch milliseconds; by `nanos` time passes, which nobody sets back. */
+/**
+ * Creates a clock that shows `now`, in epoch milliseconds. `nanos` measures the time that passes and is never
+ * set back.
+ */
 export const makeClock = (
   now: () => number,
   sleep: Clock.Clock["sleep"],

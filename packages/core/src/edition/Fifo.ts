@@ -1,4 +1,4 @@
-/** A queue, first in, first out. */
+/** A FIFO queue. */
 import * as MutableQueue from "effect/MutableQueue"
 
 export interface Fifo<A> {

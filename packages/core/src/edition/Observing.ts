@@ -17,7 +17,7 @@ export type Numbers<Type, Out> = Metric.Metric<Type, number, Out>
 
 export type Gauge = Metric.Metric.Gauge<number>
 
-/** A fiber, as far as it is observed. */
+/** The part of a fiber that is observed. */
 export type Observed = Fiber.RuntimeFiber<unknown, unknown>
 
 export const withFiber = <A, E, R>(
@@ -40,7 +40,10 @@ const labels = new Map<string, ReadonlyArray<MetricLabel.MetricLabel>>()
 const labelsOf = (tags: Tags): ReadonlyArray<MetricLabel.MetricLabel> =>
   Object.entries(tags).map(([name, value]) => MetricLabel.make(name, value))
 
-/** The same array each time, by which a metric finds its hook. There are as many as there are providers and reasons. */
+/**
+ * Returns the same array each time, because a metric finds its hook by it. There are as many arrays as there
+ * are providers and reasons.
+ */
 const knownLabels = (tags: Tags): ReadonlyArray<MetricLabel.MetricLabel> => {
   const key = Object.values(tags).join("\n")
   const known = labels.get(key)
@@ -50,7 +53,10 @@ const knownLabels = (tags: Tags): ReadonlyArray<MetricLabel.MetricLabel> => {
   return made
 }
 
-/** Updates metrics at once, with the tags of the fiber besides those given, which take few values. */
+/**
+ * Updates metrics at once, with the tags of the fiber in addition to the given ones. The given tags have few
+ * values.
+ */
 export const measure = (fiber: Observed) => {
   const around = fiber.getFiberRef(FiberRef.currentMetricLabels)
   return <Type, Out>(metric: Numbers<Type, Out>, value: number, tags: Tags): void => {
@@ -61,14 +67,14 @@ export const measure = (fiber: Observed) => {
 
 export type Level = "Warning" | "Debug"
 
-/** Whether somebody reads the log at this level. */
+/** Whether the log is on at this level. */
 export const isLogged = (fiber: Observed, level: Level): boolean =>
   LogLevel.greaterThanEqual(LogLevel[level], fiber.getFiberRef(FiberRef.currentMinimumLogLevel))
 
 export const log = (level: Level, message: string): Effect.Effect<void> =>
   Effect.logWithLevel(LogLevel[level], message)
 
-/** The tracer of programs that provide none: nobody sees its spans. */
+/** The tracer of programs that provide none. Its spans go nowhere. */
 const untraced: Tracer.Tracer = Context.get(DefaultServices.liveServices, Tracer.Tracer)
 
 export const isTraced = (fiber: Observed): boolean => fiber.currentTracer !== untraced

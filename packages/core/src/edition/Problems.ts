@@ -1,4 +1,4 @@
-/** What is wrong with settings and with decoded values, which each edition of Effect reports in its own shape. */
+/** The problems with settings and decoded values, which each edition of Effect reports in its own form. */
 import * as Config from "effect/Config"
 import * as ConfigError from "effect/ConfigError"
 import * as Either from "effect/Either"
@@ -12,7 +12,7 @@ export const missingSetting = (path: ReadonlyArray<string>, message: string): Co
 
 export const isConfigError = ConfigError.isConfigError
 
-/** A setting from its text, or what is wrong with that. */
+/** Parses a setting from its text, or returns the problem with the text. */
 export const textSetting = <A>(
   name: string,
   read: (text: string) => Either.Either<A, string>
@@ -21,20 +21,20 @@ export const textSetting = <A>(
     Either.mapLeft(read(text), (problem) => ConfigError.InvalidData([], problem))
   )
 
-/** A setting made of others. */
+/** Combines settings into one. */
 export const mapSettings = <A, B>(
   settings: Config.Config<A>,
   f: (value: A) => Either.Either<B, ConfigError.ConfigError>
 ): Config.Config<B> => Config.mapOrFail(settings, f)
 
-/** The first thing that is wrong with a value. */
+/** The first problem with a value. */
 export interface Issue {
   readonly path: ReadonlyArray<PropertyKey>
   readonly isMissing: boolean
-  /** A value that is right in kind, and does not pass a test. */
+  /** Whether the value has the right type but fails a test. */
   readonly isRefused: boolean
   readonly isUnexpected: boolean
-  /** What there is to choose from, as JSON. */
+  /** The allowed choices, as JSON. */
   readonly choices: ReadonlyArray<string>
   readonly message: string
 }
@@ -45,7 +45,7 @@ export const firstIssue = (error: DecodeError): Issue => {
   const all = ParseResult.ArrayFormatter.formatErrorSync(error)
   const [first] = all
   const path = first?.path ?? []
-  // A choice has an issue for each of what is to be chosen from.
+  // A union has an issue for each of its members.
   const here = all.filter((other) => other.path.join() === path.join())
   return {
     path,
@@ -57,6 +57,6 @@ export const firstIssue = (error: DecodeError): Issue => {
   }
 }
 
-/** The names to choose from are ours; what stands after `actual` is theirs. */
+/** The names of the choices come from this library. The text after `actual` comes from the input. */
 const choicesIn = (message: string): ReadonlyArray<string> =>
   /^Expected ("[A-Za-z0-9]+"(?: \| "[A-Za-z0-9]+")*), actual/.exec(message)?.[1]?.split(" | ") ?? []

@@ -1,10 +1,10 @@
-/** Numbers that look random and are the same for the same seed. */
+/** Pseudo-random numbers that are the same for the same seed. */
 import * as Utils from "effect/Utils"
 
 export interface Seeded {
-  /** From 0 up to `max`, which it never is. */
+  /** From 0 to below `max`. */
   readonly integer: (max: number) => number
-  /** From 0 up to 1. */
+  /** From 0 to below 1. */
   readonly number: () => number
 }
 

@@ -5,13 +5,16 @@ import type * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 
-/** What a callback gives to a stream. */
+/** The functions through which a callback emits into a stream. */
 export interface Emit<A, E> {
   readonly single: (value: A) => void
   readonly fail: (error: E) => void
 }
 
-/** What callbacks give while the scope of the registration is open. A slow reader gets all of it, or only the newest. */
+/**
+ * Emits what callbacks produce while the scope of the registration is open. A slow reader gets all values, or
+ * only the newest.
+ */
 export const fromCallbacks = <A, E = never>(
   keeps: "all" | "newest",
   register: (emit: Emit<A, E>) => Effect.Effect<unknown, E, Scope.Scope>
@@ -21,7 +24,7 @@ export const fromCallbacks = <A, E = never>(
     keeps === "all" ? { bufferSize: "unbounded" } : { bufferSize: 1, strategy: "sliding" }
   )
 
-/** Page after page, each read once the one before is used up. */
+/** Emits page after page. Each is read once the previous one is used up. */
 export const pages = <S, A, E, R>(
   first: S,
   read: (state: S) => Effect.Effect<readonly [ReadonlyArray<A>, Option.Option<S>], E, R>
@@ -30,10 +33,10 @@ export const pages = <S, A, E, R>(
     Effect.map(read(state), ([page, next]) => [Chunk.fromIterable(page), next] as const)
   )
 
-/** One value after another, until there is none, which is the failure `None`. */
+/** Emits one value after another, until the effect fails with `None`. */
 export const repeatOption = Stream.repeatEffectOption
 
-/** What reads the next values of a stream; its end is the failure `None`. */
+/** Returns an effect that pulls the next values of a stream. At the end it fails with `None`. */
 export const pullOf = <A, E, R>(
   stream: Stream.Stream<A, E, R>
 ): Effect.Effect<Effect.Effect<Iterable<A>, Option.Option<E>, R>, never, R | Scope.Scope> =>

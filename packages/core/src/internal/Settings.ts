@@ -1,4 +1,4 @@
-/** Settings as they are given, checked: what cannot work is a `ConfigError` that names it. */
+/** Checks settings. A setting that cannot work is a `ConfigError` that names it. */
 import type * as ConfigError from "effect/ConfigError"
 import * as Duration from "effect/Duration"
 import * as Either from "effect/Either"
@@ -9,8 +9,8 @@ export const invalid = (setting: string, problem: string) =>
   Either.left(Problems.invalidSetting([setting], `${setting} ${problem}`))
 
 /**
- * The milliseconds of a span of time, or NaN where it is none or negative: `Duration` takes what is negative or NaN
- * for zero without a word, and throws on words that it does not know.
+ * Converts a duration to milliseconds. NaN if it is negative or not a duration. `Duration` silently takes
+ * negative numbers and NaN for zero, and throws on words that it does not know.
  */
 export const millisOf = (input: Duration.DurationInput): number =>
   numbersIn(input).every((part) => part >= 0)
@@ -33,7 +33,7 @@ export const millis = (
     : invalid(setting, "must be a finite duration, not negative")
 }
 
-/** {@link millis}, where without an end is one too. */
+/** {@link millis}, which also accepts an infinite duration. */
 export const millisOrForever = (
   setting: string,
   input: Duration.DurationInput

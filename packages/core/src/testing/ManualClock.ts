@@ -1,5 +1,5 @@
 /**
- * A clock that moves only when told to, for programs that run outside a test; inside one, `TestClock`
+ * A clock that moves only when you move it, for programs that run outside a test. Inside a test, `TestClock`
  * does the same and more.
  *
  * @since 0.1.0
@@ -12,7 +12,7 @@ import * as Layer from "effect/Layer"
 import * as Fibers from "../edition/Fibers.js"
 
 /**
- * The hands of the clock.
+ * The controls of the clock.
  *
  * @since 0.1.0
  * @category tags
@@ -20,9 +20,11 @@ import * as Fibers from "../edition/Fibers.js"
 export class ManualClock extends Context.Tag("@latchkey/core/testing/ManualClock")<
   ManualClock,
   {
-    /** Moves time on, waking who sleeps on the way, in order, each at its own time. */
+    /** Advances time. Fibers that sleep wake on the way, in order, each at its own time. */
     readonly advance: (duration: Duration.DurationInput) => Effect.Effect<void>
-    /** Sets the time, also back, as an operator or a suspended laptop does; wakes who is due. */
+    /**
+     * Sets the time, also back, as an operator or a suspended laptop does. Wakes fibers whose time has come.
+     */
     readonly set: (epochMillis: number) => Effect.Effect<void>
   }
 >() {}
@@ -32,12 +34,12 @@ interface Sleeper {
   readonly wake: Deferred.Deferred<void>
 }
 
-/** How often others get a turn after each waking, so that what they do next happens at that time. */
+/** How many turns other fibers get after each waking, so that what they do next happens at that time. */
 const turns = 20
 
 /**
- * The clock of everything that is provided with this layer, starting at `startMillis` (epoch; 0 unless
- * given).
+ * Sets the clock of everything that this layer is provided to. It starts at `startMillis` (epoch
+ * milliseconds, default 0).
  *
  * @since 0.1.0
  * @category layers

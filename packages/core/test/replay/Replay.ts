@@ -1,5 +1,5 @@
 /**
- * Replays recorded answers of the system that this one replaces: traces through the real manager over a
+ * Replays recorded results of the system that this library replaces: traces through the real manager over a
  * memory storage and a test clock, and previews through the masking functions.
  */
 import * as Clock from "effect/Clock"
@@ -47,8 +47,8 @@ const toCredentials = (recorded: typeof RecordedCredentials.Type): Credentials.C
   })
 
 /**
- * What the recorded refresher answered at its k-th call. When a token was obtained it did not tell, as the
- * original does not know it: the grace is not clamped to a lifetime there.
+ * The k-th response of the recorded refresher. It does not say when the token was obtained, because the
+ * original does not know it: there the grace is not clamped to a lifetime.
  */
 const recordedRefresher = ScriptedRefresher.layer((call) => ({
   answer: ({ now }) =>

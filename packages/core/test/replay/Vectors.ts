@@ -1,6 +1,6 @@
 /**
- * The files that are replayed, as they were recorded: traces, one a line, in a `.jsonl`; maskings in a `.json`.
- * What cannot be read is told by file, line and field.
+ * The recorded files to replay: traces, one a line, in a `.jsonl`; maskings in a `.json`. An error names the
+ * file, line and field that cannot be read.
  */
 import * as Data from "effect/Data"
 import * as Either from "effect/Either"
@@ -158,7 +158,7 @@ const decoded = <A, I>(
     return new Unreadable({ message: `${place}: ${at}${short.replace(/\s+/g, " ")}` })
   })
 
-/** JSON, or why it is none. Where a text has many lines, the one at fault is told. */
+/** Parses JSON, or says why it is none. For a text of many lines, it names the faulty one. */
 const json = (place: string, text: string): Either.Either<unknown, Unreadable> =>
   Either.try({
     try: (): unknown => JSON.parse(text),

@@ -1,4 +1,4 @@
-/** What the manager's tests stand on: a manager over memory, a script, and a clock that the test moves. */
+/** The fixture of the manager's tests: a manager over memory, a script, and a clock that the test moves. */
 import {
   type ConfigError,
   Context,

@@ -1,4 +1,4 @@
-/** Secrets to be looked for afterwards, in whatever shape they may have been written down. */
+/** Secrets to search for afterwards, in every form in which they may have been written. */
 import { Buffer } from "node:buffer"
 import { Seeded } from "@latchkey/core/internal-api"
 import { Effect } from "effect"

@@ -1,4 +1,4 @@
-/** What tests do in each edition of Effect in its own way. */
+/** Test helpers that differ between the editions of Effect. */
 import { it } from "@effect/vitest"
 import {
   Cause,

@@ -1,4 +1,4 @@
-/** All that a program shows to those who look on: its logs, spans, metrics, errors and values. */
+/** Everything that a program shows to observers: its logs, spans, metrics, errors and values. */
 import { inspect } from "node:util"
 import { Cause, Effect, Exit, Metric, Tracer } from "effect"
 import * as Edition from "./Edition.js"

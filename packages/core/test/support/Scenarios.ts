@@ -1,4 +1,4 @@
-/** Canaries through every operation of a manager, in every world of its own tests. */
+/** Canaries through every operation of a manager, in every world of the manager's tests. */
 import { Effect } from "effect"
 import { bench, minute } from "./Bench.js"
 import { everything, secretGrant, worlds } from "./Everything.js"

@@ -1,4 +1,4 @@
-/** An answer whose body may be looked at before the program reads it. */
+/** A response whose body may be inspected before the program reads it. */
 import type * as HttpClientResponse from "@effect/platform/HttpClientResponse"
 import * as UrlParams from "@effect/platform/UrlParams"
 import * as Cause from "effect/Cause"
@@ -14,17 +14,17 @@ import * as Http from "../edition/Http.js"
 type Answer = HttpClientResponse.HttpClientResponse
 type Bytes = Stream.Stream<Uint8Array, Http.ResponseFailure>
 
-/** How much of a body may be looked at, in bytes. */
+/** How much of a body may be inspected, in bytes. */
 const maxPeek = 65_536
 
 export interface Peekable {
-  /** The answer to look at. Its body fails as `ResponseError` beyond {@link maxPeek}. */
+  /** The response to inspect. Its body fails with `ResponseError` beyond {@link maxPeek}. */
   readonly view: Answer
-  /** The answer to hand on: its body is whole, whatever was read of the view. */
+  /** The response to pass on. Its body is complete, whatever was read of the view. */
   readonly answer: () => Answer
 }
 
-/** Nothing of the body is read until somebody reads that of the view. */
+/** Reads nothing of the body until the view's body is read. */
 export const peekable = (response: Answer): Effect.Effect<Peekable> =>
   Effect.gen(function* () {
     const { isStarted, view, whole } = yield* buffered(response)
@@ -41,7 +41,7 @@ interface Buffered {
   readonly isStarted: () => boolean
 }
 
-/** The source is read once. The view keeps what it reads, and the whole begins with that. */
+/** Reads the source once. The view keeps what it reads, and the complete body begins with that. */
 const buffered = (response: Answer): Effect.Effect<Buffered> =>
   Effect.map(Scope.make(), (scope) => {
     const kept: Array<Uint8Array> = []
@@ -68,7 +68,7 @@ const buffered = (response: Answer): Effect.Effect<Buffered> =>
       end = Effect.fail(failure)
       yield* close
     })
-    // In a fiber of its own: a reader that gives up must not lose what arrives just then.
+    // In its own fiber, because a reader that gives up must not lose data that arrives at that moment.
     const more = Effect.suspend(() =>
       reading === undefined
         ? Effect.tap(Effect.forkDaemon(readOnce), (fiber) =>
@@ -105,11 +105,11 @@ const buffered = (response: Answer): Effect.Effect<Buffered> =>
     return { view, whole, isStarted: () => pull !== undefined }
   })
 
-/** All of it at once, however often that is asked for. */
+/** Reads everything at once. Repeated calls share the result. */
 const collected = (bytes: Bytes): Effect.Effect<Effect.Effect<Uint8Array, Http.ResponseFailure>> =>
   Stream.runCollect(bytes).pipe(
     Effect.map((chunks) => Buffer.concat([...chunks])),
-    // As the platform has it: the stream of a body that is not there fails, and its text is "".
+    // As on the platform: the stream of a missing body fails, and its text is "".
     Effect.catchIf(
       (error) => Http.responseKindOf(error) === "EmptyBody",
       () => Effect.succeed(Buffer.alloc(0))

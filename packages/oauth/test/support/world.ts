@@ -1,4 +1,4 @@
-/** What the campaigns stand on: managers over one hostile server and one storage, in a time of their own. */
+/** The fixture of the campaigns: managers over one hostile server and one storage, with a simulated clock. */
 import type { HttpClient } from "@effect/platform"
 import { type Entry, RefreshLease, TokenConfig, TokenManager, TokenStorage } from "@latchkey/core"
 import { RefreshToken } from "@latchkey/oauth"

@@ -1,4 +1,4 @@
-/** Settings from the environment: `LATCHKEY_<ID>_<SECTION>_<FIELD>` for each there is. */
+/** Settings from the environment: `LATCHKEY_<ID>_<SECTION>_<FIELD>` for each setting. */
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -7,7 +7,7 @@ import * as Shapes from "../edition/Shapes.js"
 import { ProviderError } from "../Provider.js"
 import { Settings } from "../ProviderSettings.js"
 
-/** How a variable's text is read: as it is, as words, as `true` or `false`, or as JSON. */
+/** How a variable's text is read: unchanged, as words, as `true` or `false`, or as JSON. */
 type Kind = "text" | "words" | "flag" | "json"
 
 interface Leaf {
@@ -33,10 +33,10 @@ const kindOf = (shape: Shapes.Shape): Kind => {
   }
 }
 
-/** Every setting there is. */
+/** All settings. */
 export const leaves: ReadonlyArray<Leaf> = leavesOf([], Shapes.of(Settings))
 
-/** The variable of a setting: `LATCHKEY_CLAUDE_SERVER_TOKEN_ENDPOINT`. */
+/** Returns the variable of a setting: `LATCHKEY_CLAUDE_SERVER_TOKEN_ENDPOINT`. */
 export const variable = (id: string, path: ReadonlyArray<string>): string =>
   ["LATCHKEY", id, ...path.map((key) => key.replace(/[A-Z]/g, "_$&"))]
     .join("_")
@@ -45,7 +45,10 @@ export const variable = (id: string, path: ReadonlyArray<string>): string =>
 
 type Json = Record<string, unknown>
 
-/** What the environment says of a provider, and the names of the variables that do; none where none does. */
+/**
+ * Returns the settings of a provider in the environment, and the names of their variables. None if there are
+ * none.
+ */
 export const read = (
   id: string
 ): Effect.Effect<

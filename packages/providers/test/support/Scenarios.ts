@@ -1,6 +1,6 @@
 /**
- * Canaries through the providers: their own files, sound and spoiled, the grants in them refreshed, looked at,
- * revoked and obtained anew, at servers of every kind; and their settings, with secrets where none are due.
+ * Canaries through the providers: their own files, sound and damaged; their grants refreshed, displayed,
+ * revoked and requested again, at servers of every kind; and their settings, with secrets in wrong places.
  */
 import { type HttpClient } from "@effect/platform"
 import { TokenConfig, TokenManager } from "@latchkey/core"

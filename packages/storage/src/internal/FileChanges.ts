@@ -1,4 +1,6 @@
-/** Changes of one file, seen through the kernel's watch on its directory: a rename replaces the file itself. */
+/**
+ * Watches one file through the kernel's watch on its directory, because a rename replaces the file itself.
+ */
 import type { StorageError } from "@latchkey/core/TokenStorage"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
@@ -9,7 +11,10 @@ import { type FileProblem, fromSystem } from "./FileProblem.js"
 import { pause } from "./KernelLock.js"
 import * as PrivateFile from "./PrivateFile.js"
 
-/** A program that writes in place makes several changes of one: those that come meanwhile are told as one. */
+/**
+ * A program that writes in place causes several changes. Those within this time, in milliseconds, are
+ * reported as one.
+ */
 const quietMillis = 20
 
 export const changes = (

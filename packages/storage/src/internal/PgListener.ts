@@ -1,6 +1,6 @@
 /**
- * Notifications of a PostgreSQL server, over a connection of their own that is made anew whenever it is lost.
- * The client of `@effect/sql-pg` cannot serve: it does not tell that its listening connection is gone.
+ * Notifications of a PostgreSQL server, over a separate connection that is replaced whenever it is lost. The
+ * client of `@effect/sql-pg` does not report that its listening connection is gone.
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -13,13 +13,13 @@ import { passwordOf, type PgSettings } from "../edition/Sql.js"
 import { bounded } from "./Bounded.js"
 import { pause } from "./KernelLock.js"
 
-/** How long the server may take to answer here, and how often it is asked whether it is there. */
+/** How long the server may take to answer, and how often it is pinged. */
 const answerMillis = 5_000
 const quietMillis = 15_000
 
 /**
- * The payloads of a channel, and none each time that some may have been missed: after each new connection.
- * Never ends and never fails: while the server is away, it is tried again, at growing intervals.
+ * Emits the payloads of a channel, and none each time that some may have been missed: after each new
+ * connection. Never ends and never fails: while the server is down, it reconnects at growing intervals.
  */
 export const listen = (config: PgSettings, channel: string): Stream.Stream<Option.Option<string>> =>
   Streams.fromCallbacks<Option.Option<string>>("all", (emit) =>
@@ -36,7 +36,7 @@ const keep = (config: PgSettings, channel: string, told: Told, failures: number)
     )
   )
 
-/** One connection from beginning to end; whether it came to listen. */
+/** Runs one connection from beginning to end. Returns whether it listened. */
 const session = (
   config: PgSettings,
   channel: string,

@@ -1,4 +1,4 @@
-/** One client as the storage and the leases use it: scripts, bounded in time, and channels. */
+/** A client in the form that the storage and the leases use: scripts with a time limit, and channels. */
 import type { Cluster, Redis } from "ioredis"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -13,9 +13,9 @@ export type Client = Redis | Cluster
 
 /** What a storage and its leases need of a server. */
 export interface Connection {
-  /** Where the server is, for people; without secrets. */
+  /** Where the server is, for people, without secrets. */
   readonly location: string
-  /** Runs a script; a server that is away is told at once, and one that hangs when its time is over. */
+  /** Runs a script. Fails at once if the server is down, and after the time-out if it hangs. */
   readonly run: (
     script: string,
     key: string,
@@ -23,14 +23,15 @@ export interface Connection {
   ) => Effect.Effect<unknown, ServerProblem>
   /** Emits for each message on a channel, and when messages may have been missed. */
   readonly listen: (channel: string) => Stream.Stream<void>
-  /** Emits each channel of a pattern on which there is a message, and none when messages may have been missed. */
+  /** Emits each channel of a pattern that has a message, and none when messages may have been missed. */
   readonly listenAll: (pattern: string) => Stream.Stream<Option.Option<string>>
 }
 
 export const run = (client: Client, location: string, timeoutMillis: number): Connection["run"] => {
   const fails = fromClient(location)
   let lastError: unknown
-  // Without a listener the client prints its errors; and each call that waits for the connection has its own.
+  // Without a listener the client prints its errors. Each call that waits for the connection adds its own
+  // listener.
   client.setMaxListeners(0).on("error", (error: unknown) => {
     lastError = error
   })
@@ -52,7 +53,7 @@ export const run = (client: Client, location: string, timeoutMillis: number): Co
   const late = () =>
     new ServerProblem({
       reason: "Unavailable",
-      message: `${location} did not answer within ${timeoutMillis} ms: look whether it hangs, or try again.`
+      message: `${location} did not answer within ${timeoutMillis} ms: check whether it hangs, or try again.`
     })
   return (script, key, args) =>
     bounded(
@@ -65,7 +66,7 @@ export const run = (client: Client, location: string, timeoutMillis: number): Co
     )
 }
 
-/** By its digest, where the server knows it: a script is longer than what it is given. */
+/** By its digest, if the server has it, because a script is longer than its arguments. */
 const evaluate = (
   client: Client,
   script: string,
@@ -73,7 +74,7 @@ const evaluate = (
   args: ReadonlyArray<string | number>
 ): Promise<unknown> =>
   client.callBuffer("evalsha", [digestOf(script), 1, key, ...args]).catch((error: unknown) => {
-    // It was not run: the server does not know it, or this user may only use `eval`.
+    // It did not run: the server does not have it, or this user may only use `eval`.
     if (!(error instanceof Error && /^(NOSCRIPT|NOPERM)/.test(error.message))) throw error
     return client.callBuffer("eval", [script, 1, key, ...args])
   })
@@ -87,8 +88,8 @@ const digestOf = (script: string): string => {
 }
 
 /**
- * Channels over a connection of their own, made when it is first needed and renewed by the client when it is
- * lost. Each time that it is there again, messages may have been missed.
+ * Channels over a separate connection, which is opened on first use and which the client reopens when it is
+ * lost. After each reconnection, messages may have been missed.
  */
 export const listen = (connect: () => Client): Connection["listen"] => {
   const listeners = new Map<string, Set<() => void>>()
@@ -103,7 +104,7 @@ export const listen = (connect: () => Client): Connection["listen"] => {
     open = made
     return made
   }
-  // One that fails is subscribed again with the next connection.
+  // A failed subscription is repeated with the next connection.
   const subscribe = (to: Client, channel: string) =>
     void to.subscribe(channel).then(
       () => tell(channel),
@@ -131,7 +132,7 @@ export const listen = (connect: () => Client): Connection["listen"] => {
     )
 }
 
-/** All channels of a pattern, over a connection of their own, in the same way. */
+/** All channels of a pattern, over a separate connection, in the same way. */
 export const listenAll =
   (connect: () => Client): Connection["listenAll"] =>
   (pattern) =>

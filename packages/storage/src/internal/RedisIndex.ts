@@ -28,7 +28,9 @@ export const due = (
 const pageSize = 1000
 const together = 128
 
-/** The accounts after one, by name; each page is one query, and one for the place of each. */
+/**
+ * Returns the accounts after one, by name. Each page is one query, plus one for the place of each account.
+ */
 export const accounts = (
   { run }: Connection,
   prefix: string,

@@ -1,4 +1,4 @@
-/** A server process of a test: started, stopped, started again, and never left behind. */
+/** A server process of a test: started, stopped, started again, and never left running. */
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"

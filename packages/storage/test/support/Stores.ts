@@ -1,4 +1,4 @@
-/** Key-value stores that fail, and what a store says then in each edition of Effect. */
+/** Key-value stores that fail, with the errors of this edition of Effect. */
 import * as PlatformError from "@effect/platform/Error"
 import * as KeyValueStore from "@effect/platform/KeyValueStore"
 import * as Effect from "effect/Effect"
@@ -10,7 +10,7 @@ interface Details {
   readonly pathOrDescriptor?: string
 }
 
-const where = { module: "KeyValueStore", method: "set" }
+const where = { module: "KeyValueStore", method: "set" } as const
 
 export const systemError = (
   reason: "PermissionDenied" | "TimedOut" | "Unknown",

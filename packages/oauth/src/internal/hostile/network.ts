@@ -1,4 +1,4 @@
-/** The way to the hostile server and back, as a platform `HttpClient`. */
+/** The connection to the hostile server, as a platform `HttpClient`. */
 import * as HttpClient from "@effect/platform/HttpClient"
 import type { HttpClientRequest } from "@effect/platform/HttpClientRequest"
 import * as HttpClientResponse from "@effect/platform/HttpClientResponse"
@@ -18,7 +18,7 @@ export interface Options {
   readonly faultPlan: FaultPlan
   readonly site: Site
   readonly random: Seeded.Seeded
-  /** How long each way takes, in milliseconds: from, to. */
+  /** How long each direction takes, in milliseconds: minimum, maximum. */
   readonly latency: readonly [number, number]
 }
 
@@ -50,7 +50,7 @@ export const make = ({
           ? Effect.succeed(toResponse(request, { status: 404, headers: {}, body: "" }))
           : Effect.fail(noConnection(request, "ENOTFOUND"))
       }
-      // A client that gives up does not call its request back: the server's part is a fiber of its own.
+      // A client that gives up does not take its request back, so the server's part runs in its own fiber.
       return serve(endpoint, toIncoming(request)).pipe(
         Effect.forkIn(scope),
         Effect.flatMap(Fiber.join),
@@ -130,7 +130,7 @@ const toIncoming = (request: HttpClientRequest): Incoming => {
   }
 }
 
-/** A body in JSON, as some servers want it. */
+/** A JSON body, which some servers want. */
 const jsonForm = (text: string): URLSearchParams => {
   try {
     const value: unknown = JSON.parse(text)

@@ -5,11 +5,12 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
+import { identity } from "effect/Function"
 
-/** What an effect runs with. */
+/** The context that an effect runs with. */
 export interface Running<R = never> {
   readonly context: Context.Context<R>
-  /** Makes an effect interruptible where the fiber was. */
+  /** Makes an effect interruptible if the fiber was. */
   readonly restore: <A, E, R2>(effect: Effect.Effect<A, E, R2>) => Effect.Effect<A, E, R2>
 }
 
@@ -18,7 +19,10 @@ export const running = <R = never>(): Effect.Effect<Running<R>, never, R> =>
     Effect.map(Effect.context<R>(), (context) => ({ context, restore }))
   )
 
-/** Starts an effect in a fiber of its own, which can be interrupted where the fiber that runs `running` can be. */
+/** A runtime without the services of a program. */
+export const fresh: Running = { context: Context.empty(), restore: identity }
+
+/** Starts an effect in a fiber of its own. It can be interrupted if the fiber that runs `running` can be. */
 export const fork = <A, E, R>(
   { context, restore }: Running<R>,
   effect: Effect.Effect<A, E, R>
@@ -27,8 +31,8 @@ export const fork = <A, E, R>(
 export const runPromiseExit = <R>({ context }: Running<R>) => Effect.runPromiseExitWith(context)
 
 /**
- * Lets those go on who wait for a deferred; not before the fiber that does this waits itself. Whoever looks then finds what
- * it did meanwhile.
+ * Completes a deferred, and so resumes the fibers that wait for it, but not before the calling fiber itself
+ * waits. The resumed fibers then see what the calling fiber did meanwhile.
  */
 export const release = <A, E>(
   deferred: Deferred.Deferred<A, E>,
@@ -47,10 +51,13 @@ export const systemClock: Clock.Clock = Context.get(Context.empty(), Clock.Clock
 
 export const clockOf = ({ context }: Running): Clock.Clock => Context.get(context, Clock.Clock)
 
-/** The nanoseconds of a clock that nobody sets back. */
+/** Reads a clock that is never set back, in nanoseconds. */
 export const monotonicNanos = (clock: Clock.Clock): bigint => clock.monotonicTimeNanosUnsafe()
 
-/** A clock that shows `now`, in epoch milliseconds; by `nanos` time passes, which nobody sets back. */
+/**
+ * Creates a clock that shows `now`, in epoch milliseconds. `nanos` measures the time that passes and is never
+ * set back.
+ */
 export const makeClock = (
   now: () => number,
   sleep: Clock.Clock["sleep"],

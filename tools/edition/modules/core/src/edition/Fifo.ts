@@ -1,4 +1,4 @@
-/** A queue, first in, first out. */
+/** A FIFO queue. */
 import * as MutableList from "effect/MutableList"
 
 export interface Fifo<A> {

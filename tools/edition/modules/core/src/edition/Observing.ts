@@ -14,7 +14,7 @@ export type Numbers<_Type, Out> = Metric.Metric<number, Out>
 
 export type Gauge = Metric.Gauge<number>
 
-/** A fiber, as far as it is observed. */
+/** The part of a fiber that is observed. */
 export type Observed = Fiber.Fiber<unknown, unknown>
 
 export const withFiber = <A, E, R>(
@@ -32,7 +32,10 @@ export const secondsNow = (name: string, description: string) =>
 export const set = (gauge: Gauge, value: number, tags: Tags): Effect.Effect<void> =>
   Metric.update(Metric.withAttributes(gauge, tags), value)
 
-/** Updates metrics at once, with the tags of the fiber besides those given, which take few values. */
+/**
+ * Updates metrics at once, with the tags of the fiber in addition to the given ones. The given tags have few
+ * values.
+ */
 export const measure = (fiber: Observed) => {
   const around = fiber.getRef(Metric.CurrentMetricAttributes)
   return <Out>(metric: Metric.Metric<number, Out>, value: number, tags: Tags): void => {
@@ -47,7 +50,7 @@ export type Level = "Warning" | "Debug"
 
 const levels = { Warning: "Warn", Debug: "Debug" } as const
 
-/** Whether somebody reads the log at this level. */
+/** Whether the log is on at this level. */
 export const isLogged = (fiber: Observed, level: Level): boolean =>
   LogLevel.isGreaterThanOrEqualTo(levels[level], fiber.getRef(References.MinimumLogLevel))
 

@@ -1,4 +1,4 @@
-/** What is wrong with settings and with decoded values, which each edition of Effect reports in its own shape. */
+/** The problems with settings and decoded values, which each edition of Effect reports in its own form. */
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
@@ -19,7 +19,7 @@ const configError = (path: ReadonlyArray<string>, issue: SchemaIssue.Issue): Con
 export const isConfigError = (error: unknown): error is Config.ConfigError =>
   error instanceof Config.ConfigError
 
-/** A setting from its text, or what is wrong with that. */
+/** Parses a setting from its text, or returns the problem with the text. */
 export const textSetting = <A>(
   name: string,
   read: (text: string) => Result.Result<A, string>
@@ -28,20 +28,20 @@ export const textSetting = <A>(
     Effect.fromResult(Result.mapError(read(text), (problem) => invalidSetting([name], problem)))
   )
 
-/** A setting made of others. */
+/** Combines settings into one. */
 export const mapSettings = <A, B>(
   settings: Config.Config<A>,
   f: (value: A) => Result.Result<B, Config.ConfigError>
 ): Config.Config<B> => Config.mapEffect(settings, (value) => Effect.fromResult(f(value)))
 
-/** The first thing that is wrong with a value. */
+/** The first problem with a value. */
 export interface Issue {
   readonly path: ReadonlyArray<PropertyKey>
   readonly isMissing: boolean
-  /** A value that is right in kind, and does not pass a test. */
+  /** Whether the value has the right type but fails a test. */
   readonly isRefused: boolean
   readonly isUnexpected: boolean
-  /** What there is to choose from, as JSON. */
+  /** The allowed choices, as JSON. */
   readonly choices: ReadonlyArray<string>
   readonly message: string
 }

@@ -7,13 +7,16 @@ import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 
-/** What a callback gives to a stream. */
+/** The functions through which a callback emits into a stream. */
 export interface Emit<A, E> {
   readonly single: (value: A) => void
   readonly fail: (error: E) => void
 }
 
-/** What callbacks give while the scope of the registration is open. A slow reader gets all of it, or only the newest. */
+/**
+ * Emits what callbacks produce while the scope of the registration is open. A slow reader gets all values, or
+ * only the newest.
+ */
 export const fromCallbacks = <A, E = never>(
   keeps: "all" | "newest",
   register: (emit: Emit<A, E>) => Effect.Effect<unknown, E, Scope.Scope>
@@ -27,13 +30,13 @@ export const fromCallbacks = <A, E = never>(
     keeps === "all" ? { bufferSize: Infinity } : { bufferSize: 1, strategy: "sliding" }
   )
 
-/** Page after page, each read once the one before is used up. */
+/** Emits page after page. Each is read once the previous one is used up. */
 export const pages: <S, A, E, R>(
   first: S,
   read: (state: S) => Effect.Effect<readonly [ReadonlyArray<A>, Option.Option<S>], E, R>
 ) => Stream.Stream<A, E, R> = Stream.paginate
 
-/** One value after another, until there is none, which is the failure `None`. */
+/** Emits one value after another, until the effect fails with `None`. */
 export const repeatOption = <A, E, R>(
   next: Effect.Effect<A, Option.Option<E>, R>
 ): Stream.Stream<A, E, R> => {
@@ -45,7 +48,7 @@ export const repeatOption = <A, E, R>(
   return Stream.fromPull(Effect.succeed(pull))
 }
 
-/** What reads the next values of a stream; its end is the failure `None`. */
+/** Returns an effect that pulls the next values of a stream. At the end it fails with `None`. */
 export const pullOf = <A, E, R>(
   stream: Stream.Stream<A, E, R>
 ): Effect.Effect<Effect.Effect<Iterable<A>, Option.Option<E>, R>, never, R | Scope.Scope> =>

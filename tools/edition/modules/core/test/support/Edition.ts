@@ -1,5 +1,5 @@
 /* eslint-disable @typescript-eslint/no-explicit-any -- as fast-check has it */
-/** What tests do in each edition of Effect in its own way. */
+/** Test helpers that differ between the editions of Effect. */
 import { it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as Config from "effect/Config"
@@ -86,7 +86,7 @@ export type Variables = Readonly<Record<string, string>>
 const provider = (variables: Variables) =>
   ConfigProvider.fromEnvRecord(variables, { preserveEmptyStrings: true })
 
-/** Configuration from these variables alone. */
+/** A configuration of only these variables. */
 export const withVariables =
   (variables: Variables) =>
   <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
@@ -95,7 +95,7 @@ export const withVariables =
 export const layerVariables = (variables: Variables): Layer.Layer<never> =>
   ConfigProvider.layer(provider(variables))
 
-/** A `ConfigError` that found a value and did not like it. */
+/** A `ConfigError` for a value that exists and is invalid. */
 export const invalidSetting = (error: unknown) => {
   if (!(error instanceof Config.ConfigError) || error.cause._tag !== "SchemaError") return error
   const { issue } = error.cause
@@ -128,7 +128,7 @@ export interface Line {
   readonly spans: ReadonlyArray<string>
 }
 
-/** Writes what a program logs, at all levels, and to nowhere else. */
+/** Writes everything that a program logs, at all levels, only here. */
 export const logging = (write: (line: Line) => void) => {
   const logger = Logger.make(({ cause, fiber, logLevel, message }) => {
     const one: unknown = Array.isArray(message) && message.length === 1 ? message[0] : message
@@ -151,7 +151,7 @@ export const logging = (write: (line: Line) => void) => {
 export const silent: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R> =
   Effect.provideService(References.MinimumLogLevel, "None")
 
-/** A metric as it stands. */
+/** The present state of a metric. */
 export interface Measured {
   readonly name: string
   readonly tags: Readonly<Record<string, string>>
