@@ -11,6 +11,7 @@ import { translate } from "./translate.js"
 const root = path.resolve(import.meta.dirname, "../..")
 const output = path.join(root, ".edition")
 const modules = path.join(import.meta.dirname, "modules")
+const programs = path.join(import.meta.dirname, "programs")
 const template = path.join(import.meta.dirname, "template")
 const chosen = process.argv.slice(2)
 const packages = chosen.length === 0 ? all : chosen
@@ -29,7 +30,11 @@ for (const name of packages) {
   ])
 }
 
-const fence = /^(```ts\b.*\n)([^]*?)^```$/gm
+project.addSourceFilesAtPaths(`${programs}/*.ts`)
+
+const fence = /^(```ts\b(?! effect-4).*\n)([^]*?)^```$/gm
+/** A snippet that a page shows for Effect 4 as well, after the one for Effect 3. */
+const shown = /^```ts effect-4\n([^]*?)^```$/gm
 /** The snippets of pages, as files beside them. All are there before a type is asked for: each new file starts over. */
 const snippets = new Map(
   [...pages, ...packages.map((name) => `packages/${name}/README.md`)].map((page) => {
@@ -142,12 +147,22 @@ const writePackage = (name: string): void => {
 /** A page, its TypeScript in the words of Effect 4. */
 const pageOf = (page: string): string => {
   const ofPage = snippets.get(page) ?? []
+  const file = path.join(root, page)
+  const markdown = fs.readFileSync(file, "utf8")
+  const texts = ofPage.map((snippet) => ({ ...snippet.place, text: translated(snippet.file, snippet.place) }))
+  for (const match of markdown.matchAll(shown)) {
+    const line = markdown.slice(0, match.index).split("\n").length
+    const before = texts.findLast((each) => each.line < line)
+    if (before === undefined || !isSame(before.text, match[1] ?? "")) {
+      problems.push({ file, line, message: "this is not what the rules make of the snippet above" })
+    }
+  }
   let index = 0
-  return fs.readFileSync(path.join(root, page), "utf8").replace(fence, (_, opening: string) => {
-    const snippet = ofPage[index++]
-    return snippet === undefined ? "" : `${opening}${translated(snippet.file, snippet.place)}\`\`\``
-  })
+  return markdown.replace(fence, (_, opening: string) => `${opening}${texts[index++]?.text ?? ""}\`\`\``)
 }
+
+/** Formatting aside. */
+const isSame = (a: string, b: string): boolean => a.replace(/\s/g, "") === b.replace(/\s/g, "")
 
 const json = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`
 
@@ -225,6 +240,9 @@ for (const name of packages) {
     write(relative, text)
   }
   writePackage(name)
+}
+for (const file of sources.filter((f) => path.dirname(f.getFilePath()) === programs)) {
+  write(`programs/${file.getBaseName()}`, translated(file))
 }
 writeWorkspace()
 removeOld()
