@@ -1,4 +1,3 @@
-/* eslint-disable @typescript-eslint/no-explicit-any -- as fast-check has it */
 /** What tests do in each edition of Effect in its own way. */
 import { it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
