@@ -150,6 +150,7 @@ const pageOf = (page: string): string => {
   const file = path.join(root, page)
   const markdown = fs.readFileSync(file, "utf8")
   const texts = ofPage.map((snippet) => ({ ...snippet.place, text: translated(snippet.file, snippet.place) }))
+  for (const { line, text } of texts) write(`snippets/${page.replaceAll("/", "-")}-${line}.ts`, text)
   for (const match of markdown.matchAll(shown)) {
     const line = markdown.slice(0, match.index).split("\n").length
     const before = texts.findLast((each) => each.line < line)
@@ -174,6 +175,20 @@ const writeWorkspace = (): void => {
     json({ compilerOptions: { ...(config as { compilerOptions: object }).compilerOptions, plugins: [] } })
   )
   for (const page of pages) write(page, pageOf(page))
+  write(
+    "tsconfig.snippets.json",
+    json({
+      extends: "./tsconfig.json",
+      include: ["snippets"],
+      compilerOptions: {
+        tsBuildInfoFile: "node_modules/.cache/snippets.tsbuildinfo",
+        moduleDetection: "force",
+        // What a page leaves out for brevity is no error in it.
+        noUnusedLocals: false,
+        noUnusedParameters: false
+      }
+    })
+  )
   for (const name of all) {
     write(
       `tsconfig.${name}.json`,
@@ -188,11 +203,10 @@ const writeWorkspace = (): void => {
 
 /** What an earlier run wrote, and this one did not. */
 const removeOld = (): void => {
-  for (const name of packages) {
-    for (const part of ["src", "test"]) {
-      for (const file of filesIn(path.join(output, "packages", name, part))) {
-        if (!written.has(file)) fs.rmSync(file)
-      }
+  const folders = packages.flatMap((name) => [`packages/${name}/src`, `packages/${name}/test`])
+  for (const folder of [...folders, "snippets", "programs"]) {
+    for (const file of filesIn(path.join(output, folder))) {
+      if (!written.has(file)) fs.rmSync(file)
     }
   }
 }

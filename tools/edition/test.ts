@@ -3,12 +3,15 @@
  * tarballs as a user does, and runs the first snippet of each page there. Then a process of each edition shares a grant.
  * It wants Node 24.
  */
+import * as Effect from "effect/Effect"
 import { execFile } from "node:child_process"
 import { createHash } from "node:crypto"
 import * as fs from "node:fs"
 import { tmpdir } from "node:os"
 import * as path from "node:path"
 import { promisify } from "node:util"
+import { postgres } from "../../.ci/programs.js"
+import * as PostgresServer from "../../packages/storage/test/support/PostgresServer.js"
 import { cross } from "./crossing.js"
 import { all, ready, shared } from "./packages.js"
 
@@ -79,6 +82,9 @@ const install = async (): Promise<string> => {
 
 const compile = async (): Promise<undefined> => {
   for (const name of ready) await run(bin("tsc"), ["-p", `tsconfig.${name}.json`, "--noEmit"], edition)
+  // The pages use all packages.
+  if (ready.length === all.length)
+    await run(bin("tsc"), ["-p", "tsconfig.snippets.json", "--noEmit"], edition)
 }
 
 const tests = async (): Promise<string> => {
@@ -180,10 +186,16 @@ const compareSpeed = async (): Promise<string> => {
 }
 
 const share = async (kind: (typeof shared)[number]): Promise<string> => {
+  if (kind === "postgres" && postgres.missing !== undefined) return postgres.missing
   const folder = path.join(scratch, kind)
   fs.mkdirSync(folder, { recursive: true })
-  const location = path.join(folder, kind === "file" ? "credentials.json" : "grants.db")
-  const problems = await cross(programs, { kind, location }, expiries)
+  const at = (location: string) => cross(programs, { kind, location }, expiries)
+  const problems =
+    kind === "postgres"
+      ? await Effect.runPromise(
+          Effect.scoped(Effect.flatMap(PostgresServer.make, ({ url }) => Effect.promise(() => at(url))))
+        )
+      : await at(path.join(folder, kind === "file" ? "credentials.json" : "grants.db"))
   if (problems.length > 0) throw new Error(problems.join("\n"))
   return `${expiries} expiries, one refresh each`
 }

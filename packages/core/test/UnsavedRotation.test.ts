@@ -378,6 +378,7 @@ describe("a rotation that storage fences off, of managers without a common lease
       const { entry, version } = Option.getOrThrow(yield* w.storage.load)
       yield* w.storage.commit(new Entry.Entry({ ...entry, fence: entry.fence + 500 }), Option.some(version))
       yield* TestClock.adjust(1000)
+      yield* settle
       expect(Option.getOrThrow(yield* stored(w.storage)).refresh).toBe("rt-2")
       expect((yield* a.status).warnings).toEqual([])
       expect(yield* token(a.refresh)).toBe("at-3")
