@@ -3,22 +3,23 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import { Project, type SourceFile, ts } from "ts-morph"
 import type { Problem } from "./Edit.js"
-import { type Manifest, manifestFor } from "./manifests.js"
 import { all, pages } from "./packages.js"
 import { rules } from "./rules/index.js"
 import { translate } from "./translate.js"
+import { copyFile, output, root, settingsOfCompiler, write, written, writeWorkspace } from "./workspace.js"
 
-const root = path.resolve(import.meta.dirname, "../..")
-const output = path.join(root, ".edition")
 const modules = path.join(import.meta.dirname, "modules")
 const programs = path.join(import.meta.dirname, "programs")
-const template = path.join(import.meta.dirname, "template")
 const chosen = process.argv.slice(2)
 const packages = chosen.length === 0 ? all : chosen
 
 const began = Date.now()
-const { config } = ts.readConfigFile(path.join(root, "tsconfig.base.json"), (file) => ts.sys.readFile(file))
-const { options } = ts.parseJsonConfigFileContent(config, ts.sys, root)
+writeWorkspace()
+if (!fs.existsSync(path.join(output, "node_modules/effect"))) {
+  console.error("The names of Effect 4 are read from its packages: run npm install in .edition first")
+  process.exit(1)
+}
+const { options } = ts.parseJsonConfigFileContent(settingsOfCompiler(), ts.sys, root)
 const project = new Project({
   compilerOptions: { ...options, composite: false, incremental: false, noEmit: true, allowJs: false },
   skipAddingFilesFromTsConfig: true
@@ -86,17 +87,8 @@ const readExports = (module: string): ReadonlySet<string> | undefined => {
 }
 
 const problems: Array<Problem> = []
-const written = new Set<string>()
 let files = 0
 let changed = 0
-
-const write = (relative: string, text: string): void => {
-  const file = path.join(output, relative)
-  written.add(file)
-  if (fs.existsSync(file) && fs.readFileSync(file, "utf8") === text) return
-  fs.mkdirSync(path.dirname(file), { recursive: true })
-  fs.writeFileSync(file, text)
-}
 
 /** Names that Effect 4 has no longer. */
 const checkNames = (file: string, original: string, text: string): void => {
@@ -132,15 +124,10 @@ const translated = (file: SourceFile, page?: { readonly file: string; readonly l
   return text
 }
 
-/** Everything of a package that is no source: recorded answers, its manifest, its page with translated snippets. */
+/** What of a package is no source: recorded answers, and its page with translated snippets. */
 const writePackage = (name: string): void => {
   const folder = `packages/${name}`
   for (const part of ["src", "test"]) copy(`${folder}/${part}`)
-  for (const file of ["LICENSE", "CHANGELOG.md", "tsconfig.json", "providers.schema.json"]) {
-    if (fs.existsSync(path.join(root, folder, file))) copyFile(`${folder}/${file}`)
-  }
-  const manifest = JSON.parse(fs.readFileSync(path.join(root, folder, "package.json"), "utf8")) as Manifest
-  write(`${folder}/package.json`, json(manifestFor(manifest)))
   write(`${folder}/README.md`, pageOf(`${folder}/README.md`))
 }
 
@@ -165,42 +152,6 @@ const pageOf = (page: string): string => {
 /** Formatting aside. */
 const isSame = (a: string, b: string): boolean => a.replace(/\s/g, "") === b.replace(/\s/g, "")
 
-const json = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`
-
-const writeWorkspace = (): void => {
-  for (const entry of fs.readdirSync(template))
-    write(entry, fs.readFileSync(path.join(template, entry), "utf8"))
-  write(
-    "tsconfig.base.json",
-    json({ compilerOptions: { ...(config as { compilerOptions: object }).compilerOptions, plugins: [] } })
-  )
-  for (const page of pages) write(page, pageOf(page))
-  write(
-    "tsconfig.snippets.json",
-    json({
-      extends: "./tsconfig.json",
-      include: ["snippets"],
-      compilerOptions: {
-        tsBuildInfoFile: "node_modules/.cache/snippets.tsbuildinfo",
-        moduleDetection: "force",
-        // What a page leaves out for brevity is no error in it.
-        noUnusedLocals: false,
-        noUnusedParameters: false
-      }
-    })
-  )
-  for (const name of all) {
-    write(
-      `tsconfig.${name}.json`,
-      json({
-        extends: "./tsconfig.json",
-        include: [`packages/${name}/src`, `packages/${name}/test`],
-        compilerOptions: { tsBuildInfoFile: `node_modules/.cache/${name}.tsbuildinfo` }
-      })
-    )
-  }
-}
-
 /** What an earlier run wrote, and this one did not. */
 const removeOld = (): void => {
   const folders = packages.flatMap((name) => [`packages/${name}/src`, `packages/${name}/test`])
@@ -224,13 +175,6 @@ const copy = (folder: string): void => {
   for (const file of filesIn(path.join(root, folder))) {
     if (!file.endsWith(".ts")) copyFile(path.relative(root, file))
   }
-}
-
-const copyFile = (relative: string): void => {
-  const to = path.join(output, relative)
-  fs.mkdirSync(path.dirname(to), { recursive: true })
-  fs.copyFileSync(path.join(root, relative), to)
-  written.add(to)
 }
 
 const lineOf = (text: string, part: string): number | undefined => {
@@ -258,7 +202,7 @@ for (const name of packages) {
 for (const file of sources.filter((f) => path.dirname(f.getFilePath()) === programs)) {
   write(`programs/${file.getBaseName()}`, translated(file))
 }
-writeWorkspace()
+for (const page of pages) write(page, pageOf(page))
 removeOld()
 
 const unique = new Map(problems.map((p) => [`${path.relative(root, p.file)}:${p.line} ${p.message}`, p]))

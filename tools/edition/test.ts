@@ -14,9 +14,8 @@ import { postgres } from "../../.ci/programs.js"
 import * as PostgresServer from "../../packages/storage/test/support/PostgresServer.js"
 import { cross } from "./crossing.js"
 import { all, ready, shared } from "./packages.js"
+import { output as edition, root, writeWorkspace } from "./workspace.js"
 
-const root = path.resolve(import.meta.dirname, "../..")
-const edition = path.join(root, ".edition")
 const scratch = fs.mkdtempSync(path.join(tmpdir(), "latchkey-edition-"))
 /** At most this share of the time that a fresh token takes on Effect 3. */
 const fastEnough = 0.7
@@ -70,6 +69,7 @@ const manifests = ["package.json", ...all.map((name) => `packages/${name}/packag
 
 /** Installs what the manifests ask for, unless they are those of the last time. */
 const install = async (): Promise<string> => {
+  writeWorkspace()
   const hash = createHash("sha256")
   for (const file of manifests) hash.update(fs.readFileSync(path.join(edition, file)))
   const stamp = path.join(edition, "node_modules/.manifests")
@@ -201,8 +201,8 @@ const share = async (kind: (typeof shared)[number]): Promise<string> => {
 }
 
 const inTurn = async (): Promise<void> => {
-  if (!(await step("generate", generate))) return
   if (!(await step("install the workspace", install))) return
+  if (!(await step("generate", generate))) return
   await step(`compile ${ready.join(", ")}`, compile)
   await step("run the tests", tests)
   let tarballs: ReadonlyArray<string> = []
