@@ -24,7 +24,14 @@ const rename = (edit: Edit, node: Node, namespace: Node, name: Node): void => {
 /** `clock.unsafeCurrentTimeMillis()` → `clock.currentTimeMillisUnsafe()`, used or defined. */
 export const ofValues: Rule = {
   name: "members",
-  kinds: [SyntaxKind.PropertyAccessExpression, SyntaxKind.PropertyAssignment, SyntaxKind.MethodDeclaration, SyntaxKind.MethodSignature, SyntaxKind.PropertySignature, SyntaxKind.PropertyDeclaration],
+  kinds: [
+    SyntaxKind.PropertyAccessExpression,
+    SyntaxKind.PropertyAssignment,
+    SyntaxKind.MethodDeclaration,
+    SyntaxKind.MethodSignature,
+    SyntaxKind.PropertySignature,
+    SyntaxKind.PropertyDeclaration
+  ],
   apply: (node, edit) => {
     const name = nameOf(node)
     const to =

@@ -12,7 +12,12 @@ const renamed: Readonly<Record<string, string>> = {
 /** `either.left` → `result.failure`, and the same where it is taken apart. */
 export const properties: Rule = {
   name: "results: properties",
-  kinds: [SyntaxKind.PropertyAccessExpression, SyntaxKind.PropertyAssignment, SyntaxKind.MethodDeclaration, SyntaxKind.ShorthandPropertyAssignment],
+  kinds: [
+    SyntaxKind.PropertyAccessExpression,
+    SyntaxKind.PropertyAssignment,
+    SyntaxKind.MethodDeclaration,
+    SyntaxKind.ShorthandPropertyAssignment
+  ],
   apply: (node, edit) => {
     if (Node.isPropertyAccessExpression(node)) {
       const to = Object.hasOwn(renamed, node.getName()) ? renamed[node.getName()] : undefined
