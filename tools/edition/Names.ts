@@ -111,6 +111,7 @@ export const exported: Readonly<Record<string, Readonly<Record<string, string>>>
     NonNegativeInt: "Natural",
     Redacted: "RedactedFromValue",
     decodeUnknownEither: "decodeUnknownResult",
+    encodeEither: "encodeResult",
     DurationFromSelf: "Duration"
   },
   Scope: { extend: "provide", CloseableScope: "Closeable" },

@@ -69,6 +69,16 @@ const cases: ReadonlyArray<readonly [name: string, before: string, after: string
     'import * as Queue from "effect/Queue"\nexport const a = Queue.clear\n'
   ],
   [
+    "results of functions of ours as effects",
+    'import { Effect, Either } from "effect"\nconst read = () => Either.right(1)\nexport const a = Effect.gen(function* () {\n  return yield* read()\n})\n',
+    'import * as Effect from "effect/Effect"\nimport * as Result from "effect/Result"\nconst read = () => Result.succeed(1)\nexport const a = Effect.gen(function* () {\n  return yield* Effect.fromResult(read())\n})\n'
+  ],
+  [
+    "effects that are steps of a pipe, which are no results",
+    'import { Effect, Either } from "effect"\nexport const a = Effect.flatten(Effect.succeed(Either.right(1)).pipe(Effect.map(() => Effect.void)))\n',
+    'import * as Effect from "effect/Effect"\nimport * as Result from "effect/Result"\nexport const a = Effect.flatten(Effect.succeed(Result.succeed(1)).pipe(Effect.map(() => Effect.void)))\n'
+  ],
+  [
     "tags of results",
     'import * as Either from "effect/Either"\nexport const a = (e: Either.Either<number, string>) => (e._tag === "Right" ? e.right : e.left)\n',
     'import * as Result from "effect/Result"\nexport const a = (e: Result.Result<number, string>) => (e._tag === "Success" ? e.success : e.failure)\n'

@@ -30,7 +30,7 @@ export const wantedToo = (
     : stay(state)
 }
 
-/** For how long, in milliseconds, a refresh relies on what was read before it had the lease. */
+/** For how long, in milliseconds, a refresh relies on an entry that it read before it had the lease. */
 const justRead = 1000
 
 /**

@@ -22,6 +22,9 @@ import {
 /** The services of tests: a clock that stands still. */
 export const testServices = TestContext.TestContext
 
+/** Where the test clock is set back, so is the time that only runs: as on a system that has one clock. */
+export const withOneClock = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => effect
+
 /** A property of values from arbitraries of fast-check. */
 export const prop = it.prop
 

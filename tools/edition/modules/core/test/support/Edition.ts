@@ -2,6 +2,7 @@
 /** Test helpers that differ between the editions of Effect. */
 import { it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"
@@ -20,6 +21,16 @@ import * as fc from "fast-check"
 
 /** The services of tests: a clock that stands still. */
 export const testServices = TestClock.layer()
+
+/** Where the test clock is set back, so is the time that only runs: as on a system that has one clock. */
+export const withOneClock = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.clockWith((clock) =>
+    Effect.provideService(effect, Clock.Clock, {
+      ...clock,
+      monotonicTimeNanosUnsafe: () => clock.currentTimeNanosUnsafe(),
+      monotonicTimeNanos: clock.currentTimeNanos
+    })
+  )
 
 type Arbitraries = ReadonlyArray<fc.Arbitrary<any>> | Readonly<Record<string, fc.Arbitrary<any>>>
 

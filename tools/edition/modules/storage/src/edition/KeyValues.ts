@@ -4,18 +4,18 @@ import * as Option from "effect/Option"
 import type { KeyValueStore, KeyValueStoreError } from "effect/persistence/KeyValueStore"
 import { isPlatformError } from "effect/PlatformError"
 
-/** What a store fails with. */
+/** The error of a store. */
 export type StoreError = KeyValueStoreError
 
 export const get = (store: KeyValueStore, key: string): Effect.Effect<Option.Option<string>, StoreError> =>
   Effect.map(store.get(key), Option.fromUndefinedOr)
 
-/** What failed, and in what way: not its words, which may quote what was to be written. */
+/** Returns the kind and the place of a failure. Its message is left out, because it may quote the stored value. */
 export const failureOf = (error: StoreError): { readonly kind: string; readonly where: string } =>
   isPlatformError(error.cause)
     ? { kind: error.cause.reason._tag, where: `${error.cause.reason.module}.${error.cause.reason.method}` }
     : {
-        // A store says nothing of a cause where it refuses the key itself.
+        // An error without a cause means that the store refuses the key.
         kind: error.cause === undefined ? "BadArgument" : "Unknown",
         where: `KeyValueStore.${error.method}`
       }

@@ -9,11 +9,11 @@ import { SqlError, UnknownError } from "effect/sql/SqlError"
 /** The settings of a pool of connections to PostgreSQL. */
 export type PgSettings = PgPoolConfig
 
-/** What a failed statement fails with. */
+/** Creates the error of a failed statement. */
 export const sqlError = (cause: unknown, message = "Failed to execute statement"): SqlError =>
   new SqlError({ reason: new UnknownError({ cause, message }) })
 
-/** What a driver threw. */
+/** Returns the driver's own error. */
 export const causeOf = (error: SqlError): unknown => error.reason.cause
 
 /** Runs statements outside the transaction that the caller may have opened on this client. */
