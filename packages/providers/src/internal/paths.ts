@@ -1,4 +1,4 @@
-import * as ConfigError from "effect/ConfigError"
+import type * as ConfigError from "effect/ConfigError"
 import * as Either from "effect/Either"
 import { Problems } from "@latchkey/core/internal-api"
 import { realpathSync } from "node:fs"

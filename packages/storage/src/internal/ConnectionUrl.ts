@@ -2,7 +2,7 @@
  * Checks a server's URL before a client gets it, because clients throw on some URLs and quote them. Messages
  * name the setting and never quote the URL, which may hold a password.
  */
-import * as ConfigError from "effect/ConfigError"
+import type * as ConfigError from "effect/ConfigError"
 import * as Either from "effect/Either"
 import { Problems } from "@latchkey/core/internal-api"
 

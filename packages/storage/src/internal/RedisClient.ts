@@ -2,7 +2,7 @@
 import type { Cluster, Redis } from "ioredis"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Stream from "effect/Stream"
+import type * as Stream from "effect/Stream"
 import { Streams } from "@latchkey/core/internal-api"
 import { createHash } from "node:crypto"
 import { bounded } from "./Bounded.js"

@@ -3,7 +3,7 @@ import type { Account, DueAccount, DueOptions } from "@latchkey/core/TokenStorag
 import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Stream from "effect/Stream"
+import type * as Stream from "effect/Stream"
 import { Streams } from "@latchkey/core/internal-api"
 import { accountOf } from "./AccountRow.js"
 import type { Connection } from "./RedisClient.js"

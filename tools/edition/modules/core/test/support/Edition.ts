@@ -1,4 +1,3 @@
-/* eslint-disable @typescript-eslint/no-explicit-any -- as fast-check has it */
 /** Test helpers that differ between the editions of Effect. */
 import { it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
@@ -8,7 +7,7 @@ import * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
-import * as Layer from "effect/Layer"
+import type * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
