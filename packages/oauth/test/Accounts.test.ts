@@ -254,7 +254,7 @@ describe("the accounts as JSON", () => {
           400,
           { error: { reason: "BadRequest", message: expect.stringContaining(message) } }
         ])
-        expect(body.error.message).toMatch(/: give /)
+        expect(body.error.message).toMatch(/: (use|correct) /)
       }
       // A name that is gone since the page before, and any other.
       const rest = (after: string) =>

@@ -30,12 +30,12 @@ export const wantedToo = (
     : stay(state)
 }
 
-/** For how long, in milliseconds, a refresh relies on an entry that it read before it had the lease. */
+/** For how long, in milliseconds, a refresh relies on the entry that was read before it had the lease. */
 const justRead = 1000
 
 /**
- * Storage is read under the lease, as another holder may have refreshed. Where it was read a moment ago, the commit of the
- * intent finds that out: storage refuses it if the entry is another one by now.
+ * Reads storage under the lease, because another holder may have refreshed. If it was read a moment ago, the commit of
+ * the intent is enough: storage refuses it if the entry has changed since.
  */
 export const taken = (
   at: At,

@@ -9,7 +9,7 @@
  * ```
  *
  * - Storage was read just before the lease was taken: `Rereading` is left out. The commit of the intent shows
- *   whether storage still holds that entry.
+ *   whether the entry has changed since.
  * - A peer holds the lease: `Waiting` reads what the peer wrote, and takes the lease if the peer brought
  *   nothing.
  * - `invalid_grant`: `Verifying` reads storage again. A rotation by a peer is adopted. Only if there is none,
