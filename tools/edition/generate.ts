@@ -42,7 +42,7 @@ const snippets = new Map(
     const markdown = fs.readFileSync(path.join(root, page), "utf8")
     const files = [...markdown.matchAll(fence)].map((match) => {
       const line = markdown.slice(0, match.index).split("\n").length
-      const name = path.join(root, path.dirname(page), `snippet-${line}.ts`)
+      const name = path.join(root, path.dirname(page), `${path.basename(page, ".md")}-${line}.ts`)
       return {
         file: project.createSourceFile(name, match[2] ?? ""),
         place: { file: path.join(root, page), line }
