@@ -9,6 +9,7 @@ import * as SqlClient from "@effect/sql/SqlClient"
 import { afterAll, assert, beforeAll, it } from "@effect/vitest"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -24,6 +25,7 @@ import * as Tracer from "effect/Tracer"
 import { inspect } from "node:util"
 import { describeWith } from "../../../.ci/describeWith.js"
 import { postgres } from "../../../.ci/programs.js"
+import * as Edition from "../../core/test/support/Edition.js"
 import * as PostgresServer from "./support/PostgresServer.js"
 import { crashes, manyAccounts, untilItAnswers } from "./support/servers.js"
 
@@ -213,21 +215,21 @@ describeWith(postgres, "a PostgreSQL server", () => {
       yield* all(names, 1)
       yield* all(names, 2)
       const sql = Context.get(context, SqlClient.SqlClient)
-      const locked = yield* Effect.makeLatch()
-      const done = yield* Effect.makeLatch()
+      const locked = yield* Deferred.make<void>()
+      const done = yield* Deferred.make<void>()
       const operator = yield* Effect.gen(function* () {
         yield* sql`SELECT 1 FROM ${sql(`${tables}_entries`)} WHERE account = ${last} FOR UPDATE`
         yield* sql`SELECT 1 FROM ${sql(`${tables}_leases`)} WHERE account = ${last} FOR UPDATE`
-        yield* locked.open
-        yield* done.await
+        yield* Deferred.succeed(locked, undefined)
+        yield* Deferred.await(done)
       }).pipe(sql.withTransaction, Effect.fork)
-      yield* locked.await
+      yield* Deferred.await(locked)
       const [, waited] = yield* elapsed(
         Effect.gen(function* () {
           const waiting = yield* Effect.fork(refresh(last, 3))
           yield* all(names.slice(0, -1), 3)
-          assert.isTrue(Option.isNone(yield* Fiber.poll(waiting)))
-          yield* done.open
+          assert.isTrue(Option.isNone(yield* Edition.poll(waiting)))
+          yield* Deferred.succeed(done, undefined)
           yield* Fiber.join(waiting)
         })
       )
