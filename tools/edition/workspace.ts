@@ -61,7 +61,9 @@ export const writeWorkspace = (): void => {
     for (const file of ["LICENSE", "CHANGELOG.md", "tsconfig.json", "providers.schema.json"]) {
       if (fs.existsSync(path.join(root, folder, file))) copyFile(`${folder}/${file}`)
     }
-    settings(name, [`${folder}/src`, `${folder}/test`])
+    // The declarations of modules without types are beside the files that import them, in any package.
+    const declarations = ["src", "test"].map((part) => `packages/*/${part}/**/*.d.ts`)
+    settings(name, [`${folder}/src`, `${folder}/test`, ...declarations])
   }
   settings("snippets", ["snippets"], {
     moduleDetection: "force",
