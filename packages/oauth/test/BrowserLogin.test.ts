@@ -371,7 +371,7 @@ describe("the answer of this login, loaded in the background", () => {
       expect(error).toMatchObject({ _tag: "LoginError", reason: "TimedOut" })
       expect(error).toHaveProperty(
         "message",
-        expect.stringMatching(/this login that were ignored .* in the background: 1\./)
+        expect.stringMatching(/Answers to this login that were ignored because .* in the background: 1\./)
       )
     })
   )
