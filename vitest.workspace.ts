@@ -1,5 +1,4 @@
 const folders = [".ci", "packages/*/test", "examples/*/test"]
-const globalSetup = new URL(".ci/skipped.ts", import.meta.url).pathname
 
 /** These replace a module, or the services of all tests, for the whole of their process. */
 const alone = [
@@ -17,12 +16,13 @@ export default [
     extends: true as const,
     test: {
       name: "latchkey",
-      globalSetup,
+      // At the end, for the test files of both.
+      globalSetup: new URL(".ci/skipped.ts", import.meta.url).pathname,
       // The tests in the edition's modules are for Effect 4.
       include: [...folders.map((folder) => `${folder}/**/*.test.ts`), "tools/edition/*.test.ts"],
       exclude: alone,
       isolate: false
     }
   },
-  { extends: true as const, test: { name: "alone", globalSetup, include: alone } }
+  { extends: true as const, test: { name: "alone", include: alone } }
 ]

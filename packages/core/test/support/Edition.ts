@@ -1,5 +1,4 @@
 /** Test helpers that differ between the editions of Effect. */
-import { it } from "@effect/vitest"
 import {
   Cause,
   ConfigError,
@@ -24,12 +23,6 @@ export const testServices = TestContext.TestContext
 
 /** Where the test clock is set back, so is the time that only runs: as on a system that has one clock. */
 export const withOneClock = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => effect
-
-/** A property of values from arbitraries of fast-check. */
-export const prop = it.prop
-
-/** The same, as an effect. */
-export const propEffect = it.effect.prop
 
 /** The exit of a fiber that has ended. */
 export const poll = <A, E>(fiber: Fiber.RuntimeFiber<A, E>): Effect.Effect<Option.Option<Exit.Exit<A, E>>> =>

@@ -1,5 +1,4 @@
 /** Test helpers that differ between the editions of Effect. */
-import { it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
@@ -16,7 +15,6 @@ import type * as SchemaIssue from "effect/SchemaIssue"
 import * as Scheduler from "effect/Scheduler"
 import * as TestClock from "effect/testing/TestClock"
 import * as Tracer from "effect/Tracer"
-import * as fc from "fast-check"
 
 /** The services of tests: a clock that stands still. */
 export const testServices = TestClock.layer()
@@ -30,48 +28,6 @@ export const withOneClock = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Ef
       monotonicTimeNanos: clock.currentTimeNanos
     })
   )
-
-type Arbitraries = ReadonlyArray<fc.Arbitrary<any>> | Readonly<Record<string, fc.Arbitrary<any>>>
-
-type Values<A> = { readonly [K in keyof A]: A[K] extends fc.Arbitrary<infer T> ? T : never }
-
-interface PropertyOptions {
-  readonly fastCheck?: fc.Parameters<any>
-}
-
-const together = <const A extends Arbitraries>(arbitraries: A): fc.Arbitrary<Values<A>> => {
-  const all: fc.Arbitrary<any> =
-    arbitraries instanceof Array ? fc.tuple(...arbitraries) : fc.record({ ...(arbitraries as object) })
-  return all
-}
-
-/** A property of values from arbitraries of fast-check. */
-export const prop = <const A extends Arbitraries>(
-  name: string,
-  arbitraries: A,
-  holds: (values: Values<A>) => void,
-  options?: PropertyOptions
-): void =>
-  it(name, () =>
-    fc.assert(
-      fc.property(together(arbitraries), (values) => holds(values)),
-      options?.fastCheck
-    )
-  )
-
-/** The same, as an effect. */
-export const propEffect = <const A extends Arbitraries, B, E>(
-  name: string,
-  arbitraries: A,
-  holds: (values: Values<A>) => Effect.Effect<B, E>,
-  options?: PropertyOptions
-): void =>
-  it(name, () => {
-    const property = fc.asyncProperty(together(arbitraries), async (values) => {
-      await Effect.runPromise(Effect.provide(holds(values), testServices))
-    })
-    return fc.assert(property, options?.fastCheck)
-  })
 
 /** The exit of a fiber that has ended. */
 export const poll = <A, E>(fiber: Fiber.Fiber<A, E>): Effect.Effect<Option.Option<Exit.Exit<A, E>>> =>
