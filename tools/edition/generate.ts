@@ -1,7 +1,7 @@
 /** Generates the Effect 4 edition from the Effect 3 sources: `npm run edition`. */
 import * as fs from "node:fs"
 import * as path from "node:path"
-import { Project, type SourceFile, ts } from "ts-morph"
+import { createWrappedNode, type SourceFile, ts } from "ts-morph"
 import type { Problem } from "./Edit.js"
 import { all, pages } from "./packages.js"
 import { rules } from "./rules/index.js"
@@ -9,7 +9,6 @@ import { translate } from "./translate.js"
 import { copyFile, output, root, settingsOfCompiler, write, written, writeWorkspace } from "./workspace.js"
 
 const modules = path.join(import.meta.dirname, "modules")
-const programs = path.join(import.meta.dirname, "programs")
 const chosen = process.argv.slice(2)
 const packages = chosen.length === 0 ? all : chosen
 
@@ -19,38 +18,75 @@ if (!fs.existsSync(path.join(output, "node_modules/effect"))) {
   console.error("The names of Effect 4 are read from its packages: run npm install in .edition first")
   process.exit(1)
 }
-const { options } = ts.parseJsonConfigFileContent(settingsOfCompiler(), ts.sys, root)
-const project = new Project({
-  compilerOptions: { ...options, composite: false, incremental: false, noEmit: true, allowJs: false },
-  skipAddingFilesFromTsConfig: true
-})
-for (const name of packages) {
-  project.addSourceFilesAtPaths([
-    `${root}/packages/${name}/src/**/*.ts`,
-    `${root}/packages/${name}/test/**/*.ts`
-  ])
-}
-
-project.addSourceFilesAtPaths(`${programs}/*.ts`)
-
 const fence = /^(```ts\b(?! effect-4).*\n)([^]*?)^```$/gm
 /** A snippet that a page shows for Effect 4 as well, after the one for Effect 3. */
 const shown = /^```ts effect-4\n([^]*?)^```$/gm
-/** The snippets of pages, as files beside them. All are there before a type is asked for: each new file starts over. */
+/** The snippets of pages, as files beside them. */
 const snippets = new Map(
   [...pages, ...packages.map((name) => `packages/${name}/README.md`)].map((page) => {
     const markdown = fs.readFileSync(path.join(root, page), "utf8")
     const files = [...markdown.matchAll(fence)].map((match) => {
       const line = markdown.slice(0, match.index).split("\n").length
       const name = path.join(root, path.dirname(page), `${path.basename(page, ".md")}-${line}.ts`)
-      return {
-        file: project.createSourceFile(name, match[2] ?? ""),
-        place: { file: path.join(root, page), line }
-      }
+      return { name, text: match[2] ?? "", place: { file: path.join(root, page), line } }
     })
     return [page, files] as const
   })
 )
+const textOfSnippet = new Map([...snippets.values()].flat().map(({ name, text }) => [name, text]))
+
+/** Without what tests make beside themselves while they run. */
+const filesIn = (folder: string): ReadonlyArray<string> =>
+  fs.existsSync(folder)
+    ? fs
+        .readdirSync(folder, { recursive: true, withFileTypes: true })
+        .filter((entry) => entry.isFile())
+        .map((entry) => path.join(entry.parentPath, entry.name))
+        .filter(
+          (file) =>
+            !path
+              .relative(folder, file)
+              .split(path.sep)
+              .some((part) => part.startsWith("."))
+        )
+    : []
+
+const sourcesIn = (folder: string): ReadonlyArray<string> =>
+  filesIn(path.join(root, folder)).filter((file) => file.endsWith(".ts"))
+
+const sources = new Map(
+  packages.map((name) => [
+    name,
+    [...sourcesIn(`packages/${name}/src`), ...sourcesIn(`packages/${name}/test`)].sort()
+  ])
+)
+
+/** One program for all files. Doc comments are not parsed: that takes as long as all the rest. */
+const startProgram = (): ts.Program => {
+  const { options } = ts.parseJsonConfigFileContent(settingsOfCompiler(), ts.sys, root)
+  const compilerOptions = { ...options, composite: false, incremental: false, noEmit: true }
+  const host = ts.createCompilerHost(compilerOptions, true)
+  const { fileExists, readFile } = host
+  host.jsDocParsingMode = ts.JSDocParsingMode.ParseNone
+  host.getDefaultLibLocation = () => path.join(root, "node_modules/typescript/lib")
+  host.fileExists = (file) => textOfSnippet.has(file) || fileExists(file)
+  host.readFile = (file) => textOfSnippet.get(file) ?? readFile(file)
+  const rootNames = [
+    ...[...sources.values()].flat(),
+    ...sourcesIn("tools/edition/programs"),
+    ...textOfSnippet.keys()
+  ]
+  return ts.createProgram({ rootNames, options: compilerOptions, host })
+}
+
+const program = startProgram()
+const typeChecker = program.getTypeChecker()
+
+const sourceFile = (name: string): SourceFile => {
+  const file = program.getSourceFile(name)
+  if (file === undefined) throw new Error(`${name} is not in the program`)
+  return createWrappedNode(file, { typeChecker })
+}
 
 const known = new Map<string, ReadonlySet<string> | undefined>()
 /** The exports of a module of Effect 4, by its declarations. */
@@ -136,7 +172,10 @@ const pageOf = (page: string): string => {
   const ofPage = snippets.get(page) ?? []
   const file = path.join(root, page)
   const markdown = fs.readFileSync(file, "utf8")
-  const texts = ofPage.map((snippet) => ({ ...snippet.place, text: translated(snippet.file, snippet.place) }))
+  const texts = ofPage.map((snippet) => ({
+    ...snippet.place,
+    text: translated(sourceFile(snippet.name), snippet.place)
+  }))
   for (const { line, text } of texts) write(`snippets/${page.replaceAll("/", "-")}-${line}.ts`, text)
   for (const match of markdown.matchAll(shown)) {
     const line = markdown.slice(0, match.index).split("\n").length
@@ -162,14 +201,6 @@ const removeOld = (): void => {
   }
 }
 
-const filesIn = (folder: string): ReadonlyArray<string> =>
-  fs.existsSync(folder)
-    ? fs
-        .readdirSync(folder, { recursive: true, withFileTypes: true })
-        .filter((entry) => entry.isFile())
-        .map((entry) => path.join(entry.parentPath, entry.name))
-    : []
-
 /** Copies what is no TypeScript. */
 const copy = (folder: string): void => {
   for (const file of filesIn(path.join(root, folder))) {
@@ -182,25 +213,24 @@ const lineOf = (text: string, part: string): number | undefined => {
   return at < 0 ? undefined : text.slice(0, at).split("\n").length
 }
 
-const isSnippet = new Set([...snippets.values()].flat().map(({ file }) => file))
-const sources = project.getSourceFiles().filter((file) => !isSnippet.has(file))
-for (const name of packages) {
-  for (const file of sources.filter((f) => f.getFilePath().startsWith(`${root}/packages/${name}/`))) {
-    const relative = path.relative(root, file.getFilePath())
+for (const [name, all] of sources) {
+  for (const source of all) {
+    const relative = path.relative(root, source)
     files++
     const byHand = path.join(modules, path.relative("packages", relative))
     if (fs.existsSync(byHand)) {
       write(relative, fs.readFileSync(byHand, "utf8"))
       continue
     }
+    const file = sourceFile(source)
     const text = translated(file)
     if (text !== file.getFullText()) changed++
     write(relative, text)
   }
   writePackage(name)
 }
-for (const file of sources.filter((f) => path.dirname(f.getFilePath()) === programs)) {
-  write(`programs/${file.getBaseName()}`, translated(file))
+for (const source of sourcesIn("tools/edition/programs")) {
+  write(`programs/${path.basename(source)}`, translated(sourceFile(source)))
 }
 for (const page of pages) write(page, pageOf(page))
 removeOld()

@@ -51,17 +51,30 @@ export type DecodeError = Schema.SchemaError
 export const firstIssue = (error: DecodeError): Issue => {
   const format = SchemaIssue.makeFormatterStandardSchemaV1()
   const first = format(error.issue).issues[0]
-  const keys = (first?.path ?? []).map((part) => (typeof part === "object" ? part.key : part))
   const message = first?.message ?? error.message
   const leaf = leafOf(error.issue)
   return {
-    path: keys,
+    path: pathOf(error.issue),
     isMissing: leaf === "MissingKey",
     isRefused: leaf === "Filter",
     isUnexpected: leaf === "UnexpectedKey",
     choices:
       /^Expected ("[A-Za-z0-9]+"(?: \| "[A-Za-z0-9]+")*)(?:,|$)/.exec(message)?.[1]?.split(" | ") ?? [],
     message
+  }
+}
+
+/** The path of a value inside an `Option` or a `Redacted` is that of the whole. */
+const pathOf = (issue: SchemaIssue.Issue): ReadonlyArray<PropertyKey> => {
+  switch (issue._tag) {
+    case "Pointer":
+      return [...issue.path, ...pathOf(issue.issue)]
+    case "Encoding":
+      return pathOf(issue.issue)
+    case "Composite":
+      return issue.ast._tag === "Declaration" ? [] : pathOf(issue.issues[0])
+    default:
+      return []
   }
 }
 
