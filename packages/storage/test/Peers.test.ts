@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { build } from "esbuild"
 import * as fs from "node:fs/promises"
 import { fileURLToPath } from "node:url"
-import { allowed, edition } from "./support/peers.js"
+import { allowed, page } from "./support/peers.js"
 
 const source = fileURLToPath(new URL("../src", import.meta.url))
 
@@ -40,11 +40,9 @@ describe("without the clients of other modules", () => {
 describe("the install line", () => {
   const clients = ["Sqlite", "Postgres", "Redis"]
   it.each(clients)("of %s in the guide names all that it imports, by its version (F41)", async (module) => {
-    const guide = await fs.readFile(`${source}/../../docs/guide/storages.md`, "utf8")
+    const guide = await fs.readFile(`${source}/../../docs/guide/${page}`, "utf8")
     const line =
-      guide
-        .split("\n")
-        .find((text) => text.startsWith("npm install") && text.endsWith(`# ${module}${edition}`)) ?? ""
+      guide.split("\n").find((text) => text.startsWith("npm install") && text.endsWith(`# ${module}`)) ?? ""
     const manifest = JSON.parse(await fs.readFile(`${source}/../package.json`, "utf8")) as {
       readonly peerDependencies: Readonly<Record<string, string>>
     }

@@ -8,5 +8,5 @@ export const allowed: Readonly<Record<string, ReadonlyArray<string>>> = {
   Redis: ["ioredis"]
 }
 
-/** What the guide says of the edition after the name of a module. */
-export const edition: string = ""
+/** The page of the guide that has the install lines. */
+export const page: string = "storages.md"
