@@ -65,10 +65,13 @@ const start = async (folder: string, settings: object): Promise<Worker> => {
   const ended = new Promise<void>((resolve) => child.on("close", () => resolve()))
   if (child.stdout === null) throw new Error("no output")
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
-  const answer = async () => {
+  const answer = async (): Promise<Record<string, unknown>> => {
     const { done, value } = await lines.next()
     if (done === true) throw new Error(`${program} ended`)
-    return JSON.parse(value) as Record<string, unknown>
+    if (value.startsWith("{")) return JSON.parse(value) as Record<string, unknown>
+    // A line of its log.
+    console.error(value)
+    return answer()
   }
   await answer()
   return {

@@ -36,17 +36,6 @@ export const settingsOfCompiler = (): { readonly compilerOptions: object } => {
 
 const json = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`
 
-/** The settings of a compiler run over some folders. */
-const settings = (name: string, include: ReadonlyArray<string>, more: object = {}): void =>
-  write(
-    `tsconfig.${name}.json`,
-    json({
-      extends: "./tsconfig.json",
-      include,
-      compilerOptions: { tsBuildInfoFile: `node_modules/.cache/${name}.tsbuildinfo`, ...more }
-    })
-  )
-
 /** Writes all that an install and a build need besides the sources. */
 export const writeWorkspace = (): void => {
   for (const entry of fs.readdirSync(template)) {
@@ -61,14 +50,18 @@ export const writeWorkspace = (): void => {
     for (const file of ["LICENSE", "CHANGELOG.md", "tsconfig.json", "providers.schema.json"]) {
       if (fs.existsSync(path.join(root, folder, file))) copyFile(`${folder}/${file}`)
     }
-    // The declarations of modules without types are beside the files that import them, in any package.
-    const declarations = ["src", "test"].map((part) => `packages/*/${part}/**/*.d.ts`)
-    settings(name, [`${folder}/src`, `${folder}/test`, ...declarations])
   }
-  settings("snippets", ["snippets"], {
+  const ofSnippets = {
+    tsBuildInfoFile: "node_modules/.cache/snippets.tsbuildinfo",
     moduleDetection: "force",
+    // With the built packages.
+    customConditions: [],
     // What a page leaves out for brevity is no error in it.
     noUnusedLocals: false,
     noUnusedParameters: false
-  })
+  }
+  write(
+    "tsconfig.snippets.json",
+    json({ extends: "./tsconfig.json", include: ["snippets"], compilerOptions: ofSnippets })
+  )
 }

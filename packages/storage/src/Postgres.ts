@@ -29,7 +29,7 @@ import * as Option from "effect/Option"
 import * as RcMap from "effect/RcMap"
 import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
-import type { PgSettings } from "./edition/Sql.js"
+import { type PgSettings, placeOf } from "./edition/Sql.js"
 import * as ConnectionUrl from "./internal/ConnectionUrl.js"
 import * as PgListener from "./internal/PgListener.js"
 import { toStorageError } from "./internal/ServerProblem.js"
@@ -104,7 +104,7 @@ export const layerSurroundings: Layer.Layer<Sql.SqlSurroundings, never, PgClient
     const channels = yield* RcMap.make({
       lookup: (channel: string) => Stream.share(PgListener.listen(config, channel), { capacity: "unbounded" })
     })
-    const { host = "localhost", port = 5432, database = "postgres" } = config
+    const { host = "localhost", port = 5432, database = "postgres" } = placeOf(config)
     return {
       location: `PostgreSQL at ${host}:${port}/${database}`,
       file: Option.none(),

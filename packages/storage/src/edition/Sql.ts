@@ -9,6 +9,16 @@ import type * as Redacted from "effect/Redacted"
 /** The settings of a pool of connections to PostgreSQL. */
 export type PgSettings = PgClientConfig
 
+/** Where a server is. */
+export interface Place {
+  readonly host?: string | undefined
+  readonly port?: string | number | undefined
+  readonly database?: string | undefined
+}
+
+/** Returns where a client's server is. It is in the name of a lease, so both editions must return the same. */
+export const placeOf = (config: PgSettings): Place => config
+
 /** Creates the error of a failed statement. */
 export const sqlError = (cause: unknown, message = "Failed to execute statement"): SqlError =>
   new SqlError({ cause, message })
