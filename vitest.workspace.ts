@@ -1,7 +1,11 @@
 const folders = [".ci", "packages/*/test", "examples/*/test"]
 
-/** These replace a module, or the services of all tests, for the whole of their process. */
+/**
+ * These replace a module, or the services of all tests, for the whole of their process, or test what a module remembers
+ * from all that came before.
+ */
 const alone = [
+  "packages/core/test/Credentials.test.ts",
   "packages/oauth/test/Chromium.test.ts",
   "packages/providers/test/OwnersChoice.test.ts",
   "packages/storage/test/FileFaults.test.ts"
