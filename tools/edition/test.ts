@@ -201,14 +201,18 @@ const programs: readonly [string, string] = [
   path.join(edition, "programs")
 ]
 
+const timeOf = async (folder: string): Promise<number> => {
+  const args = ["--import", "tsx", "--conditions=@latchkey/source", "hot.ts"]
+  return (JSON.parse(await run(process.execPath, args, folder)) as { nanoseconds: number }).nanoseconds
+}
+
+/** In turns, and the least of each: other programs only make it slower. */
 const compareSpeed = async (): Promise<string> => {
-  const times: Array<number> = []
-  for (const folder of programs) {
-    const args = ["--import", "tsx", "--conditions=@latchkey/source", "hot.ts"]
-    const { nanoseconds } = JSON.parse(await run(process.execPath, args, folder)) as { nanoseconds: number }
-    times.push(nanoseconds)
+  let [three, four] = [Infinity, Infinity]
+  for (let turn = 0; turn < 2; turn++) {
+    three = Math.min(three, await timeOf(programs[0]))
+    four = Math.min(four, await timeOf(programs[1]))
   }
-  const [three = NaN, four = NaN] = times
   const said = `${three} ns on Effect 3, ${four} ns on Effect 4: ${(four / three).toFixed(2)}`
   if (!(four / three <= fastEnough)) throw new Error(`${said}, at most ${fastEnough} is due`)
   return said
