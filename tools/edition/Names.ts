@@ -1,7 +1,7 @@
 /** What was moved or renamed between Effect 3 and Effect 4, as tables. Everything else is a rule. */
 
 /** The moved modules, and the namespaces under which they are used afterwards. */
-export const modules: Readonly<Record<string, { readonly to: string; readonly as?: string }>> = {
+const modules: Readonly<Record<string, { readonly to: string; readonly as?: string }>> = {
   "effect/Either": { to: "effect/Result", as: "Result" },
   "effect/ConfigError": { to: "effect/Config", as: "Config" },
   "effect/FiberRef": { to: "effect/References", as: "References" },
