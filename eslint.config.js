@@ -193,9 +193,9 @@ export default tseslint.config(
   {
     ignores: [
       "**/dist/",
+      ".edition/",
       "packages/docs/site/",
       "packages/docs/.vitepress/{cache,.temp}/",
-      ".edition/",
       ".changeset/",
       "coverage/",
       "reports/",
@@ -305,6 +305,11 @@ export default tseslint.config(
     // Takes what fast-check's own types take.
     files: ["tools/edition/modules/core/test/support/Properties.ts"],
     rules: { "@typescript-eslint/no-explicit-any": "off" }
+  },
+  {
+    // Effect's `pipeArguments` takes an `arguments` object.
+    files: ["tools/edition/modules/oauth/src/edition/Http.ts"],
+    rules: { "prefer-rest-params": "off" }
   },
   {
     files: ["**/*.test.ts", "packages/*/test/**/*.ts"],

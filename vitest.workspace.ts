@@ -1,7 +1,11 @@
-const folders = [".ci", "tools/edition", "packages/*/test", "examples/*/test"]
+const folders = [".ci", "packages/*/test", "examples/*/test"]
 
-/** These replace a module, or the services of all tests, for the whole of their process. */
+/**
+ * These replace a module, or the services of all tests, for the whole of their process, or test what a module remembers
+ * from all that came before.
+ */
 const alone = [
+  "packages/core/test/Credentials.test.ts",
   "packages/oauth/test/Chromium.test.ts",
   "packages/providers/test/OwnersChoice.test.ts",
   "packages/storage/test/FileFaults.test.ts"
@@ -18,7 +22,8 @@ export default [
       name: "latchkey",
       // At the end, for the test files of both.
       globalSetup: new URL(".ci/skipped.ts", import.meta.url).pathname,
-      include: folders.map((folder) => `${folder}/**/*.test.ts`),
+      // The tests in the edition's modules are for Effect 4.
+      include: [...folders.map((folder) => `${folder}/**/*.test.ts`), "tools/edition/*.test.ts"],
       exclude: alone,
       isolate: false
     }

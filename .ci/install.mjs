@@ -22,6 +22,9 @@ const pages = [
     .map((name) => `${guide}/${name}`)
 ]
 
+/** Lines for the other edition: npm run edition:test installs that. */
+export const isForEffect4 = /\s(?:@latchkey\/\w+|@?effect\S*)@4\b/
+
 /**
  * Every line of a page's `sh` blocks that starts with one of the commands, with its comment and its place.
  */
@@ -32,7 +35,7 @@ const linesOf = (page, command) => {
       .replace(/\\\n\s*/g, " ")
       .split("\n")
       .map((line) => /^(.*?)\s*(?:#\s*(.*))?$/.exec(line))
-      .filter(([, line]) => command.test(line))
+      .filter(([, line]) => command.test(line) && !isForEffect4.test(line))
       .map(([, line, comment]) => ({ page, line, comment: comment ?? "" }))
   )
 }
@@ -137,7 +140,9 @@ const tryLine = async ({ before, comment, line }, index, { variables, scratch })
     if (complaint.test(stdout + stderr)) throw new Error(`${command} ${args.join(" ")}\n${stdout}${stderr}`)
   }
   const [command, ...words] = steps.at(-1)
-  const names = words.filter((word) => word.startsWith("@latchkey/"))
+  const names = words
+    .filter((word) => word.startsWith("@latchkey/"))
+    .map((word) => word.replace(/(?<=.)@.*$/, ""))
   if (words.some((word) => word === "--global" || word === "-g")) {
     const { stdout } = await run("latchkey", ["--version"], cwd, env)
     return stdout.trim()

@@ -8,6 +8,7 @@ import { createServer } from "node:http"
 import { delimiter, join } from "node:path"
 import { promisify } from "node:util"
 import { Provider } from "oidc-provider"
+import { isForEffect4 } from "./install.mjs"
 
 const root = join(import.meta.dirname, "..")
 /** The pages whose snippets are whole programs. */
@@ -154,7 +155,7 @@ export const stepsOf = (markdown) => {
         steps.push({ write: file, text: waiting.text })
         waiting = undefined
       }
-      if (file !== undefined || followed.test(line)) steps.push({ sh: line })
+      if (file !== undefined || (followed.test(line) && !isForEffect4.test(line))) steps.push({ sh: line })
     }
   }
   flush()

@@ -10,9 +10,9 @@ interface Snippet {
   readonly code: string
 }
 
-/** Every `ts` block, padded to its own line so that an error refers to the page's line. */
+/** Every `ts` block for Effect 3, padded to its own line so that an error refers to the page's line. */
 const snippetsOf = (page: string, markdown: string): ReadonlyArray<Snippet> =>
-  [...markdown.matchAll(/^```ts\b.*\n([^]*?)^```$/gm)].map((block) => {
+  [...markdown.matchAll(/^```ts\b(?! effect-4).*\n([^]*?)^```$/gm)].map((block) => {
     const line = markdown.slice(0, block.index).split("\n").length
     return { file: join(root, `${page}.${line}.ts`), code: "\n".repeat(line) + block[1]! }
   })

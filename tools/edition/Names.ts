@@ -1,7 +1,7 @@
 /** What was moved or renamed between Effect 3 and Effect 4, as tables. Everything else is a rule. */
 
 /** The moved modules, and the namespaces under which they are used afterwards. */
-export const modules: Readonly<Record<string, { readonly to: string; readonly as?: string }>> = {
+const modules: Readonly<Record<string, { readonly to: string; readonly as?: string }>> = {
   "effect/Either": { to: "effect/Result", as: "Result" },
   "effect/ConfigError": { to: "effect/Config", as: "Config" },
   "effect/FiberRef": { to: "effect/References", as: "References" },
@@ -93,6 +93,8 @@ export const exported: Readonly<Record<string, Readonly<Record<string, string>>>
   Order: { string: "String", number: "Number", greaterThan: "isGreaterThan" },
   Metric: { tagged: "withAttributes", set: "update" },
   Option: { fromNullable: "fromNullishOr" },
+  // What is named so in Effect 4 waits until there is something.
+  Queue: { takeAll: "clear" },
   Encoding: {
     encodeBase64: "Base64.encode",
     decodeBase64: "Base64.decode",
@@ -109,6 +111,7 @@ export const exported: Readonly<Record<string, Readonly<Record<string, string>>>
     NonNegativeInt: "Natural",
     Redacted: "RedactedFromValue",
     decodeUnknownEither: "decodeUnknownResult",
+    encodeEither: "encodeResult",
     DurationFromSelf: "Duration"
   },
   Scope: { extend: "provide", CloseableScope: "Closeable" },
@@ -123,6 +126,7 @@ export const exported: Readonly<Record<string, Readonly<Record<string, string>>>
     currentTracerDisabledWhen: "TracerDisabledWhen",
     currentTracerPropagation: "TracerPropagationEnabled"
   },
+  NodeHttpClient: { layer: "layerNodeHttp" },
   DateTime: { unsafeMake: "makeUnsafe" },
   Inspectable: { redact: "Redactable.redact" }
 }

@@ -38,7 +38,8 @@ const mayBeEither = (node: Node): boolean => {
     const last = node.getArguments().at(-1)
     return last === undefined || !isOthers(last)
   }
-  const makers = Node.isIdentifier(callee) ? declarationsOf(callee) : []
+  const isOfName = Node.isPropertyAccessExpression(callee) && Node.isIdentifier(callee.getExpression())
+  const makers = Node.isIdentifier(callee) || isOfName ? declarationsOf(callee) : []
   if (makers.length > 0) return makers.some(makes)
   return callee
     .getType()

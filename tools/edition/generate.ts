@@ -1,50 +1,92 @@
 /** Generates the Effect 4 edition from the Effect 3 sources: `npm run edition`. */
 import * as fs from "node:fs"
 import * as path from "node:path"
-import { Project, type SourceFile, ts } from "ts-morph"
+import { createWrappedNode, type SourceFile, ts } from "ts-morph"
 import type { Problem } from "./Edit.js"
-import { type Manifest, manifestFor } from "./manifests.js"
 import { all, pages } from "./packages.js"
 import { rules } from "./rules/index.js"
 import { translate } from "./translate.js"
+import { copyFile, output, root, settingsOfCompiler, write, written, writeWorkspace } from "./workspace.js"
 
-const root = path.resolve(import.meta.dirname, "../..")
-const output = path.join(root, ".edition")
 const modules = path.join(import.meta.dirname, "modules")
-const template = path.join(import.meta.dirname, "template")
 const chosen = process.argv.slice(2)
 const packages = chosen.length === 0 ? all : chosen
 
 const began = Date.now()
-const { config } = ts.readConfigFile(path.join(root, "tsconfig.base.json"), (file) => ts.sys.readFile(file))
-const { options } = ts.parseJsonConfigFileContent(config, ts.sys, root)
-const project = new Project({
-  compilerOptions: { ...options, composite: false, incremental: false, noEmit: true, allowJs: false },
-  skipAddingFilesFromTsConfig: true
-})
-for (const name of packages) {
-  project.addSourceFilesAtPaths([
-    `${root}/packages/${name}/src/**/*.ts`,
-    `${root}/packages/${name}/test/**/*.ts`
-  ])
+writeWorkspace()
+if (!fs.existsSync(path.join(output, "node_modules/effect"))) {
+  console.error("The names of Effect 4 are read from its packages: run npm install in .edition first")
+  process.exit(1)
 }
-
-const fence = /^(```ts\b.*\n)([^]*?)^```$/gm
-/** The snippets of pages, as files beside them. All are there before a type is asked for: each new file starts over. */
+const fence = /^(```ts\b(?! effect-4).*\n)([^]*?)^```$/gm
+/** A snippet that a page shows for Effect 4 as well, after the one for Effect 3. */
+const shown = /^```ts effect-4\n([^]*?)^```$/gm
+/** The snippets of pages, as files beside them. */
 const snippets = new Map(
   [...pages, ...packages.map((name) => `packages/${name}/README.md`)].map((page) => {
     const markdown = fs.readFileSync(path.join(root, page), "utf8")
     const files = [...markdown.matchAll(fence)].map((match) => {
       const line = markdown.slice(0, match.index).split("\n").length
-      const name = path.join(root, path.dirname(page), `snippet-${line}.ts`)
-      return {
-        file: project.createSourceFile(name, match[2] ?? ""),
-        place: { file: path.join(root, page), line }
-      }
+      const name = path.join(root, path.dirname(page), `${path.basename(page, ".md")}-${line}.ts`)
+      return { name, text: match[2] ?? "", place: { file: path.join(root, page), line } }
     })
     return [page, files] as const
   })
 )
+const textOfSnippet = new Map([...snippets.values()].flat().map(({ name, text }) => [name, text]))
+
+/** Without what tests make beside themselves while they run. */
+const filesIn = (folder: string): ReadonlyArray<string> =>
+  fs.existsSync(folder)
+    ? fs
+        .readdirSync(folder, { recursive: true, withFileTypes: true })
+        .filter((entry) => entry.isFile())
+        .map((entry) => path.join(entry.parentPath, entry.name))
+        .filter(
+          (file) =>
+            !path
+              .relative(folder, file)
+              .split(path.sep)
+              .some((part) => part.startsWith("."))
+        )
+    : []
+
+const sourcesIn = (folder: string): ReadonlyArray<string> =>
+  filesIn(path.join(root, folder)).filter((file) => file.endsWith(".ts"))
+
+const sources = new Map(
+  packages.map((name) => [
+    name,
+    [...sourcesIn(`packages/${name}/src`), ...sourcesIn(`packages/${name}/test`)].sort()
+  ])
+)
+
+/** One program for all files. Doc comments are not parsed: that takes as long as all the rest. */
+const startProgram = (): ts.Program => {
+  const { options } = ts.parseJsonConfigFileContent(settingsOfCompiler(), ts.sys, root)
+  const compilerOptions = { ...options, composite: false, incremental: false, noEmit: true }
+  const host = ts.createCompilerHost(compilerOptions, true)
+  const { fileExists, readFile } = host
+  host.jsDocParsingMode = ts.JSDocParsingMode.ParseNone
+  host.getDefaultLibLocation = () => path.join(root, "node_modules/typescript/lib")
+  host.fileExists = (file) => textOfSnippet.has(file) || fileExists(file)
+  host.readFile = (file) => textOfSnippet.get(file) ?? readFile(file)
+  const rootNames = [
+    ...[...sources.values()].flat(),
+    ...sourcesIn("tools/edition/programs"),
+    ...textOfSnippet.keys()
+  ]
+  return ts.createProgram({ rootNames, options: compilerOptions, host })
+}
+
+const program = startProgram()
+const typeChecker = program.getTypeChecker()
+
+const sourceFile = (name: string): SourceFile => {
+  const file = program.getSourceFile(name)
+  if (file === undefined) throw new Error(`${name} is not in the program`)
+  return createWrappedNode(file, { typeChecker })
+}
 
 const known = new Map<string, ReadonlySet<string> | undefined>()
 /** The exports of a module of Effect 4, by its declarations. */
@@ -81,17 +123,8 @@ const readExports = (module: string): ReadonlySet<string> | undefined => {
 }
 
 const problems: Array<Problem> = []
-const written = new Set<string>()
 let files = 0
 let changed = 0
-
-const write = (relative: string, text: string): void => {
-  const file = path.join(output, relative)
-  written.add(file)
-  if (fs.existsSync(file) && fs.readFileSync(file, "utf8") === text) return
-  fs.mkdirSync(path.dirname(file), { recursive: true })
-  fs.writeFileSync(file, text)
-}
 
 /** Names that Effect 4 no longer has. */
 const checkNames = (file: string, original: string, text: string): void => {
@@ -127,68 +160,46 @@ const translated = (file: SourceFile, page?: { readonly file: string; readonly l
   return text
 }
 
-/** Everything of a package that is no source: recorded answers, its manifest, its page with translated snippets. */
+/** What of a package is no source: recorded answers, and its page with translated snippets. */
 const writePackage = (name: string): void => {
   const folder = `packages/${name}`
   for (const part of ["src", "test"]) copy(`${folder}/${part}`)
-  for (const file of ["LICENSE", "CHANGELOG.md", "tsconfig.json", "providers.schema.json"]) {
-    if (fs.existsSync(path.join(root, folder, file))) copyFile(`${folder}/${file}`)
-  }
-  const manifest = JSON.parse(fs.readFileSync(path.join(root, folder, "package.json"), "utf8")) as Manifest
-  write(`${folder}/package.json`, json(manifestFor(manifest)))
   write(`${folder}/README.md`, pageOf(`${folder}/README.md`))
 }
 
 /** A page, its TypeScript in the words of Effect 4. */
 const pageOf = (page: string): string => {
   const ofPage = snippets.get(page) ?? []
-  let index = 0
-  return fs.readFileSync(path.join(root, page), "utf8").replace(fence, (_, opening: string) => {
-    const snippet = ofPage[index++]
-    return snippet === undefined ? "" : `${opening}${translated(snippet.file, snippet.place)}\`\`\``
-  })
-}
-
-const json = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`
-
-const writeWorkspace = (): void => {
-  for (const entry of fs.readdirSync(template))
-    write(entry, fs.readFileSync(path.join(template, entry), "utf8"))
-  write(
-    "tsconfig.base.json",
-    json({ compilerOptions: { ...(config as { compilerOptions: object }).compilerOptions, plugins: [] } })
-  )
-  for (const page of pages) write(page, pageOf(page))
-  for (const name of all) {
-    write(
-      `tsconfig.${name}.json`,
-      json({
-        extends: "./tsconfig.json",
-        include: [`packages/${name}/src`, `packages/${name}/test`],
-        compilerOptions: { tsBuildInfoFile: `node_modules/.cache/${name}.tsbuildinfo` }
-      })
-    )
+  const file = path.join(root, page)
+  const markdown = fs.readFileSync(file, "utf8")
+  const texts = ofPage.map((snippet) => ({
+    ...snippet.place,
+    text: translated(sourceFile(snippet.name), snippet.place)
+  }))
+  for (const { line, text } of texts) write(`snippets/${page.replaceAll("/", "-")}-${line}.ts`, text)
+  for (const match of markdown.matchAll(shown)) {
+    const line = markdown.slice(0, match.index).split("\n").length
+    const before = texts.filter((each) => each.line < line).at(-1)
+    if (before === undefined || !isSame(before.text, match[1] ?? "")) {
+      problems.push({ file, line, message: "this differs from the translation of the snippet above" })
+    }
   }
+  let index = 0
+  return markdown.replace(fence, (_, opening: string) => `${opening}${texts[index++]?.text ?? ""}\`\`\``)
 }
+
+/** Formatting aside. */
+const isSame = (a: string, b: string): boolean => a.replace(/\s/g, "") === b.replace(/\s/g, "")
 
 /** What an earlier run wrote, and this one did not. */
 const removeOld = (): void => {
-  for (const name of packages) {
-    for (const part of ["src", "test"]) {
-      for (const file of filesIn(path.join(output, "packages", name, part))) {
-        if (!written.has(file)) fs.rmSync(file)
-      }
+  const folders = packages.flatMap((name) => [`packages/${name}/src`, `packages/${name}/test`])
+  for (const folder of [...folders, "snippets", "programs"]) {
+    for (const file of filesIn(path.join(output, folder))) {
+      if (!written.has(file)) fs.rmSync(file)
     }
   }
 }
-
-const filesIn = (folder: string): ReadonlyArray<string> =>
-  fs.existsSync(folder)
-    ? fs
-        .readdirSync(folder, { recursive: true, withFileTypes: true })
-        .filter((entry) => entry.isFile())
-        .map((entry) => path.join(entry.parentPath, entry.name))
-    : []
 
 /** Copies what is no TypeScript. */
 const copy = (folder: string): void => {
@@ -197,37 +208,37 @@ const copy = (folder: string): void => {
   }
 }
 
-const copyFile = (relative: string): void => {
-  const to = path.join(output, relative)
-  fs.mkdirSync(path.dirname(to), { recursive: true })
-  fs.copyFileSync(path.join(root, relative), to)
-  written.add(to)
-}
-
 const lineOf = (text: string, part: string): number | undefined => {
   const at = text.indexOf(part)
   return at < 0 ? undefined : text.slice(0, at).split("\n").length
 }
 
-const isSnippet = new Set([...snippets.values()].flat().map(({ file }) => file))
-const sources = project.getSourceFiles().filter((file) => !isSnippet.has(file))
-for (const name of packages) {
-  for (const file of sources.filter((f) => f.getFilePath().startsWith(`${root}/packages/${name}/`))) {
-    const relative = path.relative(root, file.getFilePath())
+for (const [name, all] of sources) {
+  for (const source of all) {
+    const relative = path.relative(root, source)
     files++
     const byHand = path.join(modules, path.relative("packages", relative))
     if (fs.existsSync(byHand)) {
       write(relative, fs.readFileSync(byHand, "utf8"))
       continue
     }
+    const file = sourceFile(source)
     const text = translated(file)
     if (text !== file.getFullText()) changed++
     write(relative, text)
   }
   writePackage(name)
 }
-writeWorkspace()
+for (const source of sourcesIn("tools/edition/programs")) {
+  write(`programs/${path.basename(source)}`, translated(sourceFile(source)))
+}
+for (const page of pages) write(page, pageOf(page))
 removeOld()
+
+/** What tests of packages import from elsewhere. */
+for (const file of [".ci/describeWith.ts", ".ci/programs.ts"]) {
+  write(file, fs.readFileSync(path.join(root, file), "utf8"))
+}
 
 const unique = new Map(problems.map((p) => [`${path.relative(root, p.file)}:${p.line} ${p.message}`, p]))
 for (const line of unique.keys()) console.error(line)

@@ -23,7 +23,7 @@ const lowest: Readonly<Record<string, string | undefined>> = {
 const isEffects = (name: string): boolean => name === "effect" || name.startsWith("@effect/")
 
 /** The same minor and patch: what one edition has, the other has. */
-export const versionOf = (version: string): string => version.replace(/^3\./, "4.")
+const versionOf = (version: string): string => version.replace(/^3\./, "4.")
 
 /** Throws where Effect 4 has no counterpart to a package, which is then to be listed here. */
 export const manifestFor = (manifest: Manifest): Manifest => {

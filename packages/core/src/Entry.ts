@@ -7,7 +7,7 @@
 import * as Data from "effect/Data"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
-import type * as Redacted from "effect/Redacted"
+import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as Problems from "./edition/Problems.js"
 import * as Credentials from "./Credentials.js"
@@ -216,7 +216,7 @@ export class RecordProblem extends Data.TaggedClass("RecordProblem")<{
 }> {}
 
 const decodeJson = Schema.decodeUnknownEither(Json)
-const encodeJson = Schema.encodeSync(Json)
+const encodeJson = Schema.encodeEither(Json)
 
 /**
  * Decodes an entry from its JSON value. Problems name the place and never quote the value.
@@ -265,15 +265,30 @@ export const fromJson = (json: unknown, now: number): Either.Either<Entry, Recor
 }
 
 /**
- * Encodes an entry as a JSON value. It holds the tokens in clear text: pass it to storage only.
+ * Encodes an entry as a JSON value. It holds the tokens in clear text: pass it to storage only. Throws for an
+ * entry that could not be decoded again. The message names the place and never quotes the value.
  *
  * @since 0.1.0
  * @category codec
  */
 export const toJson = (entry: Entry): Record<string, unknown> => {
   const { credentials, ...rest } = entry
-  return { ...encodeJson({ latchkey: formatVersion, ...credentials, ...rest }) }
+  const encoded = encodeJson({ latchkey: formatVersion, ...credentials, ...rest })
+  return {
+    ...Either.getOrThrowWith(encoded, (error) => {
+      const { path, problem } = recordProblem(error, withTexts(credentials))
+      return new TypeError(`This entry cannot be stored: ${path} ${problem}`)
+    })
+  }
 }
+
+/** Credentials with the text of each token, to describe the problem with it. */
+const withTexts = (credentials: Credentials.Credentials): Record<string, unknown> => ({
+  ...credentials,
+  accessToken: Redacted.value(credentials.accessToken),
+  refreshToken: Option.getOrUndefined(Option.map(credentials.refreshToken, Redacted.value)),
+  idToken: Option.getOrUndefined(Option.map(credentials.idToken, Redacted.value))
+})
 
 const tokens: ReadonlySet<unknown> = new Set(["accessToken", "refreshToken", "idToken"])
 

@@ -196,6 +196,12 @@ const one = Effect.gen(function* () {
   return json(200, (yield* withWarnings([row]))[0])
 })
 
+/** The name is the rest of the path. It is not a parameter, which may have at most 100 characters. */
+const accounts = Effect.gen(function* () {
+  const isOne = "*" in (yield* HttpRouter.params)
+  return yield* isOne ? one : list
+})
+
 const summary = Effect.gen(function* () {
   const { count, due } = yield* TokenStorages
   const before = yield* Clock.currentTimeMillis
@@ -340,8 +346,7 @@ const parse = (given: Context.Tag.Service<typeof ParsedSearchParams>): Either.Ei
  * @category routes
  */
 export const httpApp: HttpRouter.HttpRouter<never, TokenStorages> = HttpRouter.empty.pipe(
-  HttpRouter.get("/accounts", answer(list)),
-  // Not a parameter, which may have at most 100 characters.
-  HttpRouter.get("/accounts/*", answer(one)),
+  HttpRouter.get("/accounts", answer(accounts)),
+  HttpRouter.get("/accounts/*", answer(accounts)),
   HttpRouter.get("/summary", answer(summary))
 )

@@ -8,7 +8,7 @@
  * @since 0.1.0
  */
 import * as HttpClient from "@effect/platform/HttpClient"
-import { type HttpClientError, RequestError } from "@effect/platform/HttpClientError"
+import type { HttpClientError } from "@effect/platform/HttpClientError"
 import type { HttpClientRequest } from "@effect/platform/HttpClientRequest"
 import type { HttpClientResponse } from "@effect/platform/HttpClientResponse"
 import type { Credentials } from "@latchkey/core/Credentials"
@@ -22,6 +22,7 @@ import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import * as Challenge from "./Challenge.js"
 import * as DPoP from "./DPoP.js"
+import * as Http from "./edition/Http.js"
 import { check, invalid, type OAuthConfigError } from "./Endpoint.js"
 import * as BearerSender from "./internal/bearerSender.js"
 import * as BearerToken from "./internal/bearerToken.js"
@@ -193,15 +194,13 @@ export const toHttpClient = (client: Client): HttpClient.HttpClient =>
 export const tokenError = (error: HttpClientError): Option.Option<TokenError> =>
   Option.liftPredicate(error.cause, TokenErrors.is)
 
-const requestError = (request: HttpClientRequest, error: TokenError): RequestError =>
-  new RequestError({
+const requestError = (request: HttpClientRequest, error: TokenError): HttpClientError =>
+  Http.requestError(
     request,
     // Repeating the request helps in neither case.
-    reason:
-      error._tag === "ReauthorizationRequired" || error._tag === "GrantMismatch" ? "Encode" : "Transport",
-    description: error.message,
-    cause: error
-  })
+    error._tag === "ReauthorizationRequired" || error._tag === "GrantMismatch" ? "Encode" : "Transport",
+    { description: error.message, cause: error }
+  )
 
 interface Parts {
   readonly sender: BearerSender.Sender

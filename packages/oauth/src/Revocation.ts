@@ -150,7 +150,7 @@ const patiently = (
 ): Effect.Effect<void, OAuthError> =>
   Effect.catchAll(revoke, (error) => {
     const wait = error.retryAfter ?? Duration.seconds(2 ** (attempt - 1))
-    return mayPass(error) && attempt < patience.attempts && Duration.lessThanOrEqualTo(wait, patience.maxWait)
+    return mayPass(error) && attempt < patience.attempts && Duration.toMillis(wait) <= patience.maxWait
       ? Effect.delay(patiently(patience, revoke, attempt + 1), wait)
       : Effect.fail(error)
   })

@@ -1,6 +1,4 @@
 /** The accounts as JSON, over a real server. */
-import { HttpClient, HttpRouter, HttpServer, HttpServerRequest, HttpServerResponse } from "@effect/platform"
-import { NodeHttpServer } from "@effect/platform-node"
 import { describe, expect, it } from "@effect/vitest"
 import {
   Credentials,
@@ -17,6 +15,7 @@ import {
 import { FaultyStorage } from "@latchkey/core/testing"
 import { Accounts } from "@latchkey/oauth"
 import { Clock, Context, Effect, Either, Layer, Option, Redacted, Stream } from "effect"
+import * as Serving from "./support/serving.js"
 import * as Encrypted from "../../storage/src/Encrypted.js"
 import * as EncryptionKeys from "../../storage/src/EncryptionKeys.js"
 
@@ -69,17 +68,10 @@ interface Reply {
     Record<string, unknown>
 }
 
-const serveApp = <R>(app: HttpRouter.HttpRouter<never, R>, context: Context.Context<R>) =>
-  Effect.gen(function* () {
-    const server = yield* Layer.build(NodeHttpServer.layerTest)
-    yield* Effect.provide(HttpServer.serveEffect(app), Context.merge(server, context))
-    return Context.get(server, HttpClient.HttpClient)
-  }).pipe(Effect.orDie)
-
 /** A server of the accounts, and how to ask it. No body may hold a secret. */
 const serve = (storages: Storages, services: Context.Context<never> = Context.empty()) =>
   Effect.map(
-    serveApp(Accounts.httpApp, Context.add(services, TokenStorages.TokenStorages, storages)),
+    Serving.serve(Accounts.httpApp, Context.add(services, TokenStorages.TokenStorages, storages)),
     (client) => (path: string) =>
       Effect.gen(function* () {
         const response = yield* client.get(path)
@@ -534,16 +526,9 @@ describe("the accounts as JSON", () => {
 
   it.scopedLive("a server mounts them where it likes, behind an authentication of its own", () =>
     Effect.gen(function* () {
-      const app = HttpRouter.empty.pipe(
-        HttpRouter.mount("/admin", Accounts.httpApp),
-        HttpRouter.use((route) =>
-          Effect.flatMap(HttpServerRequest.HttpServerRequest, ({ headers }) =>
-            headers["authorization"] === "Bearer operator" ? route : HttpServerResponse.empty({ status: 401 })
-          )
-        )
-      )
+      const app = Serving.guarded(Accounts.httpApp, "/admin", "Bearer operator")
       const storages = yield* memory(numbered(2, 2e12))
-      const client = yield* serveApp(app, Context.make(TokenStorages.TokenStorages, storages))
+      const client = yield* Serving.serve(app, Context.make(TokenStorages.TokenStorages, storages))
       const get = (path: string, authorization = "Bearer operator") =>
         Effect.gen(function* () {
           const { status, text } = yield* client.get(path, { headers: { authorization } })

@@ -444,7 +444,8 @@ describe("a login that fails", () => {
   it.scopedLive("it is interrupted while it waits", () =>
     Effect.gen(function* () {
       const started = yield* begin()
-      expect(Exit.isInterrupted(yield* Fiber.interrupt(started.fiber))).toBe(true)
+      yield* Fiber.interrupt(started.fiber)
+      expect(Exit.isInterrupted(yield* Fiber.await(started.fiber))).toBe(true)
       yield* isClosed(started.callback({ code: "c" }))
     })
   )
@@ -488,7 +489,7 @@ describe("a login that fails", () => {
         const login = BrowserLogin.login({
           ...options,
           redirectUri: `http://${host}:${port}/callback`,
-          openUrl: () => Effect.dieMessage("It was opened.")
+          openUrl: () => Effect.die(new Error("It was opened."))
         })
         const error = yield* Effect.flip(Effect.provide(login, answering(granted).layer))
         expect(error).toMatchObject({ _tag: "LoginError", reason: "PortBusy" })
@@ -523,7 +524,7 @@ describe("a login that fails", () => {
       const login = BrowserLogin.login({
         ...options,
         patience,
-        openUrl: () => Effect.dieMessage("It was opened.")
+        openUrl: () => Effect.die(new Error("It was opened."))
       })
       const error = yield* Effect.flip(Effect.provide(login, answering(granted).layer))
       expect(error).toMatchObject({ _tag: "OAuthConfigError", setting: "patience" })

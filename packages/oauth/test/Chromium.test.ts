@@ -2,8 +2,10 @@
 import { FetchHttpClient } from "@effect/platform"
 import { afterAll, beforeAll, expect, layer, vi } from "@effect/vitest"
 import { Credentials } from "@latchkey/core"
+import { Fibers } from "@latchkey/core/internal-api"
 import { BrowserLogin, DeviceLogin, ManualLogin, RefreshToken } from "@latchkey/oauth"
-import { Clock, Context, Deferred, Duration, Effect, Fiber, Layer, Option, Redacted } from "effect"
+import type { Clock } from "effect"
+import { Context, Deferred, Duration, Effect, Fiber, Layer, Option, Redacted } from "effect"
 import type { BrowserContext, Page } from "playwright-core"
 import { describeWith } from "../../../.ci/describeWith.js"
 import { chromium } from "../../../.ci/programs.js"
@@ -151,14 +153,12 @@ describeWith(chromium, "logins in a real browser", () => {
     )
 
     /** Polls are 5 s apart, which is long to sit through. */
-    const hurried = (real: Clock.Clock): Clock.Clock => ({
-      [Clock.ClockTypeId]: Clock.ClockTypeId,
-      unsafeCurrentTimeMillis: () => real.unsafeCurrentTimeMillis(),
-      unsafeCurrentTimeNanos: () => real.unsafeCurrentTimeNanos(),
-      currentTimeMillis: real.currentTimeMillis,
-      currentTimeNanos: real.currentTimeNanos,
-      sleep: (duration) => real.sleep(Duration.times(duration, 0.1))
-    })
+    const hurried = (real: Clock.Clock): Clock.Clock =>
+      Fibers.makeClock(
+        () => real.unsafeCurrentTimeMillis(),
+        (duration) => real.sleep(Duration.times(duration, 0.1)),
+        () => Fibers.monotonicNanos(real)
+      )
 
     const onDevice = (act: (page: Page) => Promise<unknown>) =>
       Effect.gen(function* () {

@@ -1,8 +1,10 @@
-import { HttpClient, HttpClientError, HttpClientResponse } from "@effect/platform"
+import { HttpClient, HttpClientResponse } from "@effect/platform"
 import { describe, expect, it } from "@effect/vitest"
 import type { Credentials } from "@latchkey/core"
 import { DeviceLogin, type LoginError } from "@latchkey/oauth"
-import { Clock, Effect, Exit, Fiber, Inspectable, Option, Redacted, TestClock } from "effect"
+import { Fibers } from "@latchkey/core/internal-api"
+import { Cause, Clock, Duration, Effect, Exit, Fiber, Inspectable, Option, Redacted, TestClock } from "effect"
+import * as Http from "../src/edition/Http.js"
 
 const start = 1_700_000_000_000
 
@@ -49,7 +51,7 @@ const bench = (first: Reply | Silence, polls: ReadonlyArray<Reply | Silence> = [
       if (script === undefined || typeof script === "string") {
         const code = script === "refused" ? "ECONNREFUSED" : "ECONNRESET"
         const cause = Object.assign(new Error(script), { code })
-        return yield* new HttpClientError.RequestError({ request, reason: "Transport", cause })
+        return yield* Http.requestError(request, "Transport", { cause })
       }
       const text = typeof script.body === "string" ? script.body : JSON.stringify(script.body)
       return HttpClientResponse.fromWeb(
@@ -85,8 +87,28 @@ const eventually = (what: string, condition: Effect.Effect<boolean>) =>
       if (yield* condition) return
       yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
     }
-    return yield* Effect.dieMessage(`It did not come to this: ${what}.`)
+    return yield* Effect.die(new Error(`It did not come to this: ${what}.`))
   })
+
+/** The clock of the test, and whether somebody sleeps until a time. */
+const sleeping = Effect.map(Effect.clock, (clock) => {
+  const sleepers = new Set<{ readonly until: number }>()
+  const now = () => clock.unsafeCurrentTimeMillis()
+  const watched = Fibers.makeClock(now, (duration) =>
+    Effect.suspend(() => {
+      const sleeper = { until: now() + Duration.toMillis(duration) }
+      sleepers.add(sleeper)
+      return Effect.ensuring(
+        clock.sleep(duration),
+        Effect.sync(() => sleepers.delete(sleeper))
+      )
+    })
+  )
+  return {
+    clock: watched,
+    until: (time: number) => Effect.sync(() => [...sleepers].some(({ until }) => until === time))
+  }
+})
 
 /**
  * Runs a login and moves the clock to each time at which something is due, one after the other; nothing
@@ -99,11 +121,14 @@ const through = <E>(
 ) =>
   Effect.gen(function* () {
     yield* TestClock.setTime(start)
-    const fiber = yield* Effect.fork(Effect.provideService(login, HttpClient.HttpClient, server.client))
+    const sleepers = yield* sleeping
+    const fiber = yield* Effect.fork(
+      Effect.withClock(Effect.provideService(login, HttpClient.HttpClient, server.client), sleepers.clock)
+    )
     for (const time of times) {
       yield* eventually(
         `something is due at ${time}, after polls at ${server.polledAt()}`,
-        Effect.map(TestClock.sleeps(), (sleeps) => [...sleeps].includes(start + time))
+        sleepers.until(start + time)
       )
       const before = server.asked.length
       yield* TestClock.setTime(start + time - 1)
@@ -115,9 +140,10 @@ const through = <E>(
   })
 
 const failureOf = <A, E>(exit: Exit.Exit<A, E>): E =>
-  Exit.isFailure(exit) && exit.cause._tag === "Fail"
-    ? exit.cause.error
-    : expect.fail(`It should have failed: ${String(exit)}`)
+  Option.getOrThrowWith(
+    Exit.isFailure(exit) ? Cause.failureOption(exit.cause) : Option.none(),
+    () => new Error(`It should have failed: ${String(exit)}`)
+  )
 
 describe("asking for a code", () => {
   it.effect("shows the user what to do, and polls with the device code", () =>
@@ -432,13 +458,12 @@ describe("polling", () => {
     Effect.gen(function* () {
       yield* TestClock.setTime(start)
       const server = bench(device(), [pending, granted])
-      const fiber = yield* Effect.fork(
-        Effect.provideService(DeviceLogin.login(options), HttpClient.HttpClient, server.client)
-      )
-      const due = Effect.map(TestClock.sleeps(), (sleeps) => [...sleeps].includes(start + 5000))
-      yield* eventually("the first poll is due", due)
-      const exit = yield* Fiber.interrupt(fiber)
-      expect(Exit.isInterrupted(exit)).toBe(true)
+      const sleepers = yield* sleeping
+      const login = Effect.provideService(DeviceLogin.login(options), HttpClient.HttpClient, server.client)
+      const fiber = yield* Effect.fork(Effect.withClock(login, sleepers.clock))
+      yield* eventually("the first poll is due", sleepers.until(start + 5000))
+      yield* Fiber.interrupt(fiber)
+      expect(Exit.isInterrupted(yield* Fiber.await(fiber))).toBe(true)
       yield* TestClock.adjust("1 hour")
       expect(server.polledAt()).toEqual([])
     })

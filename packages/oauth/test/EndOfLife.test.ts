@@ -2,7 +2,7 @@ import { FetchHttpClient, HttpClient, HttpClientResponse } from "@effect/platfor
 import { describe, expect, it } from "@effect/vitest"
 import { Credentials, Profile } from "@latchkey/core"
 import { ClientAuth, Introspection, RefreshToken, Revocation, UserInfo } from "@latchkey/oauth"
-import { Config, ConfigProvider, Effect, Fiber, Layer, Option, Redacted, TestClock } from "effect"
+import { Config, Effect, Fiber, Layer, Option, Redacted, TestClock } from "effect"
 import { inspect } from "node:util"
 import { answering, type Asked, type Reply } from "./Memory.js"
 import * as Provider from "./Provider.js"
@@ -437,16 +437,7 @@ it.effect("all of them by configuration", () =>
       UserInfo.layerConfig({ server: common.server, provider: Config.succeed("p") })
     ).pipe(
       Layer.provide(layer),
-      Layer.provide(
-        Layer.setConfigProvider(
-          ConfigProvider.fromMap(
-            new Map([
-              ["CLIENT_ID", "id"],
-              ["CLIENT_SECRET", "from the environment"]
-            ])
-          )
-        )
-      )
+      Layer.provide(Edition.layerVariables({ CLIENT_ID: "id", CLIENT_SECRET: "from the environment" }))
     )
     yield* Effect.gen(function* () {
       yield* (yield* Introspection.Introspection).introspect(Redacted.make("t"))

@@ -45,11 +45,16 @@ const against = <A, E>(
     return yield* body({ server, refresh: (c) => refresher.refresh(Option.some(c)) })
   }).pipe(Effect.provide(HostileServer.layer(options)))
 
-/** Lets the time pass that an effect needs. */
+/** Lets the time pass that an effect needs, in steps: what waits for real promises goes on between them. */
 const within = <A, E, R>(millis: number, effect: Effect.Effect<A, E, R>) =>
   Effect.gen(function* () {
     const fiber = yield* Effect.fork(effect)
-    yield* TestClock.adjust(millis)
+    for (let step = 0; step < 50; step++) {
+      for (let turn = 0; turn < 5; turn++) {
+        yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
+      }
+      yield* TestClock.adjust(millis / 50)
+    }
     return yield* Fiber.join(fiber)
   })
 

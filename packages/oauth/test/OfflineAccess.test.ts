@@ -6,7 +6,7 @@ import { FetchHttpClient } from "@effect/platform"
 import { describe, expect, it } from "@effect/vitest"
 import { Credentials } from "@latchkey/core"
 import { AuthorizationCode, DeviceLogin, type LoginEvent, ManualLogin, RefreshToken } from "@latchkey/oauth"
-import { Effect, Option, TestClock } from "effect"
+import { Effect, Fiber, Option, TestClock } from "effect"
 import { missing } from "../src/internal/offlineAccess.js"
 import { answering } from "./Memory.js"
 import * as Provider from "./Provider.js"
@@ -215,7 +215,7 @@ describe("what is missing", () => {
         }).pipe(Effect.provide(layer), logger)
       )
       yield* TestClock.adjust("10 seconds")
-      yield* fiber
+      yield* Fiber.join(fiber)
       expect(lines).toHaveLength(1)
       expect(lines[0]).toContain("the scope offline_access.")
       expect(lines[0]).not.toMatch(/prompt|secret-at/)

@@ -6,7 +6,6 @@ import { Credentials } from "@latchkey/core"
 import { RefreshToken, Wire } from "@latchkey/oauth"
 import {
   Cause,
-  Context,
   Deferred,
   Duration,
   Effect,
@@ -16,8 +15,7 @@ import {
   Option,
   Redacted,
   Stream,
-  TestClock,
-  Tracer
+  TestClock
 } from "effect"
 import { readFileSync } from "node:fs"
 import * as Https from "node:https"
@@ -28,6 +26,7 @@ import { type MockInstance, vi } from "vitest"
 import { clients } from "./Clients.js"
 import { answering } from "./Memory.js"
 import * as Provider from "./Provider.js"
+import * as Edition from "../../core/test/support/Edition.js"
 
 const canary = "canary-refresh-token-4711"
 const clientSecret = "canary:client secret/+%"
@@ -67,13 +66,10 @@ const mapped = (
   client: Layer.Layer<HttpClient.HttpClient>,
   change: <E, R>(response: Effect.Effect<HttpClientResponse, E, R>) => Effect.Effect<HttpClientResponse, E, R>
 ): Layer.Layer<HttpClient.HttpClient> =>
-  Layer.map(client, (context) =>
-    Context.add(
-      context,
-      HttpClient.HttpClient,
-      HttpClient.transformResponse(Context.get(context, HttpClient.HttpClient), change)
-    )
-  )
+  Layer.effect(
+    HttpClient.HttpClient,
+    Effect.map(HttpClient.HttpClient, (given) => HttpClient.transformResponse(given, change))
+  ).pipe(Layer.provide(client))
 
 describe.each(clients)("over %s", (_, client) => {
   it.scopedLive.each([301, 302, 303, 307, 308])("a redirect (%d) is an error, and never followed", (status) =>
@@ -148,8 +144,9 @@ describe.each(clients)("over %s", (_, client) => {
       const spies: Array<MockInstance> = []
       const watched = mapped(
         client,
-        Effect.tap((response) => {
+        Effect.map((response) => {
           spies.push(vi.spyOn(Object.getPrototypeOf(response) as HttpClientResponse, "stream", "get"))
+          return response
         })
       )
       const credentials = yield* refresh(`${server.url}/token`).pipe(Effect.provide(watched))
@@ -283,7 +280,7 @@ describe.each(clients)("over %s", (_, client) => {
 
   it.scopedLive("no secret in spans and errors, and the request is traced", () =>
     Effect.gen(function* () {
-      const spans: Array<Recorded> = []
+      const spans: Array<Edition.RecordedSpan> = []
       const echo = yield* Provider.listen((request, response) => {
         const chunks: Array<Buffer> = []
         request.on("data", (chunk: Buffer) => chunks.push(chunk))
@@ -312,7 +309,7 @@ describe.each(clients)("over %s", (_, client) => {
             const exit = yield* refresh(`${echo.url}${path}`, {
               client: { clientId: "client", auth },
               encoding
-            }).pipe(Effect.exit, Effect.withTracer(recording(spans)))
+            }).pipe(Effect.exit, Effect.withTracer(Edition.recording(spans)))
             const text =
               shown(Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined) +
               inspect(exit, { depth: 30 })
@@ -462,7 +459,7 @@ describe("the client in the context", () => {
       )
       const fiber = yield* Effect.fork(failure("https://auth.example.com/token").pipe(Effect.provide(silent)))
       yield* TestClock.adjust("29 seconds")
-      expect(fiber.unsafePoll()).toBeNull()
+      expect(yield* Edition.poll(fiber)).toEqual(Option.none())
       yield* TestClock.adjust("1 second")
       expect((yield* Fiber.join(fiber)).reason).toBe("MaybeSent")
     })
@@ -494,38 +491,3 @@ const listenTls = Effect.acquireRelease(
   ),
   ({ server }) => Effect.sync(() => server.close())
 )
-
-interface Recorded {
-  readonly name: string
-  readonly attributes: Map<string, unknown>
-  exit: Exit.Exit<unknown, unknown> | undefined
-  readonly events: Array<unknown>
-}
-
-const recording = (spans: Array<Recorded>): Tracer.Tracer =>
-  Tracer.make({
-    span: (name, parent, context, links, startTime, kind) => {
-      const recorded: Recorded = { name, attributes: new Map(), exit: undefined, events: [] }
-      spans.push(recorded)
-      return {
-        _tag: "Span",
-        name,
-        spanId: "1",
-        traceId: "1",
-        parent,
-        context,
-        links,
-        kind,
-        sampled: true,
-        status: { _tag: "Started", startTime },
-        attributes: recorded.attributes,
-        attribute: (key, value) => recorded.attributes.set(key, value),
-        addLinks: () => undefined,
-        event: (...event) => recorded.events.push(event),
-        end: (_, exit) => {
-          recorded.exit = exit
-        }
-      }
-    },
-    context: (f) => f()
-  })

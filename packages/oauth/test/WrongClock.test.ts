@@ -15,7 +15,7 @@ import {
   Revocation,
   UserInfo
 } from "@latchkey/oauth"
-import { Effect, Option, Redacted, TestClock } from "effect"
+import { type Context, Effect, Option, Redacted, TestClock } from "effect"
 import { answering, type Asked, type Reply } from "./Memory.js"
 
 const start = 1_700_000_000_000
@@ -76,8 +76,10 @@ const withPrivateKey = Effect.map(privateKey, (key) => ({
   clientId: "c",
   auth: ClientAuth.privateKeyJwt({ key })
 }))
-const refreshing = (refresher: TokenRefresher.TokenRefresher["Type"], from = Option.some(held)) =>
-  refresher.refresh(from)
+const refreshing = (
+  refresher: Context.Tag.Service<TokenRefresher.TokenRefresher>,
+  from = Option.some(held)
+) => refresher.refresh(from)
 const bound = Effect.map(DPoP.generate(), (key) =>
   DPoP.attach(new Credentials.Credentials({ ...held, tokenType: "DPoP" }), key)
 )

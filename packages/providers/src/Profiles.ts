@@ -97,7 +97,10 @@ export const layer = (provider: Provider): Layer.Layer<Profile.ProfileSource, OA
 
 const tokenFor = (which: "accessToken" | "refreshToken", credentials: Credentials) =>
   which === "refreshToken"
-    ? Effect.mapError(credentials.refreshToken, () => noToken("refresh token"))
+    ? Option.match(credentials.refreshToken, {
+        onNone: () => Effect.fail(noToken("refresh token")),
+        onSome: Effect.succeed
+      })
     : isPending(credentials)
       ? Effect.fail(noToken("access token"))
       : Effect.succeed(credentials.accessToken)

@@ -17,6 +17,7 @@ import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as Reading from "./internal/reading.js"
+import * as Durations from "./internal/durations.js"
 import * as Settings from "./ProviderSettings.js"
 
 /**
@@ -292,7 +293,7 @@ export const fromSettings = (
         storeSetting: s.credentials.storeSetting,
         locks: (s.credentials.locks ?? []).map(({ stale = "60 seconds", ...lock }) => ({
           ...lock,
-          stale: Option.match(Duration.decodeUnknown(stale), {
+          stale: Option.match(Durations.fromText(stale), {
             onNone: () => 60_000,
             onSome: Duration.toMillis
           })
@@ -366,7 +367,7 @@ const rotationOf = (rotation: Part<"rotation">): RotationPolicy =>
     ? { _tag: "Reusable" }
     : {
         _tag: "Rotating",
-        window: Option.getOrElse(Duration.decodeUnknown(rotation.window), () => Duration.zero)
+        window: Option.getOrElse(Durations.fromText(rotation.window ?? ""), () => Duration.zero)
       }
 
 const profileOf = (profile: Settings.Settings["profile"]): ProfileSettings => ({

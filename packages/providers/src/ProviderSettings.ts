@@ -12,6 +12,7 @@ import * as Duration from "effect/Duration"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import * as Durations from "./internal/durations.js"
 
 const idPattern = /^[a-z][a-z0-9-]{0,63}$/
 
@@ -64,7 +65,7 @@ const span = (description: string) =>
   Schema.optional(
     Schema.NonEmptyString.pipe(
       Schema.filter((value) =>
-        Option.exists(Duration.decodeUnknown(value), Duration.isFinite) && !value.trim().startsWith("-")
+        Option.exists(Durations.fromText(value), Duration.isFinite) && !value.trim().startsWith("-")
           ? true
           : "is not a duration: write it like 30 seconds or 5 minutes"
       )

@@ -105,7 +105,7 @@ export const settings = (prefix = "OAUTH_"): Config.Config<Settings> => {
         : Either.right(value)
     )
   const orNone = <A>(config: Config.Config<A>) => Config.option(config)
-  const all = Config.all({
+  const all = Problems.allSettings({
     server: Problems.mapSettings(
       Config.all([
         orNone(text("ISSUER")),

@@ -3,7 +3,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Credentials, Entry, TokenConfig, TokenManager } from "@latchkey/core"
 import { OwnStorage, type Provider, ProviderManager } from "@latchkey/providers"
 import { OwnerLocks } from "@latchkey/storage"
-import { Effect, Exit, Layer, Option, Redacted, Schedule, Scope } from "effect"
+import { Effect, Exit, Fiber, Layer, Option, Redacted, Schedule, Scope } from "effect"
 import { spawn } from "node:child_process"
 import { once } from "node:events"
 import * as fs from "node:fs"
@@ -111,7 +111,7 @@ describe("a directory that Claude Code makes", () => {
       yield* Effect.sleep("300 millis")
       expect(asked).toHaveLength(0)
       child.stdin.end()
-      expect(Redacted.value(yield* asking)).toBe("theirs")
+      expect(Redacted.value(yield* Fiber.join(asking))).toBe("theirs")
       expect(asked).toHaveLength(0)
       yield* released(lock)
     }).pipe(Effect.scoped)
@@ -193,7 +193,7 @@ describe("a directory that Claude Code makes", () => {
       yield* Effect.sleep("200 millis")
       expect(json().claudeAiOauth.accessToken).toBe("claude-at-1")
       child.stdin.end()
-      yield* writing
+      yield* Fiber.join(writing)
       expect(json().claudeAiOauth.accessToken).toBe("ours")
       expect(fs.existsSync(lock)).toBe(false)
     }).pipe(Effect.scoped)
@@ -253,7 +253,7 @@ describeWith(flock, "a file that Codex locks", () => {
         const written = files.codex(4_000_000_001)
         fs.writeFileSync(path, JSON.stringify(written))
         child.stdin.end()
-        expect(Redacted.value(yield* asking)).toBe(written.tokens.access_token)
+        expect(Redacted.value(yield* Fiber.join(asking))).toBe(written.tokens.access_token)
         expect(asked).toHaveLength(0)
       }).pipe(Effect.scoped)
   )

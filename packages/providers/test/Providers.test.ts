@@ -1,11 +1,9 @@
 /** The registry: built-in providers, the user's file, the environment; and the settings' schema. */
 import { describe, expect, it } from "@effect/vitest"
 import { BuiltIn, Providers, ProviderSettings } from "@latchkey/providers"
-import { Effect, Either, JSONSchema, Layer, Option, Redacted, Schema } from "effect"
+import { Effect, Either, Layer, Option, Redacted, Schema } from "effect"
 import * as fs from "node:fs"
-import * as Path from "node:path"
 import { inspect } from "node:util"
-import * as prettier from "prettier"
 import { leaves, variable } from "../src/internal/variables.js"
 import { builtIn, home } from "./support/world.js"
 import * as Edition from "../../core/test/support/Edition.js"
@@ -261,36 +259,7 @@ describe("the environment", () => {
   )
 })
 
-describe("the JSON Schema for editors", () => {
-  const schema = JSONSchema.make(ProviderSettings.File)
-
-  it("that ships is the current one: vitest -u writes it", async () => {
-    const text = await prettier.format(JSON.stringify(schema), { parser: "json", printWidth: 110 })
-    await expect(text).toMatchFileSnapshot("../providers.schema.json")
-    const { exports, files } = JSON.parse(
-      fs.readFileSync(Path.join(import.meta.dirname, "..", "package.json"), "utf8")
-    )
-    expect(files).toContain("providers.schema.json")
-    expect(exports["./providers.schema.json"]).toBe("./providers.schema.json")
-  })
-
-  it("describes every setting", () => {
-    const undescribed: Array<string> = []
-    const walk = (value: unknown, path: string): void => {
-      if (typeof value !== "object" || value === null) return
-      for (const [key, inner] of Object.entries(value as Record<string, unknown>)) {
-        if (key === "properties") {
-          for (const [name, property] of Object.entries(inner as Record<string, object>)) {
-            if (!("description" in property) && name !== "providers") undescribed.push(`${path}.${name}`)
-            walk(property, `${path}.${name}`)
-          }
-        } else walk(inner, path)
-      }
-    }
-    walk(schema, "")
-    expect(undescribed).toEqual([])
-  })
-
+describe("the schema of settings", () => {
   it("takes the built-in providers as a file, and names each setting's variable once", () => {
     const file = { $schema: "./providers.schema.json", providers: BuiltIn.providers }
     expect(Either.isRight(Schema.decodeUnknownEither(ProviderSettings.File)(file))).toBe(true)

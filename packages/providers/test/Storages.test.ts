@@ -349,10 +349,9 @@ describe("Copilot storage", () => {
         { concurrency: 2 }
       )
       expect(saves.filter(Either.isRight)).toHaveLength(1)
-      expect(saves.filter(Either.isLeft)[0]?.left).toMatchObject({
-        _tag: "CommitRefused",
-        reason: "Conflict"
-      })
+      expect(saves.flatMap((save) => (Either.isLeft(save) ? [save.left] : []))).toMatchObject([
+        { _tag: "CommitRefused", reason: "Conflict" }
+      ])
       const loads = yield* Effect.all([first.storage.load, second.storage.load], { concurrency: 2 })
       expect(loads[0]).toEqual(loads[1])
     }).pipe(Effect.scoped)

@@ -17,12 +17,12 @@
  * @since 0.1.0
  */
 import * as KeyValueStore from "@effect/platform/KeyValueStore"
-import type { PlatformError } from "@effect/platform/Error"
 import { StorageError, TokenStorage } from "@latchkey/core/TokenStorage"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Hash from "effect/Hash"
 import * as Layer from "effect/Layer"
+import * as KeyValues from "./edition/KeyValues.js"
 import * as FileFormat from "./FileFormat.js"
 import * as TextCell from "./internal/TextCell.js"
 
@@ -64,14 +64,15 @@ export const make = (
       return new StorageError({ reason: "Malformed", operation: "load", location, message: problem })
     }
     const turn = turnOf(store, key)
-    const call = <A>(effect: Effect.Effect<A, PlatformError>) => Effect.mapError(effect, problemOf(location))
+    const call = <A>(effect: Effect.Effect<A, KeyValues.StoreError>) =>
+      Effect.mapError(effect, problemOf(location))
     return Effect.succeed(
       TextCell.make({
         location,
         format: FileFormat.native,
         maxBytes,
         tooLongAdvice: "Raise `maxBytes` if that is right.",
-        get: call(store.get(key)),
+        get: call(KeyValues.get(store, key)),
         set: (text) => call(store.set(key, text)),
         remove: call(store.remove(key)),
         grantedFence: Effect.succeed(0),
@@ -109,8 +110,8 @@ const turnOf = (store: KeyValueStore.KeyValueStore, key: string): Effect.Semapho
 /** Keeps only the kind of failure. A store's error may quote what it was about to write. */
 const problemOf =
   (location: string) =>
-  (error: PlatformError): TextCell.Problem => {
-    const kind = error._tag === "SystemError" ? error.reason : error._tag
+  (error: KeyValues.StoreError): TextCell.Problem => {
+    const { kind, where } = KeyValues.failureOf(error)
     const [reason, advice]: readonly [StorageError["reason"], string] =
       kind === "PermissionDenied"
         ? ["Denied", "check its permissions and its free space"]
@@ -119,7 +120,7 @@ const problemOf =
           : ["Unavailable", "try again later, or check the store"]
     return {
       reason,
-      message: `${location}: the store failed (${error.module}.${error.method}, ${kind}): ${advice}.`,
+      message: `${location}: the store failed (${where}, ${kind}): ${advice}.`,
       cause: { code: kind }
     }
   }

@@ -29,6 +29,7 @@ import * as Option from "effect/Option"
 import * as RcMap from "effect/RcMap"
 import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
+import { type PgSettings, placeOf } from "./edition/Sql.js"
 import * as ConnectionUrl from "./internal/ConnectionUrl.js"
 import * as PgListener from "./internal/PgListener.js"
 import { toStorageError } from "./internal/ServerProblem.js"
@@ -42,7 +43,7 @@ import * as Sql from "./Sql.js"
  * @since 0.1.0
  * @category models
  */
-export type ClientOptions = PgClient.PgClientConfig & { readonly setting?: string | undefined }
+export type ClientOptions = PgSettings & { readonly setting?: string | undefined }
 
 /**
  * Provides a pool of connections, and what {@link Sql} must know about the server. It connects once when it
@@ -64,7 +65,7 @@ export const layerClient = ({
     onRight: () =>
       Layer.provideMerge(
         layerSurroundings,
-        Layer.catchAll(PgClient.layer(options), (error) =>
+        Layer.catchAll(connected(options), (error) =>
           Layer.effectContext(
             Effect.fail(toStorageError("load", "PostgreSQL")(fromClient("PostgreSQL")(error)))
           )
@@ -72,10 +73,13 @@ export const layerClient = ({
       )
   })
 
-const checkUrl = (
-  { url }: PgClient.PgClientConfig,
-  setting: string
-): Either.Either<unknown, ConfigError.ConfigError> => {
+/** The client of Effect 4 makes its first connection only for the first statement. */
+const connected = (options: PgSettings) =>
+  Layer.effectDiscard(Effect.flatMap(PgClient.PgClient, (sql) => sql`SELECT 1`)).pipe(
+    Layer.provideMerge(PgClient.layer(options))
+  )
+
+const checkUrl = ({ url }: PgSettings, setting: string): Either.Either<unknown, ConfigError.ConfigError> => {
   // The client itself parses the path of a socket's directory.
   if (url === undefined || /^(\/|socket:)/.test(Redacted.value(url))) return Either.right(undefined)
   return ConnectionUrl.parse(Redacted.value(url), {
@@ -100,7 +104,7 @@ export const layerSurroundings: Layer.Layer<Sql.SqlSurroundings, never, PgClient
     const channels = yield* RcMap.make({
       lookup: (channel: string) => Stream.share(PgListener.listen(config, channel), { capacity: "unbounded" })
     })
-    const { host = "localhost", port = 5432, database = "postgres" } = config
+    const { host = "localhost", port = 5432, database = "postgres" } = placeOf(config)
     return {
       location: `PostgreSQL at ${host}:${port}/${database}`,
       file: Option.none(),

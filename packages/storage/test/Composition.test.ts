@@ -13,7 +13,6 @@ import * as FileFormat from "@latchkey/storage/FileFormat"
 import * as KeyValue from "@latchkey/storage/KeyValue"
 import { assert, describe, it } from "@effect/vitest"
 import * as Clock from "effect/Clock"
-import * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
@@ -111,11 +110,7 @@ describe("composed", () => {
         Encrypted.layer(who).pipe(
           Layer.provideMerge(File.layer({ path })),
           Layer.provide(EncryptionKeys.layerConfig()),
-          Layer.provide(
-            Layer.setConfigProvider(
-              ConfigProvider.fromMap(new Map([["AUTH__ENCRYPTION_KEYS", Redacted.value(keyOf(key))]]))
-            )
-          )
+          Layer.provide(Edition.layerVariables({ AUTH__ENCRYPTION_KEYS: Redacted.value(keyOf(key)) }))
         )
       yield* (yield* manager(backend("a"))).save(yield* expired)
       yield* refreshedByTwo(backend("a"))

@@ -46,7 +46,7 @@ describe("keys from the configuration", () => {
   it.effect.each(wrong)("are refused when one is not exactly 32 bytes in base64: $value", ({ value, says }) =>
     Effect.gen(function* () {
       const error = yield* Effect.flip(fromConfig({ [setting]: value }))
-      assert.strictEqual(error._op, "InvalidData")
+      assert.strictEqual(Edition.settingProblem(error), "invalid")
       const shown = String(error) + Inspectable.toStringUnknown(error)
       assert.include(shown, setting)
       assert.include(shown, says)
@@ -58,7 +58,7 @@ describe("keys from the configuration", () => {
   it.effect("are missing by name", () =>
     Effect.gen(function* () {
       const missing = yield* Effect.flip(fromConfig({}))
-      assert.strictEqual(missing._op, "MissingData")
+      assert.strictEqual(Edition.settingProblem(missing), "missing")
       assert.include(String(missing), `Give ${setting}, the keys that encrypt the credentials`)
       assert.include(String(missing), "openssl rand -base64 32")
       const other = yield* Effect.flip(fromConfig({ [setting]: text("a") }, "OTHER_KEYS"))

@@ -510,7 +510,9 @@ describe("what is opened", () => {
         yield* Effect.flip(storage.commit(Sample.plain("2"), Option.none()))
         const all = Effect.all([storage.load, storage.load, storage.load], { concurrency: 3 })
         yield* Effect.fork(all).pipe(Effect.flatMap(Fiber.interrupt))
-        yield* Stream.runDrain(Stream.interruptAfter(Option.getOrThrow(storage.changes), "1 second")).pipe(
+        yield* Stream.runDrain(
+          Stream.interruptWhen(Option.getOrThrow(storage.changes), Effect.sleep("1 second"))
+        ).pipe(
           Effect.fork,
           Effect.tap(() => TestClock.adjust("2 seconds")),
           Effect.flatMap(Fiber.interrupt)

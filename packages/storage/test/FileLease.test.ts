@@ -2,9 +2,9 @@ import * as Entry from "@latchkey/core/Entry"
 import * as RefreshLease from "@latchkey/core/RefreshLease"
 import * as TokenStorage from "@latchkey/core/TokenStorage"
 import * as File from "@latchkey/storage/File"
+import { Fibers } from "@latchkey/core/internal-api"
 import { Law, LeaseLaws, Sample } from "@latchkey/storage/testing"
 import { assert, describe, it } from "@effect/vitest"
-import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -42,15 +42,9 @@ const later =
   <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
     Effect.clockWith((clock) => {
       const wall = () => clock.unsafeCurrentTimeMillis() + elapsed + set
-      const monotonic = () => clock.unsafeCurrentTimeNanos() + BigInt(elapsed) * 1_000_000n
-      return Effect.withClock(effect, {
-        [Clock.ClockTypeId]: Clock.ClockTypeId,
-        unsafeCurrentTimeMillis: wall,
-        unsafeCurrentTimeNanos: monotonic,
-        currentTimeMillis: Effect.sync(wall),
-        currentTimeNanos: Effect.sync(monotonic),
-        sleep: (duration) => clock.sleep(duration)
-      })
+      const monotonic = () => Fibers.monotonicNanos(clock) + BigInt(elapsed) * 1_000_000n
+      const moved = Fibers.makeClock(wall, (duration) => clock.sleep(duration), monotonic)
+      return Effect.withClock(effect, moved)
     })
 
 const fresh = Effect.gen(function* () {
@@ -64,7 +58,7 @@ describe("the record of a lease", () => {
       const { path, lease } = yield* fresh
       yield* TestClock.setTime(1_000)
       const { fence } = yield* lease.acquire("me", "1 minute").pipe(
-        Effect.tap(({ fence }) => {
+        Effect.map(({ fence }) => {
           const { leases, ...rest } = recordOf(path)
           const { id, ...mine } = leases.me
           assert.deepStrictEqual(rest, { format: 1, fence })
@@ -76,6 +70,7 @@ describe("the record of a lease", () => {
           for (const name of fs.readdirSync(Path.dirname(path))) {
             assert.strictEqual(fs.statSync(Path.join(Path.dirname(path), name)).mode & 0o777, 0o600)
           }
+          return { fence }
         }),
         Effect.scoped
       )

@@ -1,5 +1,3 @@
-import type { PlatformError } from "@effect/platform/Error"
-import * as Errors from "@effect/platform/Error"
 import * as KeyValueStore from "@effect/platform/KeyValueStore"
 import { NodeContext } from "@effect/platform-node"
 import * as KeyValue from "@latchkey/storage/KeyValue"
@@ -11,7 +9,9 @@ import * as Fiber from "effect/Fiber"
 import * as Inspectable from "effect/Inspectable"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as KeyValues from "../src/edition/KeyValues.js"
 import { freshDirectory } from "./fixtures.js"
+import * as Stores from "./support/Stores.js"
 
 const key = "credentials"
 
@@ -36,7 +36,7 @@ const record = Effect.gen(function* () {
   return {
     storage: yield* KeyValue.make({ key }),
     write: (bytes: Uint8Array) => Effect.orDie(store.set(key, decoder.decode(bytes))),
-    read: Effect.map(Effect.orDie(store.get(key)), (text) =>
+    read: Effect.map(Effect.orDie(KeyValues.get(store, key)), (text) =>
       new TextEncoder().encode(Option.getOrElse(text, () => ""))
     )
   }
@@ -75,31 +75,18 @@ const slow = Effect.gen(function* () {
 })
 
 /** A store on which everything fails like this. */
-const failing = (error: PlatformError) => {
-  const fail = Effect.fail(error)
-  return Effect.provideService(
+const failing = (error: KeyValues.StoreError) =>
+  Effect.provideService(
     KeyValue.make({ key }),
     Store,
-    KeyValueStore.make({
-      get: () => fail,
-      getUint8Array: () => fail,
-      set: () => fail,
-      remove: () => fail,
-      clear: fail,
-      size: fail
-    })
+    Stores.failing(() => error)
   )
-}
 
-const systemError = (reason: Errors.SystemErrorReason) =>
-  new Errors.SystemError({
-    reason,
-    module: "KeyValueStore",
-    method: "set",
-    description: "canary-description",
-    pathOrDescriptor: "canary-path",
-    cause: new Error("canary-cause")
-  })
+const details = {
+  description: "canary-description",
+  pathOrDescriptor: "canary-path",
+  cause: new Error("canary-cause")
+}
 
 describe("KeyValue", () => {
   it.effect("keeps what it does not know", () =>
@@ -111,7 +98,7 @@ describe("KeyValue", () => {
       yield* Effect.flip(storage.commit(Sample.plain("b"), Option.some(version)))
       const { version: changed } = Option.getOrThrow(yield* storage.load)
       yield* storage.commit(Sample.plain("b"), Option.some(changed))
-      const text = Option.getOrThrow(yield* store.get(key))
+      const text = Option.getOrThrow(yield* KeyValues.get(store, key))
       assert.include(text, '"of another":12345678901234567890')
       assert.include(text, "refresh-b")
     }).pipe(overMemory)
@@ -158,18 +145,10 @@ describe("KeyValue", () => {
   )
 
   const failures = [
-    { error: systemError("PermissionDenied"), reason: "Denied" },
-    { error: systemError("TimedOut"), reason: "Unavailable" },
-    { error: systemError("Unknown"), reason: "Unavailable" },
-    {
-      error: new Errors.BadArgument({
-        module: "KeyValueStore",
-        method: "get",
-        description: "canary",
-        cause: new Error("canary-cause")
-      }),
-      reason: "Malformed"
-    }
+    { error: Stores.systemError("PermissionDenied", details), reason: "Denied" },
+    { error: Stores.systemError("TimedOut", details), reason: "Unavailable" },
+    { error: Stores.systemError("Unknown", details), reason: "Unavailable" },
+    { error: Stores.badArgument(details), reason: "Malformed" }
   ]
   it.effect.each(failures)("fails with $reason where the store fails with $error", ({ error, reason }) =>
     Effect.gen(function* () {

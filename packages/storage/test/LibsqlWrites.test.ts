@@ -1,10 +1,11 @@
-import { SqlError } from "@effect/sql/SqlError"
+import type { SqlError } from "@effect/sql/SqlError"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import { sqlError } from "../src/edition/Sql.js"
 import * as LibsqlWrites from "../src/internal/LibsqlWrites.js"
 
-const failed = (cause: string) => new SqlError({ cause, message: cause })
+const failed = (cause: string) => sqlError(cause, cause)
 
 /** A database that keeps what was committed, in order, and how many transactions there were. */
 const fresh = (broken: { readonly begin?: boolean; readonly commit?: boolean } = {}) =>

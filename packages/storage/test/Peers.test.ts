@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { build } from "esbuild"
 import * as fs from "node:fs/promises"
 import { fileURLToPath } from "node:url"
+import { allowed, page } from "./support/peers.js"
 
 const source = fileURLToPath(new URL("../src", import.meta.url))
 
@@ -25,14 +26,6 @@ interface Manifest {
   readonly peerDependenciesMeta: Readonly<Record<string, { readonly optional: boolean }>>
 }
 
-const allowed: Readonly<Record<string, ReadonlyArray<string>>> = {
-  index: [],
-  Sql: ["@effect/sql"],
-  Sqlite: ["@effect/experimental", "@effect/sql", "libsql"],
-  Postgres: ["@effect/sql", "@effect/sql-pg", "pg"],
-  Redis: ["ioredis"]
-}
-
 describe("without the clients of other modules", () => {
   it.each(Object.entries(allowed))("%s can be imported", async (module, own) => {
     const manifest = JSON.parse(await fs.readFile(`${source}/../package.json`, "utf8")) as Manifest
@@ -47,7 +40,7 @@ describe("without the clients of other modules", () => {
 describe("the install line", () => {
   const clients = ["Sqlite", "Postgres", "Redis"]
   it.each(clients)("of %s in the guide names all that it imports, by its version (F41)", async (module) => {
-    const guide = await fs.readFile(`${source}/../../docs/guide/storages.md`, "utf8")
+    const guide = await fs.readFile(`${source}/../../docs/guide/${page}`, "utf8")
     const line =
       guide.split("\n").find((text) => text.startsWith("npm install") && text.endsWith(`# ${module}`)) ?? ""
     const manifest = JSON.parse(await fs.readFile(`${source}/../package.json`, "utf8")) as {

@@ -220,14 +220,12 @@ describe("leases in a file", () => {
       assert.strictEqual(mine.fence, 1_800_000_000_000)
       // Another program, whose clock runs ahead.
       const real = Fibers.systemClock
-      const at = (millis: number): Clock.Clock => ({
-        [Clock.ClockTypeId]: Clock.ClockTypeId,
-        currentTimeMillis: Effect.succeed(1_800_000_000_000 + millis),
-        currentTimeNanos: real.currentTimeNanos,
-        unsafeCurrentTimeMillis: () => 1_800_000_000_000 + millis,
-        unsafeCurrentTimeNanos: () => real.unsafeCurrentTimeNanos(),
-        sleep: (duration) => real.sleep(duration)
-      })
+      const at = (millis: number): Clock.Clock =>
+        Fibers.makeClock(
+          () => 1_800_000_000_000 + millis,
+          (duration) => real.sleep(duration),
+          () => Fibers.monotonicNanos(real)
+        )
       const early = yield* Effect.flip(Effect.withClock(other.acquire(account, "1 minute"), at(59_999)))
       assert.strictEqual(early.reason, "Busy")
       const next = yield* Effect.withClock(other.acquire(account, "1 minute"), at(60_000))

@@ -45,6 +45,17 @@ export const withClock = onCall("Effect", "withClock", (call, edit) => {
   edit.before(clock, `${edit.use("Clock")}.Clock, `)
 })
 
+/** `Effect.withRandom(Random.make(seed))` → `Random.withSeed(seed)`. */
+export const withRandom = onCall("Effect", "withRandom", (call, edit) => {
+  const random = call.getArguments().at(-1)
+  if (random === undefined || !Node.isCallExpression(random) || edit.callOf(random)?.name !== "make") {
+    return edit.fail(call, "Effect.withRandom: write Random.make(seed)")
+  }
+  edit.replace(nameNode(call), `${edit.use("Random")}.withSeed`)
+  const [seed] = random.getArguments()
+  if (seed !== undefined) edit.replace(random, seed.getText())
+})
+
 /** `Layer.setClock(clock)` → `Layer.succeed(Clock.Clock, clock)`. */
 export const setClock = onCall("Layer", "setClock", (call, edit) => {
   const [clock] = call.getArguments()
@@ -86,6 +97,12 @@ export const unsafeOffer: Rule = {
     edit.change(target.getEnd(), value.getStart(), ", ")
   }
 }
+
+/** `Cause.pretty(cause, options)` → `Cause.pretty(cause)`, which shows all that there is. */
+export const pretty = onCall("Cause", "pretty", (call, edit) => {
+  const [cause, options] = call.getArguments()
+  if (cause !== undefined && options !== undefined) edit.change(cause.getEnd(), options.getEnd(), "")
+})
 
 /** `Effect.locally(effect, ref, value)` → `Effect.provideService(effect, ref, value)`. */
 export const locally = onCall("Effect", "locally", (call, edit) => {

@@ -1,5 +1,6 @@
 import type { Rule } from "../Edit.js"
 import * as calls from "./calls.js"
+import * as http from "./http.js"
 import * as renames from "./renames.js"
 import * as results from "./results.js"
 import * as schemas from "./schemas.js"
@@ -12,5 +13,6 @@ export const rules: ReadonlyArray<Rule> = [
   ...Object.values(services),
   ...Object.values(schemas),
   ...Object.values(calls),
+  ...Object.values(http),
   ...Object.values(tests)
 ]

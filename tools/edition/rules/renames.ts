@@ -50,6 +50,9 @@ const nameOf = (node: Node): Node | undefined =>
     ? node.getNameNode()
     : undefined
 
+/** Modules whose types are nested in Effect 4 too. */
+const kept: ReadonlySet<string> = new Set(["HttpClient"])
+
 const nested: Readonly<Record<string, string>> = { Context: "Services" }
 
 /** `Effect.Effect.Success<A>` → `Effect.Success<A>`, and `Config.Config.Wrap<A>` → `Config.Wrap<A>`. */
@@ -60,7 +63,8 @@ export const nestedTypes: Rule = {
     if (!Node.isQualifiedName(node)) return
     const left = node.getLeft()
     if (!Node.isQualifiedName(left) || left.getLeft().getText() !== left.getRight().getText()) return
-    if (edit.moduleOf(left.getLeft()) === undefined) return
+    const module = edit.moduleOf(left.getLeft())
+    if (module === undefined || kept.has(module)) return
     const name = node.getRight().getText()
     edit.replace(node, `${edit.nameOf(left.getLeft())}.${nested[name] ?? name}`)
   }

@@ -78,6 +78,8 @@ export const asEffects: Rule = {
     const call = edit.callOf(node)
     if (call === undefined || !Node.isCallExpression(node) || !["Effect", "Layer"].includes(call.module))
       return
+    // What these are given is a value, whatever it is.
+    if (call.module === "Effect" && /^(as|succeed)$/.test(call.name)) return
     for (const argument of node.getArguments()) {
       if (!mayBeValue(argument) || !isEither(argument)) continue
       edit.before(argument, `${edit.use("Effect")}.fromResult(`)

@@ -11,7 +11,7 @@ export const arrays: Rule = {
     const all = node.getArguments()
     const [first, last] = [all[0], all.at(-1)]
     if (first === undefined || last === undefined) return
-    const isMany = call.name === "Literal" && all.length > 1
+    const isMany = call.name === "Literal" && (all.length > 1 || Node.isSpreadElement(first))
     if (!isMany && call.name !== "Union" && call.name !== "Tuple") return
     const callee = node.getExpression()
     if (isMany && Node.isPropertyAccessExpression(callee)) edit.change(callee.getEnd(), callee.getEnd(), "s")

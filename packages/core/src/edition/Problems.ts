@@ -27,6 +27,9 @@ export const mapSettings = <A, B>(
   f: (value: A) => Either.Either<B, ConfigError.ConfigError>
 ): Config.Config<B> => Config.mapOrFail(settings, f)
 
+/** Combines settings by their names. */
+export const allSettings = Config.all
+
 /** The first problem with a value. */
 export interface Issue {
   readonly path: ReadonlyArray<PropertyKey>

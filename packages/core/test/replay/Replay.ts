@@ -220,6 +220,8 @@ const replayTrace = (trace: Trace): Effect.Effect<ReadonlyArray<Mismatch>> =>
     ),
     // The policy was checked as it was read.
     Effect.orDie,
+    // As the original has it.
+    Edition.withOneClock,
     Effect.provide(Edition.testServices)
   )
 

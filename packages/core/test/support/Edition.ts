@@ -14,15 +14,22 @@ import {
   Metric,
   MetricState,
   type Option,
-  TestContext
+  TestContext,
+  Tracer
 } from "effect"
 
 /** The services of tests: a clock that stands still. */
 export const testServices = TestContext.TestContext
 
+/** Where the test clock is set back, so is the time that only runs: as on a system that has one clock. */
+export const withOneClock = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => effect
+
 /** The exit of a fiber that has ended. */
 export const poll = <A, E>(fiber: Fiber.RuntimeFiber<A, E>): Effect.Effect<Option.Option<Exit.Exit<A, E>>> =>
   Fiber.poll(fiber)
+
+/** Goes on as soon as promises do, so that once these are through, everybody waits. */
+export const promptly = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => effect
 
 export type Variables = Readonly<Record<string, string>>
 
@@ -42,6 +49,16 @@ export const invalidSetting = (error: unknown) =>
   ConfigError.isConfigError(error) && ConfigError.isInvalidData(error)
     ? { path: error.path, message: error.message }
     : error
+
+/** Whether a `ConfigError` found no value, or found one and did not like it. */
+export const settingProblem = (error: unknown): "invalid" | "missing" | undefined => {
+  if (!ConfigError.isConfigError(error)) return undefined
+  return ConfigError.isInvalidData(error)
+    ? "invalid"
+    : ConfigError.isMissingDataOnly(error)
+      ? "missing"
+      : undefined
+}
 
 export interface Line {
   readonly level: string
@@ -93,3 +110,34 @@ export const measured: Effect.Effect<ReadonlyArray<Measured>> = Effect.map(Metri
     return state === undefined ? [] : [{ name: metricKey.name, tags, state }]
   })
 )
+
+/** A span as it was recorded. */
+export interface RecordedSpan {
+  readonly name: string
+  readonly attributes: Map<string, unknown>
+  readonly events: Array<unknown>
+  exit: Exit.Exit<unknown, unknown> | undefined
+}
+
+/** Keeps the spans of a program, in the order in which they began. */
+export const recording = (spans: Array<RecordedSpan>): Tracer.Tracer =>
+  Tracer.make({
+    span: (name, parent, context, links, startTime, kind) => {
+      const recorded: RecordedSpan = { name, attributes: new Map(), exit: undefined, events: [] }
+      spans.push(recorded)
+      return {
+        _tag: "Span",
+        ...{ name, parent, context, links, kind },
+        spanId: "0123456789abcdef",
+        traceId: "0123456789abcdef0123456789abcdef",
+        sampled: true,
+        status: { _tag: "Started", startTime },
+        attributes: recorded.attributes,
+        attribute: (key, value) => void recorded.attributes.set(key, value),
+        addLinks: () => undefined,
+        event: (...event) => void recorded.events.push(event),
+        end: (_, exit) => void (recorded.exit = exit)
+      }
+    },
+    context: (run) => run()
+  })

@@ -1,12 +1,12 @@
 /** A response without the token that its request was sent with. */
 import * as Headers from "@effect/platform/Headers"
-import { isHttpClientError, RequestError, ResponseError } from "@effect/platform/HttpClientError"
+import { isHttpClientError } from "@effect/platform/HttpClientError"
 import type { HttpClientRequest } from "@effect/platform/HttpClientRequest"
-import * as HttpClientResponse from "@effect/platform/HttpClientResponse"
-import * as HttpIncomingMessage from "@effect/platform/HttpIncomingMessage"
+import type * as HttpClientResponse from "@effect/platform/HttpClientResponse"
 import * as Effect from "effect/Effect"
 import * as Inspectable from "effect/Inspectable"
 import * as Stream from "effect/Stream"
+import * as Http from "../edition/Http.js"
 import { withoutSecrets } from "./text.js"
 import { transportFailure } from "./transport.js"
 
@@ -31,53 +31,34 @@ export const hideError = <E>(
   error: E,
   request: HttpClientRequest,
   secrets: Secrets
-): E | RequestError | ResponseError => {
+): E | Http.RequestFailure | Http.ResponseFailure => {
   if (!isHttpClientError(error)) return error
-  const code =
-    error._tag === "RequestError" && error.reason === "Transport" ? transportFailure(error).code : undefined
-  const told = error.description ?? code
-  const description = told === undefined ? undefined : withoutSecrets(told, secrets)
-  const said = description === undefined ? {} : { description }
-  const cause = code === undefined ? {} : { cause: { code } }
-  return error._tag === "RequestError"
-    ? new RequestError({ request, reason: error.reason, ...said, ...cause })
-    : new ResponseError({
-        request,
-        response: hide(error.response, request, secrets),
-        reason: error.reason,
-        ...said,
-        ...cause
-      })
+  return Http.match(error, {
+    onRequest: (kind) => {
+      const code = kind === "Transport" ? transportFailure(error).code : undefined
+      const details = described(Http.descriptionOf(error) ?? code, secrets)
+      return Http.requestError(request, kind, { ...details, ...(code !== undefined && { cause: { code } }) })
+    },
+    onResponse: (kind, response) => {
+      const details = described(Http.descriptionOf(error), secrets)
+      return Http.responseError(request, hide(response, request, secrets), kind, details)
+    }
+  })
 }
 
-class RedactedResponse extends Inspectable.Class implements HttpClientResponse.HttpClientResponse {
-  readonly [HttpIncomingMessage.TypeId]: HttpIncomingMessage.TypeId = HttpIncomingMessage.TypeId
-  readonly [HttpClientResponse.TypeId]: HttpClientResponse.TypeId = HttpClientResponse.TypeId
+const described = (description: string | undefined, secrets: Secrets): Http.Details =>
+  description === undefined ? {} : { description: withoutSecrets(description, secrets) }
+
+class RedactedResponse extends Http.DerivedResponse implements HttpClientResponse.HttpClientResponse {
   readonly #response: HttpClientResponse.HttpClientResponse
   readonly #secrets: Secrets
 
-  constructor(
-    response: HttpClientResponse.HttpClientResponse,
-    readonly request: HttpClientRequest,
-    secrets: Secrets
-  ) {
-    super()
+  constructor(response: HttpClientResponse.HttpClientResponse, request: HttpClientRequest, secrets: Secrets) {
+    super(response, request)
     this.#response = response
     this.#secrets = secrets
   }
 
-  get status() {
-    return this.#response.status
-  }
-  get headers() {
-    return this.#response.headers
-  }
-  get cookies() {
-    return this.#response.cookies
-  }
-  get remoteAddress() {
-    return this.#response.remoteAddress
-  }
   get text() {
     return this.clean(this.#response.text)
   }
@@ -110,17 +91,13 @@ class RedactedResponse extends Inspectable.Class implements HttpClientResponse.H
     }
   }
 
-  private clean<A>(effect: Effect.Effect<A, ResponseError>): Effect.Effect<A, ResponseError> {
+  private clean<A>(effect: Effect.Effect<A, Http.ResponseFailure>): Effect.Effect<A, Http.ResponseFailure> {
     return Effect.mapError(effect, (error) => this.cleanError(error))
   }
 
-  private cleanError({ description, reason }: ResponseError): ResponseError {
-    return new ResponseError({
-      request: this.request,
-      response: this,
-      reason,
-      ...(description !== undefined && { description: withoutSecrets(description, this.#secrets) })
-    })
+  private cleanError(error: Http.ResponseFailure): Http.ResponseFailure {
+    const details = described(Http.descriptionOf(error), this.#secrets)
+    return Http.responseError(this.request, this, Http.responseKindOf(error), details)
   }
 }
 

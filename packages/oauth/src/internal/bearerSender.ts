@@ -1,18 +1,17 @@
 /** Sends one request with a token: decides where it may go, and what of it may be seen afterwards. */
 import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import * as HttpClient from "@effect/platform/HttpClient"
-import { type HttpClientError, RequestError } from "@effect/platform/HttpClientError"
+import type { HttpClientError } from "@effect/platform/HttpClientError"
 import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
 import type { HttpClientResponse } from "@effect/platform/HttpClientResponse"
-import * as UrlParams from "@effect/platform/UrlParams"
 import type { Credentials } from "@latchkey/core/Credentials"
 import type { TokenError } from "@latchkey/core/TokenError"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type * as DPoP from "../DPoP.js"
+import * as Http from "../edition/Http.js"
 import * as BearerSpan from "./bearerSpan.js"
 import * as BearerToken from "./bearerToken.js"
 import { hide, hideError, type Secrets } from "./RedactedResponse.js"
@@ -57,17 +56,17 @@ export const send = <E, R>(
     // Runs after everything that the client itself does to a request, so its URL is the final one.
     const attach = (
       request: HttpClientRequest.HttpClientRequest
-    ): Effect.Effect<HttpClientRequest.HttpClientRequest, RequestError | TokenError> =>
+    ): Effect.Effect<HttpClientRequest.HttpClientRequest, Http.RequestFailure | TokenError> =>
       Effect.gen(function* () {
         sent.request = request
-        const url = UrlParams.makeUrl(request.url, request.urlParams, request.hash)
-        if (Either.isLeft(url) || !sender.origins.has(url.right.origin)) return request
+        const url = HttpClientRequest.toUrl(request)
+        if (Option.isNone(url) || !sender.origins.has(url.value.origin)) return request
         const held = yield* credentials
-        sent.used = Option.some({ credentials: held, url: url.right })
-        const ready = yield* BearerToken.attach(held, request, url.right, sender)
+        sent.used = Option.some({ credentials: held, url: url.value })
+        const ready = yield* BearerToken.attach(held, request, url.value, sender)
         secrets = secretsOf(held, ready)
         requestedAt = yield* Clock.currentTimeMillis
-        const traced = yield* BearerSpan.begin(request, url.right)
+        const traced = yield* BearerSpan.begin(request, url.value)
         span = Option.some(traced)
         return HttpClientRequest.setHeaders(ready, traced.headers)
       })
@@ -124,10 +123,8 @@ const unredirected = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A,
 const wentElsewhere = (response: HttpClientResponse, url: URL): boolean =>
   URL.canParse(response.request.url) && new URL(response.request.url).origin !== url.origin
 
-const redirected = (request: HttpClientRequest.HttpClientRequest): RequestError =>
-  new RequestError({
-    request,
-    reason: "Encode",
+const redirected = (request: HttpClientRequest.HttpClientRequest): Http.RequestFailure =>
+  Http.requestError(request, "Encode", {
     description:
       "the HTTP client inside followed a redirect to another origin and sent the token there: wrap HttpClient.followRedirects around the bearer client, not inside it, and revoke the token"
   })

@@ -58,7 +58,11 @@ export const begin = (request: HttpClientRequest, url: URL): Effect.Effect<Trace
     }
   })
 
-const untraced: Traced = { headers: {}, run: (effect) => effect }
+/** The platform does not look whether spans are switched off at all. */
+const untraced: Traced = {
+  headers: {},
+  run: (effect) => Effect.locally(effect, HttpClient.currentTracerDisabledWhen, constTrue)
+}
 
 const end = (span: Tracer.Span, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> =>
   Effect.clockWith((clock) => Effect.sync(() => span.end(clock.unsafeCurrentTimeNanos(), exit)))

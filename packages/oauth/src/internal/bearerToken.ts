@@ -1,5 +1,4 @@
 /** The manager's token in the form that a request carries. */
-import { RequestError } from "@effect/platform/HttpClientError"
 import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
 import { type Credentials, sameAccessToken, tokenProblem } from "@latchkey/core/Credentials"
 import { ReauthorizationRequired, type TokenError } from "@latchkey/core/TokenError"
@@ -8,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as DPoP from "../DPoP.js"
+import * as Http from "../edition/Http.js"
 import type { ServerClocks } from "./serverClock.js"
 import { quote } from "./text.js"
 
@@ -57,10 +57,10 @@ export const attach = (
   request: HttpClientRequest.HttpClientRequest,
   url: URL,
   { clocks, nonces }: { readonly clocks: ServerClocks; readonly nonces: DPoP.Nonces }
-): Effect.Effect<HttpClientRequest.HttpClientRequest, RequestError> =>
+): Effect.Effect<HttpClientRequest.HttpClientRequest, Http.RequestFailure> =>
   Effect.gen(function* () {
     const { accessToken, tokenType } = credentials
-    const refuse = (description: string) => new RequestError({ request, reason: "Encode", description })
+    const refuse = (description: string) => Http.requestError(request, "Encode", { description })
     // A client's error about a header that it refuses may quote the header.
     const problem = tokenProblem(Redacted.value(accessToken))
     if (Option.isSome(problem)) return yield* refuse(`the token ${problem.value}, and was not sent`)

@@ -1,9 +1,9 @@
 /** Reads the body of a response chunk by chunk, as fast as its client can deliver it. */
-import { ResponseError } from "@effect/platform/HttpClientError"
 import type { HttpClientResponse } from "@effect/platform/HttpClientResponse"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import type { Readable } from "node:stream"
+import * as Http from "../edition/Http.js"
 
 /** Accepts a chunk. Returns whether to read on. */
 export type Take = (chunk: Uint8Array) => boolean
@@ -20,11 +20,10 @@ export const read = (
   response: HttpClientResponse,
   headers: Readonly<Record<string, string | undefined>>,
   take: Take
-): Effect.Effect<boolean, ResponseError> => {
+): Effect.Effect<boolean, Http.ResponseFailure> => {
   const source = isPlatforms(response) ? response.source : undefined
   const body = hasBody(source) ? source.body : source
-  const failed = (cause: unknown) =>
-    new ResponseError({ request: response.request, response, reason: "Decode", cause })
+  const failed = (cause: unknown) => Http.responseError(response.request, response, "Decode", { cause })
   if (isWebStream(body)) {
     const reader = body.getReader()
     return reading(
@@ -48,8 +47,8 @@ export const read = (
 const reading = (
   start: () => Promise<boolean>,
   hangUp: () => void,
-  failed: (cause: unknown) => ResponseError
-): Effect.Effect<boolean, ResponseError> =>
+  failed: (cause: unknown) => Http.ResponseFailure
+): Effect.Effect<boolean, Http.ResponseFailure> =>
   Effect.async((resume) => {
     start().then(
       (isWhole) => resume(Effect.succeed(isWhole)),
@@ -93,7 +92,7 @@ const readNode = async (body: Readable, take: Take): Promise<boolean> => {
   return true
 }
 
-const streamed = (response: HttpClientResponse, take: Take): Effect.Effect<boolean, ResponseError> => {
+const streamed = (response: HttpClientResponse, take: Take): Effect.Effect<boolean, Http.ResponseFailure> => {
   let isWhole = true
   return Effect.map(
     Stream.runForEachWhile(response.stream, (chunk) => Effect.sync(() => (isWhole = take(chunk)))),

@@ -9,6 +9,7 @@ import type * as Scope from "effect/Scope"
 import type * as Tracer from "effect/Tracer"
 import { Observing } from "@latchkey/core/internal-api"
 import * as Answer from "../Answer.js"
+import * as Http from "../edition/Http.js"
 import * as Endpoint from "../Endpoint.js"
 import { OAuthError } from "../OAuthError.js"
 import * as Body from "./body.js"
@@ -180,13 +181,14 @@ const readBody = (
     return left >= 0
   }
   return Effect.matchEffect(Body.read(response, headers, take), {
-    onFailure: (error) => then(error.reason === "EmptyBody" ? undefined : noAnswer(endpoint, error)),
+    onFailure: (error) =>
+      then(Http.responseKindOf(error) === "EmptyBody" ? undefined : noAnswer(endpoint, error)),
     onSuccess: (isWhole) => then(isWhole ? undefined : tooLarge(endpoint, response.status))
   })
 }
 
 const noAnswer = (endpoint: string, error: HttpClientError): OAuthError => {
-  if (error._tag === "RequestError" && TokenErrors.is(error.cause)) return tokenWanted(endpoint, error.cause)
+  if (TokenErrors.is(error.cause)) return tokenWanted(endpoint, error.cause)
   const failure = transportFailure(error)
   return failure.sent === "no"
     ? unanswered(

@@ -107,7 +107,13 @@ export const listen = (
     const redirectUri = `http://${redirect.hostname}:${port}${redirect.path}`
     // In a browser's form: without the default port.
     host = new URL(redirectUri).host
-    return { redirectUri, answer: Deferred.await(answer), reply, ignored, counts: () => counts }
+    return {
+      redirectUri,
+      answer: Deferred.await(answer),
+      reply,
+      ignored: Queue.take(ignored),
+      counts: () => counts
+    }
   })
 
 /** Listens on each address of the name, on one port. Returns the port. */

@@ -1,21 +1,18 @@
 /** A response whose body may be inspected before the program reads it. */
-import { ResponseError } from "@effect/platform/HttpClientError"
-import type { HttpClientRequest } from "@effect/platform/HttpClientRequest"
-import * as HttpClientResponse from "@effect/platform/HttpClientResponse"
-import * as HttpIncomingMessage from "@effect/platform/HttpIncomingMessage"
+import type * as HttpClientResponse from "@effect/platform/HttpClientResponse"
 import * as UrlParams from "@effect/platform/UrlParams"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as Inspectable from "effect/Inspectable"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { Streams } from "@latchkey/core/internal-api"
+import * as Http from "../edition/Http.js"
 
 type Answer = HttpClientResponse.HttpClientResponse
-type Bytes = Stream.Stream<Uint8Array, ResponseError>
+type Bytes = Stream.Stream<Uint8Array, Http.ResponseFailure>
 
 /** How much of a body may be inspected, in bytes. */
 const maxPeek = 65_536
@@ -49,8 +46,8 @@ const buffered = (response: Answer): Effect.Effect<Buffered> =>
   Effect.map(Scope.make(), (scope) => {
     const kept: Array<Uint8Array> = []
     let size = 0
-    let end: Effect.Effect<never, Option.Option<ResponseError>> | undefined
-    let pull: Effect.Effect<Iterable<Uint8Array>, Option.Option<ResponseError>> | undefined
+    let end: Effect.Effect<never, Option.Option<Http.ResponseFailure>> | undefined
+    let pull: Effect.Effect<Iterable<Uint8Array>, Option.Option<Http.ResponseFailure>> | undefined
     let reading: Fiber.Fiber<void> | undefined
 
     const close = Effect.suspend(() => Scope.close(scope, Exit.void))
@@ -76,13 +73,13 @@ const buffered = (response: Answer): Effect.Effect<Buffered> =>
       reading === undefined
         ? Effect.tap(Effect.forkDaemon(readOnce), (fiber) =>
             Effect.sync(() => {
-              if (fiber.unsafePoll() === null) reading = fiber
+              if (!fiber.unsafePoll()) reading = fiber
             })
           )
         : Effect.succeed(reading)
     ).pipe(Effect.flatMap(Fiber.join))
 
-    type Step = Effect.Effect<Uint8Array, Option.Option<ResponseError>>
+    type Step = Effect.Effect<Uint8Array, Option.Option<Http.ResponseFailure>>
     const following = (take: () => Step | undefined): Step =>
       Effect.suspend(() => take() ?? end ?? Effect.andThen(more, following(take)))
 
@@ -109,61 +106,44 @@ const buffered = (response: Answer): Effect.Effect<Buffered> =>
   })
 
 /** Reads everything at once. Repeated calls share the result. */
-const collected = (bytes: Bytes): Effect.Effect<Effect.Effect<Uint8Array, ResponseError>> =>
+const collected = (bytes: Bytes): Effect.Effect<Effect.Effect<Uint8Array, Http.ResponseFailure>> =>
   Stream.runCollect(bytes).pipe(
     Effect.map((chunks) => Buffer.concat([...chunks])),
     // As on the platform: the stream of a missing body fails, and its text is "".
     Effect.catchIf(
-      ({ reason }) => reason === "EmptyBody",
+      (error) => Http.responseKindOf(error) === "EmptyBody",
       () => Effect.succeed(Buffer.alloc(0))
     ),
     Effect.cached
   )
 
-const unreadable = (response: Answer, description: string): ResponseError =>
-  new ResponseError({ request: response.request, response, reason: "Decode", description })
+const unreadable = (response: Answer, description: string): Http.ResponseFailure =>
+  Http.responseError(response.request, response, "Decode", { description })
 
-class WithBody extends Inspectable.Class implements HttpClientResponse.HttpClientResponse {
-  readonly [HttpIncomingMessage.TypeId]: HttpIncomingMessage.TypeId = HttpIncomingMessage.TypeId
-  readonly [HttpClientResponse.TypeId]: HttpClientResponse.TypeId = HttpClientResponse.TypeId
+class WithBody extends Http.DerivedResponse implements HttpClientResponse.HttpClientResponse {
   readonly #response: Answer
   readonly #stream: Bytes
-  readonly #bytes: Effect.Effect<Uint8Array, ResponseError>
+  readonly #bytes: Effect.Effect<Uint8Array, Http.ResponseFailure>
 
-  constructor(response: Answer, stream: Bytes, bytes: Effect.Effect<Uint8Array, ResponseError>) {
-    super()
+  constructor(response: Answer, stream: Bytes, bytes: Effect.Effect<Uint8Array, Http.ResponseFailure>) {
+    super(response, response.request)
     this.#response = response
     this.#stream = stream
     this.#bytes = bytes
   }
 
-  get request(): HttpClientRequest {
-    return this.#response.request
-  }
-  get status() {
-    return this.#response.status
-  }
-  get headers() {
-    return this.#response.headers
-  }
-  get cookies() {
-    return this.#response.cookies
-  }
-  get remoteAddress() {
-    return this.#response.remoteAddress
-  }
   get stream() {
     return this.#stream
   }
-  get arrayBuffer(): Effect.Effect<ArrayBuffer, ResponseError> {
+  get arrayBuffer(): Effect.Effect<ArrayBuffer, Http.ResponseFailure> {
     return Effect.map(this.#bytes, (bytes) => new Uint8Array(bytes).buffer)
   }
-  get text(): Effect.Effect<string, ResponseError> {
+  get text(): Effect.Effect<string, Http.ResponseFailure> {
     return Effect.map(this.#bytes, (bytes) => new TextDecoder().decode(bytes))
   }
-  get json(): Effect.Effect<unknown, ResponseError> {
+  get json(): Effect.Effect<Http.Json, Http.ResponseFailure> {
     return this.decoded("The body is not JSON", this.text, (text) =>
-      text === "" ? null : (JSON.parse(text) as unknown)
+      text === "" ? null : (JSON.parse(text) as Http.Json)
     )
   }
   get urlParamsBody() {
@@ -171,7 +151,7 @@ class WithBody extends Inspectable.Class implements HttpClientResponse.HttpClien
       UrlParams.fromInput(new URLSearchParams(text))
     )
   }
-  get formData(): Effect.Effect<FormData, ResponseError> {
+  get formData(): Effect.Effect<FormData, Http.ResponseFailure> {
     const headers = { "content-type": this.headers["content-type"] ?? "" }
     return Effect.flatMap(this.arrayBuffer, (body) =>
       Effect.tryPromise({
@@ -187,9 +167,9 @@ class WithBody extends Inspectable.Class implements HttpClientResponse.HttpClien
 
   private decoded<A>(
     problem: string,
-    text: Effect.Effect<string, ResponseError>,
+    text: Effect.Effect<string, Http.ResponseFailure>,
     decode: (text: string) => A
-  ): Effect.Effect<A, ResponseError> {
+  ): Effect.Effect<A, Http.ResponseFailure> {
     return Effect.flatMap(text, (given) =>
       Effect.try({ try: () => decode(given), catch: () => unreadable(this.#response, problem) })
     )

@@ -1,4 +1,5 @@
 import { isHttpClientError, type HttpClientError } from "@effect/platform/HttpClientError"
+import * as Http from "../edition/Http.js"
 
 /** Names of failures that occur before a byte of the request is sent: name, connection, TLS handshake. */
 const beforeSending = new Set([
@@ -55,9 +56,10 @@ interface SystemError {
  * request may have been sent.
  */
 export const transportFailure = (error: HttpClientError): TransportFailure =>
-  error._tag === "RequestError" && error.reason !== "Transport"
-    ? { sent: "no", code: error.reason }
-    : inspect(error.cause, 6)
+  Http.match(error, {
+    onRequest: (kind) => (kind === "Transport" ? inspect(error.cause, 6) : { sent: "no", code: kind }),
+    onResponse: () => inspect(error.cause, 6)
+  })
 
 const inspect = (error: unknown, depth: number): TransportFailure => {
   const unknownFailure: TransportFailure = { sent: "maybe", code: undefined }

@@ -4,7 +4,6 @@
  */
 import type { HttpClientRequest } from "@effect/platform"
 import { HttpClient, HttpClientResponse } from "@effect/platform"
-import { RequestError } from "@effect/platform/HttpClientError"
 import { Credentials, RefreshLease, TokenConfig, TokenManager, TokenStorage } from "@latchkey/core"
 import {
   BearerClient,
@@ -20,6 +19,7 @@ import {
   UserInfo
 } from "@latchkey/oauth"
 import { Clock, Effect, Layer, Option, Redacted } from "effect"
+import * as Http from "../../src/edition/Http.js"
 import { VirtualTime } from "./time.js"
 import type { Canaries, Scenario } from "../../../core/test/support/Canaries.js"
 
@@ -113,10 +113,8 @@ export const replies: Readonly<Record<string, Reply>> = {
 }
 
 /** A driver's error that quotes all that it had in hand. */
-const resetBy = (request: HttpClientRequest.HttpClientRequest, sent: Sent): RequestError =>
-  new RequestError({
-    request,
-    reason: "Transport",
+const resetBy = (request: HttpClientRequest.HttpClientRequest, sent: Sent): Http.RequestFailure =>
+  Http.requestError(request, "Transport", {
     cause: Object.assign(new Error(`socket hang up: ${echo(sent)}`), { code: "ECONNRESET", sent })
   })
 

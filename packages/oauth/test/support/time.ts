@@ -4,7 +4,9 @@
  * Wall time and the time of sleepers are separate, as in reality: setting a clock, forward or back, wakes no
  * sleeper.
  */
-import { Clock, Duration, Effect, Exit, Runtime } from "effect"
+import { Fibers } from "@latchkey/core/internal-api"
+import { Duration, Effect, Exit } from "effect"
+import * as Edition from "../../../core/test/support/Edition.js"
 
 /** For how many milliseconds of real time nothing may happen before that is a hang. */
 const patience = 2000
@@ -17,8 +19,7 @@ interface Sleeper {
   readonly wake: () => void
 }
 
-export class VirtualTime implements Clock.Clock {
-  readonly [Clock.ClockTypeId]: Clock.ClockTypeId = Clock.ClockTypeId
+export class VirtualTime {
   /** The time that only runs, in milliseconds. */
   elapsed = 0
   /** By how much the wall clock was set ahead. */
@@ -28,17 +29,14 @@ export class VirtualTime implements Clock.Clock {
   /** `wall` may be any number, as a broken clock's may. */
   constructor(private wall: number) {}
 
-  unsafeCurrentTimeMillis(): number {
-    return this.wall + this.elapsed
-  }
-  unsafeCurrentTimeNanos(): bigint {
+  private readonly clock = Fibers.makeClock(
+    () => this.wall + this.elapsed,
+    (duration) => this.sleep(duration),
     // The time that only runs: nobody sets it.
-    return BigInt(Math.floor(start + this.elapsed)) * 1_000_000n
-  }
-  readonly currentTimeMillis = Effect.sync(() => this.unsafeCurrentTimeMillis())
-  readonly currentTimeNanos = Effect.sync(() => this.unsafeCurrentTimeNanos())
+    () => BigInt(Math.floor(start + this.elapsed)) * 1_000_000n
+  )
 
-  sleep(duration: Duration.Duration): Effect.Effect<void> {
+  private sleep(duration: Duration.Duration): Effect.Effect<void> {
     return Effect.async<void>((resume) => {
       const sleeper = { until: this.elapsed + Duration.toMillis(duration), wake: () => resume(Effect.void) }
       this.sleepers.push(sleeper)
@@ -67,11 +65,11 @@ export class VirtualTime implements Clock.Clock {
 
   /** Runs an effect in this time to its end. It dies where nothing is left that could go on. */
   run<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
-    return Effect.flatMap(Effect.runtime<R>(), (runtime) =>
+    return Effect.flatMap(Edition.promptly(Fibers.running<R>()), (running) =>
       Effect.flatten(
         Effect.promise(async () => {
           let exit: Exit.Exit<A, E> | undefined
-          const fiber = Runtime.runFork(runtime)(Effect.withClock(effect, this))
+          const fiber = Fibers.fork(running, Effect.withClock(effect, this.clock))
           fiber.addObserver((end) => (exit = end))
           for (let idle = 0; idle < patience;) {
             // All promises, and so all fibers, have gone as far as they can by then.

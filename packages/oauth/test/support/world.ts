@@ -43,15 +43,15 @@ export const recordingStorage = (
     const history: Array<Entry.Entry> = []
     const storage = TokenStorage.TokenStorage.of({
       location: inner.location,
-      load: Effect.zipLeft(Effect.andThen(pause, inner.load), pause),
+      load: Effect.tap(Effect.andThen(pause, inner.load), () => pause),
       commit: (entry, expected) =>
         pause.pipe(
           Effect.andThen(inner.commit(entry, expected)),
           Effect.tap(() => Effect.sync(() => history.push(entry))),
           Effect.tap(() => onCommit(entry)),
-          Effect.zipLeft(pause)
+          Effect.tap(() => pause)
         ),
-      remove: Effect.dieMessage("The manager removed the grant."),
+      remove: Effect.die(new Error("The manager removed the grant.")),
       changes: inner.changes
     })
     return { history, storage }

@@ -5,7 +5,7 @@ import type * as Redacted from "effect/Redacted"
 
 /** The `exp` of a JWT in epoch milliseconds. None (unknown) if it is not a JWT or has no `exp`. */
 export const ofJwt = (token: Redacted.Redacted): Option.Option<number> =>
-  Option.filterMap(Jwt.claims(token), ({ exp }) =>
+  Option.flatMap(Jwt.claims(token), ({ exp }) =>
     typeof exp === "number" && Number.isFinite(exp) && exp >= 0 ? Option.some(exp * 1000) : Option.none()
   )
 

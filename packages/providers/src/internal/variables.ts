@@ -3,7 +3,7 @@ import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
-import type * as AST from "effect/SchemaAST"
+import * as Shapes from "../edition/Shapes.js"
 import { ProviderError } from "../Provider.js"
 import { Settings } from "../ProviderSettings.js"
 
@@ -15,32 +15,26 @@ interface Leaf {
   readonly kind: Kind
 }
 
-const leavesOf = (path: ReadonlyArray<string>, given: AST.AST): ReadonlyArray<Leaf> => {
-  const ast = bare(given)
-  return ast._tag === "TypeLiteral" && ast.propertySignatures.length > 0
-    ? ast.propertySignatures.flatMap(({ name, type }) => leavesOf([...path, String(name)], type))
-    : [{ path, kind: kindOf(ast) }]
-}
+const leavesOf = (path: ReadonlyArray<string>, shape: Shapes.Shape): ReadonlyArray<Leaf> =>
+  shape.kind === "object" && shape.fields.length > 0
+    ? shape.fields.flatMap(([name, field]) => leavesOf([...path, name], field))
+    : [{ path, kind: kindOf(shape) }]
 
-const bare = (ast: AST.AST): AST.AST => {
-  if (ast._tag === "Union") {
-    const [only, ...more] = ast.types.filter((type) => type._tag !== "UndefinedKeyword")
-    return only !== undefined && more.length === 0 ? bare(only) : ast
+const kindOf = (shape: Shapes.Shape): Kind => {
+  switch (shape.kind) {
+    case "flag":
+      return "flag"
+    case "object":
+      return "json"
+    case "list":
+      return shape.items[0]?.kind === "list" || shape.items[0]?.kind === "object" ? "json" : "words"
+    case "other":
+      return "text"
   }
-  return ast
-}
-
-const kindOf = (ast: AST.AST): Kind => {
-  if (ast._tag === "BooleanKeyword") return "flag"
-  if (ast._tag === "TypeLiteral") return "json"
-  if (ast._tag !== "TupleType") return "text"
-  const [item] = [...ast.elements, ...ast.rest]
-  const tag = item === undefined ? undefined : bare(item.type)._tag
-  return tag === "TupleType" || tag === "TypeLiteral" ? "json" : "words"
 }
 
 /** All settings. */
-export const leaves: ReadonlyArray<Leaf> = leavesOf([], Settings.ast)
+export const leaves: ReadonlyArray<Leaf> = leavesOf([], Shapes.of(Settings))
 
 /** Returns the variable of a setting: `LATCHKEY_CLAUDE_SERVER_TOKEN_ENDPOINT`. */
 export const variable = (id: string, path: ReadonlyArray<string>): string =>

@@ -14,7 +14,7 @@ import {
   Session,
   Snapshots
 } from "@latchkey/providers"
-import { ConfigProvider, Effect, Either, Layer, Redacted, type Scope, TestClock } from "effect"
+import { Effect, Either, Layer, Option, Redacted, type Scope, TestClock } from "effect"
 import * as HttpClientTag from "@effect/platform/HttpClient"
 import { VirtualTime } from "../../../oauth/test/support/time.js"
 import { home, jwt } from "./world.js"
@@ -112,9 +112,11 @@ const inItsFile = (
     const used = Effect.gen(function* () {
       const manager = yield* TokenManager.TokenManager
       const looked = yield* lookedAt(manager)
-      const held = yield* Effect.option(Effect.flatten(manager.credentials))
-      const views = Effect.map(held, (credentials) => [Snapshots.make(provider, credentials), credentials])
-      const ended = Effect.flatMap(held, (credentials) =>
+      const held = Option.toArray(Option.flatten(yield* Effect.option(manager.credentials)))
+      const views = Effect.forEach(held, (credentials) =>
+        Effect.sync(() => [Snapshots.make(provider, credentials), credentials])
+      )
+      const ended = Effect.forEach(held, (credentials) =>
         Effect.flatMap(Revoke.make(provider), (revocation) => revocation.revoke(credentials))
       )
       return [looked, yield* settled(views), yield* settled(ended), yield* settled(manager.clear)]
@@ -179,9 +181,9 @@ const registry = (text: string): Played =>
 const session = (variables: ReadonlyArray<readonly [string, string]>): Played =>
   Effect.gen(function* () {
     const { path } = yield* home()
-    const provided = ConfigProvider.fromMap(new Map([...variables, ["OAUTH_CREDENTIALS_FILE", path]]))
+    const provided = { ...Object.fromEntries(variables), OAUTH_CREDENTIALS_FILE: path }
     return yield* Effect.flatMap(TokenManager.TokenManager, lookedAt).pipe(
-      Effect.provide(Session.layerConfig().pipe(Layer.provide(Layer.setConfigProvider(provided)))),
+      Effect.provide(Session.layerConfig().pipe(Layer.provide(Edition.layerVariables(provided)))),
       settled
     )
   })

@@ -110,16 +110,16 @@ const read = (
   settings: Settings,
   withoutGrant: WithoutGrant = "problem"
 ): Effect.Effect<State, FileProblem> =>
-  Effect.catchIf(
-    readOnce(target, settings, withoutGrant),
-    (problem) => problem.reason === "Malformed",
-    () =>
-      Effect.catchIf(
-        Effect.andThen(pause(settleMillis), readOnce(target, settings, withoutGrant)),
-        (problem) => problem.reason === "Malformed",
-        (problem) => Effect.catchAll(readJournal(target, settings, withoutGrant), () => Effect.fail(problem))
-      )
+  readOnce(target, settings, withoutGrant).pipe(
+    Effect.catchIf(isMalformed, () =>
+      Effect.andThen(pause(settleMillis), readOnce(target, settings, withoutGrant))
+    ),
+    Effect.catchIf(isMalformed, (problem) =>
+      Effect.catchAll(readJournal(target, settings, withoutGrant), () => Effect.fail(problem))
+    )
   )
+
+const isMalformed = ({ reason }: FileProblem): boolean => reason === "Malformed"
 
 /**
  * A write in place first stores the whole contents beside the file, so a torn file can be read from there.

@@ -2,7 +2,6 @@
  * How long a lease counts. The written end of a lease is by its holder's clock, which may be wrong by years.
  * So no lease counts for longer than its ttl after its holder's last sign of life.
  */
-import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import { Fibers } from "@latchkey/core/internal-api"
 import { hrtime } from "node:process"
@@ -61,6 +60,6 @@ const origin = Fibers.monotonicNanos(Fibers.systemClock) - hrtime.bigint()
  * Whole milliseconds, which can be subtracted exactly, of a clock that never jumps, even if the wall clock is
  * set. Within one boot of a host it is the same for all processes. Uses the `Clock` of the fiber.
  */
-export const monotonicMillis: Effect.Effect<number> = Effect.map(Clock.currentTimeNanos, (nanos) =>
-  Number((nanos - origin) / 1_000_000n)
+export const monotonicMillis: Effect.Effect<number> = Effect.clockWith((clock) =>
+  Effect.sync(() => Number((Fibers.monotonicNanos(clock) - origin) / 1_000_000n))
 )

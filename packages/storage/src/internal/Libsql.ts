@@ -19,6 +19,7 @@ import * as Ref from "effect/Ref"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import Database from "libsql/promise"
+import { causeOf, sqlError } from "../edition/Sql.js"
 import * as Collection from "./Collection.js"
 import { codeOf } from "./FileProblem.js"
 import { pause } from "./KernelLock.js"
@@ -82,7 +83,7 @@ export const open = (
       writable.pipe(
         Effect.flatMap((driver) => runWithin(driver, text, parameters)),
         Effect.catchIf(
-          ({ cause }) => cause instanceof ServerProblem,
+          (failed) => causeOf(failed) instanceof ServerProblem,
           (failed) => Effect.mapError(readOnly(filename, text, parameters), () => failed)
         )
       )
@@ -94,6 +95,7 @@ export const open = (
       turn
     })
     return yield* SqlClient.make({
+      ...identity,
       acquirer: Effect.succeed(
         connection((text, parameters) =>
           patiently(
@@ -125,6 +127,9 @@ export const open = (
       spanAttributes: [["db.system.name", "sqlite"]]
     }).pipe(Effect.provide(Reactivity.layer))
   })
+
+/** What Effect 4 calls the client by. */
+const identity = { driver: "libsql" }
 
 const openDriver = (name: string, location: string): Effect.Effect<Closable, ServerProblem> =>
   Effect.try({
@@ -215,7 +220,7 @@ const runWithin = (driver: Closable, text: string, parameters: ReadonlyArray<unk
     ? Effect.as(exec(driver, text), [])
     : query(driver, text, parameters)
 
-const failure = (cause: unknown): SqlError => new SqlError({ cause, message: "Failed to execute statement" })
+const failure = (cause: unknown): SqlError => sqlError(cause)
 
 const exec = (driver: Closable, text: string): Effect.Effect<void, SqlError> =>
   Effect.tryPromise({ try: () => driver.exec(text), catch: failure })
@@ -274,7 +279,7 @@ const patiently = <A>(
 ): Effect.Effect<A, SqlError> =>
   Effect.catchIf(
     attempt,
-    (error) => left > 0 && isBusy(error.cause),
+    (error) => left > 0 && isBusy(causeOf(error)),
     () => Effect.andThen(pause(wait), patiently(attempt, Math.min(wait * 2, longestPauseMillis), left - wait))
   )
 
@@ -289,13 +294,18 @@ const connection = (
 ): Connection => {
   const rows: Connection["execute"] = (text, parameters, transform) =>
     Effect.map(run(text, parameters), (found) => (transform === undefined ? found : transform(found)))
-  return {
+  const values: Connection["executeValues"] = (text, parameters) =>
+    Effect.map(run(text, parameters), (found) => found.map((row) => Object.values(row)))
+  const stream: Connection["executeStream"] = (text, parameters, transform) =>
+    Stream.fromIterableEffect(rows(text, parameters, transform))
+  const all = {
     execute: rows,
     executeUnprepared: rows,
     executeRaw: run,
-    executeValues: (text, parameters) =>
-      Effect.map(run(text, parameters), (found) => found.map((row) => Object.values(row))),
-    executeStream: (text, parameters, transform) =>
-      Stream.fromIterableEffect(rows(text, parameters, transform))
+    executeValues: values,
+    // Effect 4 asks for this one too.
+    executeValuesUnprepared: values,
+    executeStream: stream
   }
+  return all
 }

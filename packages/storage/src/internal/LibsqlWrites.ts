@@ -75,11 +75,11 @@ const within = <A>(
   Effect.andThen(
     begin,
     Effect.matchEffect(statements, {
-      onFailure: (error) => Effect.as(Effect.ignore(rollback), Either.left(error)),
+      onFailure: (error) => Effect.map(Effect.ignore(rollback), () => Either.left(error)),
       onSuccess: (results) =>
-        Effect.as(
+        Effect.map(
           Effect.onError(commit, () => Effect.ignore(rollback)),
-          Either.right(results)
+          () => Either.right(results)
         )
     })
   )

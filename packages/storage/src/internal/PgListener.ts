@@ -2,7 +2,6 @@
  * Notifications of a PostgreSQL server, over a separate connection that is replaced whenever it is lost. The
  * client of `@effect/sql-pg` does not report that its listening connection is gone.
  */
-import type { PgClientConfig } from "@effect/sql-pg/PgClient"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
@@ -10,6 +9,7 @@ import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import { Streams } from "@latchkey/core/internal-api"
 import Pg from "pg"
+import { passwordOf, type PgSettings } from "../edition/Sql.js"
 import { bounded } from "./Bounded.js"
 import { pause } from "./KernelLock.js"
 
@@ -21,14 +21,14 @@ const quietMillis = 15_000
  * Emits the payloads of a channel, and none each time that some may have been missed: after each new
  * connection. Never ends and never fails: while the server is down, it reconnects at growing intervals.
  */
-export const listen = (config: PgClientConfig, channel: string): Stream.Stream<Option.Option<string>> =>
+export const listen = (config: PgSettings, channel: string): Stream.Stream<Option.Option<string>> =>
   Streams.fromCallbacks<Option.Option<string>>("all", (emit) =>
     Effect.forkScoped(keep(config, channel, (payload) => emit.single(payload), 0))
   )
 
 type Told = (payload: Option.Option<string>) => void
 
-const keep = (config: PgClientConfig, channel: string, told: Told, failures: number): Effect.Effect<never> =>
+const keep = (config: PgSettings, channel: string, told: Told, failures: number): Effect.Effect<never> =>
   Effect.flatMap(Effect.scoped(session(config, channel, told)), (listened) =>
     Effect.andThen(
       pause(listened ? 50 : Math.min(100 * 2 ** failures, 10_000)),
@@ -38,13 +38,14 @@ const keep = (config: PgClientConfig, channel: string, told: Told, failures: num
 
 /** Runs one connection from beginning to end. Returns whether it listened. */
 const session = (
-  config: PgClientConfig,
+  config: PgSettings,
   channel: string,
   told: Told
 ): Effect.Effect<boolean, never, Scope.Scope> =>
   Effect.gen(function* () {
+    const password = yield* passwordOf(config)
     const client = yield* Effect.acquireRelease(
-      Effect.sync(() => new Pg.Client(settings(config))),
+      Effect.sync(() => new Pg.Client(settings(config, password))),
       // It may wait for a server that does not answer.
       (c) => Effect.sync(() => void c.end().catch(() => {}))
     )
@@ -78,12 +79,12 @@ const session = (
 const call = <A>(run: () => Promise<A>): Effect.Effect<A, undefined> =>
   bounded(Effect.tryPromise({ try: run, catch: () => undefined }), answerMillis, () => undefined)
 
-const settings = (config: PgClientConfig): Pg.ClientConfig => ({
+const settings = (config: PgSettings, password: Redacted.Redacted | undefined): Pg.ClientConfig => ({
   connectionString: config.url === undefined ? undefined : Redacted.value(config.url),
   user: config.username,
   host: config.host,
   database: config.database,
-  password: config.password === undefined ? undefined : Redacted.value(config.password),
+  password: password === undefined ? undefined : Redacted.value(password),
   ssl: config.ssl,
   port: config.port,
   ...(config.stream === undefined ? {} : { stream: config.stream }),

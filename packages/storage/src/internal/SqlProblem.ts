@@ -3,6 +3,7 @@
  */
 import type { StorageError } from "@latchkey/core/TokenStorage"
 import { SqlError } from "@effect/sql/SqlError"
+import { causeOf } from "../edition/Sql.js"
 import { codeOf } from "./FileProblem.js"
 import { ServerProblem } from "./ServerProblem.js"
 
@@ -53,7 +54,8 @@ export const fromClient =
   (database: string) =>
   (error: unknown): ServerProblem => {
     // Already classified, by code that knew more.
-    if (error instanceof SqlError && error.cause instanceof ServerProblem) return error.cause
+    const thrown = error instanceof SqlError ? causeOf(error) : undefined
+    if (thrown instanceof ServerProblem) return thrown
     const code = deepCode(error)
     const [reason, advice] = known.find(([prefix]) => code.startsWith(prefix))?.[1] ?? other
     return new ServerProblem({

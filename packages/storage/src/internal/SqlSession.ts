@@ -2,12 +2,12 @@
  * A database in the form that the storage and the leases use: statements with a time limit and typed
  * failures.
  */
-import * as SqlClient from "@effect/sql/SqlClient"
+import type * as SqlClient from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import type { Fragment, Identifier } from "@effect/sql/Statement"
 import * as Clock from "effect/Clock"
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import { outsideTransaction } from "../edition/Sql.js"
 import * as Batcher from "./Batcher.js"
 import { bounded } from "./Bounded.js"
 import { ServerProblem } from "./ServerProblem.js"
@@ -47,7 +47,7 @@ export const make = (client: SqlClient.SqlClient, dialect: Dialect, settings: Se
   const ensure = Effect.suspend(() =>
     ready
       ? Effect.void
-      : Effect.tap(SqlSchema.ensure(sql, tables, fails, location), () => {
+      : Effect.map(SqlSchema.ensure(sql, tables, fails, location), () => {
           ready = true
         })
   )
@@ -63,7 +63,8 @@ export const make = (client: SqlClient.SqlClient, dialect: Dialect, settings: Se
     location,
     run: (statement) =>
       Effect.andThen(ensure, Effect.mapError(statement, fails)).pipe(
-        outside,
+        // An acknowledged write must not depend on whether a transaction of the caller commits.
+        outsideTransaction(client),
         // The client's own spans end with its own errors, which may quote stored data.
         Effect.withTracerEnabled(false),
         (call) => bounded(call, timeoutMillis, late)
@@ -75,12 +76,6 @@ export const make = (client: SqlClient.SqlClient, dialect: Dialect, settings: Se
         : Effect.map(Clock.currentTimeMillis, (now) => sql`CAST(${now} AS BIGINT)`)
   }
 }
-
-/** An acknowledged write must not depend on whether a transaction of the caller commits. */
-const outside = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
-  Effect.mapInputContext(effect, (context: Context.Context<never>) =>
-    Context.omit(SqlClient.TransactionConnection)(context as Context.Context<SqlClient.TransactionConnection>)
-  )
 
 /** Combines concurrent requests into one statement. Each record that goes with it may have the maximum length. */
 export const batched = <K, A>(

@@ -53,7 +53,8 @@ export const make = (program: Program): Effect.Effect<Daemon, never, Scope.Scope
       launch,
       program.ready.pipe(
         Effect.repeat({ until: (ready) => ready, schedule: Schedule.spaced("20 millis") }),
-        Effect.timeoutFail({ duration: "20 seconds", onTimeout: () => `${program.command} does not answer` }),
+        Effect.timeout("20 seconds"),
+        Effect.mapError(() => `${program.command} does not answer`),
         Effect.orDie,
         Effect.asVoid
       )

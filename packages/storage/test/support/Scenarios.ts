@@ -1,6 +1,5 @@
 /** Canaries in stores: sound stores, and stores with canaries in wrong places. */
 import { KeyValueStore } from "@effect/platform"
-import { SystemError } from "@effect/platform/Error"
 import { Credentials, Entry, RefreshLease, TokenStorage } from "@latchkey/core"
 import { Encrypted, EncryptionKeys, File, FileFormat, KeyValue } from "@latchkey/storage"
 import * as Sqlite from "@latchkey/storage/Sqlite"
@@ -9,6 +8,7 @@ import * as fs from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import type { Canaries, Scenario } from "../../../core/test/support/Canaries.js"
+import * as Stores from "./Stores.js"
 
 const directory = Effect.acquireRelease(
   Effect.promise(() => fs.mkdtemp(join(tmpdir(), "latchkey-canary-"))),
@@ -126,24 +126,13 @@ const stores = (
   }
 }
 
-const quoting = (canaries: Canaries): KeyValueStore.KeyValueStore => {
-  const fail = () =>
-    new SystemError({
-      module: "KeyValueStore",
-      method: "set",
-      reason: "Unknown",
+const quoting = (canaries: Canaries): KeyValueStore.KeyValueStore =>
+  Stores.failing(() =>
+    Stores.systemError("Unknown", {
       description: `could not handle ${canaries.take()}`,
       cause: new Error(`value: ${canaries.take()}`)
     })
-  return KeyValueStore.make({
-    get: () => Effect.failSync(fail),
-    getUint8Array: () => Effect.failSync(fail),
-    set: () => Effect.failSync(fail),
-    remove: () => Effect.failSync(fail),
-    clear: Effect.failSync(fail),
-    size: Effect.failSync(fail)
-  })
-}
+  )
 
 export const scenarios = (canaries: Canaries): ReadonlyArray<Scenario> =>
   Object.entries(stores(canaries)).flatMap(([store, open]) =>

@@ -22,7 +22,8 @@ export const untilItAnswers = <A, E extends { readonly _tag: string; readonly re
 ): Effect.Effect<A, E, R> =>
   Effect.retry(effect, {
     while: (error) => error.reason === "Unavailable",
-    schedule: Schedule.intersect(Schedule.spaced("20 millis"), Schedule.recurs(250))
+    schedule: Schedule.spaced("20 millis"),
+    times: 250
   })
 
 /** Crashes by each of these signals while a writer is at work: what was acknowledged is there, the lease goes on. */

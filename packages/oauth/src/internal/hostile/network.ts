@@ -1,6 +1,5 @@
 /** The connection to the hostile server, as a platform `HttpClient`. */
 import * as HttpClient from "@effect/platform/HttpClient"
-import { RequestError } from "@effect/platform/HttpClientError"
 import type { HttpClientRequest } from "@effect/platform/HttpClientRequest"
 import * as HttpClientResponse from "@effect/platform/HttpClientResponse"
 import * as Clock from "effect/Clock"
@@ -8,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
 import type { Seeded } from "@latchkey/core/internal-api"
+import * as Http from "../../edition/Http.js"
 import type { Fault, Outcome, Reply } from "../../testing/Fault.js"
 import type { Endpoint } from "./model.js"
 import { endpointOf, issuer } from "./endpoints.js"
@@ -79,7 +79,7 @@ const deliver = (request: HttpClientRequest, outcome: Outcome) => {
     case "Refused":
       return Effect.fail(noConnection(request, "ECONNREFUSED"))
     case "Reset":
-      return Effect.fail(new RequestError({ request, reason: "Transport", cause: systemError("ECONNRESET") }))
+      return Effect.fail(Http.requestError(request, "Transport", { cause: systemError("ECONNRESET") }))
     default:
       return Effect.succeed(toResponse(request, outcome))
   }
@@ -91,10 +91,8 @@ const systemError = (code: string, syscall?: string): Error =>
     ...(syscall !== undefined && { syscall })
   })
 
-const noConnection = (request: HttpClientRequest, code: string): RequestError =>
-  new RequestError({
-    request,
-    reason: "Transport",
+const noConnection = (request: HttpClientRequest, code: string): Http.RequestFailure =>
+  Http.requestError(request, "Transport", {
     cause: systemError(code, code === "ENOTFOUND" ? "getaddrinfo" : "connect")
   })
 

@@ -5,6 +5,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
+import { identity } from "effect/Function"
 
 /** The context that an effect runs with. */
 export interface Running<R = never> {
@@ -17,6 +18,9 @@ export const running = <R = never>(): Effect.Effect<Running<R>, never, R> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.map(Effect.context<R>(), (context) => ({ context, restore }))
   )
+
+/** A runtime without the services of a program. */
+export const fresh: Running = { context: Context.empty(), restore: identity }
 
 /** Starts an effect in a fiber of its own. It can be interrupted if the fiber that runs `running` can be. */
 export const fork = <A, E, R>(

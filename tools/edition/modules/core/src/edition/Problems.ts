@@ -34,6 +34,34 @@ export const mapSettings = <A, B>(
   f: (value: A) => Result.Result<B, Config.ConfigError>
 ): Config.Config<B> => Config.mapEffect(settings, (value) => Effect.fromResult(f(value)))
 
+/** Combines settings by their names. It names all problems, where `Config.all` stops at the first. */
+export const allSettings = <A extends Readonly<Record<string, Config.Config<unknown>>>>(settings: A) => {
+  const problems = Config.all(
+    Object.values(settings).map((setting) =>
+      Config.map(setting, (): ReadonlyArray<Config.ConfigError> => []).pipe(
+        Config.orElse((problem) => Config.succeed([problem]))
+      )
+    )
+  )
+  const check = Config.mapEffect(problems, (each) => failWith(each.flat()))
+  return Config.map(Config.all([check, Config.all(settings)]), ([, values]) => values)
+}
+
+const failWith = (problems: ReadonlyArray<Config.ConfigError>): Effect.Effect<void, Config.ConfigError> => {
+  const [first, ...others] = problems
+  if (first === undefined) return Effect.void
+  const [issue, ...issues] = problems.flatMap(({ cause }) =>
+    cause._tag === "SchemaError" ? [cause.issue] : []
+  )
+  return Effect.fail(
+    others.length === 0 || issue === undefined
+      ? first
+      : new Config.ConfigError(
+          new Schema.SchemaError(new SchemaIssue.Composite(Schema.Unknown.ast, [issue, ...issues]))
+        )
+  )
+}
+
 /** The first problem with a value. */
 export interface Issue {
   readonly path: ReadonlyArray<PropertyKey>
@@ -51,28 +79,37 @@ export type DecodeError = Schema.SchemaError
 export const firstIssue = (error: DecodeError): Issue => {
   const format = SchemaIssue.makeFormatterStandardSchemaV1()
   const first = format(error.issue).issues[0]
-  const keys = (first?.path ?? []).map((part) => (typeof part === "object" ? part.key : part))
   const message = first?.message ?? error.message
-  const leaf = leafOf(error.issue)
+  const { kind, path } = firstLeaf(error.issue)
   return {
-    path: keys,
-    isMissing: leaf === "MissingKey",
-    isRefused: leaf === "Filter",
-    isUnexpected: leaf === "UnexpectedKey",
+    path,
+    isMissing: kind === "MissingKey",
+    isRefused: kind === "Filter",
+    isUnexpected: kind === "UnexpectedKey",
     choices:
       /^Expected ("[A-Za-z0-9]+"(?: \| "[A-Za-z0-9]+")*)(?:,|$)/.exec(message)?.[1]?.split(" | ") ?? [],
     message
   }
 }
 
-const leafOf = (issue: SchemaIssue.Issue): SchemaIssue.Issue["_tag"] => {
+/** Where the first problem is, and what it is. The value of an `Option` or a `Redacted` has the path of the whole. */
+const firstLeaf = (
+  issue: SchemaIssue.Issue,
+  path: ReadonlyArray<PropertyKey> = []
+): { readonly path: ReadonlyArray<PropertyKey>; readonly kind: SchemaIssue.Issue["_tag"] } => {
   switch (issue._tag) {
     case "Pointer":
+      return firstLeaf(issue.issue, [...path, ...issue.path])
     case "Encoding":
-      return leafOf(issue.issue)
-    case "Composite":
-      return leafOf(issue.issues[0])
+      return firstLeaf(issue.issue, path)
+    case "AnyOf":
+    case "Composite": {
+      const [first] = issue.issues
+      if (first === undefined) return { path, kind: issue._tag }
+      const isValue = issue.ast._tag === "Declaration" && first._tag === "Pointer"
+      return firstLeaf(isValue ? first.issue : first, path)
+    }
     default:
-      return issue._tag
+      return { path, kind: issue._tag }
   }
 }

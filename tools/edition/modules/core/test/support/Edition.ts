@@ -1,5 +1,6 @@
 /** Test helpers that differ between the editions of Effect. */
 import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"
@@ -10,14 +11,41 @@ import * as Logger from "effect/Logger"
 import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
 import * as References from "effect/References"
+import type * as SchemaIssue from "effect/SchemaIssue"
+import * as Scheduler from "effect/Scheduler"
 import * as TestClock from "effect/testing/TestClock"
+import * as Tracer from "effect/Tracer"
 
 /** The services of tests: a clock that stands still. */
 export const testServices = TestClock.layer()
 
+/** Where the test clock is set back, so is the time that only runs: as on a system that has one clock. */
+export const withOneClock = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.clockWith((clock) =>
+    Effect.provideService(effect, Clock.Clock, {
+      ...clock,
+      monotonicTimeNanosUnsafe: () => clock.currentTimeNanosUnsafe(),
+      monotonicTimeNanos: clock.currentTimeNanos
+    })
+  )
+
 /** The exit of a fiber that has ended. */
 export const poll = <A, E>(fiber: Fiber.Fiber<A, E>): Effect.Effect<Option.Option<Exit.Exit<A, E>>> =>
   Effect.sync(() => Option.fromUndefinedOr(fiber.pollUnsafe()))
+
+const microtasks = new Scheduler.MixedScheduler("async", (run) => {
+  let isCancelled = false
+  queueMicrotask(() => {
+    if (!isCancelled) run()
+  })
+  return () => {
+    isCancelled = true
+  }
+})
+
+/** Goes on as soon as promises do, so that once these are through, everybody waits. */
+export const promptly: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R> =
+  Effect.provideService(Scheduler.Scheduler, microtasks)
 
 export type Variables = Readonly<Record<string, string>>
 
@@ -42,6 +70,21 @@ export const invalidSetting = (error: unknown) => {
     ? { path: issue._tag === "Pointer" ? issue.path : [], message: inner.annotations?.message }
     : error
 }
+
+/** Whether a `ConfigError` found no value, or found one and did not like it. */
+export const settingProblem = (error: unknown): "invalid" | "missing" | undefined => {
+  if (!(error instanceof Config.ConfigError) || error.cause._tag !== "SchemaError") return undefined
+  const leaf = leafOf(error.cause.issue)
+  // Variables are texts: one that is none is not there.
+  return leaf === "InvalidValue"
+    ? "invalid"
+    : leaf === "MissingKey" || leaf === "InvalidType"
+      ? "missing"
+      : undefined
+}
+
+const leafOf = (issue: SchemaIssue.Issue): SchemaIssue.Issue["_tag"] =>
+  issue._tag === "Pointer" || issue._tag === "Encoding" ? leafOf(issue.issue) : issue._tag
 
 export interface Line {
   readonly level: string
@@ -96,3 +139,37 @@ export const measured: Effect.Effect<ReadonlyArray<Measured>> = Effect.map(Metri
     }
   })
 )
+
+/** A span as it was recorded. */
+export interface RecordedSpan {
+  readonly name: string
+  readonly attributes: Map<string, unknown>
+  readonly events: Array<unknown>
+  exit: Exit.Exit<unknown, unknown> | undefined
+}
+
+/** Keeps the spans of a program, in the order in which they began. */
+export const recording = (spans: Array<RecordedSpan>): Tracer.Tracer =>
+  Tracer.make({
+    span: ({ startTime, ...options }) => {
+      const recorded: RecordedSpan = {
+        name: options.name,
+        attributes: new Map(),
+        exit: undefined,
+        events: []
+      }
+      spans.push(recorded)
+      return {
+        _tag: "Span",
+        ...options,
+        spanId: "0123456789abcdef",
+        traceId: "0123456789abcdef0123456789abcdef",
+        status: { _tag: "Started", startTime },
+        attributes: recorded.attributes,
+        attribute: (key, value) => void recorded.attributes.set(key, value),
+        addLinks: () => undefined,
+        event: (...event) => void recorded.events.push(event),
+        end: (_, exit) => void (recorded.exit = exit)
+      }
+    }
+  })

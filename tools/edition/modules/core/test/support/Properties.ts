@@ -2,6 +2,7 @@
 import { it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as fc from "fast-check"
+import { testServices } from "./Edition.js"
 
 type Arbitraries = ReadonlyArray<fc.Arbitrary<any>> | Readonly<Record<string, fc.Arbitrary<any>>>
 
@@ -40,7 +41,7 @@ export const propEffect = <const A extends Arbitraries, B, E>(
 ): void =>
   it(name, () => {
     const property = fc.asyncProperty(together(arbitraries), async (values) => {
-      await Effect.runPromise(holds(values))
+      await Effect.runPromise(Effect.provide(holds(values), testServices))
     })
     return fc.assert(property, options?.fastCheck)
   })

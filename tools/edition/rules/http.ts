@@ -1,0 +1,76 @@
+import { Node, SyntaxKind } from "ts-morph"
+import type { Edit, Rule } from "../Edit.js"
+
+/** `HttpRouter.HttpRouter<never, R>` → the layer of its routes. */
+export const routerTypes: Rule = {
+  name: "http: router types",
+  kinds: [SyntaxKind.TypeReference],
+  apply: (node, edit) => {
+    if (!Node.isTypeReference(node)) return
+    const name = node.getTypeName()
+    const [error, services] = node.getTypeArguments()
+    if (!Node.isQualifiedName(name) || edit.moduleOf(name.getLeft()) !== "HttpRouter") return
+    if (name.getRight().getText() !== "HttpRouter" || services === undefined) return
+    if (error?.getText() !== "never") return edit.fail(node, "a router whose routes fail")
+    edit.before(
+      node,
+      `${edit.use("Layer")}.Layer<never, never, HttpRouter.HttpRouter | HttpRouter.Request.From<"Requires", `
+    )
+    edit.change(node.getStart(), services.getStart(), "")
+    edit.after(node, ">")
+  }
+}
+
+/** `HttpRouter.empty.pipe(HttpRouter.get(path, handler), …)` → `Layer.mergeAll(HttpRouter.add("GET", path, handler), …)`. */
+export const routers: Rule = {
+  name: "http: routers",
+  kinds: [SyntaxKind.CallExpression],
+  apply: (node, edit) => {
+    if (!Node.isCallExpression(node)) return
+    const callee = node.getExpression()
+    if (edit.callOf(node)?.module === "HttpRouter" && edit.callOf(node)?.name === "get") {
+      edit.replace(callee, "HttpRouter.add")
+      const [path] = node.getArguments()
+      if (path !== undefined) edit.before(path, '"GET", ')
+    }
+    if (!Node.isPropertyAccessExpression(callee) || callee.getName() !== "pipe") return
+    if (!isEmptyRouter(callee.getExpression(), edit)) return
+    edit.replace(callee, `${edit.use("Layer")}.mergeAll`)
+    // A route `/a/*` is one of `/a` too.
+    const all = node.getArguments()
+    const paths = all.map((each) =>
+      Node.isCallExpression(each) ? each.getArguments()[0]?.getText() : undefined
+    )
+    all.forEach((each, at) => {
+      const next = all[at + 1]
+      if (next !== undefined && paths.includes(paths[at]?.replace(/"$/, '/*"'))) {
+        edit.change(each.getStart(), next.getStart(), "")
+      }
+    })
+  }
+}
+
+const isEmptyRouter = (node: Node, edit: Edit): boolean =>
+  Node.isPropertyAccessExpression(node) &&
+  node.getName() === "empty" &&
+  edit.moduleOf(node.getExpression()) === "HttpRouter"
+
+/** `Effect.makeSpan(name, { captureStackTrace: false, … })`: none is captured there. */
+export const spans: Rule = {
+  name: "http: spans",
+  kinds: [SyntaxKind.CallExpression],
+  apply: (node, edit) => {
+    const call = edit.callOf(node)
+    if (call?.module !== "Effect" || !/^(make|use)Span$/.test(call.name) || !Node.isCallExpression(node))
+      return
+    const options = node.getArguments()[1]
+    if (!Node.isObjectLiteralExpression(options)) return
+    const all = options.getProperties()
+    const at = all.findIndex(
+      (each) => Node.isPropertyAssignment(each) && each.getName() === "captureStackTrace"
+    )
+    const property = all[at]
+    if (property === undefined) return
+    edit.change(property.getStart(), all[at + 1]?.getStart() ?? property.getEnd(), "")
+  }
+}

@@ -1,0 +1,273 @@
+/**
+ * npm run edition:test: generates the edition, compiles it strictly, runs its tests, builds and packs it, installs the
+ * tarballs as a user does, and runs the first snippet of each page there. Then a process of each edition shares a grant.
+ * It wants Node 24.
+ */
+import * as Effect from "effect/Effect"
+import { execFile } from "node:child_process"
+import { createHash } from "node:crypto"
+import * as fs from "node:fs"
+import { createServer } from "node:http"
+import type { AddressInfo } from "node:net"
+import { tmpdir } from "node:os"
+import * as path from "node:path"
+import { promisify } from "node:util"
+import { postgres } from "../../.ci/programs.js"
+import * as PostgresServer from "../../packages/storage/test/support/PostgresServer.js"
+import { cross } from "./crossing.js"
+import { all, shared } from "./packages.js"
+import { output as edition, root, writeWorkspace } from "./workspace.js"
+
+const scratch = fs.mkdtempSync(path.join(tmpdir(), "latchkey-edition-"))
+/** At most this share of the time that a fresh token takes on Effect 3. */
+const fastEnough = 0.7
+const expiries = 20
+
+const [major = 0] = process.versions.node.split(".").map(Number)
+if (major < 24) throw new Error(`Effect 4's tests run on Node 24, this is ${process.version}`)
+
+const run = async (
+  command: string,
+  args: ReadonlyArray<string>,
+  cwd: string,
+  variables: Readonly<Record<string, string>> = {}
+): Promise<string> => {
+  const env = { ...process.env, ...variables }
+  const { stdout } = await promisify(execFile)(command, args, { cwd, env, maxBuffer: 1 << 26 })
+  return stdout.trim()
+}
+
+const failed: Array<string> = []
+const step = async (what: string, work: () => Promise<string | undefined>): Promise<boolean> => {
+  const began = performance.now()
+  const seconds = () => `${((performance.now() - began) / 1000).toFixed(1)} s`
+  try {
+    const said = await work()
+    console.log(`ok   ${what.padEnd(52)} ${seconds()}  ${said ?? ""}`)
+    return true
+  } catch (error) {
+    failed.push(what)
+    const { message, stderr = "", stdout = "" } = error as Error & { stdout?: string; stderr?: string }
+    console.log(`FAIL ${what} ${seconds()}\n${stdout || message}\n${stderr}`)
+    return false
+  }
+}
+
+const bin = (name: string): string => path.join(edition, "node_modules/.bin", name)
+const npm = (args: ReadonlyArray<string>, cwd: string): Promise<string> =>
+  // Its errors are read, also where npm runs this without a word.
+  run("npm", [...args, "--no-audit", "--no-fund", "--loglevel=error"], cwd)
+
+const lastLine = (text: string): string => text.split("\n").at(-1) ?? ""
+
+const generate = async (): Promise<string> => lastLine(await run("npm", ["run", "-s", "edition"], root))
+
+const manifests = ["package.json", ...all.map((name) => `packages/${name}/package.json`)]
+
+/** Installs what the manifests ask for, unless they are those of the last time. */
+const install = async (): Promise<string> => {
+  writeWorkspace()
+  const hash = createHash("sha256")
+  for (const file of manifests) hash.update(fs.readFileSync(path.join(edition, file)))
+  const stamp = path.join(edition, "node_modules/.manifests")
+  const wanted = hash.digest("hex")
+  if (fs.existsSync(stamp) && fs.readFileSync(stamp, "utf8") === wanted) return "as it was"
+  await npm(["install", "--no-package-lock"], edition)
+  fs.writeFileSync(stamp, wanted)
+  return "new"
+}
+
+const compile = async (): Promise<undefined> => {
+  await run(bin("tsc"), ["-p", "tsconfig.json"], edition)
+}
+
+const tests = async (): Promise<string> => {
+  const report = path.join(scratch, "tests.json")
+  await run(
+    bin("vitest"),
+    ["run", "--reporter=default", "--reporter=json", `--outputFile.json=${report}`],
+    edition,
+    // Properties hold for many values on Effect 3; here a part of them is tried.
+    { LATCHKEY_RUNS: "0.2" }
+  )
+  const { numPassedTests, numPendingTests } = JSON.parse(fs.readFileSync(report, "utf8")) as Record<
+    string,
+    number
+  >
+  return `${numPassedTests} passed, ${numPendingTests} skipped`
+}
+
+/** Types are checked already. The pages are compiled with what is built, as by a user. */
+const build = async (): Promise<undefined> => {
+  await run(bin("tsc"), ["-b", "--noCheck", ...all.map((name) => `packages/${name}`)], edition)
+  await run(bin("tsc"), ["-p", "tsconfig.snippets.json"], edition)
+}
+
+/** Packs the packages of an edition; the paths of their tarballs. */
+const pack = async (from: string, folder: string): Promise<ReadonlyArray<string>> => {
+  fs.mkdirSync(folder, { recursive: true })
+  const files: Array<string> = []
+  for (const name of all) {
+    const args = ["pack", "--silent", "--pack-destination", folder]
+    files.push(path.join(folder, lastLine(await run("npm", args, path.join(from, "packages", name)))))
+  }
+  return files
+}
+
+const emptyProject = (name: string): string => {
+  const folder = path.join(scratch, name)
+  fs.mkdirSync(folder, { recursive: true })
+  fs.writeFileSync(path.join(folder, "package.json"), JSON.stringify({ name, private: true, type: "module" }))
+  return folder
+}
+
+/** A wrong mix of editions: npm has to refuse it, and for that reason. */
+const refused = async (name: string, tarballs: ReadonlyArray<string>, effect: string): Promise<string> => {
+  const folder = emptyProject(name)
+  try {
+    await npm(["install", ...tarballs, effect], folder)
+  } catch (error) {
+    const { stderr = "" } = error as { stderr?: string }
+    if (stderr.includes("ERESOLVE")) return "ERESOLVE"
+    throw error
+  }
+  throw new Error(`${effect} is accepted`)
+}
+
+const settings = {
+  compilerOptions: {
+    target: "ES2022",
+    module: "NodeNext",
+    moduleResolution: "NodeNext",
+    types: ["node"],
+    strict: true,
+    exactOptionalPropertyTypes: true,
+    skipLibCheck: true,
+    noEmit: true
+  },
+  include: ["*.ts"]
+}
+
+/** An authorization server for the program of the first page. */
+const startIssuer = async () => {
+  const server = createServer((request, response) => {
+    const issuer = `http://${request.headers.host}`
+    const answer =
+      request.method === "POST"
+        ? { access_token: "from the issuer", token_type: "Bearer", expires_in: 3600 }
+        : { issuer, token_endpoint: `${issuer}/token`, response_types_supported: [] }
+    response.setHeader("content-type", "application/json").end(JSON.stringify(answer))
+  })
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
+  const stop = () => {
+    server.close()
+    server.closeAllConnections()
+  }
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, stop }
+}
+
+/** The first page, and that of each package. */
+const firstSnippets = ["", ...all.map((name) => `packages/${name}`)]
+
+const useSnippets = async (folder: string): Promise<string> => {
+  fs.writeFileSync(path.join(folder, "tsconfig.json"), JSON.stringify(settings))
+  const programs = firstSnippets.map((place) => {
+    const page = fs.readFileSync(path.join(edition, place, "README.md"), "utf8")
+    const snippet = /^```ts\n([^]*?)^```$/m.exec(page)?.[1]
+    if (snippet === undefined) throw new Error(`no snippet in ${place}/README.md`)
+    const program = `${path.basename(place) || "main"}.ts`
+    fs.writeFileSync(path.join(folder, program), snippet)
+    return program
+  })
+  await run(bin("tsc"), ["-p", "."], folder)
+  const { stop, url } = await startIssuer()
+  const variables = {
+    OAUTH_ISSUER: url,
+    OAUTH_CLIENT_ID: "app",
+    OAUTH_CLIENT_SECRET: "secret",
+    OAUTH_GRANT: "client_credentials"
+  }
+  try {
+    const said: Array<string> = []
+    for (const program of programs) said.push(await run(process.execPath, [program], folder, variables))
+    return said.filter((line) => line !== "").join("; ")
+  } finally {
+    stop()
+  }
+}
+
+const programs: readonly [string, string] = [
+  path.join(import.meta.dirname, "programs"),
+  path.join(edition, "programs")
+]
+
+const timeOf = async (folder: string): Promise<number> => {
+  const args = ["--import", "tsx", "--conditions=@latchkey/source", "hot.ts"]
+  return (JSON.parse(await run(process.execPath, args, folder)) as { nanoseconds: number }).nanoseconds
+}
+
+/** In turns, and the least of each: other programs only make it slower. */
+const compareSpeed = async (): Promise<string> => {
+  let [three, four] = [Infinity, Infinity]
+  for (let turn = 0; turn < 2; turn++) {
+    three = Math.min(three, await timeOf(programs[0]))
+    four = Math.min(four, await timeOf(programs[1]))
+  }
+  const said = `${three} ns on Effect 3, ${four} ns on Effect 4: ${(four / three).toFixed(2)}`
+  if (!(four / three <= fastEnough)) throw new Error(`${said}, at most ${fastEnough} is due`)
+  return said
+}
+
+const share = async (kind: (typeof shared)[number]): Promise<string> => {
+  if (kind === "postgres" && postgres.missing !== undefined) return postgres.missing
+  const folder = path.join(scratch, kind)
+  fs.mkdirSync(folder, { recursive: true })
+  const at = (location: string) => cross(programs, { kind, location }, expiries)
+  const problems =
+    kind === "postgres"
+      ? await Effect.runPromise(
+          Effect.scoped(Effect.flatMap(PostgresServer.make, ({ url }) => Effect.promise(() => at(url))))
+        )
+      : await at(path.join(folder, kind === "file" ? "credentials.json" : "grants.db"))
+  if (problems.length > 0) throw new Error(problems.join("\n"))
+  return `${expiries} expiries, one refresh each`
+}
+
+const inTurn = async (): Promise<void> => {
+  if (!(await step("install the workspace", install))) return
+  if (!(await step("generate", generate))) return
+  await step("compile", compile)
+  await step("run the tests", tests)
+  let tarballs: ReadonlyArray<string> = []
+  const isPacked =
+    (await step("build, compile the snippets of the pages", build)) &&
+    (await step("pack", async () => {
+      tarballs = await pack(edition, path.join(scratch, "four"))
+      return tarballs.map((file) => path.basename(file)).join(", ")
+    }))
+  if (isPacked) {
+    const folder = emptyProject("latest")
+    const isInstalled = await step("install beside effect@latest, in an empty folder", async () => {
+      await npm(
+        ["install", ...tarballs, "effect@latest", "@effect/platform-node@latest", "@types/node@24"],
+        folder
+      )
+      return undefined
+    })
+    if (isInstalled) await step("compile and run the first snippet of each README", () => useSnippets(folder))
+    await step("refuse Effect 3 beside the packages for Effect 4", () => refused("old", tarballs, "effect@3"))
+    await step("refuse Effect 4 beside the packages for Effect 3", async () =>
+      refused("new", await pack(root, path.join(scratch, "three")), "effect@4")
+    )
+  }
+  // Most of it waits for tokens to expire.
+  await Promise.all(
+    shared.map((kind) => step(`share a grant between the editions: ${kind}`, () => share(kind)))
+  )
+  await step("a fresh token in a fiber", compareSpeed)
+}
+
+await inTurn()
+fs.rmSync(scratch, { recursive: true, force: true })
+console.log(failed.length === 0 ? "The Effect 4 edition works" : `${failed.length} failed`)
+process.exitCode = failed.length === 0 ? 0 : 1
