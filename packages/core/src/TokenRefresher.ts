@@ -120,6 +120,11 @@ export class TokenRefresher extends Context.Tag("@latchkey/core/TokenRefresher")
     readonly formerly?: ReadonlyArray<string> | undefined
     /** The client that a grant names itself, where programs with several clients share it; else that of `identity`. */
     readonly clientIdIn?: ((credentials: Credentials) => Option.Option<string>) | undefined
+    /**
+     * The whole identity that a grant names itself, where one refresher redeems the grants of several servers, each at its
+     * own; it takes the place of `identity` and `clientIdIn`.
+     */
+    readonly identityIn?: ((credentials: Credentials) => Option.Option<GrantIdentity>) | undefined
     readonly refresh: (previous: Option.Option<Credentials>) => Effect.Effect<Credentials, RefreshError>
   }
 >() {}
@@ -134,6 +139,7 @@ export interface Origin {
   readonly identity?: GrantIdentity | undefined
   readonly formerly?: ReadonlyArray<string> | undefined
   readonly clientIdIn?: ((credentials: Credentials) => Option.Option<string>) | undefined
+  readonly identityIn?: ((credentials: Credentials) => Option.Option<GrantIdentity>) | undefined
 }
 
 /**
@@ -143,15 +149,17 @@ export interface Origin {
  * @category getters
  */
 export const identityOf = (
-  { clientIdIn, identity }: Origin,
+  { clientIdIn, identity, identityIn }: Origin,
   credentials: Credentials
 ): Option.Option<GrantIdentity> =>
-  Option.map(Option.fromNullable(identity), (own) =>
-    Option.match(clientIdIn?.(credentials) ?? Option.none(), {
-      onNone: () => own,
-      onSome: (clientId) => withClientId(own, clientId)
-    })
-  )
+  identityIn !== undefined
+    ? identityIn(credentials)
+    : Option.map(Option.fromNullable(identity), (own) =>
+        Option.match(clientIdIn?.(credentials) ?? Option.none(), {
+          onNone: () => own,
+          onSome: (clientId) => withClientId(own, clientId)
+        })
+      )
 
 const unknownAhead = (): number => 0
 
@@ -176,6 +184,7 @@ export const make = (
     identity: options.identity,
     formerly: options.formerly,
     clientIdIn: options.clientIdIn,
+    identityIn: options.identityIn,
     needsRefreshToken: true,
     rotation: options.rotation ?? rotating(),
     serverAhead: options.serverAhead ?? unknownAhead,
@@ -213,6 +222,7 @@ export const makeIndependent = (
     identity: options.identity,
     formerly: options.formerly,
     clientIdIn: options.clientIdIn,
+    identityIn: options.identityIn,
     needsRefreshToken: false,
     rotation: reusable,
     serverAhead: options.serverAhead ?? unknownAhead,

@@ -64,6 +64,7 @@ const settings: Readonly<Record<Parsed.EndpointField, string>> = {
   introspection_endpoint: "server.introspectionEndpoint",
   userinfo_endpoint: "server.userinfoEndpoint",
   pushed_authorization_request_endpoint: "server.pushedAuthorizationRequestEndpoint",
+  registration_endpoint: "server.registrationEndpoint",
   jwks_uri: "server.jwksUri"
 }
 
@@ -83,10 +84,21 @@ export interface Endpoints {
   readonly introspectionEndpoint?: string | undefined
   readonly userinfoEndpoint?: string | undefined
   readonly pushedAuthorizationRequestEndpoint?: string | undefined
+  readonly registrationEndpoint?: string | undefined
   readonly jwksUri?: string | undefined
   /** Issuers and token endpoints that the server had before: a grant that was obtained there is used here. */
   readonly formerly?: ReadonlyArray<string> | undefined
 }
+
+/**
+ * Where an issuer's metadata may be. `oidc` appends `/.well-known/openid-configuration` to the issuer (OpenID Connect
+ * Discovery §4). `oauth2` puts `/.well-known/oauth-authorization-server` before its path (RFC 8414 §3.1), and
+ * `oidcInserted` puts `/.well-known/openid-configuration` there (RFC 8414 §5).
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Place = "oidc" | "oauth2" | "oidcInserted"
 
 /**
  * A server to be discovered by its issuer.
@@ -97,11 +109,8 @@ export interface Endpoints {
 export interface Discovery {
   /** As the server writes it, to the letter (RFC 8414 §3.3). */
   readonly issuer: string
-  /**
-   * Where to look: `oidc` appends `/.well-known/openid-configuration`, `oauth2` puts
-   * `/.well-known/oauth-authorization-server` before the path; both, in this order, unless given.
-   */
-  readonly discovery?: "oidc" | "oauth2" | undefined
+  /** Where to look, in this order, until a place has a document; `oidc`, then `oauth2`, unless given. */
+  readonly discovery?: Place | ReadonlyArray<Place> | undefined
   /**
    * Whether endpoints on loopback, link-local and private addresses are accepted from an issuer that is on no such
    * address itself; false. See {@link checkDiscovered}.
@@ -209,6 +218,7 @@ const byHand = (endpoints: Endpoints): Either.Either<Metadata, OAuthConfigError>
       introspection_endpoint: yield* optional("introspectionEndpoint"),
       userinfo_endpoint: yield* optional("userinfoEndpoint"),
       pushed_authorization_request_endpoint: yield* optional("pushedAuthorizationRequestEndpoint"),
+      registration_endpoint: yield* optional("registrationEndpoint"),
       jwks_uri: yield* optional("jwksUri")
     }
     yield* optional("issuer")
@@ -236,15 +246,21 @@ const discover = (
     if (issuer.search !== "")
       return yield* invalid("server.issuer", "has a query: leave out the ? and what follows")
     const wire = yield* Wire.make({ timeout: options.timeout })
-    const look = (algorithm: "oidc" | "oauth2") =>
+    const look = (place: Place) =>
       Effect.flatMap(
-        wire.send((sendOptions) => oauth.discoveryRequest(issuer, { ...sendOptions, algorithm })),
+        wire.send((sendOptions) =>
+          place === "oidcInserted"
+            ? sendOptions[oauth.customFetch](insertedConfiguration(issuer).href, documentRequest)
+            : oauth.discoveryRequest(issuer, { ...sendOptions, algorithm: place })
+        ),
         (answer) => readMetadata(options, answer)
       )
-    const find =
-      options.discovery === undefined
-        ? Effect.catchIf(look("oidc"), isElsewhere, () => look("oauth2"))
-        : look(options.discovery)
+    const [first, ...others] = placesOf(issuer, options.discovery)
+    if (first === undefined) return yield* invalid("server.discovery", "is empty: name a place to look at")
+    const find = others.reduce(
+      (found, place) => Effect.catchIf(found, isElsewhere, () => look(place)),
+      look(first)
+    )
     const ttl = millisOf(options.ttl ?? "1 hour")
     if (Number.isNaN(ttl)) return yield* invalid("server.ttl", "must be a duration, not negative")
     return Server.of({
@@ -253,6 +269,24 @@ const discover = (
       formerly: options.formerly
     })
   })
+
+const placesOf = (issuer: URL, asked: Discovery["discovery"]): ReadonlyArray<Place> => {
+  const places: ReadonlyArray<Place> =
+    asked === undefined ? ["oidc", "oauth2"] : typeof asked === "string" ? [asked] : asked
+  // Without a path both are the same place.
+  const same = issuer.pathname === "/" && places.includes("oidc")
+  return places.filter((place) => !(same && place === "oidcInserted"))
+}
+
+const insertedConfiguration = (issuer: URL): URL =>
+  new URL(`/.well-known/openid-configuration${issuer.pathname.replace(/\/$/, "")}`, issuer)
+
+const documentRequest: Wire.FetchInit = {
+  method: "GET",
+  headers: { accept: "application/json" },
+  body: undefined,
+  redirect: "manual"
+}
 
 /** There is no such document here; there may be one at the other place. */
 const isElsewhere = (error: OAuthError): boolean =>

@@ -1,0 +1,186 @@
+/**
+ * The login at an MCP server for code that is not written in Effect, such as the official SDK's transports: a `fetch`, and
+ * providers of tokens.
+ *
+ * Tokens are returned in clear: pass them to the client that needs them, and do not log them.
+ *
+ * @since 0.1.0
+ */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Layer from "effect/Layer"
+import * as ManagedRuntime from "effect/ManagedRuntime"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import * as Runtime from "effect/Runtime"
+import type { AuthProvider } from "@modelcontextprotocol/client"
+import type { AuthStatus } from "@latchkey/core/AuthStatus"
+import * as Recovery from "./internal/recovery.js"
+import * as Refusals from "./internal/refusals.js"
+import { McpAuth, type Service } from "./McpAuth.js"
+
+/**
+ * What `fetch` is, as the SDK's transports take it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Fetch = (url: string | URL, init?: RequestInit) => Promise<Response>
+
+/**
+ * The login at an MCP server in promises; see `McpAuth.Service` for what each member does. A failure rejects with an
+ * `Error`: the error itself, so that its `_tag` and `reason` can be asked for.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface McpPromise {
+  /**
+   * A `fetch` whose requests to the server's origin carry the token: pass it to the SDK's transport as `fetch`, without an
+   * `authProvider`. A 401 has the token replaced by a refresh or a login, a 403 `insufficient_scope` by a step-up, each once
+   * for a request, which is then sent again, unless its body is a stream.
+   */
+  readonly fetch: Fetch
+  /**
+   * For the SDK's transports, as `authProvider`. It does not see a 403: the transport throws `InsufficientScopeError`, whose
+   * scopes `login` takes. Prefer `fetch`, which knows the token that was refused.
+   */
+  readonly provider: Required<AuthProvider>
+  /** A token that is valid now; undefined while nobody is logged in. */
+  readonly token: () => Promise<string | undefined>
+  /** Asks the user to log in now. */
+  readonly login: (options?: { readonly scopes?: ReadonlyArray<string> | undefined }) => Promise<string>
+  /** Removes the grant here; whether there was one. */
+  readonly clear: () => Promise<boolean>
+  readonly status: () => Promise<AuthStatus>
+}
+
+/**
+ * One that owns its layer.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface OwnMcpPromise extends McpPromise {
+  /** Waits for a refresh that is under way and its commit, then releases everything. */
+  readonly close: () => Promise<void>
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  /** What sends the requests; the global `fetch` unless given. */
+  readonly fetch?: Fetch | undefined
+}
+
+/**
+ * The login in promises; it lives as long as the scope of the login.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (auth: Service, options: Options = {}): Effect.Effect<McpPromise> =>
+  Effect.map(Effect.runtime(), (runtime) => {
+    const runExit = Runtime.runPromiseExit(runtime)
+    const run = async <A, E>(effect: Effect.Effect<A, E>, signal?: AbortSignal | null): Promise<A> => {
+      signal?.throwIfAborted()
+      const exit = await runExit(effect, signal == null ? {} : { signal })
+      if (Exit.isSuccess(exit)) return exit.value
+      signal?.throwIfAborted()
+      throw errorOf(exit.cause)
+    }
+    const token = () =>
+      run(Effect.map(auth.token, (current) => Option.getOrUndefined(Option.map(current, Redacted.value))))
+    return {
+      fetch: makeFetch(auth, run, options.fetch ?? ((url, init) => globalThis.fetch(url, init))),
+      provider: makeProvider(auth, run),
+      token,
+      login: (asked) => run(Effect.map(auth.login(asked), Redacted.value)),
+      clear: () => run(auth.manager.clear),
+      status: () => run(auth.manager.status)
+    }
+  })
+
+/**
+ * Builds the layer and returns its login in promises: all that a program without Effect needs. Rejects where the layer cannot
+ * be built. Call `close` at the end of the program.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const open = async <E>(
+  layer: Layer.Layer<McpAuth, E>,
+  options: Options = {}
+): Promise<OwnMcpPromise> => {
+  const runtime = ManagedRuntime.make(layer)
+  const exit = await runtime.runPromiseExit(Effect.flatMap(McpAuth, (auth) => make(auth, options)))
+  if (Exit.isSuccess(exit)) return { ...exit.value, close: () => runtime.dispose() }
+  // Why the layer could not be built matters more than a failure to release it.
+  await runtime.dispose().catch(() => undefined)
+  throw errorOf(exit.cause)
+}
+
+type Run = <A, E>(effect: Effect.Effect<A, E>, signal?: AbortSignal | null) => Promise<A>
+
+const makeFetch =
+  (auth: Service, run: Run, send: Fetch): Fetch =>
+  async (url, init) => {
+    if (new URL(url).origin !== auth.serverUrl.origin) return send(url, init)
+    const done = new Set<Recovery.Recovery>()
+    while (true) {
+      const token = await run(auth.token, init?.signal)
+      const headers = new Headers(init?.headers)
+      if (Option.isSome(token)) headers.set("authorization", `Bearer ${Redacted.value(token.value)}`)
+      else headers.delete("authorization")
+      const response = await send(url, { ...init, headers })
+      const header = response.headers.get("www-authenticate") ?? undefined
+      const recovery = Recovery.of(response.status, header, done)
+      if (recovery === "Take") {
+        const isRefusedAgain = done.has("Authorize") && response.status === 401
+        if (isRefusedAgain && Option.isSome(token)) await run(Effect.ignore(auth.manager.reject(token.value)))
+        return response
+      }
+      done.add(recovery)
+      const replaced: Effect.Effect<unknown, unknown> =
+        recovery === "StepUp" && Option.isSome(token)
+          ? auth.insufficientScope(token.value, header)
+          : auth.unauthorized(token, header)
+      if (init?.body instanceof ReadableStream) {
+        await run(Effect.ignore(replaced), init.signal)
+        return response
+      }
+      await response.body?.cancel().catch(() => undefined)
+      await run(replaced, init?.signal)
+    }
+  }
+
+const makeProvider = (auth: Service, run: Run): Required<AuthProvider> => {
+  let handed = Refusals.none
+  return {
+    token: async () => {
+      const token = Option.map(await run(auth.token), Redacted.value)
+      handed = Refusals.handOut(handed, token, Date.now())
+      return Option.getOrUndefined(token)
+    },
+    onUnauthorized: async ({ response }) => {
+      const header = response.headers.get("www-authenticate") ?? undefined
+      const { refused, state } = Refusals.refuse(handed, Date.now())
+      handed = state
+      if (refused._tag === "Former") return
+      const token = refused._tag === "None" ? Option.none() : Option.some(Redacted.make(refused.token))
+      await run(auth.unauthorized(token, header))
+    }
+  }
+}
+
+/** The failure as an `Error`: itself where it is one. What is none may hold a secret, and is not quoted. */
+const errorOf = (cause: Cause.Cause<unknown>): Error => {
+  if (Cause.isInterruptedOnly(cause)) return new Error("It was interrupted: the login is closed or closing")
+  const failure = Cause.squash(cause)
+  return failure instanceof Error
+    ? failure
+    : new Error("It failed with a value that is no Error: see the cause", { cause: failure })
+}
