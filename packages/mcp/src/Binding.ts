@@ -100,12 +100,13 @@ const bindings = new WeakMap<object, Option.Option<Binding>>()
  */
 export const attach = (credentials: Credentials, binding: Binding): Credentials => {
   const registrations = Object.entries(binding.registrations).slice(-mostRegistrations)
+  const kept = new Binding({ ...binding, registrations: Object.fromEntries(registrations) })
   const json = encode({
-    ...binding,
+    ...kept,
     registrations: registrations.map(([issuer, registration]) => ({ issuer, ...registration }))
   })
   const extras = { ...Redacted.value(credentials.extras), [field]: json }
-  bindings.set(extras, Option.some(binding))
+  bindings.set(extras, Option.some(kept))
   return new Credentials({ ...credentials, extras: Redacted.make(extras) })
 }
 

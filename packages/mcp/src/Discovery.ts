@@ -72,8 +72,9 @@ export const challenge = (header: string | undefined): ServerChallenge => {
   })
 }
 
+/** Scopes as RFC 6749 §3.3 writes them; what is none is left out. */
 const words = (text: string): ReadonlyArray<string> => [
-  ...new Set(text.split(/\s+/).filter((word) => word !== ""))
+  ...new Set(text.split(/\s+/).filter((word) => /^[\x21\x23-\x5b\x5d-\x7e]+$/.test(word)))
 ]
 
 /**
@@ -145,8 +146,11 @@ export const parse = (
   }
   if (issuers !== undefined && !isTexts(issuers))
     return Either.left("has authorization_servers that are no list")
-  const usable = (issuers ?? []).filter((issuer) =>
-    Either.isRight(Endpoint.checkDiscovered("issuer", issuer, serverUrl, options))
+  const usable = (issuers ?? []).filter(
+    (issuer) =>
+      // It is shown to people as it is.
+      /^[\x21-\x7e]+$/.test(issuer) &&
+      Either.isRight(Endpoint.checkDiscovered("issuer", issuer, serverUrl, options))
   )
   if (issuers !== undefined && issuers.length > 0 && usable.length === 0) {
     return Either.left(

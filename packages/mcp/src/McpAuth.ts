@@ -7,7 +7,7 @@
  *
  * @since 0.1.0
  */
-import { HttpClient } from "@effect/platform/HttpClient"
+import type { HttpClient } from "@effect/platform/HttpClient"
 import type { Credentials } from "@latchkey/core/Credentials"
 import { RefreshLease } from "@latchkey/core/RefreshLease"
 import type { TokenConfig } from "@latchkey/core/TokenConfig"
@@ -15,10 +15,12 @@ import type { TokenError } from "@latchkey/core/TokenError"
 import * as TokenManager from "@latchkey/core/TokenManager"
 import { TokenRefresher } from "@latchkey/core/TokenRefresher"
 import { TokenStorage } from "@latchkey/core/TokenStorage"
+import type * as ClientAuth from "@latchkey/oauth/ClientAuth"
 import * as Endpoint from "@latchkey/oauth/Endpoint"
 import type { OAuthConfigError } from "@latchkey/oauth/Endpoint"
 import type { LoginError } from "@latchkey/oauth/LoginError"
 import type * as LoginEvent from "@latchkey/oauth/LoginEvent"
+import * as Revocation from "@latchkey/oauth/Revocation"
 import type * as Server from "@latchkey/oauth/Server"
 import * as Wire from "@latchkey/oauth/Wire"
 import * as Clock from "effect/Clock"
@@ -133,6 +135,11 @@ export interface Service {
   readonly login: (options?: {
     readonly scopes?: ReadonlyArray<string> | undefined
   }) => Effect.Effect<Redacted.Redacted, LoginFailure>
+  /**
+   * Ends the grant at the server that issued it, if that revokes grants (RFC 7009), and removes it here; whether there was
+   * one. It stays here if it cannot be ended: `manager.clear` removes it all the same.
+   */
+  readonly logout: Effect.Effect<boolean, LoginFailure>
 }
 
 /**
@@ -172,6 +179,9 @@ const lookInterval = "500 millis"
 
 /** For how long nobody is asked again by a request, once a user did not want to log in, in milliseconds. */
 const quietTime = 60_000
+
+/** The longest cool-down that a request waits for, in milliseconds. */
+const coolDownPatience = 5000
 
 /** What a user who is not there, or does not want to, ends a login with. */
 const endedByUser: ReadonlyArray<LoginError["reason"]> = [
@@ -310,7 +320,6 @@ export const make = (
               ),
               redirectUris,
               grantTypes: way.grantTypes,
-              scopes,
               now: yield* Clock.currentTimeMillis
             })
             switch (plan._tag) {
@@ -324,7 +333,7 @@ export const make = (
                   _tag: "Registered",
                   issuer,
                   clientId: made.clientId,
-                  message: `Registered at ${issuer} as the client ${made.clientId}.`
+                  message: `Registered at ${issuer}.`
                 })
                 return made
               }
@@ -441,6 +450,17 @@ export const make = (
         return yield* logins.run(`login ${need.lacking.join(" ")}`, login)
       })
 
+    /** A second refusal within minutes cools down: a short one is waited for, so that the request does not fail. */
+    const reject = (refused: Redacted.Redacted): Effect.Effect<Redacted.Redacted, TokenError> =>
+      Effect.catchTag(manager.reject(refused), "RefreshUnavailable", (error) =>
+        Effect.flatMap(Clock.currentTimeMillis, (now) => {
+          const wait = Math.max(0, error.retryAt - now)
+          return error.reason === "CoolingDown" && wait <= coolDownPatience
+            ? Effect.delay(manager.getAccessToken, wait)
+            : Effect.fail(error)
+        })
+      )
+
     const recoveries = yield* joined.make<Redacted.Redacted, LoginFailure>()
 
     const unauthorized: Service["unauthorized"] = (refused, wwwAuthenticate) => {
@@ -471,17 +491,15 @@ export const make = (
           ({ hasMetadata, resource }) => hasMetadata && !Discovery.trusts(resource, before.value.issuer)
         )
         if (hasMoved) return yield* ask(need("ServerMoved"))
-        return yield* manager
-          .reject(current.value)
-          .pipe(
-            Effect.catchAll((error) =>
-              error._tag === "ReauthorizationRequired"
-                ? ask(need("GrantEnded"))
-                : Effect.flatMap(isForgotten(error), (gone) =>
-                    gone ? ask(need("ClientForgotten")) : Effect.fail(error)
-                  )
-            )
+        return yield* reject(current.value).pipe(
+          Effect.catchAll((error) =>
+            error._tag === "ReauthorizationRequired"
+              ? ask(need("GrantEnded"))
+              : Effect.flatMap(isForgotten(error), (gone) =>
+                  gone ? ask(need("ClientForgotten")) : Effect.fail(error)
+                )
           )
+        )
       })
       const key = Option.match(refused, { onNone: () => "", onSome: Redacted.value })
       return recoveries.run(key, recover)
@@ -538,9 +556,34 @@ export const make = (
         )
       })
 
+    const revoke = (
+      credentials: Credentials,
+      { issuer, hasMetadata }: Binding.Binding,
+      client: ClientAuth.Client
+    ) =>
+      Effect.gen(function* () {
+        const server = yield* serverOf(issuer, hasMetadata)
+        const metadata = yield* server.metadata
+        // One that is there but cannot be used is an error: the grant would live on unnoticed.
+        if (!("revocation_endpoint" in { ...metadata.unusable_fields, ...metadata })) return
+        const revocation = yield* Revocation.make({ server, client, timeout: options.timeout })
+        yield* revocation.revoke(credentials)
+      }).pipe(Effect.provide(http))
+
+    const logout: Service["logout"] = Effect.gen(function* () {
+      const credentials = yield* manager.credentials
+      const before = Option.flatMap(credentials, Binding.of)
+      const client = Option.flatMap(before, Binding.client)
+      if (Option.isSome(credentials) && Option.isSome(before) && Option.isSome(client)) {
+        yield* revoke(credentials.value, before.value, Registration.toClient(client.value, options))
+      }
+      return yield* manager.clear
+    })
+
     return {
       serverUrl,
       manager,
+      logout,
       token,
       unauthorized,
       insufficientScope,

@@ -101,6 +101,8 @@ const exchange = <E, R>(
   request: HttpClientRequest
 ): Effect.Effect<HttpClientResponse, E | HttpClientError | LoginFailure, R> =>
   Effect.gen(function* () {
+    // What goes elsewhere needs no token, and must not wait for one.
+    if (originOf(request).some((origin) => !sender.origins.has(origin))) return yield* client.execute(request)
     const done = new Set<Recovery.Recovery>()
     while (true) {
       const token = yield* auth.token
@@ -114,7 +116,9 @@ const exchange = <E, R>(
       const { response } = sent
       const refused = Option.map(sent.used, ({ credentials }) => credentials.accessToken)
       const header = response.headers["www-authenticate"]
-      const recovery = isForServer(sent.request, sender) ? Recovery.of(response.status, header, done) : "Take"
+      const recovery = originOf(response.request).some((origin) => sender.origins.has(origin))
+        ? Recovery.of(response.status, header, done)
+        : "Take"
       if (recovery === "Take") {
         const isRefusedAgain = done.has("Authorize") && response.status === 401
         // The manager counts refusals of fresh tokens, and stops refreshing where they repeat.
@@ -134,8 +138,9 @@ const exchange = <E, R>(
     }
   })
 
-const isForServer = ({ url }: HttpClientRequest, { origins }: BearerSender.Sender): boolean =>
-  URL.canParse(url) && origins.has(new URL(url).origin)
+/** None where it is relative: a client below may complete it. */
+const originOf = ({ url }: HttpClientRequest): ReadonlyArray<string> =>
+  URL.canParse(url) ? [new URL(url).origin] : []
 
 const canBeSentAgain = ({ body }: HttpClientRequest): boolean =>
   body._tag === "Raw" ? typeof body.body === "string" : body._tag !== "Stream"

@@ -7,6 +7,7 @@
  * @since 0.1.0
  */
 import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Layer from "effect/Layer"
@@ -51,8 +52,8 @@ export interface McpPromise {
   readonly token: () => Promise<string | undefined>
   /** Asks the user to log in now. */
   readonly login: (options?: { readonly scopes?: ReadonlyArray<string> | undefined }) => Promise<string>
-  /** Removes the grant here; whether there was one. */
-  readonly clear: () => Promise<boolean>
+  /** Ends the grant at its server, and removes it here; whether there was one. */
+  readonly logout: () => Promise<boolean>
   readonly status: () => Promise<AuthStatus>
 }
 
@@ -99,7 +100,7 @@ export const make = (auth: Service, options: Options = {}): Effect.Effect<McpPro
       provider: makeProvider(auth, run),
       token,
       login: (asked) => run(Effect.map(auth.login(asked), Redacted.value)),
-      clear: () => run(auth.manager.clear),
+      logout: () => run(auth.logout),
       status: () => run(auth.manager.status)
     }
   })
@@ -161,13 +162,14 @@ const makeProvider = (auth: Service, run: Run): Required<AuthProvider> => {
   let handed = Refusals.none
   return {
     token: async () => {
-      const token = Option.map(await run(auth.token), Redacted.value)
-      handed = Refusals.handOut(handed, token, Date.now())
+      const [current, now] = await run(Effect.zip(auth.token, Clock.currentTimeMillis))
+      const token = Option.map(current, Redacted.value)
+      handed = Refusals.handOut(handed, token, now)
       return Option.getOrUndefined(token)
     },
     onUnauthorized: async ({ response }) => {
       const header = response.headers.get("www-authenticate") ?? undefined
-      const { refused, state } = Refusals.refuse(handed, Date.now())
+      const { refused, state } = Refusals.refuse(handed, await run(Clock.currentTimeMillis))
       handed = state
       if (refused._tag === "Former") return
       const token = refused._tag === "None" ? Option.none() : Option.some(Redacted.make(refused.token))

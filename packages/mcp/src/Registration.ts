@@ -96,8 +96,6 @@ export interface Known {
   /** Where the login's answer may come back to; empty for a login on another device. */
   readonly redirectUris: ReadonlyArray<string>
   readonly grantTypes: ReadonlyArray<string>
-  /** The scopes that the login will ask for. */
-  readonly scopes: ReadonlyArray<string>
   readonly now: number
 }
 
@@ -176,9 +174,9 @@ const isUsable = (registration: Registered, { now, redirectUris }: Known): boole
   redirectUris.every((uri) => registration.redirectUris.includes(uri)) &&
   !Option.exists(registration.secretExpiresAt, (at) => at <= now)
 
-/** The fields of a registration request (RFC 7591 §2). */
+/** The fields of a registration request (RFC 7591 §2); no scopes, which would bound those of later step-ups. */
 const request = (known: Known): Readonly<Record<string, unknown>> => {
-  const { grantTypes, options, redirectUris, scopes } = known
+  const { grantTypes, options, redirectUris } = known
   return {
     client_name: options.clientName ?? "Latchkey",
     ...options.clientMetadata,
@@ -187,8 +185,7 @@ const request = (known: Known): Readonly<Record<string, unknown>> => {
     response_types: redirectUris.length > 0 ? ["code"] : [],
     token_endpoint_auth_method: preferredMethod(known.metadata),
     // OpenID Connect Registration §2: without it a server takes the program for a web site, and refuses loopback.
-    application_type: redirectUris.every(isNative) ? "native" : "web",
-    ...(scopes.length > 0 && { scope: scopes.join(" ") })
+    application_type: redirectUris.every(isNative) ? "native" : "web"
   }
 }
 

@@ -1,7 +1,7 @@
 /** The requests of discovery: the server's metadata, and its authorization server's. */
 import * as Answer from "@latchkey/oauth/Answer"
 import * as Endpoint from "@latchkey/oauth/Endpoint"
-import { OAuthError } from "@latchkey/oauth/OAuthError"
+import type { OAuthError } from "@latchkey/oauth/OAuthError"
 import * as Server from "@latchkey/oauth/Server"
 import type * as Wire from "@latchkey/oauth/Wire"
 import type { HttpClient } from "@effect/platform/HttpClient"

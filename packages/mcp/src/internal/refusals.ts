@@ -19,8 +19,11 @@ export type Refused =
   | { readonly _tag: "None" }
   | { readonly _tag: "Current"; readonly token: string }
 
-/** For how long after a token was replaced a 401 may still be for the one before, in milliseconds. */
-export const settling = 2000
+/**
+ * For how long after a token was replaced a 401 may still be for the one before, in milliseconds: about as long as an
+ * answer takes. A token that is refused within that time is replaced at the next 401.
+ */
+export const settling = 500
 
 export const handOut = (state: Handed, token: Option.Option<string>, now: number): Handed => {
   const before = Option.getOrUndefined(state.token)
