@@ -7,7 +7,7 @@ import tseslint from "typescript-eslint"
  */
 
 const src = (name) => `packages/${name}/src/**/*.ts`
-const published = ["core", "oauth", "storage", "providers", "cli"]
+const published = ["core", "oauth", "storage", "providers", "mcp", "cli"]
 
 /** What each package may import, besides its own files. Arrows point down only. */
 const arrows = {
@@ -36,16 +36,27 @@ const arrows = {
     "@effect/platform/*",
     "smol-toml"
   ],
+  mcp: [
+    "effect/*",
+    "@latchkey/core/*",
+    "@latchkey/oauth/*",
+    "@effect/platform/*",
+    "@modelcontextprotocol/client",
+    "oauth4webapi"
+  ],
   cli: [
     "effect/*",
     "node:*",
     "@latchkey/core/*",
+    "@latchkey/mcp/*",
     "@latchkey/oauth/*",
     "@latchkey/providers/*",
     "@latchkey/storage/*",
     "@effect/cli/*",
     "@effect/platform/*",
-    "@effect/platform-node/*"
+    "@effect/platform-node/*",
+    "@modelcontextprotocol/client",
+    "@modelcontextprotocol/server/stdio"
   ]
 }
 
@@ -55,6 +66,8 @@ const pure = [
   ...["Snapshot", "grant/BackOff", "grant/Decision", "grant/Describe", "grant/Expiry"],
   ...["internal/EntrySchema", "internal/ResponseFields"]
 ]
+/** Those of the MCP package, which know the records and checks of the OAuth wire too. */
+const pureOfMcp = ["Binding", "Discovery", "Registration", "Scopes", "internal/recovery", "internal/refusals"]
 const pureImports = [
   ...[
     "Array",
@@ -254,6 +267,16 @@ export default tseslint.config(
       ...pureImports.map((name) => `effect/${name}`),
       "@noble/hashes/*",
       ...pure.flatMap((name) => [`./${name}.js`, `./${name.replace("internal/", "")}.js`])
+    ],
+    "this module is pure and imports only data modules and other pure modules"
+  ),
+  importsOf(
+    pureOfMcp.map((name) => `packages/mcp/src/${name}.ts`),
+    [
+      ...pureImports.map((name) => `effect/${name}`),
+      ...["core/Credentials", "core/GrantIdentity"].map((name) => `@latchkey/${name}`),
+      ...["Challenge", "ClientAuth", "Endpoint", "Server"].map((name) => `@latchkey/oauth/${name}`),
+      ...pureOfMcp.flatMap((name) => [`./${name}.js`, `../${name}.js`])
     ],
     "this module is pure and imports only data modules and other pure modules"
   ),

@@ -297,6 +297,67 @@ const exporting = Command.make(
     )
 ).pipe(Command.withDescription("Write the grant into a credential file of the provider's own program."))
 
+const serverUrl = Args.text({ name: "URL" }).pipe(
+  Args.withDescription("The URL of an MCP server, as its clients use it."),
+  noOption
+)
+
+const mcpLogin = Command.make(
+  "login",
+  {
+    url: serverUrl,
+    manual: way.manual,
+    scopes: Options.text("scope").pipe(
+      Options.withPseudoName("SCOPE"),
+      Options.withDescription("A scope to ask for beside those that the server wants; may be repeated."),
+      Options.repeated
+    ),
+    clientId: optionalText("client-id", "ID", "A client that is registered at the server already."),
+    clientMetadataUrl: optionalText("client-metadata", "URL", "The client ID metadata document to use."),
+    json
+  },
+  (options) =>
+    does(
+      () => import("./commands/Mcp.js"),
+      (Mcp) => Mcp.login(options)
+    )
+).pipe(Command.withDescription("Log in to an MCP server, or log in again."))
+
+const mcpLogout = Command.make(
+  "logout",
+  {
+    url: serverUrl,
+    local: Options.boolean("local").pipe(
+      Options.withDescription("Remove the grant here alone, and leave it alive at the server.")
+    ),
+    json
+  },
+  (options) =>
+    does(
+      () => import("./commands/Mcp.js"),
+      (Mcp) => Mcp.logout(options)
+    )
+).pipe(Command.withDescription("End the grant for an MCP server, then remove it here."))
+
+const mcpList = Command.make("list", { json }, (options) =>
+  does(
+    () => import("./commands/Mcp.js"),
+    (Mcp) => Mcp.list(options)
+  )
+).pipe(Command.withDescription("Show the MCP servers; ends with 0 only if all have a token or can get one."))
+
+const mcpProxy = Command.make("proxy", { url: serverUrl }, (options) =>
+  does(
+    () => import("./commands/McpProxy.js"),
+    (McpProxy) => McpProxy.run(options)
+  )
+).pipe(Command.withDescription("Be an MCP server on stdin and stdout: the one at the URL, with its token."))
+
+const mcp = Command.make("mcp").pipe(
+  Command.withDescription("Log in to MCP servers; latchkey token mcp:URL prints the token of one."),
+  Command.withSubcommands([mcpLogin, mcpLogout, mcpList, mcpProxy])
+)
+
 const commands = [
   "login",
   "token",
@@ -308,7 +369,8 @@ const commands = [
   "explain",
   "doctor",
   "import",
-  "export"
+  "export",
+  "mcp"
 ]
 
 const root = Command.make("latchkey").pipe(
@@ -326,7 +388,8 @@ const root = Command.make("latchkey").pipe(
     explain,
     doctor,
     importing,
-    exporting
+    exporting,
+    mcp
   ])
 )
 

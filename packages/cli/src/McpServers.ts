@@ -1,0 +1,305 @@
+/**
+ * The MCP servers that this user has logged in to: each in a small file of its own, and its grant in the store.
+ *
+ * @since 0.1.0
+ */
+import { TokenStorage } from "@latchkey/core/TokenStorage"
+import { RefreshLease } from "@latchkey/core/RefreshLease"
+import * as TokenConfig from "@latchkey/core/TokenConfig"
+import * as Login from "@latchkey/mcp/Login"
+import * as McpAuth from "@latchkey/mcp/McpAuth"
+import type { LoginFailure } from "@latchkey/mcp/McpError"
+import type * as Registration from "@latchkey/mcp/Registration"
+import * as Endpoint from "@latchkey/oauth/Endpoint"
+import { LoginError } from "@latchkey/oauth/LoginError"
+import * as ManualLogin from "@latchkey/oauth/ManualLogin"
+import * as SystemBrowser from "@latchkey/oauth/SystemBrowser"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import { createHash } from "node:crypto"
+import * as Path from "node:path"
+import { Encryption } from "./Account.js"
+import { ExitCode } from "./ExitCode.js"
+import * as Failure from "./Failure.js"
+import * as PrivateText from "./internal/PrivateText.js"
+import * as Output from "./Output.js"
+import type { Paths } from "./Paths.js"
+import * as Prompt from "./Prompt.js"
+import * as ProviderWire from "./ProviderWire.js"
+import type { OpenError } from "./Store.js"
+import { Workspace } from "./Workspace.js"
+
+/**
+ * What is known of a server beside its grant. Nothing secret.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const McpServer = Schema.Struct({
+  latchkey: Schema.Literal(1),
+  url: Schema.NonEmptyString,
+  encryption: Encryption,
+  /** A client that was registered by hand, where it has no secret. */
+  clientId: Schema.optional(Schema.NonEmptyString),
+  clientMetadataUrl: Schema.optional(Schema.NonEmptyString)
+})
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type McpServer = typeof McpServer.Type
+
+const decode = Schema.decodeUnknownEither(Schema.parseJson(McpServer))
+const encode = Schema.encodeSync(Schema.parseJson(McpServer, { space: 2 }))
+
+const folderOf = (paths: Paths): string => Path.join(paths.data, "mcp")
+
+/** A URL has characters that a file's name may not have. */
+const fileOf = (paths: Paths, url: string): string =>
+  Path.join(folderOf(paths), `${createHash("sha256").update(url).digest("hex").slice(0, 32)}.json`)
+
+const failed = (problem: PrivateText.FileProblem): Failure.Failure =>
+  Failure.storage("McpServers", PrivateText.describe(problem), "latchkey doctor")
+
+/**
+ * The URL of a server as it is compared, or what is wrong with it.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const checkUrl = (text: string): Either.Either<string, Failure.Failure> =>
+  Either.mapBoth(Endpoint.check("The URL of an MCP server", text), {
+    onLeft: ({ message }) => Failure.usage(`${message}.`, "latchkey mcp login https://HOST/PATH"),
+    onRight: ({ href }) => href
+  })
+
+/**
+ * The server of this URL, none where nobody has logged in to it here.
+ *
+ * @since 0.1.0
+ * @category operations
+ */
+export const get = (url: string): Effect.Effect<Option.Option<McpServer>, Failure.Failure, Workspace> =>
+  Effect.flatMap(Workspace, ({ paths }) => read(fileOf(paths, url)))
+
+const read = (file: string): Effect.Effect<Option.Option<McpServer>, Failure.Failure> =>
+  Effect.flatMap(
+    Effect.mapError(PrivateText.read(file), failed),
+    Option.match({
+      onNone: () => Effect.succeedNone,
+      onSome: (text) =>
+        Either.match(decode(text), {
+          onLeft: () =>
+            Effect.fail(
+              Failure.storage(
+                "McpServers",
+                `${file} does not say what an MCP server is: it was changed, or a later version wrote it.`,
+                "upgrade latchkey; or move the file away, and log in again"
+              )
+            ),
+          onRight: Effect.succeedSome
+        })
+    })
+  )
+
+/**
+ * All servers, by their URLs.
+ *
+ * @since 0.1.0
+ * @category operations
+ */
+export const list: Effect.Effect<ReadonlyArray<McpServer>, Failure.Failure, Workspace> = Effect.gen(
+  function* () {
+    const { paths } = yield* Workspace
+    const files = yield* Effect.mapError(PrivateText.list(folderOf(paths)), failed)
+    const found = yield* Effect.forEach(
+      files.filter((file) => file.endsWith(".json")),
+      (file) => read(Path.join(folderOf(paths), file))
+    )
+    return found.flatMap(Option.toArray).sort((a, b) => (a.url < b.url ? -1 : 1))
+  }
+)
+
+/**
+ * Keeps what is known of a server.
+ *
+ * @since 0.1.0
+ * @category operations
+ */
+export const put = (server: McpServer): Effect.Effect<void, Failure.Failure, Workspace> =>
+  Effect.flatMap(Workspace, ({ paths }) =>
+    Effect.mapError(PrivateText.write(fileOf(paths, server.url), `${encode(server)}\n`), failed)
+  )
+
+/**
+ * Forgets a server; its grant is another matter.
+ *
+ * @since 0.1.0
+ * @category operations
+ */
+export const remove = (server: McpServer): Effect.Effect<void, Failure.Failure, Workspace> =>
+  Effect.flatMap(Workspace, ({ paths }) =>
+    Effect.mapError(PrivateText.remove(fileOf(paths, server.url)), failed)
+  )
+
+/**
+ * Who the failures are about.
+ *
+ * @since 0.1.0
+ * @category getters
+ */
+export const aboutOf = (url: string): Failure.About => ({
+  account: `mcp:${url}`,
+  login: `latchkey mcp login ${url}`
+})
+
+/**
+ * The store that cannot be opened, for the user of a server.
+ *
+ * @since 0.1.0
+ * @category conversions
+ */
+export const unopened =
+  (url: string) =>
+  (error: OpenError): Failure.Failure =>
+    Failure.fromToken(error, aboutOf(url))
+
+/**
+ * The login at a server; without a way, nobody is asked.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const open = (
+  server: McpServer,
+  options: {
+    readonly login?: Login.Way | undefined
+    readonly scopes?: ReadonlyArray<string> | undefined
+    readonly client?: Registration.PreRegistered | undefined
+  } = {}
+): Effect.Effect<McpAuth.Service, Failure.Failure, Workspace | Scope.Scope> =>
+  Effect.gen(function* () {
+    const { store } = yield* Workspace
+    const about = aboutOf(server.url)
+    const { lease, storage } = yield* Effect.mapError(
+      store.open({ provider: "mcp", account: about.account, encryption: server.encryption }),
+      unopened(server.url)
+    )
+    return yield* McpAuth.make({
+      serverUrl: server.url,
+      account: about.account,
+      login: options.login,
+      scopes: options.scopes,
+      client: options.client ?? (server.clientId === undefined ? undefined : { clientId: server.clientId }),
+      clientMetadataUrl: server.clientMetadataUrl,
+      onEvent: () => Effect.void
+    }).pipe(
+      Effect.provideService(TokenStorage, storage),
+      Effect.provideService(RefreshLease, lease),
+      Effect.provide(TokenConfig.layerConfig()),
+      ProviderWire.withHttp,
+      Effect.mapError((error) =>
+        error._tag === "OAuthConfigError"
+          ? Failure.configuration(`${error.message}.`)
+          : Failure.fromToken(error, about)
+      )
+    )
+  })
+
+/**
+ * A login in the browser of this machine, and by hand where none can be opened; or by hand at once. What the user is to do
+ * stands on stderr.
+ *
+ * @since 0.1.0
+ * @category logins
+ */
+export const wayOf = (way: "browser" | "manual"): Effect.Effect<Login.Way, never, Output.Output> =>
+  Effect.map(Effect.context<Output.Output>(), (output) => {
+    const say = (...lines: ReadonlyArray<string>) => Effect.provide(Output.say(...lines), output)
+    const browser = Login.browser({
+      openUrl: (url, { serverUrl }) =>
+        Effect.zipRight(
+          SystemBrowser.open(url),
+          say(
+            `Log in to ${Endpoint.display(serverUrl)} in the browser that has opened; if none has, open this:`,
+            ...["", `  ${url.href}`, ""],
+            "Waiting for the browser to come back. Ctrl-C gives up."
+          )
+        )
+    })
+    const byHand: Login.Way["run"] = (request) =>
+      ManualLogin.login({
+        ...request.options,
+        redirectUri: request.registered.redirectUris[0],
+        ask: (url) =>
+          say(
+            `Open this in any browser, and log in to ${Endpoint.display(request.serverUrl)}:`,
+            ...["", `  ${url.href}`, ""],
+            "Then paste the address that the browser ends at."
+          ).pipe(
+            Effect.zipRight(Prompt.line("Paste it here: ", notPasted)),
+            Effect.mapError(({ message }) => new LoginError({ reason: "Cancelled", message })),
+            Effect.provide(output)
+          )
+      })
+    return {
+      redirectUris: browser.redirectUris,
+      grantTypes: browser.grantTypes,
+      run: (request) =>
+        way === "manual"
+          ? byHand(request)
+          : Effect.catchIf(
+              browser.run(request),
+              (error) =>
+                error._tag === "LoginError" && (error.reason === "NoBrowser" || error.reason === "PortBusy"),
+              (error) =>
+                Effect.zipRight(say(`${error.message.split(": ")[0]}: going on by hand.`), byHand(request))
+            )
+    }
+  })
+
+const notPasted = (why: Prompt.NoAnswer): Failure.Failure =>
+  Failure.usage(`The login was not finished (${why}): nothing was pasted.`)
+
+/**
+ * Why there is no token for a server, for its user.
+ *
+ * @since 0.1.0
+ * @category conversions
+ */
+export const failure = (error: LoginFailure, url: string): Failure.Failure => {
+  const about = aboutOf(url)
+  switch (error._tag) {
+    case "McpError":
+      return new Failure.Failure({
+        code: error.reason === "LoginRequired" ? ExitCode.loginRequired : ExitCode.configuration,
+        reason: error.reason,
+        message: error.message,
+        next: error.reason === "LoginRequired" ? about.login : undefined
+      })
+    case "LoginError":
+      return new Failure.Failure({
+        code:
+          error.reason === "Unreachable" || error.reason === "ServerError"
+            ? ExitCode.tryLater
+            : ExitCode.loginFailed,
+        reason: error.reason,
+        message: `The login to ${Endpoint.display(url)} failed: ${error.message}`,
+        next: about.login
+      })
+    case "OAuthConfigError":
+      return Failure.configuration(`${error.message}.`)
+    case "OAuthError":
+      return new Failure.Failure({
+        code: error.reason === "Misconfigured" ? ExitCode.configuration : ExitCode.tryLater,
+        reason: error.reason,
+        message: error.message
+      })
+    default:
+      return Failure.fromToken(error, about)
+  }
+}
