@@ -1,0 +1,64 @@
+/**
+ * `mcp`: the public conformance cases for the authorization of MCP clients, each against the official SDK's client over
+ * `@latchkey/mcp`, at the wire of one revision of the specification.
+ */
+import { execFile } from "node:child_process"
+import { existsSync } from "node:fs"
+import { fileURLToPath } from "node:url"
+import type * as Campaign from "./Campaign.js"
+
+const suite = fileURLToPath(
+  new URL("../../node_modules/@modelcontextprotocol/conformance/dist/index.js", import.meta.url)
+)
+const client = fileURLToPath(new URL("../commands/mcp-client.ts", import.meta.url))
+const root = fileURLToPath(new URL("../../../../", import.meta.url))
+
+const both = [
+  ...["metadata-default", "metadata-var1", "metadata-var2", "metadata-var3", "basic-cimd"],
+  ...["scope-from-www-authenticate", "scope-from-scopes-supported", "scope-omitted-when-undefined"],
+  ...["scope-step-up", "scope-retry-limit", "pre-registration"],
+  ...["token-endpoint-auth-basic", "token-endpoint-auth-post", "token-endpoint-auth-none"]
+]
+
+/** The cases of each revision, by the requirements that the suite has of it; those of 2025-03-26 are for old servers. */
+const cases: Readonly<Record<string, ReadonlyArray<string>>> = {
+  "2025-11-25": both,
+  "2026-07-28": [
+    ...both,
+    ...["resource-mismatch", "offline-access-scope", "offline-access-not-supported"],
+    ...["authorization-server-migration", "iss-supported", "iss-not-advertised", "iss-supported-missing"],
+    ...["iss-wrong-issuer", "iss-unexpected", "iss-normalized", "metadata-issuer-mismatch"]
+  ],
+  "2025-03-26": ["2025-03-26-oauth-metadata-backcompat", "2025-03-26-oauth-endpoint-fallback"]
+}
+
+/** The suite's own Node. */
+const leastNode = 22
+
+export const run = async (revision: string): Promise<Campaign.Figures | { readonly skipped: string }> => {
+  if (!existsSync(suite)) return { skipped: "the suite is not installed: npm ci --prefix packages/bench" }
+  if (Number(process.versions.node.split(".")[0]) < leastNode) return { skipped: "the suite needs Node 22" }
+  const broken: Array<string> = []
+  const results: Record<string, string> = {}
+  for (const name of cases[revision] ?? []) {
+    const { code, text } = await judge(`auth/${name}`, revision)
+    results[name] = /^Passed: .*$/m.exec(text)?.[0] ?? "no result"
+    if (code !== 0) broken.push(`${name}: ${results[name]}`)
+  }
+  return { cases: Object.keys(results).length, results, broken }
+}
+
+const judge = (
+  scenario: string,
+  revision: string
+): Promise<{ readonly code: number; readonly text: string }> =>
+  new Promise((resolve) => {
+    const command = `${process.execPath} --conditions=@latchkey/source --import tsx ${client}`
+    const version = revision === "2025-03-26" ? [] : ["--spec-version", revision]
+    const child = execFile(
+      process.execPath,
+      [suite, "client", "--command", command, "--scenario", scenario, ...version],
+      { cwd: root, timeout: 60_000 },
+      (_, stdout, stderr) => resolve({ code: child.exitCode ?? 1, text: `${stdout}${stderr}` })
+    )
+  })

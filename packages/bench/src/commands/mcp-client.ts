@@ -1,0 +1,57 @@
+/**
+ * The client under test of the MCP conformance suite: the official SDK's client over the login of `@latchkey/mcp`. The
+ * suite gives the server's URL, and what a scenario needs in its environment.
+ */
+import { FetchHttpClient } from "@effect/platform"
+import { RefreshLease, TokenConfig, TokenStorage } from "@latchkey/core"
+import { Login, McpAuth, McpPromise } from "@latchkey/mcp"
+import { ClientAuth } from "@latchkey/oauth"
+import { Client, StreamableHTTPClientTransport } from "@modelcontextprotocol/client"
+import { Effect, Layer, Logger, LogLevel, Redacted } from "effect"
+
+const serverUrl = process.argv.at(-1) ?? ""
+const context = JSON.parse(process.env["MCP_CONFORMANCE_CONTEXT"] ?? "{}") as {
+  readonly client_id?: string
+  readonly client_secret?: string
+}
+const version = process.env["MCP_CONFORMANCE_PROTOCOL_VERSION"]
+
+/** The user of the suite is at once where the login begins, and is sent back without a page. */
+const login = Login.manual({
+  redirectUri: "http://127.0.0.1:3000/callback",
+  ask: (url) =>
+    Effect.promise(async () => (await fetch(url, { redirect: "manual" })).headers.get("location") ?? "")
+})
+
+const auth = await McpPromise.open(
+  McpAuth.layer({
+    serverUrl,
+    login,
+    clientMetadataUrl: "https://conformance-test.local/client-metadata.json",
+    ...(context.client_id !== undefined && {
+      client: {
+        clientId: context.client_id,
+        ...(context.client_secret !== undefined && {
+          auth: ClientAuth.basic(Redacted.make(context.client_secret))
+        })
+      }
+    })
+  }).pipe(
+    Layer.provide([TokenStorage.layerMemory, RefreshLease.layerProcess, TokenConfig.layer()]),
+    Layer.provide(FetchHttpClient.layer),
+    Layer.provide(Logger.minimumLogLevel(LogLevel.None))
+  )
+)
+
+const client = new Client(
+  { name: "latchkey-conformance", version: "1.0.0" },
+  version !== undefined && version >= "2026" ? { versionNegotiation: { mode: { pin: version } } } : {}
+)
+try {
+  await client.connect(new StreamableHTTPClientTransport(new URL(serverUrl), { fetch: auth.fetch }))
+  await client.listTools()
+  await client.callTool({ name: "test-tool", arguments: {} })
+} finally {
+  await client.close()
+  await auth.close()
+}
