@@ -2,8 +2,8 @@ import js from "@eslint/js"
 import tseslint from "typescript-eslint"
 
 /*
- * The rules that hold the design. Each has a planted violation in .ci/lint.test.ts that it must catch.
- * Nothing can be switched off from inside a file: an exception is made here, where it is seen.
+ * The rules that hold the design. Each has a planted violation in .ci/lint.test.ts that it must catch. No
+ * comment in a file can switch a rule off: exceptions are made here, where they are visible.
  */
 
 const src = (name) => `packages/${name}/src/**/*.ts`
@@ -94,7 +94,7 @@ const allowsImport = (allowed) => (specifier) =>
     pattern.endsWith("*") ? specifier.startsWith(pattern.slice(0, -1)) : specifier === pattern
   )
 
-/** Looks at every way to name a module: import, export from, import(), require, and import types. */
+/** Checks every way to name a module: import, export from, import(), require, and import types. */
 const imports = {
   meta: { type: "problem", schema: [{ type: "object" }] },
   create: (context) => {
@@ -127,7 +127,7 @@ const importsOf = (files, allow, why) => ({
   rules: { "latchkey/imports": ["error", { allow, why }] }
 })
 
-/** Wall time and chance that no test can hold still. */
+/** Wall time and randomness, which no test can control. */
 const ambientProperties = [
   { object: "Date", property: "now", message: "Use Clock.currentTimeMillis." },
   { object: "Math", property: "random", message: "Use Random, or Web Crypto for secrets." },
@@ -200,7 +200,16 @@ const idleTests = [
 
 export default tseslint.config(
   {
-    ignores: ["**/dist/", "packages/docs/site/", ".changeset/", "coverage/", "reports/", "**/.stryker-tmp/"]
+    ignores: [
+      "**/dist/",
+      "packages/docs/site/",
+      "packages/docs/.vitepress/{cache,.temp}/",
+      ".edition/",
+      ".changeset/",
+      "coverage/",
+      "reports/",
+      "**/.stryker-tmp/"
+    ]
   },
   js.configs.recommended,
   tseslint.configs.recommended,
@@ -213,7 +222,7 @@ export default tseslint.config(
       ],
       "@typescript-eslint/consistent-type-imports": ["error", { disallowTypeAnnotations: false }],
       "@typescript-eslint/no-empty-object-type": ["error", { allowInterfaces: "with-single-extends" }],
-      // The compiler's own noUnusedLocals and noUnusedParameters see more.
+      // The compiler's own noUnusedLocals and noUnusedParameters find more.
       "@typescript-eslint/no-unused-vars": "off",
       // A generator that only fails or succeeds is still an effect.
       "require-yield": "off",
@@ -222,7 +231,7 @@ export default tseslint.config(
     }
   },
   {
-    files: [".ci/*.mjs", "packages/cli/bin/*.js", "packages/cli/build.mjs"],
+    files: [".ci/*.mjs", "packages/cli/bin/*.js", "packages/cli/build.mjs", "packages/docs/**/*.mjs"],
     languageOptions: {
       globals: {
         Buffer: false,
@@ -232,6 +241,12 @@ export default tseslint.config(
         URL: false,
         URLSearchParams: false
       }
+    }
+  },
+  {
+    files: ["packages/docs/.vitepress/theme/*.js"],
+    languageOptions: {
+      globals: { clearTimeout: false, IntersectionObserver: false, matchMedia: false, setTimeout: false }
     }
   },
   {
@@ -266,6 +281,8 @@ export default tseslint.config(
     [
       ...pureImports.map((name) => `effect/${name}`),
       "@noble/hashes/*",
+      // Reads what a decoder reports, which each edition of Effect shapes differently.
+      "./edition/Problems.js",
       ...pure.flatMap((name) => [`./${name}.js`, `./${name.replace("internal/", "")}.js`])
     ],
     "this module is pure and imports only data modules and other pure modules"
@@ -285,7 +302,7 @@ export default tseslint.config(
     [
       ...pureImports.map((name) => `effect/${name}`),
       ...pure.map((name) => `../${name}.js`),
-      // Records and the types of what the ports answer.
+      // Records and the result types of the ports.
       ...["TokenEvent", "TokenRefresher", "TokenStorage", "TokenStorages", "RefreshLease"].map(
         (name) => `../${name}.js`
       ),
@@ -294,7 +311,7 @@ export default tseslint.config(
     "the machine is pure and imports only data modules and records"
   ),
   {
-    // The one place that starts a timer, and only by the clock that would start the same one.
+    // The one place that starts a timer, and only for the clock that would start the same one.
     files: ["packages/core/src/TimeLimit.ts"],
     rules: {
       "no-restricted-globals": [
@@ -304,9 +321,14 @@ export default tseslint.config(
     }
   },
   {
+    // Takes what fast-check's own types take.
+    files: ["tools/edition/modules/core/test/support/Edition.ts"],
+    rules: { "@typescript-eslint/no-explicit-any": "off" }
+  },
+  {
     files: ["**/*.test.ts", "packages/*/test/**/*.ts"],
     rules: {
-      // Here it is an assertion: it fails when what must not compile does.
+      // Here it is an assertion: it fails if code compiles that must not.
       "@typescript-eslint/ban-ts-comment": [
         "error",
         { "ts-expect-error": "allow-with-description", "ts-ignore": true, "ts-nocheck": true }

@@ -6,11 +6,11 @@ export default defineConfig({
   ssr: { resolve: { conditions: ["@latchkey/source"] } },
   test: {
     projects,
-    // For a machine that does other things as well; what must be fast says so itself.
+    // For a machine under other load. A test of speed sets its own limit.
     testTimeout: 120_000,
     hookTimeout: 120_000,
     pool: "forks",
-    // Many wait for leases to lapse and children to start: more workers than cores.
+    // Many tests wait for leases to lapse and children to start, so there are more workers than cores.
     minWorkers: 4,
     maxWorkers: 4,
     coverage: {

@@ -1,6 +1,7 @@
 /*
- * node .ci/address.mjs [URL]: writes the address of the public repository into every package and README that names it.
- * Without an argument it is the one of the root package.json, and what differs from it is put right.
+ * node .ci/address.mjs [URL]: writes the address of the public repository into every package and README that
+ * names it. Without an argument it uses the address in the root package.json, and corrects what differs from
+ * it.
  */
 import { readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
@@ -12,7 +13,7 @@ const write = (path, text) => {
   if (text !== read(path)) writeFileSync(join(root, path), text)
 }
 
-/** The three fields by which a package on a registry leads back here. */
+/** The three fields through which a package on a registry links to the repository. */
 export const fieldsOf = (address, name) => ({
   homepage: `${address}/tree/main/packages/${name}#readme`,
   bugs: { url: `${address}/issues` },
@@ -21,7 +22,7 @@ export const fieldsOf = (address, name) => ({
 
 export const addressOf = (manifest) => manifest.repository.url.replace(/^git\+/, "").replace(/\.git$/, "")
 
-/** The fields, in the place that npm gives them: before the licence. */
+/** The fields, where npm puts them: before the licence. */
 const withFields = (manifest, fields) =>
   Object.fromEntries(
     Object.entries(manifest)

@@ -1,6 +1,6 @@
 /*
- * The first commands of a newcomer, from a fresh clone on a machine that has Node, npm and a shell, and nothing else:
- * npm install, npm test, npm start. What the tests cannot use there is skipped, with one line for each part.
+ * The first commands of a newcomer, from a fresh clone on a machine with only Node, npm and a shell: npm
+ * install, npm test, npm start. Tests that cannot run there are skipped, with one line for each part.
  */
 import { execFileSync, spawnSync } from "node:child_process"
 import { accessSync, constants, mkdirSync, mkdtempSync, rmSync, symlinkSync } from "node:fs"
@@ -8,7 +8,7 @@ import { tmpdir } from "node:os"
 import { delimiter, dirname, join } from "node:path"
 
 const root = join(import.meta.dirname, "..")
-/** What a slim image of Node has. */
+/** The programs in a slim image of Node. */
 const programs = [
   ...[
     "sh",
@@ -75,7 +75,7 @@ for (const name of programs) {
   if (path !== undefined) symlinkSync(path, join(bin, name))
 }
 symlinkSync(process.execPath, join(bin, "node"))
-// As links to what npm's own links lead to: npm finds its parts beside it.
+// As links to the targets of npm's own links, because npm finds its parts beside them.
 for (const name of ["npm", "npx"]) symlinkSync(find(name), join(bin, name))
 
 const npm = (name) =>
@@ -83,7 +83,7 @@ const npm = (name) =>
 const env = {
   PATH: bin,
   HOME: home,
-  // Where this machine gets packages from is not what is tried.
+  // This run does not test where the machine gets its packages from.
   npm_config_userconfig: npm("userconfig"),
   npm_config_cache: npm("cache"),
   ...Object.fromEntries(

@@ -1,6 +1,6 @@
 /*
- * npm run check: runs every script named check:*, two at a time, one line each; what a failing one printed
- * follows its line. check:exports looks at what check:types builds, so it waits for it.
+ * npm run check: runs every script named check:*, two at a time, one line each. The output of a failing one
+ * follows its line. check:exports needs the output of check:types, so it waits for it.
  */
 import { spawn } from "node:child_process"
 import { readFileSync } from "node:fs"

@@ -1,13 +1,13 @@
 /*
  * The installed command, used as a new user would: help, a login with client credentials at a server on this
- * machine, a token, the state, logout. For pack.mjs, which installs it.
+ * machine, a token, the status, logout. For pack.mjs, which installs it.
  */
 import { spawn } from "node:child_process"
 import { createServer } from "node:http"
 import { mkdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 
-/** Answers as the token endpoint of a server does, and counts what is revoked. */
+/** Answers like the token endpoint of a server, and counts revocations. */
 const startServer = async () => {
   let revoked = 0
   const server = createServer((request, response) => {
@@ -39,7 +39,7 @@ const startServer = async () => {
   }
 }
 
-/** Uses the command that is installed in `project`; the steps that were taken. Throws where one goes wrong. */
+/** Uses the command that is installed in `project`. Returns the steps. Throws if one fails. */
 export const useCommand = async (project) => {
   const home = join(project, "home")
   const config = join(home, "config", "latchkey")
@@ -52,7 +52,7 @@ export const useCommand = async (project) => {
     MACHINE_SECRET: "packedsecret"
   }
   const taken = []
-  // Not by spawnSync, which would stop the server of this process.
+  // Not with spawnSync, which would stop the server in this process.
   const expect = (args, code, stdout) =>
     new Promise((resolve, reject) => {
       const child = spawn(join(project, "node_modules/.bin/latchkey"), args, { cwd: project, env })

@@ -1,7 +1,10 @@
 import { describe, type TestOptions } from "vitest"
 import type { Program } from "./programs.js"
 
-/** A suite that needs a program: all of it is skipped where that is missing, under a title that says so. */
+/**
+ * A suite that needs a program. If the program is missing, the whole suite is skipped, with a title that says
+ * so.
+ */
 export const describeWith = (
   { missing }: Program,
   title: string,

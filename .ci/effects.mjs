@@ -1,6 +1,6 @@
 /*
- * Effects that nobody runs, and what else Effect's language service finds, over all sources in one program.
- * Its own command line crashes on more than fifty files of several projects.
+ * Finds Effects that nothing runs, and everything else that Effect's language service finds, over all sources
+ * in one program. Its own command line crashes on more than fifty files of several projects.
  */
 import plugin from "@effect/language-service/transform.js"
 import ts from "typescript"
@@ -18,7 +18,7 @@ const settings = options.plugins.find(({ name }) => name === "@effect/language-s
 const program = ts.createProgram(fileNames, options)
 
 const problems = []
-// Tests may fail with a bare Error and the like; what is an error counts everywhere.
+// Tests may fail with a bare Error and similar warnings. Errors count everywhere.
 const addDiagnostic = (problem) => {
   if (problem.category === ts.DiagnosticCategory.Error || problem.file.fileName.includes("/src/"))
     problems.push(problem)

@@ -1,6 +1,6 @@
 /*
- * npm run examples [NAME…]: runs the main program of every example, two at a time, and says which of them
- * ended well; what a failing one printed follows its line.
+ * npm run examples [NAME…]: runs the main program of every example, two at a time, and reports which of them
+ * succeeded. The output of a failing one follows its line.
  */
 import { spawn } from "node:child_process"
 import { existsSync, readdirSync } from "node:fs"

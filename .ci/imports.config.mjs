@@ -1,8 +1,9 @@
 /*
- * npm run check:imports: no circular imports, type-only ones included, and packages import only from those below them.
+ * npm run check:imports: no circular imports, type-only ones included, and packages import only from those
+ * below them.
  */
 const packages = ["core", "oauth", "storage", "providers", "mcp", "cli", "bench"]
-/** What a package may import from, beside itself. */
+/** What a package may import from, in addition to itself. */
 const below = {
   core: [],
   oauth: ["core"],

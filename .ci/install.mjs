@@ -1,6 +1,7 @@
 /*
- * The install lines of the pages, run as they are printed, by npm and by pnpm, each in an empty folder. No warning
- * about peers, one copy of effect, and every module of the named packages can be imported. For pack.mjs.
+ * Runs the install lines of the pages as they are printed, with npm and with pnpm, each in an empty folder.
+ * There must be no warning about peers and one copy of effect, and every module of the named packages must
+ * import. For pack.mjs.
  */
 import { execFile } from "node:child_process"
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, writeFileSync } from "node:fs"
@@ -11,7 +12,7 @@ import { manifestOf, published } from "./registry.mjs"
 const root = join(import.meta.dirname, "..")
 const pnpm = "pnpm@10.34.9"
 const guide = "packages/docs/guide"
-/** Runs the snippets of the pages; see pages.mjs. */
+/** Runs the snippets of the pages. See pages.mjs. */
 const runner = "tsx@4"
 const pages = [
   "README.md",
@@ -21,7 +22,9 @@ const pages = [
     .map((name) => `${guide}/${name}`)
 ]
 
-/** Every line of a page's `sh` blocks that starts with one of the commands, with its comment and its place. */
+/**
+ * Every line of a page's `sh` blocks that starts with one of the commands, with its comment and its place.
+ */
 const linesOf = (page, command) => {
   const blocks = readFileSync(join(root, page), "utf8").matchAll(/^```(?:sh|bash|console)\n([^]*?)^```$/gm)
   return [...blocks].flatMap(([, block]) =>
@@ -34,13 +37,13 @@ const linesOf = (page, command) => {
   )
 }
 
-/** The install lines of all pages, each text once; a bare `npm install` is that of a checkout. */
+/** The install lines of all pages, each text once. A bare `npm install` belongs to a checkout. */
 export const installLines = () => {
   const all = pages.flatMap((page) => linesOf(page, /^(?:npm (?:install|i)|pnpm add) +[^&]/))
   return all.filter(({ line }, index) => all.findIndex((other) => other.line === line) === index)
 }
 
-/** The packages that the pages run by `npx`. */
+/** The packages that the pages run with `npx`. */
 export const runPackages = () =>
   [
     ...new Set(
@@ -55,7 +58,7 @@ export const runPackages = () =>
 const run = (command, args, cwd, env) =>
   promisify(execFile)(command, args, { cwd, env: { ...process.env, ...env }, maxBuffer: 1 << 26 })
 
-/** Splits a line as a shell does that meets neither quotes nor variables. */
+/** Splits a line like a shell, for lines without quotes or variables. */
 const wordsOf = (line) => {
   if (/["'$`&|;<>]/.test(line)) throw new Error(`${line}: an install line is words and nothing else`)
   return line.trim().split(/\s+/)
@@ -70,7 +73,7 @@ const variants = (line) => {
   ]
 }
 
-/** What `import` is tried with in a folder: each module whose optional peers are there. */
+/** The modules to import in a folder: each one whose optional peers are installed. */
 const importing = `
 import { readFileSync, readdirSync, existsSync } from "node:fs"
 import { join } from "node:path"
@@ -114,11 +117,11 @@ const copiesOfEffect = async (command, cwd) => {
   return [...new Set(stdout.split("\n"))].flatMap((line) => /:(effect@[^:]+)/.exec(line)?.[1] ?? [])
 }
 
-/** Runs a line in a folder where `before` were run; says what was imported. */
+/** Runs a line in a folder after `before`. Returns the imported modules. */
 const tryLine = async ({ before, comment, line }, index, { variables, scratch }) => {
   const cwd = mkdtempSync(join(scratch, "folder-"))
   const bin = join(scratch, "bin")
-  // What goes into no folder goes here and not into this machine.
+  // A global install goes here and not into this machine.
   const everywhere = join(cwd, "everywhere")
   mkdirSync(join(everywhere, "bin"), { recursive: true })
   const env = {
@@ -151,7 +154,7 @@ const tryLine = async ({ before, comment, line }, index, { variables, scratch })
   return `${effects[0]}, ${stdout.trim()}`
 }
 
-/** The variables that lead npm to our packages: a project's file does not count for what is installed globally. */
+/** The variables that direct npm to our packages, because a global install does not read a project's file. */
 export const variablesFor = async ({ npmrc, scratch }) => {
   const settings = (await run("npm", ["config", "get", "userconfig"], scratch)).stdout.trim()
   const userconfig = join(scratch, "npmrc")
@@ -160,7 +163,7 @@ export const variablesFor = async ({ npmrc, scratch }) => {
   return { npm_config_userconfig: userconfig }
 }
 
-/** Tries every line, each as a task for `attempt`; what they are. */
+/** Tries every line, each as a task for `attempt`. Returns the lines. */
 export const installTasks = async ({ scratch, variables }) => {
   const bin = join(scratch, "bin")
   await run("npm", ["install", "--prefix", join(scratch, "pnpm"), "--no-audit", "--no-fund", pnpm], scratch)
@@ -174,7 +177,7 @@ export const installTasks = async ({ scratch, variables }) => {
   const base = lines.find(({ page }) => page === "README.md")
   if (base === undefined) throw new Error("README.md has no install line")
   const tasks = lines.flatMap(({ comment, line, page }) => {
-    // A line without our packages adds to what the page's reader has installed already.
+    // A line without our packages adds to the packages that the page's reader has already installed.
     const before = /(^|\s)@latchkey\//.test(line) ? [] : [base.line]
     return variants(line).map(([command], index) => ({
       title: `${command}: ${page}: ${line.slice(0, 60)}${line.length > 60 ? "…" : ""}`,

@@ -1,6 +1,7 @@
 /*
- * Whether an install went by the package-lock.json of a folder, the root unless named. Entries for optional binaries of other platforms may come and go,
- * with what the registry has of them; all others must be as committed.
+ * Checks that an install followed the package-lock.json of a folder, by default the root. Entries for
+ * optional binaries of other platforms may differ, depending on the registry. All other entries must be as
+ * committed.
  */
 import { execFileSync } from "node:child_process"
 import { readFileSync } from "node:fs"

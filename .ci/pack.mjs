@@ -1,7 +1,7 @@
 /*
- * npm run try:packed: packs every package as it would be published, follows the first pages and runs the install
- * lines of all of them, installs the tarballs in an empty project, checks and runs the first snippet of each README
- * there, and uses the command. What it uses is dist, as a user has it: build first.
+ * npm run try:packed: packs every package as it would be published, follows the first pages and runs the
+ * install lines of all of them, installs the tarballs in an empty project, checks and runs the first snippet
+ * of each README there, and uses the command. It uses dist, as a user would: build first.
  */
 import { execFileSync } from "node:child_process"
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
@@ -36,13 +36,13 @@ const attempt = async (what, work) => {
   }
 }
 
-/** The first snippet of a package's README; a command's has none. */
+/** The first snippet of a package's README. The command's README has none. */
 const snippetOf = (name) => {
   const page = join(root, "packages", name, "README.md")
   return existsSync(page) ? /^```ts\n([^]*?)^```$/m.exec(readFileSync(page, "utf8")) : null
 }
 
-/** What the user installs beside them, in the versions that were tested. */
+/** The other packages that the user installs, in the tested versions. */
 const beside = ["effect", "@effect/platform", "@types/node"].map((name) => `${name}@${devDependencies[name]}`)
 
 writeFileSync(join(project, "package.json"), JSON.stringify({ name: "empty", private: true, type: "module" }))

@@ -1,4 +1,7 @@
-/** What a reader finds on a registry: where a package comes from, links that work there, and names that are ours. */
+/**
+ * The packages as a reader of a registry sees them: their origin, links that work there, and package names
+ * that belong to this project.
+ */
 import { existsSync, readFileSync, readdirSync } from "node:fs"
 import { join, normalize } from "node:path"
 import { describe, expect, it } from "vitest"
@@ -33,7 +36,10 @@ const packages = readdirSync(join(root, "packages"))
 const linksOf = (markdown: string): ReadonlyArray<string> =>
   [...markdown.replace(/^```[^]*?^```$/gm, "").matchAll(/\]\(([^)\s]+)\)/g)].map(([, target]) => target!)
 
-/** What is wrong with a link of a package's page, as a reader elsewhere follows it; undefined where nothing is. */
+/**
+ * Returns the problem with a link of a package's page, for a reader outside the repository. Undefined if
+ * there is none.
+ */
 const problemOf = (link: string, folder: string, files: ReadonlyArray<string>): string | undefined => {
   if (link.startsWith("#")) return undefined
   if (link.startsWith(`${address}/`)) {
@@ -95,7 +101,9 @@ it("a link that leads nowhere is noticed", () => {
   ])
 })
 
-/** Text that readers see: the pages, and the sources with the messages in them. Not by git, which may be missing. */
+/**
+ * Text that readers see: the pages, and the sources with their messages. Not from git, which may be missing.
+ */
 const tracked = ["README.md", ".ci", ".github", ".changeset", "packages", "examples"]
   .flatMap((top) =>
     top.endsWith(".md")
@@ -103,10 +111,10 @@ const tracked = ["README.md", ".ci", ".github", ".changeset", "packages", "examp
       : readdirSync(join(root, top), { recursive: true, encoding: "utf8" }).map((path) => `${top}/${path}`)
   )
   .filter((path) => /\.(?:md|ts|mjs|js|json)$/.test(path))
-  .filter((path) => !/(?:^|\/)(?:node_modules|dist|site|fixtures|results)\/|lock\.json$/.test(path))
+  .filter((path) => !/(?:^|\/)(?:node_modules|dist|site|docs\/api|fixtures|results)\/|lock\.json$/.test(path))
   .filter((path) => path !== ".ci/packages.test.ts")
 
-/** A name on a registry that is not ours, where a reader would run or install it. */
+/** A package name that does not belong to this project, in a place where a reader would run or install it. */
 const foreign =
   /(?:\bnpx|\bbunx|\bdlx|\bnpm exec|\binstall|\bnpm i|\badd)(?: +-{1,2}\S+)* +latchkey(?:@\S+)?(?=$|[\s`"'])/m
 
@@ -125,10 +133,10 @@ it("nobody is sent to the package that is called latchkey, which is not ours", (
   }
 })
 
-/** A login by the command, with its line: of a provider by its name, not of a placeholder. */
+/** A login with the command, and its line: with a provider's name, not with a placeholder. */
 const loginOf = /(?:\blatchkey|@latchkey\/cli) login +([a-z][a-z0-9-]*)([^`\n]*)/g
 
-/** What a reader who pastes it must add: a server that is not built in is known by its issuer alone. */
+/** What a reader who pastes it must add: a server that is not built in is known only by its issuer. */
 const incompleteLogins = (markdown: string): ReadonlyArray<string> =>
   [...markdown.matchAll(loginOf)].flatMap(([line, provider, rest]) => {
     const client = (BuiltIn.providers as Readonly<Record<string, Settings>>)[provider!]
@@ -143,7 +151,7 @@ const incompleteLogins = (markdown: string): ReadonlyArray<string> =>
 
 it("a login that a page prints names the server and the client where the provider has none", () => {
   const found = tracked
-    // Not what is said of changes, which quotes what the command prints.
+    // Except the change logs, which quote the output of the command.
     .filter((path) => path.endsWith(".md") && !/CHANGELOG\.md$|^\.changeset\//.test(path))
     .flatMap((path) => incompleteLogins(read(path)))
   expect(found).toEqual([])

@@ -1,6 +1,6 @@
 /*
- * The pages, followed as a newcomer does who has nothing else: an empty folder, the lines of the page as they are
- * printed, each snippet saved and run. Of the text, only the addresses of servers are replaced. For pack.mjs.
+ * Follows the pages like a newcomer: in an empty folder, runs the lines of the page as they are printed, and
+ * saves and runs each snippet. It replaces only the addresses of servers. For pack.mjs.
  */
 import { execFile } from "node:child_process"
 import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs"
@@ -10,10 +10,11 @@ import { promisify } from "node:util"
 import { Provider } from "oidc-provider"
 
 const root = join(import.meta.dirname, "..")
-/** Those whose snippets are whole programs. */
+/** The pages whose snippets are whole programs. */
 export const pages = [
   "README.md",
   "packages/docs/guide/start.md",
+  "packages/docs/guide/calling-apis.md",
   ...["core", "oauth", "storage"].map((name) => `packages/${name}/README.md`)
 ]
 
@@ -35,7 +36,7 @@ const listen = async (handle) => {
   return { url: `http://127.0.0.1:${server.address().port}`, stop }
 }
 
-/** An authorization server with the clients that the pages name, and an API that wants a token. */
+/** An authorization server with the clients in the pages, and an API that requires a token. */
 export const startServers = async () => {
   let handle = (_, response) => response.writeHead(503).end()
   const id = await listen((request, response) => handle(request, response))
@@ -77,7 +78,7 @@ export const startServers = async () => {
   }
 }
 
-/** In the place of the system's opener: a browser whose user logs in and consents. */
+/** Replaces the system's opener: a browser whose user logs in and consents. */
 const browser = `#!${process.execPath}
 import { get } from "node:http"
 const cookies = new Map()
@@ -107,7 +108,7 @@ for (let step = 0; step < 20; step++) {
 }
 `
 
-/** The fenced blocks of a page in their order, each with its line. */
+/** The fenced blocks of a page in order, each with its line. */
 const blocksOf = (markdown) =>
   [...markdown.matchAll(/^```(ts|sh)\b.*\n([^]*?)^```$/gm)].map((block) => ({
     line: markdown.slice(0, block.index).split("\n").length,
@@ -116,10 +117,10 @@ const blocksOf = (markdown) =>
   }))
 
 const running = /\bnpx tsx@4 (\S+\.ts)$/
-/** What sets a folder up, and the logins of the command. */
+/** The setup of a folder, and the logins of the command. */
 const followed = /^(?:npm install [^&]*|npm pkg set .*|npx @latchkey\/cli login acme .*)$/
 
-/** Where a page prints no line for a snippet, it is run as the first one: with a client of its own, and no login. */
+/** A snippet without a printed line runs like the first one: with a client of its own, and no login. */
 const machineVariables = (issuer) =>
   Object.fromEntries(
     ["OAUTH", "CALENDAR", "MAIL"].flatMap((name) => [
@@ -130,7 +131,7 @@ const machineVariables = (issuer) =>
     ])
   )
 
-/** What is done on a page, in order: `write` a file, `sh` a line. */
+/** The steps of a page, in order: `write` a file, `sh` a line. */
 export const stepsOf = (markdown) => {
   const steps = []
   let waiting
@@ -160,7 +161,7 @@ export const stepsOf = (markdown) => {
   return steps
 }
 
-/** Follows a page in an empty folder; what was run. Throws where a line fails. */
+/** Follows a page in an empty folder. Returns the steps. Throws if a line fails. */
 export const follow = async (page, { scratch, servers, variables }) => {
   const folder = mkdtempSync(join(scratch, "page-"))
   const home = join(scratch, "page-home")
@@ -170,7 +171,7 @@ export const follow = async (page, { scratch, servers, variables }) => {
   for (const name of ["xdg-open", "open"]) {
     writeFileSync(join(bin, name), browser, { mode: 0o755 })
   }
-  // A program without an ending is no module by itself.
+  // Without a file ending, a program does not count as a module.
   writeFileSync(join(bin, "package.json"), '{"type":"module"}')
   const env = {
     ...process.env,

@@ -1,18 +1,19 @@
 /**
- * The programs beyond Node and npm that some tests use. A missing one skips those tests, with one line at the end of the
- * run that says how to get it. `PATH` decides what is there, so that a `PATH` without them shows such a run.
+ * The programs beyond Node and npm that some tests use. Without one, its tests are skipped, with one line at
+ * the end of the run that says how to install it. The tests look for programs in `PATH`, so a `PATH` without
+ * them shows such a run.
  */
 import * as fs from "node:fs"
 import * as Path from "node:path"
 
 export interface Program {
-  /** Undefined where it is not installed. */
+  /** Undefined if it is not installed. */
   readonly path: string | undefined
-  /** The line that says what is skipped and how to get it; undefined where nothing is. */
+  /** The line that says what is skipped and how to install it. Undefined if nothing is skipped. */
   readonly missing: string | undefined
 }
 
-/** What such a line begins with: the end of the run collects them by it. */
+/** The beginning of such a line, by which the end of the run collects them. */
 export const prefix = "skipped: "
 
 const isExecutable = (path: string): boolean => {
@@ -34,7 +35,7 @@ export const program = (part: string, remedy: string, path: string | undefined):
   missing: path === undefined ? `${prefix}${part} (${remedy})` : undefined
 })
 
-/** Debian keeps the servers outside the `PATH`, one folder a version, and only the clients in it. */
+/** Debian keeps the servers outside the `PATH`, in one folder per version, and only the clients in it. */
 const debianInitdb = (): string | undefined => {
   const versions = "/usr/lib/postgresql"
   if (onPath("psql") === undefined || !fs.existsSync(versions)) return undefined
@@ -59,14 +60,14 @@ export const chromium = program(
 
 export const redis = program("Redis", "install Debian's redis-server", onPath("redis-server"))
 
-/** The path is that of `initdb`; `postgres` lies beside it. */
+/** The path is that of `initdb`. `postgres` is beside it. */
 export const postgres = program(
   "PostgreSQL",
   "install Debian's postgresql",
   onPath("initdb") ?? debianInitdb()
 )
 
-/** The path is that of `dbus-run-session`, which starts the session that the others live in. */
+/** The path is that of `dbus-run-session`, which starts the session for the others. */
 export const keychain = program(
   "the keychain",
   "install Debian's dbus and gnome-keyring",
@@ -75,14 +76,14 @@ export const keychain = program(
     : onPath("dbus-run-session")
 )
 
-/** With which Codex's locks are taken, and seen. */
+/** Takes and shows Codex's locks. */
 export const flock = program(
   "locks that Codex takes",
   "install util-linux, on Linux",
   process.platform === "linux" ? onPath("flock") : undefined
 )
 
-/** No program, but skipped in the same way. */
+/** Not a program, but skipped in the same way. */
 export const root = program(
   "files of other users",
   "run the tests as root",

@@ -10,7 +10,7 @@ interface Snippet {
   readonly code: string
 }
 
-/** Every `ts` block, each padded to its own line so that a complaint points into the page. */
+/** Every `ts` block, padded to its own line so that an error refers to the page's line. */
 const snippetsOf = (page: string, markdown: string): ReadonlyArray<Snippet> =>
   [...markdown.matchAll(/^```ts\b.*\n([^]*?)^```$/gm)].map((block) => {
     const line = markdown.slice(0, block.index).split("\n").length
@@ -20,7 +20,7 @@ const snippetsOf = (page: string, markdown: string): ReadonlyArray<Snippet> =>
 const options = (): ts.CompilerOptions => {
   const parsed = ts.getParsedCommandLineOfConfigFile(
     join(root, "tsconfig.json"),
-    // What a page leaves out for brevity is no error in it.
+    // Something that a page leaves out for brevity is not an error.
     { incremental: false, noUnusedLocals: false, noUnusedParameters: false },
     {
       ...ts.sys,
@@ -31,7 +31,7 @@ const options = (): ts.CompilerOptions => {
   return { ...rest, moduleDetection: ts.ModuleDetectionKind.Force }
 }
 
-/** Compiles each snippet as a module of its own, against the packages' sources, without writing a file. */
+/** Compiles each snippet as a separate module, against the packages' sources, without writing a file. */
 const compile = (snippets: ReadonlyArray<Snippet>): ReadonlyArray<string> => {
   const virtual = new Map(snippets.map(({ code, file }) => [file, code]))
   const host = ts.createCompilerHost(options())
@@ -114,7 +114,7 @@ it("leads nowhere by no link between files", () => {
   expect(dead).toEqual([])
 })
 
-/** The anchors of a page, as the sites that show it make them of its headings. */
+/** The anchors of a page, in the form that sites make from its headings. */
 const anchorsOf = (markdown: string): ReadonlySet<string> =>
   new Set(
     [...markdown.replace(/^```[^]*?^```$/gm, "").matchAll(/^#+ (.*)$/gm)].map(([, heading]) =>

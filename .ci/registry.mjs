@@ -1,6 +1,7 @@
 /*
- * A registry of our own packages on this machine, so that a printed `npm install @latchkey/…` can be run before the
- * packages are published. It serves their tarballs; all other names come from where this machine gets them.
+ * A registry of this project's packages on this machine, so that a printed `npm install @latchkey/…` works
+ * before the packages are published. It serves their tarballs. All other names come from the machine's own
+ * registry.
  */
 import { execFileSync } from "node:child_process"
 import { createHash } from "node:crypto"
@@ -11,7 +12,7 @@ import { join } from "node:path"
 const root = join(import.meta.dirname, "..")
 const { workspaces } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"))
 
-/** The folders of the packages that are published, by their names below packages/. */
+/** The folders of the published packages, by their names below packages/. */
 export const published = workspaces
   .filter((folder) => folder.startsWith("packages/"))
   .map((folder) => folder.slice("packages/".length))
@@ -19,7 +20,7 @@ export const published = workspaces
 export const manifestOf = (name) =>
   JSON.parse(readFileSync(join(root, "packages", name, "package.json"), "utf8"))
 
-/** Packs each package as it would be published; the paths of the tarballs. */
+/** Packs each package as it would be published. Returns the paths of the tarballs. */
 export const pack = (folder) => {
   mkdirSync(folder, { recursive: true })
   return published.map((name) => {
@@ -29,7 +30,9 @@ export const pack = (folder) => {
   })
 }
 
-/** Serves the tarballs; the line of an `.npmrc` that leads npm and pnpm to them, and how to stop. */
+/**
+ * Serves the tarballs. Returns the line of an `.npmrc` that directs npm and pnpm to them, and a way to stop.
+ */
 export const serve = async (tarballs) => {
   const packages = new Map(
     published.map((name, index) => [manifestOf(name).name, { name, bytes: readFileSync(tarballs[index]) }])
@@ -50,7 +53,7 @@ export const serve = async (tarballs) => {
         name: wanted,
         "dist-tags": { latest: manifest.version },
         versions: { [manifest.version]: version },
-        // pnpm asks for it.
+        // pnpm requests it.
         time: { [manifest.version]: "2026-01-01T00:00:00.000Z" }
       })
     )

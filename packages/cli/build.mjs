@@ -1,13 +1,14 @@
 /*
- * Bundles the command, so that it starts fast: dist/bundle/bin.js, with what is loaded on demand in files of its
- * own, and the licences of what is in it. Native modules stay outside. Run by `npm run build` and `npm pack`.
+ * Bundles the command, so that it starts fast: dist/bundle/bin.js, with the imports on demand in files of
+ * their own, and the licences of the bundled packages. Native modules stay outside. `npm run build` and
+ * `npm pack` run this.
  */
 import { build } from "esbuild"
 import { existsSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs"
 import { dirname, join, resolve } from "node:path"
 
 const here = import.meta.dirname
-/** The tests have one of their own. */
+/** The tests have their own bundle. */
 const outdir = resolve(process.argv[2] ?? join(here, "dist/bundle"))
 rmSync(outdir, { recursive: true, force: true })
 
@@ -23,7 +24,7 @@ const { metafile } = await build({
   format: "esm",
   conditions: ["@latchkey/source"],
   external: ["@napi-rs/keyring", "fs-native-extensions", "libsql"],
-  // What was written for require finds it.
+  // For packages that call require.
   banner: {
     js: 'import { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);'
   },

@@ -1,6 +1,6 @@
 /**
- * Runs the script as its users do: in eight processes at once, at the moment of expiry, and after the grant was
- * revoked. The authorization server is that of the quickstart: a real one, whose refresh tokens rotate.
+ * Runs the script as its users do: in eight processes at once, at the moment of expiry, and after the grant
+ * was revoked. The authorization server is that of the quickstart: a real one, whose refresh tokens rotate.
  */
 import { FetchHttpClient } from "@effect/platform"
 import { NodeRuntime } from "@effect/platform-node"
@@ -63,7 +63,7 @@ const program = Effect.gen(function* () {
     `8 scripts at expiry: ${good} said who one is; ${requests} refresh${requests === 1 ? "" : "es"}`
   )
 
-  // Its token would live on for two minutes: it is the 401 that tells.
+  // Its token would stay valid for two minutes, so the 401 is what shows the revocation.
   yield* server.revokeAll
   const refused = yield* run(environment)
   console.log(

@@ -1,9 +1,9 @@
 /**
- * The script: prints who one is. Started in eight terminals at once when the token has expired, it makes one
- * refresh; the other seven wait for it and read what it wrote.
+ * The script prints the user's name. If you start it in eight terminals at once when the token has expired,
+ * it makes one refresh. The other seven wait for it and read what it wrote.
  *
- * Its settings come from the environment (`OAUTH_ISSUER`, `OAUTH_CLIENT_ID`, `OAUTH_CREDENTIALS_FILE`), the
- * grant from a login before it, into that file.
+ * Its settings come from the environment (`OAUTH_ISSUER`, `OAUTH_CLIENT_ID`, `OAUTH_CREDENTIALS_FILE`). The
+ * grant comes from an earlier login into that file.
  */
 import { FetchHttpClient } from "@effect/platform"
 import { NodeRuntime } from "@effect/platform-node"
@@ -26,7 +26,8 @@ NodeRuntime.runMain(
     Effect.provide(
       Api.pipe(Layer.provideMerge(Session.layerConfig()), Layer.provideMerge(FetchHttpClient.layer))
     ),
-    // One line for the user: the message of an error says what to do. 3 is "log in", 1 all the rest.
+    // One line for the user: the message of an error says what to do. Exit code 3 means "log in", 1
+    // everything else.
     Effect.catchAll((error) =>
       Effect.sync(() => {
         process.stderr.write(`${error.message}\n`)

@@ -1,4 +1,4 @@
-/** An account as an entity of the cluster: whoever asks, the runner that holds its shard answers. */
+/** An account as an entity of the cluster: the runner that holds its shard answers every request. */
 import { Entity, RunnerAddress } from "@effect/cluster"
 import { Rpc } from "@effect/rpc"
 import { TokenError, TokenManagers, TokenStorage } from "@latchkey/core"
@@ -6,8 +6,9 @@ import { Effect, Schema } from "effect"
 
 export const Account = Entity.make("Account", [
   /*
-   * The token travels from the runner to the client in clear: keep that network private, or give the entity the calls
-   * that need the token. The message is not `Persisted`, so that no token gets into the cluster's tables.
+   * The token travels from the runner to the client in clear text. Keep that network private, or give the
+   * entity the calls that need the token. The message is not `Persisted`, so no token gets into the cluster's
+   * tables.
    */
   Rpc.make("AccessToken", {
     success: Schema.Redacted(Schema.String),
@@ -32,6 +33,6 @@ export const layer = Account.toLayer(
       Runner: () => Effect.succeed(runner)
     })
   }),
-  // A manager takes any number of callers at a time.
+  // A manager accepts any number of concurrent callers.
   { concurrency: "unbounded" }
 )

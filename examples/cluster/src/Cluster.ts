@@ -1,10 +1,10 @@
-/** The cluster: runners that find each other, and share the shards out, through one PostgreSQL. */
+/** The cluster: runners that find each other, and share the shards, through one PostgreSQL. */
 import { type RunnerAddress, type ShardingConfig } from "@effect/cluster"
 import { NodeClusterSocket } from "@effect/platform-node"
 import * as Postgres from "@latchkey/storage/Postgres"
 import { Layer, Option, Redacted } from "effect"
 
-/** Short, so that a dead runner is noticed within seconds; the defaults suit a program. */
+/** Short, so that a dead runner is noticed within seconds. The defaults suit a real program. */
 const shardingConfig = {
   shardsPerGroup: 50,
   shardLockExpiration: "6 seconds",

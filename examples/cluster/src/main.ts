@@ -1,16 +1,18 @@
 /**
- * Accounts spread over the runners of an `@effect/cluster`: each account is an entity, and the `Renewer` of all accounts
- * a singleton. The runner that renews is killed in the middle; the other takes its accounts and the renewing over.
+ * Accounts spread over the runners of an `@effect/cluster`: each account is an entity, and the `Renewer` of
+ * all accounts is a singleton. The runner that renews is killed in the middle. The other one takes over its
+ * accounts and the renewals.
  *
- * The cluster is not needed for correctness: the lease in storage has each account renewed once, however many processes
- * run a `Renewer` (see many-accounts). It keeps the traffic of an account on one process, which then has it in memory,
- * and asks the database for what is due from one process instead of all.
+ * The cluster is not needed for correctness: the lease in storage makes sure that each account is renewed
+ * once, however many processes run a `Renewer` (see many-accounts). The cluster keeps the traffic of an
+ * account on one process, which then has it in memory, and lets one process instead of all query the database
+ * for due accounts.
  */
 import { NodeRuntime } from "@effect/platform-node"
 import { Clock, Effect, Layer, Logger, LogLevel, Redacted } from "effect"
 import { createServer, type AddressInfo } from "node:net"
 import { fileURLToPath } from "node:url"
-// A database of the example's own; a program gives the URL of its own one.
+// The example's own database. A program passes the URL of its own.
 import { postgres } from "../../../.ci/programs.js"
 import * as PostgresServer from "../../../packages/storage/test/support/PostgresServer.js"
 import * as Accounts from "../../many-accounts/src/Accounts.js"
@@ -116,7 +118,8 @@ const program = Effect.gen(function* () {
 NodeRuntime.runMain(
   program.pipe(
     Effect.scoped,
-    // All is closed by now; what the cluster's client still tries at the killed runner must not keep the process.
+    // Everything is closed. The cluster's client may still try to reach the killed runner, and must not keep
+    // the process alive.
     Effect.tap((asPromised) => Effect.sync((): void => process.exit(asPromised ? 0 : 1))),
     Logger.withMinimumLogLevel(LogLevel.Error)
   )

@@ -1,4 +1,4 @@
-/** A runner: it answers for the accounts of its shards, and one of all runners renews the accounts of all. */
+/** A runner: it answers for the accounts of its shards. One of all runners renews the accounts of all. */
 import { RunnerAddress, Singleton } from "@effect/cluster"
 import { NodeRuntime } from "@effect/platform-node"
 import { Renewer } from "@latchkey/core"
@@ -10,8 +10,8 @@ import * as Cluster from "./Cluster.js"
 const [instance = "", port = "", database = "", tokenEndpoint = ""] = process.argv.slice(2)
 
 /*
- * On a host that is cut off a singleton may run for a while beside its successor. No account is renewed twice for that:
- * the lease in storage holds, with and without a cluster.
+ * On a host that is disconnected, a singleton may run for a while beside its successor. No account is renewed
+ * twice because of that: the lease in storage works with and without a cluster.
  */
 const Renewing = Singleton.make(
   "Renewer",

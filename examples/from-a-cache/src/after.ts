@@ -1,6 +1,6 @@
 /**
- * The same with a manager. What was the cache's state is saved once, as a login would be; what was its function
- * is `getAccessToken`. The grace, the single request, the lease, the journal and the errors come with it.
+ * The same with a manager. The state of the cache is saved once, like a login. `getAccessToken` replaces the
+ * function. The grace, the single request, the lease, the journal and the errors are included.
  */
 import { RefreshLease, TokenConfig, TokenManager, TokenStorage } from "@latchkey/core"
 import { RefreshToken } from "@latchkey/oauth"
@@ -8,7 +8,7 @@ import { Effect, Layer } from "effect"
 
 export const Session = (tokenEndpoint: string) =>
   TokenManager.layer().pipe(
-    // `File.layer({ path })` of @latchkey/storage in a program: then a restart loses nothing.
+    // Use `File.layer({ path })` of @latchkey/storage in a program: then a restart loses nothing.
     Layer.provide([TokenStorage.layerMemory, RefreshLease.layerProcess, TokenConfig.layer()]),
     Layer.provide(RefreshToken.layer({ server: { tokenEndpoint }, client: { clientId: "example" } }))
   )

@@ -1,11 +1,11 @@
 /**
- * The cache that almost every program begins with. It works in a test; in production:
+ * The cache with which almost every program begins. It works in a test. In production:
  *
- * - two callers at the moment of expiry send two requests, and where refresh tokens rotate the second one
- *   spends a token that is spent, which ends the grant;
- * - so do two processes, whatever is done about the first;
- * - the new refresh token is in memory only: a restart falls back to one that is spent;
- * - a 503 throws at a caller whose token was still valid for a minute.
+ * - Two callers at the moment of expiry send two requests. If refresh tokens rotate, the second one sends a
+ *   spent token, which ends the grant.
+ * - So do two processes, even if the first problem is solved.
+ * - The new refresh token is only in memory: a restart falls back to a spent one.
+ * - A 503 throws an error at a caller whose token was still valid for a minute.
  */
 import { HttpClient, HttpClientRequest } from "@effect/platform"
 import { Clock, Data, Effect } from "effect"

@@ -1,4 +1,7 @@
-/** Ten callers at the moment of expiry, before and after. The server rotates, and ends a grant that it sees twice. */
+/**
+ * Ten callers at the moment of expiry, before and after. The server rotates, and ends a grant whose refresh
+ * token it sees twice.
+ */
 import { NodeRuntime } from "@effect/platform-node"
 import { Credentials, TokenManager } from "@latchkey/core"
 import { HostileServer } from "@latchkey/oauth/testing"
@@ -42,7 +45,7 @@ const program = Effect.gen(function* () {
 
   const second = yield* expired
   const after = yield* Effect.gen(function* () {
-    // The migration: what the old cache held, as credentials. Instants are milliseconds.
+    // The migration: the state of the old cache, as credentials. Instants are milliseconds.
     yield* (yield* TokenManager.TokenManager).save(second)
     return yield* tenAtOnce(getAccessToken, second)
   }).pipe(Effect.provide(Session(tokenEndpoint)))

@@ -1,6 +1,6 @@
 /**
- * From ccproxy's token managers: the file stays where it is and what it is, and the program that wrote it can go
- * on reading it. What each of its methods is called here stands in the table of the README.
+ * From ccproxy's token managers: the file stays in its place and its form, and the program that wrote it can
+ * keep reading it. The table of the README has the names of all methods.
  *
  * | there | here |
  * |---|---|
@@ -18,7 +18,7 @@ import { chmod, mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 
-/** The built-in provider, but for its server: that of this example is in memory. */
+/** The built-in provider with another server: this example's server is in memory. */
 const registry = Providers.layer({
   providers: {
     claude: {
@@ -29,7 +29,7 @@ const registry = Providers.layer({
   }
 })
 
-/** The file as Claude Code and ccproxy write it, with what other programs keep in it. */
+/** The file as Claude Code and ccproxy write it, with the data of other programs in it. */
 const writtenThere = (path: string, scopes: ReadonlyArray<string>) =>
   Effect.gen(function* () {
     const server = yield* HostileServer.HostileServer
@@ -39,7 +39,7 @@ const writtenThere = (path: string, scopes: ReadonlyArray<string>) =>
       claudeAiOauth: {
         accessToken: Redacted.value(grant.accessToken),
         refreshToken: Redacted.value(Option.getOrThrow(grant.refreshToken)),
-        expiresAt: now + 30_000, // in the grace of two minutes: due
+        expiresAt: now + 30_000, // within the grace of two minutes: due
         scopes: ["user:inference"],
         subscriptionType: "max"
       },

@@ -1,4 +1,4 @@
-/** The accounts of a program: every process of it has the same, over one database. */
+/** The accounts of a program: all its processes share them, over one database. */
 import { FetchHttpClient, HttpClient, HttpClientRequest } from "@effect/platform"
 import {
   type Credentials,
@@ -13,7 +13,7 @@ import * as Postgres from "@latchkey/storage/Postgres"
 import { Clock, Duration, Effect, Either, Layer, Option, Redacted, Stream } from "effect"
 
 export interface Options {
-  /** A name of this process: each renews in an order of its own. */
+  /** A name of this process. Each process renews in its own order. */
   readonly instance: string
   readonly database: string
   readonly tokenEndpoint: string
@@ -29,7 +29,8 @@ export const layer = ({ database, instance, refreshGrace = "2 minutes", tokenEnd
       RefreshToken.layer({
         server: { tokenEndpoint },
         client: { clientId: "example" },
-        // As this server does it. A process that dies before it has an answer costs no account: another one asks again.
+        // As this server does it. A process that dies before it has a response costs no account: another one
+        // repeats the request.
         rotation: RotationPolicy.rotating("30 seconds")
       })
     ),
@@ -38,7 +39,7 @@ export const layer = ({ database, instance, refreshGrace = "2 minutes", tokenEnd
     Layer.provide(httpClient(instance))
   )
 
-/** Names the process to the token server, which counts. */
+/** Names the process to the token server, which counts its requests. */
 const httpClient = (instance: string) =>
   Layer.effect(
     HttpClient.HttpClient,
@@ -48,7 +49,7 @@ const httpClient = (instance: string) =>
     )
   ).pipe(Layer.provide(FetchHttpClient.layer))
 
-/** The row that a login leaves; a program lets `manager.save` write it. */
+/** The row that a login leaves. A program writes it with `manager.save`. */
 export const save = (account: string, credentials: Credentials.Credentials) =>
   Effect.gen(function* () {
     const storages = yield* TokenStorages.TokenStorages
@@ -56,13 +57,13 @@ export const save = (account: string, credentials: Credentials.Credentials) =>
     yield* storage.commit(Entry.first(credentials), Option.none())
   })
 
-/** How many accounts nobody but their users can get going again. */
+/** How many accounts only their users can repair. */
 export const loggedOut = Effect.gen(function* () {
   const { accounts } = yield* TokenStorages.TokenStorages
   return yield* Stream.runCount(Stream.filter(accounts(), ({ state }) => state !== "Renewable"))
 })
 
-/** How many are due within this time, or wait for what became of a refresh; a page of them at most. */
+/** How many are due within this time, or wait for the outcome of a refresh. At most a page of them. */
 export const due = (within: Duration.DurationInput) =>
   Effect.gen(function* () {
     const storages = yield* TokenStorages.TokenStorages

@@ -4,7 +4,7 @@ import { fork } from "node:child_process"
 import { once } from "node:events"
 
 export interface ChildProcess {
-  /** Waits until it has said this. */
+  /** Waits until it has printed this. */
   readonly said: (message: string) => Effect.Effect<void>
   /** SIGKILL: no handler runs, nothing is cleaned up. */
   readonly kill: Effect.Effect<void>

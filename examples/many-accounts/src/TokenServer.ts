@@ -1,6 +1,7 @@
 /**
- * The token server of `@latchkey/oauth/testing` at a free loopback port, so that several processes reach it. Its refresh
- * tokens rotate: one that comes twice ends the grant, except within 30 seconds, for a client that lost the answer.
+ * The token server of `@latchkey/oauth/testing` at a free loopback port, so that several processes reach it.
+ * Its refresh tokens rotate. One that comes twice ends the grant, except within 30 seconds, for a client that
+ * lost the response.
  */
 import { HttpBody, HttpServer, HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { NodeHttpServer } from "@effect/platform-node"
@@ -12,9 +13,9 @@ import { createServer } from "node:http"
 export interface TokenServer {
   readonly endpoint: string
   readonly control: Context.Tag.Service<HostileServer.HostileServer>
-  /** A grant of a while ago, whose access token lasts this much longer. */
+  /** An older grant, whose access token stays valid for this much longer. */
   readonly grant: (left: Duration.DurationInput) => Effect.Effect<Credentials.Credentials>
-  /** How many refreshes each process asked for, by its `User-Agent`. */
+  /** How many refreshes each process requested, by its `User-Agent`. */
   readonly askedBy: (process: string) => number
 }
 

@@ -1,14 +1,15 @@
 /**
- * Four hundred accounts on one PostgreSQL, whose tokens expire soon, and two processes that renew them. Each account is
- * renewed once, by whichever process comes first. One of them is killed in the middle; the other one finishes.
+ * Four hundred accounts on one PostgreSQL, whose tokens expire soon, and two processes that renew them. Each
+ * account is renewed once, by the process that comes first. One of them is killed in the middle. The other
+ * one finishes.
  *
- * Against the quickstart: a pool in the place of the manager, storages of all accounts in the place of the file's, and a
- * `Renewer`, which asks storage every now and then what is due. An account that nobody uses is a row there and nothing else.
+ * Compared with the quickstart: a pool replaces the manager, storages of all accounts replace the file's, and
+ * a `Renewer` queries storage from time to time for due accounts. An unused account is only a row in storage.
  */
 import { NodeRuntime } from "@effect/platform-node"
 import { Clock, Effect, Fiber, Logger, LogLevel } from "effect"
 import { fileURLToPath } from "node:url"
-// A database of the example's own; a program gives the URL of its own one.
+// The example's own database. A program passes the URL of its own.
 import { postgres } from "../../../.ci/programs.js"
 import * as PostgresServer from "../../../packages/storage/test/support/PostgresServer.js"
 import * as Accounts from "./Accounts.js"

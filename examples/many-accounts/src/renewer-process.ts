@@ -1,4 +1,7 @@
-/** One of the processes: it renews what is due, whoever saved it, and needs to know of no other process. */
+/**
+ * One of the processes: it renews due accounts, whichever process saved them, and needs to know no other
+ * process.
+ */
 import { NodeRuntime } from "@effect/platform-node"
 import { Renewer } from "@latchkey/core"
 import { Effect, Layer, Logger, LogLevel } from "effect"

@@ -1,6 +1,6 @@
 import { Effect } from "effect"
 
-/** Looks again and again until it is so. */
+/** Checks repeatedly until the condition holds. */
 export const until = <A, E, R>(look: Effect.Effect<A, E, R>, isSo: (seen: A) => boolean) => {
   const again: Effect.Effect<A, E, R> = Effect.flatMap(look, (seen) =>
     isSo(seen) ? Effect.succeed(seen) : Effect.delay(again, "20 millis")

@@ -1,4 +1,4 @@
-/** An API to call: it greets every token but those that it was told to refuse. */
+/** An API to call: it greets every token except those that it is set to refuse. */
 import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
 

@@ -1,9 +1,11 @@
 /**
  * The same as interceptors of axios, which is not installed here: `Config` is the part of its types that is
- * used. An instance of axios 1.x takes them as they are:
+ * used. An instance of axios 1.x accepts them:
  *
- *     api.interceptors.request.use(attach(tokens, origin))
- *     api.interceptors.response.use(undefined, replace(tokens, (config) => api.request(config)))
+ * ```ts
+ * api.interceptors.request.use(attach(tokens, origin))
+ * api.interceptors.response.use(undefined, replace(tokens, (config) => api.request(config)))
+ * ```
  */
 import type { PromiseManager } from "@latchkey/core"
 
@@ -14,7 +16,7 @@ export interface Config {
     readonly get: (name: string) => unknown
     readonly set: (name: string, value: string) => unknown
   }
-  /** Ours: the request was sent again. */
+  /** Our own mark: the request was sent again. */
   isSecond?: boolean
 }
 
@@ -26,7 +28,7 @@ export const attach =
     return config
   }
 
-/** On a 401 the token is replaced and the request sent once more; `attach` sees to the new token. */
+/** On a 401 the token is replaced and the request is sent once more. `attach` adds the new token. */
 export const replace =
   <C extends Config, R>(tokens: PromiseManager.PromiseManager, request: (config: C) => Promise<R>) =>
   async (error: { readonly config?: C; readonly response?: { readonly status: number } }): Promise<R> => {

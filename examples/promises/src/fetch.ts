@@ -1,4 +1,4 @@
-/** A `fetch` that carries the token to one origin, and replaces it once where it is refused. */
+/** A `fetch` that sends the token to one origin, and replaces it once if it is refused. */
 import type { PromiseManager } from "@latchkey/core"
 
 export const fetchWith =
@@ -15,7 +15,7 @@ export const fetchWith =
     const token = await tokens.getAccessToken({ signal })
     const response = await send(token)
     if (response.status !== 401) return response
-    // Its connection can be used again.
+    // So that its connection can be used again.
     await response.body?.cancel()
     return send(await tokens.reject(token, { signal }))
   }

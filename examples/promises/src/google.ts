@@ -1,6 +1,6 @@
 /**
- * For `googleapis`: what its `OAuth2Client` calls when it wants a token (`client.refreshHandler = …`). It is not
- * installed here; this is the type of that handler.
+ * For `googleapis`: the function that its `OAuth2Client` calls when it needs a token
+ * (`client.refreshHandler = …`). It is not installed here. This is the type of that handler.
  */
 import type { PromiseManager } from "@latchkey/core"
 
@@ -8,6 +8,6 @@ export const refreshHandler =
   (tokens: PromiseManager.PromiseManager) =>
   async (): Promise<{ access_token: string; expiry_date: number }> => ({
     access_token: await tokens.getAccessToken(),
-    // Long ago: it is to ask each time, and not to cache what is cached better here.
+    // In the past, so that it calls each time and does not cache a token itself.
     expiry_date: 1
   })

@@ -1,6 +1,6 @@
 /**
- * A program that is not written in Effect: a layer is built once, and the HTTP clients that are there
- * already get their tokens from it as promises. Each of them meets a fresh token and one that the API refuses.
+ * A program that does not use Effect: a layer is built once, and the existing HTTP clients get their tokens
+ * from it as promises. Each of them meets a fresh token and one that the API refuses.
  */
 import {
   PromiseManager,
@@ -23,7 +23,7 @@ import { requestWith } from "./undici.js"
 const Session = TokenManager.layer().pipe(
   Layer.provide([TokenStorage.layerMemory, RefreshLease.layerProcess, TokenConfig.layer()]),
   Layer.provide(RefreshToken.layer({ server: HostileServer.server, client: { clientId: "example" } })),
-  // In memory; in a program `FetchHttpClient.layer` is in its place, and `PromiseManager.open` is all it takes.
+  // In memory. A program uses `FetchHttpClient.layer` here, and needs only `PromiseManager.open`.
   Layer.provideMerge(HostileServer.layer()),
   Layer.provide(Logger.minimumLogLevel(LogLevel.Error))
 )
@@ -31,7 +31,7 @@ const Session = TokenManager.layer().pipe(
 const runtime = ManagedRuntime.make(Session)
 const issueGrant = Effect.flatMap(HostileServer.HostileServer, (server) => server.issueGrant())
 
-/** Enough of axios to run its interceptors: a request, and an error for what is not 2xx. */
+/** Enough of axios to run its interceptors: a request, and an error for every status except 2xx. */
 const axiosOver = (tokens: PromiseManager.PromiseManager, origin: string) => {
   const send = async (config: Config & { readonly headers: Headers }): Promise<number> => {
     const { headers } = await attach(tokens, origin)(config)

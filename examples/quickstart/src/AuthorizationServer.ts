@@ -1,6 +1,6 @@
 /**
  * The embedded default: a real authorization server (`oidc-provider`) on a free loopback port. Its access
- * tokens live for two seconds; its refresh tokens rotate, and one that is used twice revokes the grant.
+ * tokens live for two seconds. Its refresh tokens rotate, and one that is used twice revokes the grant.
  */
 import { Credentials } from "@latchkey/core"
 import { Clock, Effect, type Scope } from "effect"
@@ -13,9 +13,9 @@ export const lifetime = 2
 
 export interface AuthorizationServer {
   readonly issuer: string
-  /** How many requests its token endpoint has had. */
+  /** How many requests its token endpoint has received. */
   readonly tokenRequests: Effect.Effect<number>
-  /** A first grant, as after a login in a browser. */
+  /** Creates a first grant, as after a login in a browser. */
   readonly login: Effect.Effect<Credentials.Credentials>
   /** Ends all grants, as a user or an administrator does. */
   readonly revokeAll: Effect.Effect<void>
@@ -106,7 +106,7 @@ const configuration = {
   features: { devInteractions: { enabled: false } }
 }
 
-/** It warns of settings that are not for production, which are what a demonstration wants. */
+/** It warns about settings that are not for production, which a demonstration needs. */
 const openProvider = async (issuer: string, tokenLifetime: number) => {
   const { info, warn } = console
   console.warn = console.info = () => undefined

@@ -1,4 +1,4 @@
-/** What the quickstart tells: live and in words, or at the end as data. */
+/** The output of the quickstart: live and in words, or at the end as data. */
 import { Clock, Effect } from "effect"
 
 type Figures = Readonly<Record<string, number | string | boolean>>
@@ -14,7 +14,7 @@ export interface Report {
   readonly scene: (title: string) => Effect.Effect<void>
   readonly step: (text: string) => Effect.Effect<void>
   readonly result: (scene: string, figures: Figures, asPromised: boolean) => Effect.Effect<void>
-  /** Prints the table, or the data; whether all went as promised. */
+  /** Prints the table, or the data. Returns whether everything went as promised. */
   readonly end: Effect.Effect<boolean>
 }
 

@@ -1,4 +1,4 @@
-/** A program's session: one grant, kept in a file, refreshed at its authorization server. */
+/** A program's session: one grant, stored in a file, refreshed at its authorization server. */
 import { FetchHttpClient } from "@effect/platform"
 import { TokenConfig, TokenManager } from "@latchkey/core"
 import { RefreshToken } from "@latchkey/oauth"
@@ -7,7 +7,9 @@ import { Layer } from "effect"
 
 export const clientId = "quickstart"
 
-/** How long before its expiry a token is refreshed here; the default of two minutes suits longer-lived ones. */
+/**
+ * How long before its expiry a token is refreshed here. The default of two minutes suits longer-lived tokens.
+ */
 const refreshGrace = "1 second"
 
 export const session = (options: { readonly issuer: string; readonly file: string }) =>

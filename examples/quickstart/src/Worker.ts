@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url"
 
 export interface Worker {
   readonly pid: number
-  /** Waits until it has told of this many different tokens since its start. */
+  /** Waits until it has reported this many different tokens since its start. */
   readonly tokens: (count: number) => Effect.Effect<void>
   /** SIGKILL: no handler runs, nothing is cleaned up. */
   readonly kill: Effect.Effect<void>

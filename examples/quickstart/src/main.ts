@@ -1,6 +1,6 @@
 /**
- * `npm start`: a session meets expiry, rotation, a killed process, a server that is down and a revoked
- * grant. With `--json` it prints the same as data. It leaves nothing behind.
+ * `npm start`: a session meets expiry, rotation, a killed process, a server that is down and a revoked grant.
+ * With `--json` it prints the same as data. It leaves nothing behind.
  */
 import { NodeRuntime } from "@effect/platform-node"
 import { Fingerprint, TokenManager } from "@latchkey/core"
@@ -23,7 +23,7 @@ interface Stage {
 const sleepUntil = (instant: number) =>
   Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.sleep(Math.max(0, instant - now)))
 
-/** What the file holds, read as any other process would. */
+/** The contents of the file, read as any other process would read it. */
 const stored = (file: string) =>
   Effect.gen(function* () {
     const { storage } = yield* File.make({ path: file })
@@ -37,7 +37,10 @@ const stored = (file: string) =>
     }
   })
 
-/** Asks for the token when the one in the file has just expired; how many refreshes we and the server counted. */
+/**
+ * Requests the token when the one in the file has just expired. Returns how many refreshes this process and
+ * the server counted.
+ */
 const atExpiry = ({ file, server }: Stage, manager: TokenManager.Manager, callers: number) =>
   Effect.gen(function* () {
     yield* sleepUntil((yield* stored(file)).expiresAt)
@@ -60,7 +63,8 @@ const atExpiry = ({ file, server }: Stage, manager: TokenManager.Manager, caller
     const tokens = new Set(answers.filter(Either.isRight).map((a) => Fingerprint.of(a.right)))
     const seconds = ((yield* Clock.currentTimeMillis) - asked) / 1000
     return {
-      // A machine that stalls for longer than a token lives sees the next expiry before all are served.
+      // If the machine stalls for longer than a token lives, the next expiry comes before all callers are
+      // served.
       expiries: 1 + Math.floor(seconds / lifetime),
       errors: answers.filter(Either.isLeft).length,
       tokens: tokens.size,
@@ -199,7 +203,7 @@ const program = Effect.gen(function* () {
     "refresh tokens rotate, and one that is used twice revokes the grant."
   )
   const stage = { server, file, report }
-  // Two lives of the program; between them others use the same file.
+  // Two lives of the program. Between them others use the same file.
   yield* Effect.zipRight(manyCallers(stage), rotation(stage)).pipe(
     Effect.provide(session({ issuer: server.issuer, file }))
   )
@@ -219,7 +223,7 @@ if (asked.some((arg) => arg !== "--json")) {
 
 NodeRuntime.runMain(
   Effect.scoped(program).pipe(
-    // The library's own warnings would tell the story a second time.
+    // The library's own warnings would repeat the story.
     Logger.withMinimumLogLevel(LogLevel.Error),
     Effect.tap((asPromised) => Effect.sync(() => void (process.exitCode = asPromised ? 0 : 1)))
   )

@@ -1,4 +1,6 @@
-/** A process that uses the session: asks for a token again and again, and tells of each by its fingerprint. */
+/**
+ * A process that uses the session: it requests a token repeatedly, and reports each one by its fingerprint.
+ */
 import { NodeRuntime } from "@effect/platform-node"
 import { Fingerprint, TokenManager } from "@latchkey/core"
 import { Effect, Schedule } from "effect"

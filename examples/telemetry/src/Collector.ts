@@ -1,11 +1,11 @@
-/** A collector as OpenTelemetry's is one: it takes OTLP as JSON over HTTP, on a free port of this machine. */
+/** A collector like OpenTelemetry's: it accepts OTLP as JSON over HTTP, on a free port of this machine. */
 import { Effect, type Scope } from "effect"
 import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
 
 export interface Collector {
   readonly url: string
-  /** What came for `traces`, `metrics` or `logs`, as it came. */
+  /** Everything that arrived for `traces`, `metrics` or `logs`, unchanged. */
   readonly bodies: (signal: "traces" | "metrics" | "logs") => ReadonlyArray<string>
 }
 

@@ -1,6 +1,6 @@
 /**
- * What an operator sees. The session is that of the other examples; `Otlp.layerJson` beside it sends all that
- * Effect measures, traces and logs to a collector, and with it what Latchkey does.
+ * What an operator sees. The session is that of the other examples. `Otlp.layerJson` sends everything that
+ * Effect measures, traces and logs to a collector, including Latchkey's data.
  */
 import { Otlp } from "@effect/opentelemetry"
 import { FetchHttpClient } from "@effect/platform"
@@ -24,7 +24,7 @@ const Session = TokenManager.layer({ provider: "example", account: "ada" }).pipe
   Layer.provideMerge(HostileServer.layer())
 )
 
-/** The gauges of a grant that is watched by name: how old its token is, and how long it lives. */
+/** The gauges of a grant that is watched by name: how old its token is, and how long it stays valid. */
 const Gauges = TokenMetrics.layerSampled(TokenManager.TokenManager, {
   provider: "example",
   account: "ada",
@@ -38,7 +38,7 @@ const Telemetry = (url: string) =>
     shutdownTimeout: "30 seconds"
   }).pipe(Layer.provide(FetchHttpClient.layer))
 
-/** A refresh that works, one that does not, and a grant that ends. */
+/** A refresh that works, one that fails, and a grant that ends. */
 const life = Effect.gen(function* () {
   const server = yield* HostileServer.HostileServer
   const manager = yield* TokenManager.TokenManager
@@ -70,13 +70,13 @@ const program = Effect.gen(function* () {
       Gauges.pipe(
         Layer.provideMerge(Session),
         Layer.provideMerge(Telemetry(collector.url)),
-        // The collector has the logs; a program keeps its console logger beside it, or not.
+        // The collector has the logs. A program may keep its console logger too.
         Layer.provideMerge(Logger.remove(Logger.defaultLogger))
       )
     ),
     Logger.withMinimumLogLevel(LogLevel.Debug)
   )
-  // The layers are closed: what was left to send has been sent.
+  // The layers are closed, so everything has been sent.
   const metrics = [...valuesOf(collector.bodies("metrics"), "name")].filter((n) => n.startsWith("latchkey."))
   const spans = [...valuesOf(collector.bodies("traces"), "name")]
   const logs = [...valuesOf(collector.bodies("logs"), "stringValue")].filter((n) =>

@@ -1,4 +1,4 @@
-/** A program of one's own, to be tested: every hour it fetches a report with the user's token, all night long. */
+/** Your own program, to be tested: every hour it fetches a report with the user's token, all night long. */
 import { HttpClient, type HttpClientError } from "@effect/platform"
 import type { TokenError } from "@latchkey/core"
 import { BearerClient } from "@latchkey/oauth"
@@ -11,7 +11,7 @@ export interface Night {
   readonly failed: number
 }
 
-/** It knows nothing of tokens: the client that it is given carries them. */
+/** It does not handle tokens: the client that it receives adds them. */
 const fetchReport: Effect.Effect<
   void,
   HttpClientError.HttpClientError | TokenError.TokenError,
@@ -21,7 +21,7 @@ const fetchReport: Effect.Effect<
   yield* HttpClient.filterStatusOk(client).get(reportUrl)
 }).pipe(Effect.retry({ times: 3, schedule: Schedule.spaced("5 seconds") }))
 
-/** A report that cannot be fetched is left out; the next hour comes. */
+/** A report that cannot be fetched is skipped until the next hour. */
 export const overnight = (hours: number): Effect.Effect<Night, never, BearerClient.BearerClient> =>
   Effect.gen(function* () {
     const night = yield* Ref.make<Night>({ fetched: 0, failed: 0 })

@@ -1,7 +1,7 @@
 /**
- * A night of twelve hours in a few milliseconds: the clock is the test's, and so is the server, which does
- * everything that servers do to tokens. Nothing is mocked but the network and time: manager, refresher and the
- * client that carries the token are those of production.
+ * A night of twelve hours in a few milliseconds. The test controls the clock and the server, which treats
+ * tokens as real servers do. Only the network and the time are replaced: manager, refresher and the client
+ * that sends the token are those of production.
  */
 import { describe, expect, it } from "@effect/vitest"
 import { RefreshLease, RotationPolicy, TokenConfig, TokenManager, TokenStorage } from "@latchkey/core"
@@ -12,7 +12,7 @@ import { overnight, reportUrl } from "../src/Reports.js"
 
 const { origin } = new URL(reportUrl)
 
-/** The program's own layers, over a server that hands out tokens for 40 minutes. */
+/** The program's own layers, over a server whose tokens live for 40 minutes. */
 const world = (options: HostileServer.Options = {}, rotation = RotationPolicy.rotating()) => {
   const session = TokenManager.layer().pipe(
     Layer.provide([TokenStorage.layerMemory, RefreshLease.layerProcess, TokenConfig.layer()]),
@@ -26,7 +26,7 @@ const world = (options: HostileServer.Options = {}, rotation = RotationPolicy.ro
   )
 }
 
-/** Logs in, lets the night pass, and tells what came of it. */
+/** Logs in, lets the night pass, and returns the result. */
 const night = Effect.gen(function* () {
   const server = yield* HostileServer.HostileServer
   const manager = yield* TokenManager.TokenManager
@@ -50,7 +50,7 @@ describe("a night of reports", () => {
       expect(yield* night).toMatchObject({ fetched: 12, failed: 0 })
       expect((yield* server.counts).replays).toBe(1)
     }).pipe(
-      // What the server does, and what the program is told of it.
+      // What the server does, and how the program is configured for it.
       Effect.provide(
         world({ rotation: Rotation.samePair("30 seconds") }, RotationPolicy.rotating("30 seconds"))
       )

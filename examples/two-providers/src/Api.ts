@@ -1,20 +1,20 @@
 /**
- * The backend's own API. A group that needs an upstream says so by its middleware: handlers get a token that
- * is valid now, and what can go wrong with it is part of the API's types, in the words of this API.
+ * The backend's own API. A group that needs an upstream declares it with its middleware: handlers get a token
+ * that is valid now, and the possible failures are part of the API's types, in the terms of this API.
  */
 import { HttpApi, HttpApiEndpoint, HttpApiGroup, HttpApiMiddleware, HttpApiSchema } from "@effect/platform"
 import type { TokenError } from "@latchkey/core"
 import { Clock, Context, Effect, Layer, type Redacted, Schema } from "effect"
 import { Calendar, Mail } from "./Upstreams.js"
 
-/** The user must log in again at this upstream; nothing else helps. */
+/** The user must log in again at this upstream. Nothing else helps. */
 export class LoginNeeded extends Schema.TaggedError<LoginNeeded>()(
   "LoginNeeded",
   { upstream: Schema.String },
   HttpApiSchema.annotations({ status: 409 })
 ) {}
 
-/** Worth asking again, in so many seconds. */
+/** Worth a retry, after this many seconds. */
 export class TryLater extends Schema.TaggedError<TryLater>()(
   "TryLater",
   { upstream: Schema.String, seconds: Schema.Number },
@@ -35,7 +35,10 @@ export class NeedsMail extends HttpApiMiddleware.Tag<NeedsMail>()("example/Needs
   provides: MailToken
 }) {}
 
-/** Which upstream token served it, by its fingerprint: an answer of this example, not of a real backend. */
+/**
+ * The upstream token that served it, by its fingerprint. This is for the example: a real backend would not
+ * return it.
+ */
 const Answer = Schema.Struct({ servedWith: Schema.String })
 
 export const Api = HttpApi.make("example")
@@ -50,7 +53,7 @@ export const Api = HttpApi.make("example")
       .middleware(NeedsMail)
   )
 
-/** A manager's errors in the words of this API. A handler is not run without a token. */
+/** Converts a manager's errors to the terms of this API. A handler does not run without a token. */
 const translate =
   (upstream: string) =>
   (error: TokenError.TokenError): Effect.Effect<never, LoginNeeded | TryLater> =>

@@ -1,6 +1,6 @@
 /**
- * The two providers: a tag for each, a prefix of the configuration for each, and nothing shared. One that is
- * down, or whose grant has ended, does not slow the other.
+ * The two providers: a tag for each, a prefix of the configuration for each, and nothing shared. If one is
+ * down, or its grant has ended, the other is not affected.
  */
 import { TokenManager } from "@latchkey/core"
 import { Session } from "@latchkey/providers"

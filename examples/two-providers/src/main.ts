@@ -1,6 +1,6 @@
 /**
- * A backend with two providers, served and called in one process. Mail's grant ends while the calendar's goes
- * on; the caller is told which login is needed.
+ * A backend with two providers, served and called in one process. The grant for mail ends while the
+ * calendar's continues. The caller learns which login is needed.
  */
 import { HttpApiBuilder, HttpApiClient, HttpClient } from "@effect/platform"
 import { NodeHttpServer, NodeRuntime } from "@effect/platform-node"
@@ -24,7 +24,7 @@ const Handlers = Layer.mergeAll(
   )
 )
 
-/** What a deployment sets in its environment. */
+/** The environment of a deployment. */
 const environment = (folder: string) => {
   const of = (prefix: string, file: string): ReadonlyArray<readonly [string, string]> => [
     [`${prefix}TOKEN_ENDPOINT`, HostileServer.server.tokenEndpoint],
@@ -34,7 +34,7 @@ const environment = (folder: string) => {
   return ConfigProvider.fromMap(new Map([...of("CALENDAR_", "calendar.json"), ...of("MAIL_", "mail.json")]))
 }
 
-/** An authorization server in memory; `FetchHttpClient.layer` takes its place in a program. */
+/** An authorization server in memory. A program uses `FetchHttpClient.layer` here. */
 const reaching = ({ client }: { readonly client: HttpClient.HttpClient }) =>
   Layer.succeed(HttpClient.HttpClient, client)
 
@@ -54,7 +54,7 @@ const program = Effect.gen(function* () {
     Layer.provide(Handlers),
     Layer.provide(Middleware),
     Layer.provideMerge(Sessions),
-    // A free port of this machine, and a client that knows it.
+    // A free port of this machine, and a client that uses it.
     Layer.provideMerge(NodeHttpServer.layerTest)
   )
 

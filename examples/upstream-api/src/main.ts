@@ -1,8 +1,9 @@
 /**
- * An upstream API that refuses a token before its time, as happens when somebody revokes it, or a key of the
- * server is changed. The program below asks for a page; it knows nothing of tokens.
+ * An upstream API that refuses a token early, for example because somebody revoked it, or the server changed
+ * a key. The program below fetches a page, and does not handle tokens.
  *
- * Against the quickstart this changes one line: `BearerClient.layer`, an HTTP client that carries the token.
+ * Compared with the quickstart this changes one line: `BearerClient.layer`, an HTTP client that sends the
+ * token.
  */
 import { NodeRuntime } from "@effect/platform-node"
 import { RefreshLease, TokenConfig, TokenManager, TokenStorage } from "@latchkey/core"
@@ -11,15 +12,15 @@ import { Fault, HostileServer } from "@latchkey/oauth/testing"
 import { Effect, Layer, Logger, LogLevel, Option } from "effect"
 
 const Session = TokenManager.layer().pipe(
-  // In memory here, to keep it short; `File.layer` and the others take its place in a program.
+  // In memory here, to keep it short. A program uses `File.layer` or another storage.
   Layer.provide([TokenStorage.layerMemory, RefreshLease.layerProcess, TokenConfig.layer()]),
   Layer.provide(RefreshToken.layer({ server: HostileServer.server, client: { clientId: "example" } }))
 )
 
-/** The token goes to this origin and to no other, whatever a page links to. */
+/** The token goes only to this origin, whatever a page links to. */
 const Api = BearerClient.layer({ origins: [new URL(HostileServer.resource).origin] })
 
-/** All that the rest of the program sees. */
+/** Everything that the rest of the program needs. */
 const page = Effect.gen(function* () {
   const client = yield* BearerClient.BearerClient
   const response = yield* client.get(`${HostileServer.resource}page`)
@@ -51,7 +52,7 @@ const program = Effect.gen(function* () {
     statuses.every((status) => status === 200) && (yield* refreshes) === 1
   )
 
-  // An API that refuses every token, because its audience is another: refreshing is no cure.
+  // An API that refuses every token, because its audience is another one. A refresh does not help.
   yield* server.always(Fault.invalidToken, "resource")
   const before = yield* refreshes
   for (let i = 0; i < 20; i++) yield* Effect.ignore(page)

@@ -1,4 +1,4 @@
-/** What people write by hand: a token, its expiry, and a promise of the one refresh under way. */
+/** Hand-written code: a token, its expiry, and a promise of the one running refresh. */
 import { type Held, type Peer, requestByFetch } from "../src/Peer.js"
 
 export const byHand: Peer = {
@@ -20,7 +20,7 @@ export const byHand: Peer = {
   }
 }
 
-/** The limit: a field, and the clock. */
+/** The lower limit: a read of a field and of the clock. */
 export const fieldRead =
   (held: Held, keep: (value: unknown) => void) =>
   (n: number): void => {

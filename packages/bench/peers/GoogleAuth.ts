@@ -1,4 +1,4 @@
-/** `google-auth-library`: `OAuth2Client`, with the `tokens` event keeping a rotated refresh token. */
+/** `google-auth-library`: `OAuth2Client`, whose `tokens` event delivers a rotated refresh token. */
 import { OAuth2Client } from "google-auth-library"
 import { type Held, heldAfter, type Peer } from "../src/Peer.js"
 
@@ -32,7 +32,7 @@ export const googleAuth: Peer = {
     return {
       get: async () => (await client.getAccessToken()).token,
       refresh: async () => {
-        // It goes on with the refresh token that it had: the application sets the new one.
+        // It keeps using its old refresh token, so the application sets the new one.
         use(held)
         return (await client.refreshAccessToken()).credentials.access_token
       },

@@ -1,8 +1,8 @@
-/** `@azure/msal-node`: silent acquisition from its cache, which refreshes with the refresh token in it. */
+/** `@azure/msal-node`: silent acquisition from its cache, which refreshes with the cached refresh token. */
 import { type AuthenticationResult, type Configuration, PublicClientApplication } from "@azure/msal-node"
 import { type Held, type Peer, type Server, wallClock } from "../src/Peer.js"
 
-/** It takes https alone as an authority, but any token endpoint that its metadata names. */
+/** It accepts only https as an authority, but any token endpoint in its metadata. */
 const authority = "https://localhost/"
 const scopes = ["offline_access"]
 
@@ -21,7 +21,7 @@ const configuration = (server: Server): Configuration => ({
   system: { protocolMode: "OIDC" }
 })
 
-/** Its cache keeps the refresh token to itself: it is in the serialized cache alone. */
+/** Its refresh token is only in the serialized cache. */
 const refreshTokenOf = (application: PublicClientApplication): string => {
   const cache = JSON.parse(application.getTokenCache().serialize()) as {
     RefreshToken?: Record<string, { secret: string }>

@@ -1,4 +1,4 @@
-/** `openid-client`: its documented refresh, by an application that looks at the expiry first. */
+/** `openid-client`: its documented refresh, by an application that checks the expiry first. */
 import * as client from "openid-client"
 import { heldAfter, type Peer, wallClock } from "../src/Peer.js"
 

@@ -1,4 +1,4 @@
-/** `simple-oauth2`: an access token that is asked whether it has expired, and refreshed. */
+/** `simple-oauth2`: an access token that checks whether it has expired, and is refreshed. */
 import { AuthorizationCode } from "simple-oauth2"
 import type { Peer } from "../src/Peer.js"
 

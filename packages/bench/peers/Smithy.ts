@@ -1,4 +1,4 @@
-/** The memoized identity provider of smithy, which the AWS SDK gets its credentials by. */
+/** The memoized identity provider of smithy, from which the AWS SDK gets its credentials. */
 import { memoizeIdentityProvider } from "@smithy/core"
 import { type Peer, requestByFetch, wallClock } from "../src/Peer.js"
 
@@ -11,7 +11,7 @@ export const smithy: Peer = {
     const identify = () => ({ accessToken: held.accessToken, expiration: new Date(held.expiresAt) })
     const provider = memoizeIdentityProvider(
       async () => {
-        // The first answer is the token that is there.
+        // The first call returns the existing token.
         if (asked) held = await requestByFetch(server, held.refreshToken)
         asked = true
         return identify()

@@ -1,4 +1,4 @@
-/** Runs one bench in a process of its own: `main NAME JSON`; it talks with its parent by messages. */
+/** Runs one bench in its own process: `main NAME JSON`. It exchanges messages with its parent. */
 import { fork } from "node:child_process"
 import { once } from "node:events"
 import type { Context } from "../src/Bench.js"
@@ -18,7 +18,7 @@ import { openidClient } from "./OpenidClient.js"
 import { simpleOauth2 } from "./SimpleOauth2.js"
 import { smithy } from "./Smithy.js"
 
-/** Installed by the bench alone; see `package.json` here. */
+/** Only the bench installs these. See `package.json` here. */
 const peers: ReadonlyArray<Peer> = [
   googleAuth,
   msal,
@@ -33,7 +33,7 @@ const peers: ReadonlyArray<Peer> = [
 
 type Jobs = ColdJob | GrowthJob | MemoryJob | ProcsJob
 
-/** What a bench is started with. */
+/** The arguments of a bench. */
 interface Given {
   readonly issuer: string
   readonly small: boolean
@@ -56,7 +56,7 @@ const keep = (value: unknown): void => {
 
 const [, , name = "", given = ""] = process.argv
 
-/** What a bench has done in a process of its own. */
+/** Runs a bench's job in a separate process. */
 const perform = (job: Jobs): Promise<unknown> => {
   switch (job.job) {
     case "cold":
@@ -88,7 +88,7 @@ const contextOf = ({ issuer, libraries, packages, small }: Given): Context => ({
     const ended = once(child, "exit").then(([code]) => {
       throw new Error(`The process for ${JSON.stringify(job)} ended with ${String(code)}.`)
     })
-    // Not as an argument: a job may hold tokens, and any user sees what a process was started with.
+    // Not as an argument: a job may hold tokens, and any user can see the arguments of a process.
     child.send(job)
     const [answer] = (await Promise.race([once(child, "message"), ended])) as [unknown]
     ended.catch(() => undefined)

@@ -1,26 +1,26 @@
-/** What a bench is given, and what it answers. */
+/** The input and the result of a bench. */
 import type { Held, Peer, Server } from "./Peer.js"
 import type { Findings } from "./Report.js"
 import type { ServerFigures } from "./Servers.js"
 
 export interface Context {
-  /** As small as shows that it works; judges nothing. */
+  /** The smallest run that shows that it works. It judges nothing. */
   readonly small: boolean
   readonly peers: ReadonlyArray<Peer>
-  /** What is installed beside this program to be measured, by its package name. */
+  /** The package names of the installed libraries to compare with. */
   readonly libraries: ReadonlyArray<string>
   /** The directory of this repository's packages, built. */
   readonly packages: string
-  /** The limit of what can be measured: a field is read and the clock compared, `n` times. */
+  /** The lower limit of a measurement: reads a field and the clock, `n` times. */
   readonly fieldRead: (held: Held) => (n: number) => void
-  /** Where results go that must not be optimised away. */
+  /** Receives results that must not be optimised away. */
   readonly keep: (value: unknown) => void
   /** A real authorization server in another process. */
   readonly server: Server
-  /** A new grant: its refresh token. */
+  /** Creates a grant and returns its refresh token. */
   readonly login: () => Promise<string>
   readonly figures: () => Promise<ServerFigures>
-  /** This program in a process of its own with another job; its answer. */
+  /** Runs this program in a separate process with another job. Returns its result. */
   readonly child: (job: object, flags?: ReadonlyArray<string>) => Promise<unknown>
 }
 

@@ -1,15 +1,15 @@
-/** The commands that are measured, or started thousands of times, run bundled. */
+/** Bundles the commands that are measured, or started thousands of times. */
 import { build } from "esbuild"
 import { rmSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 
-/** What cannot be bundled, or is loaded only where it is used. */
+/** Packages that cannot be bundled, or are loaded only on use. */
 const external = ["esbuild", "fs-native-extensions", "libsql", "pg", "ioredis"]
 
 /**
- * A command of this package as plain JavaScript, for the life of this process: it starts fast, runs as a
- * build would, and what is imported on demand is in files of its own.
+ * Bundles a command of this package as plain JavaScript, for the life of this process. It starts fast and
+ * runs like a build. Imports on demand are in files of their own.
  */
 export const bundleCommand = (name: string): Promise<string> => {
   const made = commands.get(name) ?? bundle(name, `./commands/${name}.ts`)
@@ -19,7 +19,7 @@ export const bundleCommand = (name: string): Promise<string> => {
 
 const commands = new Map<string, Promise<string>>()
 
-/** The program that measures; the libraries that it measures stay as they were installed. */
+/** Bundles the program that measures. The measured libraries stay as they were installed. */
 export const bundleBench = (libraries: ReadonlyArray<string>): Promise<string> =>
   bundle("main", "../peers/main.ts", libraries)
 

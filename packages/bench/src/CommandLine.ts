@@ -1,4 +1,6 @@
-/** What a command was called with; what it does not know ends it with one line and its usage, never a stack. */
+/**
+ * The arguments of a command. An unknown one ends the program with one line and the usage, without a stack.
+ */
 import { parseArgs, type ParseArgsConfig } from "node:util"
 
 type Options = NonNullable<ParseArgsConfig["options"]>
@@ -11,7 +13,7 @@ export const refuse = (usage: string, why: string): never => {
 
 const read = <const O extends Options>(options: O) => parseArgs({ allowPositionals: true, options })
 
-/** Its names and options; `--help` prints the usage and ends the program with code 0. */
+/** Returns the names and options. `--help` prints the usage and ends the program with code 0. */
 export const commandLine = <const O extends Options>(
   usage: string,
   options: O
@@ -23,7 +25,7 @@ export const commandLine = <const O extends Options>(
   try {
     return read(options)
   } catch (error) {
-    // Its first sentence tells the option; what follows is about the shell.
+    // Its first sentence names the option. The rest is about the shell.
     const why = error instanceof Error ? (error.message.split(". ")[0] ?? "") : String(error)
     return refuse(usage, why)
   }

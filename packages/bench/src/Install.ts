@@ -1,4 +1,4 @@
-/** The peers are installed by those who measure them: the install of the repository stays small. */
+/** Installs the peers on first use, so that the install of the repository stays small. */
 import { spawnSync } from "node:child_process"
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
@@ -21,12 +21,12 @@ const versionOf = (name: string): string | undefined => {
   }
 }
 
-/** What `npm run` tells its children of the repository is not about this package. */
+/** The variables that `npm run` sets for the repository do not apply to this package. */
 const environment = Object.fromEntries(
   Object.entries(process.env).filter(([name]) => !/^npm_(config_local_prefix|package_|lifecycle_)/.test(name))
 )
 
-/** Installs the peers unless the versions that the manifest pins are there; their names. */
+/** Installs the peers unless the pinned versions are there. Returns their names. */
 export const installPeers = (): ReadonlyArray<string> => {
   const pinned = Object.entries(read("package.json").dependencies ?? {})
   const names = pinned.map(([name]) => name)
@@ -41,7 +41,7 @@ export const installPeers = (): ReadonlyArray<string> => {
   return names
 }
 
-/** As it is published, for what loads it so. */
+/** Builds the core as it is published, for the benches that load it in that form. */
 export const buildCore = (): void => {
   const compiler = fileURLToPath(import.meta.resolve("typescript/bin/tsc"))
   const { status } = spawnSync(process.execPath, [compiler, "-b", join(root, "../core")], {

@@ -1,17 +1,19 @@
-/** Measuring: many short samples, taken in turns so that what else the machine does hits all alike. */
+/**
+ * Measures with many short samples in turns, so that other load on the machine affects all candidates alike.
+ */
 import { spawnSync, type SpawnSyncOptions } from "node:child_process"
 
 /** A candidate: runs `n` operations and resolves when all are done. */
 export type Candidate = (n: number) => Promise<void> | void
 
-/** The median of samples, and the quartiles that half of them lie between. */
+/** The median of samples, and the two quartiles. */
 export interface Spread {
   readonly median: number
   readonly low: number
   readonly high: number
 }
 
-/** What an operation took, and its ratio to the first candidate. */
+/** The time of an operation, and its ratio to the first candidate. */
 export interface Measured {
   readonly name: string
   readonly nanoseconds: Spread
@@ -24,13 +26,18 @@ export const spread = (samples: ReadonlyArray<number>): Spread => {
   return { median: at(0.5), low: at(0.25), high: at(0.75) }
 }
 
-/** The order of a round: each begins with another one, so that none always comes after the same neighbour. */
+/**
+ * The order of a round. Each round begins with another candidate, so that none always follows the same one.
+ */
 export const inTurn = <A>(all: ReadonlyArray<A>, round: number): ReadonlyArray<A> => {
   const first = round % Math.max(1, all.length)
   return [...all.slice(first), ...all.slice(0, first)]
 }
 
-/** Samples of candidates by round, as figures: the ratio is that within each round, so a slow second cancels out. */
+/**
+ * Summarizes samples of candidates by round. The ratio is computed within each round, so a slow second
+ * cancels out.
+ */
 export const against = (
   samples: ReadonlyMap<string, ReadonlyArray<number>>,
   first: string
@@ -43,7 +50,7 @@ export const against = (
 
 const wall = (): number => Number(process.hrtime.bigint())
 
-/** What this process alone has used of the processors: what others take, and what is waited for, is not in it. */
+/** The processor time that this process alone has used. It excludes other processes and waiting. */
 export const processorTime = (): number => {
   const { system, user } = process.cpuUsage()
   return (system + user) * 1000
@@ -57,7 +64,7 @@ export interface Options {
   readonly clock?: () => number
 }
 
-/** What an operation took, in nanoseconds, by candidate and round. */
+/** The time of an operation, in nanoseconds, by candidate and round. */
 export type Samples = Map<string, Array<number>>
 
 export const compare = async (
@@ -84,7 +91,7 @@ export const sample = async (
   return samples
 }
 
-/** Node with these arguments, from its start to its end. */
+/** Runs Node with these arguments, from its start to its end. */
 export const wholeProcess =
   (args: ReadonlyArray<string>, options: SpawnSyncOptions = {}): Candidate =>
   () => {

@@ -1,15 +1,18 @@
-/** Who is measured beside us: each behind the same few functions, used as its own documentation says. */
+/**
+ * The libraries that Latchkey is compared with: each behind the same few functions, used as its documentation
+ * says.
+ */
 
 import * as Undici from "@effect/platform-node/Undici"
 
-/** What an application holds of a grant. `expiresAt` is in epoch milliseconds. */
+/** An application's state of a grant. `expiresAt` is in epoch milliseconds. */
 export interface Held {
   readonly accessToken: string
   readonly refreshToken: string
   readonly expiresAt: number
 }
 
-/** Where the grant comes from. The client is public. */
+/** The server of the grant. The client is public. */
 export interface Server {
   readonly issuer: string
   readonly tokenEndpoint: string
@@ -17,22 +20,22 @@ export interface Server {
 }
 
 export interface Session {
-  /** A token that is valid: the call that an application makes before each request. */
+  /** Returns a valid token: the call that an application makes before each request. */
   readonly get: () => Promise<unknown>
-  /** A new token, whatever is held. */
+  /** Returns a new token, whatever the state. */
   readonly refresh: () => Promise<unknown>
-  /** What the application would store now. */
+  /** Returns what the application would store now. */
   readonly held: () => Held
 }
 
 export interface Peer {
   readonly name: string
-  /** Whether it keeps the token, sees that it expired, and refreshes, with no code around it. */
+  /** Whether it keeps the token, detects its expiry, and refreshes, without other code. */
   readonly full: boolean
   readonly open: (server: Server, held: Held) => Promise<Session> | Session
 }
 
-/** The answer of a token endpoint, of which a rotated refresh token and a lifetime are always there. */
+/** The response of a token endpoint. It always has a rotated refresh token and a lifetime. */
 export interface Answer {
   readonly access_token: string
   readonly refresh_token: string
@@ -64,7 +67,7 @@ const refreshForm = (server: Server, refreshToken: string): URLSearchParams =>
     client_id: server.clientId
   })
 
-/** The refresh request by plain `fetch`. */
+/** Sends the refresh request with plain `fetch`. */
 export const requestByFetch = async (server: Server, refreshToken: string): Promise<Held> => {
   const body = refreshForm(server, refreshToken)
   const response = await fetch(server.tokenEndpoint, { method: "POST", body })
@@ -73,7 +76,7 @@ export const requestByFetch = async (server: Server, refreshToken: string): Prom
   return heldAfter((await response.json()) as Answer)
 }
 
-/** The same by plain undici. */
+/** Sends the refresh request with plain undici. */
 export const requestByUndici = async (server: Server, refreshToken: string): Promise<Held> => {
   const { body, statusCode } = await Undici.request(server.tokenEndpoint, {
     method: "POST",

@@ -1,4 +1,4 @@
-/** What was found, for readers: the data, and the section of the page on speed. */
+/** Publishes the results: the data, the table of the guide on performance, and the goals. */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { type Findings, figure, isMet, rowOf, type Table } from "./Report.js"
@@ -13,17 +13,19 @@ export interface Run {
 export type Results = Readonly<Record<string, Run>>
 
 const results = "packages/bench/results"
-const speedPage = "packages/core/docs/speed.md"
+const guidePage = "packages/docs/guide/performance.md"
+const goalsPage = `${results}/goals.md`
 
-/** Takes the new runs in beside those of other benches, and writes all anew; the files that it wrote. */
+/** Merges the new runs with those of other benches and writes everything again. Returns the written files. */
 export const publish = (root: string, fresh: Results): ReadonlyArray<string> => {
   mkdirSync(join(root, results), { recursive: true })
   const data = join(root, results, "speed.json")
   const all: Results = { ...read(data), ...fresh }
   writeFileSync(data, `${JSON.stringify(all, undefined, 2)}\n`)
-  const page = join(root, speedPage)
-  writeFileSync(page, withSection(readFileSync(page, "utf8"), section(all)))
-  return [`${results}/speed.json`, speedPage]
+  const page = join(root, guidePage)
+  writeFileSync(page, withSection(readFileSync(page, "utf8"), comparison(all)))
+  writeFileSync(join(root, goalsPage), goals(all))
+  return [`${results}/speed.json`, guidePage, goalsPage]
 }
 
 const read = (file: string): Results => {
@@ -41,11 +43,11 @@ const end = "<!-- until here -->"
 const withSection = (page: string, text: string): string => {
   const [from, to] = [page.indexOf(begin), page.indexOf(end)]
   if (from < 0 || to < from)
-    throw new Error(`${speedPage} has no place for the table: "${begin}" and "${end}".`)
+    throw new Error(`${guidePage} has no place for the table: "${begin}" and "${end}".`)
   return `${page.slice(0, from)}${begin}\n\n${text}\n${page.slice(to)}`
 }
 
-/** The columns of the table: a bench, one of its tables, and what is told of a row. */
+/** The columns of the table: a bench, one of its tables, and the value of a row. */
 interface Column {
   readonly head: string
   readonly of: (results: Results, name: string) => string
@@ -54,7 +56,7 @@ interface Column {
 const tableOf = (results: Results, bench: string, title: RegExp): Table | undefined =>
   results[bench]?.findings.tables.find((table) => title.test(table.title))
 
-/** A library is called by its package where it was loaded, and by what was used of it elsewhere. */
+/** Names a library by its package if it was loaded, and elsewhere by the part that was used. */
 const packageOf: Readonly<Record<string, string>> = {
   latchkey: "@latchkey/core",
   "smithy identity": "@smithy/core"
@@ -98,7 +100,13 @@ const columns: ReadonlyArray<Column> = [
   median("kB", "load", /Bundled/, true)
 ]
 
-const section = (all: Results): string => {
+const ranBy = (all: Results): string => {
+  const dates = [...new Set(Object.values(all).map(({ date }) => date))].sort().join(", ")
+  const machine = Object.values(all)[0]
+  return `By \`npm run bench\`, ${dates}, Node ${machine?.node ?? ""}, ${machine?.cores ?? 0} cores`
+}
+
+const comparison = (all: Results): string => {
   const names = [
     ...new Set(
       Object.values(all).flatMap(({ findings }) =>
@@ -107,11 +115,15 @@ const section = (all: Results): string => {
     )
   ].filter((name) => rowOf(tableOf(all, "hot", /by await$/), name) !== undefined)
   const used = columns.filter(({ of }) => names.some((name) => of(all, name) !== ""))
-  const comparison = markdown(
+  const table = markdown(
     ["", ...used.map(({ head }) => head)],
     names.map((name) => [name, ...used.map(({ of }) => of(all, name))])
   )
-  const goals = markdown(
+  return `${table}\n\n${ranBy(all)}; medians of interleaved rounds.\n`
+}
+
+const goals = (all: Results): string => {
+  const table = markdown(
     ["to reach", "at most", "found", ""],
     Object.entries(all).flatMap(([bench, { findings }]) =>
       findings.goals.map((goal) => [
@@ -122,20 +134,11 @@ const section = (all: Results): string => {
       ])
     )
   )
-  const dates = [...new Set(Object.values(all).map(({ date }) => date))].sort().join(", ")
-  const machine = Object.values(all)[0]
-  return (
-    [
-      comparison,
-      `By \`npm run bench\`, ${dates}, Node ${machine?.node ?? ""}, ${machine?.cores ?? 0} cores; medians of interleaved rounds, all against one ` +
-        "`oidc-provider` in another process. The ratios are what can be compared; all figures, with their spread, are in " +
-        "[speed.json](../../bench/results/speed.json). What was to be reached, and what was:",
-      goals
-    ].join("\n\n") + "\n"
-  )
+  const head = "# Goals\n\nWhat we want each figure to be at most, and what the bench found."
+  return `${head} \`npm run bench -- --write\` writes this page.\n\n${table}\n\n${ranBy(all)}.\n`
 }
 
-/** Columns padded as the formatter of this repository pads them. */
+/** Columns padded as this repository's formatter pads them. */
 const markdown = (head: ReadonlyArray<string>, rows: ReadonlyArray<ReadonlyArray<string>>): string => {
   const widths = head.map((text, i) => Math.max(3, text.length, ...rows.map((row) => row[i]?.length ?? 0)))
   const line = (cells: ReadonlyArray<string>): string =>

@@ -1,4 +1,4 @@
-/** What a bench found: tables of figures, and how each stands to the bar that was set for it. */
+/** The result of a bench: tables of figures, and how each compares to its goal. */
 import type { Measured, Spread } from "./Measure.js"
 
 export interface Row {
@@ -15,7 +15,7 @@ export interface Table {
   readonly rows: ReadonlyArray<Row>
 }
 
-/** A bar: what was to be reached, and what was. */
+/** A goal: the required value, and the measured one. */
 export interface Goal {
   readonly what: string
   readonly atMost: number
@@ -35,7 +35,7 @@ export const dividedBy = ({ high, low, median }: Spread, by: number): Spread => 
   high: high / by
 })
 
-/** A row with its ratio to the first one. */
+/** Creates a row with its ratio to the first one. */
 export const row = (name: string, value: Spread, first: number, more?: Row["more"]): Row => ({
   name,
   value,
@@ -43,7 +43,7 @@ export const row = (name: string, value: Spread, first: number, more?: Row["more
   ...(more !== undefined && { more })
 })
 
-/** A table of durations. */
+/** Creates a table of durations. */
 export const durations = (
   title: string,
   unit: "ns" | "µs" | "ms",
@@ -64,7 +64,10 @@ export const exactly = (value: number): Spread => ({ median: value, low: value, 
 export const rowOf = (table: Table | undefined, name: string): Row | undefined =>
   table?.rows.find((row) => row.name === name)
 
-/** The ratio of two rows of one table, by their ratios to the first row: those are of each round, and a slow second cancels out. */
+/**
+ * The ratio of two rows of one table, by their ratios to the first row. Those are computed per round, and a
+ * slow second cancels out.
+ */
 export const ratioOf = (table: Table, name: string, other: string): number =>
   (rowOf(table, name)?.ratio?.median ?? Number.NaN) / (rowOf(table, other)?.ratio?.median ?? Number.NaN)
 
@@ -78,7 +81,7 @@ export const figure = (value: number): string =>
 const between = ({ high, low, median }: Spread): string =>
   low === high ? figure(median) : `${figure(median)} (${figure(low)}–${figure(high)})`
 
-/** As text, for people. */
+/** Formats the result as text. */
 export const asText = ({ goals, tables }: Findings): string =>
   [...tables.map(tableText), ...(goals.length === 0 ? [] : [goals.map(goalText).join("\n")])].join("\n\n")
 

@@ -1,9 +1,9 @@
-/** A real authorization server in a process of its own, for measurements and campaigns. */
+/** A real authorization server in a separate process, for measurements and campaigns. */
 import { fork } from "node:child_process"
 import { once } from "node:events"
 import { fileURLToPath } from "node:url"
 
-/** What its token endpoint has seen: answered with tokens, refused, and at most at once. */
+/** The token endpoint's figures: requests answered with tokens, requests refused, and the most at once. */
 export interface ServerFigures {
   readonly requests: number
   readonly answered: number
@@ -13,13 +13,16 @@ export interface ServerFigures {
 
 export interface RemoteServer {
   readonly issuer: string
-  /** A first grant: its refresh token. */
+  /** Creates a first grant and returns its refresh token. */
   readonly login: () => Promise<string>
   readonly figures: () => Promise<ServerFigures>
   readonly stop: () => void
 }
 
-/** `accessTokenTtl` is in seconds; `answersAfter`, in milliseconds, is what a token takes beyond its making. */
+/**
+ * `accessTokenTtl` is in seconds. `answersAfter` is the additional delay of a token response, in
+ * milliseconds.
+ */
 export const startServer = async (options: {
   readonly accessTokenTtl: number
   readonly answersAfter?: number

@@ -1,5 +1,5 @@
 /**
- * A store for `oidc-provider` that keeps all of a measurement's grants: its own forgets all but the last
+ * A store for `oidc-provider` that keeps all grants of a measurement. Its own store keeps only the last
  * thousand records.
  */
 type Payload = Record<string, unknown> & { readonly grantId?: string; readonly uid?: string }

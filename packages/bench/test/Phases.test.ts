@@ -1,12 +1,13 @@
-/** The diagram of the phases shows each change of phase that the machine makes, and no other. */
+/** The diagrams of the phases show each change of phase that the machine makes, and no other. */
 import { Step } from "@latchkey/core/internal-api"
 import { readFileSync } from "node:fs"
 import { expect, it } from "vitest"
 import { search } from "../src/explorer/Search.js"
 import * as Spaces from "../src/explorer/Spaces.js"
 
-const page = readFileSync(new URL("../../core/docs/phases.md", import.meta.url), "utf8")
-const drawn = [...page.matchAll(/^ {2}(\w+ --> \w+)$/gm)].map(([, arrow]) => arrow)
+const read = (path: string): string => readFileSync(new URL(`../../../${path}`, import.meta.url), "utf8")
+const page = read("packages/core/docs/phases.md")
+const drawnIn = (text: string) => [...text.matchAll(/^ {2}(\w+ --> \w+)$/gm)].map(([, arrow]) => arrow).sort()
 const described = [...page.matchAll(/^\| (\w+) +\|/gm)].map(([, phase]) => phase).slice(1)
 
 it("the diagram of the phases is that of the machine", () => {
@@ -24,6 +25,6 @@ it("the diagram of the phases is that of the machine", () => {
   for (const space of Spaces.small) search({ ...space, step: recording(true) }, 20_000)
   // What needs no refresh token has no intent to note.
   search({ ...Spaces.small[0]!, step: recording(false) }, 20_000)
-  expect([...made].sort()).toEqual([...drawn].sort())
+  for (const text of [page, read(".github/CONTRIBUTING.md")]) expect(drawnIn(text)).toEqual([...made].sort())
   expect([...phases].sort()).toEqual([...described].sort())
 })

@@ -1,4 +1,4 @@
-/** What the bench writes for readers: beside what other runs found, and nowhere but between its marks. */
+/** The bench writes its results beside those of other runs, and only between its marks. */
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -6,7 +6,8 @@ import { afterEach, beforeEach, expect, it } from "vitest"
 import { publish, type Run } from "../src/Publish.js"
 import { exactly, type Findings } from "../src/Report.js"
 
-const speedPage = "packages/core/docs/speed.md"
+const guidePage = "packages/docs/guide/performance.md"
+const goalsPage = "packages/bench/results/goals.md"
 const page = "before\n\n<!-- what the bench wrote -->\n\nold\n\n<!-- until here -->\n\nafter\n"
 
 const run = (findings: Findings): Run => ({ date: "2026-01-02", node: "v20.0.0", cores: 2, findings })
@@ -46,20 +47,24 @@ const cold: Run = run({
 let root: string
 beforeEach(() => {
   root = mkdtempSync(join(tmpdir(), "latchkey-publish-"))
-  mkdirSync(join(root, "packages/core/docs"), { recursive: true })
-  writeFileSync(join(root, speedPage), page)
+  mkdirSync(join(root, "packages/docs/guide"), { recursive: true })
+  writeFileSync(join(root, guidePage), page)
 })
 afterEach(() => rmSync(root, { recursive: true, force: true }))
 
 const read = (file: string): string => readFileSync(join(root, file), "utf8")
-const cells = (name: string): ReadonlyArray<string> | undefined =>
-  read(speedPage)
+const cells = (name: string, page = guidePage): ReadonlyArray<string> | undefined =>
+  read(page)
     .split("\n")
     .map((line) => line.split("|").map((cell) => cell.trim()))
     .find((line) => line[1] === name)
 
 it("each run stands beside those of other benches, in the place of an earlier one of its own", () => {
-  expect(publish(root, { hot: hot(100) })).toEqual(["packages/bench/results/speed.json", speedPage])
+  expect(publish(root, { hot: hot(100) })).toEqual([
+    "packages/bench/results/speed.json",
+    guidePage,
+    goalsPage
+  ])
   publish(root, { cold })
   publish(root, { hot: hot(80) })
   expect(cells("latchkey")).toEqual(["", "latchkey", "80", "1.10", ""])
@@ -69,12 +74,19 @@ it("each run stands beside those of other benches, in the place of an earlier on
 
 it("the page is left as it is outside of the marks, and what was not reached is said", () => {
   publish(root, { hot: hot(100) })
-  const text = read(speedPage)
+  const text = read(guidePage)
   expect(text.startsWith("before\n\n<!-- what the bench wrote -->\n\n| ")).toBe(true)
   expect(text.endsWith("<!-- until here -->\n\nafter\n")).toBe(true)
   expect(text).not.toContain("old")
-  expect(cells("hot: as fast as others")).toEqual(["", "hot: as fast as others", "1", "0.500", "reached", ""])
-  expect(cells("hot: as small as others")).toEqual([
+  expect(cells("hot: as fast as others", goalsPage)).toEqual([
+    "",
+    "hot: as fast as others",
+    "1",
+    "0.500",
+    "reached",
+    ""
+  ])
+  expect(cells("hot: as small as others", goalsPage)).toEqual([
     "",
     "hot: as small as others",
     "1",
@@ -82,11 +94,12 @@ it("the page is left as it is outside of the marks, and what was not reached is 
     "**not reached**",
     ""
   ])
-  expect(text).toContain("2026-01-02, Node v20.0.0, 2 cores")
+  for (const written of [text, read(goalsPage)])
+    expect(written).toContain("2026-01-02, Node v20.0.0, 2 cores")
 })
 
 it("a page without its place, and results that are none, are told", () => {
-  writeFileSync(join(root, speedPage), "nothing of the kind")
+  writeFileSync(join(root, guidePage), "nothing of the kind")
   expect(() => publish(root, { hot: hot(1) })).toThrow("has no place for the table")
   writeFileSync(join(root, "packages/bench/results/speed.json"), "{")
   expect(() => publish(root, { hot: hot(1) })).toThrow("is not what the bench wrote")

@@ -1,4 +1,7 @@
-/** Some histories of simulated pools, and broken pools that are found out; more: `npm run campaign -- simulate`. */
+/**
+ * Some histories of simulated pools, and broken pools that are detected. For more:
+ * `npm run campaign -- simulate`.
+ */
 import type { TokenManagers } from "@latchkey/core"
 import { Effect } from "effect"
 import { describe, expect, it } from "vitest"

@@ -1,5 +1,6 @@
 /**
- * What is known of an account beside its grant: whose it is and where the grant lives. Nothing secret.
+ * What is known about an account besides its grant: its provider and client, and where the grant is stored.
+ * Nothing secret.
  *
  * @since 0.1.0
  */
@@ -8,7 +9,7 @@ import * as Schema from "effect/Schema"
 import { type Failure, usage } from "./Failure.js"
 
 /**
- * The name of the account that a provider has unless another is given.
+ * The default name of a provider's account.
  *
  * @since 0.1.0
  * @category constants
@@ -20,8 +21,11 @@ const Provider = Schema.String.pipe(Schema.pattern(/^[a-z][a-z0-9-]{0,63}$/))
 const Name = Schema.String.pipe(Schema.pattern(/^[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}$/))
 
 /**
- * Where the key is that a grant in the store is encrypted with: `keychain`, that of the operating system;
- * `environment`, `AUTH__ENCRYPTION_KEYS`; `none`, it is kept in clear, in a file for its owner alone.
+ * The source of the key that encrypts a grant in the store.
+ *
+ * - `keychain`: the keychain of the operating system.
+ * - `environment`: `AUTH__ENCRYPTION_KEYS`.
+ * - `none`: the grant is stored in clear text, in a file that only its owner can read.
  *
  * @since 0.1.0
  * @category models
@@ -35,7 +39,7 @@ export const Encryption = Schema.Literal("keychain", "environment", "none")
 export type Encryption = typeof Encryption.Type
 
 /**
- * Where a grant lives: in the embedded store, or where the provider's own program keeps it.
+ * Where a grant is stored: in the embedded store, or where the provider's own program keeps it.
  *
  * @since 0.1.0
  * @category models
@@ -52,8 +56,8 @@ export const Home = Schema.Union(
 export type Home = typeof Home.Type
 
 /**
- * Where the client's secret comes from, unless the provider's settings have it: never from an argument.
- * `stored` is one that was typed in at the login, and is kept as the grant is.
+ * Where the client's secret comes from, unless the provider's settings have it. It is never an argument.
+ * `stored`: it was typed in at the login, and is stored like the grant.
  *
  * @since 0.1.0
  * @category models
@@ -71,8 +75,8 @@ export const ClientSecret = Schema.Union(
 export type ClientSecret = typeof ClientSecret.Type
 
 /**
- * One account. `grant` says how it gets a new token; `settings` is what the login was told beyond what the
- * provider says of itself, in the form of `@latchkey/providers`.
+ * One account. `grant` says how it gets a new token. `settings` are the changes that the login made to the
+ * provider's own settings, in the form of `@latchkey/providers`.
  *
  * @since 0.1.0
  * @category models
@@ -94,7 +98,7 @@ export const Account = Schema.Struct({
 export type Account = typeof Account.Type
 
 /**
- * What an account is called where there are others: `provider/name`.
+ * The name that distinguishes an account from others: `provider/name`.
  *
  * @since 0.1.0
  * @category getters
@@ -103,7 +107,7 @@ export const idOf = (account: Pick<Account, "provider" | "name">): string =>
   `${account.provider}/${account.name}`
 
 /**
- * A name for a new account, or what is wrong with it.
+ * Checks the name of a new account.
  *
  * @since 0.1.0
  * @category constructors
@@ -119,7 +123,7 @@ export const checkName = (name: string): Either.Either<string, Failure> =>
       )
 
 /**
- * The id of a provider, or what is wrong with it.
+ * Checks the ID of a provider.
  *
  * @since 0.1.0
  * @category constructors
@@ -135,7 +139,7 @@ export const checkProvider = (id: string): Either.Either<string, Failure> =>
       )
 
 /**
- * How a user logs in to an account of a known provider.
+ * The command that logs in to an account of a known provider.
  *
  * @since 0.1.0
  * @category getters
@@ -144,7 +148,7 @@ export const loginTo = (provider: string, name = defaultName): string =>
   `latchkey login ${provider}` + (name === defaultName ? "" : ` --account ${name}`)
 
 /**
- * How a user logs in to a server that is not among the providers.
+ * The command that logs in to a server that is not among the providers.
  *
  * @since 0.1.0
  * @category getters
@@ -155,9 +159,9 @@ export const loginToUnknown = (provider: string, name = defaultName): string =>
 const quoted = (text: string): string => JSON.stringify(text.slice(0, 80))
 
 /**
- * The account that a user means: `provider/name`, a provider (its default account, or its only one), or a
- * name that only one account has. None and several are failures that list what there is; with the ids of the
- * `providers`, the failure says how to log in.
+ * Finds the account that the user means: `provider/name`, a provider (its default account, or its only one),
+ * or a name that only one account has. If there is none or several, the failure lists the candidates. With
+ * the IDs of the `providers`, the failure also says how to log in.
  *
  * @since 0.1.0
  * @category lookup
@@ -184,7 +188,7 @@ export const find = <A extends Pick<Account, "provider" | "name">>(
   )
 }
 
-/** What was typed may be a new provider, a known one that nobody has logged in to, or an account with a slip in it. */
+/** The text may be a new provider, a known one without a login, or an account with a typing error. */
 const absent = (
   text: string,
   all: ReadonlyArray<Pick<Account, "provider" | "name">>,
@@ -193,7 +197,7 @@ const absent = (
   const [provider = "", name = defaultName, ...rest] = text.split("/")
   const found =
     all.length === 0
-      ? `There is no account ${quoted(text)}, nor any other yet.`
+      ? `There is no account ${quoted(text)}, and no other account yet.`
       : `There is no account ${quoted(text)}. There are: ${all.map(idOf).join(", ")}.`
   const list = all.length === 0 ? "" : "; or latchkey list"
   const isAccount = Schema.is(Provider)(provider) && Schema.is(Name)(name) && rest.length === 0
@@ -203,7 +207,7 @@ const absent = (
   if (providers.includes(provider)) {
     return usage(found, loginTo(provider, name))
   }
-  // One that a login named by its issuer is known, but each of its accounts has settings of its own.
+  // A provider from a login by issuer is known, but each of its accounts has its own settings.
   const unknown = all.some((account) => account.provider === provider)
     ? ""
     : ` ${quoted(provider)} is not a known provider: there are ${providers.join(", ")}.`

@@ -1,5 +1,5 @@
 /**
- * The accounts that this user has, each in a small file of its own, so that two logins at once do not meet.
+ * The accounts of this user. Each has its own small file, so that two logins at once do not interfere.
  *
  * @since 0.1.0
  */
@@ -23,8 +23,8 @@ const failed = (problem: PrivateText.FileProblem): Failure =>
   storage("Accounts", PrivateText.describe(problem), "latchkey doctor")
 
 /**
- * The account of exactly this provider and name, none where there is none. A file that is no account's is a
- * failure that names it.
+ * Returns the account of exactly this provider and name, or none. Fails with the file's name if the file is
+ * not an account.
  *
  * @since 0.1.0
  * @category operations
@@ -46,7 +46,7 @@ export const get = (
   )
 }
 
-/** A file that was copied under another name would speak of another's grant. */
+/** A file that was copied under another name would refer to another account's grant. */
 const belongs =
   (file: string, { name, provider }: Pick<Account.Account, "provider" | "name">) =>
   (read: Account.Account): Either.Either<Account.Account, Failure> =>
@@ -55,12 +55,12 @@ const belongs =
 const malformed = (file: string): Failure =>
   storage(
     "Accounts",
-    `${file} does not say what an account is: it was changed, or a later version wrote it.`,
+    `${file} is not a valid account file: it was changed, or a later version wrote it.`,
     `upgrade latchkey; or move the file away, and log in again`
   )
 
 /**
- * All accounts, by provider and name, and what is wrong with those that cannot be read.
+ * Returns all accounts, by provider and name, and the problems of those that cannot be read.
  *
  * @since 0.1.0
  * @category operations
@@ -90,7 +90,7 @@ export const list = (
   })
 
 /**
- * Refuses a name that differs from another's in case alone: on some systems they would be one file.
+ * Refuses a name that differs from another one only in case: on some systems both would be one file.
  *
  * @since 0.1.0
  * @category operations
@@ -109,13 +109,13 @@ export const checkCase = (
     return alike === undefined
       ? Effect.void
       : usage(
-          `There is an account ${Account.idOf(alike)}, whose name differs in case alone.`,
-          "take that one, or another name"
+          `There is already an account ${Account.idOf(alike)}, whose name differs only in upper and lower case.`,
+          "use that account, or another name"
         )
   })
 
 /**
- * Keeps what is known of an account.
+ * Stores an account.
  *
  * @since 0.1.0
  * @category operations
@@ -124,7 +124,7 @@ export const put = (paths: Paths, account: Account.Account): Effect.Effect<void,
   Effect.mapError(PrivateText.write(fileOf(paths, account), `${encode(account)}\n`), failed)
 
 /**
- * Forgets an account; its grant is another matter.
+ * Removes an account, but not its grant.
  *
  * @since 0.1.0
  * @category operations

@@ -1,5 +1,5 @@
 /**
- * The commands, their options and their help. What a command does is loaded when it is run.
+ * The commands, their options and their help. A command's code is loaded when the command runs.
  *
  * @since 0.1.0
  */
@@ -23,6 +23,7 @@ import * as Failure from "./Failure.js"
 import * as Format from "./Format.js"
 import { splitRest } from "./internal/arguments.js"
 import { tidy } from "./internal/help.js"
+import { nearest } from "./internal/nearest.js"
 import { plain } from "./internal/text.js"
 import * as Output from "./Output.js"
 import * as Workspace from "./Workspace.js"
@@ -31,15 +32,15 @@ import * as Workspace from "./Workspace.js"
  * @since 0.1.0
  * @category constants
  */
-export const version = "0.1.0"
+export const version = "3.0.0"
 
-/** What a command ended with: the parser has no way to hand it on. */
+/** The exit code of a command. The parser has no way to return it. */
 class Ended extends Context.Tag("@latchkey/cli/Ended")<
   Ended,
   { readonly code: Ref.Ref<number>; readonly rest: ReadonlyArray<string> | undefined }
 >() {}
 
-/** Runs the command that a module holds, loaded now. */
+/** Runs the command in a module, which is loaded now. */
 const loads = <M, R>(
   load: () => Promise<M>,
   use: (module: M, rest: ReadonlyArray<string> | undefined) => Effect.Effect<number, Failure.Failure, R>
@@ -51,22 +52,20 @@ const loads = <M, R>(
     )
   )
 
-/** The same for a command that has accounts to work with. */
+/** Runs a command that works with accounts. */
 const does = <M, R>(
   load: () => Promise<M>,
   use: (module: M) => Effect.Effect<number, Failure.Failure, R>
 ): Effect.Effect<void, Failure.Failure, Exclude<R, Workspace.Workspace> | Ended> =>
   loads(load, (module) => Workspace.provided(use(module)))
 
-/** No account and no provider begins with a dash: what does is an option that there is not. */
+/** No account and no provider begins with a dash. A text that does is an unknown option. */
 const noOption = Args.mapEffect((text: string) =>
-  text.startsWith("-")
-    ? Effect.fail(HelpDoc.p(`There is no option ${JSON.stringify(text.slice(0, 80))}`))
-    : Effect.succeed(text)
+  text.startsWith("-") ? Effect.fail(HelpDoc.p(`There is no option ${quoted(text)}.`)) : Effect.succeed(text)
 )
 
 const account = Args.text({ name: "ACCOUNT" }).pipe(
-  Args.withDescription("PROVIDER/NAME, or one of the two where it leaves no doubt."),
+  Args.withDescription("PROVIDER/NAME, or only one of the two if it is unambiguous."),
   noOption
 )
 const maybeAccount = Args.optional(account)
@@ -92,7 +91,7 @@ const token = Command.make(
   {
     account,
     minValidity,
-    header: Options.boolean("header").pipe(Options.withDescription("Print a whole Authorization header.")),
+    header: Options.boolean("header").pipe(Options.withDescription("Print a complete Authorization header.")),
     json
   },
   (options) =>
@@ -100,19 +99,19 @@ const token = Command.make(
       () => import("./commands/Token.js"),
       (Token) => Token.run(options)
     )
-).pipe(Command.withDescription("Print a valid token, refreshed if that is due, and nothing else."))
+).pipe(Command.withDescription("Print a valid token and nothing else. Refresh it first if it is due."))
 
 const exec = Command.make(
   "exec",
   {
     account,
     command: Args.text({ name: "COMMAND" }).pipe(
-      Args.withDescription("The command and its arguments, behind --."),
+      Args.withDescription("The command and its arguments, after --."),
       Args.repeated
     ),
     variable: Options.text("env").pipe(
       Options.withPseudoName("NAME"),
-      Options.withDescription("The variable that is to hold the token: ACCESS_TOKEN unless given."),
+      Options.withDescription("The environment variable for the token. Default: ACCESS_TOKEN."),
       Options.withDefault("ACCESS_TOKEN")
     ),
     minValidity
@@ -125,7 +124,7 @@ const exec = Command.make(
 ).pipe(Command.withDescription("Run a command with a valid token in its environment."))
 
 const watch = Options.boolean("watch").pipe(
-  Options.withDescription("Keep the table up to date until Ctrl-C.")
+  Options.withDescription("Keep the table up to date until you press Ctrl-C.")
 )
 
 const status = Command.make("status", { account: maybeAccount, json, watch }, (options) =>
@@ -134,7 +133,7 @@ const status = Command.make("status", { account: maybeAccount, json, watch }, (o
     (Status) => Status.run(options)
   )
 ).pipe(
-  Command.withDescription("Show an account, or all; ends with 0 only if all are valid or can be refreshed.")
+  Command.withDescription("Show one account, or all. Exits with 0 if every one is valid or can be refreshed.")
 )
 
 const list = Command.make("list", { json, watch }, (options) =>
@@ -142,21 +141,21 @@ const list = Command.make("list", { json, watch }, (options) =>
     () => import("./commands/Status.js"),
     (Status) => Status.run({ ...options, account: Option.none() })
   )
-).pipe(Command.withDescription("Show all accounts; the same as status without one."))
+).pipe(Command.withDescription("Show all accounts, like status without an account."))
 
 const refresh = Command.make("refresh", { account, json }, (options) =>
   does(
     () => import("./commands/Refresh.js"),
     (Refresh) => Refresh.run(options)
   )
-).pipe(Command.withDescription("Get a new token now, whatever the old one's state."))
+).pipe(Command.withDescription("Get a new token now, even if the old one is still valid."))
 
 const explain = Command.make("explain", { account, json }, (options) =>
   does(
     () => import("./commands/Explain.js"),
     (Explain) => Explain.run(options)
   )
-).pipe(Command.withDescription("Say what asking for a token would do now, and why."))
+).pipe(Command.withDescription("Explain what `latchkey token` would do now, and why."))
 
 const providerArgument = Args.text({ name: "PROVIDER" }).pipe(
   Args.withDescription(`A provider: ${Object.keys(BuiltIn.providers).join(", ")}, or one of your own.`),
@@ -167,16 +166,22 @@ const file = Args.optional(Args.text({ name: "FILE" }))
 
 const accountName = Options.text("account").pipe(
   Options.withPseudoName("NAME"),
-  Options.withDescription("The account's name, where a provider has several; default unless given."),
+  Options.withDescription("The name of the account, if you have several. Default: default."),
   Options.withDefault(defaultName)
 )
 
 const way = {
-  browser: Options.boolean("browser").pipe(Options.withDescription("In the browser of this machine.")),
-  device: Options.boolean("device").pipe(Options.withDescription("By a code, entered on any device.")),
-  manual: Options.boolean("manual").pipe(Options.withDescription("In any browser, the answer pasted here.")),
+  browser: Options.boolean("browser").pipe(
+    Options.withDescription("Log in with the browser of this machine.")
+  ),
+  device: Options.boolean("device").pipe(
+    Options.withDescription("Log in with a code that you enter on any device.")
+  ),
+  manual: Options.boolean("manual").pipe(
+    Options.withDescription("Log in with any browser, and paste the answer here.")
+  ),
   clientCredentials: Options.boolean("client-credentials").pipe(
-    Options.withDescription("As the client itself, without a user.")
+    Options.withDescription("Log in as the client itself, without a user.")
   )
 }
 
@@ -193,37 +198,39 @@ const login = Command.make(
     provider: providerArgument,
     account: accountName,
     ...way,
-    issuer: optionalText("issuer", "URL", "The issuer of a server that is not among the providers."),
-    clientId: optionalText("client-id", "ID", "The id of the client, where it is your own."),
+    issuer: optionalText("issuer", "URL", "The issuer URL of a server that is not a known provider."),
+    clientId: optionalText("client-id", "ID", "The id of your own client."),
     scopes: Options.text("scope").pipe(
       Options.withPseudoName("SCOPE"),
-      Options.withDescription("A scope to ask for, instead of the provider's; may be repeated."),
+      Options.withDescription("A scope to ask for, instead of the provider's. You can repeat it."),
       Options.repeated
     ),
     parameters: Options.text("param").pipe(
       Options.withPseudoName("NAME=VALUE"),
-      Options.withDescription("A parameter of the authorization request: prompt=consent; may be repeated."),
+      Options.withDescription(
+        "A parameter of the authorization request, such as prompt=consent. You can repeat it."
+      ),
       Options.repeated
     ),
-    clientSecretFile: optionalText("client-secret-file", "FILE", "The file that holds the client's secret."),
+    clientSecretFile: optionalText("client-secret-file", "FILE", "The file with the client's secret."),
     clientSecretVariable: optionalText(
       "client-secret-env",
       "NAME",
-      "The environment variable that holds the client's secret."
+      "The environment variable with the client's secret."
     ),
     patience: Options.text("timeout").pipe(
       Options.withPseudoName("SPAN"),
-      Options.withDescription("How long to wait for the browser: 5m unless given."),
+      Options.withDescription("How long to wait for the browser. Default: 5m."),
       spanOption("--timeout"),
       Options.optional
     ),
     replace: Options.boolean("replace").pipe(
       Options.withDescription(
-        "Replace a grant of another server, client or account. It is not revoked: log out first for that."
+        "Replace a grant of another server, client or account. The old one is not revoked: log out first for that."
       )
     ),
     askClientSecret: Options.boolean("ask-client-secret").pipe(
-      Options.withDescription("Ask for the client's secret, and keep it as the grant is kept.")
+      Options.withDescription("Ask for the client's secret, and store it with the grant.")
     ),
     json
   },
@@ -234,17 +241,16 @@ const login = Command.make(
         (Login) => Login.run({ ...options, way: chosen })
       )
     )
-).pipe(
-  Command.withDescription(
-    "Log in, or log in again: by the first way that the provider offers unless one is given."
-  )
-)
+).pipe(Command.withDescription("Log in, or log in again. Default: the first login that the provider offers."))
 
 const onlyWay = <Way extends string>(ways: Readonly<Record<Way, boolean>>) => {
   const [first, second] = (Object.keys(ways) as Array<Way>).filter((name) => ways[name])
   return second === undefined
     ? Effect.succeed(Option.fromNullable(first))
-    : Failure.usage("A login goes by one way.", "one of --browser, --device, --manual, --client-credentials")
+    : Failure.usage(
+        "More than one kind of login was given.",
+        "give only one of --browser, --device, --manual, --client-credentials"
+      )
 }
 
 const logout = Command.make(
@@ -252,7 +258,7 @@ const logout = Command.make(
   {
     account,
     local: Options.boolean("local").pipe(
-      Options.withDescription("Remove the grant here alone, and leave it alive at the server.")
+      Options.withDescription("Remove the grant from this machine only. It stays valid at the server.")
     ),
     json
   },
@@ -261,14 +267,14 @@ const logout = Command.make(
       () => import("./commands/Logout.js"),
       (Logout) => Logout.run(options)
     )
-).pipe(Command.withDescription("End the grant at the server, then remove it here."))
+).pipe(Command.withDescription("Revoke the grant at the server, then remove it from this machine."))
 
 const doctor = Command.make("doctor", { json }, (options) =>
   does(
     () => import("./commands/Doctor.js"),
     (Doctor) => Doctor.run(options)
   )
-).pipe(Command.withDescription("Look at all that a token depends on, and say how to mend what is wrong."))
+).pipe(Command.withDescription("Diagnose problems and suggest fixes."))
 
 const importing = Command.make(
   "import",
@@ -278,16 +284,14 @@ const importing = Command.make(
       () => import("./commands/Import.js"),
       (Import) => Import.run(options)
     )
-).pipe(Command.withDescription("Take over the grant in a credential file of the provider's own program."))
+).pipe(Command.withDescription("Import the grant from a credential file of the provider's own program."))
 
 const exporting = Command.make(
   "export",
   {
     account,
     file,
-    force: Options.boolean("force").pipe(
-      Options.withDescription("Replace another grant that the file holds.")
-    ),
+    force: Options.boolean("force").pipe(Options.withDescription("Replace another grant in the file.")),
     json
   },
   (options) =>
@@ -358,20 +362,27 @@ const mcp = Command.make("mcp").pipe(
   Command.withSubcommands([mcpLogin, mcpLogout, mcpList, mcpProxy])
 )
 
-const commands = [
-  "login",
-  "token",
-  "exec",
-  "status",
-  "list",
-  "refresh",
-  "logout",
-  "explain",
-  "doctor",
-  "import",
-  "export",
-  "mcp"
-]
+/** The options of a command as they are typed, from its help. */
+const optionsOf = <Name extends string, R, E, A>(command: Command.Command<Name, R, E, A>) => {
+  const help = plain(HelpDoc.toAnsiText(Command.getHelp(command, CliConfig.defaultConfig)))
+  return [...help.matchAll(/^ *(--[a-z-]+)/gm)].map(([, name]) => name!)
+}
+
+const options: Readonly<Record<string, () => ReadonlyArray<string>>> = {
+  login: () => optionsOf(login),
+  token: () => optionsOf(token),
+  exec: () => optionsOf(exec),
+  status: () => optionsOf(status),
+  list: () => optionsOf(list),
+  refresh: () => optionsOf(refresh),
+  logout: () => optionsOf(logout),
+  explain: () => optionsOf(explain),
+  doctor: () => optionsOf(doctor),
+  import: () => optionsOf(importing),
+  export: () => optionsOf(exporting),
+  mcp: () => [mcpLogin, mcpLogout, mcpList, mcpProxy].flatMap((command) => optionsOf(command))
+}
+const commands = Object.keys(options)
 
 const root = Command.make("latchkey").pipe(
   Command.withDescription(
@@ -394,7 +405,7 @@ const root = Command.make("latchkey").pipe(
 )
 
 /**
- * Runs the command that is written in `argv`, without the names of program and script.
+ * Runs the command in `argv`, which excludes the names of program and script.
  *
  * @since 0.1.0
  * @category running
@@ -403,7 +414,7 @@ export const run = (argv: ReadonlyArray<string>): Effect.Effect<number, Failure.
   Effect.gen(function* () {
     const { own, rest } = splitRest(argv)
     if (rest !== undefined && own[0] !== "exec") {
-      return yield* Failure.usage("Only exec has a command behind --.", "latchkey --help")
+      return yield* Failure.usage("Only exec takes a command after --.", "latchkey --help")
     }
     const base = yield* Effect.console
     const output = yield* Output.Output
@@ -419,7 +430,9 @@ export const run = (argv: ReadonlyArray<string>): Effect.Effect<number, Failure.
 
 const parser = Command.run(root, { name: "latchkey", version, executable: "latchkey" })
 
-/** Help goes where all output goes; what is wrong with the arguments is told once, at the end. */
+/**
+ * Help goes to the same output as everything else. A problem with the arguments is reported once, at the end.
+ */
 const consoleOf = (
   base: Console.Console,
   { stdout, write }: Context.Tag.Service<Output.Output>,
@@ -433,10 +446,31 @@ const consoleOf = (
   error: () => Effect.void
 })
 
+const meant = (typed: string, words: ReadonlyArray<string>): string => {
+  const word = nearest(typed, words)
+  return word === undefined ? "" : ` Did you mean ${word}?`
+}
+
+/** Names a command or an option that does not exist, and the nearest that does; undefined if all exist. */
+const mistyped = (own: ReadonlyArray<string>): string | undefined => {
+  const name = own.find((argument) => !argument.startsWith("-")) ?? ""
+  if (own[0] === name && !Object.hasOwn(options, name)) {
+    const list = commands.join(", ")
+    return `There is no command ${quoted(name)}.${meant(name, commands) || ` There are ${list}.`}`
+  }
+  const known = ["--help", "--version", "--completions", ...(options[name]?.() ?? [])]
+  const unknown = own
+    .map((argument) => argument.replace(/=.*/s, ""))
+    .find((argument) => /^--?[a-z]/i.test(argument) && argument !== "-h" && !known.includes(argument))
+  return unknown === undefined ? undefined : `There is no option ${quoted(unknown)}.${meant(unknown, known)}`
+}
+
+const quoted = (text: string): string => JSON.stringify(text.slice(0, 80))
+
 const misread = (error: ValidationError.ValidationError, own: ReadonlyArray<string>): Failure.Failure => {
-  const words = plain(HelpDoc.toAnsiText(error.error)).replace(/\s+/g, " ").trim()
+  const words = mistyped(own) ?? plain(HelpDoc.toAnsiText(error.error)).replace(/\s+/g, " ").trim()
   if (own[0] === "--completions") {
-    return Failure.usage("There are completions for bash, fish, sh and zsh.", "latchkey --completions SHELL")
+    return Failure.usage("Completions exist for bash, fish, sh and zsh.", "latchkey --completions SHELL")
   }
   const command = own.find((argument) => !argument.startsWith("-"))
   return Failure.usage(

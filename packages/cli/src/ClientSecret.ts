@@ -1,6 +1,6 @@
 /**
- * The secret of a client, which is never an argument: from a variable, a file, or as it was typed in at the
- * login, when it is kept as the grant is.
+ * The secret of a client. It is never an argument: it comes from a variable or a file, or was typed in at the
+ * login and is stored like the grant.
  *
  * @since 0.1.0
  */
@@ -17,8 +17,8 @@ import * as PrivateText from "./internal/PrivateText.js"
 import { Workspace } from "./Workspace.js"
 
 /**
- * The secret that an account's file tells of; none where it tells of none, and the provider's settings may have
- * one.
+ * Returns the secret that an account's file refers to. None if it refers to none; the provider's settings may
+ * have one.
  *
  * @since 0.1.0
  * @category operations
@@ -43,33 +43,33 @@ export const read = (
   }
 }
 
-/** A secret from an environment variable. */
+/** Reads a secret from an environment variable. */
 const fromVariable = (name: string): Effect.Effect<Redacted.Redacted, Failure.Failure> =>
   Effect.filterOrFail(
     Effect.orElseSucceed(Config.redacted(name), () => Redacted.make("")),
     (secret) => Redacted.value(secret) !== "",
     () =>
       Failure.configuration(
-        `The client's secret is to be in the variable ${name}, which is not set.`,
+        `The client's secret should be in the variable ${name}, which is not set.`,
         `export ${name}`
       )
   )
 
-/** A secret from a file, without the end of its last line. */
+/** Reads a secret from a file, without the end of its last line. */
 const fromFile = (path: string): Effect.Effect<Redacted.Redacted, Failure.Failure> =>
   Effect.gen(function* () {
     const text = yield* Effect.mapError(PrivateText.read(path), (problem) =>
-      Failure.configuration(`The client's secret is to be in a file: ${PrivateText.describe(problem)}`)
+      Failure.configuration(`The client's secret should be in a file: ${PrivateText.describe(problem)}`)
     )
     const secret = Option.getOrElse(text, () => "").replace(/\r?\n$/, "")
     if (secret !== "" && !/[\r\n]/.test(secret)) return Redacted.make(secret)
     return yield* Failure.configuration(
-      `The client's secret is to be in ${path}, alone on one line: ${secret === "" ? "there is none" : "there are several"}.`
+      `The client's secret should be in ${path}, on a line of its own: ${secret === "" ? "there is none" : "there are several"}.`
     )
   })
 
 /**
- * Keeps a secret that was typed in, beside the grant and as that is kept.
+ * Stores a secret that was typed in, beside the grant and in the same way.
  *
  * @since 0.1.0
  * @category operations
@@ -108,7 +108,7 @@ export const forget = (
     : Effect.void
 
 /**
- * Settings of a provider with the secret in them.
+ * Adds the secret to the settings of a provider.
  *
  * @since 0.1.0
  * @category conversions
@@ -127,7 +127,7 @@ const kept = (account: Account.Account) =>
     const { store } = yield* Workspace
     if (account.home.kind !== "store") {
       return yield* Failure.configuration(
-        "A client's secret is kept only beside a grant in the store.",
+        "A client's secret can be stored only with a grant in the store of Latchkey.",
         "--client-secret-env NAME, or --client-secret-file FILE"
       )
     }

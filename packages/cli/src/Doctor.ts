@@ -1,5 +1,5 @@
 /**
- * What `doctor` looks at: files and modes, settings, providers, the keychain, the clock, and each account's
+ * The checks of `doctor`: files and modes, settings, providers, the keychain, the clock, and each account's
  * grant and lease.
  *
  * @since 0.1.0
@@ -30,8 +30,8 @@ import { encryptionAdvice } from "./Store.js"
 import { Workspace } from "./Workspace.js"
 
 /**
- * One thing that was looked at. `note` is worth knowing and wrong in nothing; `mend` is what to do, null where all is
- * well.
+ * The result of one check. `note` is information, not a problem. `mend` is what to do, and null if everything
+ * is well.
  *
  * @since 0.1.0
  * @category models
@@ -59,14 +59,17 @@ const wrong = (about: string, found: string, mend: string): Finding => ({
   mend
 })
 
-/** What stopped another command. One that sends to the doctor has its advice in its message. */
+/**
+ * The failure that another command would report. One that refers to the doctor already has its advice in the
+ * message.
+ */
 const failure = (about: string, { message, next }: Failure.Failure): Finding =>
-  wrong(about, message, next === undefined || next === "latchkey doctor" ? "as it says" : next)
+  wrong(about, message, next === undefined || next === "latchkey doctor" ? "do what the message says" : next)
 
 type Findings<R = Workspace> = Effect.Effect<ReadonlyArray<Finding>, never, R>
 
 /**
- * Everything, in order.
+ * Runs all checks, in order.
  *
  * @since 0.1.0
  * @category examinations
@@ -75,7 +78,7 @@ export const all: Findings<Workspace | Scope.Scope> = Effect.suspend(() =>
   Effect.map(Effect.all([clock, files, settings, providers, keychain, accounts]), (found) => found.flat())
 )
 
-/** Before this there was no such program. */
+/** This program did not exist before this date. */
 const earliest = Date.UTC(2025, 0, 1)
 
 const clock: Findings = Effect.map(Clock.currentTimeMillis, (now) => [
@@ -111,11 +114,11 @@ const files: Findings = Effect.flatMap(Workspace, ({ paths }) =>
     const bad = [...looks, ...unwritableFindings("files", unwritable, "XDG_DATA_HOME")].filter(
       (finding) => finding !== undefined
     )
-    return bad.length > 0 ? bad : [well("files", `those in ${paths.data} are as they should be.`)]
+    return bad.length > 0 ? bad : [well("files", `all files in ${paths.data} are correct.`)]
   })
 )
 
-/** One finding for each place: what is below a folder cannot be written for the same reason. */
+/** One finding for each place: everything below a folder cannot be written for the same reason. */
 const unwritableFindings = (
   about: string,
   problems: ReadonlyArray<Writability.Problem | undefined>,
@@ -131,8 +134,8 @@ const unwritableFindings = (
 }
 
 /**
- * The file of another program, and the folder that its locks, backups and next version are made in. A mounted file is
- * written in place, whatever its folder is.
+ * The file of another program, and the folder for its locks, backups and next version. A mounted file is
+ * written in place, whatever its folder allows.
  */
 const ownPlace = (one: Account, id: string, path: string): ReadonlyArray<Finding> =>
   one.home.kind === "provider" && Path.isAbsolute(path)
@@ -162,12 +165,11 @@ const mounted = (id: string, path: string): ReadonlyArray<Finding> =>
       ]
     : []
 
-/** What is wrong with a file's mode or owner; nothing where there is none. */
+/** Returns the problem with a file's mode or owner. Nothing if the file does not exist. */
 const look = (path: string, forbidden: number, mode: string): Finding | undefined => {
   const stats = statOf(path)
   if (stats === undefined || process.platform === "win32") return undefined
-  if ("code" in stats)
-    return wrong("files", `${path} cannot be looked at (${stats.code}).`, "see to its directory")
+  if ("code" in stats) return wrong("files", `${path} cannot be read (${stats.code}).`, "check its directory")
   if (process.getuid !== undefined && stats.uid !== process.getuid()) {
     return wrong("files", `${path} belongs to another user.`, `sudo chown "$(id -u)" ${JSON.stringify(path)}`)
   }
@@ -176,7 +178,7 @@ const look = (path: string, forbidden: number, mode: string): Finding | undefine
     ? undefined
     : wrong(
         "files",
-        `${path} has mode 0${has.toString(8)}, which lets others at it.`,
+        `${path} has mode 0${has.toString(8)}, so other users can access it.`,
         `chmod ${mode} ${JSON.stringify(path)}`
       )
 }
@@ -194,7 +196,7 @@ const settings: Findings = Effect.map(
   Effect.either(Effect.provide(TokenConfig.TokenConfig, TokenConfig.layerConfig())),
   (config) =>
     Either.match(config, {
-      onLeft: (error) => [wrong("settings", Failure.configProblem(error), "set it right, or unset it")],
+      onLeft: (error) => [wrong("settings", Failure.configProblem(error), "correct it, or unset it")],
       onRight: ({ credentialsTtl, grace }) => [
         well(
           "settings",
@@ -230,7 +232,7 @@ const keychain: Findings = Effect.gen(function* () {
     return [
       note(
         "encryption",
-        `new grants are kept in clear, for this user alone. ${why}`,
+        `new grants are stored without encryption, and only this user can read them. ${why}`,
         "set AUTH__ENCRYPTION_KEYS to a key from: openssl rand -base64 32"
       )
     ]
@@ -241,14 +243,14 @@ const keychain: Findings = Effect.gen(function* () {
 const encryptionWords = {
   keychain: "new grants are encrypted with a key in the keychain, which is open.",
   environment: "new grants are encrypted with the first key of AUTH__ENCRYPTION_KEYS.",
-  none: "new grants are kept in clear, as LATCHKEY_ENCRYPTION has it."
+  none: "new grants are stored without encryption, because LATCHKEY_ENCRYPTION says so."
 } as const
 
 const accounts: Findings = Effect.gen(function* () {
   const found = yield* Effect.either(Session.all)
   if (Either.isLeft(found)) return [failure("accounts", found.left)]
   const { accounts: every, broken } = found.right
-  // What is wrong with providers was said above.
+  // Problems with providers were reported above.
   const lost = broken.filter(({ reason }) => reason === "Accounts")
   const each = yield* Effect.forEach(every, (one) => Effect.scoped(account(one)))
   return [
@@ -262,10 +264,10 @@ const accounts: Findings = Effect.gen(function* () {
 /** How many accounts' servers are asked for their clock at most. */
 const mostClocks = 5
 
-/** Assertions, proofs and instants that a server writes are judged by its clock. */
+/** Servers judge assertions, proofs and the instants that they wrote by their own clock. */
 const serverClocks = (every: ReadonlyArray<Account>): Findings =>
   Effect.map(
-    // A grant in the file of its own program is that program's to look after.
+    // A grant in its own program's file is maintained by that program.
     Effect.forEach(
       every.filter(({ home }) => home.kind !== "provider").slice(0, mostClocks),
       ProviderWire.serverAhead,
@@ -302,7 +304,7 @@ const account = (one: Account): Findings<Workspace | Scope.Scope> =>
     const client = yield* Effect.either(ProviderWire.refresher(opened.right))
     const mismatch = Option.isSome(entry) ? yield* Session.mismatch(opened.right, entry.value) : Option.none()
     const unwritable = ownPlace(one, id, storage.location)
-    // Where its files cannot be made, that is said already.
+    // If its files cannot be created, that was already reported.
     const held =
       unwritable.length > 0
         ? Either.void
@@ -323,7 +325,7 @@ const account = (one: Account): Findings<Workspace | Scope.Scope> =>
     ]
   })
 
-/** A new login takes the place of a grant that is lost. One that can be had again is not to be removed. */
+/** A new login replaces a lost grant. A grant that may become readable again must not be removed. */
 const mendOf = ({ reason }: StorageError, id: string, login: string): string => {
   switch (reason) {
     case "NoGrant":
@@ -331,9 +333,9 @@ const mendOf = ({ reason }: StorageError, id: string, login: string): string => 
     case "Malformed":
     case "WrongUnit":
     case "WrongKey":
-      return `as it says; or latchkey logout ${id} --local, then ${login}`
+      return `do what the message says; or latchkey logout ${id} --local, then ${login}`
     default:
-      return "as it says"
+      return "do what the message says"
   }
 }
 
@@ -358,7 +360,10 @@ const stateWords: { readonly [state in Exclude<Report.State, "mismatch" | "unrea
   absent: "it has no grant."
 }
 
-/** Clocks differ by seconds; what is beyond that was set back, or the other machine's is ahead. */
+/**
+ * Clocks differ by seconds. A larger difference means that this clock was set back, or the other machine's is
+ * ahead.
+ */
 const slack = 120_000
 
 const fromTheFuture = (id: string, { credentials }: Entry.Entry, now: number): Option.Option<Finding> =>
@@ -374,7 +379,7 @@ const fromTheFuture = (id: string, { credentials }: Entry.Entry, now: number): O
       : Option.none()
   )
 
-/** The server's own time is a witness. */
+/** The server's own time is the evidence. */
 const misdated = (id: string, { credentials }: Entry.Entry): Option.Option<Finding> =>
   Option.filterMap(
     Option.zipWith(credentials.obtainedAt, credentials.serverTime, (ours, theirs) => ours - theirs),
@@ -398,6 +403,10 @@ const leaseFinding = (
     ? note(
         id,
         `a refresh is under way${error.holder === undefined ? "" : `, by ${error.holder}`}.`,
-        "wait for it: a lease whose holder is gone is taken over by itself"
+        "wait for it: if its process is gone, Latchkey takes the lease over"
       )
-    : wrong(id, `no lease can be had: ${error.message}`, "see to the store's directory and its free space")
+    : wrong(
+        id,
+        `the lease cannot be taken: ${error.message}`,
+        "check the store's directory and its free space"
+      )

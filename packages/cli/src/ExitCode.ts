@@ -1,24 +1,25 @@
 /**
- * What the command's exit codes mean. They are stable: scripts may rely on them.
+ * The exit codes of the command. They are stable: scripts may rely on them.
  *
  * @since 0.1.0
  */
 
 /**
  * - `ok`: done. For `status` and `list`: every account is valid or can be refreshed.
- * - `failed`: `doctor` found something to mend; or something happened that has no code of its own.
- * - `usage`: the arguments cannot be understood, or name no account, or more than one.
+ * - `failed`: `doctor` found a problem, or something failed that has no code of its own.
+ * - `usage`: the arguments are invalid, or name no account, or more than one.
  * - `loginRequired`: only a new login helps.
- * - `tryLater`: there is no valid token now, but there may be one later: the server, the network, a cool-down.
+ * - `tryLater`: there is no valid token now, but there may be one later: the server, the network, a
+ *   cool-down.
  * - `storage`: the credentials or the keychain cannot be read or written.
- * - `configuration`: a setting, the client or the file of providers is wrong, or the stored grant is another server's,
- *   client's or account's (`GrantMismatch`).
- * - `loginFailed`: the login was refused, ran out, or was given up.
- * - `exec`: `exec` could not start its command; the reason is on stderr.
+ * - `configuration`: a setting, the client or the providers file is wrong, or the stored grant belongs to
+ *   another server, client or account (`GrantMismatch`).
+ * - `loginFailed`: the login was refused, timed out, or was cancelled.
+ * - `exec`: `exec` could not start its command. The reason is on stderr.
  * - `notExecutable`, `notFound`: `exec` found its command not executable, or not at all.
  * - `interrupted`, `terminated`: Ctrl-C, or a request to end.
  *
- * `exec` ends with its command's own code, and 128 plus the signal's number where a signal ended it.
+ * `exec` ends with its command's own code, or with 128 plus the signal's number if a signal ended it.
  *
  * @since 0.1.0
  * @category constants

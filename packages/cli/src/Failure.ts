@@ -1,5 +1,5 @@
 /**
- * What the command says when it cannot do what it was asked: in words, with the next step and an exit code.
+ * The failures that the command reports: in words, with the next step and an exit code.
  *
  * @since 0.1.0
  */
@@ -12,7 +12,7 @@ import * as Option from "effect/Option"
 import { ExitCode } from "./ExitCode.js"
 
 /**
- * A failure as it is shown. `reason` is for scripts, `next` is what the user can do; neither holds a secret.
+ * A failure for display. `reason` is for scripts, and `next` is what the user can do. Neither holds a secret.
  *
  * @since 0.1.0
  * @category errors
@@ -25,7 +25,7 @@ export class Failure extends Data.TaggedError("Failure")<{
 }> {}
 
 /**
- * What was typed cannot be done.
+ * The arguments cannot be carried out.
  *
  * @since 0.1.0
  * @category constructors
@@ -43,7 +43,7 @@ export const configuration = (message: string, next?: string, reason = "Configur
   new Failure({ code: ExitCode.configuration, reason, message, next })
 
 /**
- * The credentials, or what is known of the account, cannot be read or written.
+ * The credentials or the account file cannot be read or written.
  *
  * @since 0.1.0
  * @category constructors
@@ -52,7 +52,7 @@ export const storage = (reason: string, message: string, next?: string): Failure
   new Failure({ code: ExitCode.storage, reason, message, next })
 
 /**
- * Whose failure it is, for the next step: how to log in again, and what the account is called.
+ * The account of a failure, for the next step: how to log in again, and the account's name.
  *
  * @since 0.1.0
  * @category models
@@ -74,7 +74,7 @@ export const fromToken = (error: TokenError | ConfigError.ConfigError, about: Ab
       return new Failure({
         code: ExitCode.loginRequired,
         reason: error.reason,
-        // The command saves what a login brings by itself: where to is nothing to act on.
+        // The command itself saves the result of a login, so the error's advice where to save it is left out.
         message: `${about.account}: ${error.reason === "NoCredentials" ? "There are no credentials yet." : error.message}`,
         next: about.login
       })
@@ -95,7 +95,7 @@ export const fromToken = (error: TokenError | ConfigError.ConfigError, about: Ab
 }
 
 /**
- * The stored grant is another server's, client's or account's.
+ * The stored grant belongs to another server, client or account.
  *
  * @since 0.1.0
  * @category constructors
@@ -104,7 +104,7 @@ export const mismatch = (found: Mismatch, about: About): Failure =>
   new Failure({
     code: ExitCode.configuration,
     reason: "GrantMismatch",
-    message: `${about.account}: ${describeMismatch(found)}. Nothing was sent, and the stored grant is left as it is.`,
+    message: `${about.account}: ${describeMismatch(found)}. Nothing was sent, and the stored grant was not changed.`,
     next: mismatchAdvice(about)
   })
 
@@ -115,7 +115,7 @@ export const mismatch = (found: Mismatch, about: About): Failure =>
  * @category getters
  */
 export const mismatchAdvice = ({ login }: About): string =>
-  `${login} --replace, which does not end the old grant at its server; or set the old server and client again; or log in beside it, with --account NAME`
+  `${login} --replace (the old grant stays valid at its server); or set the old server and client again; or log in to another account, with --account NAME`
 
 const isConfiguration = (reason: string): boolean => reason === "Misconfigured"
 
@@ -128,7 +128,7 @@ const storageAdvice: Readonly<Record<string, string>> = {
 }
 
 /**
- * What is wrong with a setting, in one line.
+ * Describes the problem with a setting, in one line.
  *
  * @since 0.1.0
  * @category conversions
@@ -137,7 +137,7 @@ export const configProblem = (error: ConfigError.ConfigError): string =>
   error.message !== "" ? error.message : String(error).replace(/\s+/g, " ")
 
 /**
- * What a defect is told as: its kind alone, since its words and its stack may quote anything.
+ * Reports only the kind of a defect. Its message and stack may quote anything.
  *
  * @since 0.1.0
  * @category conversions
@@ -146,7 +146,7 @@ export const fromDefect = (defect: unknown): Failure =>
   new Failure({
     code: ExitCode.failed,
     reason: "Unexpected",
-    message: `Something unexpected happened (${kindOf(defect)}). Nothing more is shown, as it may hold a secret.`,
+    message: `Something unexpected happened (${kindOf(defect)}). Nothing more is shown, because it may contain a secret.`,
     next: "latchkey doctor"
   })
 
@@ -157,7 +157,7 @@ const kindOf = (defect: unknown): string => {
 }
 
 /**
- * The failure of a whole command; none where it was only interrupted.
+ * The failure of a whole command. None if it was only interrupted.
  *
  * @since 0.1.0
  * @category conversions

@@ -1,5 +1,5 @@
 /**
- * Spans of time in words, and words as spans of time.
+ * Formats and parses durations.
  *
  * @since 0.1.0
  */
@@ -11,7 +11,7 @@ const hour = 60 * minute
 const day = 24 * hour
 
 /**
- * A span of milliseconds in its two largest units: `45 s`, `12 min 5 s`, `3 h 20 min`, `2 d 4 h`.
+ * Formats milliseconds in the two largest units: `45 s`, `12 min 5 s`, `3 h 20 min`, `2 d 4 h`.
  *
  * @since 0.1.0
  * @category getters
@@ -29,7 +29,7 @@ const names: Readonly<Record<number, string>> = { [second]: "s", [minute]: "min"
 const units: Readonly<Record<string, number>> = { ms: 1, s: second, m: minute, min: minute, h: hour, d: day }
 
 /**
- * A span of time as it is typed: `90` (seconds), `500ms`, `30s`, `5m`, `2h`, `1d`; in milliseconds, or none.
+ * Parses a duration as users type it, to milliseconds: `90` (seconds), `500ms`, `30s`, `5m`, `2h`, `1d`.
  *
  * @since 0.1.0
  * @category parsing
@@ -38,7 +38,7 @@ export const parseSpan = (text: string): Either.Either<number, string> => {
   const [, digits, unit = "s"] = /^(\d{1,9}(?:\.\d{1,3})?)\s*(ms|s|m|min|h|d)?$/.exec(text.trim()) ?? []
   return digits === undefined
     ? Either.left(
-        `${JSON.stringify(text.slice(0, 40))} is no span of time: write 90, 500ms, 30s, 5m, 2h or 1d.`
+        `${JSON.stringify(text.slice(0, 40))} is not a duration: write 90, 500ms, 30s, 5m, 2h or 1d.`
       )
     : Either.right(Math.round(Number(digits) * units[unit]!))
 }

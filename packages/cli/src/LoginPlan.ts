@@ -1,5 +1,5 @@
 /**
- * How a login is to go: the provider as it was asked for, the account that results, and the way.
+ * Plans a login: the provider with its changes, the resulting account, and the way to log in.
  *
  * @since 0.1.0
  */
@@ -21,7 +21,7 @@ import { encryptionAdvice } from "./Store.js"
 import { Workspace } from "./Workspace.js"
 
 /**
- * What the command line says; what it does not say is as at the last login, or as the provider has it.
+ * The arguments of a login. A missing one defaults to that of the last login, or to the provider's setting.
  *
  * @since 0.1.0
  * @category models
@@ -39,7 +39,7 @@ export interface Asked {
 }
 
 /**
- * `secret` is one that was typed in just now, to be kept; `warning` is to be told before the login begins.
+ * `secret` was typed in just now and must be stored. `warning` is shown before the login begins.
  *
  * @since 0.1.0
  * @category models
@@ -110,7 +110,7 @@ const parametersOf = (
         )
       )
     : Failure.usage(
-        "--param takes a name and a value: NAME=VALUE.",
+        "--param needs a name and a value: NAME=VALUE.",
         "latchkey login PROVIDER --param prompt=consent"
       )
 }
@@ -122,7 +122,7 @@ const noClient = (
 ): Failure.Failure =>
   Failure.configuration(
     `${displayName} needs a client of your own: register an application with it.`,
-    // A login that fails keeps nothing, so the issuer is to be given again.
+    // A login that fails stores nothing, so the issuer must be given again.
     Option.isSome(issuer)
       ? AccountModule.loginToUnknown(provider, name)
       : `latchkey login ${provider} --client-id ID`,
@@ -138,7 +138,7 @@ const grantOf = (before: Option.Option<Account>, { way }: Asked): Account["grant
 const wayOf = ({ login }: Provider.Provider, grant: Account["grant"], { way }: Asked): Provider.Login =>
   Option.getOrElse(way, () => (grant === "client-credentials" ? "clientCredentials" : login.ways[0]!))
 
-/** A server that is only known by its issuer may offer any way; which it does is told by its own metadata. */
+/** A server that is known only by its issuer may support any way. Its metadata shows which ones. */
 const everyWay: ReadonlyArray<Provider.Login> = ["browser", "device", "manual", "clientCredentials"]
 
 const settingsOf = (
@@ -172,7 +172,10 @@ const settingsOf = (
 const section = (value: unknown): Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null ? (value as Readonly<Record<string, unknown>>) : {}
 
-/** The provider's own file holds one account; others, and those of providers without one, are in the store. */
+/**
+ * The provider's own file holds one account. Other accounts, and those of providers without a file, are in
+ * the store.
+ */
 const homeOf = (
   id: Pick<Account, "provider" | "name">,
   before: Option.Option<Account>,
@@ -198,7 +201,7 @@ const homeOf = (
   })
 
 const inClear = (why: string): string =>
-  `The grant will be kept in clear, in a file for this user alone, as there is no keychain here. (${why.split(": ")[0]}.) ` +
+  `The grant will be stored without encryption, in a file that only this user can read, because there is no keychain here. (${why.split(": ")[0]}.) ` +
   "To have it encrypted, set AUTH__ENCRYPTION_KEYS to a key from: openssl rand -base64 32"
 
 const secretSource = (

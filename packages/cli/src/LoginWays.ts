@@ -1,5 +1,5 @@
 /**
- * The ways to log in, as a terminal offers them: what the user is to do stands on stderr.
+ * The ways to log in on a terminal. Instructions for the user go to stderr.
  *
  * @since 0.1.0
  */
@@ -23,8 +23,8 @@ import * as ProviderAccess from "./ProviderAccess.js"
 import * as ProviderWire from "./ProviderWire.js"
 
 /**
- * Logs in by one way. A browser that cannot be opened, or does not come back in time, or a port that is taken leads
- * to the login by hand where the provider offers it.
+ * Logs in by one way. If a browser cannot be opened or does not come back in time, or if a port is taken, it
+ * continues with the login by hand, if the provider offers it.
  *
  * @since 0.1.0
  * @category running
@@ -42,7 +42,7 @@ export const run = (
     )
   })
 
-/** What to do about it, as a command where that is known. `--scope` replaces all scopes. */
+/** Returns the advice, as a command if that is known. `--scope` replaces all scopes. */
 const wordsOf = (provider: Provider.Provider, options: Options, event: LoginEvent): ReadonlyArray<string> => {
   if (event._tag !== "NoRefreshToken") return [event.message]
   const parameters = Object.entries(event.parameters)
@@ -69,7 +69,7 @@ const quoted = (word: string): string =>
  */
 export interface Options extends Login.Options {
   readonly patience?: number | undefined
-  /** The account's name, for the commands that are suggested. */
+  /** The account's name, for the suggested commands. */
   readonly account?: string | undefined
 }
 
@@ -84,7 +84,7 @@ const browser: Way = (provider, options) =>
       (error) => leadsByHand(error) && provider.login.ways.includes("manual"),
       (error) =>
         Effect.zipRight(
-          Output.say(`${error.message.split(": ")[0]}: going on by hand.`),
+          Output.say(`${error.message.split(": ")[0]}: continue by pasting the code.`),
           manual(provider, options)
         )
     )
@@ -98,12 +98,12 @@ const openBrowser = (url: URL): Effect.Effect<void, LoginError, Output.Output> =
   Effect.gen(function* () {
     yield* SystemBrowser.open(url)
     yield* Output.say(
-      "Log in in the browser that has opened; if none has, open this:",
+      "Log in with the browser that has opened. If none has, open this address:",
       "",
       `  ${url.href}`,
       ""
     )
-    yield* Output.say("Waiting for the browser to come back. Ctrl-C gives up.")
+    yield* Output.say("Waiting for the browser. Press Ctrl-C to give up.")
   })
 
 const manual: Way = (provider, options) =>
@@ -117,7 +117,7 @@ const manual: Way = (provider, options) =>
           onSome: (end) => ` within ${Format.span(end - now)}`
         })
         yield* Output.say(`Open this in any browser${within}, and log in:`, "", `  ${url.href}`, "")
-        yield* Output.say("Then paste the address that the browser ends at, or the code that is shown there.")
+        yield* Output.say("Then paste the address where the browser ends, or the code that the page shows.")
         return yield* Prompt.line("Paste it here: ", noCode(provider))
       })
   })
@@ -139,7 +139,7 @@ const noCodeWords: Readonly<Record<Prompt.NoAnswer, string>> = {
   "given up": "the input ended before a code came",
   "no terminal": "there is no terminal to paste the code in, and the standard input holds none",
   unreadable: "there is no terminal to paste the code in, and the standard input cannot be read",
-  "too long": "what comes on the standard input is longer than any code"
+  "too long": "the standard input is longer than any code"
 }
 
 const device: Way = (provider, options) =>
@@ -158,16 +158,16 @@ const showCode = (prompt: DevicePrompt) =>
     )
     if (Option.isSome(prompt.verificationUriComplete)) {
       yield* Output.say(
-        ...["or open this, where it is entered already:", ""],
+        ...["or open this address, which contains the code:", ""],
         ...[`  ${prompt.verificationUriComplete.value.href}`, ""]
       )
     }
-    yield* Output.say("Waiting until that is done. Ctrl-C gives up.")
+    yield* Output.say("Waiting until you have logged in. Press Ctrl-C to give up.")
   })
 
 const countDown = ({ expiresAt }: DevicePrompt): Effect.Effect<never, never, Output.Output> =>
   Clock.currentTimeMillis.pipe(
-    Effect.flatMap((now) => Output.progress(`The code is good for another ${Format.span(expiresAt - now)}.`)),
+    Effect.flatMap((now) => Output.progress(`The code is valid for ${Format.span(expiresAt - now)}.`)),
     Effect.zipRight(Effect.sleep("1 second")),
     Effect.forever
   )

@@ -1,5 +1,5 @@
 /**
- * Where the command writes: results to stdout, words for people to stderr.
+ * The output of the command: results to stdout, text for people to stderr.
  *
  * @since 0.1.0
  */
@@ -13,8 +13,8 @@ import * as Text from "./internal/text.js"
 
 export {
   /**
-   * Control, bidirectional and invisible characters as they are written, so that no name or message can move the
-   * cursor or hide a part of itself.
+   * Writes control, bidirectional and invisible characters as escapes, so that no name or message can move
+   * the cursor or hide a part of itself.
    *
    * @since 0.1.0
    * @category text
@@ -23,14 +23,16 @@ export {
 } from "./internal/text.js"
 
 /**
- * What stands behind a stream.
+ * The properties of a stream.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Surface {
   readonly isTerminal: boolean
-  /** Whether to colour: a terminal that can, and `NO_COLOR` is not set; or `FORCE_COLOR` is. */
+  /**
+   * Whether to use colours: the terminal supports them and `NO_COLOR` is not set, or `FORCE_COLOR` is set.
+   */
   readonly colors: boolean
   readonly columns: number
 }
@@ -44,15 +46,15 @@ export class Output extends Context.Tag("@latchkey/cli/Output")<
   {
     readonly stdout: Surface
     readonly stderr: Surface
-    /** Writes to stdout as it is. */
+    /** Writes to stdout unchanged. */
     readonly write: (text: string) => Effect.Effect<void>
-    /** Writes to stderr as it is. */
+    /** Writes to stderr unchanged. */
     readonly writeError: (text: string) => Effect.Effect<void>
   }
 >() {}
 
 /**
- * Lines on stdout. Whatever came from elsewhere is in them, each stays one line.
+ * Prints lines on stdout. Foreign text in them is escaped, so each stays one line.
  *
  * @since 0.1.0
  * @category writing
@@ -63,7 +65,7 @@ export const print = (...lines: ReadonlyArray<string>): Effect.Effect<void, neve
   )
 
 /**
- * A value on stdout as one line of JSON.
+ * Prints a value on stdout as one line of JSON.
  *
  * @since 0.1.0
  * @category writing
@@ -72,7 +74,7 @@ export const printJson = (value: unknown): Effect.Effect<void, never, Output> =>
   Effect.flatMap(Output, ({ write }) => write(`${Text.json(value)}\n`))
 
 /**
- * Lines for people, on stderr. What came from elsewhere cannot move their cursor.
+ * Prints lines for people on stderr. Foreign text in them cannot move the cursor.
  *
  * @since 0.1.0
  * @category writing
@@ -83,7 +85,7 @@ export const say = (...lines: ReadonlyArray<string>): Effect.Effect<void, never,
   )
 
 /**
- * A value on stderr as one line of JSON.
+ * Prints a value on stderr as one line of JSON.
  *
  * @since 0.1.0
  * @category writing
@@ -92,7 +94,7 @@ export const sayJson = (value: unknown): Effect.Effect<void, never, Output> =>
   Effect.flatMap(Output, ({ writeError }) => writeError(`${Text.json(value)}\n`))
 
 /**
- * A passing remark on stderr: rewritten by the next one on a terminal, and left out elsewhere.
+ * Shows a progress message on stderr. On a terminal the next one overwrites it. Elsewhere it is left out.
  *
  * @since 0.1.0
  * @category writing
@@ -105,7 +107,7 @@ export const progress = (words: string): Effect.Effect<void, never, Output> =>
   )
 
 /**
- * Removes the last passing remark.
+ * Removes the last progress message.
  *
  * @since 0.1.0
  * @category writing
@@ -113,7 +115,7 @@ export const progress = (words: string): Effect.Effect<void, never, Output> =>
 export const endProgress: Effect.Effect<void, never, Output> = progress("")
 
 /**
- * The streams of this process. A reader that has gone away is no error of ours.
+ * The streams of this process. A reader that has disconnected is not an error.
  *
  * @since 0.1.0
  * @category layers
@@ -150,7 +152,7 @@ const writers = {
 const colourless: Surface = { isTerminal: false, colors: false, columns: 80 }
 
 /**
- * The streams of this process as if they were files, for when the environment cannot be read.
+ * The streams of this process, treated as files. For when the environment cannot be read.
  *
  * @since 0.1.0
  * @category layers
@@ -164,7 +166,9 @@ export const layerPlain: Layer.Layer<Output> = Layer.succeed(Output, {
 
 const variable = (name: string): Config.Config<string> => Config.withDefault(Config.string(name), "")
 
-/** Whole and in order, before the process ends: also into a pipe that is full, or has lost its reader. */
+/**
+ * Writes everything in order before the process ends, even into a pipe that is full or has lost its reader.
+ */
 const writeAll = (file: number, text: string): void => {
   const bytes = Buffer.from(text)
   for (let at = 0; at < bytes.length;) {

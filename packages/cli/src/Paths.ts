@@ -12,9 +12,9 @@ import { homedir, userInfo } from "node:os"
 import * as Path from "node:path"
 
 /**
- * - `home`: the user's own directory; undefined where it has none.
- * - `tilde`: whether `~` means that directory in a shell too. It does not where `HOME` is empty or relative.
- * - `accounts`: one small file an account that says what it is and where its grant lives; no secrets.
+ * - `home`: the user's home directory. Undefined if there is none.
+ * - `tilde`: whether a shell expands `~` to that directory too. It does not if `HOME` is empty or relative.
+ * - `accounts`: one small file per account, with its settings and where its grant is stored. No secrets.
  * - `store`: the embedded database of the grants.
  * - `providers`: the user's own providers.
  *
@@ -32,9 +32,9 @@ export interface Paths {
 }
 
 /**
- * The paths from `HOME`, `XDG_DATA_HOME` and `XDG_CONFIG_HOME`; a relative one of these counts as not set,
- * as the specification of the base directories has it. `LATCHKEY_PROVIDERS_FILE` names another file of providers.
- * A user without a home directory, as in a container, must set the base directories: the error says so.
+ * The paths from `HOME`, `XDG_DATA_HOME` and `XDG_CONFIG_HOME`. A relative one counts as not set, as the
+ * specification of the base directories requires. `LATCHKEY_PROVIDERS_FILE` names another file of providers.
+ * A user without a home directory, as in a container, must set the base directories, and the error says so.
  *
  * @since 0.1.0
  * @category constructors
@@ -76,7 +76,7 @@ export const make: Effect.Effect<Paths, ConfigError.ConfigError> = Effect.gen(fu
 })
 
 /**
- * A path for people: the home directory as `~`, where that is what a shell takes it for.
+ * Formats a path for people: the home directory as `~`, if a shell expands it in the same way.
  *
  * @since 0.1.0
  * @category getters
@@ -90,14 +90,14 @@ export const shorten = ({ home, tilde }: Pick<Paths, "home" | "tilde">, path: st
 const directory = (variable: string): Config.Config<Option.Option<string>> =>
   Config.map(Config.withDefault(Config.string(variable), ""), Option.liftPredicate(Path.isAbsolute))
 
-/** Node throws where neither `HOME` nor the user database has one. */
+/** Node throws if neither `HOME` nor the user database has one. */
 const homeOfUser = (): Option.Option<string> => {
   for (const find of [homedir, () => userInfo().homedir]) {
     try {
       const found = find()
       if (Path.isAbsolute(found)) return Option.some(found)
     } catch {
-      // It is not known in this way.
+      // There is none.
     }
   }
   return Option.none()

@@ -1,5 +1,5 @@
 /**
- * Questions to the user: asked on stderr, answered on stdin.
+ * Questions to the user: printed on stderr, answered on stdin.
  *
  * @since 0.1.0
  */
@@ -10,12 +10,12 @@ import { Writable } from "node:stream"
 import * as Failure from "./Failure.js"
 import * as Output from "./Output.js"
 
-/** Whether somebody can be asked. */
+/** Whether there is a user at the terminal. */
 const isInteractive: Effect.Effect<boolean> = Effect.sync(() => stdin()?.isTTY === true)
 
 /**
- * Why there is no answer: the input ended before one came, which in a terminal is Ctrl-D; it cannot be read; or it is
- * longer than any answer.
+ * Why there is no answer: the input ended before one came, which in a terminal is Ctrl-D; it cannot be read;
+ * or it is longer than any answer.
  *
  * @since 0.1.0
  * @category models
@@ -23,8 +23,8 @@ const isInteractive: Effect.Effect<boolean> = Effect.sync(() => stdin()?.isTTY =
 export type NoAnswer = "given up" | "no terminal" | "unreadable" | "too long"
 
 /**
- * One line, as it is typed or pasted; without a terminal, the first line of the standard input that is not blank.
- * Ctrl-C interrupts.
+ * Reads one line, typed or pasted. Without a terminal, reads the first line of the standard input that is not
+ * blank. Ctrl-C interrupts.
  *
  * @since 0.1.0
  * @category asking
@@ -40,7 +40,7 @@ export const line = (
   )
 
 /**
- * A secret, which is not shown while it is typed. Where nobody can be asked, that is a failure.
+ * Reads a secret without echo. Fails if there is no terminal.
  *
  * @since 0.1.0
  * @category asking
@@ -60,7 +60,7 @@ export const secret = (
     return Redacted.make(entered)
   })
 
-/** None where what stands for it is of no kind that can be read. */
+/** None if it is of a kind that cannot be read. */
 const stdin = (): typeof process.stdin | undefined => {
   try {
     return process.stdin
@@ -69,7 +69,7 @@ const stdin = (): typeof process.stdin | undefined => {
   }
 }
 
-/** It may be a file, which holds nothing up: then it has no such method. */
+/** It may be a file, which does not keep the process alive and has no such method. */
 const release = (): void => {
   const input = stdin()
   input?.pause()
@@ -77,8 +77,8 @@ const release = (): void => {
 }
 
 /**
- * In a terminal, a key at a time: the terminal itself would cut a line at 4,095 characters. It shows nothing by
- * itself from before the question is there to be answered.
+ * Reads one key at a time in a terminal, because the terminal itself would cut a line at 4,095 characters.
+ * Echo is off from before the question appears.
  */
 const typed = (question: Effect.Effect<void>, echo: boolean): Effect.Effect<string, NoAnswer> =>
   Effect.async((resume) => {
@@ -92,7 +92,7 @@ const typed = (question: Effect.Effect<void>, echo: boolean): Effect.Effect<stri
       release()
       resume(outcome)
     }
-    // A terminal that hung up: what it says after the answer concerns nobody.
+    // The terminal was closed. An error after the answer does not matter.
     process.stdin.on("error", () => answer(Effect.fail("unreadable")))
     lines.once("line", (text) => answer(Effect.succeed(text.trim())))
     lines.once("close", () => answer(Effect.fail("given up")))
@@ -104,7 +104,7 @@ const typed = (question: Effect.Effect<void>, echo: boolean): Effect.Effect<stri
     })
   })
 
-/** No address that a browser ends at is longer; what comes without an end is not read to it. */
+/** Longer than any URL that a browser ends at. An endless input is not read to its end. */
 const longest = 65_536
 
 const piped = (): Effect.Effect<string, NoAnswer> =>
@@ -128,7 +128,7 @@ const piped = (): Effect.Effect<string, NoAnswer> =>
     }
     const end = () => answer(text.trim() === "" ? Effect.fail("no terminal") : Effect.succeed(text.trim()))
     input.setEncoding("utf8").on("data", take).once("end", end)
-    // Left in place: an error after the answer concerns nobody.
+    // Left in place, because an error after the answer does not matter.
     input.on("error", () => answer(Effect.fail("unreadable")))
     return Effect.sync(stop)
   })

@@ -1,6 +1,6 @@
 /**
- * The providers at work for an account: who it is with, and where its grant is if its provider keeps it. How it is
- * renewed is in `ProviderWire`, which takes longer to load.
+ * The provider of an account, and the grant that the provider's own program keeps. How a grant is renewed is
+ * in `ProviderWire`, which takes longer to load.
  *
  * @since 0.1.0
  */
@@ -21,7 +21,7 @@ import { Workspace } from "./Workspace.js"
 
 export {
   /**
-   * The providers of this user: the built-in ones, those of the file, what the environment changes.
+   * The providers of this user: the built-in ones, those of the file, and the environment's changes.
    *
    * @since 0.1.0
    * @category constructors
@@ -30,7 +30,7 @@ export {
 } from "./ProviderIdentity.js"
 
 /**
- * What is wrong with a provider or its client, for the user.
+ * Describes a problem with a provider or its client for the user.
  *
  * @since 0.1.0
  * @category conversions
@@ -50,8 +50,8 @@ const advice: Readonly<Record<ProviderError["reason"], (provider: string) => str
 }
 
 /**
- * The provider of an account, with the settings of its login. Without the client's secret, which only a request
- * needs: a variable or a file that is missing stops nothing that sends nothing.
+ * Returns the provider of an account with the settings of its login, but without the client's secret. Only a
+ * request needs the secret, so a missing variable or file does not affect commands that send nothing.
  *
  * @since 0.1.0
  * @category lookup
@@ -60,7 +60,7 @@ export const providerOf = (account: Account.Account): Effect.Effect<Provider, Fa
   withSettings(account, account.settings)
 
 /**
- * The provider of an account as requests need it: with the client's secret where it has one.
+ * Returns the provider of an account for requests: with the client's secret, if there is one.
  *
  * @since 0.1.0
  * @category lookup
@@ -76,8 +76,8 @@ const withSettings = ({ provider }: Account.Account, settings: Account.Account["
   Effect.mapError(providerWith(provider, settings), failed)
 
 /**
- * Accounts that nobody has logged in to here, but whose providers' own programs have: the default account of
- * each provider whose credential file or keychain item is there, or of the one provider that is asked about.
+ * Returns accounts without a login here, whose providers' own programs have one: the default account of each
+ * provider whose credential file or keychain item exists, or only that of the named provider.
  *
  * @since 0.1.0
  * @category lookup
@@ -107,7 +107,7 @@ export const discovered = (
       const account = ownAccount(one.right.id)
       if (ids.has(Account.idOf(account))) continue
       const exists = yield* Effect.either(OwnStorage.exists(one.right))
-      // Without a home directory, nothing is in it.
+      // Without a home directory there is no such file.
       if (Either.isLeft(exists) && isHomeless(exists.left)) continue
       if (Either.isLeft(exists)) broken.push(failed(exists.left))
       else if (exists.right) accounts.push(account)
@@ -119,7 +119,7 @@ const isHomeless = (error: ProviderError | ConfigError.ConfigError): boolean =>
   error._tag !== "ProviderError" && ConfigError.isMissingData(error) && error.path.includes("HOME")
 
 /**
- * The default account of a provider that keeps its grant itself.
+ * The default account of a provider that stores its grant itself.
  *
  * @since 0.1.0
  * @category constructors
@@ -134,7 +134,7 @@ export const ownAccount = (provider: string): Account.Account => ({
 })
 
 /**
- * The provider's own file as storage.
+ * Opens the provider's own file as storage.
  *
  * @since 0.1.0
  * @category constructors

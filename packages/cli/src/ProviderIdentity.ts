@@ -1,6 +1,6 @@
 /**
- * The providers of this user, and whose an account's grant has to be. In a module of its own, which is quickly
- * loaded: it is asked for each token.
+ * The providers of this user, and the identity that an account's grant must have. It is a separate small
+ * module because every token needs it.
  *
  * @since 0.1.0
  */
@@ -13,7 +13,7 @@ import type * as Account from "./Account.js"
 import { Workspace } from "./Workspace.js"
 
 /**
- * The providers of this user: the built-in ones, those of the file, what the environment changes.
+ * The providers of this user: the built-in ones, those of the file, and the environment's changes.
  *
  * @since 0.1.0
  * @category constructors
@@ -24,7 +24,7 @@ export const registry: Effect.Effect<Providers.Registry, never, Workspace> = Eff
 )
 
 /**
- * The provider of an account, with the changes that its login made.
+ * Returns the provider of an account, with the changes that its login made.
  *
  * @since 0.1.0
  * @category lookup
@@ -34,13 +34,13 @@ export const providerWith = (
   settings: Account.Account["settings"]
 ): Effect.Effect<Provider, ProviderError, Workspace> =>
   Effect.flatMap(registry, ({ get }) =>
-    // Changes to nothing would make a provider of any name.
+    // Empty changes would make a provider of any name.
     get(provider, Object.keys(settings).length > 0 ? settings : undefined)
   )
 
 /**
- * Whose the account's grant has to be. Nothing is known of it where its provider cannot be read, which is said when
- * the grant is to be renewed.
+ * Returns the identity that the account's grant must have. Unknown if its provider cannot be read, which is
+ * reported when the grant must be renewed.
  *
  * @since 0.1.0
  * @category lookup

@@ -1,5 +1,5 @@
 /**
- * What talks to an account's server: how its grant is renewed, and the client for it.
+ * The requests to an account's server: how its grant is renewed, and the HTTP client.
  *
  * @since 0.1.0
  */
@@ -21,7 +21,7 @@ import type { Session } from "./Store.js"
 import type { Workspace } from "./Workspace.js"
 
 /**
- * How the account's grant is renewed.
+ * Returns the refresher of the account's grant.
  *
  * @since 0.1.0
  * @category constructors
@@ -39,7 +39,7 @@ export const refresher = ({
   )
 
 /**
- * Runs what talks to servers.
+ * Provides the HTTP client to an effect.
  *
  * @since 0.1.0
  * @category running
@@ -52,8 +52,9 @@ export const withHttp = <A, E, R>(
 const clockPatience = "5 seconds"
 
 /**
- * By how many milliseconds the clock of the account's server is ahead of ours, by the `Date` of an answer, as much as is
- * certain whatever that took. None where it shows none, or cannot be reached. Nothing secret is sent.
+ * By how many milliseconds the clock of the account's server is ahead of ours, by the `Date` of a response.
+ * Only the part counts that is certain, however long the response took. None if the server sends no `Date`,
+ * or cannot be reached. Sends nothing secret.
  *
  * @since 0.1.0
  * @category lookup
@@ -73,13 +74,13 @@ export const serverAhead = (
     const receivedAt = yield* Clock.currentTimeMillis
     const date = Date.parse(headers["date"] ?? "")
     if (Number.isNaN(date)) return Option.none()
-    // Later than the answer, or earlier than the request.
+    // Later than the response, or earlier than the request.
     const ahead = Math.max(0, date - receivedAt) + Math.min(0, date - requestedAt)
     return Option.some({ server: url.origin, ahead })
   }).pipe(Effect.catchAll(() => Effect.succeed(Option.none())))
 
 /**
- * What talking to servers takes.
+ * The services that requests need.
  *
  * @since 0.1.0
  * @category models

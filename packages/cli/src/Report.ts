@@ -1,5 +1,5 @@
 /**
- * What is shown of an account: one plain record, for the table and for JSON alike. Pure.
+ * An account for display: one plain record for both the table and JSON. Pure.
  *
  * @since 0.1.0
  */
@@ -18,11 +18,14 @@ import * as Output from "./Output.js"
 import * as Table from "./Table.js"
 
 /**
- * - `valid`: the token can be used. `refreshable`: it has expired, or there is none yet, and a new one can be had.
- * - `ending`: it can be used, but the server has ended the grant: log in again before it expires.
- * - `expired`: there is nothing to refresh it with. `dead`: the server has ended the grant.
- * - `mismatch`: the grant is another server's, client's or account's, and is not used; see `problem`.
- * - `absent`: there is no grant. `unreadable`: it cannot be read; see `problem`.
+ * - `valid`: the token can be used.
+ * - `refreshable`: it has expired, or there is none yet, but a new one can be requested.
+ * - `ending`: it can be used, but the server has ended the grant. Log in again before it expires.
+ * - `expired`: there is nothing to refresh it with.
+ * - `dead`: the server has ended the grant.
+ * - `mismatch`: the grant belongs to another server, client or account, and is not used. See `problem`.
+ * - `absent`: there is no grant.
+ * - `unreadable`: the grant cannot be read. See `problem`.
  *
  * @since 0.1.0
  * @category models
@@ -31,7 +34,7 @@ export type State =
   "valid" | "refreshable" | "ending" | "expired" | "dead" | "mismatch" | "absent" | "unreadable"
 
 /**
- * One account. Instants are epoch milliseconds; the tokens are masked.
+ * One account. Instants are epoch milliseconds. The tokens are masked.
  *
  * @since 0.1.0
  * @category models
@@ -49,16 +52,16 @@ export interface Row {
   readonly encryption: Account.Encryption | null
   readonly accessToken: string | null
   readonly refreshToken: string | null
-  /** When the account is due for renewal; null where there is nothing to renew. */
+  /** When the account is due for renewal. Null if there is nothing to renew. */
   readonly nextRenewal: number | null
   readonly lastError: AccountReport.LastError | null
-  /** Whether only a login helps, now or when the token that is still valid ends. */
+  /** Whether only a login helps, now or when the token that is still valid expires. */
   readonly mustLogIn: boolean
   readonly problem: string | null
 }
 
 /**
- * Whether the account serves its purpose: there is a valid token, or one can be had without a login.
+ * Whether the account works: it has a valid token, or can get one without a login.
  *
  * @since 0.1.0
  * @category predicates
@@ -69,7 +72,7 @@ export const isUsable = (state: State): boolean =>
 const needLogin: ReadonlySet<State> = new Set(["ending", "expired", "dead", "absent"])
 
 /**
- * The state of what storage holds, for an account that needs a refresh token or not.
+ * Returns the state of what storage holds, for an account that needs a refresh token or not.
  *
  * @since 0.1.0
  * @category getters
@@ -88,7 +91,7 @@ export const stateOf = (
 }
 
 /**
- * The record of an account whose storage was read.
+ * Returns the record of an account whose storage was read.
  *
  * @since 0.1.0
  * @category constructors
@@ -111,7 +114,7 @@ export const row = (
     lastError: Option.getOrNull(Option.flatMap(report, (r) => r.lastError)),
     mustLogIn: needLogin.has(state),
     problem: Option.getOrNull(Option.map(mismatch, (m) => `${describeMismatch(m)}.`)),
-    // By this clock, though another may have dated it.
+    // By this clock, although another one may have dated it.
     expiresAt: Option.getOrNull(Option.map(left, (millis) => now + millis)),
     expiresInSeconds: Option.getOrNull(Decision.wholeSeconds(left)),
     accountId: Option.getOrNull(Option.flatMap(credentials, (c) => c.accountId)),
@@ -122,7 +125,7 @@ export const row = (
 }
 
 /**
- * The record of an account whose storage could not be read.
+ * Returns the record of an account whose storage could not be read.
  *
  * @since 0.1.0
  * @category constructors
@@ -151,7 +154,7 @@ const blank = (account: Account.Account, storage: string): Row => ({
   problem: null
 })
 
-/** At each end no more than four characters, and never more than a quarter of a token in all. */
+/** At most four characters at each end, and never more than a quarter of a token in all. */
 const preview = (token: Option.Option<Redacted.Redacted>): string | null =>
   Option.getOrNull(
     Option.map(token, (t) => {
@@ -173,7 +176,7 @@ const stateColors = {
   unreadable: "red"
 } as const
 
-/** The table of accounts at `now`, which counts down what is left. */
+/** The table of accounts at `now`, with the time that is left. */
 const table = (
   rows: ReadonlyArray<Row>,
   now: number,
@@ -182,11 +185,11 @@ const table = (
   Table.render(
     [
       { title: "PROVIDER" },
-      { title: "ACCOUNT", shrinks: true },
+      { title: "ACCOUNT", shrinks: "last" },
       { title: "STATE" },
       { title: "EXPIRES" },
-      { title: "ACCESS TOKEN" },
-      { title: "REFRESH TOKEN" },
+      { title: "ACCESS TOKEN", optional: true },
+      { title: "REFRESH TOKEN", optional: true },
       { title: "STORAGE", shrinks: true }
     ],
     rows.map((r) => [
@@ -202,7 +205,7 @@ const table = (
   )
 
 /**
- * Where the grant is, and for the store whether it is encrypted there.
+ * Describes where the grant is stored, and in the store whether it is encrypted.
  *
  * @since 0.1.0
  * @category rendering
@@ -213,7 +216,7 @@ export const place = ({ encryption, storage }: Pick<Row, "encryption" | "storage
 const encryptionWords: Readonly<Record<Account.Encryption, string>> = {
   keychain: "encrypted",
   environment: "encrypted",
-  none: "in clear"
+  none: "not encrypted"
 }
 
 const expires = ({ expiresAt, state }: Row, now: number): string => {
@@ -222,7 +225,7 @@ const expires = ({ expiresAt, state }: Row, now: number): string => {
 }
 
 /**
- * What was found; `broken` is what could not even be told apart as accounts.
+ * The accounts that were found. `broken` are those that could not even be identified.
  *
  * @since 0.1.0
  * @category models
@@ -233,7 +236,7 @@ export interface Found {
 }
 
 /**
- * The table, and under it what is wrong with what could not be read.
+ * The table, and below it the problems of accounts that could not be read.
  *
  * @since 0.1.0
  * @category rendering

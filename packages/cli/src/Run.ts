@@ -1,5 +1,5 @@
 /**
- * How a command ends: its failure in words on stderr, its exit code, and what signals do.
+ * How a command ends: its failure in words on stderr, its exit code, and its reaction to signals.
  *
  * @since 0.1.0
  */
@@ -19,7 +19,7 @@ import * as Output from "./Output.js"
 import type * as Workspace from "./Workspace.js"
 
 /**
- * What every command may use.
+ * The services of every command.
  *
  * @since 0.1.0
  * @category models
@@ -27,7 +27,8 @@ import type * as Workspace from "./Workspace.js"
 export type Services = Output.Output | Workspace.Workspace
 
 /**
- * A command's end as an exit code; its failure is told on stderr, in one line of JSON where that was asked for.
+ * Converts the end of a command to an exit code, and reports a failure on stderr: in one line of JSON if that
+ * was requested.
  *
  * @since 0.1.0
  * @category running
@@ -57,15 +58,15 @@ const tell = (failure: Failure.Failure, json: boolean): Effect.Effect<void, neve
     return Output.say(`${head} ${message}`, ...tail)
   })
 
-/** Nothing is logged unless it is asked for, and then to stderr: stdout is for results. */
+/** Nothing is logged by default. On request the log goes to stderr, because stdout is for results. */
 const logging = Layer.merge(
   Logger.replace(Logger.defaultLogger, Logger.withConsoleError(Logger.logfmtLogger)),
   Logger.minimumLogLevel(LogLevel.None)
 )
 
 /**
- * Runs a command as this process, and ends it. Ctrl-C interrupts it once, in order: a refresh that is under way
- * is finished, so that no token is lost. A second one ends it at once.
+ * Runs a command as this process, and ends the process. The first Ctrl-C interrupts it in order: a running
+ * refresh is finished, so that no token is lost. A second one ends it at once.
  *
  * @since 0.1.0
  * @category running
@@ -77,7 +78,7 @@ export const main = (
   const output = Layer.mapError(Output.layer, (error) => Failure.configuration(Failure.configProblem(error)))
   const program = settle(command, options).pipe(
     Effect.provide(output),
-    // Without the output as it is set: no end is without a word.
+    // Without the configured output, so that every failure is reported.
     Effect.catchAllCause((cause) =>
       Effect.provide(settle(Effect.failCause(cause), options), Output.layerPlain)
     ),

@@ -1,8 +1,8 @@
 /**
- * An account at work: its storage, and a manager over it.
+ * An account in use: its storage, and a manager over it.
  *
- * What renews a grant (the provider, the wire) is loaded when a grant is to be renewed: to serve a token that
- * is still valid takes neither. The manager is the same.
+ * The code that renews a grant (the provider, the wire) is loaded when a grant must be renewed. A token that
+ * is still valid needs neither. The manager is the same.
  *
  * @since 0.1.0
  */
@@ -42,7 +42,8 @@ export const aboutOf = ({ grant, name, provider }: Account.Account): Failure.Abo
 })
 
 /**
- * The account that a user means by `text`. Accounts are discovered only where a name leaves a doubt without.
+ * Finds the account that the user means by `text`. It searches for accounts of other programs only if the
+ * name is otherwise ambiguous.
  *
  * @since 0.1.0
  * @category constructors
@@ -53,7 +54,7 @@ export const find = (text: string): Effect.Effect<Account.Account, Failure.Failu
     const { accounts, broken } = yield* Accounts.list(paths)
     const found = Account.find(text, accounts)
     if (Either.isRight(found) && isCertain(text, found.right)) return found.right
-    // What cannot be read may be what is meant.
+    // The unreadable account may be the one that is meant.
     const [unreadable] = broken
     if (unreadable !== undefined) return yield* unreadable
     const { discovered, registry } = yield* access
@@ -68,12 +69,12 @@ export const find = (text: string): Effect.Effect<Account.Account, Failure.Failu
     return wrong !== undefined && Either.isLeft(known) ? yield* wrong : yield* known
   })
 
-/** Accounts that are yet to be discovered are all called `default`, and a provider's name means that one first. */
+/** Accounts of other programs are all called `default`, and a provider's name means that one first. */
 const isCertain = (text: string, { name, provider }: Account.Account): boolean =>
   text === `${provider}/${name}` || (name === Account.defaultName ? text === provider : text === name)
 
 /**
- * All accounts: those that were logged in to here, and those of providers whose own programs were.
+ * All accounts: those with a login here, and those of providers whose own programs have one.
  *
  * @since 0.1.0
  * @category constructors
@@ -91,7 +92,7 @@ export const all: Effect.Effect<
 })
 
 /**
- * The account with its storage opened.
+ * Returns the account with its storage opened.
  *
  * @since 0.1.0
  * @category constructors
@@ -116,7 +117,7 @@ export const open = (
   })
 
 /**
- * Where an account's grant is to be found, also when it cannot be opened.
+ * Returns where an account's grant is stored, even if it cannot be opened.
  *
  * @since 0.1.0
  * @category getters
@@ -127,7 +128,8 @@ export const placeOf = ({ home }: Account.Account): Effect.Effect<string, never,
   )
 
 /**
- * The manager of an account, with the means to renew its grant loaded if `request` is likely to need them.
+ * Returns the manager of an account. It loads the code that renews its grant if `request` is likely to need
+ * it.
  *
  * @since 0.1.0
  * @category constructors
@@ -142,14 +144,14 @@ export const manager = (
     if (fresh) return yield* make(session, yield* onDemand(session))
     const loaded = yield* Effect.either(loadRefresher(session))
     if (Either.isRight(loaded)) return yield* make(session, loaded.right)
-    // A client's secret that is not there: while the token is valid, it is served all the same.
+    // The client's secret is missing. While the token is valid, it is served anyway.
     const valid = !request.force && (yield* hasLeft(session, request.minValidity))
     return valid ? yield* make(session, yield* onDemand(session)) : yield* loaded.left
   })
 
 /**
- * The manager of an account that is only asked what it would do: it knows the server's rules where they can be had, and
- * does without them where what a request needs, such as the client's secret, is missing.
+ * Returns the manager of an account for an explanation only. It uses the server's rules if they are
+ * available, and does without them if something that a request needs is missing, such as the client's secret.
  *
  * @since 0.1.0
  * @category constructors
@@ -187,7 +189,7 @@ const make = (
   })
 
 /**
- * The manager of an account that is only to be saved to, cleared or shown.
+ * Returns the manager of an account for saving, clearing or displaying only.
  *
  * @since 0.1.0
  * @category constructors
@@ -197,7 +199,7 @@ export const keeper = (
 ): Effect.Effect<TokenManager.Manager, Failure.Failure, Workspace | Scope.Scope> =>
   Effect.flatMap(onDemand(session), (refresher) => make(session, refresher))
 
-/** The providers, and the wire: in modules of their own, with all that they need. */
+/** The providers and the wire are in separate modules, with everything that they import. */
 const access = Effect.promise(() => import("./ProviderAccess.js"))
 const wire = Effect.promise(() => import("./ProviderWire.js"))
 
@@ -207,7 +209,7 @@ const originOf = (account: Account.Account) =>
   Effect.flatMap(providerIdentity, (identity) => identity.originOf(account))
 
 /**
- * In what a stored grant differs from those of the account's server and client, if in anything.
+ * How a stored grant differs from those of the account's server and client, if it does.
  *
  * @since 0.1.0
  * @category getters
@@ -224,7 +226,7 @@ export const mismatch = (
 
 const loadRefresher = (session: Session) => Effect.flatMap(wire, ({ refresher }) => refresher(session))
 
-/** Whether the token lives for as long as this, in milliseconds. */
+/** Whether the token stays valid for this long, in milliseconds. */
 const hasLeft = ({ storage }: Session, minValidity: number): Effect.Effect<boolean> =>
   Effect.flatMap(Clock.currentTimeMillis, (now) =>
     Effect.match(storage.load, {
@@ -238,19 +240,20 @@ const hasLeft = ({ storage }: Session, minValidity: number): Effect.Effect<boole
     })
   )
 
-/** Only a guess at what the manager will decide, and wrong at no harm. */
+/** A guess at the manager's decision. A wrong guess does no harm. */
 const isFresh = ({ storage }: Session, grace: number): Effect.Effect<boolean> =>
   Effect.flatMap(Clock.currentTimeMillis, (now) =>
     Effect.match(storage.load, {
       onFailure: () => false,
-      // A refresh whose answer was lost is repeated while the server's window is open, which the real one knows.
+      // A refresh whose response was lost is repeated while the server's window is open. Only the real
+      // refresher knows the window.
       onSuccess: Option.exists(
         ({ entry }) => Option.isNone(entry.intent) && !Decision.shouldRefresh(entry.credentials, now, grace)
       )
     })
   )
 
-/** Loads the real one when it is called after all, as when a token expires at this very moment. */
+/** Loads the real one if it is called after all, for example when a token expires at this moment. */
 const onDemand = (
   session: Session
 ): Effect.Effect<Context.Tag.Service<TokenRefresher>, never, Workspace | Scope.Scope> =>

@@ -1,9 +1,9 @@
 /**
- * The embedded store: one SQLite database for the grants of all accounts that have no file of their own,
- * each encrypted where there is a key for it.
+ * The embedded store: one SQLite database for the grants of all accounts without a file of their own. Each
+ * grant is encrypted if there is a key for it.
  *
- * What encrypts a grant is said in its account's file, and never guessed again: a keychain that is locked
- * later is told, not gone around.
+ * An account's file records what encrypts its grant, and this never changes by guessing: if a keychain is
+ * locked later, the command reports it and does not fall back.
  *
  * @since 0.1.0
  */
@@ -25,7 +25,7 @@ import type { About } from "./Failure.js"
 import type { Paths } from "./Paths.js"
 
 /**
- * What can go wrong in opening it.
+ * What can go wrong when the store opens.
  *
  * @since 0.1.0
  * @category models
@@ -33,7 +33,7 @@ import type { Paths } from "./Paths.js"
 export type OpenError = StorageError | ConfigError.ConfigError
 
 /**
- * A grant's storage and the leases that go with it.
+ * A grant's storage and its leases.
  *
  * @since 0.1.0
  * @category models
@@ -44,7 +44,7 @@ export interface Kept {
 }
 
 /**
- * An account and where its grant is kept; `place` says so for people.
+ * An account and where its grant is stored. `place` describes that for people.
  *
  * @since 0.1.0
  * @category models
@@ -56,24 +56,24 @@ export interface Session extends Kept {
 }
 
 /**
- * The store, opened when the first grant is asked for and closed with the scope.
+ * The store. It opens for the first grant and closes with the scope.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Store {
-  /** The grant called `account` in the database, under what it is encrypted with. */
+  /** Opens the grant called `account` in the database, with its encryption. */
   readonly open: (grant: {
     readonly provider: string
     readonly account: string
     readonly encryption: Encryption
   }) => Effect.Effect<Kept, OpenError>
-  /** What to encrypt a new grant with here, and why if with nothing. */
+  /** The encryption for a new grant here, and the reason if there is none. */
   readonly choose: Effect.Effect<Choice, OpenError>
 }
 
 /**
- * `why` is for the user, where a grant is kept in clear though nobody asked for that.
+ * `why` is for the user, if a grant is stored in clear text without a request to do so.
  *
  * @since 0.1.0
  * @category models
@@ -83,10 +83,10 @@ export interface Choice {
   readonly why?: string | undefined
 }
 
-/** The setting that says what to encrypt new grants with: `auto` unless given. */
+/** The setting that chooses the encryption of new grants. Default: `auto`. */
 const encryptionVariable = "LATCHKEY_ENCRYPTION"
 
-/** The setting that holds keys of the user's own. */
+/** The setting that holds the user's own keys. */
 const keysVariable = "AUTH__ENCRYPTION_KEYS"
 
 /**
@@ -136,27 +136,27 @@ export const make = (paths: Paths): Effect.Effect<Store, never, Scope.Scope> =>
 const choices = ["auto", "keychain", "environment", "none"] as const
 type Choices = (typeof choices)[number]
 
-/** Not `Config.literal`, which quotes what it was given: that may be the key itself. */
+/** Not `Config.literal`, which quotes its input: that may be the key itself. */
 const wanted = Config.validate(Config.withDefault(Config.string(encryptionVariable), "auto"), {
-  message: `${encryptionVariable} is none of ${choices.join(", ")}`,
+  message: `${encryptionVariable} is not one of ${choices.join(", ")}`,
   validation: (value): value is Choices => choices.some((choice) => choice === value)
 })
 
 const hasOwnKeys = Config.map(Config.withDefault(Config.string(keysVariable), ""), (keys) => keys !== "")
 
 /**
- * What to do where new grants cannot be encrypted as they are to be.
+ * What to do if new grants cannot be encrypted as configured.
  *
  * @since 0.1.0
  * @category getters
  */
-export const encryptionAdvice = `as it says; or set ${keysVariable} to a key from: openssl rand -base64 32; or set ${encryptionVariable}=none, to keep new grants in clear`
+export const encryptionAdvice = `do what the message says; or set ${keysVariable} to a key from: openssl rand -base64 32; or set ${encryptionVariable}=none, to store new grants without encryption`
 
-/** There is none here. One that is locked is there: to go around it would be to keep secrets in clear. */
+/** There is no keychain. A locked one exists, and falling back would store secrets in clear text. */
 const isNoKeychain = (error: OpenError): boolean =>
   error._tag === "StorageError" && error.reason === "Unavailable"
 
-/** Loaded when it is used: most of what runs here needs no keychain. */
+/** Loaded on use: most commands need no keychain. */
 const keychainKeys = ({ data, home }: Paths) =>
   Layer.unwrapEffect(
     Effect.map(
@@ -164,7 +164,7 @@ const keychainKeys = ({ data, home }: Paths) =>
       (Keyring) =>
         Keyring.layerEncryptionKeys({
           account: "encryption key of the store",
-          // Its lock files are in the home directory where there is one.
+          // Its lock files are in the home directory, if there is one.
           ...(home === undefined && { directory: Path.join(data, "locks") })
         })
     )

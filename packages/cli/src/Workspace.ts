@@ -1,5 +1,5 @@
 /**
- * What a run of the command works with: its paths, the store, and how a provider is found.
+ * The context of a run: its paths, the store, and the lookup of providers.
  *
  * @since 0.1.0
  */
@@ -21,7 +21,7 @@ export class Workspace extends Context.Tag("@latchkey/cli/Workspace")<
 >() {}
 
 /**
- * Reads nothing but the environment; the store is opened when it is used.
+ * Reads only the environment. The store opens on first use.
  *
  * @since 0.1.0
  * @category layers
@@ -35,7 +35,7 @@ export const layer: Layer.Layer<Workspace, ConfigError.ConfigError> = Layer.scop
 )
 
 /**
- * Gives a command its workspace when it is run: help and versions need no home directory.
+ * Provides the workspace to a command when it runs, because help and version need no home directory.
  *
  * @since 0.1.0
  * @category running

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** The command. A token that is asked for in a plain way is served without loading what parses all commands. */
+/** The command. The plain forms of `token` are served without loading the parser of all commands. */
 import { plainToken, splitRest } from "./internal/arguments.js"
 
 const argv = process.argv.slice(2)

@@ -205,7 +205,7 @@ it("names that are unknown or leave a doubt list what there is", async () => {
   expect(await desk.run("token github")).toMatchObject({ code: 0 })
   expect(await desk.run(`import acme ${path} --account WORK`)).toMatchObject({
     code: 2,
-    stderr: expect.stringContaining("differs in case alone")
+    stderr: expect.stringContaining("differs only in upper and lower case")
   })
   expect(await desk.run(`import acme ${path} --account ../up`)).toMatchObject({ code: 2 })
 })
@@ -271,7 +271,9 @@ it("an account whose provider is gone from the file of providers leads to a logi
 it("arguments that cannot be understood are named, with the help to read", async () => {
   expect(await desk.run("token acme --jsn")).toMatchObject({
     code: 2,
-    stderr: expect.stringContaining("'--jsn'\n    next: latchkey token --help")
+    stderr: expect.stringContaining(
+      'There is no option "--jsn". Did you mean --json?\n    next: latchkey token --help'
+    )
   })
   expect(await desk.run("token acme --min-validity soon")).toMatchObject({
     code: 2,
@@ -279,11 +281,28 @@ it("arguments that cannot be understood are named, with the help to read", async
   })
   expect(await desk.run("tokn")).toMatchObject({
     code: 2,
-    stderr: expect.stringContaining("Invalid subcommand")
+    stderr: expect.stringContaining(
+      'There is no command "tokn". Did you mean token?\n    next: latchkey --help'
+    )
   })
+  for (const [line, words] of [
+    ["lsit", 'There is no command "lsit". Did you mean list?'],
+    ["expl acme", 'There is no command "expl". Did you mean explain?'],
+    ["whoami", 'There is no command "whoami". There are login, token, exec, '],
+    ["login acme --cleint-id x", 'There is no option "--cleint-id". Did you mean --client-id?'],
+    ["login acme --manul", 'There is no option "--manul". Did you mean --manual?'],
+    ["list --wtach", 'There is no option "--wtach". Did you mean --watch?'],
+    ["--verson", 'There is no option "--verson". Did you mean --version?'],
+    ["list --zzz=1", 'There is no option "--zzz".\n']
+  ] as const) {
+    expect(await desk.run(line)).toMatchObject({ code: 2, stderr: expect.stringContaining(words) })
+  }
   expect(await desk.run("login acme --device --manual")).toMatchObject({ code: 2 })
   expect(await desk.run("list -- x")).toMatchObject({ code: 2 })
-  expect(await desk.run("token --jsn")).toMatchObject({ code: 2, stderr: expect.stringContaining("'--jsn'") })
+  expect(await desk.run("token --jsn")).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining('no option "--jsn"')
+  })
   expect(await desk.run("login -x")).toMatchObject({
     code: 2,
     stderr: expect.stringContaining('no option "-x"')
@@ -302,10 +321,15 @@ it("arguments that cannot be understood are named, with the help to read", async
   expect(help).toMatchObject({ code: 0, stderr: "" })
   expect(help.stdout).not.toMatch(/\p{Cc}\[/u)
   expect(help.stdout).toMatch(/\n {2}export +Write the grant/)
+  expect(help.stdout).toMatch(/\n\nEXAMPLES\n\n\$ latchkey login github --client-id MY-APP\n/)
   expect(Math.max(...help.stdout.split("\n").map((line) => line.length))).toBeLessThan(110)
   const { stdout } = await desk.run("token --help")
   expect(stdout).toContain("$ latchkey token [--min-validity SPAN]")
-  expect(stdout).toMatch(/\n\n--json\n {2}Print JSON.\n$/)
+  expect(stdout).toMatch(/\n\n--json\n {2}Print JSON.\n\nEXAMPLES\n\n(?:\$ .+\n)+$/)
+  for (const command of /^COMMANDS\n([^]*?)\n\n/m.exec(help.stdout)![1]!.matchAll(/^ {2}(\w+)/gm)) {
+    const shown = (await desk.run(`${command[1]!} --help`)).stdout
+    expect(shown).toMatch(new RegExp(`\\n\\nEXAMPLES\\n\\n[^]*\\blatchkey ${command[1]!}\\b`))
+  }
   for (const shell of ["bash", "fish", "zsh"]) {
     expect((await desk.run(`--completions ${shell}`)).stdout).toContain("min-validity")
   }
@@ -321,7 +345,7 @@ it("a store that is damaged, of another key, open to others or no file is told w
   })
   expect(await desk.run("doctor")).toMatchObject({
     code: 1,
-    stdout: expect.stringContaining("mend: chmod 600")
+    stdout: expect.stringContaining("fix: chmod 600")
   })
   await writeFile(store, "this is no database, whatever it may be called\n".repeat(50))
   await chmod(store, 0o600)
@@ -435,7 +459,7 @@ it("a provider's own file is found and used where it is, and can be copied out a
   const out = await desk.run("logout claude")
   expect(out).toMatchObject({
     code: 0,
-    stderr: expect.stringContaining("no way to end a grant from outside")
+    stderr: expect.stringContaining("no way to revoke a grant")
   })
   expect(JSON.parse(await readFile(own, "utf8"))).toEqual({ mcpOAuth: claudeFile(0).mcpOAuth })
 })
@@ -495,9 +519,9 @@ it("doctor sends nobody to the doctor, and has no sound grant removed for its fi
   await put(join(desk.config, "providers.json"), '{"providers": {"acme": {"sever": {}}}}')
   const { code, stdout } = await desk.run("doctor")
   expect(code).toBe(1)
-  expect(stdout).toMatch(/WRONG acme\/default: .*sever is no setting/)
+  expect(stdout).toMatch(/WRONG acme\/default: .*sever is not a setting/)
   expect(stdout).toMatch(/WRONG claude\/default: .*chmod 600/)
-  expect(stdout).not.toMatch(/mend: .*(latchkey doctor|logout)/)
+  expect(stdout).not.toMatch(/fix: .*(latchkey doctor|logout)/)
   await put(join(desk.home, "claude", ".credentials.json"), "{")
   await chmod(join(desk.home, "claude", ".credentials.json"), 0o600)
   expect((await desk.run("doctor")).stdout).toContain("or latchkey logout claude/default --local")

@@ -1,4 +1,7 @@
-/** Homes in which nothing can be made, or that a shell takes for another: what the command then does and shows. */
+/**
+ * Home directories in which nothing can be created, or for which a shell uses another one: the behaviour and
+ * the output of the command.
+ */
 import { existsSync, mkdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest"
@@ -54,10 +57,10 @@ describe.each(unusable)("with %s for a home", (name) => {
   it("of the user database alone, and no keychain: the command goes on without one", async () => {
     register(homeOf(name))
     const login = await run("login acme")
-    expect(login.stderr).toContain("as there is no keychain here")
+    expect(login.stderr).toContain("because there is no keychain here")
     expect(login.stderr).toContain("Open this in any browser")
     const doctor = await run("doctor")
-    expect(doctor.stdout).toMatch(/note +encryption: new grants are kept in clear/)
+    expect(doctor.stdout).toMatch(/note +encryption: new grants are stored without encryption/)
     expect(await run("import acme grant.json")).toMatchObject({ code: 0 })
     expect(await run("token acme")).toMatchObject({ code: 0, stdout: "canary-access\n", stderr: "" })
   })

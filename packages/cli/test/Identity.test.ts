@@ -1,4 +1,4 @@
-/** Accounts whose settings name another server, client or account than their grant is from. */
+/** Accounts whose settings name another server, client or account than their grant's. */
 import { Credentials, Entry, GrantIdentity } from "@latchkey/core"
 import { Effect, Exit, Option, Scope } from "effect"
 import { mkdir, readFile, writeFile } from "node:fs/promises"
@@ -202,13 +202,13 @@ describe("a login over another's grant", () => {
     ours.account = "bob"
     const refused = await desk.run(login)
     expect(refused).toMatchObject({ code: 6, stdout: "" })
-    expect(refused.stderr).toMatch(/that of ada, not of bob[^]*was not kept[^]*--replace/)
+    expect(refused.stderr).toMatch(/belongs to ada, not to bob[^]*was not stored[^]*--replace/)
     expect(await exported()).toEqual(before)
     expect((await desk.run("token acme")).stdout).toBe(token.stdout)
     const replaced = await desk.run(`${login} --replace`)
     expect(replaced).toMatchObject({ code: 0, stderr: expect.stringMatching(/\(ada\)[^]*not revoked/) })
     expect(await exported()).toMatchObject({ accountId: "bob" })
-    // Again as bob: there is nothing to ask leave for, and nothing to tell.
+    // Again as bob: no permission is needed, and nothing is reported.
     expect((await desk.run(login)).stderr).not.toContain("not revoked")
   })
 

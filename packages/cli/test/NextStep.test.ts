@@ -1,4 +1,4 @@
-/** What the command says to do next: by name, once, and in sentences. */
+/** The next step in the command's messages: with names, once, and in sentences. */
 import { Credentials, Entry } from "@latchkey/core"
 import { Effect, Exit, Scope } from "effect"
 import { mkdir, writeFile } from "node:fs/promises"
@@ -111,7 +111,7 @@ describe("an account that is known and has no grant", () => {
     const { stderr, stdout } = await desk.run("explain work")
     expect(stdout).toMatch(/asked now +log in: there are no credentials yet\n/)
     expect(stderr).toBe("next: latchkey login acme --account work\n")
-    expect((await desk.run("doctor")).stdout).toContain("mend: latchkey login acme --account work\n")
+    expect((await desk.run("doctor")).stdout).toContain("fix: latchkey login acme --account work\n")
   })
 })
 
@@ -128,7 +128,7 @@ describe("explain says its warnings in sentences", () => {
   it("of a token that lives for less than the time at which it would be renewed", async () => {
     await granted("work", 60_000, "canary-refresh")
     const { stdout } = await desk.run("explain work")
-    expect(stdout).toMatch(/^warning +the token lives for less than/m)
+    expect(stdout).toMatch(/^warning +the token's lifetime is shorter than/m)
     expect(stdout).not.toMatch(/GraceClamped|canary/)
     expect(JSON.parse((await desk.run("explain work --json")).stdout)).toMatchObject({
       warnings: ["GraceClamped"]
@@ -145,7 +145,7 @@ describe("whatever doctor finds wrong has a remedy beside it", () => {
     expect(bad.length).toBeGreaterThanOrEqual(least)
     for (const finding of bad) expect(finding).toMatchObject({ mend: expect.stringMatching(/\S/) })
     const { stdout } = await desk.run("doctor")
-    expect(stdout.trimEnd().split("\n").at(-1)).toMatch(/^(ok {3,}| +mend: )/)
+    expect(stdout.trimEnd().split("\n").at(-1)).toMatch(/^(ok {3,}| +fix: )/)
   }
 
   it("in accounts, grants and providers", async () => {

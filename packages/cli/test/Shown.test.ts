@@ -1,4 +1,4 @@
-/** What is shown, and what is understood: plain data in, text out. */
+/** Formatting and parsing: plain data in, text out. */
 import { readFileSync, statSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import { Credentials, Entry } from "@latchkey/core"
@@ -104,6 +104,51 @@ describe("tables", () => {
       "three  b"
     ])
     expect(Table.render(columns, rows, { width: 20, colors: false })[1]).toBe("one    a long text …")
+  })
+  it("the account is cut only after the tokens are left out", () => {
+    const account = "somebody.with.a.name@mail.example.com"
+    const wide = [
+      { title: "PROVIDER" },
+      { title: "ACCOUNT", shrinks: "last" },
+      { title: "STATE" },
+      { title: "EXPIRES" },
+      { title: "ACCESS TOKEN", optional: true },
+      { title: "REFRESH TOKEN", optional: true },
+      { title: "STORAGE", shrinks: true }
+    ] as const
+    const cells = (name: string) => [
+      ...[
+        "microsoft",
+        name,
+        "refreshable",
+        "in 59 min 59 s",
+        "abcd...wxyz",
+        "efgh...stuv",
+        "store, encrypted"
+      ]
+    ]
+    const lines = (name: string, width: number) =>
+      Table.render(wide, [cells(name).map((text) => ({ text }))], { width, colors: false })
+    expect(lines(account, 200)[1]).toBe(
+      cells(account).join("  ").replace("wxyz", "wxyz ").replace("stuv", "stuv  ")
+    )
+    for (const [name, width, tokens] of [
+      ["work", 80, 1],
+      ["ada@example.com", 80, 1],
+      [account, 120, 2],
+      [account, 110, 1],
+      [account, 92, 0]
+    ] as const) {
+      const [head = "", row = ""] = lines(name, width)
+      expect(row).toContain(` ${name} `)
+      expect(head.match(/TOKEN/g)?.length ?? 0).toBe(tokens)
+      expect(row.match(/\.\.\./g)?.length ?? 0).toBe(tokens)
+      expect(Math.max(head.length, row.length)).toBeLessThanOrEqual(width)
+    }
+    const [head = "", row = ""] = lines(account, 80)
+    expect(head).not.toContain("TOKEN")
+    expect(row).toContain(" somebody.with.a.name@mail.")
+    expect(row.length).toBeLessThanOrEqual(80)
   })
   it("no text moves the cursor, breaks a line or turns the writing round", () => {
     const text = "\u001b[2Jx\ny\u202e\u0007"

@@ -132,7 +132,7 @@ it("a login that brings no refresh token says so, with the command that brings o
 it("a login by code: what to do is shown, then the account; the table has colours unless NO_COLOR", async () => {
   const login = open("login", "tv")
   await login.until(/enter the code\s+WDJB-MJHT/)
-  await login.until(/The code is good for another 9 min/)
+  await login.until(/The code is valid for 9 min/)
   await login.until(/Logged in to tv: tv\/default; its token expires in 5\d min/)
   expect(await login.ended).toBe(0)
   expect(login.screen()).not.toContain("canary-device")
@@ -187,13 +187,13 @@ it("a port that is taken, or no browser, leads on by hand, with a word", async (
   const taken = await within(Provider.listen(() => undefined))
   room.environment["LATCHKEY_ACME_LOGIN_REDIRECT_URI"] = `${taken.url}/callback`
   const busy = open("login", "acme")
-  await busy.until(/going on by hand[^]*Paste it here/)
+  await busy.until(/continue by pasting the code[^]*Paste it here/)
   busy.type(Terminal.ctrlC)
   expect(await busy.ended).toBe(130)
   delete room.environment["LATCHKEY_ACME_LOGIN_REDIRECT_URI"]
   writeFileSync(join(room.folder, "bin", "xdg-open"), "#!/bin/sh\nexit 3\n")
   const blind = open("login", "acme")
-  await blind.until(/could not be opened: going on by hand[^]*Paste it here/)
+  await blind.until(/could not be opened: continue by pasting the code[^]*Paste it here/)
   blind.type(Terminal.enter)
   expect(await blind.ended).toBe(7)
 })
@@ -209,7 +209,7 @@ it("a login that is denied ends, and one whose browser does not come back goes o
   await login.until(/The login to Acme failed: The login was denied/)
   expect(await login.ended).toBe(7)
   const slow = open("login", "acme", "--timeout", "100ms")
-  await slow.until(/was not finished within 100ms: going on by hand[^]*Paste it here/)
+  await slow.until(/was not finished within 100ms: continue by pasting the code[^]*Paste it here/)
   slow.type(Terminal.ctrlC)
   expect(await slow.ended).toBe(130)
 })

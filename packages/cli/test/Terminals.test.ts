@@ -1,6 +1,6 @@
 /**
- * Eight terminals run `latchkey token` in a loop, through expiries of one rotating grant at a real server that ends the
- * grant when a refresh token is used twice. LATCHKEY_EXPIRIES says through how many.
+ * Eight terminals run `latchkey token` in a loop, through expiries of one rotating grant at a real server
+ * that ends the grant when a refresh token is used twice. LATCHKEY_EXPIRIES sets the number of expiries.
  */
 import { Credentials, Entry } from "@latchkey/core"
 import * as Sqlite from "@latchkey/storage/Sqlite"

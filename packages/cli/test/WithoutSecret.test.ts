@@ -1,4 +1,4 @@
-/** The secret of a client is needed to send a request, and for nothing else. */
+/** The secret of a client is needed only to send a request. */
 import { Credentials, Entry } from "@latchkey/core"
 import { Effect, Exit, Scope } from "effect"
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs"

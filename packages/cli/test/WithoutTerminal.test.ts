@@ -1,4 +1,7 @@
-/** Questions where nobody can be asked: an answer on the standard input, or a failure that says how to give one. */
+/**
+ * Questions without a terminal: the answer comes from the standard input, or the command fails with a message
+ * that says how to give one.
+ */
 import { Effect, Exit, Scope } from "effect"
 import { spawn } from "node:child_process"
 import { closeSync, existsSync, mkdirSync, openSync, writeFileSync } from "node:fs"

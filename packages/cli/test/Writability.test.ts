@@ -1,4 +1,4 @@
-/** Whether doctor notices a place that cannot be written to, before a login or a refresh does. */
+/** Whether doctor finds a place that cannot be written before a login or a refresh does. */
 import { Effect, Exit, Scope } from "effect"
 import {
   chmodSync,
@@ -83,7 +83,7 @@ describe("a place to write to", () => {
     ["ENOTDIR", /is not a folder/, /move "\/a b" away/],
     ["EACCES", /cannot be written by this user/, /chmod u\+rwX "\/a b"/],
     ["EPERM", /cannot be written by this user/, /chmod/],
-    ["EIO", /cannot be written \(EIO\)/, /see to/]
+    ["EIO", /cannot be written \(EIO\)/, /check that folder/]
   ])("%s has words of its own, and a remedy", (code, found, mend) => {
     const bare = Writability.describe({ place: "/a b", code })
     expect(bare.found).toMatch(found)

@@ -1,6 +1,6 @@
 /**
- * What an operator asks about an account: when it is renewed next, what went wrong last, and whether someone must log in
- * again. Pure, and without secrets.
+ * An operator's view of an account: when it is renewed next, what went wrong last, and whether someone must
+ * log in again. Pure, and without secrets.
  *
  * @since 0.1.0
  */
@@ -13,41 +13,43 @@ import { type Account, atRest } from "./TokenStorages.js"
 /**
  * The last failure that is stored with a grant. `at` is epoch milliseconds.
  *
- * - `GrantDead`: the server ended the grant. `RotationLost`: it did so after the answer to a refresh was lost.
- * - `AnswerLost`: a refresh was begun, and no process stored its answer.
- * - `ServerAsked`: the server could not answer, or asked to wait.
+ * - `GrantDead`: the server ended the grant.
+ * - `RotationLost`: the server ended the grant after the response to a refresh was lost.
+ * - `AnswerLost`: a refresh began, and no process stored its response.
+ * - `ServerAsked`: the server could not respond, or asked clients to wait.
  *
- * A refresh that succeeds removes it. Other failures are not stored: only the process that saw them knows them.
+ * A refresh that succeeds removes it. Other failures are not stored: only the process that saw them knows
+ * about them.
  *
  * @since 0.1.0
  * @category models
  */
 export interface LastError {
   readonly reason: "GrantDead" | "RotationLost" | "AnswerLost" | "ServerAsked"
-  /** What happened and what to do; server text in it is cut and escaped. */
+  /** What happened and what to do. Text from the server is truncated and escaped. */
   readonly message: string
   readonly at: number
 }
 
 /**
- * An account, as an operator sees it.
+ * An account as an operator sees it.
  *
  * @since 0.1.0
  * @category models
  */
 export interface AccountReport extends Account {
-  /** When the access token ends, epoch milliseconds; none where it does not say. */
+  /** When the access token expires, in epoch milliseconds. None if the token has no known expiry. */
   readonly expiresAt: Option.Option<number>
   readonly lastError: Option.Option<LastError>
   /**
-   * Whether only a login helps: the grant is dead, or its token has ended and cannot be renewed. The token of a dead grant
-   * may still be valid until `expiresAt`.
+   * Whether only a login helps: the grant is dead, or its token has expired and cannot be renewed. The token
+   * of a dead grant may still be valid until `expiresAt`.
    */
   readonly mustLogIn: boolean
 }
 
 /**
- * The report of a stored grant at `now`, epoch milliseconds. Total: no entry makes it throw.
+ * Returns the report of a stored grant at `now`, in epoch milliseconds. Total: it throws for no entry.
  *
  * @since 0.1.0
  * @category constructors
@@ -64,7 +66,7 @@ export const of = (account: string, entry: Entry.Entry, now: number): AccountRep
   }
 }
 
-/** How long an intent may belong to a refresh under way: a lease, by default. */
+/** For how long an intent may belong to a refresh that is still running: the default duration of a lease. */
 const underWay = 60_000
 
 const lastError = (entry: Entry.Entry, now: number): Option.Option<LastError> => {
@@ -73,8 +75,8 @@ const lastError = (entry: Entry.Entry, now: number): Option.Option<LastError> =>
   const lost = Option.filter(openIntent(entry), ({ at }) => now - at >= underWay)
   const answerLost = Option.map(lost, ({ at, attempt }): LastError => {
     const message =
-      `A refresh was begun and its answer was not stored (attempt ${attempt}). It is repeated when the account is due or a ` +
-      "token is asked for; if the server refuses that, someone must log in again."
+      `A refresh was started and its answer was not stored (attempt ${attempt}). Latchkey repeats it when the account is due or ` +
+      +"someone asks for a token. If the server refuses, someone must log in again."
     return { reason: "AnswerLost", message, at }
   })
   const wait = Option.map(entry.serverWait, ({ at, until }): LastError => {
@@ -102,7 +104,7 @@ const endOf = ({ at, reason, rotationLost }: Entry.DeadGrant): LastError => ({
 })
 
 /**
- * An instant in ISO 8601; none where it is beyond what a `Date` can hold.
+ * Formats an instant as ISO 8601. None if a `Date` cannot hold it.
  *
  * @since 0.1.0
  * @category rendering

@@ -1,5 +1,5 @@
 /**
- * Whether there is a session, as a plain record to show.
+ * Whether there is a session, as a plain record for display.
  *
  * @since 0.1.0
  */
@@ -17,11 +17,13 @@ import * as Expiry from "./grant/Expiry.js"
 export type Reason = "NoCredentials" | "Expired" | "GrantMismatch"
 
 /**
- * A problem to show, though there may be a session.
+ * A problem to show. There may still be a session.
  *
- * - `Unsaved`: the newest credentials are not in storage yet. `GrantDead`: the grant ends with this token.
+ * - `Unsaved`: the newest credentials are not in storage yet.
+ * - `GrantDead`: the grant ends with this token.
  * - `CoolingDown`: nothing is sent to the server for now.
- * - `GraceClamped`: the policy's grace is not below the token's lifetime; half of the lifetime is used instead.
+ * - `GraceClamped`: the configured grace is not shorter than the token's lifetime. Half of the lifetime is
+ *   used instead.
  * - `GrantMismatch`: the grant belongs to another server, client or account, and is not used.
  *
  * @since 0.1.0
@@ -30,8 +32,8 @@ export type Reason = "NoCredentials" | "Expired" | "GrantMismatch"
 export type Warning = "Unsaved" | "GrantDead" | "CoolingDown" | "GraceClamped" | "GrantMismatch"
 
 /**
- * Whether there is an access token that has not expired. `expiresAt` is epoch milliseconds; `expiresInSeconds` is whole
- * seconds, and none once the token has expired.
+ * Whether there is an access token that has not expired. `expiresAt` is epoch milliseconds.
+ * `expiresInSeconds` is whole seconds, and none once the token has expired.
  *
  * @since 0.1.0
  * @category models
@@ -46,7 +48,7 @@ export class AuthStatus extends Data.Class<{
 }> {}
 
 /**
- * The status of some credentials at `now`.
+ * Returns the status of the given credentials at `now`.
  *
  * @since 0.1.0
  * @category constructors
@@ -83,7 +85,7 @@ export const of = (
 }
 
 /**
- * The reason in words.
+ * Describes the reason in words.
  *
  * @since 0.1.0
  * @category getters

@@ -1,4 +1,4 @@
-/** Callers on their way to a token: served from memory, after a read of storage, or after the flight. */
+/** How callers get a token: from memory, after a read of storage, or after the flight. */
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -17,7 +17,10 @@ import { type Grant, apply, closed, policyOf, report, storageOf } from "./Grant.
 import { load, start } from "./Driver.js"
 import type { StorageError } from "./TokenStorage.js"
 
-/** Reads storage for callers: one read for all who ask meanwhile. What went wrong, if anything. */
+/**
+ * Reads storage for callers. Callers that arrive during a read share it. Returns the failure, if there is
+ * one.
+ */
 export const read = (grant: Grant): Effect.Effect<Option.Option<State.Failure>> =>
   Effect.clockWith((clock) => {
     const { flights } = grant.context
@@ -58,7 +61,7 @@ const observe = (grant: Grant, writes: number): Effect.Effect<Option.Option<Stat
 export const isOpen = ({ state }: Grant, now: number): boolean =>
   now < state.openUntil && now >= state.openFrom
 
-/** A valid token: two comparisons and a prebuilt answer while the fast path is open. */
+/** Returns a valid token. While the fast path is open, this is two comparisons and a prebuilt effect. */
 export const accessToken = (
   grant: Grant,
   plain: Decision.Request
@@ -70,7 +73,7 @@ export const accessToken = (
   })
 }
 
-/** A token as asked for. */
+/** Returns a token that meets the request. */
 export const resolve = (
   grant: Grant,
   request: Decision.Request
@@ -143,7 +146,7 @@ const settingOf = (grant: Grant, now: number) => ({
 const fail = (grant: Grant, failure: State.Failure): Effect.Effect<never, TokenError> =>
   at((now) => Effect.fail(fromFailure(failure, settingOf(grant, now))))
 
-/** Reads storage unless memory is fresh; its failure is none while the token in memory is valid. */
+/** Reads storage unless memory is fresh. Ignores a failed read while the token in memory is valid. */
 export const look = (grant: Grant): Effect.Effect<void, StorageError> =>
   at((now) =>
     View.isFresh(policyOf(grant), grant.state, now)

@@ -1,8 +1,9 @@
 /**
- * The immutable record of one grant, and the rule by which a token response changes it.
+ * The immutable record of one grant, and the rule that merges a token response into it.
  *
- * Times are epoch milliseconds. An absent field is `Option.none()`, never zero or the empty string. Every field that may
- * hold a secret is `Redacted`, `extras` too: a server's unknown fields may be anything.
+ * Times are epoch milliseconds. An absent field is `Option.none()`, never zero or the empty string. Every
+ * field that may hold a secret is `Redacted`. That includes `extras`, because a server's unknown fields may
+ * hold anything.
  *
  * @since 0.1.0
  */
@@ -25,14 +26,17 @@ interface Fields {
   readonly accessToken: Redacted.Redacted
   readonly refreshToken: Option.Option<Redacted.Redacted>
   readonly idToken: Option.Option<Redacted.Redacted>
-  /** As the server wrote it; compare without regard to case (RFC 6749 §5.1). */
+  /** As the server wrote it. Compare it without regard to case (RFC 6749 §5.1). */
   readonly tokenType: string
-  /** When the request that brought the access token was sent, by our clock or the server's, the earlier one. */
+  /** When the request for the access token was sent: by our clock or the server's, whichever is earlier. */
   readonly obtainedAt: Option.Option<number>
-  /** When the server answered with the access token by the server's own clock (`Date`, RFC 9110 §6.6.1). */
+  /** When the server issued the access token, by the server's own clock (`Date`, RFC 9110 §6.6.1). */
   readonly serverTime: Option.Option<number>
   readonly expiresAt: Option.Option<number>
-  /** From when the server wants the access token renewed, where it says so (`refresh_in`). */
+  /**
+   * The time from which the server wants the access token to be renewed, if the server gave one
+   * (`refresh_in`).
+   */
   readonly refreshAt: Option.Option<number>
   readonly scopes: ReadonlyArray<string>
   readonly accountId: Option.Option<string>
@@ -40,7 +44,7 @@ interface Fields {
 }
 
 /**
- * One grant: an access token and what is needed to replace it.
+ * One grant: an access token and everything needed to replace it.
  *
  * @since 0.1.0
  * @category models
@@ -48,8 +52,8 @@ interface Fields {
 export class Credentials extends Data.Class<Fields> {}
 
 /**
- * The same fields, with values that many records share held once for all of them: there may be a hundred thousand records
- * in memory.
+ * Returns the same fields, with a single copy of values that many records have in common. Memory may hold a
+ * hundred thousand records.
  *
  * @since 0.1.0
  * @category constructors
@@ -63,20 +67,20 @@ export const share = (fields: Fields): Fields => ({
 
 const noExtras = Redacted.make<Extras>(Object.freeze({}))
 
-/** All users of a program often have the same scopes. */
+/** The users of a program often have the same scopes. */
 const knownScopes = new Map<string, ReadonlyArray<string>>()
 
 const shareScopes = (scopes: ReadonlyArray<string>): ReadonlyArray<string> => {
   const key = scopes.join(" ")
   const known = knownScopes.get(key)
   if (known === undefined && knownScopes.size < 1000) knownScopes.set(key, scopes)
-  // A scope with a space in it is invalid, and would collide with two scopes.
+  // A scope that contains a space is invalid, and would collide with two scopes.
   return known?.length === scopes.length && known.every((scope, at) => scope === scopes[at]) ? known : scopes
 }
 
 /**
- * The fields for {@link make} as plain values, absent ones left out. `expiresAt`, `refreshAt`, `obtainedAt` and
- * `serverTime` are epoch milliseconds; `tokenType` is `Bearer` unless given.
+ * The fields for {@link make} as plain values. Leave out those that are absent. `expiresAt`, `refreshAt`,
+ * `obtainedAt` and `serverTime` are epoch milliseconds. `tokenType` defaults to `Bearer`.
  *
  * @since 0.1.0
  * @category models
@@ -105,7 +109,8 @@ const instant = (millis: number | undefined): Option.Option<number> =>
   Option.filter(Option.fromNullable(millis), (value) => !Number.isNaN(value))
 
 /**
- * Credentials from plain values. An empty refresh or id token and an instant that is NaN count as absent.
+ * Creates credentials from plain values. An empty refresh token or ID token counts as absent, and so does an
+ * instant that is NaN.
  *
  * @since 0.1.0
  * @category constructors
@@ -128,7 +133,8 @@ export const make = (options: Options): Credentials =>
   )
 
 /**
- * How long the access token was meant to live, in milliseconds, where both ends are known and in order.
+ * Returns the intended lifetime of the access token, in milliseconds. None unless both ends are known and in
+ * order.
  *
  * @since 0.1.0
  * @category getters
@@ -141,7 +147,7 @@ export const lifetime = (credentials: Credentials): Option.Option<number> => {
 }
 
 /**
- * Whether both records hold the same refresh token, or both none.
+ * Whether both records hold the same refresh token, or both hold none.
  *
  * @since 0.1.0
  * @category predicates
@@ -162,9 +168,10 @@ const sameSecret = (a: Option.Option<Redacted.Redacted>, b: Option.Option<Redact
   Option.getOrNull(Option.map(a, Redacted.value)) === Option.getOrNull(Option.map(b, Redacted.value))
 
 /**
- * A token response that cannot be used: the field, the problem in words without the field's value, and the previous
- * credentials with the new refresh token, where the response held a usable one. Save those first: the old refresh token is
- * spent.
+ * A token response that cannot be used: the field, and the problem in words without the field's value.
+ *
+ * If the response held a usable new refresh token, `salvaged` is the previous credentials with that token.
+ * Save them first: the old refresh token is spent.
  *
  * @since 0.1.0
  * @category errors
@@ -176,30 +183,30 @@ export class ResponseProblem extends Data.TaggedClass("ResponseProblem")<{
 }> {}
 
 /**
- * The input of {@link fromResponse} beside the response.
+ * The input of {@link fromResponse}, apart from the response.
  *
  * @since 0.1.0
  * @category models
  */
 export interface ResponseContext {
-  /** When the request was sent: the lifetime counts from here, never from the answer. */
+  /** When the request was sent. The lifetime counts from this time, never from the response. */
   readonly requestedAt: number
   /**
-   * By how many milliseconds the server's clock was behind ours. The lifetime counts from that much earlier, because
-   * other machines with better clocks read the expiry, and so do we once our clock is set right. A quarter of the
-   * lifetime at most; default 0.
+   * By how many milliseconds the server's clock was behind ours. The lifetime counts from that much earlier,
+   * because machines with better clocks also read the expiry, and so does this machine once its clock is
+   * corrected. At most a quarter of the lifetime counts. Default: 0.
    */
   readonly serverBehind?: number
-  /** When the server answered by its own clock, in epoch milliseconds, where it said so. */
+  /** When the server responded by its own clock, in epoch milliseconds, if the response said so. */
   readonly serverTime?: number | undefined
-  /** Token types the caller can use, compared without regard to case. Default: `bearer` and `dpop`. */
+  /** Token types that the caller can use, compared without regard to case. Default: `bearer` and `dpop`. */
   readonly tokenTypes?: ReadonlyArray<string>
-  /** Reads the account from the provider's response; without it the account never changes. */
+  /** Reads the account from the provider's response. Without it the account never changes. */
   readonly accountId?: (response: Extras) => Option.Option<string>
 }
 
 /**
- * A field of a token response that was ignored, and the problem with it in words, without its value.
+ * A field of a token response that was ignored, and the problem in words without the field's value.
  *
  * @since 0.1.0
  * @category models
@@ -209,12 +216,15 @@ export interface FieldWarning {
   readonly problem: string
 }
 
-/** By access token, which stays the same object in every copy of the credentials on their way to the manager. */
+/**
+ * The key is the access token, because it stays the same object in every copy of the credentials on their way
+ * to the manager.
+ */
 const warned = new WeakMap<Redacted.Redacted, ReadonlyArray<FieldWarning>>()
 
 /**
- * The problems of the response that brought these credentials, where they could be used nevertheless. Known for as long as
- * this process holds the credentials, and not stored.
+ * Returns the problems of the response that brought these credentials, if the response was usable despite
+ * them. They last as long as this process holds the credentials, and are not stored.
  *
  * @since 0.1.0
  * @category getters
@@ -223,8 +233,8 @@ export const warnings = ({ accessToken }: Credentials): ReadonlyArray<FieldWarni
   warned.get(accessToken) ?? []
 
 /**
- * The same credentials, with the problems of the response that brought them; for refreshers that read the response
- * themselves. An empty list changes nothing.
+ * Attaches the problems of the response that brought these credentials. For refreshers that parse the
+ * response themselves. An empty list changes nothing.
  *
  * @since 0.1.0
  * @category combinators
@@ -238,8 +248,8 @@ export const withWarnings = (
 }
 
 /**
- * An expiry that a server wrote by its own clock, as an instant of ours: where its `Date` shows that the two are further
- * apart than clocks that are set right. Epoch milliseconds.
+ * Converts an expiry that a server wrote by its own clock to our clock, in epoch milliseconds. It does so
+ * only if the server's `Date` shows that the two clocks differ by more than {@link clockTolerance}.
  *
  * @since 0.1.0
  * @category utils
@@ -255,9 +265,9 @@ export const byOurClock = (
   )
 
 /**
- * How far apart two clocks may be and still count as set right, in milliseconds: a minute. Machines that ask a time
- * server are within a second of each other. A minute is below the default grace, so a token that a peer's fast clock
- * dated too late is still renewed before it dies.
+ * How far apart two correctly set clocks may be, in milliseconds: a minute. Machines that use a time server
+ * are within a second of each other. A minute is below the default grace, so a token that a peer's fast clock
+ * dated too late is still renewed before it expires.
  *
  * @since 0.1.0
  * @category constants
@@ -265,15 +275,16 @@ export const byOurClock = (
 export const clockTolerance = 60_000
 
 /**
- * The merge rule (RFC 6749 §5.1, §6): the credentials after a token response.
+ * Merges a token response into the previous credentials (RFC 6749 §5.1, §6).
  *
  * The lifetime counts from `requestedAt`. An absent or empty refresh token, scope or account keeps the
- * previous one, and so does an absent id token; unknown fields of both survive, the response's winning.
- * `"3600"` is a lifetime of 3600 s; an absent `expires_in` is an unknown lifetime. `refresh_in`, which some servers
- * send beside it, says after how many seconds to renew.
+ * previous one, and so does an absent ID token. Unknown fields of both are kept; those of the response win.
+ * `"3600"` is a lifetime of 3600 s. An absent `expires_in` means that the lifetime is unknown. `refresh_in`,
+ * which some servers send as well, is the number of seconds after which to renew.
  *
- * Only a token, or its type, that cannot be used is a problem. Any other malformed field is left out, with a warning
- * (see {@link warnings}): a lifetime that is no sensible number is unknown, an id token or a scope counts as absent.
+ * Fails only if a token or its type cannot be used. Any other malformed field is left out, with a warning
+ * (see {@link warnings}): a lifetime that is not a sensible number is unknown, and an ID token or a scope
+ * counts as absent.
  *
  * @since 0.1.0
  * @category constructors
@@ -287,7 +298,7 @@ export const fromResponse = (
   const text = (name: string): Option.Option<string> =>
     Option.filter(Option.liftPredicate((v: unknown) => typeof v === "string")(field(name)), (v) => v !== "")
 
-  /** What is wrong with a token that may be absent. */
+  /** Returns the problem with a token that may be absent. */
   const problemOf = (name: string): Option.Option<string> => {
     const value = field(name)
     return value == null || value === "" ? Option.none() : tokenProblem(value)
@@ -382,5 +393,7 @@ const tokenTypeProblem = (
     return Option.some("is not one that this client understands (RFC 6749 §7.1)")
   }
   const bound = Option.exists(previous, (p) => p.tokenType.toLowerCase() === "dpop")
-  return bound && type !== "dpop" ? Option.some("fell back from DPoP (RFC 9449 §5)") : Option.none()
+  return bound && type !== "dpop"
+    ? Option.some("is not DPoP, although the request had a DPoP proof (RFC 9449 §5)")
+    : Option.none()
 }

@@ -1,6 +1,6 @@
 /**
- * What a manager does about a token, and why; and the pure predicates that this rests on. `now` is an argument, times are
- * epoch milliseconds.
+ * What a manager does about a token, and why, with the pure predicates behind it. `now` is an argument. Times
+ * are epoch milliseconds.
  *
  * @since 0.1.0
  */

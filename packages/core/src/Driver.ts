@@ -1,7 +1,7 @@
 /**
- * Performs what the machine commands, with the ports, and decides nothing.
+ * Performs the commands of the machine with the ports. It decides nothing.
  *
- * Each grant has one flight at a time: a fiber of the layer's scope that no caller's interruption reaches.
+ * Each grant has one flight at a time: a fiber of the layer's scope. Interrupting a caller never reaches it.
  */
 import * as Cause from "effect/Cause"
 import type * as Clock from "effect/Clock"
@@ -14,6 +14,7 @@ import * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
+import * as Fibers from "./edition/Fibers.js"
 import type { Command, Input, Release } from "./grant/Messages.js"
 import type * as State from "./grant/State.js"
 import { LeaseError } from "./RefreshLease.js"
@@ -34,14 +35,14 @@ import {
 } from "./Grant.js"
 import { StorageError } from "./TokenStorage.js"
 
-/** Starts the flight, or joins the one under way. Does not wait. */
+/** Starts the flight, or joins the one that is running. Does not wait. */
 export const start = (grant: Grant, want: State.Want): Effect.Effect<void> =>
   Effect.clockWith((clock) => {
     begin(grant, want, clock, grant.context.turn)
     return Effect.void
   })
 
-/** Renews the grant for nobody in particular, and waits for the end of the flight, whatever that is. */
+/** Renews the grant without a caller, and waits until the flight ends, whatever its outcome. */
 export const renew = (grant: Grant, want: State.Want): Effect.Effect<void> =>
   Effect.clockWith((clock) => {
     const released = (grant.released ??= Deferred.unsafeMake<Release>(FiberId.none))
@@ -50,7 +51,7 @@ export const renew = (grant: Grant, want: State.Want): Effect.Effect<void> =>
     return grant.context.flights.isClosing() ? Effect.void : Effect.asVoid(Deferred.await(released))
   })
 
-/** The flight that it started, if any. */
+/** Returns the flight that this call started, if it started one. */
 const begin = (
   grant: Grant,
   want: State.Want,
@@ -67,7 +68,8 @@ const begin = (
 }
 
 const drive = (grant: Grant, first: Applied, clock: Clock.Clock): Effect.Effect<Telemetry.Outcome> =>
-  // The answer of the server holds the only copy of a refresh token: from there to the commit nothing interrupts.
+  // The server's response holds the only copy of a refresh token. From the response to the commit nothing
+  // interrupts.
   Effect.uninterruptibleMask((restore) => {
     const loop = (last: Applied, leasedAt: Option.Option<number>): Effect.Effect<Telemetry.Outcome> => {
       const next = Option.match(last.command, {
@@ -78,11 +80,10 @@ const drive = (grant: Grant, first: Applied, clock: Clock.Clock): Effect.Effect<
             return loop(apply(grant, input, now), input._tag === "LeaseTaken" ? Option.some(now) : leasedAt)
           })
       })
-      return Effect.andThen(report(grant, last), next)
+      const reported = report(grant, last)
+      return reported === Effect.void ? next : Effect.andThen(reported, next)
     }
-    return Effect.onExit(loop(first, Option.none()), () =>
-      Effect.sync(() => letGo(grant, { failure: Option.some(closed) }))
-    )
+    return Effect.onExit(loop(first, Option.none()), () => letGo(grant, { failure: Option.some(closed) }))
   })
 
 type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
@@ -124,14 +125,14 @@ const perform = (grant: Grant, command: Command, restore: Restore): Effect.Effec
     }
     case "Redeem":
       return redeem(grant, refresher.refresh(command.previous), command.readsOn, restore)
-    // Carried out as soon as it is commanded.
+    // Performed as soon as the machine commands it.
     case "Wake":
-      return Effect.dieMessage("A flight cannot wake itself.")
+      return Effect.die(new Error("A flight cannot wake itself."))
     case "Wait":
       return Effect.suspend(() => {
         const awake = (grant.awake ??= Deferred.unsafeMake<void>(FiberId.none))
         const woken: Input = { _tag: "Woken" }
-        // While a scope closes nobody moves a clock on that is moved by hand.
+        // While the scope closes, nobody advances a clock that is set by hand.
         return Option.isSome(grant.state.closing) && !TimeLimit.isLive(grant.context.clock)
           ? Effect.succeed(woken)
           : Effect.as(restore(Effect.race(Effect.sleep(command.millis), Deferred.await(awake))), woken)
@@ -143,8 +144,8 @@ const perform = (grant: Grant, command: Command, restore: Restore): Effect.Effec
 const commitPatience = 1000
 
 const reportingSlow = <A>(grant: Grant, committing: Effect.Effect<A>): Effect.Effect<A> =>
-  Effect.flatMap(Effect.runtime<never>(), (runtime) => {
-    const stop = TimeLimit.startTimer(runtime, commitPatience, tell(grant, { _tag: "CommitSlow" }))
+  Effect.flatMap(Fibers.running(), (running) => {
+    const stop = TimeLimit.startTimer(running, commitPatience, tell(grant, { _tag: "CommitSlow" }))
     return Effect.ensuring(committing, Effect.sync(stop))
   })
 
@@ -169,8 +170,8 @@ const takeLease = (grant: Grant): Effect.Effect<Input> => {
 export const load = (grant: Grant) => orBroken(storageOf(grant).load, brokenStorage(grant, "load"))
 
 /**
- * A port that died of a defect, or interrupted itself, has failed: the flight goes on. The defect itself is not
- * passed on: nobody knows what is in it.
+ * A port that died of a defect, or interrupted itself, has failed. The flight goes on. The defect is dropped,
+ * because it may hold a secret.
  */
 const orBroken = <A, E, E2>(use: Effect.Effect<A, E>, broken: () => E2): Effect.Effect<A, E | E2> =>
   Effect.catchAllCause(use, (cause) =>
@@ -185,7 +186,7 @@ const brokenStorage = (grant: Grant, operation: "load" | "commit") => () =>
     reason: "Unavailable",
     operation,
     location: storageOf(grant).location,
-    message: "The storage died of a defect. Run it alone to see why."
+    message: "The storage has a bug: it threw an unexpected error. Call it on its own to see the error."
   })
 
 const brokenLease =
@@ -194,12 +195,12 @@ const brokenLease =
     new LeaseError({
       reason: "Unavailable",
       account,
-      message: "The lease died of a defect. Run it alone to see why."
+      message: "The lease has a bug: it threw an unexpected error. Call it on its own to see the error."
     })
 
 /**
- * Waits for the answer, up to the time-out. An answer that has begun to arrive by then is read on for as long as the lease
- * lasts, where the command says so.
+ * Waits for the response, up to the time-out. If the command allows it, a response that has begun to arrive
+ * by then is read for as long as the lease lasts.
  */
 const redeem = (
   grant: Grant,
@@ -239,5 +240,5 @@ const tooSlow = (millis: number): RefreshError =>
 const broken = new RefreshError({
   reason: "MaybeSent",
   message:
-    "The refresher died of a defect; whether the server saw a request is unknown. Run it alone to see why."
+    "The refresher has a bug: it threw an unexpected error, and whether the server saw a request is unknown. Call it on its own to see the error."
 })

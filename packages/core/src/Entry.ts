@@ -1,15 +1,15 @@
 /**
- * The stored record of one grant: the credentials, their place in the grant's history, the intent of a refresh under way,
- * the mark of a dead grant, and the wait that the server asked for; and its JSON form.
+ * The stored record of one grant, and its JSON form: the credentials, their place in the grant's history, the
+ * intent of a refresh that is running, the mark of a dead grant, and the wait that the server asked for.
  *
  * @since 0.1.0
  */
 import * as Data from "effect/Data"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
-import * as ParseResult from "effect/ParseResult"
 import type * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
+import * as Problems from "./edition/Problems.js"
 import * as Credentials from "./Credentials.js"
 import * as Fingerprint from "./Fingerprint.js"
 import * as GrantIdentity from "./GrantIdentity.js"
@@ -18,9 +18,9 @@ import { formatVersion, instantProblem, Json } from "./internal/EntrySchema.js"
 export { formatVersion, instantProblem } from "./internal/EntrySchema.js"
 
 /**
- * The intent to spend a refresh token, written ahead of the request: which token, when (epoch milliseconds), and which
- * attempt it is. An intent that is still there later means that the answer was lost. The intent of a replay replaces the
- * one before, unless that is known not to have been sent.
+ * The intent to spend a refresh token, written before the request: which token, when (epoch milliseconds),
+ * and the number of the attempt. An intent that is still stored later means that the response was lost. The
+ * intent of a replay replaces the previous one, unless the previous request is known not to have been sent.
  *
  * @since 0.1.0
  * @category models
@@ -32,7 +32,8 @@ export class Intent extends Data.Class<{
 }> {}
 
 /**
- * The mark of a grant that the authorization server refused with `invalid_grant`: its refresh token is not sent again.
+ * The mark of a grant that the authorization server refused with `invalid_grant`. Its refresh token is not
+ * sent again.
  *
  * @since 0.1.0
  * @category models
@@ -40,15 +41,16 @@ export class Intent extends Data.Class<{
 export class DeadGrant extends Data.Class<{
   readonly fingerprint: Fingerprint.Fingerprint
   readonly at: number
-  /** The server's message, cut and escaped. */
+  /** The server's message, truncated and escaped. */
   readonly reason: string
-  /** Whether it was refused after the answer to an earlier refresh had been lost. */
+  /** Whether the server refused it after the response to an earlier refresh was lost. */
   readonly rotationLost: boolean
 }> {}
 
 /**
- * The wait that the authorization server asked for (`Retry-After`, RFC 9110 §10.2.3; a back-off where it named no time):
- * since when, and until when no process that shares the storage sends anything for this grant. Epoch milliseconds.
+ * The wait that the authorization server asked for (`Retry-After`, RFC 9110 §10.2.3), or a back-off if it
+ * named no time. From `at` until `until` (epoch milliseconds), no process that shares the storage sends
+ * anything for this grant.
  *
  * @since 0.1.0
  * @category models
@@ -58,13 +60,13 @@ export class ServerWait extends Data.Class<{ readonly at: number; readonly until
 /**
  * One grant as it is stored.
  *
- * - `family`: the fingerprint of the grant's first refresh token. It stays the same through rotations and differs for
- *   another login.
- * - `generation`: how many times the credentials of this family were written, counted from 1; 0 where
+ * - `family`: the fingerprint of the grant's first refresh token. Rotations keep it. Another login changes
+ *   it.
+ * - `generation`: how many times the credentials of this family were written, counted from 1. It is 0 if
  *   another program wrote them. It never falls within a family: a lower one comes from a restored backup.
  * - `fence`: the fencing number of the lease under which it was written, 0 for none.
- * - `identity`: the server and the client that the grant was obtained from; none where another program or an earlier
- *   version wrote it, or the refresher does not name them. The next refresh sets it.
+ * - `identity`: the server and the client that the grant was obtained from. None if another program or an
+ *   earlier version wrote it, or if the refresher does not name them. The next refresh sets it.
  *
  * @since 0.1.0
  * @category models
@@ -84,7 +86,8 @@ const grantToken = (credentials: Credentials.Credentials): Redacted.Redacted =>
   Option.getOrElse(credentials.refreshToken, () => credentials.accessToken)
 
 /**
- * The fingerprint of the token that stands for the grant: the refresh token, or else the access token.
+ * Returns the fingerprint of the token that stands for the grant: the refresh token, or else the access
+ * token.
  *
  * @since 0.1.0
  * @category getters
@@ -93,8 +96,8 @@ export const grantFingerprint = (credentials: Credentials.Credentials): Fingerpr
   Fingerprint.of(grantToken(credentials))
 
 /**
- * The entry of a grant that was not stored before: a login, or a file written by another program
- * (`generation` 0).
+ * Creates the entry of a grant that was not stored before: from a login, or from a file that another program
+ * wrote (`generation` 0).
  *
  * @since 0.1.0
  * @category constructors
@@ -112,9 +115,9 @@ export const first = (credentials: Credentials.Credentials, generation = 1): Ent
   })
 
 /**
- * The entry that replaces `previous` when a user saves credentials: the next generation of the same family, or the first of
- * a new one. It is written without a lease: a login does not wait for a refresh. Where `identity` is none, the same grant
- * keeps its own.
+ * Creates the entry that replaces `previous` when a user saves credentials: the next generation of the same
+ * family, or the first of a new one. It is written without a lease, because a login does not wait for a
+ * refresh. If `identity` is none, the same grant keeps its own.
  *
  * @since 0.1.0
  * @category combinators
@@ -141,7 +144,7 @@ export const saved = (
 }
 
 /**
- * The entry with this identity, or with its own where `identity` is none.
+ * Returns the entry with this identity, or with its own if `identity` is none.
  *
  * @since 0.1.0
  * @category combinators
@@ -152,7 +155,7 @@ export const bind = (entry: Entry, identity: Option.Option<GrantIdentity.GrantId
     : new Entry({ ...entry, identity })
 
 /**
- * The entry after a refresh: the next generation, without intent, mark and wait.
+ * Creates the entry after a refresh: the next generation, without intent, mark or wait.
  *
  * @since 0.1.0
  * @category combinators
@@ -168,8 +171,8 @@ export const refreshed = (previous: Entry, credentials: Credentials.Credentials)
   })
 
 /**
- * The entry with the higher of its own fence and `highest`, the highest that storage has held: a fence never falls, even
- * through a write without a lease.
+ * Returns the entry with the higher of its own fence and `highest`, the highest that storage has held. A
+ * fence never falls, even through a write without a lease.
  *
  * @since 0.1.0
  * @category combinators
@@ -178,7 +181,7 @@ export const keepFence = (entry: Entry, highest: number): Entry =>
   entry.fence >= highest ? entry : new Entry({ ...entry, fence: highest })
 
 /**
- * Whether an entry may be written where `highest` is the highest fence written or granted so far.
+ * Whether an entry may be written if `highest` is the highest fence written or granted so far.
  *
  * @since 0.1.0
  * @category predicates
@@ -187,8 +190,8 @@ export const passesFence = (entry: Entry, highest: number): boolean =>
   entry.fence === 0 || entry.fence >= highest
 
 /**
- * Whether `loaded` is an earlier state of `newest`: the same family, another refresh token, a lower generation. Its
- * refresh token is spent: to redeem it would revoke the grant.
+ * Whether `loaded` is an earlier state of `newest`: the same family, another refresh token, a lower
+ * generation. Its refresh token is spent, and redeeming it would revoke the grant.
  *
  * @since 0.1.0
  * @category predicates
@@ -200,7 +203,8 @@ export const isRolledBack = (loaded: Entry, newest: Entry): boolean =>
   !Credentials.sameRefreshToken(loaded.credentials, newest.credentials)
 
 /**
- * A stored record that cannot be used: the path to the problem, and the problem in words; never a value of the record.
+ * A stored record that cannot be used: the path to the problem, and the problem in words. It never holds a
+ * value of the record.
  *
  * @since 0.1.0
  * @category errors
@@ -215,7 +219,7 @@ const decodeJson = Schema.decodeUnknownEither(Json)
 const encodeJson = Schema.encodeSync(Json)
 
 /**
- * An entry from its JSON value. Problems name the place and never quote the value.
+ * Decodes an entry from its JSON value. Problems name the place and never quote the value.
  *
  * @since 0.1.0
  * @category codec
@@ -227,7 +231,7 @@ export const fromJson = (json: unknown, now: number): Either.Either<Entry, Recor
       new RecordProblem({
         reason: "NewerFormat",
         path: "latchkey",
-        problem: `is format ${format}, this version reads up to ${formatVersion}: upgrade @latchkey`
+        problem: `has format ${format}, and this version reads formats up to ${formatVersion}: upgrade @latchkey`
       })
     )
   }
@@ -261,7 +265,7 @@ export const fromJson = (json: unknown, now: number): Either.Either<Entry, Recor
 }
 
 /**
- * The JSON value of an entry. It holds the tokens in clear text: pass it to storage only.
+ * Encodes an entry as a JSON value. It holds the tokens in clear text: pass it to storage only.
  *
  * @since 0.1.0
  * @category codec
@@ -273,9 +277,9 @@ export const toJson = (entry: Entry): Record<string, unknown> => {
 
 const tokens: ReadonlySet<unknown> = new Set(["accessToken", "refreshToken", "idToken"])
 
-/** Describes the problem with a token; for any other value, only its path. */
-const recordProblem = (error: ParseResult.ParseError, json: unknown): RecordProblem => {
-  const issue = ParseResult.ArrayFormatter.formatErrorSync(error)[0]!
+/** Describes a problem with a token. For any other value it gives only the path. */
+const recordProblem = (error: Problems.DecodeError, json: unknown): RecordProblem => {
+  const issue = Problems.firstIssue(error)
   const path = issue.path.map(String).join(".")
   const value: unknown = Reflect.get(Object(json), path)
   const token = tokens.has(path)
@@ -286,7 +290,6 @@ const recordProblem = (error: ParseResult.ParseError, json: unknown): RecordProb
   return new RecordProblem({
     reason: "Malformed",
     path: path === "" ? "(the record)" : path,
-    problem:
-      issue._tag === "Missing" ? "is missing" : Option.getOrElse(token, () => "is not what is due here")
+    problem: issue.isMissing ? "is missing" : Option.getOrElse(token, () => "is not valid here")
   })
 }

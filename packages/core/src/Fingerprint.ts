@@ -1,8 +1,8 @@
 /**
- * What identifies a token without revealing it: the first 12 hex digits of its SHA-256.
+ * Identifies a token without revealing it: the first 12 hex digits of its SHA-256.
  *
- * The digest is synchronous. Web Crypto only offers a promise, which `TestClock` could not control in the refresh
- * transaction.
+ * The digest is synchronous. Web Crypto offers only a promise, which `TestClock` could not control in the
+ * refresh transaction.
  *
  * @since 0.1.0
  */
@@ -12,7 +12,7 @@ import type * as Brand from "effect/Brand"
 import * as Redacted from "effect/Redacted"
 
 /**
- * Twelve lower-case hex digits. Safe to log, to store and to compare.
+ * Twelve lower-case hex digits. Safe to log, store and compare.
  *
  * @since 0.1.0
  * @category models
@@ -20,7 +20,7 @@ import * as Redacted from "effect/Redacted"
 export type Fingerprint = string & Brand.Brand<"@latchkey/core/Fingerprint">
 
 /**
- * The fingerprint of a secret.
+ * Returns the fingerprint of a secret.
  *
  * @since 0.1.0
  * @category constructors
@@ -32,7 +32,10 @@ export const of = (secret: Redacted.Redacted): Fingerprint => {
   return last.fingerprint
 }
 
-/** A refresh needs the same fingerprint several times in a row, and hashing a long token takes tens of microseconds. */
+/**
+ * A refresh needs the same fingerprint several times in a row, and hashing a long token takes tens of
+ * microseconds.
+ */
 let last: { readonly secret: Redacted.Redacted; readonly fingerprint: Fingerprint } | undefined
 
 /**

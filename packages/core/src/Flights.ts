@@ -1,4 +1,4 @@
-/** The flights of one scope, and the end of its grants. */
+/** The flights of one scope, and what happens to its grants when it closes. */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
@@ -11,7 +11,7 @@ import * as Telemetry from "./Telemetry.js"
 import { type Flights, type Grant, namesOf, tell } from "./Grant.js"
 import type { StorageError } from "./TokenStorage.js"
 
-/** Whether letting a grant go loses nothing and disturbs nobody. */
+/** Whether a grant can be dropped: nothing is lost, and nobody uses it. */
 export const isQuiet = ({ events, reading, state }: Grant): boolean =>
   state.phase._tag === "Idle" &&
   reading === undefined &&
@@ -22,22 +22,25 @@ export const isQuiet = ({ events, reading, state }: Grant): boolean =>
 export const isTroubled = ({ state }: Grant): boolean =>
   Option.exists(state.coolDown, (c) => c.reason === "Failed" || c.reason === "ServerAsked")
 
-/** The end of a grant in this process, after its flights. */
+/** Ends a grant in this process, after its flights. */
 export const leave = (grant: Grant): Effect.Effect<void> =>
   Effect.suspend(() => {
     grant.context.flights.remove(grant)
     const { events, state } = grant
     return Effect.andThen(
-      // Nobody can say any more whether storage will take it.
+      // From now on this process cannot know whether storage will take the rotation.
       Telemetry.countUnsaved(namesOf(grant), state, State.initial),
       events === undefined ? Effect.void : PubSub.shutdown(events.hub)
     )
   })
 
-/** For how long, in milliseconds, a scope that closes offers storage what it did not take. */
+/** For how long, in milliseconds, a closing scope retries the commits that storage has not taken. */
 const closingPatience = 5000
 
-/** The flights of the scope. Closing it tells each grant, and waits for the flights for `patience` milliseconds. */
+/**
+ * Creates the flights of the scope. Closing the scope notifies each grant, and waits `patience` milliseconds
+ * for the flights.
+ */
 export const makeFlights = (patience: number): Effect.Effect<Flights, never, Scope.Scope> =>
   Effect.gen(function* () {
     const fibers = yield* FiberSet.make<void>()
@@ -66,12 +69,12 @@ export const makeFlights = (patience: number): Effect.Effect<Flights, never, Sco
     }
   })
 
-/** How long after a failure storage is listened to again, in milliseconds. */
+/** How long after a failure the subscription to storage is renewed, in milliseconds. */
 const watchPause = 30_000
 
 /**
- * Listens to storage until there are no more changes. Where the stream fails, `missed` stands for what is not reported
- * meanwhile, and it is listened to again later.
+ * Subscribes to storage until there are no more changes. If the stream fails, it runs `missed` for the
+ * changes that are not reported meanwhile, and subscribes again later.
  */
 export const watchChanges = <A>(
   changes: Stream.Stream<A, StorageError>,

@@ -1,4 +1,4 @@
-/** One grant at work in this process. {@link apply} is the only writer of its state. */
+/** One grant in use in this process. {@link apply} is the only writer of its state. */
 import * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
@@ -10,6 +10,7 @@ import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
 import type * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
+import * as Fibers from "./edition/Fibers.js"
 import type { AuthStatus } from "./AuthStatus.js"
 import type { Input, Next, Release } from "./grant/Messages.js"
 import * as State from "./grant/State.js"
@@ -22,7 +23,7 @@ import type { TokenEvent } from "./TokenEvent.js"
 import { identityOf, type TokenRefresher } from "./TokenRefresher.js"
 import type { TokenStorage } from "./TokenStorage.js"
 
-/** What the grants of one pool, or a manager alone, work with. */
+/** What the grants of one pool, or a manager on its own, work with. */
 export interface GrantContext {
   readonly provider: string
   readonly refresher: Context.Tag.Service<TokenRefresher>
@@ -34,7 +35,7 @@ export interface GrantContext {
   readonly flights: Flights
   /** How many of its last events a grant keeps. */
   readonly historyLength: number
-  /** Waits for a caller's turn at the token server, or for a renewal's, where that is bounded. */
+  /** Waits for a caller's turn at the token server, or for a renewal's turn, if there is a limit. */
   readonly turn?: (grant: Grant) => <A>(flight: Effect.Effect<A>) => Effect.Effect<A>
   readonly renewalTurn?: (grant: Grant) => <A>(flight: Effect.Effect<A>) => Effect.Effect<A>
   /** Receives each event, in order. */
@@ -46,12 +47,12 @@ export interface Flights {
   readonly isClosing: () => boolean
   readonly isClosed: () => boolean
   readonly fork: (flight: Effect.Effect<void>) => Fiber.RuntimeFiber<void>
-  /** Reports the closing of the scope to a grant. */
+  /** Reports to the grant when the scope closes. */
   readonly add: (grant: Grant) => Grant
   readonly remove: (grant: Grant) => void
 }
 
-/** One grant at work. {@link apply} is the only writer of `state` and `answer`. */
+/** One grant in use. {@link apply} is the only writer of `state` and `answer`. */
 export interface Grant {
   readonly context: GrantContext
   readonly account: string
@@ -59,12 +60,12 @@ export interface Grant {
   state: State.State
   /** The token of the fast path, as an effect. */
   answer: Effect.Effect<Redacted.Redacted>
-  /** Those who wait for the flight, for a read, and the flight that sleeps. */
+  /** The callers that wait for the flight, those that wait for a read, and the flight that sleeps. */
   released: Deferred.Deferred<Release> | undefined
   reading: Deferred.Deferred<Option.Option<State.Failure>> | undefined
   awake: Deferred.Deferred<void> | undefined
   lease: { readonly lease: Lease; readonly scope: Scope.CloseableScope } | undefined
-  /** The last events, the oldest first, and those who listen to them. */
+  /** The last events, oldest first, and the subscribers to new ones. */
   history: ReadonlyArray<TokenEvent>
   events: { readonly hub: PubSub.PubSub<TokenEvent>; listeners: number } | undefined
   status: { readonly status: AuthStatus; readonly at: number; readonly of: State.State } | undefined
@@ -92,7 +93,7 @@ export const make = (context: GrantContext, account: string, jitterShare: number
     profile: undefined
   })
 
-/** Listed, not spread: it is made for each step. */
+/** Lists its members instead of spreading, because it runs for each step. */
 export const policyOf = ({ context, jitterShare }: Grant): State.Policy => {
   const { clock, config, refresher, reportsChanges } = context
   return {
@@ -110,7 +111,7 @@ export const policyOf = ({ context, jitterShare }: Grant): State.Policy => {
     formerly: refresher.formerly ?? noNames,
     serverAhead: refresher.serverAhead?.() ?? 0,
     jitterShare,
-    uptime: Number(clock.unsafeCurrentTimeNanos() / 1_000_000n),
+    uptime: Number(Fibers.monotonicNanos(clock) / 1_000_000n),
     reportsChanges
   }
 }
@@ -119,12 +120,12 @@ const noNames: ReadonlyArray<string> = []
 
 export const storageOf = (grant: Grant) => grant.context.storageOf(grant.account)
 
-/** What came of an input, and the state before it. */
+/** The outcome of an input, and the state before it. */
 export interface Applied extends Next {
   readonly before: State.State
 }
 
-/** Puts an input to the machine: the only place that writes the state. */
+/** Passes an input to the machine. This is the only place that writes the state. */
 export const apply = (grant: Grant, input: Input, now: number): Applied => {
   const before = grant.state
   const next = step(policyOf(grant), before, input, now)
@@ -144,17 +145,17 @@ const wake = (grant: Grant): void => {
   if (awake !== undefined) Deferred.unsafeDone(awake, Exit.void)
 }
 
-/** Publishes the events of a step; then lets those who wait look again. */
+/** Publishes the events of a step. Then it lets waiting callers look again. */
 export const report = (grant: Grant, { before, events, released, state }: Applied): Effect.Effect<void> => {
   const unsaved = Telemetry.countUnsaved(namesOf(grant), before, state)
   const letsGo = Option.match(released, {
     onNone: () => Effect.void,
-    onSome: (release) => Effect.sync(() => letGo(grant, release))
+    onSome: (release) => letGo(grant, release)
   })
   return inOrder([...events.map((event) => publish(grant, event, before)), unsaved, letsGo])
 }
 
-/** One after the other; those that do nothing cost nothing. */
+/** Runs effects in sequence. Effects that do nothing cost nothing. */
 const inOrder = (effects: ReadonlyArray<Effect.Effect<void>>): Effect.Effect<void> => {
   const busy = effects.filter((effect) => effect !== Effect.void)
   return busy.length === 0 ? Effect.void : busy.reduce((all, next) => Effect.andThen(all, next))
@@ -172,7 +173,7 @@ const publish = (grant: Grant, event: TokenEvent, before: State.State): Effect.E
     ])
   })
 
-/** A slow reader misses the oldest. Nothing happens where the hub is shut down. */
+/** A slow reader misses the oldest values. Does nothing if the hub is shut down. */
 export const offer = <A>(hub: PubSub.PubSub<A>, value: A): Effect.Effect<void> =>
   Effect.flatMap(PubSub.isShutdown(hub), (isShut) =>
     isShut ? Effect.void : Effect.asVoid(PubSub.publish(hub, value))
@@ -180,13 +181,17 @@ export const offer = <A>(hub: PubSub.PubSub<A>, value: A): Effect.Effect<void> =
 
 export const namesOf = ({ account, context: { provider } }: Grant): Telemetry.Names => ({ provider, account })
 
-export const letGo = (grant: Grant, release: Release): void => {
-  const { released } = grant
-  grant.released = undefined
-  if (released !== undefined) Deferred.unsafeDone(released, Exit.succeed(release))
-}
+export const letGo = (grant: Grant, release: Release): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const { released } = grant
+    grant.released = undefined
+    return released === undefined ? Effect.void : Fibers.release(released, Exit.succeed(release))
+  })
 
-/** {@link apply}, for what a user did that may end the flight; returns once the lease is released, if it does. */
+/**
+ * {@link apply} for a user's action that may end the flight. If it does, this returns once the lease is
+ * released.
+ */
 export const tellAndSettle = (grant: Grant, input: Input): Effect.Effect<void> =>
   Effect.andThen(
     tell(grant, input),
@@ -196,6 +201,6 @@ export const tellAndSettle = (grant: Grant, input: Input): Effect.Effect<void> =
     })
   )
 
-/** {@link apply}, from outside the flight. */
+/** {@link apply} from outside the flight. */
 export const tell = (grant: Grant, input: Input): Effect.Effect<void> =>
   Effect.flatMap(Clock.currentTimeMillis, (now) => report(grant, apply(grant, input, now)))

@@ -1,7 +1,7 @@
 /**
  * The identity of a grant: the authorization server that issued it, the client that it was issued to, and
- * whether it is a user's or the client's own. A grant is never sent to another server, nor by another client
- * (RFC 6749 §10.4), and its tokens are never served for another identity.
+ * whether it belongs to a user or to the client itself. A grant is never sent to another server or by another
+ * client (RFC 6749 §10.4), and its tokens are never served for another identity.
  *
  * @since 0.1.0
  */
@@ -11,12 +11,13 @@ import * as Option from "effect/Option"
 /**
  * The origin of a grant, as far as it is known. Unknown fields are not compared.
  *
- * - `issuer`: the issuer identifier (RFC 8414 §2). `tokenEndpoint`: where the grant is sent, if it was set by
- *   hand; a discovered endpoint is the issuer's own affair.
+ * - `issuer`: the issuer identifier (RFC 8414 §2).
+ * - `tokenEndpoint`: where the grant is sent, if it was configured by hand. A discovered endpoint belongs to
+ *   the issuer and is left out.
  * - `clientId`: RFC 6749 §2.2.
- * - `grantType`: `refresh_token` for what a user granted, or else the grant type (RFC 6749 §4.5) by which a
+ * - `grantType`: `refresh_token` for a user's grant. Otherwise the grant type (RFC 6749 §4.5) by which a
  *   client gets tokens without a user: `client_credentials`, an assertion, an exchange.
- * - `subject`: for whom a client asks in an assertion of its own (RFC 7523 §3).
+ * - `subject`: the subject that a client names in an assertion of its own (RFC 7523 §3).
  *
  * @since 0.1.0
  * @category models
@@ -30,7 +31,7 @@ export class GrantIdentity extends Data.Class<{
 }> {}
 
 /**
- * The grant type of a user's grant, whichever way the user logged in.
+ * The grant type of a user's grant, however the user logged in.
  *
  * @since 0.1.0
  * @category constants
@@ -38,8 +39,8 @@ export class GrantIdentity extends Data.Class<{
 export const userGrant = "refresh_token"
 
 /**
- * An identity from plain values; a field that is left out or empty is unknown. `grantType` is {@link userGrant} by
- * default.
+ * Creates an identity from plain values. A field that is left out or empty is unknown. `grantType` defaults
+ * to {@link userGrant}.
  *
  * @since 0.1.0
  * @category constructors
@@ -65,7 +66,7 @@ const known = (text: string | undefined): Option.Option<string> =>
   Option.filter(Option.fromNullable(text), (value) => value !== "")
 
 /**
- * The same identity with another client.
+ * Returns the same identity with another client.
  *
  * @since 0.1.0
  * @category combinators
@@ -73,11 +74,11 @@ const known = (text: string | undefined): Option.Option<string> =>
 export const withClientId = (identity: GrantIdentity, clientId: string): GrantIdentity =>
   share(new GrantIdentity({ ...identity, clientId: known(clientId) }))
 
-/** A program has a handful of identities, and a pool has an entry with one for each of its accounts. */
+/** A program has few identities, and a pool has an entry with one for each of its accounts. */
 const shared = new Map<string, GrantIdentity>()
 
 /**
- * The same identity, as one object for all entries that have it.
+ * Returns the same identity as one object that all entries share.
  *
  * @since 0.1.0
  * @category constructors
@@ -91,9 +92,12 @@ export const share = (identity: GrantIdentity): GrantIdentity => {
 }
 
 /**
- * How a stored grant differs from the one that is requested, or saved. `Server`: another issuer or token
- * endpoint. `Client`: another client id. `GrantType`: a user's grant on one side, the client's own on the other.
- * `Account`: another user's, or another subject's.
+ * How a stored grant differs from the one that is requested or saved.
+ *
+ * - `Server`: another issuer or token endpoint.
+ * - `Client`: another client ID.
+ * - `GrantType`: one is a user's grant, the other the client's own.
+ * - `Account`: another user, or another subject.
  *
  * @since 0.1.0
  * @category models
@@ -101,7 +105,7 @@ export const share = (identity: GrantIdentity): GrantIdentity => {
 export type Difference = "Server" | "Client" | "GrantType" | "Account"
 
 /**
- * A difference, and each side of it in words for people: cut, escaped, without queries.
+ * A difference, with each side described for people: truncated, escaped, without queries.
  *
  * @since 0.1.0
  * @category models
@@ -113,7 +117,7 @@ export class Mismatch extends Data.Class<{
 }> {}
 
 /**
- * A mismatch in a sentence that names both sides.
+ * Describes a mismatch in a sentence that names both sides.
  *
  * @since 0.1.0
  * @category getters
@@ -125,8 +129,8 @@ export const describeMismatch = ({ current, difference, stored }: Mismatch): str
     case "Client":
       return `The stored grant was obtained by the client ${stored}, not by ${current}`
     case "GrantType":
-      return `The stored grant is ${stored}, where ${current} is asked for`
+      return `The stored grant is ${stored}, but the settings ask for ${current}`
     case "Account":
-      return `The stored grant is that of ${stored}, not of ${current}`
+      return `The stored grant belongs to ${stored}, not to ${current}`
   }
 }

@@ -26,23 +26,23 @@ import { StorageError } from "./TokenStorage.js"
 import type * as TokenEvent from "./TokenEvent.js"
 
 /**
- * What `explain` tells: the decision as data and in words, what it was made on, and what led to it. Holds no
- * token but in `decision`, where it is redacted.
+ * What `explain` returns: the decision as data and in words, its inputs, and what led to it. The only token
+ * in it is in `decision`, where it is redacted.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Explanation {
   readonly decision: Decision.Decision
-  /** Where the decision is to read storage: what comes after, if storage holds what is in memory. */
+  /** If the decision is to read storage: what follows if storage holds the same as memory. */
   readonly ifUnchanged: Option.Option<Decision.Decision>
-  /** When there may be something else to do, epoch milliseconds; none where nothing changes by itself. */
+  /** When there may be something else to do, in epoch milliseconds. None if nothing changes by itself. */
   readonly looksAgainAt: Option.Option<number>
-  /** All of it in one sentence. */
+  /** The whole explanation in one sentence. */
   readonly text: string
   readonly status: AuthStatus.AuthStatus
   readonly location: string
-  /** The last events, the oldest first: 32 of a manager, 4 of one in a pool. */
+  /** The last events, oldest first: 32 for a manager, 4 for one in a pool. */
   readonly history: ReadonlyArray<TokenEvent.TokenEvent>
 }
 
@@ -54,77 +54,80 @@ export interface Explanation {
  */
 export interface SaveOptions {
   /**
-   * Whether they may replace a grant of another server, client, kind or account; no, unless given. What is replaced is
-   * not revoked at its server: do that before, if it is to end.
+   * Whether they may replace a grant of another server, client, kind or account. Default: no. The replaced
+   * grant is not revoked at its server. Revoke it before, if it should end.
    */
   readonly replace?: boolean | undefined
 }
 
 /**
- * What a manager does. Tokens come `Redacted`; instants are epoch milliseconds.
+ * What a manager does. Tokens are `Redacted`. Instants are epoch milliseconds.
  *
- * Reads (`credentials`, `status`, `snapshot`, `peekAccessToken` …) go to storage when memory is older than
- * the credentials TTL or the token in it has expired; while storage fails, what is in memory is served for
- * as long as its token is valid.
+ * Reads (`credentials`, `status`, `snapshot`, `peekAccessToken` …) go to storage if memory is older than the
+ * credentials TTL or the token in it has expired. While storage fails, memory is served for as long as its
+ * token is valid.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Manager {
-  /** Where the grant is kept. */
+  /** Where the grant is stored. */
   readonly location: string
   /**
-   * A token that is valid now, refreshed first where it is due. In the grace a refresh that fails or is
-   * slow is no error: the token that is still valid is served.
+   * Returns a token that is valid now, and refreshes first if the token is due. If a refresh fails or is slow
+   * within the grace, it returns the token that is still valid.
    */
   readonly getAccessToken: Effect.Effect<Redacted.Redacted, TokenError>
-  /** The same, for a token that lives for at least `minValidity` from now. */
+  /** Like `getAccessToken`, for a token that stays valid for at least `minValidity` from now. */
   readonly getAccessTokenFor: (options: {
     readonly minValidity: Duration.DurationInput
   }) => Effect.Effect<Redacted.Redacted, TokenError>
-  /** The token if there is one that has not expired; never refreshes. */
+  /** Returns the token if there is one that has not expired. Never refreshes. */
   readonly peekAccessToken: Effect.Effect<Option.Option<Redacted.Redacted>, StorageError | GrantMismatch>
-  /** The token in memory, if it can be served without a thought: for code outside Effect. No I/O. */
+  /** Returns the token in memory if it can be served without a decision. For code outside Effect. No I/O. */
   readonly unsafePeek: () => Option.Option<Redacted.Redacted>
   /**
-   * A new token in any case; joins a refresh under way. Passes the cool-down of this process, but neither the wait that
-   * the server asked for nor the back-off that all who share the grant keep after a 429 or 503 that named no time.
+   * Returns a new token in any case. Joins a refresh that is running. It ignores the cool-down of this
+   * process. It respects the wait that the server asked for, and the back-off that everyone who shares the
+   * grant keeps after a 429 or 503 that named no time.
    */
   readonly refresh: Effect.Effect<Redacted.Redacted, TokenError>
   /**
-   * A resource server answered 401 to this token: a new one, refreshed only if that token is still the
-   * current one. Fresh tokens that are rejected again and again cool down.
+   * Call this after a resource server answered 401 to this token. Returns another token, and refreshes only
+   * if the given one is still current. Fresh tokens that are rejected repeatedly start a cool-down.
    */
   readonly reject: (token: Redacted.Redacted) => Effect.Effect<Redacted.Redacted, TokenError>
-  /** The credentials, expired or not. */
+  /** Returns the credentials, expired or not. */
   readonly credentials: Effect.Effect<Option.Option<Credentials>, StorageError | GrantMismatch>
   /**
-   * Stores the credentials of a login with the refresher's server and client. A grant of another identity or account is
-   * not replaced unless asked for: then it fails with `GrantMismatch`.
+   * Stores the credentials of a login, with the refresher's server and client. Fails with `GrantMismatch` if
+   * it would replace a grant of another identity or account, unless `replace` is set.
    */
   readonly save: (
     credentials: Credentials,
     options?: SaveOptions
   ) => Effect.Effect<void, StorageError | GrantMismatch>
-  /** Removes the grant; whether there was one. Revoking it at the server is another matter. */
+  /** Removes the grant. Returns whether there was one. It does not revoke the grant at the server. */
   readonly clear: Effect.Effect<boolean, StorageError>
-  /** Drops what is in memory. A rotation that could not be saved yet is kept. */
+  /** Drops what is in memory. Keeps a rotation that could not be saved yet. */
   readonly invalidate: Effect.Effect<void>
-  /** Whether there is an access token that has not expired, of a grant that is ours to use. */
+  /** Whether there is an access token that has not expired, from a grant that this client may use. */
   readonly isAuthenticated: Effect.Effect<boolean, StorageError>
-  /** The same, by the name of those who come from elsewhere. */
+  /** The same as `isAuthenticated`, under the name that other libraries use. */
   readonly validate: Effect.Effect<boolean, StorageError>
   readonly status: Effect.Effect<AuthStatus.AuthStatus, StorageError>
-  /** The last status for as long as nothing changed, up to the status TTL. */
+  /** Returns the last status while nothing has changed, for at most the status TTL. */
   readonly cachedStatus: Effect.Effect<AuthStatus.AuthStatus, StorageError>
   readonly snapshot: Effect.Effect<Option.Option<Snapshot.Snapshot>, StorageError>
-  /** The account's profile from its `ProfileSource`, or from the credentials alone where there is none. */
+  /**
+   * Returns the account's profile from its `ProfileSource`, or from the credentials alone if there is none.
+   */
   readonly profile: Effect.Effect<Profile.Profile, TokenError | Profile.ProfileError>
-  /** The last profile, or what the credentials in memory tell; no I/O. */
+  /** Returns the last profile, or the one from the credentials in memory. No I/O. */
   readonly cachedProfile: Effect.Effect<Option.Option<Profile.Profile>>
-  /** What `getAccessToken` would do now, and why, and what happened last. No I/O. */
+  /** Explains what `getAccessToken` would do now, and why, and what happened last. No I/O. */
   readonly explain: Effect.Effect<Explanation>
-  /** What happens from now on; a slow reader misses the oldest. */
+  /** Emits what happens from now on. A slow reader misses the oldest events. */
   readonly events: Stream.Stream<TokenEvent.TokenEvent>
 }
 
@@ -144,7 +147,7 @@ export const make = (grant: Grant.Grant, options: Options): Manager => {
   const policy = () => Grant.policyOf(grant)
   const view = <A>(of: (now: number) => A): Effect.Effect<A, StorageError> =>
     Effect.andThen(Callers.look(grant), Effect.map(Clock.currentTimeMillis, of))
-  /** The same, where the grant is ours to use. */
+  /** Applies the function if the grant may be used. */
   const use = <A>(of: (now: number) => A): Effect.Effect<A, StorageError | GrantMismatch> =>
     Effect.flatMap(
       view((now) => now),
@@ -166,13 +169,13 @@ export const make = (grant: Grant.Grant, options: Options): Manager => {
   const profile: Manager["profile"] = Effect.suspend(() =>
     Effect.flatMap(getAccessToken, () => {
       const { writes } = grant.state
-      // Cleared, or dropped from memory, since the token was there.
+      // The grant was cleared or dropped from memory after the token was returned.
       return Option.match(credentials(), {
         onNone: () => profile,
         onSome: (c) =>
           Effect.tap(fetchProfile(options, c), (fetched) =>
             Effect.sync(() => {
-              // Meanwhile the grant may have been cleared, or another be in its place.
+              // The grant may have been cleared or replaced meanwhile.
               if (grant.state.writes === writes) grant.profile = { profile: fetched, writes }
             })
           )
@@ -232,13 +235,13 @@ export const make = (grant: Grant.Grant, options: Options): Manager => {
   }
 }
 
-/** The token in memory, if it can be served without a decision. */
+/** Returns the token in memory if it can be served without a decision. */
 export const peek = (grant: Grant.Grant, now: number): Option.Option<Redacted.Redacted> =>
   Callers.isOpen(grant, now)
     ? Option.map(State.credentialsOf(grant.state), (c) => c.accessToken)
     : Option.none()
 
-/** The grant's status by what is in memory, or in storage where memory is not fresh. */
+/** Returns the grant's status from memory, or from storage if memory is not fresh. */
 export const status = (grant: Grant.Grant): Effect.Effect<AuthStatus.AuthStatus, StorageError> =>
   Effect.andThen(
     Callers.look(grant),
@@ -256,7 +259,10 @@ const statusOf = (policy: State.Policy, state: State.State, now: number): AuthSt
     View.witnessOf(policy, state, now)
   )
 
-/** The last status, while nothing changed, it is younger than its time to live, and its token has not expired since. */
+/**
+ * Returns the last status, if nothing has changed, it is within its time to live, and its token has not
+ * expired since.
+ */
 const cachedStatus = (grant: Grant.Grant, now: number): Option.Option<AuthStatus.AuthStatus> => {
   const { state, status: kept } = grant
   if (kept === undefined || kept.of !== state) return Option.none()
@@ -291,7 +297,7 @@ const explain = (
       : Option.none()
   const then = Option.match(ifUnchanged, {
     onNone: () => "",
-    onSome: (next) => `; if that holds the same, ${Describe.describe(next, now)}`
+    onSome: (next) => `; if storage has not changed, ${Describe.describe(next, now)}`
   })
   const grace = Option.match(State.credentialsOf(state), {
     onNone: () => "",
@@ -308,7 +314,7 @@ const explain = (
   }
 }
 
-/** The hub of a grant's events: made when somebody listens, and dropped when nobody does any more. */
+/** The hub of a grant's events, created for the first subscriber and dropped after the last one. */
 const listen = (grant: Grant.Grant) =>
   Effect.acquireRelease(
     Effect.flatMap(PubSub.sliding<TokenEvent.TokenEvent>(eventBacklog), (hub) =>
@@ -324,7 +330,7 @@ const listen = (grant: Grant.Grant) =>
       })
   )
 
-/** How often a save is tried again over another writer's change. */
+/** How often a save is retried after another writer's change. */
 const maxSaveConflicts = 10
 
 const save = (
@@ -335,7 +341,7 @@ const save = (
 ): Effect.Effect<void, StorageError | GrantMismatch> =>
   Effect.gen(function* () {
     const storage = grant.context.storageOf(grant.account)
-    // What holds no grant has room for one: an API key beside it stays.
+    // A place without a grant has room for one. An API key beside it stays.
     const loaded = yield* Effect.catchIf(
       storage.load,
       (error) => error.reason === "NoGrant",
@@ -369,11 +375,11 @@ const save = (
       )
     )
     if (!isSaved) return yield* save(grant, login, options, conflicts + 1)
-    // Something else was taken in meanwhile: storage is read; where that fails, the next who asks reads again.
+    // Memory changed meanwhile, so read storage. If that fails, the next caller reads again.
     if (grant.state.memory._tag !== "Read" || grant.state.memory.at === -Infinity) yield* Callers.read(grant)
   })
 
-/** Another writer's change makes what is in memory stale. */
+/** A change by another writer makes memory stale. */
 export const watch = (grant: Grant.Grant): Effect.Effect<void> => {
   const changed = Grant.tell(grant, { _tag: "Changed" })
   return Option.match(grant.context.storageOf(grant.account).changes, {

@@ -11,7 +11,7 @@ import * as Schema from "effect/Schema"
 import type { Credentials, Extras } from "./Credentials.js"
 
 /**
- * An account. `extras` holds a provider's additional fields; nothing here is secret.
+ * An account. `extras` holds a provider's additional fields. It holds no secret.
  *
  * @since 0.1.0
  * @category models
@@ -25,7 +25,7 @@ export class Profile extends Data.Class<{
 }> {}
 
 /**
- * A profile from plain values, absent ones left out.
+ * Creates a profile from plain values. Leave out those that are absent.
  *
  * @since 0.1.0
  * @category constructors
@@ -46,7 +46,7 @@ export const make = (options: {
   })
 
 /**
- * The profile that the credentials alone give: the account.
+ * Creates the profile that the credentials alone give: the account.
  *
  * @since 0.1.0
  * @category constructors
@@ -55,8 +55,11 @@ export const fromCredentials = (provider: string, credentials: Credentials): Pro
   make({ provider, accountId: Option.getOrUndefined(credentials.accountId) })
 
 /**
- * The profile could not be fetched: `Rejected`, the resource server refused the token; `Unavailable`, it did not answer;
- * `Malformed`, its answer is no profile.
+ * The profile could not be fetched.
+ *
+ * - `Rejected`: the resource server refused the token.
+ * - `Unavailable`: it did not answer.
+ * - `Malformed`: its answer is not a profile.
  *
  * @since 0.1.0
  * @category errors
@@ -71,7 +74,7 @@ export class ProfileError extends Schema.TaggedError<ProfileError>("@latchkey/co
 ) {}
 
 /**
- * The port: `fetch` asks the provider, `quick` reads the credentials alone and does no I/O.
+ * The port. `fetch` requests the profile from the provider. `quick` reads the credentials alone, without I/O.
  *
  * @since 0.1.0
  * @category tags

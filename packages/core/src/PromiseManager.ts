@@ -1,15 +1,15 @@
 /**
- * Tokens as `Promise<string>`, for code that is not written in Effect.
+ * Tokens as `Promise<string>`, for code that does not use Effect.
  *
- * A fresh token needs no fiber: its promise is resolved already. A failure rejects with an `Error`: the `TokenError` itself,
- * or an `Error` whose `cause` is what a layer or a defect failed with, such as a `ConfigError`.
+ * A fresh token needs no fiber: its promise is already resolved. A failure rejects with an `Error`: the
+ * `TokenError` itself, or an `Error` whose `cause` is the failure of a layer or a defect, such as a
+ * `ConfigError`.
  *
- * Tokens are returned in clear: pass them to the client that needs them, and do not log them.
+ * Tokens are returned in clear text. Pass them to the client that needs them, and do not log them.
  *
  * @since 0.1.0
  */
 import * as Cause from "effect/Cause"
-import * as ConfigError from "effect/ConfigError"
 import type * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -19,14 +19,15 @@ import * as ManagedRuntime from "effect/ManagedRuntime"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
-import * as Runtime from "effect/Runtime"
+import * as Fibers from "./edition/Fibers.js"
+import * as Problems from "./edition/Problems.js"
 import type { AuthStatus } from "./AuthStatus.js"
 import type { Credentials } from "./Credentials.js"
 import { type Manager, type SaveOptions, TokenManager } from "./TokenManager.js"
 
 /**
- * Stops waiting when the signal fires: the promise rejects with the signal's reason, like that of `fetch`. A refresh that is
- * under way goes on, because it may have spent a refresh token.
+ * Stops waiting when the signal fires. The promise then rejects with the signal's reason, like that of
+ * `fetch`. A refresh that is running goes on, because it may have spent a refresh token.
  *
  * @since 0.1.0
  * @category models
@@ -36,53 +37,59 @@ export interface Abortable {
 }
 
 /**
- * A manager in promises; see `TokenManager.Manager` for what each member does.
+ * A manager with promises. See `TokenManager.Manager` for what each member does.
  *
  * @since 0.1.0
  * @category models
  */
 export interface PromiseManager {
-  /** Where the grant is kept. */
+  /** Where the grant is stored. */
   readonly location: string
-  /** A token that is valid now, or for at least `minValidity`. */
+  /** Returns a token that is valid now, or for at least `minValidity`. */
   readonly getAccessToken: (
     options?: Abortable & { readonly minValidity?: Duration.DurationInput | undefined }
   ) => Promise<string>
-  /** The token in memory, if it can be served without I/O. */
+  /** Returns the token in memory if it can be served without I/O. */
   readonly peekAccessToken: () => string | undefined
-  /** A resource server answered 401 to this token: returns another one, and refreshes only if this is still the current one. */
+  /**
+   * Call this after a resource server answered 401 to this token. Returns another one, and refreshes only if
+   * the given one is still current.
+   */
   readonly reject: (token: string, options?: Abortable) => Promise<string>
-  /** A new token in any case. */
+  /** Returns a new token in any case. */
   readonly refresh: (options?: Abortable) => Promise<string>
-  /** Stores the credentials of a login. Replaces a grant of another identity or account only if `replace` is set. */
+  /**
+   * Stores the credentials of a login. Replaces a grant of another identity or account only if `replace` is
+   * set.
+   */
   readonly save: (credentials: Credentials, options?: SaveOptions) => Promise<void>
-  /** Removes the grant; whether there was one. */
+  /** Removes the grant. Returns whether there was one. */
   readonly clear: () => Promise<boolean>
   readonly status: () => Promise<AuthStatus>
 }
 
 /**
- * A manager in promises that owns its layer.
+ * A manager with promises that owns its layer.
  *
  * @since 0.1.0
  * @category models
  */
 export interface OwnPromiseManager extends PromiseManager {
-  /** Waits for a refresh that is under way and its commit, then releases everything. */
+  /** Waits for a running refresh and its commit, then releases everything. */
   readonly close: () => Promise<void>
 }
 
 /**
- * A manager in promises over this one; it lives as long as the manager's scope.
+ * Creates a manager with promises over this one. It lives as long as the manager's scope.
  *
  * @since 0.1.0
  * @category constructors
  */
 export const make = (manager: Manager): Effect.Effect<PromiseManager> =>
-  Effect.map(Effect.runtime(), (runtime) => promisesOf(manager, runtime))
+  Effect.map(Fibers.running(), (runtime) => promisesOf(manager, runtime))
 
 /**
- * The manager of an existing runtime, in promises. For one of several managers, give its tag.
+ * Returns the manager of an existing runtime, with promises. To choose one of several managers, pass its tag.
  *
  * @since 0.1.0
  * @category constructors
@@ -100,14 +107,16 @@ export const fromRuntime: {
   const found: Effect.Effect<Manager, never, Self | TokenManager> = tag ?? TokenManager
   return unwrap(
     await managed.runPromiseExit(
-      Effect.flatMap(found, (manager) => Effect.map(Effect.runtime(), (r) => promisesOf(manager, r)))
+      Effect.flatMap(found, (manager) =>
+        Effect.map(Fibers.running(), (running) => promisesOf(manager, running))
+      )
     )
   )
 }
 
 /**
- * Builds the layer and returns its manager in promises: all that a program without Effect needs. Rejects where the layer cannot
- * be built. Call `close` at the end of the program.
+ * Builds the layer and returns its manager with promises. A program without Effect needs nothing else.
+ * Rejects if the layer cannot be built. Call `close` at the end of the program.
  *
  * @since 0.1.0
  * @category constructors
@@ -118,14 +127,14 @@ export const open = async <E>(layer: Layer.Layer<TokenManager, E>): Promise<OwnP
     const tokens = await fromRuntime(runtime)
     return { ...tokens, close: () => runtime.dispose() }
   } catch (error) {
-    // Why the layer could not be built matters more than a failure to release it.
+    // The reason why the layer could not be built matters more than a failure to release it.
     await runtime.dispose().catch(() => undefined)
     throw error
   }
 }
 
-const promisesOf = (manager: Manager, runtime: Runtime.Runtime<never>): PromiseManager => {
-  const runExit = Runtime.runPromiseExit(runtime)
+const promisesOf = (manager: Manager, running: Fibers.Running): PromiseManager => {
+  const runExit = Fibers.runPromiseExit(running)
   const run = async <A, E>(effect: Effect.Effect<A, E>, signal?: AbortSignal): Promise<A> => {
     signal?.throwIfAborted()
     const exit = await runExit(effect, signal === undefined ? {} : { signal })
@@ -147,7 +156,7 @@ const promisesOf = (manager: Manager, runtime: Runtime.Runtime<never>): PromiseM
     shared.then(forget, forget)
     return shared
   }
-  /** A caller who comes after a change does not share the promise of those who came before it. */
+  /** A caller that arrives after a change does not share the promise of earlier callers. */
   const change = <A>(start: () => Promise<A>): Promise<A> => {
     pending = undefined
     return start()
@@ -181,9 +190,10 @@ const promisesOf = (manager: Manager, runtime: Runtime.Runtime<never>): PromiseM
   }
 }
 
-/** The failure as an `Error`: itself where it is one, so that its class can be asked for. */
+/** Returns the failure as an `Error`: the failure itself if it is one, so that you can test for its class. */
 const errorOf = (cause: Cause.Cause<unknown>): Error => {
-  if (Cause.isInterruptedOnly(cause)) return new Error("It was interrupted: the manager is closed or closing")
+  if (Cause.isInterruptedOnly(cause))
+    return new Error("The request was interrupted: the manager is closed or closing")
   const failure = Cause.squash(cause)
   if (failure instanceof Error) return failure
   const error = new Error(messageOf(failure), { cause: failure })
@@ -193,20 +203,20 @@ const errorOf = (cause: Cause.Cause<unknown>): Error => {
 }
 
 const nameOf = (failure: unknown): string | undefined => {
-  if (ConfigError.isConfigError(failure)) return "ConfigError"
+  if (Problems.isConfigError(failure)) return "ConfigError"
   return Predicate.hasProperty(failure, "_tag") && typeof failure._tag === "string" ? failure._tag : undefined
 }
 
-/** Only what is meant as a text is quoted: any other value may hold a secret. */
+/** Quotes only values that are meant as text. Any other value may hold a secret. */
 const messageOf = (failure: unknown): string => {
-  if (ConfigError.isConfigError(failure)) return String(failure)
+  if (Problems.isConfigError(failure)) return String(failure)
   if (typeof failure === "string" && failure !== "") return failure
   return Predicate.hasProperty(failure, "message") && typeof failure.message === "string"
     ? failure.message
-    : "It failed with a value that is no Error: see the cause"
+    : "The manager failed with a value that is not an Error: see the cause"
 }
 
-/** The value, or the failure thrown. */
+/** Returns the value, or throws the failure. */
 const unwrap = <A, E>(exit: Exit.Exit<A, E>): A => {
   if (Exit.isSuccess(exit)) return exit.value
   throw errorOf(exit.cause)

@@ -1,8 +1,8 @@
 /**
- * Who may refresh a grant now: a port, and its layer for one process.
+ * Decides who may refresh a grant now: a port, and its layer for one process.
  *
- * A lease is exclusive, ends by itself, and carries a fencing number that rises with every lease granted,
- * so that storage can refuse what a holder writes after its lease has lapsed.
+ * A lease is exclusive, expires by itself, and carries a fencing number that rises with every lease granted.
+ * With that number storage refuses a write by a holder whose lease has lapsed.
  *
  * @since 0.1.0
  */
@@ -11,10 +11,11 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import * as FiberId from "effect/FiberId"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
+import * as Fibers from "./edition/Fibers.js"
+import { startRepeating } from "./TimeLimit.js"
 
 /**
  * A lease that is held.
@@ -23,16 +24,18 @@ import * as Scope from "effect/Scope"
  * @category models
  */
 export interface Lease {
-  /** Above that of every lease granted before for this account; to be written into the entry. */
+  /** Higher than that of every lease granted before for this account. Write it into the entry. */
   readonly fence: number
-  /** Whether it is still held: not lapsed, not taken over. Asked again before the commit. */
+  /** Whether the lease is still held: not lapsed, not taken over. Check it again before the commit. */
   readonly isHeld: Effect.Effect<boolean, LeaseError>
 }
 
 /**
- * No lease: `Busy`, another holder has it (wait for what it writes); `Unavailable`, the backend does not
- * answer or cannot be written (nobody may refresh); `Misconfigured`, it was asked for in a way that
- * cannot work.
+ * The lease could not be taken.
+ *
+ * - `Busy`: another holder has it. Wait for what it writes.
+ * - `Unavailable`: the backend does not answer or cannot be written. Nobody may refresh.
+ * - `Misconfigured`: the request cannot work as it was made.
  *
  * @since 0.1.0
  * @category errors
@@ -41,7 +44,7 @@ export class LeaseError extends Schema.TaggedError<LeaseError>("@latchkey/core/L
   reason: Schema.Literal("Busy", "Unavailable", "Misconfigured"),
   account: Schema.String,
   message: Schema.String,
-  /** Who has it, for people, where that is known. */
+  /** The current holder, described for people, if known. */
   holder: Schema.optional(Schema.String),
   cause: Schema.optional(Schema.Defect)
 }) {}
@@ -49,9 +52,9 @@ export class LeaseError extends Schema.TaggedError<LeaseError>("@latchkey/core/L
 /**
  * The port.
  *
- * `acquire` does not wait: it fails with `Busy` at once. The lease is renewed while the scope is open,
- * ends when it closes, and otherwise lapses after `ttl`. `account` names the grant; all who share the
- * grant must name it alike.
+ * `acquire` does not wait: it fails with `Busy` at once. The lease is renewed while the scope is open and
+ * ends when the scope closes. If it is not renewed, it lapses after `ttl`. `account` names the grant:
+ * everyone who shares the grant must use the same name.
  *
  * @since 0.1.0
  * @category tags
@@ -67,8 +70,8 @@ export class RefreshLease extends Context.Tag("@latchkey/core/RefreshLease")<
 >() {}
 
 /**
- * The next fencing number: above the last one and not below the clock, so that it rises even where the
- * last one was forgotten.
+ * Returns the next fencing number: above the last one and not below the clock, so that it rises even if the
+ * last one was lost.
  *
  * @since 0.1.0
  * @category utils
@@ -77,8 +80,8 @@ export const nextFence = (last: number, nowMillis: number): number =>
   Math.max(last + 1, Math.floor(nowMillis))
 
 /**
- * The milliseconds that a lease is to last; `Misconfigured` where that is no positive, finite time. For those who
- * implement leases.
+ * Returns the duration of a lease in milliseconds. Fails with `Misconfigured` if that is not a positive,
+ * finite time. For implementers of leases.
  *
  * @since 0.1.0
  * @category utils
@@ -100,8 +103,8 @@ export const ttlMillis = (
 }
 
 /**
- * Leases among the managers that share this layer, in one process. It rests on the single thread of JavaScript; it excludes
- * no other process.
+ * Leases among the managers that share this layer, in one process. It relies on the single thread of
+ * JavaScript, and does not exclude other processes.
  *
  * @since 0.1.0
  * @category constructors
@@ -110,7 +113,7 @@ export const makeProcess: Effect.Effect<Context.Tag.Service<RefreshLease>> = Eff
   const leases = new Map<string, { readonly fence: number; until: number }>()
   let lastFence = 0
   const take = (account: string, ttl: Duration.DurationInput) =>
-    Effect.flatMap(Clock.currentTimeMillis, (now) => {
+    Effect.flatMap(Effect.zip(Fibers.running(), Clock.currentTimeMillis), ([running, now]) => {
       const millis = ttlMillis(account, ttl)
       if (Either.isLeft(millis)) return Effect.fail(millis.left)
       const other = leases.get(account)
@@ -118,15 +121,16 @@ export const makeProcess: Effect.Effect<Context.Tag.Service<RefreshLease>> = Eff
       lastFence = nextFence(lastFence, now)
       const lease = { fence: lastFence, until: now + millis.right }
       leases.set(account, lease)
-      return Effect.map(Effect.forkDaemon(renewed(lease, millis.right)), (renewal) => ({ lease, renewal }))
+      const stop = startRepeating(running, millis.right / 3, renewed(lease, millis.right))
+      return Effect.succeed({ lease, stop })
     })
   return RefreshLease.of({
     acquire: (account, ttl) =>
       Effect.uninterruptible(
         Effect.flatMap(Effect.scope, (scope) =>
-          Effect.flatMap(take(account, ttl), ({ lease, renewal }) => {
+          Effect.flatMap(take(account, ttl), ({ lease, stop }) => {
             const release = Effect.sync(() => {
-              renewal.unsafeInterruptAsFork(FiberId.none)
+              stop()
               if (leases.get(account) === lease) leases.delete(account)
             })
             const isHeld = Effect.map(
@@ -140,20 +144,21 @@ export const makeProcess: Effect.Effect<Context.Tag.Service<RefreshLease>> = Eff
   })
 })
 
-/** A lease that has lapsed and gone to another is renewed in vain: the other's is in its place. */
-const renewed = (lease: { until: number }, ttl: number): Effect.Effect<never> => {
-  const renew = Effect.map(Clock.currentTimeMillis, (now) => {
+/**
+ * Renewing a lease that has lapsed and gone to another holder has no effect: the other lease is in its place.
+ */
+const renewed = (lease: { until: number }, ttl: number): Effect.Effect<boolean> =>
+  Effect.map(Clock.currentTimeMillis, (now) => {
     lease.until = now + ttl
+    return true
   })
-  return Effect.interruptible(Effect.forever(Effect.delay(renew, ttl / 3)))
-}
 
 const busy = (account: string): LeaseError =>
   new LeaseError({
     reason: "Busy",
     account,
     holder: "this process",
-    message: "Another manager in this process is refreshing this grant; wait for what it writes."
+    message: "Another manager in this process is refreshing this grant; wait for its result."
   })
 
 /**

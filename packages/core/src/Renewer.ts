@@ -1,10 +1,10 @@
 /**
- * Renews the accounts of a {@link TokenManagers} before they expire, without being asked. It asks storage for what is due
- * every few seconds, so that accounts at rest cost nothing and a restart forgets nothing.
+ * Renews the accounts of a {@link TokenManagers} in the background, before they expire. Every few seconds it
+ * queries storage for due accounts, so idle accounts cost nothing and a restart forgets nothing.
  *
- * Any number of processes may run one over the same storage: the lease has each account renewed once, and a process that
- * finds it taken moves on. A renewal never delays a caller. An account whose server is busy or failing waits for a later
- * round, and holds up no account of another server.
+ * Any number of processes may run one over the same storage. The lease makes sure that each account is
+ * renewed once, and a process that finds it taken moves on. A renewal never delays a caller. An account whose
+ * server is busy or failing waits for a later round, and does not hold up the accounts of other servers.
  *
  * @since 0.1.0
  */
@@ -28,19 +28,19 @@ import type { StorageError } from "./TokenStorage.js"
 import { type DueAccount, TokenStorages } from "./TokenStorages.js"
 
 /**
- * The settings; each has a default.
+ * The settings. Each has a default.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Options {
-  /** How often storage is asked for what is due; default 5 seconds. */
+  /** How often storage is queried for due accounts. Default: 5 seconds. */
   readonly every?: Duration.DurationInput
-  /** Over how long before the grace of a token renewals are spread; default 2 minutes. */
+  /** Renewals are spread over this time before a token's grace. Default: 2 minutes. */
   readonly window?: Duration.DurationInput
-  /** How many renewals run at a time over all servers; default 64. */
+  /** How many renewals run at a time over all servers. Default: 64. */
   readonly concurrency?: number
-  /** How many renewals run at a time at one server; default 16. */
+  /** How many renewals run at a time at one server. Default: 16. */
   readonly perServer?: number
 }
 
@@ -54,9 +54,9 @@ export interface Status {
   /** How many accounts were due in the last round, as far as it looked. */
   readonly due: number
   readonly renewed: number
-  /** How many renewals failed, those of grants that ended included. */
+  /** How many renewals failed, including those of grants that ended. */
   readonly failed: number
-  /** When the earliest of them was due, epoch milliseconds; none where nothing was. */
+  /** When the earliest of them was due, in epoch milliseconds. None if nothing was due. */
   readonly oldestDue: Option.Option<number>
 }
 
@@ -69,13 +69,13 @@ export class Renewer extends Context.Tag("@latchkey/core/Renewer")<
   { readonly status: Effect.Effect<Status> }
 >() {}
 
-/** How many accounts come with one answer of storage, and how many answers a round reads at most. */
+/** How many accounts storage returns per page, and how many pages a round reads at most. */
 const pageSize = 500
 const mostPages = 20
 
 /**
- * Starts renewing. Stops with the scope; a renewal that is under way then ends with the pool. A setting that cannot work is a
- * `ConfigError` that names it.
+ * Starts renewing, and stops with the scope. A renewal that is then running ends with the pool. Fails with a
+ * `ConfigError` that names the setting if a setting cannot work.
  *
  * @since 0.1.0
  * @category constructors
@@ -103,10 +103,10 @@ export const make = (
     const fork = yield* FiberSet.makeRuntime<never>()
     const isHungry = Effect.unsafeMakeLatch(false)
     let load = Round.noLoad
-    /** Where the next round that looks for all reads on, where it is very much, and when it begins. */
+    /** Where the next full round continues if there are very many accounts, and when it begins. */
     let cursor: DueAccount | undefined
     let nextWhole = -Infinity
-    /** Whether more is due than the last round read. */
+    /** Whether more accounts are due than the last round read. */
     let isCut = false
     let status: Status = { due: 0, renewed: 0, failed: 0, oldestDue: Option.none() }
 
@@ -118,16 +118,16 @@ export const make = (
 
     const renew = (renewal: Round.Renewal): Effect.Effect<void> =>
       Effect.gen(function* () {
-        // One that dies of a defect takes no other with it.
+        // A renewal that dies of a defect does not stop the others.
         const exit = yield* Effect.exit(managers.renew(renewal.account, renewal.early))
-        const result = Exit.getOrElse(exit, () => Round.stuck)
+        const result = Exit.isSuccess(exit) ? exit.value : Round.stuck
         load = Round.end(limits, load, renewal, result, yield* Clock.currentTimeMillis)
         status = counted(status, result)
         begin()
         if (Round.isHungry(load, renewal.server, isCut)) yield* isHungry.open
       })
 
-    /** Reads what is due, page by page, until there is enough, or no more. */
+    /** Reads due accounts page by page, until there are enough, or no more. */
     const read = (
       isWhole: boolean,
       after: DueAccount | undefined,
@@ -156,7 +156,8 @@ export const make = (
         if (isWhole) cursor = isEnough ? undefined : last
       })
 
-    // A server that has room asks for more at once, and reads no further than it must. Every so often all are looked for.
+    // A server that has room starts a round at once, which reads no further than it must. From time to time a
+    // round reads all.
     const round = Effect.gen(function* () {
       const began = yield* Clock.currentTimeMillis
       const isWhole = began >= nextWhole || nextWhole > began + every
@@ -170,10 +171,11 @@ export const make = (
 
     yield* round.pipe(
       Effect.catchAllCause((cause) =>
-        // What is in a defect nobody knows.
+        // The defect is dropped, because it may hold a secret.
         Option.match(Cause.failureOption(cause), {
-          onNone: () => Effect.logWarning("latchkey: a round of renewal died of a defect"),
-          onSome: (error) => Effect.logWarning("latchkey: storage does not list what is due", error.message)
+          onNone: () => Effect.logWarning("latchkey: a round of renewals failed with an unexpected error"),
+          onSome: (error) =>
+            Effect.logWarning("latchkey: storage could not list the accounts that are due", error.message)
         }).pipe(Effect.andThen(Effect.sleep(every)))
       ),
       Effect.forever,

@@ -6,8 +6,9 @@
 import * as Duration from "effect/Duration"
 
 /**
- * What the server does with a spent refresh token. `window` is how long it may still be replayed to get the answer again:
- * zero for strict servers, where a replay revokes the grant; infinite where it stays valid until its successor is used.
+ * What the server does with a spent refresh token. `window` is how long it may still be replayed to get the
+ * response again: zero for strict servers, where a replay revokes the grant; infinite if it stays valid until
+ * its successor is used.
  *
  * @since 0.1.0
  * @category models
@@ -24,7 +25,8 @@ export type RotationPolicy =
 export const reusable: RotationPolicy = { _tag: "Reusable" }
 
 /**
- * Each refresh replaces the refresh token; the predecessor may be replayed within `window`.
+ * Each refresh replaces the refresh token. The predecessor may be replayed within `window`. Default: no
+ * replay window.
  *
  * @since 0.1.0
  * @category constructors

@@ -1,7 +1,7 @@
 /**
  * A plain immutable view of a grant for display, and functions that mask its tokens.
  *
- * The tokens in it are `Redacted`; a preview shows only their ends.
+ * The tokens in it are `Redacted`. A preview shows only their ends.
  *
  * @since 0.1.0
  */
@@ -12,8 +12,8 @@ import type { Credentials } from "./Credentials.js"
 import { wholeSeconds } from "./grant/Expiry.js"
 
 /**
- * A grant as it is shown. `expiresAt` is epoch milliseconds. `extras` holds a provider's public additions; the unknown
- * fields of the credentials are not copied here, because they may be secret.
+ * A grant for display. `expiresAt` is epoch milliseconds. `extras` holds a provider's public additions. The
+ * unknown fields of the credentials are not copied here, because they may be secret.
  *
  * @since 0.1.0
  * @category models
@@ -31,7 +31,7 @@ export class Snapshot extends Data.Class<{
 }> {}
 
 /**
- * The view of these credentials.
+ * Creates the view of the given credentials.
  *
  * @since 0.1.0
  * @category constructors
@@ -52,7 +52,7 @@ export const fromCredentials = (
   })
 
 /**
- * The same view without tokens, for a grant that must not be used.
+ * Returns the same view without tokens, for a grant that must not be used.
  *
  * @since 0.1.0
  * @category combinators
@@ -64,7 +64,7 @@ const present = (token: Option.Option<Redacted.Redacted>): boolean =>
   Option.exists(token, (t) => Redacted.value(t) !== "")
 
 /**
- * Whether there is an access token; an empty one counts as none.
+ * Whether there is an access token. An empty one counts as none.
  *
  * @since 0.1.0
  * @category predicates
@@ -72,7 +72,7 @@ const present = (token: Option.Option<Redacted.Redacted>): boolean =>
 export const hasAccessToken = (snapshot: Snapshot): boolean => present(snapshot.accessToken)
 
 /**
- * Whether there is a refresh token; an empty one counts as none.
+ * Whether there is a refresh token. An empty one counts as none.
  *
  * @since 0.1.0
  * @category predicates
@@ -80,7 +80,8 @@ export const hasAccessToken = (snapshot: Snapshot): boolean => present(snapshot.
 export const hasRefreshToken = (snapshot: Snapshot): boolean => present(snapshot.refreshToken)
 
 /**
- * The access token with `visible` characters at each end, 8 by default; a token too short to hide anything is all stars.
+ * Returns the access token with `visible` characters at each end, 8 by default. A token that is too short to
+ * hide anything becomes all stars.
  *
  * @since 0.1.0
  * @category masking
@@ -89,7 +90,7 @@ export const accessTokenPreview = (snapshot: Snapshot, visible = 8): Option.Opti
   preview(snapshot.accessToken, visible)
 
 /**
- * The refresh token with `visible` characters at each end, 4 by default.
+ * Returns the refresh token with `visible` characters at each end, 4 by default.
  *
  * @since 0.1.0
  * @category masking
@@ -98,8 +99,8 @@ export const refreshTokenPreview = (snapshot: Snapshot, visible = 4): Option.Opt
   preview(snapshot.refreshToken, visible)
 
 /**
- * Whole seconds until the expiry, 0 once past it; none where the expiry is unknown. Never more than the lifetime of
- * the token, where that is known.
+ * Returns the whole seconds until the expiry, and 0 after it. None if the expiry is unknown. Never more than
+ * the lifetime of the token, if that is known.
  *
  * @since 0.1.0
  * @category getters
@@ -115,7 +116,7 @@ export const expiresInSeconds = (snapshot: Snapshot, now: number): Option.Option
   )
 
 /**
- * The same view with these scopes.
+ * Returns the same view with the given scopes.
  *
  * @since 0.1.0
  * @category combinators
@@ -124,14 +125,15 @@ export const withScopes = (snapshot: Snapshot, scopes: ReadonlyArray<string>): S
   new Snapshot({ ...snapshot, scopes })
 
 const preview = (token: Option.Option<Redacted.Redacted>, visible: number): Option.Option<string> =>
-  Option.filterMap(token, (t) => {
+  Option.flatMap(token, (t) => {
     const secret = Redacted.value(t)
     return secret === "" ? Option.none() : Option.some(mask(secret, visible))
   })
 
 /**
- * A secret with `visible` characters at each end, or all stars where that would show it whole or `visible`
- * is less than one. Characters are code points, not UTF-16 units: no half of a pair is ever shown.
+ * Masks a secret except for `visible` characters at each end. Returns all stars if that would show the whole
+ * secret, or if `visible` is less than one. Characters are code points, not UTF-16 units, so half of a pair
+ * is never shown.
  *
  * @since 0.1.0
  * @category masking

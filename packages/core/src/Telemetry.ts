@@ -1,25 +1,18 @@
 /**
- * Metrics, structured logs and the refresh span, from events and from two states. Starts nothing and decides nothing.
- * Never shows a secret.
+ * Derives metrics, structured logs and the refresh span from events and from pairs of states. It starts
+ * nothing, decides nothing and never shows a secret.
  */
 import * as Clock from "effect/Clock"
-import * as Context from "effect/Context"
-import * as DefaultServices from "effect/DefaultServices"
 import * as Effect from "effect/Effect"
-import type * as Fiber from "effect/Fiber"
-import * as FiberRef from "effect/FiberRef"
-import * as LogLevel from "effect/LogLevel"
-import type * as Metric from "effect/Metric"
-import * as MetricLabel from "effect/MetricLabel"
 import * as Option from "effect/Option"
-import * as Tracer from "effect/Tracer"
+import * as Observing from "./edition/Observing.js"
 import { timeToExpiry } from "./grant/Expiry.js"
 import type { Failure, State } from "./grant/State.js"
 import * as GrantState from "./grant/State.js"
 import type { TokenEvent } from "./TokenEvent.js"
 import * as TokenMetrics from "./TokenMetrics.js"
 
-/** Whose grant it is, for the tags of metrics, logs and spans. */
+/** The names of a grant, for the tags of metrics, logs and spans. */
 export interface Names {
   readonly provider: string
   readonly account: string
@@ -30,47 +23,30 @@ const tagsOf = ({ account, provider }: Names) => ({
   "latchkey.account": account
 })
 
-type Numbers<Type, Out> = Metric.Metric<Type, number, Out>
+type Measure = <Type, Out>(metric: Observing.Numbers<Type, Out>, value: number, tags?: Observing.Tags) => void
 
-type Tags = Readonly<Record<string, string>>
-
-const labels = new Map<string, ReadonlyArray<MetricLabel.MetricLabel>>()
-
-/** The same array each time, by which a metric finds its hook. There are as many as there are providers and reasons. */
-const labelsOf = (provider: string, tags: Tags): ReadonlyArray<MetricLabel.MetricLabel> => {
-  const key = [provider, ...Object.values(tags)].join("\n")
-  const known = labels.get(key)
-  if (known !== undefined) return known
-  const made = Object.entries({ "latchkey.provider": provider, ...tags }).map(([name, value]) =>
-    MetricLabel.make(name, value)
-  )
-  labels.set(key, made)
-  return made
-}
-
-type Measure = <Type, Out>(metric: Numbers<Type, Out>, value: number, tags?: Tags) => void
-
-/** Updates metrics by the labels of the fiber, all in one step. */
+/** Updates metrics with the tags of the fiber, all in one step. */
 const measuring = (
   { provider }: Names,
-  update: (measure: Measure, fiber: Fiber.RuntimeFiber<void>) => Effect.Effect<void>
+  update: (measure: Measure, fiber: Observing.Observed) => Effect.Effect<void>
 ): Effect.Effect<void> =>
-  Effect.withFiberRuntime((fiber) => {
-    const around = fiber.getFiberRef(FiberRef.currentMetricLabels)
-    return update((metric, value, tags = {}) => {
-      const own = labelsOf(provider, tags)
-      metric.unsafeUpdate(value, around.length === 0 ? own : [...own, ...around])
-    }, fiber)
+  Observing.withFiber((fiber) => {
+    const measure = Observing.measure(fiber)
+    return update(
+      (metric, value, tags = {}) => measure(metric, value, { "latchkey.provider": provider, ...tags }),
+      fiber
+    )
   })
 
-/** Counts and logs an event. `before` is what callers had until then. Where nobody reads the log, nothing is made for it. */
+/**
+ * Counts and logs an event. `before` is the state until then. If the log level is off, nothing is formatted.
+ */
 export const record = (names: Names, event: TokenEvent, before: State): Effect.Effect<void> =>
   measuring(names, (measure, fiber) => {
     measure(TokenMetrics.events, 1, { "latchkey.event": event._tag })
     measureEvent(measure, event, before)
-    const level = worrying.has(event._tag) ? LogLevel.Warning : LogLevel.Debug
-    const isRead = LogLevel.greaterThanEqual(level, fiber.getFiberRef(FiberRef.currentMinimumLogLevel))
-    return isRead ? log(names, event, level) : Effect.void
+    const level = worrying.has(event._tag) ? "Warning" : "Debug"
+    return Observing.isLogged(fiber, level) ? log(names, event, level) : Effect.void
   })
 
 const measureEvent = (measure: Measure, event: TokenEvent, before: State): void => {
@@ -88,7 +64,10 @@ const measureEvent = (measure: Measure, event: TokenEvent, before: State): void 
   if (Option.isSome(left)) measure(TokenMetrics.refreshTimeToExpiry, seconds(left.value))
 }
 
-/** Up when storage does not take a rotation, down when it has, or when nobody can say any more. */
+/**
+ * Increments when storage does not take a rotation. Decrements when storage has it, or when this process
+ * cannot know any more.
+ */
 export const countUnsaved = (names: Names, before: State, after: State): Effect.Effect<void> => {
   const change = Number(GrantState.isSaveOverdue(after)) - Number(GrantState.isSaveOverdue(before))
   if (change === 0) return Effect.void
@@ -98,13 +77,13 @@ export const countUnsaved = (names: Names, before: State, after: State): Effect.
   })
 }
 
-/** How a flight ended: with a failure or none, and when it had its lease. */
+/** How a flight ended: its failure, if any, and when it got its lease. */
 export interface Outcome {
   readonly failure: Option.Option<Failure>
   readonly leasedAt: Option.Option<number>
 }
 
-/** A flight in its span, timed, and counted by what came of it. */
+/** Runs a flight in its span, times it, and counts it by its outcome. */
 export const flight = (
   names: Names,
   state: () => State,
@@ -127,26 +106,21 @@ export const flight = (
       return measuring(names, (measure, fiber) => {
         measure(TokenMetrics.refreshDuration, seconds(ended), tags)
         if (Option.isSome(leasedAt)) measure(TokenMetrics.leaseWait, seconds(leasedAt.value))
-        return fiber.currentTracer === untraced
-          ? Effect.void
-          : Effect.annotateCurrentSpan({ ...tags, ...waited })
+        return Observing.isTraced(fiber) ? Effect.annotateCurrentSpan({ ...tags, ...waited }) : Effect.void
       })
     })
   }).pipe(spanned(names))
 
-/** The tracer of programs that provide none: nobody sees its spans. */
-const untraced: Tracer.Tracer = Context.get(DefaultServices.liveServices, Tracer.Tracer)
-
 const spanned =
   (names: Names) =>
   (effect: Effect.Effect<void>): Effect.Effect<void> =>
-    Effect.withFiberRuntime((fiber) =>
-      fiber.currentTracer === untraced
-        ? effect
-        : Effect.withSpan(effect, "latchkey.refresh", {
+    Observing.withFiber((fiber) =>
+      Observing.isTraced(fiber)
+        ? Effect.withSpan(effect, "latchkey.refresh", {
             attributes: tagsOf(names),
             captureStackTrace: false
           })
+        : effect
     )
 
 const reasonOf = (failure: Failure): string => {
@@ -179,7 +153,7 @@ const decided = {
   Refresh: "LeaseBusy"
 } as const
 
-/** What puts a session in danger is worth waking somebody for. */
+/** Events that put a session in danger are logged as warnings. */
 const worrying: ReadonlySet<TokenEvent["_tag"]> = new Set([
   "SaveFailed",
   "GrantDead",
@@ -188,9 +162,9 @@ const worrying: ReadonlySet<TokenEvent["_tag"]> = new Set([
   "ResponseWarning"
 ])
 
-const log = (names: Names, event: TokenEvent, level: LogLevel.LogLevel): Effect.Effect<void> => {
+const log = (names: Names, event: TokenEvent, level: Observing.Level): Effect.Effect<void> => {
   const { _tag, ...fields } = event
-  return Effect.annotateLogs(Effect.logWithLevel(level, `latchkey: ${_tag}`), {
+  return Effect.annotateLogs(Observing.log(level, `latchkey: ${_tag}`), {
     "latchkey.event": _tag,
     ...fields,
     ...tagsOf(names)

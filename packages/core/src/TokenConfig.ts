@@ -4,46 +4,57 @@
  * @since 0.1.0
  */
 import * as Config from "effect/Config"
-import * as ConfigError from "effect/ConfigError"
+import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
+import * as Problems from "./edition/Problems.js"
 import type { Policy } from "./grant/Decision.js"
 import * as Settings from "./internal/Settings.js"
 import { invalid, millis } from "./internal/Settings.js"
 
 /**
- * The settings; each has a default.
+ * The settings. Each has a default.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Options {
-  /** How long credentials in memory are trusted before storage is read again; 30 s. */
+  /** How long credentials in memory are trusted before storage is read again. Default: 30 s. */
   readonly credentialsTtl?: Duration.DurationInput
-  /** How long before its expiry a token is due; at most half the token's lifetime counts. 120 s. */
+  /**
+   * How long before its expiry a token is due. At most half of the token's lifetime counts. Default: 120 s.
+   */
   readonly refreshGrace?: Duration.DurationInput
-  /** In the grace: wait for the refresh (bounded by `patience`), or serve at once and refresh in the background. */
+  /**
+   * What happens within the grace. `wait` waits for the refresh, for at most `patience`. `background` serves
+   * the token at once and refreshes in the background.
+   */
   readonly refreshMode?: "wait" | "background"
-  /** In the grace, how long a caller waits for a refresh before it gets the token that is still valid; 10 s. */
+  /**
+   * Within the grace, how long a caller waits for a refresh before it gets the token that is still valid.
+   * Default: 10 s.
+   */
   readonly patience?: Duration.DurationInput
-  /** `background`: how much of the grace may be taken away by jitter, from 0 to 1; 0.5. */
+  /** For `background`: the share of the grace that jitter may take away, from 0 to 1. Default: 0.5. */
   readonly jitter?: number
-  /** A name that gives this instance a jitter of its own; random by default. */
+  /** A name that gives this instance its own jitter. Default: random. */
   readonly instance?: string
-  /** How long one refresh may take, all of it; 30 s. */
+  /** How long one whole refresh may take. Default: 30 s. */
   readonly refreshTimeout?: Duration.DurationInput
-  /** How long the lease lasts without renewal; longer than `refreshTimeout`. 60 s. */
+  /** How long the lease lasts without renewal. Must be longer than `refreshTimeout`. Default: 60 s. */
   readonly leaseTtl?: Duration.DurationInput
-  /** How long to wait for another holder's refresh; 45 s. */
+  /** How long to wait for another holder's refresh. Default: 45 s. */
   readonly leaseWait?: Duration.DurationInput
-  /** The first cool-down after a failure, doubled by each further one; 1 s. */
+  /** The first cool-down after a failure. Each further failure doubles it. Default: 1 s. */
   readonly coolDownBase?: Duration.DurationInput
-  /** The longest cool-down that we choose ourselves; a server's `Retry-After` may be longer. 5 min. */
+  /**
+   * The longest cool-down that the manager chooses. A server's `Retry-After` may be longer. Default: 5 min.
+   */
   readonly coolDownMax?: Duration.DurationInput
-  /** How long `cachedStatus` may be answered from memory; 60 s. */
+  /** How long `cachedStatus` may be served from memory. Default: 60 s. */
   readonly statusTtl?: Duration.DurationInput
 }
 
@@ -86,7 +97,8 @@ export const defaults = {
 } as const satisfies Options
 
 /**
- * The checked policy; a setting that cannot work is a `ConfigError` that names it.
+ * Checks the settings and returns the policy. Fails with a `ConfigError` that names a setting that cannot
+ * work.
  *
  * @since 0.1.0
  * @category constructors
@@ -132,21 +144,18 @@ export const layer = (options: Options = {}): Layer.Layer<TokenConfig, ConfigErr
   Layer.effect(TokenConfig, make(options))
 
 const seconds = (name: string) =>
-  Config.mapOrFail(Config.string(name), (text) => {
+  Problems.textSetting(name, (text) => {
     const value = text.trim() === "" ? Number.NaN : Number(text)
     return Number.isFinite(value) && value >= 0
       ? Either.right(Duration.seconds(value))
       : Either.left(
-          ConfigError.InvalidData(
-            [],
-            `${name} must be a number of seconds, finite and not negative; it is ${JSON.stringify(text.slice(0, 40))}`
-          )
+          `${name} must be a number of seconds, finite and not negative; it is ${JSON.stringify(text.slice(0, 40))}`
         )
   })
 
 /**
- * {@link layer}, with two of its settings from the configuration where it has them, in seconds:
- * `AUTH__CREDENTIALS_TTL_SECONDS` and `AUTH__REFRESH_GRACE_SECONDS`. A value that is no finite
+ * {@link layer}, with two settings read from the configuration if they are there, in seconds:
+ * `AUTH__CREDENTIALS_TTL_SECONDS` and `AUTH__REFRESH_GRACE_SECONDS`. A value that is not a finite
  * non-negative number is a `ConfigError` that names the variable, never a silent default.
  *
  * @since 0.1.0
@@ -166,12 +175,12 @@ export const layerConfig = (options: Options = {}): Layer.Layer<TokenConfig, Con
     })
   )
 
-/** An absent variable is undefined; an invalid one stays an error. */
+/** An absent variable is undefined. An invalid one stays an error. */
 const optionalSeconds = (name: string): Config.Config<Duration.Duration | undefined> =>
   Config.withDefault(seconds(name), undefined)
 
 /**
- * The milliseconds of a span of time as settings give it, or NaN where it is none or negative. `Duration.toMillis`
+ * Converts a duration setting to milliseconds. NaN if it is negative or not a duration. `Duration.toMillis`
  * takes such input for zero, or throws.
  *
  * @since 0.1.0

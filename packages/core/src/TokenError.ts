@@ -1,5 +1,5 @@
 /**
- * Why a caller gets no token. Each says what to do next and holds no secret.
+ * Why a caller gets no token. Each error says what to do next and holds no secret.
  *
  * @since 0.1.0
  */
@@ -10,9 +10,12 @@ import { LeaseError } from "./RefreshLease.js"
 import type { StorageError } from "./TokenStorage.js"
 
 /**
- * Only a new login helps: there are no credentials (`NoCredentials`), nothing to refresh them with
- * (`NoRefreshToken`), the server ended the grant (`GrantDead`), or it ended it after the answer to a
- * refresh was lost (`RotationLost`). Nothing was deleted.
+ * Only a new login helps. Nothing was deleted.
+ *
+ * - `NoCredentials`: nobody has logged in.
+ * - `NoRefreshToken`: there is nothing to refresh the credentials with.
+ * - `GrantDead`: the server ended the grant.
+ * - `RotationLost`: the server ended the grant after the response to a refresh was lost.
  *
  * @since 0.1.0
  * @category errors
@@ -27,8 +30,8 @@ export class ReauthorizationRequired extends Schema.TaggedError<ReauthorizationR
 
 /**
  * There is no valid token now, but there may be one at `retryAt` (epoch milliseconds): a refresh failed,
- * another holder's takes too long, or a cool-down is on. `TooShortLived`: the server's tokens do not live
- * as long as was asked for. `Closed`: the manager's scope is closed.
+ * another holder's refresh takes too long, or a cool-down is on. `TooShortLived`: the server's tokens do not
+ * live as long as requested. `Closed`: the manager's scope is closed.
  *
  * @since 0.1.0
  * @category errors
@@ -46,8 +49,8 @@ export class RefreshUnavailable extends Schema.TaggedError<RefreshUnavailable>(
 }) {}
 
 /**
- * The stored grant belongs to another server, client, kind of grant or account than the one that is asked for, or
- * saved. `stored` and `current` name both sides. Nothing was sent, and storage was left as it is.
+ * The stored grant belongs to another server, client, kind of grant or account than the one requested or
+ * saved. `stored` and `current` name both sides. Nothing was sent, and storage is unchanged.
  *
  * @since 0.1.0
  * @category errors
@@ -64,7 +67,7 @@ export class GrantMismatch extends Schema.TaggedError<GrantMismatch>("@latchkey/
 ) {}
 
 /**
- * The error for a mismatch: of a grant that is to be used, or of one that a login would replace.
+ * Creates the error for a mismatch: of a grant to be used, or of one that a login would replace.
  *
  * @since 0.1.0
  * @category constructors
@@ -75,16 +78,16 @@ export const grantMismatch = (mismatch: Mismatch, location: string, attempt: "us
     location,
     stored: mismatch.stored,
     current: mismatch.current,
-    message: `${describeMismatch(mismatch)}: ${location} is left as it is${attempt === "use" ? ", and nothing was sent" : ""}. ${mismatchAdvice[attempt]}`
+    message: `${describeMismatch(mismatch)}: ${location} was not changed${attempt === "use" ? ", and nothing was sent" : ""}. ${mismatchAdvice[attempt]}`
   })
 
 const mismatchAdvice = {
-  use: "Set the server, client and grant type that it was obtained with, keep the other grant at another place, or log in and replace it (`replace: true`).",
-  save: "Save the new grant at another place, or replace the stored one (`replace: true`), which does not revoke it: do that first, if it is to end."
+  use: "Set the server, client and grant type that it was obtained with, store the other grant elsewhere, or log in and replace it (`replace: true`).",
+  save: "Save the new grant elsewhere, or replace the stored one (`replace: true`). Replacing does not revoke the old grant: revoke it first if it should end."
 } as const
 
 /**
- * All that asking for a token can fail with.
+ * All errors of a request for a token.
  *
  * @since 0.1.0
  * @category errors

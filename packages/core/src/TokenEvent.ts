@@ -1,6 +1,6 @@
 /**
- * What happened to a grant, without secrets: for the `events` stream, and from it for logs and metrics.
- * Tokens appear as fingerprints; instants are epoch milliseconds, spans of time milliseconds.
+ * What happened to a grant, without secrets. The `events` stream, the logs and the metrics are made from
+ * these. Tokens appear as fingerprints. Instants are epoch milliseconds, durations milliseconds.
  *
  * @since 0.1.0
  */
@@ -13,16 +13,20 @@ import type { RefreshReason } from "./TokenRefresher.js"
 import type { StorageReason } from "./TokenStorage.js"
 
 /**
- * - `Refreshing`: a request is about to be sent; an `attempt` above 1 repeats one whose answer was not seen. `Refreshed`: its answer is in use; see `Saved` for whether
- *   it is stored.
- * - `Adopted`: storage held newer credentials than memory; nothing was sent.
- * - `Saved`, `SaveFailed`: the newest credentials are in storage, or are not, and are kept in memory. Its `reason` is
- *   that of storage, or `LeaseLapsed` where the lease was lost meanwhile: a peer may have spent the old refresh token.
- * - `RefreshFailed`, `CoolingDown`, `GrantDead`: as they say.
- * - `ResponseWarning`: a field of a token response is malformed and was left out; the token is used all the same.
- * - `Rejected`: a resource server refused an access token. `Cleared`: the grant was removed.
- * - `GrantMismatch`: storage holds a grant of another server, client or account; nothing of it is sent or served.
- * - `StorageFailed`: storage did not answer as it should; what was in memory is served while valid.
+ * - `Refreshing`: a request is about to be sent. An `attempt` above 1 repeats one whose response was not
+ *   seen.
+ * - `Refreshed`: its response is in use. See `Saved` for whether it is stored.
+ * - `Adopted`: storage held newer credentials than memory. Nothing was sent.
+ * - `Saved`: the newest credentials are in storage.
+ * - `SaveFailed`: the newest credentials are not in storage, and are kept in memory. Its `reason` is that of
+ *   storage, or `LeaseLapsed` if the lease was lost meanwhile: a peer may have spent the old refresh token.
+ * - `RefreshFailed`, `CoolingDown`, `GrantDead`: as named.
+ * - `ResponseWarning`: a field of a token response is malformed and was left out. The token is used.
+ * - `Rejected`: a resource server refused an access token.
+ * - `Cleared`: the grant was removed.
+ * - `GrantMismatch`: storage holds a grant of another server, client or account. Nothing of it is sent or
+ *   served.
+ * - `StorageFailed`: storage failed. Memory is served while its token is valid.
  *
  * @since 0.1.0
  * @category models

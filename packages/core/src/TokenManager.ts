@@ -1,9 +1,9 @@
 /**
- * The manager of one grant: ask it for a token and get a valid one.
+ * The manager of one grant. It returns an access token that is valid now.
  *
- * A thin shell: it reads, asks `Decision`, and obeys. However many fibers ask, one refresh runs at a time;
- * it belongs to the layer's scope, so that interrupting a caller, the first one included, never interrupts
- * it. Closing the scope waits for it.
+ * However many fibers call it, one refresh runs at a time. The refresh belongs to the layer's scope, so
+ * interrupting a caller, even the first, never interrupts it. Closing the scope waits for it. All policy
+ * lives in the pure `Decision` module.
  *
  * @since 0.1.0
  */
@@ -30,7 +30,7 @@ import { TokenStorage } from "./TokenStorage.js"
 export type { Explanation, Manager, SaveOptions } from "./Manager.js"
 
 /**
- * The manager of a program that has one. For several, {@link Tag}.
+ * The manager of a program that has one. If you have several, see {@link Tag}.
  *
  * @since 0.1.0
  * @category tags
@@ -38,7 +38,8 @@ export type { Explanation, Manager, SaveOptions } from "./Manager.js"
 export class TokenManager extends Context.Tag("@latchkey/core/TokenManager")<TokenManager, Manager>() {}
 
 /**
- * A tag for one of several managers: `class Github extends TokenManager.Tag("app/Github")<Github>() {}`.
+ * Creates a tag for one of several managers:
+ * `class Github extends TokenManager.Tag("app/Github")<Github>() {}`.
  *
  * @since 0.1.0
  * @category tags
@@ -49,32 +50,36 @@ export const Tag =
     Context.Tag(id)<Self, Manager>()
 
 /**
- * How a manager is told apart from others.
+ * The names and settings of a manager.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Options {
-  /** Names the provider in snapshots and profiles; `oauth` unless given. */
+  /** Names the provider in snapshots and profiles. Default: `oauth`. */
   readonly provider?: string
-  /** Names the grant to the lease; all who share the grant must agree. The storage's location unless given. */
+  /**
+   * Names the grant in the lease. Everyone who shares the grant must use the same name. Default: the
+   * storage's location.
+   */
   readonly account?: string
-  /** What snapshots show of the provider's own beyond the tokens; nothing that is secret. */
+  /** What snapshots show of the provider besides the tokens. It must hold no secret. */
   readonly snapshotExtras?: (credentials: Credentials) => Snapshot.Snapshot["extras"]
-  /** Whether to listen to storage for changes by others, where it can tell; true unless given. */
+  /** Whether to subscribe to storage for changes by others, if the storage can report them. Default: true. */
   readonly watch?: boolean
   /**
-   * Whether the grant is renewed before its grace, without being asked, so that callers never wait for it; false unless
-   * given. It begins up to two minutes before the grace, at a moment of this account and instance.
+   * Whether to renew the grant in the background before its grace, so that callers never wait for it.
+   * Default: false. Renewal begins up to two minutes before the grace, at a time that depends on the account
+   * and the instance.
    */
   readonly renew?: boolean
 }
 
-/** How much longer than a refresh may take the closing of the scope waits for it, in milliseconds. */
+/** How much longer than a refresh may take the closing scope waits for it, in milliseconds. */
 const closingSlack = 5000
 
 /**
- * A manager over the services in context, living in the scope.
+ * Creates a manager over the services in context. It lives in the scope.
  *
  * @since 0.1.0
  * @category constructors
@@ -116,7 +121,7 @@ export const make = (
   })
 
 /**
- * A manager under a tag of its own.
+ * Provides a manager under its own tag.
  *
  * @since 0.1.0
  * @category layers
@@ -128,7 +133,7 @@ export const layerFor = <Self, Id extends string>(
   Layer.scoped(tag, make(options))
 
 /**
- * The manager of a program that has one.
+ * Provides the manager of a program that has one.
  *
  * @since 0.1.0
  * @category layers

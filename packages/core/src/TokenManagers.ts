@@ -1,11 +1,11 @@
 /**
  * Many accounts, known only at run time: for a product that holds the tokens of its users.
  *
- * An account is created on first use, shared while in use, and dropped when idle. Accounts at rest cost nothing: they are in
- * storage, and a `Renewer` renews them there before they expire.
+ * An account is created on first use, shared while in use, and dropped when idle. Idle accounts cost nothing:
+ * they are in storage, and a `Renewer` renews them there before they expire.
  *
- * Accounts are kept apart: one that fails or is slow holds up no other. What is sent to a token server is bounded for each
- * server, and accounts whose last refresh failed have at most half of its places.
+ * Accounts are isolated: one that fails or is slow does not hold up another. The load on each token server is
+ * limited, and accounts whose last refresh failed get at most half of its places.
  *
  * @since 0.1.0
  */
@@ -46,7 +46,7 @@ import { TokenStorages } from "./TokenStorages.js"
 export type SetupError = StorageError | ConfigError.ConfigError
 
 /**
- * What happened, and to which account.
+ * An event, and the account that it belongs to.
  *
  * @since 0.1.0
  * @category models
@@ -63,19 +63,22 @@ export interface AccountEvent {
  * @category models
  */
 export interface Managers {
-  /** The account's manager, shared by all callers, and kept while the scope is open. */
+  /** Returns the account's manager. All callers share it, and it is kept while the scope is open. */
   readonly get: (account: string) => Effect.Effect<TokenManager.Manager, SetupError, Scope.Scope>
-  /** A valid token of the account. */
+  /** Returns a valid token of the account. */
   readonly getAccessToken: (account: string) => Effect.Effect<Redacted.Redacted, TokenError | SetupError>
-  /** The account's token in memory, if it can be served without I/O: for code outside Effect. */
+  /** Returns the account's token in memory if it can be served without I/O. For code outside Effect. */
   readonly unsafePeek: (account: string) => Option.Option<Redacted.Redacted>
-  /** The status of each account; default: of those that are here. Refreshes nothing, and keeps no account. */
+  /**
+   * Returns the status of each account. Default: those in memory. Refreshes nothing, and keeps no account in
+   * memory.
+   */
   readonly status: (
     accounts?: Iterable<string>
   ) => Effect.Effect<ReadonlyMap<string, Either.Either<AuthStatus.AuthStatus, StorageError | SetupError>>>
-  /** The accounts that are here. */
+  /** The accounts in memory. */
   readonly accounts: Effect.Effect<ReadonlyArray<string>>
-  /** The events of all accounts from now on; a slow reader misses the oldest. */
+  /** Emits the events of all accounts from now on. A slow reader misses the oldest. */
   readonly events: Stream.Stream<AccountEvent>
   /** @internal */
   readonly renew: (account: string, early: number) => Effect.Effect<Result>
@@ -96,50 +99,56 @@ export class TokenManagers extends Context.Tag("@latchkey/core/TokenManagers")<T
  * @category models
  */
 export interface PoolOptions {
-  /** Names the provider in snapshots, profiles and metrics; default `oauth`. */
+  /** Names the provider in snapshots, profiles and metrics. Default: `oauth`. */
   readonly provider?: string
-  /** How long an account that nobody uses stays in memory; default a minute. */
+  /** How long an unused account stays in memory. Default: a minute. */
   readonly idleTimeToLive?: Duration.DurationInput
-  /** How many accounts stay in memory; default 10,000. Beyond that, those used longest ago are dropped, unless they are in use. */
+  /**
+   * How many accounts stay in memory. Beyond that, the least recently used are dropped, unless they are in
+   * use. Default: 10,000.
+   */
   readonly maxAccounts?: number
-  /** How many refreshes for callers run at a time at one server; default 16. */
+  /** How many refreshes for callers run at a time at one server. Default: 16. */
   readonly perServer?: number
-  /** How many refreshes begin within a second at one server, those of a `Renewer` included; default: no limit. */
+  /** How many refreshes begin per second at one server, including those of a `Renewer`. Default: no limit. */
   readonly perSecond?: number
   /**
-   * Names an account's token server, which bounds what is sent to it. Default: accounts that share a refresher share a
-   * server.
+   * Names an account's token server, for the limits on what is sent to it. Default: accounts that share a
+   * refresher share a server.
    */
   readonly server?: (account: string) => string
 }
 
 /**
- * Each account with services of its own.
+ * The options of a pool in which each account has its own services.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Options<R> extends PoolOptions {
-  /** The services of one account, built once while it is here. */
+  /** The services of one account, built once while the account is in memory. */
   readonly services: (
     account: string
   ) => Layer.Layer<TokenStorage | RefreshLease | TokenRefresher | TokenConfig, SetupError, R>
 }
 
 /**
- * All accounts with the services in context.
+ * The options of a pool in which all accounts use the services in context.
  *
  * @since 0.1.0
  * @category models
  */
 export interface SharedOptions extends PoolOptions {
-  /** The refresher of an account, where not all have the one in context: one for each provider, say. */
+  /**
+   * The refresher of an account, if not all use the one in context. Use it for one refresher per provider,
+   * for example.
+   */
   readonly refresher?: (account: string) => Context.Tag.Service<TokenRefresher>
 }
 
 /**
- * A pool whose accounts share storage, lease, policy and refresher: one connection, one subscription to changes, and nothing
- * built for an account.
+ * Creates a pool whose accounts share storage, lease, policy and refresher. It uses one connection and one
+ * subscription to changes, and builds nothing per account.
  *
  * @since 0.1.0
  * @category constructors
@@ -162,7 +171,7 @@ export const makeShared = (
     const storageOf = (account: string) => Either.getOrThrow(storages.of(account))
     const refresherOf = (account: string) => options.refresher?.(account) ?? services.refresher
     const { managers, noteChange } = yield* makePool(options, refresherOf, (settingOf) => {
-      // What belongs to a refresher that was made for one account goes with it.
+      // Weak, so that an entry ends with a refresher that was made for one account.
       const settings = new WeakMap<object, Map<string | undefined, Pool.Setting>>()
       return (account) =>
         Either.map(storages.of(account), () => {
@@ -180,14 +189,15 @@ export const makeShared = (
         changed: noteChange,
         missed: noteChange(Option.none()),
         failed: (error) =>
-          Effect.logWarning("latchkey: changes of storage are not reported just now", error.message)
+          Effect.logWarning("latchkey: storage does not report changes at the moment", error.message)
       }).pipe(Effect.forkScoped)
     }
     return managers
   })
 
 /**
- * A pool in which each account has its own services. For very many accounts, {@link makeShared} takes less memory.
+ * Creates a pool in which each account has its own services. For very many accounts, {@link makeShared} takes
+ * less memory.
  *
  * @since 0.1.0
  * @category constructors
@@ -199,7 +209,7 @@ export const make = <R>(
     const context = withoutScope(yield* Effect.context<R>())
     const { managers } = yield* makePool(
       options,
-      // Each account has its own refresher: without a name it has a server of its own.
+      // Each account has its own refresher, so without a name it has its own server.
       (account) => account,
       (settingOf) => (account) =>
         Effect.gen(function* () {
@@ -215,7 +225,7 @@ export const make = <R>(
             },
             options.server?.(account)
           )
-          // In the scope of the account, not in ours: it ends when the account is dropped.
+          // In the scope of the account, not of the pool: it ends when the account is dropped.
         }).pipe(Effect.provide(context))
     )
     return managers
@@ -249,7 +259,10 @@ export const layerShared = (
 
 type Services = Pick<Grant.GrantContext, "refresher" | "lease" | "config" | "storageOf" | "reportsChanges">
 
-/** What the grants of one server work with; accounts that share a refresher share a server, unless it is named. */
+/**
+ * The settings of the grants of one server. Accounts that share a refresher share a server, unless it is
+ * named.
+ */
 type SettingOf = (services: Services, server: string | undefined) => Pool.Setting
 
 const makePool = (

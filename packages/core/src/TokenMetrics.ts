@@ -1,9 +1,10 @@
 /**
- * The metrics of the managers of this process, by OpenTelemetry's conventions: names in dots, durations in seconds, counts
- * from the histograms, and no tag with as many values as there are accounts.
+ * The metrics of the managers of this process, by OpenTelemetry's conventions: names with dots, durations in
+ * seconds, counts from the histograms. No tag has as many values as there are accounts, except on the sampled
+ * gauges.
  *
- * Serving a cached token records nothing: refreshes feed the histograms, and {@link sample} reads the age of the token in
- * use.
+ * Serving a cached token records nothing. Refreshes feed the histograms, and {@link sample} reads the age of
+ * the token in use.
  *
  * | metric | tags besides `latchkey.provider` |
  * |---|---|
@@ -23,25 +24,19 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
-import * as MetricBoundaries from "effect/MetricBoundaries"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import type { Credentials } from "./Credentials.js"
+import { seconds, secondsNow, set, type Gauge } from "./edition/Observing.js"
 import { timeToExpiry } from "./grant/Expiry.js"
 
-const seconds = (name: string, description: string, boundaries: ReadonlyArray<number>) =>
-  Metric.tagged(Metric.histogram(name, MetricBoundaries.fromIterable(boundaries), description), "unit", "s")
-
-const secondsNow = (name: string, description: string) =>
-  Metric.tagged(Metric.gauge(name, { description }), "unit", "s")
-
-/** OpenTelemetry's advice for the durations of requests, and on to what a refresh may take. */
+/** OpenTelemetry's advice for request durations, extended to the longest refresh. */
 const ofRequests = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 30, 60]
 /** From short-lived tokens to those of a month. */
 const ofTokens = [0, 1, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 28_800, 86_400, 604_800, 2_592_000]
 
 /**
- * The events of the grants, by kind: see `TokenEvent`.
+ * The events of the grants, by kind. See `TokenEvent`.
  *
  * @since 0.1.0
  * @category metrics
@@ -64,7 +59,7 @@ export const refreshDuration = seconds(
 )
 
 /**
- * How old the token in use was when a newer one took its place: the oldest that was served.
+ * How old the replaced token was when a newer one took its place: the greatest age that was served.
  *
  * @since 0.1.0
  * @category metrics
@@ -76,8 +71,8 @@ export const refreshTokenAge = seconds(
 )
 
 /**
- * How long the token in use was still valid when a newer one took its place; 0 where it had expired, so that callers had
- * to wait.
+ * How long the replaced token was still valid when a newer one took its place. 0 if it had expired, so that
+ * callers had to wait.
  *
  * @since 0.1.0
  * @category metrics
@@ -101,7 +96,7 @@ export const leaseWait = seconds(
 )
 
 /**
- * How long nothing is sent, after failures and where a server asked for a pause.
+ * How long nothing is sent, after failures and after a server asked for a pause.
  *
  * @since 0.1.0
  * @category metrics
@@ -109,8 +104,8 @@ export const leaseWait = seconds(
 export const coolDown = seconds("latchkey.cool_down.duration", "How long grants cool down", ofTokens)
 
 /**
- * How many grants have credentials that storage does not hold yet. If the process dies, these are lost: repair the storage
- * first.
+ * How many grants have credentials that storage does not hold yet. If the process dies, these are lost.
+ * Repair the storage first.
  *
  * @since 0.1.0
  * @category metrics
@@ -137,7 +132,7 @@ export const tokenTimeToExpiry = secondsNow(
 )
 
 /**
- * What {@link sample} reads: a `TokenManager`.
+ * The part of a `TokenManager` that {@link sample} reads.
  *
  * @since 0.1.0
  * @category models
@@ -148,8 +143,9 @@ export interface Sampled {
 }
 
 /**
- * Sets the gauges of one grant, {@link tokenAge} and {@link tokenTimeToExpiry}; it reads storage as `credentials` does.
- * Each account has gauges of its own: use this for a few grants, not for hundreds of thousands.
+ * Sets the gauges of one grant, {@link tokenAge} and {@link tokenTimeToExpiry}. It reads storage as
+ * `credentials` does. Each account has its own gauges, so use this for a few grants, not for hundreds of
+ * thousands.
  *
  * @since 0.1.0
  * @category observability
@@ -162,23 +158,21 @@ export const sample = (
     const credentials = yield* Effect.orElseSucceed(manager.credentials, Option.none)
     if (Option.isNone(credentials)) return
     const now = yield* Clock.currentTimeMillis
-    const set = (gauge: Metric.Metric.Gauge<number>, millis: Option.Option<number>) =>
-      Option.isNone(millis)
-        ? Effect.void
-        : gauge.pipe(
-            Metric.tagged("latchkey.provider", options.provider ?? "oauth"),
-            Metric.tagged("latchkey.account", options.account ?? manager.location),
-            Metric.set(millis.value / 1000)
-          )
-    yield* set(
+    const tags = {
+      "latchkey.provider": options.provider ?? "oauth",
+      "latchkey.account": options.account ?? manager.location
+    }
+    const show = (gauge: Gauge, millis: Option.Option<number>) =>
+      Option.isNone(millis) ? Effect.void : set(gauge, millis.value / 1000, tags)
+    yield* show(
       tokenAge,
       Option.map(credentials.value.obtainedAt, (at) => Math.max(0, now - at))
     )
-    yield* set(tokenTimeToExpiry, timeToExpiry(credentials.value, now))
+    yield* show(tokenTimeToExpiry, timeToExpiry(credentials.value, now))
   })
 
 /**
- * Samples a manager periodically, every 10 seconds by default, for as long as the layer lives:
+ * Samples a manager periodically while the layer lives, every 10 seconds by default:
  * `TokenMetrics.layerSampled(TokenManager.TokenManager)`.
  *
  * @since 0.1.0

@@ -1,5 +1,5 @@
 /**
- * How a grant gets a new access token: a port, and the lattice of what can go wrong.
+ * How a grant gets a new access token: a port, and the ways in which it can fail.
  *
  * @since 0.1.0
  */
@@ -14,15 +14,17 @@ import { type GrantIdentity, withClientId } from "./GrantIdentity.js"
 import { reusable, rotating, type RotationPolicy } from "./RotationPolicy.js"
 
 /**
- * What became of a refresh that failed. The order is that of certainty.
+ * The outcome of a failed refresh, ordered by certainty.
  *
- * - `NotSent`: it never left (name, connect, TLS); the refresh token is untouched, safe to repeat.
- * - `MaybeSent`: time-out, reset, a 5xx without an OAuth answer; whether the token was spent is unknown.
- * - `Transient`: the server answered that it could not now (429, 503, `temporarily_unavailable`).
- * - `GrantDead`: `invalid_grant`; only this ends a grant, and only one with a refresh token: a refresher that needs none
- *   is asked again after a cool-down.
+ * - `NotSent`: the request never left (name, connect, TLS). The refresh token is unspent, and repeating is
+ *   safe.
+ * - `MaybeSent`: a time-out, a reset, or a 5xx without an OAuth body. Nobody knows whether the token was
+ *   spent.
+ * - `Transient`: the server cannot answer now (429, 503, `temporarily_unavailable`).
+ * - `GrantDead`: `invalid_grant`. This alone ends a grant, and only a grant with a refresh token. A refresher
+ *   that needs none is called again after a cool-down.
  * - `Misconfigured`: `invalid_client`, `unauthorized_client`, `invalid_scope` and the like.
- * - `Malformed`: a 200 that is no usable token response; what could be saved of it is in `salvaged`.
+ * - `Malformed`: a 200 that is not a usable token response. `salvaged` holds what could be saved of it.
  *
  * @since 0.1.0
  * @category errors
@@ -45,8 +47,8 @@ export type RefreshReason = typeof RefreshReason.Type
 const CredentialsSelf = Schema.declare((u: unknown): u is Credentials => u instanceof Credentials)
 
 /**
- * A refresh that failed. It holds no secret but in `salvaged`, which is redacted and leaves no trace in
- * logs or JSON.
+ * A refresh that failed. The only secret in it is `salvaged`, which is redacted and leaves no trace in logs
+ * or JSON.
  *
  * @since 0.1.0
  * @category errors
@@ -55,15 +57,17 @@ export class RefreshError extends Schema.TaggedError<RefreshError>("@latchkey/co
   "RefreshError",
   {
     reason: RefreshReason,
-    /** What happened and what to do; server text in it is cut and escaped. */
+    /** What happened and what to do. Text from the server is truncated and escaped. */
     message: Schema.String,
-    /** The server's `error` code (RFC 6749 §5.2), cut and escaped. */
+    /** The server's `error` code (RFC 6749 §5.2), truncated and escaped. */
     oauthError: Schema.optional(Schema.String),
-    /** The HTTP status, where there was an answer. */
+    /** The HTTP status, if there was a response. */
     status: Schema.optional(Schema.Number),
-    /** How long the server asked to wait, from its answer. */
+    /** How long the server asked to wait, from its response. */
     retryAfter: Schema.optional(Schema.DurationFromSelf),
-    /** Credentials with the new refresh token that a malformed answer held: saved before all else. */
+    /**
+     * Credentials with the new refresh token from a malformed response. They are saved before anything else.
+     */
     salvaged: Schema.optional(CredentialsSelf),
     cause: Schema.optional(Schema.Defect)
   }
@@ -85,7 +89,7 @@ export {
    */
   reusable,
   /**
-   * Each refresh replaces the refresh token; the predecessor may be replayed within `window`.
+   * Each refresh replaces the refresh token. The predecessor may be replayed within `window`.
    *
    * @since 0.1.0
    * @category constructors
@@ -94,8 +98,8 @@ export {
 } from "./RotationPolicy.js"
 
 /**
- * The port. `refresh` is called once at a time for a grant, under the lease, with what storage holds; it
- * is given a deadline by its caller and is interrupted at it.
+ * The port. The manager calls `refresh` under the lease, with what storage holds, once at a time for a grant.
+ * It sets a deadline, and interrupts the call at the deadline.
  *
  * @since 0.1.0
  * @category tags
@@ -103,22 +107,26 @@ export {
 export class TokenRefresher extends Context.Tag("@latchkey/core/TokenRefresher")<
   TokenRefresher,
   {
-    /** Without a refresh token there is nothing to refresh with; if false, not even credentials are needed. */
+    /** Whether a refresh needs a refresh token. If false, it does not even need credentials. */
     readonly needsRefreshToken: boolean
     readonly rotation: RotationPolicy
     /**
-     * By how many milliseconds the server's clock is ahead of ours, as far as its answers told; absent where
-     * nobody knows. Tokens are due that much earlier: an expiry that the server wrote is by its clock.
+     * By how many milliseconds the server's clock is ahead of ours, as far as its responses show. Absent if
+     * unknown. Tokens are due that much earlier, because the server wrote the expiry by its own clock.
      */
     readonly serverAhead?: () => number
     /**
-     * The server and the client whose grants it redeems. Nothing is sent for a stored grant of another identity, and
-     * what is stored from now on is bound to this one. Absent where it is not known: nothing is bound or compared.
+     * The server and the client whose grants it redeems. Nothing is sent for a stored grant of another
+     * identity, and what is stored from now on is bound to this one. Absent if unknown: then nothing is bound
+     * or compared.
      */
     readonly identity?: GrantIdentity | undefined
-    /** Issuers and token endpoints that the server had before; see `GrantIdentity.compare`. */
+    /** Issuers and token endpoints that the server had before. See `GrantIdentity.compare`. */
     readonly formerly?: ReadonlyArray<string> | undefined
-    /** The client that a grant names itself, where programs with several clients share it; else that of `identity`. */
+    /**
+     * Reads the client from a grant that names it, for programs with several clients that share it. Default:
+     * that of `identity`.
+     */
     readonly clientIdIn?: ((credentials: Credentials) => Option.Option<string>) | undefined
     /**
      * The whole identity that a grant names itself, where one refresher redeems the grants of several servers, each at its
@@ -130,7 +138,7 @@ export class TokenRefresher extends Context.Tag("@latchkey/core/TokenRefresher")
 >() {}
 
 /**
- * Of whom a refresher's grants are, where it is known; see {@link TokenRefresher}.
+ * The identity of a refresher's grants, as far as it is known. See {@link TokenRefresher}.
  *
  * @since 0.1.0
  * @category models
@@ -143,7 +151,7 @@ export interface Origin {
 }
 
 /**
- * Of whom the grant in these credentials is for a refresher, where that says so.
+ * Returns the identity that the grant in these credentials has for a refresher, if the refresher names one.
  *
  * @since 0.1.0
  * @category getters
@@ -164,8 +172,7 @@ export const identityOf = (
 const unknownAhead = (): number => 0
 
 /**
- * A refresher from a function that redeems a refresh token. Without `rotation` it is taken to rotate with
- * no window, which is the safe assumption.
+ * Creates a refresher from a function that redeems a refresh token. Default `rotation`: no replay window.
  *
  * @since 0.1.0
  * @category constructors
@@ -199,7 +206,7 @@ export const make = (
               new RefreshError({
                 reason: "NotSent",
                 message:
-                  "There is no refresh token to redeem: log in, with offline access if the server wants it asked for."
+                  "There is no refresh token: log in again, and ask for offline access if the server requires it."
               })
             ),
           onSome: ({ credentials, refreshToken }) => options.refresh(credentials, refreshToken)
@@ -208,8 +215,8 @@ export const make = (
   })
 
 /**
- * A refresher that needs no refresh token: client credentials, an assertion, an exchange. No answer ends its grant: after
- * `GrantDead` it cools down and is asked again.
+ * Creates a refresher that needs no refresh token: client credentials, an assertion, an exchange. No response
+ * ends its grant: after `GrantDead` it cools down and is called again.
  *
  * @since 0.1.0
  * @category constructors

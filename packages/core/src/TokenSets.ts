@@ -1,9 +1,9 @@
 /**
- * One grant, several parameter sets: access tokens for other scopes, resources or audiences than the grant's own, all from
- * its one refresh token.
+ * One grant, several parameter sets: access tokens for other scopes, resources or audiences than the grant's
+ * own, all from its one refresh token.
  *
- * Each set has its own manager and its own cached token: one set's token never answers another's request (RFC 8707 §2.2,
- * RFC 6749 §6). The grant's lease serializes refreshes, and a rotation by one set serves them all.
+ * Each set has its own manager and its own cached token. A token of one set is never served for another (RFC
+ * 8707 §2.2, RFC 6749 §6). The grant's lease serializes refreshes, and a rotation by one set serves them all.
  *
  * @since 0.1.0
  */
@@ -79,9 +79,9 @@ export type TokenSet = Pick<
  * @category models
  */
 export interface TokenSets<E> {
-  /** A valid token of this set; see `TokenManager`. */
+  /** Returns a valid token of this set. See `TokenManager`. */
   readonly getAccessToken: (parameters: Parameters) => Effect.Effect<Redacted.Redacted, TokenError | E>
-  /** The set's manager, kept while the scope is open. */
+  /** Returns the set's manager, which is kept while the scope is open. */
   readonly get: (parameters: Parameters) => Effect.Effect<TokenSet, E, Scope.Scope>
 }
 
@@ -92,15 +92,15 @@ export interface TokenSets<E> {
  * @category models
  */
 export interface Options<E, R> extends TokenManager.Options {
-  /** The refresher that asks for this set, from the grant's refresh token. */
+  /** Creates the refresher that requests this set with the grant's refresh token. */
   readonly refresher: (parameters: Parameters) => Effect.Effect<Context.Tag.Service<TokenRefresher>, E, R>
-  /** How long the manager of a set that nobody uses is kept; default a minute. */
+  /** How long the manager of an unused set is kept. Default: a minute. */
   readonly idleTimeToLive?: Duration.DurationInput
 }
 
 /**
- * The sets of the grant in `TokenStorage`. They share storage and lease with the grant's own manager: give all the same
- * `account`.
+ * Creates the sets of the grant in `TokenStorage`. They share storage and lease with the grant's own manager:
+ * give all of them the same `account`.
  *
  * @since 0.1.0
  * @category constructors
@@ -168,7 +168,7 @@ const encodeSet = Schema.encodeSync(SetToken)
 const setsOf = (credentials: Credentials.Credentials) =>
   Option.getOrElse(decodeSets(Redacted.value(credentials.extras)[extrasKey]), () => ({}))
 
-/** A set without a token is a set whose token has expired: the next request refreshes it. */
+/** A set without a token looks like one whose token has expired: the next request refreshes it. */
 const noToken = {
   accessToken: Redacted.make(""),
   expiresAt: Option.some(0),
@@ -191,8 +191,9 @@ const toSet = (set: string, entry: Entry.Entry): Entry.Entry => {
 }
 
 /**
- * Brings a set's change back into the grant: its token goes among the sets', the rest is the grant's. Drops the tokens of
- * other sets that have expired: a program that always asks for new sets would otherwise fill its storage.
+ * Merges a set's change into the grant: its token goes among those of the sets, and the rest replaces the
+ * grant's. Drops expired tokens of other sets. Otherwise a program that always requests new sets would fill
+ * its storage.
  */
 const fromSet = (set: string, changed: Entry.Entry, grant: Entry.Entry): Entry.Entry => {
   const { accessToken, extras, refreshToken, ...own } = changed.credentials
@@ -217,7 +218,7 @@ const fromSet = (set: string, changed: Entry.Entry, grant: Entry.Entry): Entry.E
 }
 
 const view = (storage: Context.Tag.Service<TokenStorage>, set: string): Context.Tag.Service<TokenStorage> => {
-  // The grant as last read here: a set's change is laid over it, at that version or not at all.
+  // The grant as last read here. A set's change is applied to it at that version or not at all.
   let grant: Option.Option<Versioned> = Option.none()
   return TokenStorage.of({
     location: storage.location,

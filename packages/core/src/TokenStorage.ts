@@ -1,8 +1,8 @@
 /**
- * Where one grant is kept: a port with compare-and-set, and its in-memory layer.
+ * Where one grant is stored: a port with compare-and-set, and its in-memory layer.
  *
- * The port returns facts. What they mean (expired, rolled back, dead) is judged above it, so that every
- * backend shares the meaning.
+ * The port returns facts. The machine decides what they mean (expired, rolled back, dead), so every backend
+ * behaves the same.
  *
  * @since 0.1.0
  */
@@ -17,7 +17,7 @@ import * as Stream from "effect/Stream"
 import { type Entry, keepFence, passesFence } from "./Entry.js"
 
 /**
- * Names one state of storage; opaque, compared for equality only. Every commit yields a new one.
+ * Names one state of storage. Opaque, compared for equality only. Every commit yields a new one.
  *
  * @since 0.1.0
  * @category models
@@ -36,17 +36,17 @@ export interface Versioned {
 }
 
 /**
- * Why storage could not do what it was asked.
+ * Why an operation of storage failed.
  *
- * - `Unavailable`: it did not answer, or not in time; it may later.
+ * - `Unavailable`: storage did not answer, or not in time. It may answer later.
  * - `Denied`: it may not be read or written: permissions, a read-only or full medium, a locked keychain.
- * - `Malformed`: what it holds is no record of ours; it was left as it is.
+ * - `Malformed`: it does not hold a Latchkey record. It was left unchanged.
  * - `NewerFormat`: a later version of this library wrote it.
- * - `WrongUnit`: an instant in it is off by a unit of time.
+ * - `WrongUnit`: an instant in it is in the wrong unit of time.
  * - `Insecure`: others may read it.
  * - `WrongKey`: it is encrypted with another key, or belongs to another account.
- * - `NoGrant`: it is sound, but holds no OAuth grant (an API key, say).
- * - `Incomplete`: the grant lacks what the program that owns the place needs; nothing was written.
+ * - `NoGrant`: it is sound, but holds no OAuth grant (an API key, for example).
+ * - `Incomplete`: the grant lacks what the program that owns the place needs. Nothing was written.
  * - `RolledBack`: it holds an earlier state than one already seen.
  *
  * @since 0.1.0
@@ -66,7 +66,7 @@ export const StorageReason = Schema.Literal(
 )
 
 /**
- * Storage failed. `message` says what is wrong and what to do; nothing was lost or changed.
+ * Storage failed. `message` says what is wrong and what to do. Nothing was lost or changed.
  *
  * @since 0.1.0
  * @category errors
@@ -83,8 +83,10 @@ export class StorageError extends Schema.TaggedError<StorageError>("@latchkey/co
 ) {}
 
 /**
- * A commit was refused because storage has moved on: `Conflict`, it holds another version than expected;
- * `Fenced`, a later lease than the entry's has been granted. Nothing was written: load, and decide again.
+ * Storage refused a commit because it has changed. Nothing was written: load, and decide again.
+ *
+ * - `Conflict`: it holds another version than expected.
+ * - `Fenced`: a later lease than the entry's has been granted.
  *
  * @since 0.1.0
  * @category errors
@@ -99,13 +101,13 @@ export class CommitRefused extends Schema.TaggedError<CommitRefused>("@latchkey/
   override get message(): string {
     return this.reason === "Conflict"
       ? `The credentials at ${this.location} were changed by another writer; load them and decide again.`
-      : `The lease under which the credentials at ${this.location} were to be written has lapsed.`
+      : `The lease lapsed before the credentials at ${this.location} were written; load them and decide again.`
   }
 }
 
 /**
- * The port. All operations are safe to run concurrently, from any number of fibers and, for the backends
- * that say so, from any number of processes.
+ * The port. All operations may run concurrently, from any number of fibers. Backends that say so also allow
+ * any number of processes.
  *
  * @since 0.1.0
  * @category tags
@@ -113,23 +115,23 @@ export class CommitRefused extends Schema.TaggedError<CommitRefused>("@latchkey/
 export class TokenStorage extends Context.Tag("@latchkey/core/TokenStorage")<
   TokenStorage,
   {
-    /** Where it is, for people and for messages: a path, a URL without secrets. */
+    /** Where the grant is stored, for people and for messages: a path, or a URL without secrets. */
     readonly location: string
-    /** The entry, or none where there is no grant. */
+    /** Returns the entry, or none if there is no grant. */
     readonly load: Effect.Effect<Option.Option<Versioned>, StorageError>
     /**
-     * Writes the entry, durably, if storage still is at `expected` (none: holds nothing) and the entry's
-     * fence is not below the highest one written or granted (0, written without a lease, is never
-     * fenced); the higher fence is kept. Returns the new version only once a crash cannot undo it. Not
-     * to be interrupted half-way.
+     * Writes the entry durably if storage is still at `expected` (none: it holds nothing) and the entry's
+     * fence is not below the highest one written or granted. Fence 0, written without a lease, is never
+     * refused. Storage keeps the higher fence. Returns the new version only once a crash cannot undo the
+     * write. Do not interrupt it half-way.
      */
     readonly commit: (
       entry: Entry,
       expected: Option.Option<Version>
     ) => Effect.Effect<Version, StorageError | CommitRefused>
-    /** Removes the entry; whether there was one. */
+    /** Removes the entry. Returns whether there was one. */
     readonly remove: Effect.Effect<boolean, StorageError>
-    /** Emits when another writer may have changed it; none where the backend cannot tell. */
+    /** Emits when another writer may have changed the entry. None if the backend cannot report changes. */
     readonly changes: Option.Option<Stream.Stream<void, StorageError>>
   }
 >() {}

@@ -1,6 +1,7 @@
 /**
- * Where the grants of many accounts are kept: a port that gives each account's {@link TokenStorage} over one connection,
- * reports the changes of all of them in one stream, and finds the accounts that are due for renewal.
+ * Where the grants of many accounts are stored: a port that gives each account its {@link TokenStorage} over
+ * one connection, reports the changes of all of them in one stream, and finds the accounts that are due for
+ * renewal.
  *
  * @since 0.1.0
  */
@@ -19,10 +20,10 @@ import { userGrant } from "./GrantIdentity.js"
 import { memoryCells, type StorageError, type TokenStorage } from "./TokenStorage.js"
 
 /**
- * What an index of accounts knows about a stored grant, so that it need not be read to be found.
+ * What an index of accounts knows about a stored grant, so that it is found without being read.
  *
- * - `Renewable`: it is renewed at `dueAt`, or lasts until it is replaced where `dueAt` is none.
- * - `Dead`: the server ended it; someone must log in again.
+ * - `Renewable`: it is due at `dueAt`. If `dueAt` is none, it lasts until it is replaced.
+ * - `Dead`: the server ended it. Someone must log in again.
  * - `Fixed`: it has no refresh token and ends with its access token.
  *
  * @since 0.1.0
@@ -31,8 +32,8 @@ import { memoryCells, type StorageError, type TokenStorage } from "./TokenStorag
 export interface AtRest {
   readonly state: "Renewable" | "Dead" | "Fixed"
   /**
-   * When the access token ends, or when the server wants it renewed, if that is earlier; not before the end of a wait that
-   * the server asked for. Epoch milliseconds; none where there is nothing to renew.
+   * When the access token expires, or when the server wants it renewed, if that is earlier. Not before the
+   * end of a wait that the server asked for. Epoch milliseconds. None if there is nothing to renew.
    */
   readonly dueAt: Option.Option<number>
 }
@@ -48,7 +49,7 @@ export interface Account extends AtRest {
 }
 
 /**
- * An account that is due: the last one of a page is where the next page begins.
+ * An account that is due. Pass the last one of a page to get the next page.
  *
  * @since 0.1.0
  * @category models
@@ -59,21 +60,21 @@ export interface DueAccount {
 }
 
 /**
- * Which accounts are asked for.
+ * Which accounts `due` returns.
  *
  * @since 0.1.0
  * @category models
  */
 export interface DueOptions {
-  /** Epoch milliseconds; accounts that are due at that very time are left out. */
+  /** Epoch milliseconds, exclusive. */
   readonly before: number
   readonly limit: number
-  /** The last account of the page before; the first page by default. */
+  /** The last account of the previous page. Default: the first page. */
   readonly after?: DueAccount | undefined
 }
 
 /**
- * The place of an entry in the index. Implementations of the port write it together with the entry.
+ * Returns the place of an entry in the index. Implementations of the port write it together with the entry.
  *
  * @since 0.1.0
  * @category getters
@@ -86,7 +87,7 @@ export const atRest = (entry: Entry.Entry): AtRest => {
     return { state: "Fixed", dueAt: Option.none() }
   }
   const ends = [credentials.expiresAt, credentials.refreshAt].flatMap(Option.toArray)
-  // The answer to a refresh was lost: the sooner the request is repeated, the better.
+  // The response to a refresh was lost: the sooner the request is repeated, the better.
   const lostAt = Option.map(openIntent(entry), ({ at }) => at)
   const first = Math.min(...ends, ...Option.toArray(lostAt))
   const wait = Option.match(serverWait, { onNone: () => -Infinity, onSome: ({ until }) => until })
@@ -106,23 +107,26 @@ export const atRest = (entry: Entry.Entry): AtRest => {
 export class TokenStorages extends Context.Tag("@latchkey/core/TokenStorages")<
   TokenStorages,
   {
-    /** Where they are, for people and for messages; without secrets. */
+    /** Where the grants are stored, for people and for messages, without secrets. */
     readonly location: string
     /**
-     * The storage of one account: a view that costs nothing to make, holds nothing and is made anew whenever
-     * it is needed. Fails where the account cannot be a name there.
+     * Returns the storage of one account: a view that costs nothing to create and holds nothing. Create it
+     * anew whenever you need it. Fails if the backend cannot store an account of that name.
      */
     readonly of: (account: string) => Either.Either<Context.Tag.Service<TokenStorage>, StorageError>
     /**
-     * Emits the account that a writer may have changed, or none where any may have been; none where the backend
-     * cannot tell.
+     * Emits the account that a writer may have changed, or none if any account may have changed. The stream
+     * itself is none if the backend cannot report changes.
      */
     readonly changes: Option.Option<Stream.Stream<Option.Option<string>, StorageError>>
-    /** The accounts that are due, the earliest first. Those that are dead or have nothing to renew are never due. */
+    /**
+     * Returns the accounts that are due, earliest first. Dead accounts and those with nothing to renew are
+     * never due.
+     */
     readonly due: (options: DueOptions) => Effect.Effect<ReadonlyArray<DueAccount>, StorageError>
     /**
-     * The accounts that hold a grant, ordered by name as the backend orders names, and read in pages. `after` is a name, stored
-     * or not: the stream begins behind it.
+     * Emits the accounts that hold a grant, in the backend's order of names, read in pages. The stream begins
+     * after the name `after`, whether that is stored or not.
      */
     readonly accounts: (after?: string) => Stream.Stream<Account, StorageError>
     /** How many accounts hold a grant. */
@@ -133,8 +137,8 @@ export class TokenStorages extends Context.Tag("@latchkey/core/TokenStorages")<
 type Service = Context.Tag.Service<TokenStorages>
 
 /**
- * Each account's storage wrapped, to encrypt what is in it, say. The index stays that of the inner storages: what a wrapper
- * commits there must have the place that the entry has, see {@link atRest}.
+ * Wraps each account's storage, to encrypt its contents, for example. The index stays that of the inner
+ * storages, so what a wrapper commits must have the same place in the index as the entry. See {@link atRest}.
  *
  * @since 0.1.0
  * @category combinators
@@ -189,7 +193,7 @@ const byDueTime = Order.combine(
 )
 
 /**
- * What is due among all accounts, for implementations that have no index.
+ * Finds the due accounts among all accounts, for implementations without an index.
  *
  * @since 0.1.0
  * @category utils

@@ -1,5 +1,5 @@
 /**
- * What only the other packages of the project need. Not covered by semantic versioning.
+ * Only for the other packages of this project. Semantic versioning does not cover it.
  *
  * @since 0.1.0
  */
@@ -16,3 +16,8 @@ export * as Step from "./grant/Step.js"
 export * as Turn from "./grant/Turn.js"
 export * as View from "./grant/View.js"
 export * as TimeLimit from "./TimeLimit.js"
+export * as Fibers from "./edition/Fibers.js"
+export * as Observing from "./edition/Observing.js"
+export * as Problems from "./edition/Problems.js"
+export * as Seeded from "./edition/Seeded.js"
+export * as Streams from "./edition/Streams.js"

@@ -1,14 +1,16 @@
-/** A failure of the machine as the typed error that a caller gets: why, until when, and what to do. Pure. */
+/**
+ * Converts a failure of the machine to the typed error for callers: why, until when, and what to do. Pure.
+ */
 import type { CoolingDown } from "./grant/BackOff.js"
 import type { Decision, ReauthorizeReason } from "./grant/Decision.js"
 import type { Failure } from "./grant/State.js"
 import { grantMismatch, ReauthorizationRequired, RefreshUnavailable, type TokenError } from "./TokenError.js"
 import { StorageError } from "./TokenStorage.js"
 
-/** What the message needs beside the failure. */
+/** What the message needs besides the failure. */
 export interface Setting {
   readonly location: string
-  /** What the last failed refresh said. */
+  /** The message of the last failed refresh. */
   readonly lastFailure: string
   readonly now: number
 }
@@ -28,7 +30,7 @@ export const fromFailure = (failure: Failure, setting: Setting): TokenError => {
     case "TooShort":
       return unavailable(
         "TooShortLived",
-        "The token that the refresh brought does not live long enough to be served: ask for less.",
+        "The new token does not live long enough: ask for a shorter validity.",
         setting.now
       )
     case "Closed":
@@ -36,7 +38,7 @@ export const fromFailure = (failure: Failure, setting: Setting): TokenError => {
   }
 }
 
-/** The same for those who only read storage. */
+/** The same for callers that only read storage. */
 export const storageErrorOf = (failure: Failure, { location }: Setting): StorageError =>
   failure._tag === "StorageFailed"
     ? failure.error
@@ -63,7 +65,7 @@ const fromDecision = (decision: Decision, { lastFailure, location, now }: Settin
     case "TooShortLived":
       return unavailable(
         "TooShortLived",
-        `The server's tokens live for ${decision.lifetime / 1000} s, ${decision.minValidity / 1000} s were asked for: ask for less.`,
+        `The server's tokens live for ${decision.lifetime / 1000} s, but ${decision.minValidity / 1000} s were asked for: ask for a shorter validity.`,
         now
       )
     case "Use":
@@ -80,7 +82,7 @@ const unavailable = (
   now: number
 ): RefreshUnavailable => new RefreshUnavailable({ reason, retryAt: now + 1000, message })
 
-const closedMessage = "The manager's scope is closed: ask within the life of its layer."
+const closedMessage = "The manager is closed: use it while its layer is open."
 
 const closed = (now: number) =>
   new RefreshUnavailable({ reason: "Closed", retryAt: now, message: closedMessage })
@@ -95,20 +97,20 @@ const rolledBack = (location: string): StorageError =>
     location,
     message:
       `${location} went back to an earlier state of this grant, whose refresh token is spent; ` +
-      "it was not used. Restore the newer state, or log in again."
+      "it was not sent. Restore the newer state, or log in again."
   })
 
 const coolDownAdvice: Record<CoolingDown["reason"] | "AnswerLost", (last: string) => string> = {
-  Failed: (last) => `The last refresh failed; nothing is posted before the retry time. ${last}`,
-  ServerAsked: (last) => `The server asked to wait; nothing is posted before the retry time. ${last}`,
+  Failed: (last) => `The last refresh failed; nothing is sent before the retry time. ${last}`,
+  ServerAsked: (last) => `The server asked to wait; nothing is sent before the retry time. ${last}`,
   Ineffective: (last) =>
     `The last refresh brought no newer token; it is not repeated before the retry time. ${last}`,
   Rejected: () => "A resource server keeps rejecting fresh tokens: check audience and scopes, not the token.",
   AnswerLost: () =>
-    "The answer to a refresh was not seen, and the server may end the grant if it is repeated: that is left for when the token has expired. Until then, ask for a shorter validity."
+    "The answer to a refresh was lost, and the server may end the grant if the refresh is repeated. Latchkey repeats it when the token has expired. Until then, ask for a shorter validity."
 }
 
-/** Why only a login helps, and which: the first one, where nobody has logged in yet. */
+/** Why only a login helps. Nobody may have logged in yet, so it may be the first one. */
 const reasonOf = (reason: ReauthorizeReason, detail: string, location: string): string => {
   const ended = detail.replace(/[.\s]+$/, "")
   switch (reason) {

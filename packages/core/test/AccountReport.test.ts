@@ -1,4 +1,4 @@
-/** What an operator is told of a stored grant. */
+/** An operator's view of a stored grant. */
 import { describe, expect, it } from "@effect/vitest"
 import { AccountReport, Credentials, Entry, GrantIdentity, TokenStorages } from "@latchkey/core"
 import { Option } from "effect"

@@ -28,7 +28,7 @@ const background: Decision.Policy = { ...policy, mode: "background" }
 
 const token = Redacted.make("at-1")
 
-/** A token of an hour that expires at `expiresAt`, unless told otherwise. */
+/** By default, a token of an hour that expires at `expiresAt`. */
 const expiring = (expiresAt: number | undefined, obtainedAt?: number): Credentials.Credentials =>
   Credentials.make({
     accessToken: token,
@@ -783,7 +783,7 @@ describe("judge, where nothing can be refreshed", () => {
   ])
 })
 
-describe("judge, where the answer to a refresh was not seen", () => {
+describe("judge, where the answer to a refresh was lost", () => {
   const window = RotationPolicy.rotating("1 minute")
   const inGrace = expiring(now + minute)
   const noted = (ago: number, rotation: RotationPolicy.RotationPolicy = window): Partial<Decision.Held> => ({
@@ -1217,15 +1217,15 @@ describe("describe", () => {
     ],
     [
       use(now + 1500, "AnswerLost", lost(false)),
-      "use the token in memory to its end: the answer to a refresh was not seen, and the server may end the grant if it is repeated; look again in 1.5 s"
+      "use the token in memory to its end: the answer to a refresh was lost, and the server may end the grant if the refresh is repeated; look again in 1.5 s"
     ],
     [
       behind("AnswerLost", lost(true)),
-      "use the token and refresh it behind (the answer to an earlier refresh was not seen); this repeats a refresh begun 2 s ago, whose answer was not seen, while the server lets it be repeated"
+      "use the token and refresh it in the background (the answer to an earlier refresh was lost); this repeats a refresh of 2 s ago, whose answer was lost, while the server accepts a repeat"
     ],
     [
       refresh("Expired", none, lost(false)),
-      "refresh (the token has expired); meanwhile there is no valid token to serve; this repeats a refresh begun 2 s ago, whose answer was not seen, as a last resort: the server may end the grant"
+      "refresh (the token has expired); meanwhile there is no valid token; this repeats a refresh of 2 s ago, whose answer was lost, as a last resort: the server may end the grant"
     ],
     [Decision.Reload({ reason: "NotLoaded" }), "read storage again (nothing is in memory)"],
     [
@@ -1233,49 +1233,52 @@ describe("describe", () => {
       "read storage again (what is in memory is older than the credentials TTL)"
     ],
     [Decision.Reload({ reason: "Expired" }), "read storage again (the token in memory has expired)"],
-    [behind("InGrace"), "use the token and refresh it behind (the token is within the grace of its expiry)"],
+    [
+      behind("InGrace"),
+      "use the token and refresh it in the background (the token is within the grace of its expiry)"
+    ],
     [
       refresh("InGrace", served),
       "refresh (the token is within the grace of its expiry); meanwhile the token is still valid and is served"
     ],
-    [refresh("NoToken", none), "refresh (there is no token yet); meanwhile there is no valid token to serve"],
-    [refresh("Expired", none), "refresh (the token has expired); meanwhile there is no valid token to serve"],
+    [refresh("NoToken", none), "refresh (there is no token yet); meanwhile there is no valid token"],
+    [refresh("Expired", none), "refresh (the token has expired); meanwhile there is no valid token"],
     [
       refresh("MinValidity", none),
-      "refresh (the token lives for less than was asked for); meanwhile there is no valid token to serve"
+      "refresh (the token does not live as long as was asked for); meanwhile there is no valid token"
     ],
     [
       refresh("Forced", served),
-      "refresh (it was asked for); meanwhile the token is still valid and is served"
+      "refresh (a refresh was asked for); meanwhile the token is still valid and is served"
     ],
     [
       refresh("Rejected", none),
-      "refresh (a resource server rejected the token); meanwhile there is no valid token to serve"
+      "refresh (a resource server rejected the token); meanwhile there is no valid token"
     ],
     [
       Decision.CoolDown({ until: now + 2000, reason: "Failed", fallback: served }),
-      "post nothing for 2 s (the last refresh failed); the token is still valid and is served"
+      "send nothing for 2 s (the last refresh failed); the token is still valid and is served"
     ],
     [
       Decision.CoolDown({ until: now, reason: "ServerAsked", fallback: none }),
-      "post nothing for 0 s (the server asked to wait); there is no valid token to serve"
+      "send nothing for 0 s (the server asked to wait); there is no valid token"
     ],
     [
       Decision.CoolDown({ until: now + 1, reason: "Ineffective", fallback: none }),
-      "post nothing for 0.001 s (the last refresh brought no newer token); there is no valid token to serve"
+      "send nothing for 0.001 s (the last refresh brought no newer token); there is no valid token"
     ],
     [
       Decision.CoolDown({ until: now + 1000, reason: "Rejected", fallback: none }),
-      "post nothing for 1 s (fresh tokens keep being rejected); there is no valid token to serve"
+      "send nothing for 1 s (fresh tokens keep being rejected); there is no valid token"
     ],
     [
       Decision.CoolDown({ until: now + 1000, reason: "AnswerLost", fallback: none }),
-      "post nothing for 1 s (the answer to a refresh was not seen, and the server may end the grant if it is repeated); there is no valid token to serve"
+      "send nothing for 1 s (the answer to a refresh was lost, and the server may end the grant if the refresh is repeated); there is no valid token"
     ],
     [Decision.Reauthorize({ reason: "GrantDead", detail: "invalid_grant" }), "log in again: invalid_grant"],
     [
       Decision.Refuse({ mismatch: otherClient }),
-      "use nothing of it: The stored grant was obtained by the client app, not by other"
+      "do not use the stored grant: The stored grant was obtained by the client app, not by other"
     ],
     [
       Decision.TooShortLived({ lifetime: 1500, minValidity: hour }),
@@ -1378,7 +1381,7 @@ describe("describeArrival", () => {
       { ...obtained(2 * hour, 0), serverTime: Option.some(now + hour) },
       "behind the server's"
     ],
-    ["clocks that agree", { ...obtained(hour, 0), serverTime: Option.some(now) }, "no time to live"],
+    ["clocks that agree", { ...obtained(hour, 0), serverTime: Option.some(now) }, "no lifetime"],
     ["no Date", obtained(2 * hour, 0, false), "check that clock"],
     ["no expiry", { ...obtained(2 * hour, 0), expiresAt: Option.none() }, ""]
   ])("%s", (_, credentials, words) => {

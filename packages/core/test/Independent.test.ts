@@ -1,4 +1,7 @@
-/** A refresher that needs no refresh token: what the server refuses ends no grant, and is asked for again. */
+/**
+ * A refresher that needs no refresh token: a refusal by the server ends no grant, and the request is
+ * repeated.
+ */
 import { describe, expect, it } from "@effect/vitest"
 import { Credentials, Entry } from "@latchkey/core"
 import { ScriptedRefresher } from "@latchkey/core/testing"

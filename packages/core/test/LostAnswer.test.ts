@@ -1,4 +1,4 @@
-/** A refresh whose answer nobody saw: the process died, or the answer was lost on its way. */
+/** A refresh whose response nobody saw: the process died, or the response was lost on its way. */
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Option, Redacted, Stream, TestClock } from "effect"
 import { Entry, RotationPolicy, type TokenEvent, type TokenManager } from "@latchkey/core"
@@ -63,7 +63,7 @@ describe("a crash", () => {
         yield* TestClock.adjust(minute / 2)
         if (i === 17) {
           yield* manager.credentials
-          expect((yield* manager.explain).text).toContain("the answer to a refresh was not seen")
+          expect((yield* manager.explain).text).toContain("the answer to a refresh was lost")
         }
       }
       expect(yield* calls.count).toBe(0)
@@ -87,9 +87,9 @@ describe("a crash", () => {
         expect(error).toMatchObject({ _tag: "ReauthorizationRequired", reason: "RotationLost" })
         expect(error.message).toBe(
           "The answer to a refresh was lost, and the authorization server ended the grant: the request of " +
-            "2023-11-14T22:12:20.000Z got no answer that was seen here, and the refresh token may have been " +
-            "replaced by it; the old one was sent again, after the end of the 30 s in which the server lets it " +
-            "be repeated. The server said invalid_grant. Log in again and save the new credentials to memory; " +
+            "2023-11-14T22:12:20.000Z may have replaced the refresh token, but its answer never arrived; " +
+            "the old one was sent again, after the end of the 30 s in which the server accepts " +
+            "a repeat. The server said invalid_grant. Log in again and save the new credentials to memory; " +
             "nothing there was deleted."
         )
         yield* TestClock.adjust(minute)
@@ -179,7 +179,7 @@ describe("an answer that is lost on its way", () => {
         yield* TestClock.adjust(1000)
       }
       expect(yield* token(manager.getAccessToken)).toBe("at-105")
-      // What was not sent, or was told to come again, says nothing of the answer that was lost before it.
+      // A request that was not sent, or got "try again", shows nothing about the response lost before it.
       const fourth = events.filter((e) => e._tag === "Refreshing")[3]!.at - began
       expect(seen.slice(1, 5)).toEqual([
         [0, 1],

@@ -1,4 +1,4 @@
-/** How memory and storage become one state, and when the token in it is served without a decision. */
+/** How memory and storage become one state, and when its token is served without a decision. */
 import { describe, expect, it } from "@effect/vitest"
 import { Credentials, Entry, Fingerprint, TokenStorage } from "@latchkey/core"
 import { Option, Redacted } from "effect"

@@ -470,7 +470,10 @@ describe("a pool", () => {
       yield* overTime(Effect.void, 20 * minute)
       expect(yield* token(pool.getAccessToken("ours"))).toMatch(/^at-10\d$/)
       const status = yield* pool.status(["theirs"])
-      expect(status.get("theirs")).toMatchObject({ right: { reason: Option.some("GrantMismatch") } })
+      expect(status.get("theirs")).toMatchObject({
+        _tag: "Right",
+        right: { reason: Option.some("GrantMismatch") }
+      })
       const account = yield* pool.get("theirs")
       expect(yield* Effect.flip(account.refresh)).toMatchObject({ _tag: "GrantMismatch" })
       yield* overTime(Effect.void, 60 * minute)

@@ -1,4 +1,7 @@
-/** Refreshes that fail, of ours and of others: what a peer wrote is never undone, what may be lost never forgotten. */
+/**
+ * Failed refreshes of this process and of others: a peer's writes are never undone, and a possible loss is
+ * never forgotten.
+ */
 import { describe, expect, it } from "@effect/vitest"
 import {
   Credentials,
@@ -266,7 +269,7 @@ describe("while storage is slow to answer", () => {
       const slowToEnd = Effect.addFinalizer(() => Effect.sleep(1000))
       const { manager, storage } = yield* bench({
         initial: grant(1, 10 * minute),
-        lease: { acquire: (account, ttl) => Effect.zipLeft(inner.acquire(account, ttl), slowToEnd) },
+        lease: { acquire: (account, ttl) => Effect.tap(inner.acquire(account, ttl), () => slowToEnd) },
         script: [rotate(1, { after: 500 })],
         slowCommit: { call: 2, millis: 1000, when: "after" }
       })
@@ -316,7 +319,7 @@ describe("a wait that the server asked for", () => {
       return { manager, storage, other: yield* another(storage) }
     })
 
-  /** What is stored after a refresh of a second that is told to wait a minute, in the midst of which something happens. */
+  /** What is stored after a refresh of a second that must wait a minute, while something else happens. */
   const toldWhile = <A, E>(happens: (bench: Bench) => Effect.Effect<A, E>) =>
     Effect.gen(function* () {
       const all = yield* bench({
@@ -345,7 +348,7 @@ describe("a wait that the server asked for", () => {
           _tag: "RefreshUnavailable",
           reason: "CoolingDown",
           retryAt: start + 90_000,
-          message: "The server asked to wait; nothing is posted before the retry time."
+          message: "The server asked to wait; nothing is sent before the retry time."
         })
       }
       expect(yield* other.manager.status).toMatchObject({ warnings: ["CoolingDown"] })

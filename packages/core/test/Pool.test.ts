@@ -27,6 +27,7 @@ import {
   TokenStorages
 } from "@latchkey/core"
 import { grant, minute, settle, start, token } from "./support/Bench.js"
+import * as Edition from "./support/Edition.js"
 
 interface Post {
   readonly account: string
@@ -282,8 +283,11 @@ describe("a pool over shared storage", () => {
     (idleTimeToLive) =>
       Effect.gen(function* () {
         const options = { idleTimeToLive: idleTimeToLive as Duration.DurationInput }
-        const made = TokenManagers.make({ ...options, services: () => Layer.die("It was built.") })
-        expect(yield* Effect.flip(made)).toMatchObject({ path: ["idleTimeToLive"] })
+        const made = TokenManagers.make({
+          ...options,
+          services: () => Layer.effectContext(Effect.die("It was built."))
+        })
+        expect(Edition.invalidSetting(yield* Effect.flip(made))).toMatchObject({ path: ["idleTimeToLive"] })
       })
   )
 
@@ -310,9 +314,7 @@ describe("a pool over shared storage", () => {
                 TokenStorage.TokenStorage,
                 Effect.suspend(() => {
                   built++
-                  return built === 1
-                    ? Effect.zipRight(Deferred.await(gate), failing)
-                    : Effect.succeed(storage)
+                  return built === 1 ? Effect.andThen(Deferred.await(gate), failing) : Effect.succeed(storage)
                 })
               ),
               RefreshLease.layerProcess,
@@ -346,7 +348,7 @@ describe("a pool over shared storage", () => {
             Layer.scoped(
               TokenStorage.TokenStorage,
               Effect.acquireRelease(
-                Effect.zipRight(
+                Effect.andThen(
                   Deferred.await(gate),
                   Effect.tap(TokenStorage.makeMemory(), () => Effect.sync(() => void open++))
                 ),
@@ -462,8 +464,11 @@ describe("settings that cannot work", () => {
     ["maxAccounts", { maxAccounts: 0 }]
   ] as const)("%s are named", ([setting, options]) =>
     Effect.gen(function* () {
-      const made = TokenManagers.make({ ...options, services: () => Layer.die("It was built.") })
-      expect(yield* Effect.flip(made)).toMatchObject({ _op: "InvalidData", path: [setting] })
+      const made = TokenManagers.make({
+        ...options,
+        services: () => Layer.effectContext(Effect.die("It was built."))
+      })
+      expect(Edition.invalidSetting(yield* Effect.flip(made))).toMatchObject({ path: [setting] })
     })
   )
 })

@@ -1,4 +1,7 @@
-/** An answer that has begun to arrive when the time is up: it may hold the only copy of the next refresh token. */
+/**
+ * A response that has begun to arrive when the time is up: it may hold the only copy of the next refresh
+ * token.
+ */
 import { describe, expect, it } from "@effect/vitest"
 import {
   type Credentials,

@@ -1,4 +1,4 @@
-/** When a grant should be renewed without being asked, and what is done first. */
+/** When a grant should be renewed in the background, and what comes first. */
 import { describe, expect, it } from "@effect/vitest"
 import { Option } from "effect"
 import { Credentials, Entry } from "@latchkey/core"

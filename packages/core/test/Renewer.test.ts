@@ -1,4 +1,4 @@
-/** Renewal of accounts at rest: what storage says is due. */
+/** The renewal of idle accounts that storage lists as due. */
 import { describe, expect, it } from "@effect/vitest"
 import {
   Credentials,
@@ -13,6 +13,7 @@ import {
 } from "@latchkey/core"
 import { Clock, type Context, Deferred, Effect, Exit, Option, Redacted, Scope, TestClock } from "effect"
 import { minute, settle, start } from "./support/Bench.js"
+import * as Edition from "./support/Edition.js"
 
 const login = (account: string, n: number, obtainedAt: number, lifetime = 10 * minute) =>
   Credentials.make({
@@ -25,7 +26,7 @@ const login = (account: string, n: number, obtainedAt: number, lifetime = 10 * m
 
 const names = (prefix: string, n: number) => Array.from({ length: n }, (_, i) => `${prefix}${i}`)
 
-/** A token server that counts, and does for each account what it is told to. */
+/** A token server that counts requests, and behaves for each account as configured. */
 const serverOf = (
   behave: (account: string) => Effect.Effect<void, TokenRefresher.RefreshError> = () => Effect.void,
   lifetime = 10 * minute
@@ -263,7 +264,7 @@ describe("a renewer", () => {
     Effect.gen(function* () {
       const { process } = yield* world([], () => serverOf().refresher)
       const error = yield* Effect.flip(process("one", options))
-      expect(error).toMatchObject({ _op: "InvalidData", path: [setting] })
+      expect(Edition.invalidSetting(error)).toMatchObject({ path: [setting] })
     })
   )
 })

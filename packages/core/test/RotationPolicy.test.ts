@@ -69,17 +69,17 @@ describe("describeLoss", () => {
     [
       "in the window",
       lost,
-      "the request of 2023-11-14T22:13:20.000Z got no answer that was seen here, and the refresh token may have been replaced by it; the old one was sent again, within the 30 s in which the server lets it be repeated. It said no."
+      "the request of 2023-11-14T22:13:20.000Z may have replaced the refresh token, but its answer never arrived; the old one was sent again, within the 30 s in which the server accepts a repeat. It said no."
     ],
     [
       "after the window, several times",
       { ...lost, attempts: 3, open: false },
-      "the request of 2023-11-14T22:13:20.000Z, the last of 3, got no answer that was seen here, and the refresh token may have been replaced by it; the old one was sent again, after the end of the 30 s in which the server lets it be repeated. It said no."
+      "the request of 2023-11-14T22:13:20.000Z, the last of 3, may have replaced the refresh token, but its answer never arrived; the old one was sent again, after the end of the 30 s in which the server accepts a repeat. It said no."
     ],
     [
       "without a window",
       { ...lost, until: now, open: false },
-      "the request of 2023-11-14T22:13:20.000Z got no answer that was seen here, and the refresh token may have been replaced by it; the old one was sent again, as a last resort. It said no."
+      "the request of 2023-11-14T22:13:20.000Z may have replaced the refresh token, but its answer never arrived; the old one was sent again, as a last resort. It said no."
     ]
   ])("%s", (_, replay, words) => {
     expect(Replay.describeLoss(replay, "It said no.")).toBe(words)
@@ -88,8 +88,8 @@ describe("describeLoss", () => {
   it.each([
     [8.64e15, "+275760-09-13T00:00:00.000Z"],
     [-8.64e15, "-271821-04-20T00:00:00.000Z"],
-    [8.64e15 + 1, "the request of an unknown time got"],
-    [Number.NaN, "the request of an unknown time got"]
+    [8.64e15 + 1, "the request of an unknown time may"],
+    [Number.NaN, "the request of an unknown time may"]
   ])("takes any time (%d)", (since, words) => {
     expect(Replay.describeLoss({ ...lost, since }, "")).toContain(words)
   })

@@ -1,8 +1,11 @@
-/** A server that cannot now and does not say for how long: all who share the grant back off together. */
+/**
+ * A server that cannot answer now and does not say for how long: everyone who shares the grant backs off
+ * together.
+ */
 import { describe, expect, it } from "@effect/vitest"
 import { Entry, RefreshLease, TokenConfig, TokenManager, TokenRefresher, TokenStorage } from "@latchkey/core"
 import { BackOff } from "@latchkey/core/internal-api"
-import { Duration, Effect, Either, Layer, Option, TestClock } from "effect"
+import { Duration, Effect, Fiber, Either, Layer, Option, TestClock } from "effect"
 import { grant, minute, settle, start, token } from "./support/Bench.js"
 
 /** `size` processes over one store, and a server that answers as `answers` says, post by post. */
@@ -50,8 +53,8 @@ const fleet = (
           Effect.forEach(managers, (manager) => Effect.either(ask(manager)), { concurrency: "unbounded" })
         )
         yield* settle
-        for (let i = 0; i < 5; i++) yield* Effect.zipRight(TestClock.adjust(100), settle)
-        return yield* asking.await.pipe(Effect.flatMap((exit) => exit))
+        for (let i = 0; i < 5; i++) yield* Effect.andThen(TestClock.adjust(100), settle)
+        return yield* Fiber.join(asking)
       })
     return { all, posts, managers, storage }
   })

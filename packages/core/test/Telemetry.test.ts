@@ -2,19 +2,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Entry, RefreshLease, TokenManager, TokenMetrics } from "@latchkey/core"
 import { ScriptedRefresher } from "@latchkey/core/testing"
-import {
-  Effect,
-  Exit,
-  HashMap,
-  Layer,
-  Logger,
-  LogLevel,
-  Metric,
-  MetricState,
-  Scope,
-  TestClock,
-  Tracer
-} from "effect"
+import { Effect, Exit, Fiber, Layer, Scope, TestClock, Tracer } from "effect"
 import {
   bench,
   grant,
@@ -26,26 +14,22 @@ import {
   type Setup,
   start
 } from "./support/Bench.js"
+import * as Edition from "./support/Edition.js"
 
 /** What the managers of a provider have measured so far, by name and tags. */
 const measured = (provider: string) =>
-  Effect.map(Metric.snapshot, (pairs) =>
+  Effect.map(Edition.measured, (all) =>
     Object.fromEntries(
-      pairs.flatMap(({ metricKey, metricState }) => {
-        const tags = new Map(metricKey.tags.map(({ key, value }) => [key, value]))
-        if (tags.get("latchkey.provider") !== provider) return []
-        tags.delete("latchkey.provider")
-        const unit = tags.get("unit")
-        tags.delete("unit")
-        const value = MetricState.isHistogramState(metricState)
-          ? { count: metricState.count, sum: metricState.sum, unit }
-          : MetricState.isCounterState(metricState)
-            ? Number(metricState.count)
-            : MetricState.isGaugeState(metricState)
-              ? { value: metricState.value, unit }
-              : undefined
-        return [[[metricKey.name, ...[...tags.values()].sort()].join(" "), value]]
-      })
+      all.flatMap(({ name, state, tags: { "latchkey.provider": of, unit, ...tags } }) =>
+        of === provider
+          ? [
+              [
+                [name, ...Object.values(tags).sort()].join(" "),
+                typeof state === "number" ? state : { ...state, unit }
+              ]
+            ]
+          : []
+      )
     )
   )
 
@@ -106,7 +90,7 @@ describe("metrics", () => {
       yield* settle
       yield* peerWrites(storage, (e) => Entry.refreshed(e, grant(2, 10 * minute, start + 10 * minute)))
       yield* TestClock.adjust(1000)
-      yield* waiting
+      yield* Fiber.join(waiting)
       const first = yield* measured("adopted")
       expect(first).toMatchObject({ "latchkey.events Adopted": 1 })
       expect(first).not.toHaveProperty("latchkey.lease.wait.duration")
@@ -116,7 +100,7 @@ describe("metrics", () => {
       yield* settle
       yield* Scope.close(peer, Exit.void)
       yield* TestClock.adjust(1000)
-      yield* refreshing
+      yield* Fiber.join(refreshing)
       const second = yield* measured("adopted")
       // A holder that writes nothing is looked for again after half a second to a second.
       const { sum, ...rest } = second["latchkey.lease.wait.duration"] as ReturnType<typeof seconds>
@@ -220,9 +204,8 @@ it.scoped("a refresh is one span that says whose it was, what came of it and why
 it.scoped("logs carry what happened as fields: danger as warnings, the rest for debugging", () =>
   Effect.gen(function* () {
     const lines: Array<readonly [string, string, Record<string, unknown>]> = []
-    const logger = Logger.make(({ annotations, logLevel, message }) => {
-      if (!String(message).startsWith("latchkey: ")) return
-      lines.push([logLevel.label, String(message), Object.fromEntries(HashMap.toEntries(annotations))])
+    const logged = Edition.logging(({ annotations, level, message }) => {
+      if (String(message).startsWith("latchkey: ")) lines.push([level, String(message), annotations])
     })
     yield* Effect.gen(function* () {
       const { manager } = yield* watched("logged", {
@@ -231,10 +214,7 @@ it.scoped("logs carry what happened as fields: danger as warnings, the rest for 
       })
       yield* manager.refresh
       yield* Effect.flip(manager.refresh)
-    }).pipe(
-      Effect.provide(Logger.replace(Logger.defaultLogger, logger)),
-      Logger.withMinimumLogLevel(LogLevel.All)
-    )
+    }).pipe(logged)
     expect(lines.map(([level, message]) => `${level} ${message}`)).toEqual([
       "DEBUG latchkey: Refreshing",
       "DEBUG latchkey: Refreshed",

@@ -23,7 +23,7 @@ describe("ManualClock", () => {
         const woken: Array<readonly [string, number]> = []
         const sleeper = (name: string, millis: number) =>
           Effect.sleep(millis).pipe(
-            Effect.zipRight(Clock.currentTimeMillis),
+            Effect.andThen(Clock.currentTimeMillis),
             Effect.map((now) => void woken.push([name, now - start]))
           )
         const fibers = yield* Effect.forEach(

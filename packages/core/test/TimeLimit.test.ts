@@ -65,12 +65,13 @@ describe.each([
     Effect.gen(function* () {
       const began = yield* Deferred.make<void>()
       let ended = false
-      const slow = Effect.zipRight(Deferred.succeed(began, undefined), Effect.never).pipe(
+      const slow = Effect.andThen(Deferred.succeed(began, undefined), Effect.never).pipe(
         Effect.ensuring(Effect.sync(() => (ended = true)))
       )
       const fiber = yield* Effect.fork(TimeLimit.within(slow, { millis: 60_000, late }))
       yield* Deferred.await(began)
-      expect(Exit.isInterrupted(yield* Fiber.interrupt(fiber))).toBe(true)
+      yield* Fiber.interrupt(fiber)
+      expect(Exit.isInterrupted(yield* Fiber.await(fiber))).toBe(true)
       expect(ended).toBe(true)
     })
   )

@@ -1,13 +1,14 @@
 import { describe, expect, it } from "@effect/vitest"
-import { ConfigError, ConfigProvider, Duration, Effect, Either, Layer } from "effect"
+import type { ConfigError} from "effect";
+import { Duration, Effect, Either, Layer } from "effect"
 import * as TokenConfig from "@latchkey/core/TokenConfig"
+import * as Edition from "./support/Edition.js"
 
 const made = (options?: TokenConfig.Options) => Either.getOrThrow(TokenConfig.make(options))
 
 /** What is wrong, in words, and where. */
 const problem = (result: Either.Either<unknown, ConfigError.ConfigError>) => {
-  const error = Either.getOrThrow(Either.flip(result))
-  return ConfigError.isInvalidData(error) ? { path: error.path, message: error.message } : error
+  return Edition.invalidSetting(Either.getOrThrow(Either.flip(result)))
 }
 
 const refused = (options: TokenConfig.Options) => problem(TokenConfig.make(options))
@@ -147,7 +148,7 @@ describe("layerConfig", () => {
   const configured = (variables: Record<string, string>, options?: TokenConfig.Options) =>
     TokenConfig.TokenConfig.pipe(
       Effect.provide(TokenConfig.layerConfig(options)),
-      Effect.withConfigProvider(ConfigProvider.fromMap(new Map(Object.entries(variables))))
+      Edition.withVariables(variables)
     )
 
   it.effect("reads seconds under the original's names", () =>

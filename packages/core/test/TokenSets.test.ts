@@ -11,6 +11,7 @@ import {
 } from "@latchkey/core"
 import { ScriptedRefresher } from "@latchkey/core/testing"
 import { grant, minute, settle, start, token } from "./support/Bench.js"
+import * as Edition from "./support/Edition.js"
 
 describe("key", () => {
   it("is the same for the same set, however it is written, and for no other", () => {
@@ -101,14 +102,14 @@ describe("the sets of one grant", () => {
   it.scoped("are kept for a time that is one", () =>
     Effect.gen(function* () {
       const idleTimeToLive = "soon" as "1 second"
-      const made = TokenSets.make({ idleTimeToLive, refresher: () => Effect.dieMessage("It was made.") })
+      const made = TokenSets.make({ idleTimeToLive, refresher: () => Effect.die(new Error("It was made.")) })
       const services = Layer.mergeAll(
         TokenStorage.layerMemory,
         RefreshLease.layerProcess,
         TokenConfig.layer()
       )
       const error = yield* Effect.flip(Effect.provide(made, services))
-      expect(error).toMatchObject({ path: ["idleTimeToLive"] })
+      expect(Edition.invalidSetting(error)).toMatchObject({ path: ["idleTimeToLive"] })
     })
   )
 

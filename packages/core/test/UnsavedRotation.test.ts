@@ -1,4 +1,7 @@
-/** A rotation that storage does not take at once: the lease stays until it has, so that no peer spends the old token. */
+/**
+ * A rotation that storage does not accept at once: the lease is held until it does, so that no peer spends
+ * the old token.
+ */
 import { describe, expect, it } from "@effect/vitest"
 import {
   Credentials,
@@ -15,6 +18,7 @@ import { FaultyStorage } from "@latchkey/core/testing"
 import type { Context } from "effect"
 import { Effect, Either, Exit, Fiber, Layer, Option, Redacted, Scope, Stream, TestClock } from "effect"
 import { grant, minute, settle, start, stored, token } from "./support/Bench.js"
+import * as Edition from "./support/Edition.js"
 
 /** A server that rotates without a window and ends the grant where a spent refresh token comes again. */
 const strictServer = (options: { readonly spoils?: (post: number) => boolean } = {}) => {
@@ -65,7 +69,7 @@ const slowToCommit = (storage: Storage, millis: number): Storage => {
     ...storage,
     commit: (entry, expected) =>
       ++commits === 2
-        ? Effect.zipRight(Effect.sleep(millis), storage.commit(entry, expected))
+        ? Effect.andThen(Effect.sleep(millis), storage.commit(entry, expected))
         : storage.commit(entry, expected)
   }
 }
@@ -228,7 +232,7 @@ describe("a rotation whose commit fails", () => {
       yield* settle
       yield* TestClock.adjust(899)
       expect(w.server.posts).toEqual(["rt-1"])
-      expect(yield* Fiber.poll(asking)).toEqual(Option.none())
+      expect(yield* Edition.poll(asking)).toEqual(Option.none())
       yield* TestClock.adjust(1)
       expect(yield* Fiber.join(asking)).toBe("at-2")
       expect(yield* Fiber.join(forcing)).toBe("at-2")
@@ -395,7 +399,7 @@ describe("closing the scope while a rotation is unsaved", () => {
       const closed = yield* Effect.fork(Scope.close(scope, Exit.void))
       yield* settle
       for (let i = 0; i < 60; i++) yield* TestClock.adjust(100)
-      expect(Option.isSome(yield* Fiber.poll(closed))).toBe(true)
+      expect(Option.isSome(yield* Edition.poll(closed))).toBe(true)
       yield* TestClock.adjust(1000)
       return { w, answer: yield* Fiber.join(peer) }
     })
@@ -428,7 +432,7 @@ describe("closing the scope while a rotation is unsaved", () => {
       expect(yield* Fiber.join(asking)).toBe("at-2")
       const closed = yield* Effect.fork(Scope.close(scope, Exit.void))
       yield* settle
-      expect(Option.isNone(yield* Fiber.poll(closed))).toBe(true)
+      expect(Option.isNone(yield* Edition.poll(closed))).toBe(true)
       yield* TestClock.adjust(4000)
       yield* Fiber.join(closed)
       expect(Option.getOrThrow(yield* stored(w.storage)).refresh).toBe("rt-2")

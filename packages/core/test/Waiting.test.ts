@@ -1,4 +1,4 @@
-/** A flight that waits for another holder of the lease: what it reads decides whether it still needs the lease. */
+/** A flight that waits for another holder of the lease: its reads decide whether it still needs the lease. */
 import { describe, expect, it } from "@effect/vitest"
 import { Credentials, Entry, type TokenStorage } from "@latchkey/core"
 import { Option, Redacted } from "effect"

@@ -1,6 +1,7 @@
 /**
- * The accounts of a program as JSON, for a dashboard or an operator: which there are, when each is renewed next, what went
- * wrong last, and who must log in again. It reads storage, refreshes nothing, and shows no token.
+ * The accounts of a program as JSON, for a dashboard or an operator: which accounts there are, when each is
+ * renewed next, what went wrong last, and who must log in again. It reads storage, refreshes nothing, and
+ * shows no token.
  *
  * @since 0.1.0
  */
@@ -15,7 +16,6 @@ import { TokenManagers } from "@latchkey/core/TokenManagers"
 import type { RefreshReason } from "@latchkey/core/TokenRefresher"
 import type { StorageError, TokenStorage } from "@latchkey/core/TokenStorage"
 import { type Account, TokenStorages } from "@latchkey/core/TokenStorages"
-import * as Chunk from "effect/Chunk"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -25,8 +25,8 @@ import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 
 /**
- * Why an account was not renewed. `reason` is one of those of `AccountReport.LastError`, `StorageError` and `RefreshError`;
- * `at` is ISO 8601, and null where it is a problem of storage now.
+ * Why an account was not renewed. `reason` is one of those of `AccountReport.LastError`, `StorageError` and
+ * `RefreshError`. `at` is ISO 8601, and null for a problem of storage now.
  *
  * @since 0.1.0
  * @category models
@@ -46,20 +46,23 @@ export interface Problem {
 export interface Row {
   readonly account: string
   readonly state: Account["state"]
-  /** When the access token ends; null where it does not say, or the grant cannot be read. */
+  /** When the access token expires. Null if the token has no known expiry, or the grant cannot be read. */
   readonly expiresAt: string | null
-  /** When the account is due at the latest; a `Renewer` comes earlier by the grace and its window. Null: never. */
+  /**
+   * When the account is due at the latest. A `Renewer` renews it earlier, by the grace and its window. Null:
+   * never.
+   */
   readonly nextRenewal: string | null
-  /** Whether only a login helps; see `AccountReport`. */
+  /** Whether only a login helps. See `AccountReport`. */
   readonly mustLogIn: boolean
   readonly lastError: Problem | null
-  /** What the pool adds, where `TokenManagers` is in context; else empty. */
+  /** The pool's warnings, if `TokenManagers` is in context. Otherwise empty. */
   readonly warnings: ReadonlyArray<AuthStatus.Warning>
 }
 
 /**
- * The last failed refresh of each account in this process, for `lastError`. Storage does not know those that spent nothing:
- * a server that cannot be reached, a client that it refuses.
+ * Remembers the last failed refresh of each account in this process, for `lastError`. Storage does not hold
+ * failures that spent nothing: an unreachable server, or a client that the server refuses.
  *
  * @since 0.1.0
  * @category tags
@@ -81,11 +84,12 @@ export interface Failure {
   readonly at: number
 }
 
-/** How many accounts with a failure are remembered; of more, the oldest are forgotten. */
+/** How many accounts with a failure are remembered. Beyond that, the oldest are forgotten. */
 const mostFailures = 10_000
 
 /**
- * Listens to the events of the pool. Remembers 10,000 accounts at most, and forgets one that is refreshed.
+ * Subscribes to the events of the pool. Remembers at most 10,000 accounts, and forgets an account that is
+ * refreshed.
  *
  * @since 0.1.0
  * @category layers
@@ -108,7 +112,7 @@ export const layerFailures: Layer.Layer<Failures, never, TokenManagers> = Layer.
   })
 )
 
-/** After these, the failure before is history. */
+/** These events make the previous failure obsolete. */
 const ends: ReadonlySet<AccountEvent["event"]["_tag"]> = new Set(["Refreshed", "Adopted", "Cleared"])
 
 const failureOf = (
@@ -120,20 +124,19 @@ const failureOf = (
 })
 
 const failureWords: Readonly<Record<RefreshReason, string>> = {
-  NotSent:
-    "The token server could not be reached, and nothing was sent: look at its name, the network and TLS",
-  MaybeSent: "The token server did not answer, or not in time: look at it; the refresh is repeated",
-  Transient: "The token server could not answer: the refresh is repeated later",
+  NotSent: "The token server could not be reached, and nothing was sent: check its name, the network and TLS",
+  MaybeSent: "The token server did not answer, or not in time: check it; Latchkey repeats the refresh",
+  Transient: "The token server could not answer: Latchkey repeats the refresh later",
   GrantDead: "The token server refused the grant: log in again",
   Misconfigured: "The token server refused the client, a scope or the request: correct the settings",
-  Malformed: "The token server's answer is no token response: look at its address and its release"
+  Malformed: "The token server's answer is not a token response: check its address and its version"
 }
 
-/** How many accounts are in a page, unless asked for, and at most. */
+/** How many accounts are in a page, by default and at most. */
 const pageSize = 100
 const mostAccounts = 500
 
-/** How many grants are read together: a database answers for all of them at once. */
+/** How many grants are read concurrently. A database answers for all of them at once. */
 const together = 128
 
 /** How many due accounts are counted. */
@@ -160,10 +163,10 @@ const list = Effect.gen(function* () {
   const { accounts } = yield* TokenStorages
   const found = yield* accounts(after).pipe(
     Stream.filter((listed) => state === undefined || listed.state === state),
-    // One more than the page says whether there is a next one.
+    // One more than the page shows whether there is a next one.
     Stream.take(limit + 1),
     Stream.runCollect,
-    Effect.map(Chunk.toReadonlyArray)
+    Effect.map((all) => Array.from(all))
   )
   const page = found.slice(0, limit)
   const now = yield* Clock.currentTimeMillis
@@ -171,7 +174,7 @@ const list = Effect.gen(function* () {
   const rows = yield* withWarnings((yield* read).flatMap(Option.toArray))
   const next = found.length > limit ? page.at(-1)?.account : undefined
   return json(200, {
-    // What changed since the index was read.
+    // The entry may have changed since the index was read.
     accounts: rows.filter((row) => state === undefined || row.state === state),
     next: next ?? null
   })
@@ -180,7 +183,7 @@ const list = Effect.gen(function* () {
 const one = Effect.gen(function* () {
   const { "*": account = "" } = yield* HttpRouter.params
   const storage = (yield* TokenStorages).of(account)
-  // What cannot be a name here names no account.
+  // A name that the backend cannot store names no account.
   const found = Either.isLeft(storage) ? Option.none() : yield* storage.right.load
   if (Option.isNone(found)) {
     return refuse(
@@ -216,7 +219,10 @@ const summary = Effect.gen(function* () {
 const iso = (millis: Option.Option<number>): string | null =>
   Option.getOrNull(Option.flatMap(millis, AccountReport.isoOf))
 
-/** None where the account was removed meanwhile. A grant that cannot be read holds up no other. */
+/**
+ * Returns the row of an account. None if the account was removed meanwhile. A grant that cannot be read does
+ * not hold up the others.
+ */
 const rowOf = (
   listed: Account,
   now: number
@@ -288,49 +294,54 @@ interface Asked {
 const states: ReadonlyArray<Account["state"]> = ["Renewable", "Dead", "Fixed"]
 const names: ReadonlySet<string> = new Set(["limit", "after", "state"] satisfies ReadonlyArray<keyof Asked>)
 
-/** What is asked for, or what is wrong; never a value, which may be a secret in the wrong place. */
+/**
+ * Returns the parsed parameters, or the problem with them. The problem never quotes a value, which may be a
+ * misplaced secret.
+ */
 const parse = (given: Context.Tag.Service<typeof ParsedSearchParams>): Either.Either<Asked, string> => {
   if (Object.keys(given).some((name) => !names.has(name))) {
-    return Either.left(
-      "There is a parameter that is not known here: give `limit`, `after` and `state` alone."
-    )
+    return Either.left("Unknown parameter: use only `limit`, `after` and `state`.")
   }
   const { after, limit = `${pageSize}`, state } = given
   if (typeof limit !== "string" || !/^\d{1,3}$/.test(limit) || +limit < 1 || +limit > mostAccounts) {
-    return Either.left(`\`limit\` is no whole number from 1 to ${mostAccounts}: give one, or leave it out.`)
+    return Either.left(
+      `\`limit\` must be a whole number from 1 to ${mostAccounts}: correct it, or leave it out.`
+    )
   }
   if (after !== undefined && (typeof after !== "string" || after === "")) {
-    return Either.left("`after` is not one name: give the `next` of the page before, or leave it out.")
+    return Either.left("`after` must be one name: use the `next` of the previous page, or leave it out.")
   }
   const known = states.find((name) => name === state)
   return state !== undefined && known === undefined
-    ? Either.left(`\`state\` is none of ${states.join(", ")}: give one of these, or leave it out.`)
+    ? Either.left(`\`state\` must be one of ${states.join(", ")}: correct it, or leave it out.`)
     : Either.right({ after, limit: +limit, state: known })
 }
 
 /**
- * Three routes, to be mounted in a server of your own. **They ask nobody who they are: put your own authentication in front.**
+ * Three routes, to mount in a server of your own. **They do not authenticate the client: put your own
+ * authentication in front.**
  *
- * - `GET /accounts?limit=&after=&state=`: `{ accounts: Array<Row>, next: string | null }`, by name. `limit` is 1 to 500,
- *   100 by default; `after` is the `next` of the page before; `state` is `Renewable`, `Dead` or `Fixed`. An
- *   account that changes while the page is read may be missing from it.
+ * - `GET /accounts?limit=&after=&state=`: `{ accounts: Array<Row>, next: string | null }`, by name. `limit`
+ *   is 1 to 500, default 100. `after` is the `next` of the previous page. `state` is `Renewable`, `Dead` or
+ *   `Fixed`. An account that changes while the page is read may be missing from it.
  * - `GET /accounts/NAME`: one {@link Row}. The name is percent-encoded.
- * - `GET /summary`: `{ count, due, oldestDue, renewer }`: how many accounts there are; how many are due now, counted up to
- *   1,000; since when the first is; and the status of the `Renewer`, null where none is in context.
+ * - `GET /summary`: `{ count, due, oldestDue, renewer }`: how many accounts there are; how many are due now,
+ *   counted up to 1,000; since when the first is due; and the status of the `Renewer`, null if none is in
+ *   context.
  *
- * Errors are `{ error: { reason, message } }`: 400 for a parameter, 404 for an account that is not stored, 503 where
- * storage fails. In a page, a grant that cannot be read is a row whose `lastError` says why.
+ * Errors are `{ error: { reason, message } }`: 400 for a parameter, 404 for an account that is not stored,
+ * 503 if storage fails. In a page, a grant that cannot be read is a row whose `lastError` says why.
  *
- * A page reads the grants of its own accounts alone; with a `state`, the index of all accounts up to its last.
- * `TokenManagers`, `Renewer` and {@link Failures} are used where they are in context. Any number of requests may run at
- * the same time.
+ * A page reads only the grants of its own accounts. With a `state`, it also reads the index of all accounts
+ * up to its last one. `TokenManagers`, `Renewer` and {@link Failures} are used if they are in context. Any
+ * number of requests may run concurrently.
  *
  * @since 0.1.0
  * @category routes
  */
 export const httpApp: HttpRouter.HttpRouter<never, TokenStorages> = HttpRouter.empty.pipe(
   HttpRouter.get("/accounts", answer(list)),
-  // Not a parameter, which is 100 characters at most.
+  // Not a parameter, which may have at most 100 characters.
   HttpRouter.get("/accounts/*", answer(one)),
   HttpRouter.get("/summary", answer(summary))
 )

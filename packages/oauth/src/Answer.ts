@@ -1,5 +1,5 @@
 /**
- * What an authorization server answered: status, headers, text. And what it means when it is an error.
+ * The response of an authorization server (status, headers, text), and what it means if it is an error.
  *
  * @since 0.1.0
  */
@@ -15,13 +15,13 @@ import { quote } from "./internal/text.js"
 import { OAuthError } from "./OAuthError.js"
 
 /**
- * An answer, read to its end or as far as it could be.
+ * A response, read to its end or as far as possible.
  *
  * @since 0.1.0
  * @category models
  */
 export class Answer extends Data.Class<{
-  /** The endpoint asked, without its query. */
+  /** The endpoint of the request, without its query. */
   readonly endpoint: string
   readonly status: number
   /** Names in lower case. */
@@ -31,10 +31,10 @@ export class Answer extends Data.Class<{
   readonly cut: Option.Option<OAuthError>
   /** When it arrived, in epoch milliseconds. */
   readonly receivedAt: number
-  /** The server's words made fit for an error: what was sent as a secret masked, cut and escaped. */
+  /** Makes text from the server fit for an error: masks the secrets that were sent, escapes and truncates. */
   readonly quote: (text: string) => string
 }> {
-  /** Its body may hold tokens. */
+  /** The body may hold tokens. */
   toJSON(): unknown {
     return { _id: "@latchkey/oauth/Answer", endpoint: this.endpoint, status: this.status }
   }
@@ -44,7 +44,7 @@ export class Answer extends Data.Class<{
 }
 
 /**
- * An answer from its parts; `secrets` are what must not come back in an error.
+ * Creates a response from its parts. `secrets` must not appear in errors.
  *
  * @since 0.1.0
  * @category constructors
@@ -69,7 +69,7 @@ export const make = (options: {
   })
 
 /**
- * Whether the server did what it was asked.
+ * Whether the request succeeded: status 2xx.
  *
  * @since 0.1.0
  * @category predicates
@@ -77,13 +77,15 @@ export const make = (options: {
 export const isOk = (answer: Answer): boolean => answer.status >= 200 && answer.status < 300
 
 /**
- * How deep an answer may nest. Nothing in OAuth comes near; what is deeper breaks those who would write it.
+ * The deepest nesting that is accepted. Nothing in OAuth comes near it. A deeper value would break the code
+ * that serializes it.
  */
 const maxDepth = 64
 
 /**
- * The body as an object, or in words what it is instead: of JSON, or of a form (some servers answer so) with tokens
- * or an error in it. What the body is decides, not its content type; a body declared as a form is one.
+ * Returns the body as an object, or describes what it is instead. It may be JSON, or a form (some servers
+ * send one) with tokens or an error in it. The body decides, not its content type, except that a body
+ * declared as a form is read as one.
  *
  * @since 0.1.0
  * @category getters
@@ -92,14 +94,14 @@ export const json = (answer: Answer): Either.Either<Readonly<Record<string, unkn
   const { text } = answer
   if (!text.startsWith("{")) {
     if (text.trim() === "") return Either.left("is empty")
-    // What broke off may have broken off in the middle of a token.
+    // A body that broke off may have broken off in the middle of a token.
     const form = Option.isNone(answer.cut) ? fieldsOf(text, isForm(answer)) : undefined
     if (form !== undefined) return Either.right(form)
   }
   try {
     const value: unknown = JSON.parse(text)
     if (typeof value !== "object" || value === null || Array.isArray(value)) {
-      return Either.left("is JSON, but no object")
+      return Either.left("is JSON, but not an object")
     }
     return tooDeep(value, maxDepth)
       ? Either.left("is nested too deeply")
@@ -119,8 +121,8 @@ const tooDeep = (value: object, left: number): boolean =>
   left === 0 || Object.values(value).some((v) => typeof v === "object" && v !== null && tooDeep(v, left - 1))
 
 /**
- * The `error` code and its description (RFC 6749 §5.2). An `error` that is an object with a `code`,
- * `type` or `status`, as some servers answer, is read too.
+ * Returns the `error` code and its description (RFC 6749 §5.2). It also reads an `error` that is an object
+ * with a `code`, `type` or `status`, which some servers send.
  *
  * @since 0.1.0
  * @category getters
@@ -142,8 +144,8 @@ export const oauthError = (
 const isText = (value: unknown): value is string => typeof value === "string" && value !== ""
 
 /**
- * How long the server asks to wait (RFC 9110 §10.2.3): seconds, or a date, which is read against the
- * server's own `Date` where it sent one. What is in the past is zero.
+ * How long the server asks to wait (RFC 9110 §10.2.3): seconds, or a date. A date is compared with the
+ * server's own `Date`, if there is one. A date in the past counts as zero.
  *
  * @since 0.1.0
  * @category getters
@@ -158,7 +160,7 @@ export const retryAfter = (answer: Answer): Option.Option<Duration.Duration> => 
 }
 
 /**
- * The answer's `Date` in epoch milliseconds (RFC 9110 §6.6.1): when it was made by the server's own clock.
+ * The response's `Date` in epoch milliseconds (RFC 9110 §6.6.1): when it was made, by the server's own clock.
  *
  * @since 0.1.0
  * @category getters
@@ -167,19 +169,20 @@ export const date = (answer: Answer): Option.Option<number> =>
   Option.liftPredicate(Date.parse(answer.headers["date"] ?? ""), (millis) => millis >= 0)
 
 /**
- * When it was answered by the server's own clock, in epoch milliseconds; by ours where it sent no `Date`.
+ * When the server responded by its own clock, in epoch milliseconds. By ours if it sent no `Date`.
  *
  * @since 0.1.0
  * @category getters
  */
 export const serverTime = (answer: Answer): number => Option.getOrElse(date(answer), () => answer.receivedAt)
 
-/** A clock that is further off, 5 minutes, is taken to be off by that. */
+/** The largest clock difference that is corrected: 5 minutes. A larger one counts as 5 minutes. */
 const furthest = 300_000
 
 /**
- * How far the server's clock is from ours by its `Date`, in milliseconds: as much as is certain, whatever the
- * answer took, and nothing below the second in which a `Date` is written. Bounded, and 0 where it sent none.
+ * How far the server's clock differs from ours by its `Date`, in milliseconds. It counts only the part that
+ * is certain, independent of how long the response took and of the whole seconds in a `Date`. Bounded, and 0
+ * if there is no `Date`.
  *
  * @since 0.1.0
  * @category getters
@@ -193,36 +196,37 @@ export const clockSkew = (
   return { ahead: certain(server - answer.receivedAt), behind: certain(requestedAt - server) }
 }
 
-/** Codes with which a server says that it could not now, whatever the status. */
+/** Error codes that mean that the server cannot answer now, whatever the status. */
 const transientCodes = new Set(["temporarily_unavailable", "server_error", "slow_down", "use_dpop_nonce"])
 
 /**
- * What one server's errors mean, where it says so in its own way.
+ * What one server's errors mean, if it departs from the standard.
  *
  * @since 0.1.0
  * @category models
  */
 export interface ErrorSettings {
-  /** Error codes that end a grant with this server, beside `invalid_grant`. */
+  /** Error codes that end a grant with this server, in addition to `invalid_grant`. */
   readonly deadCodes?: ReadonlyArray<string> | undefined
   /**
-   * The meaning of an answer that the server does not put in the words of RFC 6749 §5.2; none leaves it to the
-   * standard. It is asked first, of success answers without an access token too. See `ErrorRule.matching`.
+   * Returns the meaning of a response that the server does not express in the terms of RFC 6749 §5.2. None
+   * leaves it to the standard. It is called first, also for success responses without an access token. See
+   * `ErrorRule.matching`.
    */
   readonly adaptError?: ((answer: ErrorAnswer) => Option.Option<Meaning>) | undefined
 }
 
 /**
- * What an error answer means, in the words of the lattice.
+ * Classifies an error response as a refresh failure.
  *
- * - what the settings say of it comes first;
- * - `invalid_grant`, the codes in `deadCodes` and those that ask for the user (OpenID Connect Core §3.1.2.6) end a
- *   grant, below 500;
- * - 408, 425, 429, a 5xx with an OAuth error, and the transient codes ask to come back;
- * - any other OAuth error, a redirect and any other 4xx is configuration;
- * - a 5xx without an OAuth error says nothing of what became of the request.
+ * - What the settings say about it comes first.
+ * - Below 500, `invalid_grant`, the codes in `deadCodes`, and those that require the user (OpenID Connect
+ *   Core §3.1.2.6) end a grant.
+ * - 408, 425, 429, a 5xx with an OAuth error, and the transient codes mean: try again later.
+ * - Any other OAuth error, a redirect and any other 4xx is a configuration problem.
+ * - A 5xx without an OAuth error leaves the outcome of the request unknown.
  *
- * The server's reason is in the message, cut, escaped and masked; a page of HTML is not.
+ * The server's reason is in the message, truncated, escaped and masked. A page of HTML is not.
  *
  * @since 0.1.0
  * @category classification
@@ -242,7 +246,7 @@ export const toError = (answer: Answer, settings: ErrorSettings = {}): OAuthErro
     onNone: () => meaningOf(answer, Option.getOrUndefined(code), settings.deadCodes ?? []),
     onSome: (meaning) => reasons[meaning.means]
   })
-  // A code that we know is no secret, however long.
+  // A known code is no secret, however long.
   const isKnown = (c: string) => interactionCodes.has(c) || settings.deadCodes?.includes(c) === true
   const safeCode = Option.map(code, (c) => (isKnown(c) ? c : answer.quote(c)))
   const what = Option.getOrElse(safeCode, () => "without an OAuth error")
@@ -270,7 +274,7 @@ const refusal = (answer: Answer) => {
 }
 
 /**
- * What the settings say of an answer; none where they say nothing, or fail.
+ * What the settings say about a response. None if they say nothing, or fail.
  *
  * @since 0.1.0
  * @category classification
@@ -283,8 +287,9 @@ export const adaptedError = (answer: Answer, { adaptError }: ErrorSettings): Opt
 }
 
 /**
- * The server's reason in a body that is no OAuth error: the message of a JSON object (RFC 9457 and others), or a
- * sentence; not a page. It is not yet cut, escaped and masked: `quote` of the answer does that.
+ * The server's reason in a body that is not an OAuth error: the message of a JSON object (RFC 9457 and
+ * others), or a sentence, but not a page. It is not yet truncated, escaped and masked: the response's `quote`
+ * does that.
  *
  * @since 0.1.0
  * @category getters
@@ -310,27 +315,28 @@ const meaningOf = (
 }
 
 const adviceOf = (means: OAuthError["reason"], code: string | undefined, isExplained: boolean): string => {
-  if (means === "Transient") return "it cannot now; try again later"
-  if (means === "MaybeSent") return "whether it did what it was asked is unknown"
+  if (means === "Transient") return "it cannot answer now; try again later"
+  if (means === "MaybeSent") return "whether it processed the request is unknown"
   if (means === "GrantDead") {
     return code !== undefined && interactionCodes.has(code)
-      ? "it wants the user to log in again"
+      ? "the user must log in again"
       : "the grant has ended"
   }
   if (code === "invalid_scope") {
-    return "it does not grant these scopes: send fewer or none, or log in again for more"
+    return "it does not grant these scopes: ask for fewer or none, or log in again for more"
   }
   if (code === "invalid_client") {
     return "check the client's ID and secret, and how they are sent: the server may want basic, basicRaw or post"
   }
-  if (code !== undefined) return "check the client, its authentication and what it asks for"
+  if (code !== undefined) return "check the client, its authentication and its request"
   return isExplained
-    ? "check the endpoint, the client and what the account may do"
+    ? "check the endpoint, the client and the account's permissions"
     : "check that this is the right endpoint"
 }
 
 /**
- * The answer was a success, but not what is due: `what` names it and `problem` says why.
+ * The error for a success response of the wrong kind: `what` names the expected content and `problem` says
+ * what is wrong.
  *
  * @since 0.1.0
  * @category classification
@@ -338,7 +344,7 @@ const adviceOf = (means: OAuthError["reason"], code: string | undefined, isExpla
 export const malformed = (answer: Answer, what: string, problem: string): OAuthError =>
   new OAuthError({
     reason: "Malformed",
-    message: `${answer.endpoint} answered ${answer.status}, but its ${what} ${problem}; report it to whoever runs the server.`,
+    message: `${answer.endpoint} answered ${answer.status}, but its ${what} ${problem}; report this to the operator of the server.`,
     endpoint: answer.endpoint,
     status: answer.status
   })

@@ -1,7 +1,7 @@
 /**
- * The authorization code grant (RFC 6749 §4.1) with PKCE (RFC 7636, S256 and nothing else): where to send
- * the user, and what to make of the answer. How the answer comes back is the business of `BrowserLogin`,
- * `ManualLogin`, or a web server of your own.
+ * The authorization code grant (RFC 6749 §4.1) with PKCE (RFC 7636, S256 only): where to send the user, and
+ * how to process the response. `BrowserLogin`, `ManualLogin`, or a web server of your own brings the response
+ * back.
  *
  * @since 0.1.0
  */
@@ -25,64 +25,66 @@ import * as Server from "./Server.js"
 import * as TokenEndpoint from "./TokenEndpoint.js"
 
 /**
- * What a login by code asks for.
+ * The options of a login by code.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Options extends TokenEndpoint.Options, LoginEvent.Options {
   readonly scopes?: ReadonlyArray<string> | undefined
-  /** Where the access token is to be used (RFC 8707): absolute, without fragment. */
+  /** Where the access token will be used (RFC 8707): absolute URIs without a fragment. */
   readonly resource?: string | ReadonlyArray<string> | undefined
   /**
-   * Parameters of the authorization URL beside the standard ones: `prompt`, `login_hint`, what a step-up
-   * challenge asks for (RFC 9470: `acr_values`, `max_age`), a provider's own.
+   * Parameters of the authorization URL in addition to the standard ones: `prompt`, `login_hint`, those of a
+   * step-up challenge (RFC 9470: `acr_values`, `max_age`), a provider's own.
    */
   readonly authorizationParameters?: Readonly<Record<string, string>> | undefined
   /**
-   * Whether `prompt=consent` is sent with the scope `offline_access`, which a server must ignore without it (OpenID
-   * Connect Core §11). A `prompt` among the parameters takes its place. True, except at servers that give refresh
-   * tokens without it (Entra, Auth0, Okta) or do not name it in `prompt_values_supported`.
+   * Whether to send `prompt=consent` with the scope `offline_access`. Without it a server must ignore that
+   * scope (OpenID Connect Core §11). A `prompt` among the parameters replaces it. Default: true, except at
+   * servers that give refresh tokens without it (Entra, Auth0, Okta) or do not name it in
+   * `prompt_values_supported`.
    */
   readonly promptForConsent?: boolean | undefined
   /**
-   * Whether the request is left at the server's pushed authorization request endpoint first (RFC 9126), so that the URL
-   * holds the client id and a reference. If the server's metadata requires it, unless given.
+   * Whether to send the request to the server's pushed authorization request endpoint first (RFC 9126), so
+   * that the URL holds only the client ID and a reference. Default: if the server's metadata requires it.
    */
   readonly pushAuthorizationRequest?: boolean | undefined
-  /** Whether the code is redeemed together with the state, as some servers want it; false. */
+  /** Whether to send the state when the code is redeemed, which some servers require. Default: false. */
   readonly sendState?: boolean | undefined
 }
 
 /**
- * One login under way, with a state, nonce and verifier of its own.
+ * One login in progress, with its own state, nonce and verifier.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Attempt {
-  /** Where the user is to go. Good for this attempt; not for a log, as it holds the state. */
+  /** Where to send the user. Valid for this attempt only. Do not log it, because it holds the state. */
   readonly url: URL
   readonly redirectUri: string
-  /** Until when the URL must be opened, in epoch milliseconds, where the request was pushed (RFC 9126 §2.2). */
+  /** If the request was pushed: until when the URL must be opened, in epoch milliseconds (RFC 9126 §2.2). */
   readonly openBefore: Option.Option<number>
-  /** Whether a response carries the state of this login. Others are not answers to it, whoever sent them. */
+  /** Whether a response carries the state of this login. Any other response does not belong to it. */
   readonly isAnswer: (response: URLSearchParams) => boolean
   /**
-   * Redeems the code in the parameters with which the server sent the user back. The state is checked
-   * first, and good once; then the issuer (RFC 9207), then whether it is an error.
+   * Redeems the code in the parameters with which the server sent the user back. It checks the state first
+   * (valid once), then the issuer (RFC 9207), then whether the response is an error.
    *
-   * The credentials are ready to be saved: scopes as granted (as asked for, where the server left them
-   * out), and the account as `accountId` or else the id token tells it. Interruption abandons the login.
+   * The credentials are ready to save. Their scopes are as granted, or as requested if the server left them
+   * out. The account comes from `accountId`, or else from the ID token. Interruption abandons the login.
    */
   readonly redeem: (response: URLSearchParams) => Effect.Effect<Credentials, LoginError>
-  /** Redeems a bare code, which comes without a state: for a user who carried it over by hand. */
+  /** Redeems a bare code without a state, for a user who copied it by hand. */
   readonly redeemCode: (code: Redacted.Redacted) => Effect.Effect<Credentials, LoginError>
 }
 
 /**
- * Begins a login whose answer is to go to `redirectUri`, sent as it is given. Nothing is sent yet but the
- * discovery, and the request itself where it is pushed (RFC 9126): a refusal of either is a {@link LoginError}.
+ * Begins a login whose response goes to `redirectUri`, which is sent unchanged. It sends only the discovery
+ * request, and the authorization request itself if it is pushed (RFC 9126). Fails with a {@link LoginError}
+ * if either is refused.
  *
  * @since 0.1.0
  * @category constructors
@@ -191,7 +193,7 @@ const listed = (parameters: ReadonlyArray<readonly [string, string | undefined]>
   return list
 }
 
-/** What the library derives of the rest; given a second time they would contradict it. */
+/** The library derives these from the other options. A second value would contradict it. */
 const reserved = [
   ...["response_type", "client_id", "redirect_uri", "scope", "state", "nonce", "resource"],
   ...["code_challenge", "code_challenge_method", "response_mode", "request", "request_uri"]
@@ -204,7 +206,7 @@ const checkSettings = (options: Options, redirectUri: string): Effect.Effect<voi
   const taken = Object.keys(options.authorizationParameters ?? {}).find((name) => reserved.includes(name))
   return taken === undefined
     ? Effect.void
-    : invalid("authorizationParameters", `may not hold ${taken}: it is set by the login itself`)
+    : invalid("authorizationParameters", `may not contain ${taken}: the login sets it itself`)
 }
 
 const usableEndpoint = (metadata: Server.Metadata): Either.Either<string, LoginError> => {
@@ -215,7 +217,7 @@ const usableEndpoint = (metadata: Server.Metadata): Either.Either<string, LoginE
         new LoginError({
           reason: "Misconfigured",
           message:
-            "The server does not take PKCE challenges of the method S256, and plain ones are not sent: use another login."
+            "The server does not support PKCE with S256, and Latchkey does not send plain challenges: use another login."
         })
       )
 }
@@ -240,5 +242,5 @@ const makeSecrets = (
 
 const alreadyUsed = new LoginError({
   reason: "StateMismatch",
-  message: "The answer to this login has come before and is good once: start a new login."
+  message: "The answer to this login was already used: start a new login."
 })

@@ -1,9 +1,9 @@
 /**
- * An HTTP client whose requests carry the token of a manager (RFC 6750, RFC 9449). When a resource server
- * refuses the token, the client has it replaced and sends the request once more.
+ * An HTTP client whose requests carry a manager's token (RFC 6750, RFC 9449). If a resource server refuses
+ * the token, the client replaces it and sends the request once more.
  *
- * It has its own tag, beside the plain `HttpClient`: logins and refreshers in the same program use the plain
- * client, which needs no token.
+ * It has its own tag, separate from the plain `HttpClient`. Logins and refreshers in the same program use the
+ * plain client, which needs no token.
  *
  * @since 0.1.0
  */
@@ -30,7 +30,7 @@ import { peekable } from "./internal/peekable.js"
 import * as TokenErrors from "./internal/tokenErrors.js"
 
 /**
- * An `HttpClient` that may fail for want of a token: {@link TokenError} says why, and what to do.
+ * An `HttpClient` that can also fail because there is no token. {@link TokenError} says why, and what to do.
  *
  * @since 0.1.0
  * @category models
@@ -46,7 +46,7 @@ export type Client = HttpClient.HttpClient.With<HttpClientError | TokenError>
 export class BearerClient extends Context.Tag("@latchkey/oauth/BearerClient")<BearerClient, Client>() {}
 
 /**
- * A tag of its own for each client of a program that has several managers:
+ * Creates a tag for one of several clients, in a program with several managers:
  * `class GitHubApi extends BearerClient.Tag("app/GitHubApi")<GitHubApi>() {}`.
  *
  * @since 0.1.0
@@ -58,41 +58,47 @@ export const Tag =
     Context.Tag(id)<Self, Client>()
 
 /**
- * Where tokens may go, and when they count as refused.
+ * Where tokens may be sent, and when they count as refused.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Options {
-  /** `https://api.example.com`: the token is sent there and nowhere else. Https, or this machine. */
+  /**
+   * The only origins that the token is sent to, such as `https://api.example.com`. Https, or this machine.
+   */
   readonly origins: ReadonlyArray<string>
   /**
-   * Whether an answer refuses the token. Called for each answer of any status, except for those that refuse
-   * it by RFC 6750 (a 401 with a challenge). For APIs that say it in their own way: a 403, a 401 without a
-   * challenge, a 400 whose body says `ExpiredToken`. No, unless given.
+   * Whether a response refuses the token. Called for each response of any status, except those that refuse it
+   * by RFC 6750 (a 401 with a challenge). Use it for APIs that signal a refusal in another way: a 403, a 401
+   * without a challenge, a 400 whose body says `ExpiredToken`. Default: no.
    *
-   * It may read the body, up to 64 KiB and 5 seconds; the program still gets all of it. An effect that fails,
-   * or takes longer, means no.
+   * It may read the body, up to 64 KiB and 5 seconds. The program still gets the whole body. An effect that
+   * fails or takes longer means no.
    */
   readonly isRejected?:
     ((response: HttpClientResponse) => boolean | Effect.Effect<boolean, unknown>) | undefined
 }
 
 /**
- * Wraps a client so that requests to the allowed origins carry the manager's token; others pass untouched.
+ * Wraps a client so that requests to the allowed origins carry the manager's token. Other requests pass
+ * unchanged.
  *
- * - A 401 `invalid_token`, or one whose challenge names no error, has the manager replace the token. The
- *   request is sent once more, if its body can be (no stream). A second refusal is the answer, and is
- *   reported to the manager. It cools down if fresh tokens keep being refused: then nothing is sent.
- * - Other answers refuse the token only if `isRejected` says so: a refresh cures neither a lack of scope nor
- *   a step-up challenge (RFC 9470, see `Challenge.stepUp`).
- * - A token bound to a key goes with a proof, made anew for each request and dated by the server's clock; one of an unknown type is never
- *   sent (RFC 6749 §7.1). A resource server's nonce is used, and asked for at most once a request.
- * - Redirects are not followed with a token. Wrap `HttpClient.followRedirects` around this client, not
- *   inside it: then each hop is judged by its own origin. Likewise retries, for a proof is good once.
+ * - After a 401 `invalid_token`, or a 401 whose challenge names no error, the manager replaces the token. The
+ *   request is sent once more if its body can be sent again (no stream). A second refusal becomes the
+ *   response, and is reported to the manager. If fresh tokens keep being refused, the manager cools down and
+ *   nothing is sent.
+ * - Other responses refuse the token only if `isRejected` says so. A refresh cures neither a missing scope
+ *   nor a step-up challenge (RFC 9470, see `Challenge.stepUp`).
+ * - A token that is bound to a key goes with a proof, made anew for each request and dated by the server's
+ *   clock. A token of an unknown type is never sent (RFC 6749 §7.1). A resource server's nonce is used, and
+ *   requested at most once per request.
+ * - Redirects are not followed with a token. Wrap `HttpClient.followRedirects` around this client, not inside
+ *   it, so that each hop is checked by its own origin. Do the same with retries, because a proof is valid
+ *   once.
  *
- * Without a token, the request fails as {@link TokenError} and is not sent. Neither errors nor answers hold
- * the token: the request in them is the one that was given.
+ * Without a token, the request fails with {@link TokenError} and is not sent. Neither errors nor responses
+ * hold the token: the request in them is the one that you passed.
  *
  * @since 0.1.0
  * @category constructors
@@ -124,7 +130,7 @@ export const transform = (
   })
 
 /**
- * A bearer client over the `HttpClient` in the context; see {@link transform}.
+ * Creates a bearer client over the `HttpClient` in the context. See {@link transform}.
  *
  * @since 0.1.0
  * @category constructors
@@ -135,7 +141,7 @@ export const make = (
   Effect.zipWith(transform(options), HttpClient.HttpClient, (wrap, client) => wrap(client))
 
 /**
- * The client under a tag of its own, for one of several managers; see {@link Tag}.
+ * Provides the client under its own tag, for one of several managers. See {@link Tag}.
  *
  * @since 0.1.0
  * @category layers
@@ -150,7 +156,7 @@ export const layerFor = <Self, Id extends string, ManagerSelf, ManagerId extends
   )
 
 /**
- * The client of a program that has one manager.
+ * Provides the client of a program that has one manager.
  *
  * @since 0.1.0
  * @category layers
@@ -161,9 +167,9 @@ export const layer = (
   layerFor(BearerClient, { ...options, manager: TokenManager })
 
 /**
- * The client for libraries that take a plain `HttpClient`. The lack of a token becomes a `RequestError`,
- * from which {@link tokenError} gets the {@link TokenError} back: `Transport` if it may pass, so that retries
- * of transient errors retry it, else `Encode`.
+ * Converts the client for libraries that take a plain `HttpClient`. A missing token becomes a `RequestError`,
+ * from which {@link tokenError} recovers the {@link TokenError}. Its reason is `Transport` if the problem may
+ * pass, so that retries of transient errors retry it, and otherwise `Encode`.
  *
  * Do not put it under the `HttpClient` tag of a layer that logins or refreshers use: they would need a token
  * to get a token.
@@ -179,7 +185,7 @@ export const toHttpClient = (client: Client): HttpClient.HttpClient =>
   )
 
 /**
- * Why a request of {@link toHttpClient} had no token, if that is why it failed.
+ * Returns why a request of {@link toHttpClient} had no token, if that is why it failed.
  *
  * @since 0.1.0
  * @category getters
@@ -190,7 +196,7 @@ export const tokenError = (error: HttpClientError): Option.Option<TokenError> =>
 const requestError = (request: HttpClientRequest, error: TokenError): RequestError =>
   new RequestError({
     request,
-    // Sending it again helps neither of the two.
+    // Repeating the request helps in neither case.
     reason:
       error._tag === "ReauthorizationRequired" || error._tag === "GrantMismatch" ? "Encode" : "Transport",
     description: error.message,
@@ -229,8 +235,8 @@ const exchange = <E, R>(
   })
 
 /**
- * Sends with one token: twice, where the server wants a nonce in the proof (RFC 9449 §9), or refuses one that was dated
- * by a clock other than its own.
+ * Sends with one token. It sends twice if the server wants a nonce in the proof (RFC 9449 §9), or refuses a
+ * proof that was dated by a clock other than its own.
  */
 const attempt = <E, R>(
   parts: Parts,
@@ -254,7 +260,7 @@ const attempt = <E, R>(
 
 interface Judged {
   readonly isRefused: boolean
-  /** What to hand on: its body is whole, whatever was read of it to judge it. */
+  /** The response to pass on. Its body is whole, whatever was read of it to judge it. */
   readonly response: HttpClientResponse
 }
 
@@ -274,9 +280,9 @@ const judge = ({ isRejected }: Parts, response: HttpClientResponse): Effect.Effe
   )
 }
 
-/** By its name alone: the message of a parser's error quotes the body, which may hold a secret. */
+/** Names only the error's class. The message of a parser's error quotes the body, which may hold a secret. */
 const failedToJudge = (error: unknown): string =>
-  `isRejected failed (${error instanceof Error ? error.name : typeof error}): the answer counts as no refusal.`
+  `isRejected failed (${error instanceof Error ? error.name : typeof error}): the answer is treated as accepted.`
 
 const longestPeek = "5 seconds"
 
@@ -294,7 +300,7 @@ const wantsNonce = (response: HttpClientResponse): boolean =>
     ({ parameters, scheme }) => scheme === "dpop" && parameters.get("error") === "use_dpop_nonce"
   )
 
-/** Of a proof that is not of its time some servers say that the token is invalid. */
+/** Some servers report a wrongly dated proof as an invalid token. */
 const refusesProof = (response: HttpClientResponse): boolean =>
   response.status === 401 &&
   Challenge.forTokens(response.headers["www-authenticate"]).some(
@@ -305,7 +311,7 @@ const refusesProof = (response: HttpClientResponse): boolean =>
 const canBeSentAgain = ({ body }: HttpClientRequest): boolean =>
   body._tag === "Raw" ? typeof body.body === "string" : body._tag !== "Stream"
 
-/** How much of an answer that is not wanted is read, so that its connection can be used again. */
+/** How much of an unwanted response is read, so that its connection can be used again. */
 const maxDiscarded = 65_536
 
 const discard = (response: HttpClientResponse): Effect.Effect<void> => {

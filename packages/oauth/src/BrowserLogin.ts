@@ -1,5 +1,5 @@
 /**
- * The login in the user's own browser, for a program on the same machine (RFC 8252): the answer comes back
+ * The login in the user's own browser, for a program on the same machine (RFC 8252). The response comes back
  * to a listener on a loopback address. Runs on Node.
  *
  * @since 0.1.0
@@ -26,17 +26,16 @@ import { type LoginEvent, report } from "./LoginEvent.js"
  */
 export interface Options<E = never, R = never> extends AuthorizationCode.Options {
   /**
-   * Takes the user to the URL: `SystemBrowser.open`, or anything else. Runs while the answer is waited
-   * for, and no longer; its failure ends the login, so let it fail only where there is no other way to
-   * the URL.
+   * Takes the user to the URL: `SystemBrowser.open`, or another function. It runs only while the login waits
+   * for the response. Its failure ends the login, so let it fail only if there is no other way to the URL.
    */
   readonly openUrl: (url: URL) => Effect.Effect<void, E, R>
   /**
-   * As it is registered with the server; `http://127.0.0.1/callback` unless given. Without a port, any
-   * free one is taken; a server that compares ports too wants it said.
+   * The redirect URI as registered with the server. Default: `http://127.0.0.1/callback`. Without a port, any
+   * free port is used. Name the port if the server compares ports too.
    */
   readonly redirectUri?: string | undefined
-  /** How long the user may take, all in all; 5 minutes. */
+  /** How long the user may take in total. Default: 5 minutes. */
   readonly patience?: Duration.DurationInput | undefined
 }
 
@@ -44,14 +43,17 @@ const defaultRedirectUri = "http://127.0.0.1/callback"
 const defaultPatience = "5 minutes"
 
 /**
- * Logs in: opens the browser, waits for the answer, checks it (RFC 9700 §2.1, RFC 9207), redeems the code
- * with PKCE, and tells the user how it went, in words, in the browser.
+ * Logs in: opens the browser, waits for the response, checks it (RFC 9700 §2.1, RFC 9207), redeems the code
+ * with PKCE, and shows the result in the browser.
  *
- * The first request to the exact path with the state of this login decides, an error too. Any other request is
- * answered with an error page and changes nothing: another program, or a page of another site, cannot end the
- * login. Answers with another state are reported as `StrayAnswer`; those with the right one that a page loads in the
- * background (`Sec-Fetch-Mode` is there, and is not `navigate`) as `FetchedAnswer`. Both are counted in a later `TimedOut`.
- * The listener is closed afterwards in any case: success, failure, time-out, interruption. `PortBusy` where it could not be opened: then `ManualLogin` helps.
+ * The first request to the exact path with the state of this login decides, even if it is an error. Any other
+ * request gets an error page and changes nothing, so another program, or a page of another site, cannot end
+ * the login. Responses with another state are reported as `StrayAnswer`. Those with the right state that a
+ * page loads in the background (`Sec-Fetch-Mode` is present and is not `navigate`) are reported as
+ * `FetchedAnswer`. A later `TimedOut` counts both.
+ *
+ * The listener is closed in any case: success, failure, time-out, interruption. Fails with `PortBusy` if the
+ * listener cannot be opened; use `ManualLogin` then.
  *
  * @since 0.1.0
  * @category constructors
@@ -82,7 +84,13 @@ export const login = <E, R>(
       Effect.flatMap((answer) =>
         Effect.onExit(attempt.redeem(answer), (exit) => listener.reply(pageFor(exit)))
       ),
-      Effect.timeoutFail({ duration: patience, onTimeout: () => timedOut(patience, listener.counts()) })
+      Effect.timeoutOption(patience),
+      Effect.flatMap(
+        Option.match({
+          onNone: () => Effect.fail(timedOut(patience, listener.counts())),
+          onSome: Effect.succeed
+        })
+      )
     )
   }).pipe(Effect.scoped)
 
@@ -96,7 +104,7 @@ const pageFor = (exit: Exit.Exit<unknown, LoginError>): Page.Page =>
       })
   })
 
-/** What is negative or no number, `Duration` takes for zero. */
+/** `Duration` takes a negative or invalid value for zero. */
 const checkPatience = (input: Duration.DurationInput): Either.Either<Duration.Duration, OAuthConfigError> =>
   Either.fromOption(Option.filter(Duration.decodeUnknown(input), Duration.greaterThan(Duration.zero)), () =>
     invalid("patience", "must be a duration above zero")
@@ -106,12 +114,12 @@ const events: Readonly<Record<Loopback.Ignored, (count: number) => LoginEvent>> 
   stray: (count) => ({
     _tag: "StrayAnswer",
     count,
-    message: `An answer that is not of this login came to its redirect URI and was ignored (${count} so far): it may be of an older window, of another program, or of a page that tries to log you in as somebody else.`
+    message: `An answer to another login came to the redirect URI of this one and was ignored (${count} so far). It may come from an older window, another program, or a page that tries to log you in as somebody else.`
   }),
   fetched: (count) => ({
     _tag: "FetchedAnswer",
     count,
-    message: `The answer of this login was loaded in the background and was ignored (${count} so far): a page, an extension or a proxy fetched it, by its header Sec-Fetch-Mode. Open the address of the answer in a tab of the browser.`
+    message: `The answer to this login was loaded in the background and was ignored (${count} so far). Its header Sec-Fetch-Mode shows that a page, an extension or a proxy fetched it. Open the address of the answer in a tab of the browser.`
   })
 }
 
@@ -121,13 +129,13 @@ const timedOut = (
 ): LoginError =>
   new LoginError({
     reason: "TimedOut",
-    message: `The login was not finished within ${Duration.format(patience)}: start it again, or log in by hand (ManualLogin) if the browser could not come back.${
+    message: `The login was not finished within ${Duration.format(patience)}: start it again, or use ManualLogin if the browser could not come back.${
       stray === 0
         ? ""
-        : ` Answers of other logins that were ignored: ${stray}. Close older windows; if there are none, the server does not return the state that it was given.`
+        : ` Answers to other logins that were ignored: ${stray}. Close older windows; if there are none, the server does not return the state that it was sent.`
     }${
       fetched === 0
         ? ""
-        : ` Answers of this login that were ignored, as a page, an extension or a proxy loaded them in the background: ${fetched}. Log in in a browser without it.`
+        : ` Answers to this login that were ignored because a page, an extension or a proxy loaded them in the background: ${fetched}. Use a browser without it.`
     }`
   })

@@ -1,13 +1,13 @@
 /**
- * What a resource server says with a 401 or 403: the challenges of `WWW-Authenticate` (RFC 9110 §11.6.1,
- * RFC 6750 §3, RFC 9449 §7.1, RFC 9470 §3).
+ * The challenges that a resource server sends with a 401 or 403: the `WWW-Authenticate` header (RFC 9110
+ * §11.6.1, RFC 6750 §3, RFC 9449 §7.1, RFC 9470 §3).
  *
  * @since 0.1.0
  */
 import * as Option from "effect/Option"
 
 /**
- * One challenge; the scheme and the names of its parameters are in lower case.
+ * One challenge. The scheme and the names of its parameters are in lower case.
  *
  * @since 0.1.0
  * @category models
@@ -17,7 +17,7 @@ export interface Challenge {
   readonly parameters: ReadonlyMap<string, string>
 }
 
-/** Longer than any challenge; the rest is not looked at. */
+/** Longer than any challenge. The rest is ignored. */
 const maxLength = 16_384
 
 const separators = /[ \t,]*/y
@@ -26,8 +26,8 @@ const schemeName = /[!#$%&'*+.^_`|~\w-]+(?=[ \t,]|$)/y
 const token68 = /[ \t]+[\w\-.~+/]+=*(?=[ \t]*(?:,|$))/y
 
 /**
- * The challenges of a `WWW-Authenticate` header. What is not well-formed ends the reading; what came before
- * it counts.
+ * Parses the challenges of a `WWW-Authenticate` header. Parsing stops at the first malformed part; what came
+ * before it counts.
  *
  * @since 0.1.0
  * @category constructors
@@ -59,7 +59,7 @@ export const parse = (header: string | undefined): ReadonlyArray<Challenge> => {
 }
 
 /**
- * The challenges for a token: of the schemes `Bearer` and `DPoP`.
+ * The challenges for a token: those with the scheme `Bearer` or `DPoP`.
  *
  * @since 0.1.0
  * @category getters
@@ -68,20 +68,21 @@ export const forTokens = (header: string | undefined): ReadonlyArray<Challenge> 
   parse(header).filter(({ scheme }) => scheme === "bearer" || scheme === "dpop")
 
 /**
- * What a resource server wants of the user before it lets the token in (RFC 9470 §3).
+ * What a resource server requires of the user before it accepts the token (RFC 9470 §3).
  *
  * @since 0.1.0
  * @category models
  */
 export interface StepUp {
-  /** As `acr_values` goes into `authorizationParameters` of a new login. */
+  /** Pass it as `acr_values` in the `authorizationParameters` of a new login. */
   readonly acrValues: Option.Option<string>
-  /** In seconds, likewise as `max_age`. */
+  /** In seconds. Pass it as `max_age` in the same way. */
   readonly maxAge: Option.Option<string>
 }
 
 /**
- * The step-up that an answer asks for, if it does: the user is to log in again, and a refresh is no help.
+ * Returns the step-up that a response asks for, if it does. The user must log in again: a refresh does not
+ * help.
  *
  * @since 0.1.0
  * @category getters

@@ -1,6 +1,6 @@
 /**
- * How a client proves to the authorization server who it is (RFC 6749 §2.3, RFC 7523 §2.2,
- * OpenID Connect Core §9).
+ * How a client authenticates to the authorization server (RFC 6749 §2.3, RFC 7523 §2.2, OpenID Connect Core
+ * §9).
  *
  * @since 0.1.0
  */
@@ -11,7 +11,7 @@ import { invalid, type OAuthConfigError } from "./Endpoint.js"
 import { importSigningKey } from "./internal/keys.js"
 
 /**
- * A way to authenticate; none of them holds a secret in clear.
+ * A way to authenticate. None holds a secret in clear text.
  *
  * @since 0.1.0
  * @category models
@@ -30,7 +30,7 @@ export type ClientAuth =
     }
 
 /**
- * A client as the authorization server knows it; public (no secret) unless `auth` is given.
+ * A client as the authorization server knows it. It is public (no secret) unless `auth` is given.
  *
  * @since 0.1.0
  * @category models
@@ -41,7 +41,7 @@ export interface Client {
 }
 
 /**
- * A public client: only its id is sent.
+ * A public client: only its ID is sent.
  *
  * @since 0.1.0
  * @category constructors
@@ -49,8 +49,9 @@ export interface Client {
 export const none: ClientAuth = { _tag: "None" }
 
 /**
- * Id and secret in the `Authorization` header, each form-encoded first (RFC 6749 §2.3.1). Characters that mean
- * themselves in a form (`-`, `_`, `.`, `~`) stay as they are, since some servers do not decode them.
+ * Sends ID and secret in the `Authorization` header, each form-encoded first (RFC 6749 §2.3.1). The
+ * characters `-`, `_`, `.` and `~`, which need no encoding in a form, stay unchanged, because some servers do
+ * not decode them.
  *
  * @since 0.1.0
  * @category constructors
@@ -58,8 +59,8 @@ export const none: ClientAuth = { _tag: "None" }
 export const basic = (secret: Redacted.Redacted): ClientAuth => ({ _tag: "ClientSecretBasic", secret })
 
 /**
- * {@link basic} without the form-encoding (RFC 7617), for servers that compare what they get: with these, an id or a
- * secret with a `+`, `/`, `=` or `%` is refused by the standard way.
+ * {@link basic} without the form-encoding (RFC 7617), for servers that do not decode it. These refuse an ID
+ * or a secret with a `+`, `/`, `=` or `%` if it is sent in the standard way.
  *
  * @since 0.1.0
  * @category constructors
@@ -67,7 +68,7 @@ export const basic = (secret: Redacted.Redacted): ClientAuth => ({ _tag: "Client
 export const basicRaw = (secret: Redacted.Redacted): ClientAuth => ({ _tag: "ClientSecretBasicRaw", secret })
 
 /**
- * Id and secret in the body (RFC 6749 §2.3.1).
+ * Sends ID and secret in the body (RFC 6749 §2.3.1).
  *
  * @since 0.1.0
  * @category constructors
@@ -75,8 +76,8 @@ export const basicRaw = (secret: Redacted.Redacted): ClientAuth => ({ _tag: "Cli
 export const post = (secret: Redacted.Redacted): ClientAuth => ({ _tag: "ClientSecretPost", secret })
 
 /**
- * An assertion signed with the secret (HS256), with a fresh `jti` each time; its audience is the issuer
- * unless given.
+ * Sends an assertion signed with the secret (HS256), with a fresh `jti` each time. Its audience defaults to
+ * the issuer.
  *
  * @since 0.1.0
  * @category constructors
@@ -87,8 +88,8 @@ export const clientSecretJwt = (
 ): ClientAuth => ({ _tag: "ClientSecretJwt", secret, ...options })
 
 /**
- * An assertion signed with a private key, with a fresh `jti` each time; its audience is the issuer unless
- * given. The key is a `CryptoKey`, or a JWK (with `alg`, where the key alone does not tell it).
+ * Sends an assertion signed with a private key, with a fresh `jti` each time. Its audience defaults to the
+ * issuer. The key is a `CryptoKey`, or a JWK (with `alg`, if the key alone does not determine it).
  *
  * @since 0.1.0
  * @category constructors
@@ -100,7 +101,7 @@ export const privateKeyJwt = (options: {
 }): ClientAuth => ({ _tag: "PrivateKeyJwt", ...options })
 
 /**
- * A client in the terms of `oauth4webapi`, ready to be handed to its functions.
+ * Converts a client to the terms of `oauth4webapi`, for its functions.
  *
  * @since 0.1.0
  * @category conversions
@@ -120,7 +121,7 @@ export const authenticate = (
         }))
 
 /**
- * A method in the terms of `oauth4webapi`. Fails where a secret is empty or a key cannot be used.
+ * Converts a method to the terms of `oauth4webapi`. Fails if a secret is empty or a key cannot be used.
  *
  * @since 0.1.0
  * @category conversions
@@ -153,7 +154,7 @@ export const toOAuth = (auth: ClientAuth): Effect.Effect<oauth.ClientAuth, OAuth
   }
 }
 
-/** Not the library's, which encodes `-`, `_`, `.` and `~` too. */
+/** Replaces the library's version, which also encodes `-`, `_`, `.` and `~`. */
 const basicHeader =
   (secret: string, encode: (text: string) => string): oauth.ClientAuth =>
   (_server, client, _body, headers) => {
@@ -177,7 +178,7 @@ const secretOf = (redacted: Redacted.Redacted): Effect.Effect<string, OAuthConfi
   const secret = Redacted.value(redacted)
   const refuse = (problem: string) => Effect.fail(invalid("client.auth.secret", problem))
   if (secret === "") return refuse("is empty: set the client's secret, or use ClientAuth.none")
-  // Half of a pair of UTF-16: it cannot be encoded.
+  // Half of a UTF-16 pair cannot be encoded.
   return /\p{Surrogate}/u.test(secret)
     ? refuse("has half of a character: copy it again")
     : Effect.succeed(secret)

@@ -1,5 +1,5 @@
 /**
- * The client credentials grant (RFC 6749 §4.4): a token for the client itself, and no refresh token.
+ * The client credentials grant (RFC 6749 §4.4): a token for the client itself, without a refresh token.
  *
  * @since 0.1.0
  */
@@ -20,16 +20,17 @@ import * as TokenEndpoint from "./TokenEndpoint.js"
  */
 export interface Options extends TokenEndpoint.Options {
   readonly scopes?: ReadonlyArray<string> | undefined
-  /** Where the access token is to be used (RFC 8707): absolute, without fragment. */
+  /** Where the access token will be used (RFC 8707): absolute URIs without a fragment. */
   readonly resource?: string | ReadonlyArray<string> | undefined
-  /** The same by a name, for servers that know it so. */
+  /** The audience by name, for servers that use one instead. */
   readonly audience?: string | undefined
 }
 
 const grantType = "client_credentials"
 
 /**
- * Asks for a new token each time; needs no credentials to begin with. To repeat it is always safe.
+ * Creates a refresher that requests a new token each time. It needs no credentials to begin with, and
+ * repeating a request is always safe.
  *
  * @since 0.1.0
  * @category constructors

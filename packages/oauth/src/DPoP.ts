@@ -1,5 +1,5 @@
 /**
- * Tokens bound to a key (RFC 9449): the key, kept with the grant; the proofs; the servers' nonces.
+ * Tokens bound to a key (RFC 9449): the key, stored with the grant; the proofs; the servers' nonces.
  *
  * @since 0.1.0
  */
@@ -22,13 +22,13 @@ import * as Wire from "./Wire.js"
  */
 export interface Key {
   readonly keyPair: oauth.CryptoKeyPair
-  /** Both halves, to be stored with the grant. */
+  /** Both halves, for storage with the grant. */
   readonly jwk: Redacted.Redacted<oauth.JWK>
 }
 
 /**
- * The field of a grant's `extras` that holds its key: the grant is lost without it (RFC 9449 §5), so they
- * are stored together.
+ * The field of a grant's `extras` that holds its key. The two are stored together, because the grant is lost
+ * without the key (RFC 9449 §5).
  *
  * @since 0.1.0
  * @category models
@@ -36,7 +36,7 @@ export interface Key {
 export const extrasField = "dpop_jwk"
 
 /**
- * A new key, ES256 unless another algorithm is named.
+ * Generates a key. Default algorithm: ES256.
  *
  * @since 0.1.0
  * @category constructors
@@ -51,7 +51,7 @@ export const generate = (
   })
 
 /**
- * A key from the JWK that it was stored as.
+ * Restores a key from the JWK that it was stored as.
  *
  * @since 0.1.0
  * @category constructors
@@ -73,12 +73,12 @@ export const fromJwk = (jwk: Redacted.Redacted<oauth.JWK>): Effect.Effect<Key, O
     return { keyPair: { privateKey, publicKey }, jwk }
   })
 
-/** The same credentials are asked for their key with each request; importing it each time is slow. */
+/** Each request needs the key of the same credentials, and importing it each time is slow. */
 const imported = new WeakMap<Redacted.Redacted<Credentials.Extras>, Key>()
 
 /**
- * The key that a grant is bound to, or none. Fails where the grant is bound and its key is missing or
- * broken: then only a new login helps, since there is no falling back to Bearer.
+ * Returns the key that a grant is bound to, or none. Fails if the grant is bound and its key is missing or
+ * broken. Then only a new login helps, because there is no fallback to Bearer.
  *
  * @since 0.1.0
  * @category getters
@@ -100,7 +100,7 @@ export const keyOf = (
           Effect.tap((key) => Effect.sync(() => imported.set(credentials.extras, key))),
           Effect.asSome
         )
-      : Effect.fail(invalid(extrasField, "in the grant is no key: log in again"))
+      : Effect.fail(invalid(extrasField, "in the grant is not a key: log in again"))
   })
 
 const isJwk = (value: unknown): value is oauth.JWK =>
@@ -116,7 +116,7 @@ export const isBound = (credentials: Credentials.Credentials): boolean =>
   credentials.tokenType.toLowerCase() === "dpop"
 
 /**
- * The credentials with the key they are bound to.
+ * Returns the credentials together with the key that they are bound to.
  *
  * @since 0.1.0
  * @category combinators
@@ -131,15 +131,15 @@ export const attach = (credentials: Credentials.Credentials, key: Key): Credenti
 }
 
 /**
- * The nonces that servers of one kind gave last, by origin (RFC 9449 §8, §9): the authorization server's
- * and the resource servers' are never mixed, so each kind has its own.
+ * The latest nonces of servers of one kind, by origin (RFC 9449 §8, §9). Nonces of the authorization server
+ * and of resource servers are never mixed, so each kind has its own store.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Nonces {
   readonly get: (url: string | URL) => string | undefined
-  /** Keeps the `DPoP-Nonce` of an answer, if it has one; gives whether it has. */
+  /** Keeps the `DPoP-Nonce` of a response. Returns whether there was one. */
   readonly keep: (url: string | URL, headers: Readonly<Record<string, string | undefined>>) => boolean
 }
 
@@ -166,8 +166,9 @@ export const makeNonces: Effect.Effect<Nonces> = Effect.sync(() => {
 })
 
 /**
- * What the functions of `oauth4webapi` take as `DPoP`: good for one request, with a `jti` of its own. `serverAhead`: by
- * how many milliseconds the server's clock is ahead of ours, 0 unless given; the proof is dated by the server's.
+ * Creates the `DPoP` option for the functions of `oauth4webapi`: valid for one request, with its own `jti`.
+ * `serverAhead` is by how many milliseconds the server's clock is ahead of ours, default 0. The proof is
+ * dated by the server's clock.
  *
  * @since 0.1.0
  * @category constructors
@@ -188,9 +189,9 @@ export const handle = (
   )
 
 /**
- * A proof for a request to a resource server, for its `DPoP` header (RFC 9449 §4.2): bound to the method,
- * the URL without its query, the access token, and the resource server's nonce, if it gave one. It is dated by the
- * server's clock where `serverAhead` says by how many milliseconds that is ahead of ours.
+ * Creates a proof for a request to a resource server, for its `DPoP` header (RFC 9449 §4.2). It is bound to
+ * the method, the URL without its query, the access token, and the resource server's nonce, if there is one.
+ * It is dated by the server's clock if `serverAhead` says by how many milliseconds that is ahead of ours.
  *
  * @since 0.1.0
  * @category constructors
@@ -208,7 +209,7 @@ export const proof = (options: {
     (dpop) =>
       hidden(async () => {
         let made = ""
-        // The library has no door to the proof alone: its request is caught on the way out.
+        // The library has no function for the proof alone, so its request is intercepted before it is sent.
         await oauth.protectedResourceRequest(
           Redacted.value(options.accessToken),
           options.method,
@@ -228,15 +229,15 @@ export const proof = (options: {
       })
   )
 
-/** What is said of a header that cannot be quotes it, and with it the token. */
+/** The error for an invalid header quotes it, and the token with it. */
 const hidden = <A>(make: () => Promise<A>): Effect.Effect<A> =>
   Effect.catchAllDefect(Effect.promise(make), () =>
-    Effect.dieMessage("No proof can be made: the access token, the method or the URL is no such thing.")
+    Effect.die(new Error("No DPoP proof can be made: the access token, the method or the URL is not valid."))
   )
 
 /**
- * Whether an answer of an authorization server asks for a proof with the nonce that it brings
- * (RFC 9449 §8); and of a resource server, which says so in a challenge (§9).
+ * Whether an authorization server asks for a proof with the nonce in its response (RFC 9449 §8). A resource
+ * server does so in a challenge (§9).
  *
  * @since 0.1.0
  * @category predicates

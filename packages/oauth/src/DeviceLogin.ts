@@ -1,6 +1,6 @@
 /**
  * The login on another device (RFC 8628): the user enters a short code in any browser, while the program
- * asks the server from time to time whether that is done.
+ * polls the server.
  *
  * @since 0.1.0
  */
@@ -35,24 +35,27 @@ export type { Prompt } from "./internal/deviceCode.js"
  * @category models
  */
 export interface Options<E = never, R = never> extends TokenEndpoint.Options, LoginEvent.Options {
-  /** Shows the user what to do. Polling begins when it is done; its failure ends the login. */
+  /** Shows the user what to do. Polling begins when it completes. Its failure ends the login. */
   readonly prompt: (prompt: Prompt) => Effect.Effect<void, E, R>
   readonly scopes?: ReadonlyArray<string> | undefined
-  /** Where the access token is to be used (RFC 8707): absolute, without fragment. */
+  /** Where the access token will be used (RFC 8707): absolute URIs without a fragment. */
   readonly resource?: string | ReadonlyArray<string> | undefined
-  /** Parameters that the server wants at its device authorization endpoint beside the standard ones. */
+  /**
+   * Parameters that the server requires at its device authorization endpoint in addition to the standard
+   * ones.
+   */
   readonly deviceParameters?: Readonly<Record<string, string>> | undefined
 }
 
 const grantType = "urn:ietf:params:oauth:grant-type:device_code"
 
 /**
- * Logs in: asks for a code, shows it, and polls until the user is done.
+ * Logs in: requests a code, shows it, and polls until the user is done.
  *
- * Between polls lies the server's interval, 5 s unless it says; `slow_down` adds 5 s for good (§3.5). While
- * the server does not answer, or answers that it cannot now, the interval doubles each time, up to a minute
- * or what `Retry-After` says, and is as before once it answers. `Denied` and `Expired` end it, the latter at the
- * code's end in any case. Interruption stops the polling.
+ * The time between polls is the server's interval, 5 s by default. `slow_down` adds 5 s permanently (§3.5).
+ * While the server does not respond, or responds that it cannot now, the interval doubles each time, up to a
+ * minute or what `Retry-After` says. It resets once the server responds again. `Denied` and `Expired` end the
+ * login; `Expired` comes at the code's end in any case. Interruption stops the polling.
  *
  * @since 0.1.0
  * @category constructors
@@ -80,7 +83,7 @@ export const login = <E, R>(
     return complete
   })
 
-/** The device authorization request (§3.1). */
+/** Sends the device authorization request (§3.1). */
 const authorize = (
   options: Options<unknown, unknown>,
   server: Effect.Effect.Success<ReturnType<typeof Server.from>>,
@@ -141,10 +144,10 @@ const read = (answer: Answer.Answer, requestedAt: number) => {
 /** What `slow_down` adds to the interval, in milliseconds. */
 const slowDown = 5000
 
-/** The longest back-off that we choose ourselves, in milliseconds. */
+/** The longest back-off that this client chooses, in milliseconds. */
 const longestBackOff = 60_000
 
-/** No server may silence us for longer than this, in milliseconds. */
+/** The longest wait that a server can impose, in milliseconds. */
 const longestRetryAfter = 86_400_000
 
 const poll = (
@@ -170,7 +173,7 @@ const poll = (
     }
   })
 
-/** No answer, or one that says not now: the code is as good as before. */
+/** No response, or one that means "not now": the code is still valid. */
 const isPassing = ({ oauthError, reason }: RefreshError): boolean =>
   oauthError !== "access_denied" &&
   oauthError !== "expired_token" &&

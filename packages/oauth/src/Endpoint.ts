@@ -8,8 +8,8 @@ import * as Schema from "effect/Schema"
 import { networkOf } from "./internal/network.js"
 
 /**
- * A setting that cannot work, found before anything was sent. It names the setting and never quotes what
- * may hold a secret.
+ * A setting that cannot work, found before anything was sent. It names the setting and never quotes a value
+ * that may be secret.
  *
  * @since 0.1.0
  * @category errors
@@ -22,7 +22,7 @@ export class OAuthConfigError extends Schema.TaggedError<OAuthConfigError>(
 }) {}
 
 /**
- * An {@link OAuthConfigError} that says which setting it is and what to do about it.
+ * Creates an {@link OAuthConfigError} that names the setting and says what to do.
  *
  * @since 0.1.0
  * @category errors
@@ -31,8 +31,9 @@ export const invalid = (setting: string, problem: string): OAuthConfigError =>
   new OAuthConfigError({ setting, message: `${setting} ${problem}` })
 
 /**
- * The URL, if a request with a secret may go there: https, or http to a loopback literal (`127.0.0.0/8`,
- * `[::1]`) or `localhost` (RFC 8252 §8.3); without user info, and without a fragment (RFC 6749 §3.2).
+ * Returns the URL if a request with a secret may go there: https, or http to a loopback literal
+ * (`127.0.0.0/8`, `[::1]`) or `localhost` (RFC 8252 §8.3). It must have no user info and no fragment (RFC
+ * 6749 §3.2).
  *
  * @since 0.1.0
  * @category validation
@@ -45,7 +46,7 @@ export const check = (setting: string, input: string | URL): Either.Either<URL, 
       invalid(setting, "has user info in its URL: give the client's secret as client authentication instead")
     )
   }
-  // An empty fragment leaves no trace in `hash`.
+  // An empty fragment does not show in `hash`.
   if (url.href.includes("#")) {
     return Either.left(invalid(setting, "has a fragment in its URL: leave out the # and what follows"))
   }
@@ -59,22 +60,23 @@ export const check = (setting: string, input: string | URL): Either.Either<URL, 
 }
 
 /**
- * What a discovered endpoint may be beside {@link check}.
+ * Exceptions from {@link checkDiscovered} for a discovered endpoint.
  *
  * @since 0.1.0
  * @category models
  */
 export interface DiscoveredOptions {
-  /** Whether https endpoints in other networks than the issuer's are accepted; false. */
+  /** Whether to accept https endpoints in other networks than the issuer's. Default: false. */
   readonly allowPrivate?: boolean | undefined
 }
 
 /**
- * The URL of an endpoint that the metadata of `issuer` names, if a request with a secret may go there: as {@link check}
- * does, and besides no address or name of a loopback, link-local, private or reserved network, unless the issuer is
- * in one of the same kind. So metadata cannot send a token to a service of this machine or of its network.
+ * Returns the URL of an endpoint from the metadata of `issuer`, if a request with a secret may go there. It
+ * checks as {@link check} does. It also refuses an address or name of a loopback, link-local, private or
+ * reserved network, unless the issuer is in a network of the same kind. This keeps metadata from sending a
+ * token to a service of this machine or of its network.
  *
- * Names are not resolved. Plain http is for issuers on loopback alone, with `allowPrivate` too.
+ * Names are not resolved. Plain http is only for issuers on loopback, even with `allowPrivate`.
  *
  * @since 0.1.0
  * @category validation
@@ -91,7 +93,7 @@ export const checkDiscovered = (
     const place = `${url.protocol}//${url.host}`
     if (url.protocol === "http:") {
       return Either.left(
-        invalid(field, `must be https, since the issuer is not on this machine itself; it is ${place}`)
+        invalid(field, `must be https, because the issuer is not on this machine; it is ${place}`)
       )
     }
     return options.allowPrivate === true
@@ -122,7 +124,7 @@ export const isLoopback = (url: URL): boolean =>
   url.hostname === "localhost" || url.hostname === "[::1]" || /^127(\.\d{1,3}){3}$/.test(url.hostname)
 
 /**
- * How an endpoint is named in errors: without its query.
+ * Formats an endpoint for errors: without its query.
  *
  * @since 0.1.0
  * @category getters

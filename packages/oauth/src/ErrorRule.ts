@@ -1,5 +1,5 @@
 /**
- * What the errors of a server mean that does not speak RFC 6749 §5.2: rules as data, for the `adaptError` of
+ * The meaning of errors of a server that departs from RFC 6749 §5.2: rules as data, for the `adaptError` of
  * `TokenEndpoint`.
  *
  * ```ts
@@ -15,8 +15,11 @@ import type { Extras } from "@latchkey/core/Credentials"
 import * as Option from "effect/Option"
 
 /**
- * What an error means to a grant. `dead`: it has ended, and the user has to log in again. `transient`: the server
- * cannot now, ask again later. `misconfigured`: it refuses the client or the request, and the grant stays.
+ * What an error means for a grant.
+ *
+ * - `dead`: the grant has ended, and the user must log in again.
+ * - `transient`: the server cannot answer now. Try again later.
+ * - `misconfigured`: the server refuses the client or the request. The grant remains.
  *
  * @since 0.1.0
  * @category models
@@ -24,8 +27,8 @@ import * as Option from "effect/Option"
 export type Means = "dead" | "transient" | "misconfigured"
 
 /**
- * A rule. All that it names must hold: one of the statuses; a field, with one of the values; a text somewhere in the
- * body. A rule that names nothing matches nothing.
+ * A rule. Everything that it names must hold: one of the statuses; a field with one of the values; a text
+ * somewhere in the body. A rule that names nothing matches nothing.
  *
  * @since 0.1.0
  * @category models
@@ -33,16 +36,16 @@ export type Means = "dead" | "transient" | "misconfigured"
 export interface ErrorRule {
   readonly means: Means
   readonly status?: ReadonlyArray<number> | undefined
-  /** The keys that lead to a field of the body; where an array is on the way, any of its items counts. */
+  /** The keys that lead to a field of the body. If there is an array on the way, any of its items counts. */
   readonly path?: ReadonlyArray<string> | undefined
-  /** What may stand there, as text: `BAD_REFRESH_TOKEN`, `50173`, `false`. Anything but null unless given. */
+  /** The allowed values as text: `BAD_REFRESH_TOKEN`, `50173`, `false`. Default: anything but null. */
   readonly values?: ReadonlyArray<string> | undefined
-  /** What the body contains, whatever it is. */
+  /** A text that the body contains, whatever its format. */
   readonly contains?: string | undefined
 }
 
 /**
- * An answer to be judged.
+ * A response to be judged.
  *
  * @since 0.1.0
  * @category models
@@ -52,13 +55,13 @@ export interface ErrorAnswer {
   /** Names in lower case. */
   readonly headers: Readonly<Record<string, string>>
   readonly text: string
-  /** The body, empty where it is neither JSON nor a form. */
+  /** The body. Empty if it is neither JSON nor a form. */
   readonly body: Extras
 }
 
 /**
- * What an answer means, with the server's own word for it and its explanation. Both are cut, escaped and masked
- * before anybody sees them.
+ * The meaning of a response, with the server's own code and explanation. Both are truncated, escaped and
+ * masked before they are shown.
  *
  * @since 0.1.0
  * @category models
@@ -70,7 +73,7 @@ export interface Meaning {
 }
 
 /**
- * The meaning by the first rule that matches; none leaves it to the standard.
+ * Returns the meaning by the first rule that matches. None leaves it to the standard.
  *
  * @since 0.1.0
  * @category constructors
@@ -85,7 +88,7 @@ export const matching =
     return Option.none()
   }
 
-/** The value that a rule found, empty where it names none; undefined if it does not match. */
+/** Returns the value that a rule found, empty if it names none. Undefined if the rule does not match. */
 const match = (
   { contains, path, status, values }: ErrorRule,
   { body, status: answered, text }: ErrorAnswer

@@ -1,5 +1,5 @@
 /**
- * Id tokens (OpenID Connect Core §2): what they claim, and whether to believe it.
+ * ID tokens (OpenID Connect Core §2): their claims, and whether to trust them.
  *
  * @since 0.1.0
  */
@@ -20,7 +20,7 @@ import * as Wire from "./Wire.js"
 export type Claims = Jwt.Claims
 
 /**
- * What an id token claims, unchecked; none where it is no JWT.
+ * Returns the claims of an ID token, unchecked. None if it is not a JWT.
  *
  * @since 0.1.0
  * @category getters
@@ -28,7 +28,7 @@ export type Claims = Jwt.Claims
 export const decode: (idToken: Redacted.Redacted) => Option.Option<Claims> = Jwt.claims
 
 /**
- * The subject of the id token in some credentials.
+ * Returns the subject of the ID token in the given credentials.
  *
  * @since 0.1.0
  * @category getters
@@ -37,7 +37,7 @@ export const subject = (credentials: Credentials): Option.Option<string> =>
   Option.flatMap(credentials.idToken, subjectOf)
 
 /**
- * The subject of an id token.
+ * Returns the subject of an ID token.
  *
  * @since 0.1.0
  * @category getters
@@ -51,10 +51,10 @@ const textClaim =
     Option.liftPredicate((v: unknown): v is string => typeof v === "string" && v !== "")(claims[name])
 
 /**
- * Checks an id token that came straight from the token endpoint (OpenID Connect Core §3.1.3.7): issuer,
- * audience, times, authorized party and algorithm; its signature is vouched for by TLS. `now` is the time
- * by the server's clock where that is known, in epoch milliseconds: a clock set wrong here is no reason to
- * refuse it. Gives what is wrong, if anything is.
+ * Checks an ID token that came directly from the token endpoint (OpenID Connect Core §3.1.3.7): issuer,
+ * audience, times, authorized party and algorithm. TLS vouches for its signature. `now` is epoch
+ * milliseconds, by the server's clock if that is known, so that a wrong clock on this machine is no reason to
+ * refuse it. Returns the problem, if there is one.
  *
  * @since 0.1.0
  * @category validation
@@ -77,16 +77,16 @@ export const problem = (
         await oauth.processGenericTokenEndpointResponse(metadata, client, new Response(body))
         return Option.none()
       } catch (error) {
-        // Its messages name claims and hold no values.
+        // The library's messages name claims and hold no values.
         const known =
           error instanceof oauth.OperationProcessingError || error instanceof oauth.UnsupportedOperationError
-        return Option.some(known ? error.message : "it is no JWT")
+        return Option.some(known ? error.message : "it is not a JWT")
       }
     })
   )
 
 /**
- * Claims (OpenID Connect Core §5.1) as our record; what is not in it stays in `extras`.
+ * Converts claims (OpenID Connect Core §5.1) to a profile. Claims without a field there go to `extras`.
  *
  * @since 0.1.0
  * @category conversions

@@ -1,5 +1,5 @@
 /**
- * What the authorization server says of a token now (RFC 7662).
+ * Asks the authorization server about the present state of a token (RFC 7662).
  *
  * @since 0.1.0
  */
@@ -27,7 +27,7 @@ import * as Server from "./Server.js"
 import * as Wire from "./Wire.js"
 
 /**
- * Only `active` is guaranteed (§2.2); the rest is what the server chose to tell.
+ * Only `active` is guaranteed (§2.2). The rest is up to the server.
  *
  * @since 0.1.0
  * @category models
@@ -39,7 +39,7 @@ export class TokenInfo extends Data.Class<{
   readonly scopes: ReadonlyArray<string>
   readonly subject: Option.Option<string>
   readonly clientId: Option.Option<string>
-  /** All that was answered. */
+  /** The whole response. */
   readonly claims: Readonly<Record<string, unknown>>
 }> {}
 
@@ -50,9 +50,12 @@ export class TokenInfo extends Data.Class<{
 export interface Options {
   readonly server: Server.Input
   readonly client: ClientAuth.Client
-  /** How long an active token is taken for active without asking again, and never past its `exp`; not at all unless given. */
+  /**
+   * How long an active token counts as active without another request, never past its `exp`. Default: no
+   * cache.
+   */
   readonly cacheTtl?: Duration.DurationInput | undefined
-  /** How long a request may take; 30 s, which is also the most. */
+  /** How long a request may take. Default and maximum: 30 s. */
   readonly timeout?: Duration.DurationInput | undefined
 }
 
@@ -65,7 +68,9 @@ export interface Options {
 export class Introspection extends Context.Tag("@latchkey/oauth/Introspection")<
   Introspection,
   {
-    /** A token whose `exp` has passed is not active, whatever the server says. */
+    /**
+     * Returns the state of a token. A token whose `exp` has passed is not active, whatever the server says.
+     */
     readonly introspect: (
       token: Redacted.Redacted,
       hint?: "access_token" | "refresh_token"
@@ -113,7 +118,8 @@ export const make = (
           const key = Fingerprint.sha256(new TextEncoder().encode(Redacted.value(token)))
           const known = cache.get(key)
           const asked = yield* Clock.currentTimeMillis
-          // Not from before the clock was set back: that would last for as long as it was set.
+          // Ignores a value from before the clock was set back, which would otherwise stay for as long as the
+          // clock was set back.
           if (known !== undefined && asked >= known.from && asked < known.until) return known.info
           cache.delete(key)
           const info = yield* ask(token, hint)
@@ -161,7 +167,7 @@ const read = (answer: Answer.Answer): Either.Either<TokenInfo, OAuthError> => {
   const { active, exp, scope, sub, client_id: clientId } = body.right
   if (typeof active !== "boolean") return malformed("does not say whether the token is active")
   if (exp !== undefined && (typeof exp !== "number" || !Number.isFinite(exp))) {
-    return malformed("has an exp that is no number")
+    return malformed("has an exp that is not a number")
   }
   const expiresAt = Option.map(Option.fromNullable(exp), (seconds) => seconds * 1000)
   const expired = Option.exists(expiresAt, (end) => end <= answer.receivedAt)

@@ -1,6 +1,6 @@
 /**
- * What a JWT says (RFC 7519), unchecked: for tokens that came straight from their server, or from a file that
- * is trusted as it is. Loads nothing heavy.
+ * The claims of a JWT (RFC 7519), unchecked: for tokens that came directly from their server, or from a file
+ * that is trusted. It imports nothing large.
  *
  * @since 0.1.0
  */
@@ -15,7 +15,7 @@ import * as Redacted from "effect/Redacted"
 export type Claims = Readonly<Record<string, unknown>>
 
 /**
- * The claims of a token; none where it is no JWT.
+ * Returns the claims of a token. None if it is not a JWT.
  *
  * @since 0.1.0
  * @category getters

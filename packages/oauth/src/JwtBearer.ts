@@ -1,5 +1,6 @@
 /**
- * The JWT bearer grant (RFC 7523 §2.1): a signed assertion for an access token, as service accounts do it.
+ * The JWT bearer grant (RFC 7523 §2.1): exchanges a signed assertion for an access token, as service accounts
+ * do.
  *
  * @since 0.1.0
  */
@@ -20,7 +21,7 @@ import * as TokenEndpoint from "./TokenEndpoint.js"
 import * as Wire from "./Wire.js"
 
 /**
- * What an assertion says and what it is signed with. Each has a `jti` of its own.
+ * The claims of an assertion and the key that signs it. Each assertion has its own `jti`.
  *
  * @since 0.1.0
  * @category models
@@ -29,11 +30,11 @@ export interface Assertion {
   readonly key: oauth.CryptoKey | Redacted.Redacted<oauth.JWK>
   readonly kid?: string | undefined
   readonly issuer: string
-  /** For whom; the issuer unless given. */
+  /** The user or account that the token is for. Default: the issuer. */
   readonly subject?: string | undefined
-  /** To whom: the authorization server's issuer, or its token endpoint. */
+  /** The authorization server's issuer, or its token endpoint. */
   readonly audience: string
-  /** 60 s. */
+  /** Default: 60 s. */
   readonly lifetime?: Duration.DurationInput | undefined
   /** Further claims, such as Google's `scope`. */
   readonly claims?: Readonly<Record<string, oauth.JsonValue>> | undefined
@@ -44,17 +45,18 @@ export interface Assertion {
  * @category models
  */
 export interface Options extends TokenEndpoint.Options {
-  /** What to sign, or where to get an assertion that another service signed. */
+  /** The assertion to sign, or an effect that gets an assertion signed by another service. */
   readonly assertion: Assertion | Effect.Effect<Redacted.Redacted, TokenRefresher.RefreshError>
   readonly scopes?: ReadonlyArray<string> | undefined
-  /** Where the access token is to be used (RFC 8707): absolute, without fragment. */
+  /** Where the access token will be used (RFC 8707): absolute URIs without a fragment. */
   readonly resource?: string | ReadonlyArray<string> | undefined
 }
 
 const grantType = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
 /**
- * Asks for a new token each time, with a new assertion; needs no credentials to begin with.
+ * Creates a refresher that requests a new token each time, with a new assertion. It needs no credentials to
+ * begin with.
  *
  * @since 0.1.0
  * @category constructors
@@ -91,11 +93,11 @@ export const layer = (
 ): Layer.Layer<TokenRefresher.TokenRefresher, OAuthConfigError, HttpClient> =>
   Layer.effect(TokenRefresher.TokenRefresher, make(options))
 
-/** For whom the client asks; nobody here knows what another service has signed. */
+/** The subject that the client names. Unknown if another service signs the assertion. */
 const subjectOf = (assertion: Options["assertion"]): string | undefined =>
   Effect.isEffect(assertion) ? undefined : (assertion.subject ?? assertion.issuer)
 
-/** Signs as `oauth4webapi` signs a client's assertion, which differs in its subject and audience alone. */
+/** Signs as `oauth4webapi` signs a client's assertion, which differs only in its subject and audience. */
 const signer = (
   assertion: Assertion
 ): Effect.Effect<(serverAhead: number) => Effect.Effect<Redacted.Redacted>, OAuthConfigError> =>
@@ -120,7 +122,7 @@ const signer = (
     })
     return (serverAhead) =>
       Effect.gen(function* () {
-        // By the server's clock, which is the one that judges it.
+        // By the server's clock, because the server judges it.
         const now = (yield* Clock.currentTimeMillis) + serverAhead
         const skew = yield* Wire.clockSkew(now)
         return yield* Effect.promise(async () => {

@@ -1,5 +1,5 @@
 /**
- * Why a login brought no grant, in words that say what to do next.
+ * Why a login brought no grant, with what to do next.
  *
  * @since 0.1.0
  */
@@ -9,13 +9,18 @@ import { interactionCodes } from "./internal/codes.js"
 import type { OAuthError } from "./OAuthError.js"
 
 /**
- * - `Denied`: the user or the server said no. `Expired`: the code ran out, or was used before.
- * - `StateMismatch`: the answer is not that of this login, or comes a second time. `IssuerMismatch`: it
- *   comes from another server (RFC 9207).
- * - `PortBusy`: the loopback port could not be had. `NoBrowser`: the browser could not be opened.
- * - `Cancelled`: nothing was entered. `TimedOut`: nobody finished the login in time.
- * - `Unreachable`: the server did not answer. `ServerError`: it answered that it could not now.
- * - `Misconfigured`: it refused the client or what was asked. `Malformed`: what came is unusable.
+ * - `Denied`: the user or the server refused.
+ * - `Expired`: the code expired, or was used before.
+ * - `StateMismatch`: the response does not belong to this login, or came a second time.
+ * - `IssuerMismatch`: the response comes from another server (RFC 9207).
+ * - `PortBusy`: the loopback port could not be opened.
+ * - `NoBrowser`: the browser could not be opened.
+ * - `Cancelled`: nothing was entered.
+ * - `TimedOut`: nobody finished the login in time.
+ * - `Unreachable`: the server did not respond.
+ * - `ServerError`: the server responded that it cannot now.
+ * - `Misconfigured`: the server refused the client or the request.
+ * - `Malformed`: the response is unusable.
  *
  * @since 0.1.0
  * @category errors
@@ -49,16 +54,16 @@ export type LoginReason = typeof LoginReason.Type
  */
 export class LoginError extends Schema.TaggedError<LoginError>("@latchkey/oauth/LoginError")("LoginError", {
   reason: LoginReason,
-  /** What happened and what to do; server text in it is cut and escaped. */
+  /** What happened and what to do. Text from the server is truncated and escaped. */
   message: Schema.String,
-  /** The server's `error` code, cut and escaped. */
+  /** The server's `error` code, truncated and escaped. */
   oauthError: Schema.optional(Schema.String),
-  /** The HTTP status, where there was an answer. */
+  /** The HTTP status, if there was a response. */
   status: Schema.optional(Schema.Number)
 }) {}
 
 /**
- * The user or the server said no.
+ * The user or the server refused.
  *
  * @since 0.1.0
  * @category constructors
@@ -66,12 +71,12 @@ export class LoginError extends Schema.TaggedError<LoginError>("@latchkey/oauth/
 export const denied = (oauthError: string, said = ""): LoginError =>
   new LoginError({
     reason: "Denied",
-    message: `The login was denied${said === "" ? "" : ` (${said})`}: start it again if that was not meant.`,
+    message: `The login was denied${said === "" ? "" : ` (${said})`}: start it again if that was a mistake.`,
     oauthError
   })
 
 /**
- * The code that the user was to enter has run out (RFC 8628 §3.5).
+ * The code that the user should enter has expired (RFC 8628 §3.5).
  *
  * @since 0.1.0
  * @category constructors
@@ -82,7 +87,7 @@ export const expired = (): LoginError =>
     message: "The code expired before the login was finished: start it again for a new one."
   })
 
-/** What the lattice of requests means to a login. */
+/** Maps the failures of requests to the failures of a login. */
 const reasons = {
   NotSent: "Unreachable",
   MaybeSent: "Unreachable",
@@ -98,7 +103,7 @@ const advice: { readonly [reason in LoginReason]?: string } = {
 }
 
 /**
- * A request of a login that failed, as the failure of the login.
+ * Converts the failure of a login's request to the failure of the login.
  *
  * @since 0.1.0
  * @category conversions

@@ -1,17 +1,18 @@
 /**
- * What a login reports on the way, beside its result.
+ * Events that a login reports in addition to its result.
  *
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
 
 /**
- * - `NoRefreshToken`: the login succeeded without a refresh token, so it ends with its access token. `scopes` and
- *   `parameters` (of the authorization URL) are what to add to the next login to get one, where that is known.
- * - `StrayAnswer`: a request to the redirect URI that is not the answer of this login was ignored; `count` says how
- *   many there were. Reported for the first, the second, the fourth, and so on.
- * - `FetchedAnswer`: the answer of this login was loaded in the background, as by an extension of the browser, and was
- *   ignored; counted and reported in the same way.
+ * - `NoRefreshToken`: the login succeeded without a refresh token, so it ends with its access token. Add
+ *   `scopes` and `parameters` (of the authorization URL) to the next login to get one. They are present if
+ *   known.
+ * - `StrayAnswer`: a request to the redirect URI that does not belong to this login was ignored. `count` says
+ *   how many there were. Reported for the first, the second, the fourth, and so on.
+ * - `FetchedAnswer`: the response of this login was loaded in the background, for example by a browser
+ *   extension, and was ignored. It is counted and reported in the same way.
  *
  * `message` is for people and holds no secret.
  *
@@ -28,23 +29,23 @@ export type LoginEvent =
   | { readonly _tag: "StrayAnswer" | "FetchedAnswer"; readonly message: string; readonly count: number }
 
 /**
- * What every login with a user takes.
+ * The options of every login with a user.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Options {
-  /** Takes the events of the login; they are logged as warnings unless given. */
+  /** Receives the events of the login. Default: they are logged as warnings. */
   readonly onEvent?: ((event: LoginEvent) => Effect.Effect<void>) | undefined
   /**
-   * Whether a login without a refresh token is worth a `NoRefreshToken` event. True, except at servers that are known
-   * to give tokens that do not expire (GitHub).
+   * Whether a login without a refresh token causes a `NoRefreshToken` event. Default: true, except at servers
+   * that give tokens that do not expire (GitHub).
    */
   readonly expectsRefreshToken?: boolean | undefined
 }
 
 /**
- * Hands an event to the options' `onEvent`, or logs it.
+ * Passes an event to the options' `onEvent`, or logs it.
  *
  * @since 0.1.0
  * @category utils

@@ -1,7 +1,7 @@
 /**
- * The login by hand, for a machine without a browser: the user opens the URL anywhere, and carries the
- * answer over. The code is worth nothing to who sees it without the verifier (RFC 7636), which stays here; the
- * answer is checked as one that came by itself (RFC 6749 §4.1.2, RFC 9207).
+ * The login by hand, for a machine without a browser: the user opens the URL anywhere, and pastes the
+ * response. Anyone who sees the code cannot use it without the verifier (RFC 7636), which stays here. The
+ * response is checked like one that arrives by itself (RFC 6749 §4.1.2, RFC 9207).
  *
  * @since 0.1.0
  */
@@ -23,29 +23,29 @@ import { LoginError } from "./LoginError.js"
  */
 export interface Options<E = never, R = never> extends AuthorizationCode.Options {
   /**
-   * Shows the URL and gives what the user pasted: the URL that the browser ended at, whether or not it
-   * shows a page there, or the code as the server's own page shows it, alone or as `code#state`. Line breaks,
-   * quotes and percent-encoding that a copy brings along do no harm. `openBefore` is the time (epoch milliseconds) after
-   * which the URL is no use, where there is one (RFC 9126 §2.2).
+   * Shows the URL and returns what the user pasted: the URL that the browser ended at, whether or not it
+   * shows a page, or the code from the server's own page, alone or as `code#state`. Line breaks, quotes and
+   * percent-encoding from copying do no harm. `openBefore` is the time (epoch milliseconds) after which the
+   * URL is useless, if there is one (RFC 9126 §2.2).
    */
   readonly ask: (
     url: URL,
     openBefore: Option.Option<number>
   ) => Effect.Effect<string | Redacted.Redacted, E, R>
   /**
-   * As it is registered with the server: a page of its own that shows the code, or a loopback address,
-   * where the browser finds nothing and its address bar holds the answer; `http://127.0.0.1/callback`
-   * unless given.
+   * The redirect URI as registered with the server: a page of the server that shows the code, or a loopback
+   * address, where the browser finds nothing and its address bar holds the response. Default:
+   * `http://127.0.0.1/callback`.
    */
   readonly redirectUri?: string | undefined
 }
 
 /**
- * Logs in by hand. What was pasted is checked as an answer that comes by itself is: state (unless a bare
- * code was pasted, which has none; PKCE binds it to this login), issuer, error.
+ * Logs in by hand. It checks the pasted response like one that arrives by itself: state (unless a bare code
+ * was pasted, which has none; PKCE binds it to this login), issuer, error.
  *
- * Fails as `Cancelled` where nothing was pasted, `Malformed` where it is no answer. There is no time-out but
- * the server's own: a code that was carried over too late is `Expired`.
+ * Fails with `Cancelled` if nothing was pasted, and with `Malformed` if it is not a response. Only the server
+ * sets a time limit: a code that was pasted too late is `Expired`.
  *
  * @since 0.1.0
  * @category constructors
@@ -67,7 +67,7 @@ type Pasted =
   | { readonly _tag: "Code"; readonly code: Redacted.Redacted }
   | { readonly _tag: "Response"; readonly parameters: URLSearchParams }
 
-/** Far above any answer, far below what would be slow to look at. */
+/** Far above any response, and small enough to examine quickly. */
 const maxLength = 16_384
 
 const parse = (
@@ -79,14 +79,14 @@ const parse = (
     return fail("Cancelled", "Nothing was pasted: start the login again.")
   }
   if (text.length > maxLength || Option.isSome(CredentialsModule.tokenProblem(text))) {
-    return fail("Malformed", `What was pasted is neither a URL nor a code: ${pasteAgain}`)
+    return fail("Malformed", `The pasted text is neither a URL nor a code: ${pasteAgain}`)
   }
   if (/^[a-z][a-z0-9+.-]*:/i.test(text) && URL.canParse(text)) return parseUrl(new URL(text), attempt)
   const query = parametersOf(text.replace(/#.*$/, ""))
   if (/[?&=]/.test(text) && isResponse(query)) return response(query)
   const [code = "", state, ...more] = withState(text, attempt).split("#")
   if (code === "" || more.length > 0) {
-    return fail("Malformed", `What was pasted is no code: ${pasteAgain}`)
+    return fail("Malformed", `The pasted text is not a code: ${pasteAgain}`)
   }
   return state === undefined
     ? Either.right({ _tag: "Code", code: Redacted.make(decoded(code)) })
@@ -99,11 +99,11 @@ const tidied = (input: string): string => {
   return (/^https?%3a/i.test(bare) ? decoded(bare) : bare).replace(/&amp;/gi, "&")
 }
 
-/** A plus in a code is one: some servers do not encode it, and none has codes with spaces. */
+/** A plus in a code is a plus. Some servers do not encode it, and no code contains a space. */
 const parametersOf = (query: string): URLSearchParams =>
   new URLSearchParams(query.replace(/(?<=^|[?&])code=[^&]*/, (parameter) => parameter.replaceAll("+", "%2B")))
 
-/** `code#state`, also where the `#` came encoded. */
+/** `code#state`, also if the `#` is encoded. */
 const withState = (text: string, { isAnswer }: Pick<AuthorizationCode.Attempt, "isAnswer">): string => {
   const at = text.lastIndexOf("%23")
   const state = text.slice(at + 3)
@@ -111,8 +111,8 @@ const withState = (text: string, { isAnswer }: Pick<AuthorizationCode.Attempt, "
 }
 
 /**
- * A code out of an address bar is percent-encoded (`4%2F0A`), one from a page is not. It is decoded, once, where it is
- * what an encoder makes: no encoder touches letters and digits, so `%41` is a part of the code.
+ * A code from an address bar is percent-encoded (`4%2F0A`). One from a page is not. It is decoded once, if an
+ * encoder could have produced it. No encoder touches letters and digits, so `%41` is part of the code.
  */
 const decoded = (text: string): string => {
   if (!/%[0-9a-f]{2}/i.test(text) || /%(2[de]|3[0-9]|[46][1-9a-f]|[57][0-9a]|5f|7e)/i.test(text)) return text
@@ -133,16 +133,16 @@ const parseUrl = (
   return sameAddress(url, start)
     ? fail(
         "Malformed",
-        `What was pasted is the URL where the login begins: open it, log in, and ${pasteAgain}`
+        `The pasted URL is the one where the login begins: open it, log in, and ${pasteAgain}`
       )
     : fail(
         "Malformed",
-        `What was pasted is not the URL of the answer, which begins with ${redirectUri}: ${pasteAgain}`
+        `The pasted URL is not that of the answer, which begins with ${redirectUri}: ${pasteAgain}`
       )
 }
 
 const pasteAgain =
-  "start again, and paste the whole address that the browser ends at, or the code that is shown."
+  "start again, and paste the complete address where the browser ends, or the code that the page shows."
 
 const sameAddress = (a: URL, b: URL): boolean =>
   a.protocol === b.protocol && a.host === b.host && a.pathname === b.pathname

@@ -1,5 +1,5 @@
 /**
- * What can go wrong with a request to an authorization server, in the words of the core's lattice.
+ * What can go wrong with a request to an authorization server, classified as in the core.
  *
  * @since 0.1.0
  */
@@ -9,30 +9,30 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 
 /**
- * A request that failed. It holds no secret: neither the request nor the error of the HTTP client below is
- * kept as a cause, since they hold both; `code` is what remains of it.
+ * A request that failed. It holds no secret. Neither the request nor the error of the HTTP client is kept as
+ * a cause, because both hold secrets. Only `code` remains of the client's error.
  *
  * @since 0.1.0
  * @category errors
  */
 export class OAuthError extends Schema.TaggedError<OAuthError>("@latchkey/oauth/OAuthError")("OAuthError", {
   reason: RefreshReason,
-  /** What happened and what to do; server text in it is cut and escaped. */
+  /** What happened and what to do. Text from the server is truncated and escaped. */
   message: Schema.String,
-  /** Where it was sent, without the query. */
+  /** The endpoint of the request, without the query. */
   endpoint: Schema.String,
-  /** The server's `error` code (RFC 6749 §5.2), cut and escaped. */
+  /** The server's `error` code (RFC 6749 §5.2), truncated and escaped. */
   oauthError: Schema.optional(Schema.String),
-  /** The HTTP status, where there was an answer. */
+  /** The HTTP status, if there was a response. */
   status: Schema.optional(Schema.Number),
   /** How long the server asked to wait. */
   retryAfter: Schema.optional(Schema.DurationFromSelf),
-  /** The system's or the TLS library's name for it, such as `ECONNREFUSED`. */
+  /** The name that the system or the TLS library gives the failure, such as `ECONNREFUSED`. */
   code: Schema.optional(Schema.String)
 }) {}
 
 /**
- * The same as a failed refresh, with what could be saved of the answer.
+ * Converts it to a failed refresh, with what could be saved of the response.
  *
  * @since 0.1.0
  * @category conversions

@@ -23,24 +23,25 @@ import * as TokenEndpoint from "./TokenEndpoint.js"
  */
 export interface Options extends TokenEndpoint.Options {
   /**
-   * Scopes of the access token; without them none are sent and the server gives what was granted. They are sent
-   * as they are, whatever an earlier token held: its scopes are not those of the grant (RFC 6749 §6), and servers
-   * leave some out or spell them in another way. The server refuses what was not granted: `Misconfigured`.
+   * Scopes of the access token. By default none are sent and the server gives the granted ones. They are sent
+   * unchanged, whatever an earlier token held: a token's scopes are not those of the grant (RFC 6749 §6), and
+   * servers leave some out or spell them differently. The server refuses scopes that were not granted:
+   * `Misconfigured`.
    */
   readonly scopes?: ReadonlyArray<string> | undefined
-  /** Where the access token is to be used (RFC 8707): absolute, without fragment. */
+  /** Where the access token will be used (RFC 8707): absolute URIs without a fragment. */
   readonly resource?: string | ReadonlyArray<string> | undefined
-  /** What the server does with a refresh token once used; rotating without a window unless given. */
+  /** What the server does with a spent refresh token. Default: rotating, no replay window. */
   readonly rotation?: TokenRefresher.RotationPolicy | undefined
 }
 
 /**
- * Redeems the refresh token of the credentials it is given, which is to be done once at a time for a grant
- * (RFC 9700 §4.14): the manager sees to that.
+ * Creates a refresher that redeems the refresh token of the credentials it receives. This must happen once at
+ * a time for a grant (RFC 9700 §4.14). The manager ensures it.
  *
- * `GrantDead` is `invalid_grant`, a code that asks for the user (`interaction_required` and its like), and what
- * `deadCodes` and `adaptError` say; an answer that cannot be used but brought a new
- * refresh token carries it as `salvaged`.
+ * `GrantDead` is `invalid_grant`, a code that requires the user (`interaction_required` and the like), and
+ * whatever `deadCodes` and `adaptError` add. If an unusable response brought a new refresh token, the error
+ * carries it as `salvaged`.
  *
  * @since 0.1.0
  * @category constructors

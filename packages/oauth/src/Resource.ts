@@ -1,5 +1,5 @@
 /**
- * A JSON document that is had with a token: a profile of a provider's own, a token for a token.
+ * Fetches a JSON document with a token: a provider's own profile, or a token in exchange for a token.
  *
  * @since 0.1.0
  */
@@ -14,7 +14,7 @@ import { OAuthError } from "./OAuthError.js"
 import type { Wire } from "./Wire.js"
 
 /**
- * What is asked for, and with which token; it goes as `Authorization: Bearer` (RFC 6750 §2.1).
+ * What to fetch, and with which token. The token goes as `Authorization: Bearer` (RFC 6750 §2.1).
  *
  * @since 0.1.0
  * @category models
@@ -26,8 +26,8 @@ export interface Request {
 }
 
 /**
- * Asks for it by GET. Every answer is given, error answers too; {@link document} reads it. Fails as
- * `Wire.send` does.
+ * Sends a GET request. Returns every response, also an error; {@link document} reads it. Fails as `Wire.send`
+ * does.
  *
  * @since 0.1.0
  * @category requests
@@ -54,7 +54,8 @@ export const get = (wire: Wire, request: Request): Effect.Effect<Answer.Answer, 
   })
 
 /**
- * The JSON object in a success answer; `what` names it in errors, `settings` say what errors mean.
+ * Returns the JSON object in a success response. `what` names it in errors, and `settings` say what errors
+ * mean.
  *
  * @since 0.1.0
  * @category getters

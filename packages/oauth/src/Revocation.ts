@@ -1,5 +1,5 @@
 /**
- * The end of a grant (RFC 7009).
+ * Revokes a grant (RFC 7009).
  *
  * @since 0.1.0
  */
@@ -30,11 +30,14 @@ import * as Wire from "./Wire.js"
 export interface Options {
   readonly server: Server.Input
   readonly client: ClientAuth.Client
-  /** How often to try in all; 3. */
+  /** The total number of attempts. Default: 3. */
   readonly attempts?: number | undefined
-  /** The longest wait between two tries; a server that asks for longer is not waited for. 10 s. */
+  /**
+   * The longest wait between two attempts. If the server asks for longer, the revocation fails. Default: 10
+   * s.
+   */
   readonly maxWait?: Duration.DurationInput | undefined
-  /** How long a request may take; 30 s, which is also the most. */
+  /** How long a request may take. Default and maximum: 30 s. */
   readonly timeout?: Duration.DurationInput | undefined
 }
 
@@ -48,12 +51,13 @@ export class Revocation extends Context.Tag("@latchkey/oauth/Revocation")<
   Revocation,
   {
     /**
-     * Revokes the refresh token, which ends the grant, and then the access token. A token that the server does
-     * not know or calls invalid is revoked (§2.2): often the access token dies with the refresh token. Once the
-     * refresh token is revoked, an access token that the server refuses to revoke is logged, and is no failure.
+     * Revokes the refresh token, which ends the grant, and then the access token. A token that the server
+     * does not know or calls invalid counts as revoked (§2.2): often the access token ends with the refresh
+     * token. Once the refresh token is revoked, an access token that the server refuses to revoke is logged,
+     * and is not a failure.
      *
-     * Until it has succeeded the tokens are to be taken for alive: a 503 means that they are (§2.2.1). It
-     * is repeated, as it may be any number of times, on that and on whatever left no answer.
+     * Until it succeeds, treat the tokens as valid: a 503 means that they are (§2.2.1). The request is
+     * repeated after a 503 and after a request without a response. Repeating it is safe.
      */
     readonly revoke: (credentials: Credentials) => Effect.Effect<void, OAuthError>
   }
@@ -105,7 +109,7 @@ export const make = (
             (error) => !mayPass(error),
             ({ message }) =>
               Effect.logWarning(
-                `The refresh token is revoked. The access token could not be, and lives until it expires: ${message}`
+                `The refresh token is revoked. The access token could not be revoked, and stays valid until it expires: ${message}`
               )
           )
         })
@@ -132,7 +136,7 @@ export const layerConfig = (
 ): Layer.Layer<Revocation, OAuthConfigError | ConfigError.ConfigError, HttpClient> =>
   Layer.effect(Revocation, Effect.flatMap(Config.unwrap(options), make))
 
-/** What servers answer in place of the 200 that RFC 7009 §2.2 wants for a token that is invalid. */
+/** Servers send this instead of the 200 that RFC 7009 §2.2 requires for an invalid token. */
 const isInvalidAlready = ({ oauthError, status = 0 }: OAuthError): boolean =>
   status < 500 && (oauthError === "invalid_token" || oauthError === "invalid_grant")
 

@@ -1,5 +1,6 @@
 /**
- * The authorization server: its endpoints, given by hand or discovered (RFC 8414, OpenID Connect Discovery).
+ * The authorization server: its endpoints, configured by hand or discovered (RFC 8414, OpenID Connect
+ * Discovery).
  *
  * @since 0.1.0
  */
@@ -22,8 +23,8 @@ import { OAuthError } from "./OAuthError.js"
 import * as Wire from "./Wire.js"
 
 /**
- * What a server says of itself, as RFC 8414 §2 names it. Each endpoint in it was checked. A field whose value
- * cannot be used is left out, and does no harm unless it is needed: {@link endpoint} says then what is wrong.
+ * A server's metadata (RFC 8414 §2). Each endpoint in it was checked. A field with an unusable value is left
+ * out. It does no harm unless it is needed: then {@link endpoint} says what is wrong.
  *
  * @since 0.1.0
  * @category models
@@ -31,8 +32,8 @@ import * as Wire from "./Wire.js"
 export type Metadata = Parsed.Metadata
 
 /**
- * The URL of an endpoint that a request needs, or an {@link OAuthError} (`Misconfigured`) that says what the server's
- * metadata has in its place.
+ * Returns the URL of an endpoint that a request needs. Fails with an {@link OAuthError} (`Misconfigured`)
+ * that says what the server's metadata has instead.
  *
  * @since 0.1.0
  * @category getters
@@ -69,8 +70,8 @@ const settings: Readonly<Record<Parsed.EndpointField, string>> = {
 }
 
 /**
- * Endpoints given by hand. `issuer` is wanted where id tokens are to be checked and as the audience of
- * assertions; without it the token endpoint is that audience (RFC 7523 §3).
+ * Endpoints configured by hand. `issuer` is needed to check ID tokens, and is the audience of assertions.
+ * Without it the token endpoint is that audience (RFC 7523 §3).
  *
  * @since 0.1.0
  * @category models
@@ -86,7 +87,7 @@ export interface Endpoints {
   readonly pushedAuthorizationRequestEndpoint?: string | undefined
   readonly registrationEndpoint?: string | undefined
   readonly jwksUri?: string | undefined
-  /** Issuers and token endpoints that the server had before: a grant that was obtained there is used here. */
+  /** Issuers and token endpoints that the server had before. A grant that was obtained there is accepted. */
   readonly formerly?: ReadonlyArray<string> | undefined
 }
 
@@ -101,26 +102,26 @@ export interface Endpoints {
 export type Place = "oidc" | "oauth2" | "oidcInserted"
 
 /**
- * A server to be discovered by its issuer.
+ * A server to discover by its issuer.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Discovery {
-  /** As the server writes it, to the letter (RFC 8414 §3.3). */
+  /** Exactly as the server writes it (RFC 8414 §3.3). */
   readonly issuer: string
-  /** Where to look, in this order, until a place has a document; `oidc`, then `oauth2`, unless given. */
+  /** Where to look, in this order, until a place has a document. Default: `oidc`, then `oauth2`. */
   readonly discovery?: Place | ReadonlyArray<Place> | undefined
   /**
-   * Whether endpoints on loopback, link-local and private addresses are accepted from an issuer that is on no such
-   * address itself; false. See {@link checkDiscovered}.
+   * Whether to accept endpoints on loopback, link-local and private addresses from an issuer that is on no
+   * such address itself. Default: false. See {@link checkDiscovered}.
    */
   readonly allowPrivateEndpoints?: boolean | undefined
-  /** Issuers and token endpoints that the server had before: a grant that was obtained there is used here. */
+  /** Issuers and token endpoints that the server had before. A grant that was obtained there is accepted. */
   readonly formerly?: ReadonlyArray<string> | undefined
-  /** How long what was found is used; 1 hour. */
+  /** How long the discovered metadata is used. Default: 1 hour. */
   readonly ttl?: Duration.DurationInput | undefined
-  /** How long a request may take; 30 s, which is also the most. */
+  /** How long a request may take. Default and maximum: 30 s. */
   readonly timeout?: Duration.DurationInput | undefined
 }
 
@@ -131,18 +132,18 @@ export interface Discovery {
 export class Server extends Context.Tag("@latchkey/oauth/Server")<
   Server,
   {
-    /** What is known of the server; discovered on first use, once for all who ask at that time. */
+    /** The server's metadata, discovered on first use. Concurrent callers share one discovery. */
     readonly metadata: Effect.Effect<Metadata, OAuthError>
-    /** None where the endpoints were given without it: then id tokens cannot be checked. */
+    /** None if the endpoints were configured without it. Then ID tokens cannot be checked. */
     readonly issuer: Option.Option<string>
-    /** The token endpoint, where it was given by hand: grants are bound to it, see `GrantIdentity`. */
+    /** The token endpoint, if it was configured by hand. Grants are bound to it, see `GrantIdentity`. */
     readonly tokenEndpoint?: string | undefined
     readonly formerly?: ReadonlyArray<string> | undefined
   }
 >() {}
 
 /**
- * What takes a server takes either of these.
+ * Everything that is accepted where a server is needed.
  *
  * @since 0.1.0
  * @category models
@@ -150,7 +151,7 @@ export class Server extends Context.Tag("@latchkey/oauth/Server")<
 export type Input = Endpoints | Discovery | Context.Tag.Service<Server>
 
 /**
- * The server itself from whatever names it. Servers made once and handed on share their discovery.
+ * Returns the server for any form of input. A server that you create once and pass on shares its discovery.
  *
  * @since 0.1.0
  * @category constructors
@@ -161,7 +162,7 @@ export const from = (
   "metadata" in input ? Effect.succeed(input) : make(input)
 
 /**
- * A server from its endpoints or its issuer. Nothing is sent yet.
+ * Creates a server from its endpoints or its issuer. Sends nothing yet.
  *
  * @since 0.1.0
  * @category constructors
@@ -229,7 +230,10 @@ const byHand = (endpoints: Endpoints): Either.Either<Metadata, OAuthConfigError>
     }
   })
 
-/** What an id token may be signed with where the server's metadata does not say; nothing symmetric. */
+/**
+ * The signature algorithms that are allowed for an ID token if the server's metadata does not say. None is
+ * symmetric.
+ */
 const signingAlgorithms = [
   ...["ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "EdDSA", "Ed25519"]
 ]
@@ -242,7 +246,7 @@ const discover = (
 ): Effect.Effect<Context.Tag.Service<Server>, OAuthConfigError, HttpClient> =>
   Effect.gen(function* () {
     const issuer = yield* check("server.issuer", options.issuer)
-    // RFC 8414 §2: an issuer has no query either.
+    // RFC 8414 §2: an issuer has no query.
     if (issuer.search !== "")
       return yield* invalid("server.issuer", "has a query: leave out the ? and what follows")
     const wire = yield* Wire.make({ timeout: options.timeout })
@@ -288,7 +292,7 @@ const documentRequest: Wire.FetchInit = {
   redirect: "manual"
 }
 
-/** There is no such document here; there may be one at the other place. */
+/** There is no such document here. There may be one at the other location. */
 const isElsewhere = (error: OAuthError): boolean =>
   error.reason === "Misconfigured" && error.status !== undefined && error.status >= 400
 

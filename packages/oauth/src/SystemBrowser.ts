@@ -4,13 +4,14 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as ChildProcess from "node:child_process"
 import { LoginError } from "./LoginError.js"
 
 /**
- * Opens the URL and goes on, without waiting for the browser to close. Nothing goes through a shell, and
- * only http and https are opened. Fails as `NoBrowser` where the system's opener is missing or refuses:
- * show the URL then, or log in by hand.
+ * Opens the URL and continues without waiting for the browser to close. It uses no shell, and opens only http
+ * and https. Fails with `NoBrowser` if the system's opener is missing or refuses. Then show the URL, or use
+ * the manual login.
  *
  * @since 0.1.0
  * @category constructors
@@ -29,7 +30,7 @@ export interface Command {
 }
 
 /**
- * What opens a URL on a platform, named as `process.platform` does.
+ * Returns the command that opens a URL on a platform, named as `process.platform` does.
  *
  * @since 0.1.0
  * @category getters
@@ -45,24 +46,26 @@ export const commandFor = (platform: string): Command => {
   }
 }
 
-/** How long an opener that has not failed by then is taken to work, in milliseconds. */
+/** An opener that has not failed within this time, in milliseconds, counts as working. */
 const settled = 2000
 
 /**
- * {@link open} with a command of one's own.
+ * {@link open} with your own command.
  *
  * @since 0.1.0
  * @category constructors
  */
 export const openWith = (command: Command, url: URL): Effect.Effect<void, LoginError> =>
   url.protocol !== "https:" && url.protocol !== "http:"
-    ? noBrowser(`${url.protocol} is no address of a page`)
-    : Effect.timeoutTo(run(command, url), {
-        duration: settled,
-        onTimeout: () => Effect.void,
-        onSuccess: (code) =>
-          code === 0 ? Effect.void : noBrowser(`${command.program} ended with ${code ?? "a signal"}`)
-      }).pipe(Effect.flatten)
+    ? noBrowser(`${url.protocol} is not the address of a web page`)
+    : Effect.flatMap(
+        Effect.timeoutOption(run(command, url), settled),
+        Option.match({
+          onNone: () => Effect.void,
+          onSome: (code) =>
+            code === 0 ? Effect.void : noBrowser(`${command.program} ended with ${code ?? "a signal"}`)
+        })
+      )
 
 const run = (command: Command, url: URL): Effect.Effect<number | null, LoginError> =>
   Effect.async((resume) => {
@@ -81,5 +84,5 @@ const run = (command: Command, url: URL): Effect.Effect<number | null, LoginErro
 const noBrowser = (why: string): Effect.Effect<never, LoginError> =>
   new LoginError({
     reason: "NoBrowser",
-    message: `The browser could not be opened: ${why}. Open the URL yourself, or log in by hand (ManualLogin).`
+    message: `The browser could not be opened: ${why}. Open the URL yourself, or use ManualLogin.`
   })

@@ -1,5 +1,6 @@
 /**
- * The token endpoint (RFC 6749 §3.2): one request, any grant type, and credentials or a sorted failure.
+ * The token endpoint (RFC 6749 §3.2): sends one request for any grant type, and returns credentials or a
+ * classified failure.
  *
  * @since 0.1.0
  */
@@ -26,7 +27,7 @@ import * as TokenResponse from "./TokenResponse.js"
 import * as Wire from "./Wire.js"
 
 /**
- * What all grants have in common.
+ * The options that all grants have in common.
  *
  * @since 0.1.0
  * @category models
@@ -34,31 +35,34 @@ import * as Wire from "./Wire.js"
 export interface Options extends Answer.ErrorSettings {
   readonly server: Server.Input
   readonly client: ClientAuth.Client
-  /** How the body is written; `form` unless the server wants `json`. */
+  /** How the body is encoded. Default: `form`. */
   readonly encoding?: Wire.Encoding | undefined
-  /** Parameters that the server wants beside the standard ones. */
+  /** Parameters that the server requires in addition to the standard ones. */
   readonly parameters?: Readonly<Record<string, string>> | undefined
-  /** Headers that the server wants; `authorization` and `dpop` are not for here. */
+  /** Headers that the server requires. Do not set `authorization` and `dpop` here. */
   readonly headers?: Readonly<Record<string, string>> | undefined
-  /** Where the provider names the account in its response; an answer for another one is refused. */
+  /** Reads the account from the provider's response. A response for another account is refused. */
   readonly accountId?: ((response: Extras) => Option.Option<string>) | undefined
   /**
-   * An answer of this server in the terms of the standard, where it says things its own way: scopes between commas,
-   * tokens in an inner object. It is called with success answers alone.
+   * Converts a response of this server to the terms of the standard, if it departs from them: scopes
+   * separated by commas, tokens in an inner object. Called for success responses only.
    */
   readonly adapt?: ((response: Extras) => Extras) | undefined
-  /** The type of a token where the answer does not say, against RFC 6749 §5.1: `Bearer`. Without it that is refused. */
+  /**
+   * The token type if the response names none, against RFC 6749 §5.1: for example `Bearer`. Without it such a
+   * response is refused.
+   */
   readonly defaultTokenType?: string | undefined
-  /** Whether an id token in an answer is checked, where the issuer is known; true. */
+  /** Whether to check an ID token in a response, if the issuer is known. Default: true. */
   readonly checkIdToken?: boolean | undefined
-  /** Whether tokens are to be bound to a key (RFC 9449); a grant that has one is bound in any case. */
+  /** Whether to bind tokens to a key (RFC 9449). A grant that is already bound stays bound in any case. */
   readonly dpop?: boolean | undefined
-  /** How long a request may take; 30 s, which is also the most. */
+  /** How long a request may take. Default and maximum: 30 s. */
   readonly timeout?: Duration.DurationInput | undefined
 }
 
 /**
- * What one request asks: the grant type and its parameters; a list is sent as a repeated parameter.
+ * The content of one request: the grant type and its parameters. A list is sent as a repeated parameter.
  *
  * @since 0.1.0
  * @category models
@@ -67,18 +71,18 @@ export interface Request {
   readonly grantType: string
   readonly parameters: Readonly<Record<string, string | ReadonlyArray<string> | undefined>>
   /**
-   * Parameters that are signed anew each time the request is sent, such as an assertion: by the server's clock, which
-   * is so many milliseconds ahead of ours.
+   * Parameters that are signed anew for each request, such as an assertion. The argument is by how many
+   * milliseconds the server's clock is ahead of ours; sign by the server's clock.
    */
   readonly signed?:
     ((serverAhead: number) => Effect.Effect<Readonly<Record<string, string>>, RefreshError>) | undefined
-  /** The credentials that the answer is merged into; a key they are bound to is used. */
+  /** The credentials that the response is merged into. A key that they are bound to is used. */
   readonly previous: Option.Option<Credentials>
-  /** The key to bind the tokens to, where one is in use already; else a new one where `dpop` is on. */
+  /** The key to bind the tokens to, if one is already in use. Otherwise a new one if `dpop` is on. */
   readonly key?: Option.Option<DPoP.Key> | undefined
-  /** Token types that this grant can use, beside `Bearer`, or `DPoP` where a key is bound. */
+  /** Token types that this grant can use, in addition to `Bearer`, or to `DPoP` if a key is bound. */
   readonly tokenTypes?: ReadonlyArray<string> | undefined
-  /** What else this grant wants of its response: in words what is wrong with it, if anything is. */
+  /** An additional check of this grant's response. Returns the problem in words, if there is one. */
   readonly check?: ((response: Extras) => Option.Option<string>) | undefined
 }
 
@@ -88,21 +92,25 @@ export interface Request {
  */
 export interface TokenEndpoint {
   /**
-   * Asks for tokens. What is signed (a proof, an assertion) is made anew, once, where the server wants its nonce in it,
-   * or refuses it and shows a clock in `Date` that differs from the one that it was dated by; nothing else is repeated. Fails as {@link TokenResponse.judge} and {@link Wire.Wire} do.
+   * Requests tokens. A signed value (a proof, an assertion) is made anew once, if the server wants its nonce
+   * in it, or refuses it and shows a clock in `Date` that differs from the one that dated it. Nothing else is
+   * repeated. Fails as {@link TokenResponse.judge} and {@link Wire.Wire} do.
    */
   readonly request: (request: Request) => Effect.Effect<Credentials, RefreshError>
-  /** By how many milliseconds the server's clock is ahead of ours, by its last answer; see {@link Answer.clockSkew}. */
+  /**
+   * By how many milliseconds the server's clock is ahead of ours, by its last response. See
+   * {@link Answer.clockSkew}.
+   */
   readonly serverAhead: () => number
   /**
-   * Whose the grants of a grant type are: the server's and the client's, and a subject's where the client names one.
-   * Known without a request.
+   * The identity of the grants of a grant type: the server's and the client's, and a subject if the client
+   * names one. Known without a request.
    */
   readonly originOf: (grantType: string, subject?: string) => Origin
 }
 
 /**
- * A token endpoint over the `HttpClient` in the context.
+ * Creates a token endpoint over the `HttpClient` in the context.
  *
  * @since 0.1.0
  * @category constructors
@@ -150,7 +158,7 @@ export const make = (options: Options): Effect.Effect<TokenEndpoint, OAuthConfig
               wasMisdated &&
               !Answer.isOk(answer) &&
               (asked.signed !== undefined || isSigned || Option.isSome(key)) &&
-              // Where an assertion is the grant, it has not been spent.
+              // If the grant is an assertion, it has not been spent.
               (ServerClock.refusesWhatIsSigned(code) ||
                 (asked.signed !== undefined && code === "invalid_grant"))
             return { answer, requestedAt, again: wantsNonce || isRefused }
@@ -179,7 +187,7 @@ export const make = (options: Options): Effect.Effect<TokenEndpoint, OAuthConfig
         const context: TokenResponse.Context = {
           previous: Option.map(asked.previous, attach(key)),
           requestedAt,
-          // RFC 9449 §5: what was asked for with a proof is not taken without.
+          // RFC 9449 §5: a token that was requested with a proof is not accepted without one.
           tokenTypes: [Option.isSome(key) ? "dpop" : "bearer", ...(asked.tokenTypes ?? [])],
           defaultTokenType: options.defaultTokenType,
           accountId: options.accountId,
@@ -197,7 +205,7 @@ export const make = (options: Options): Effect.Effect<TokenEndpoint, OAuthConfig
             ? problem
             : yield* idTokenProblem(metadata, options.client.clientId, answer, idToken.value)
         if (Option.isSome(refused)) return yield* TokenResponse.unusable(answer, context, refused.value)
-        // Attached again: a field of the server's must not take the key's place.
+        // Attached again, because a field of the server's must not replace the key.
         return attach(key)(asAsked(credentials, response, asked))
       }
     )
@@ -217,7 +225,7 @@ export const make = (options: Options): Effect.Effect<TokenEndpoint, OAuthConfig
 const unsaved = (error: OAuthError | RefreshError): RefreshError =>
   error._tag === "RefreshError" ? error : toRefreshError(error, Option.none())
 
-/** Nothing was redeemed yet, whatever became of the request for the server's metadata. */
+/** Nothing was redeemed yet, whatever happened to the request for the server's metadata. */
 const undiscovered = (error: OAuthError): RefreshError =>
   new RefreshError({
     reason:
@@ -231,7 +239,7 @@ const undiscovered = (error: OAuthError): RefreshError =>
     ...(error.retryAfter !== undefined && { retryAfter: error.retryAfter })
   })
 
-/** The key that the grant is bound to; a new one where binding is wanted and there is none yet. */
+/** Returns the key that the grant is bound to, or a new one if binding is on and there is none yet. */
 const keyFor = (
   previous: Option.Option<Credentials>,
   wanted: boolean
@@ -253,8 +261,8 @@ const attach =
     Option.match(key, { onNone: () => credentials, onSome: (k) => DPoP.attach(credentials, k) })
 
 /**
- * RFC 6749 §5.1: a scope that is left out is the one that was asked for, not that of an earlier token. A refresh
- * keeps what the grant holds (§6).
+ * RFC 6749 §5.1: a scope that is left out is the requested one, not that of an earlier token. A refresh keeps
+ * the scope of the grant (§6).
  */
 const asAsked = (credentials: Credentials, response: Extras, asked: Request): Credentials => {
   const { scope } = asked.parameters
@@ -272,7 +280,7 @@ const hasIdToken = (response: Extras): boolean => {
   return Option.isNone(tokenProblem(value))
 }
 
-/** OpenID Connect Core §12.2: the same subject as before. */
+/** OpenID Connect Core §12.2: the subject must be the same as before. */
 const subjectProblem = (
   previous: Option.Option<Credentials>,
   idToken: Option.Option<Redacted.Redacted>

@@ -1,5 +1,5 @@
 /**
- * Token exchange (RFC 8693): another token for one that is already held.
+ * Token exchange (RFC 8693): exchanges a token for another one.
  *
  * @since 0.1.0
  */
@@ -16,7 +16,7 @@ import * as Target from "./internal/target.js"
 import * as TokenEndpoint from "./TokenEndpoint.js"
 
 /**
- * What a token is, for `subject_token_type` and its like (RFC 8693 §3).
+ * The kind of a token, for `subject_token_type` and similar parameters (RFC 8693 §3).
  *
  * @since 0.1.0
  * @category models
@@ -31,7 +31,7 @@ export const tokenType = {
 } as const
 
 /**
- * A token to be exchanged and what it is: `tokenType`, or a URI of the server's own.
+ * A token to exchange and its kind: `tokenType`, or a URI of the server's own.
  *
  * @since 0.1.0
  * @category models
@@ -46,27 +46,27 @@ export interface Subject {
  * @category models
  */
 export interface Options extends TokenEndpoint.Options {
-  /** Asked each time: the token of another manager, a file that is renewed, an assertion. */
+  /** Called for each exchange: the token of another manager, a file that is renewed, an assertion. */
   readonly subject: Effect.Effect<Subject, TokenRefresher.RefreshError>
-  /** Who acts for the subject, where that is another. */
+  /** The party that acts for the subject, if that is another. */
   readonly actor?: Effect.Effect<Subject, TokenRefresher.RefreshError> | undefined
-  /** What is wanted; an access token unless given. */
+  /** The kind of token to request. Default: an access token. */
   readonly requestedTokenType?: string | undefined
   readonly scopes?: ReadonlyArray<string> | undefined
   readonly audience?: string | ReadonlyArray<string> | undefined
-  /** Where the token is to be used (RFC 8707): absolute, without fragment. */
+  /** Where the token will be used (RFC 8707): absolute URIs without a fragment. */
   readonly resource?: string | ReadonlyArray<string> | undefined
 }
 
 const grantType = "urn:ietf:params:oauth:grant-type:token-exchange"
 
 /**
- * Exchanges the subject token each time; needs no credentials to begin with. An answer that does not say
- * what it issued, or issued something else, is `Malformed` (RFC 8693 §2.2.1).
+ * Creates a refresher that exchanges the subject token each time. It needs no credentials to begin with. A
+ * response that does not say what it issued, or issued something else, is `Malformed` (RFC 8693 §2.2.1).
  *
- * An id token, a SAML assertion or any other token that is no access token comes as the `accessToken` of the
- * credentials, of the `tokenType` `N_A`. Hand it over as what it is: a parameter of a login, an assertion of another
- * grant. No client here sends it as a bearer token.
+ * An ID token, a SAML assertion or any other token that is not an access token becomes the `accessToken` of
+ * the credentials, with `tokenType` `N_A`. Pass it on as what it is: a parameter of a login, an assertion of
+ * another grant. No client here sends it as a bearer token.
  *
  * @since 0.1.0
  * @category constructors
@@ -115,8 +115,8 @@ export const layer = (
   Layer.effect(TokenRefresher.TokenRefresher, make(options))
 
 /**
- * A JWT is an access token too where none was asked for by name. An access token has a type by which it is used
- * (RFC 8693 §2.2.1).
+ * A JWT also counts as an access token, unless another kind was requested by name. An access token has a type
+ * by which it is used (RFC 8693 §2.2.1).
  */
 const issuedProblem = (requested: string | undefined, response: Extras): Option.Option<string> => {
   const issued = response["issued_token_type"]

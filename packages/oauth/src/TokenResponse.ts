@@ -1,9 +1,10 @@
 /**
- * What a token endpoint's answer is worth: new credentials, or an error that carries what could be saved.
+ * Judges a token endpoint's response: new credentials, or an error that carries what could be saved.
  *
- * The rule above all others: a usable new refresh token in a success answer is given out to be saved,
- * whatever else is wrong with the answer, since the old one is spent by then. An answer that is JSON, or a form with an
- * access token, is used whatever its content type says; any other body is only searched for the refresh token.
+ * One rule comes before all others: a usable new refresh token in a success response is returned for saving,
+ * whatever else is wrong with the response, because the old one is spent. A response that is JSON, or a form
+ * with an access token, is used whatever its content type says. Any other body is only searched for the
+ * refresh token.
  *
  * @since 0.1.0
  */
@@ -17,7 +18,7 @@ import { membersOf } from "./internal/salvage.js"
 import { OAuthError, toRefreshError } from "./OAuthError.js"
 
 /**
- * What must be known to judge an answer.
+ * The facts that are needed to judge a response.
  *
  * @since 0.1.0
  * @category models
@@ -29,16 +30,16 @@ export interface Context extends Answer.ErrorSettings {
   readonly requestedAt: number
   /** The token types that the caller can use: `bearer` unless the request was bound by DPoP. */
   readonly tokenTypes: ReadonlyArray<string>
-  /** The type of a token where the answer does not say. */
+  /** The token type if the response names none. */
   readonly defaultTokenType?: string | undefined
-  /** Where the provider names the account in its response. */
+  /** Reads the account from the provider's response. */
   readonly accountId?: ((response: Credentials.Extras) => Option.Option<string>) | undefined
-  /** The body in the terms of the standard, where the server says things its own way. */
+  /** Converts the body to the terms of the standard, if the server departs from them. */
   readonly adapt?: ((response: Credentials.Extras) => Credentials.Extras) | undefined
 }
 
 /**
- * The credentials after an answer (RFC 6749 §5), and its body for further checks.
+ * The credentials after a response (RFC 6749 §5), and its body for further checks.
  *
  * @since 0.1.0
  * @category models
@@ -49,8 +50,8 @@ export interface Accepted {
 }
 
 /**
- * Judges an answer. An error answer is sorted by {@link Answer.toError}; a success that is no usable token
- * response is `Malformed`, and so is one with an `error` in it that brought a new refresh token.
+ * Judges a response. {@link Answer.toError} classifies an error response. A success that is not a usable
+ * token response is `Malformed`, and so is one with an `error` in it that brought a new refresh token.
  *
  * @since 0.1.0
  * @category constructors
@@ -78,7 +79,7 @@ export const judge = (answer: Answer.Answer, context: Context): Either.Either<Ac
       ? malformed(`holds the error${code}`)
       : refuse(Answer.toError(answer, context))
   }
-  if (Option.isNone(adapted)) return malformed("made the `adapt` of the settings fail")
+  if (Option.isNone(adapted)) return malformed("made the `adapt` function of the settings fail")
   const response = withType(adapted.value, context.defaultTokenType)
   const merge = Option.liftThrowable(() =>
     Credentials.fromResponse(response, context.previous, {
@@ -90,7 +91,7 @@ export const judge = (answer: Answer.Answer, context: Context): Either.Either<Ac
     })
   )
   const merged = merge()
-  if (Option.isNone(merged)) return malformed("made the `accountId` of the settings fail")
+  if (Option.isNone(merged)) return malformed("made the `accountId` function of the settings fail")
   return Either.match(merged.value, {
     onLeft: ({ field, problem }) =>
       malformed(
@@ -107,10 +108,10 @@ const withType = (response: Credentials.Extras, type: string | undefined): Crede
   type !== undefined && isUntyped(response) ? { ...response, token_type: type } : response
 
 const missingType =
-  "; where the server never sends one, set `defaultTokenType` to Bearer (a provider's `token.defaultType`, a session's TOKEN_TYPE)"
+  "; if the server never sends one, set `defaultTokenType` to Bearer (a provider's `token.defaultType`, a session's TOKEN_TYPE)"
 
 /**
- * The error for a success answer that cannot be used, with what could be saved of it.
+ * Creates the error for an unusable success response, with what could be saved of it.
  *
  * @since 0.1.0
  * @category errors
@@ -123,8 +124,8 @@ export const unusable = (
   toRefreshError(Answer.malformed(answer, "token response", problem), salvage(answer, context))
 
 /**
- * The previous credentials with the new refresh token that a success answer holds, be it broken in any
- * other way; none where there is no new one, or nothing that it could be merged into.
+ * Returns the previous credentials with the new refresh token from a success response, however broken the
+ * rest is. None if there is no new one, or nothing to merge it into.
  *
  * @since 0.1.0
  * @category utils
@@ -138,7 +139,7 @@ export const salvage = (
     onLeft: (): ReadonlyArray<unknown> => [],
     onRight: (body) => [adapted(body), body].map((where) => where["refresh_token"])
   })
-  // A body that is JSON has said it all; any other one is searched.
+  // A JSON body has already been read in full. Any other body is searched.
   const searched =
     answer.text.trimStart().startsWith("{") && members.length > 0
       ? []
@@ -146,18 +147,18 @@ export const salvage = (
   const refreshToken = [...members, ...searched].find((token) =>
     Option.isNone(Credentials.tokenProblem(token))
   )
-  // Without an access token the merge always refuses, and hands out what it saved.
+  // Without an access token the merge always fails, and returns what it saved.
   const merged = Credentials.fromResponse({ refresh_token: refreshToken }, previous, { requestedAt })
   return Option.flatMap(Either.getLeft(merged), (problem) => problem.salvaged)
 }
 
-/** None where the settings cannot read it. */
+/** None if the settings cannot read it. */
 const adapt = (
   response: Credentials.Extras,
   context: Pick<Context, "adapt">
 ): Option.Option<Credentials.Extras> => Option.liftThrowable(() => context.adapt?.(response) ?? response)()
 
-/** A success answer without an access token, which the settings know as an error. */
+/** Whether a success response without an access token is an error by the settings. */
 const isRefusal = (
   answer: Answer.Answer,
   adapted: Option.Option<Credentials.Extras>,
@@ -166,7 +167,7 @@ const isRefusal = (
   !Option.exists(adapted, (body) => Option.isNone(Credentials.tokenProblem(body["access_token"]))) &&
   Option.isSome(Answer.adaptedError(answer, context))
 
-/** An error answer that broke off before it could be read says nothing of what became of the request. */
+/** An error response that broke off before it could be read leaves the outcome of the request unknown. */
 const errorOf = (answer: Answer.Answer, settings: Answer.ErrorSettings): OAuthError => {
   const error = Answer.toError(answer, settings)
   if (Option.isNone(answer.cut) || Either.isRight(Answer.json(answer))) return error

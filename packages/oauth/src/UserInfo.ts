@@ -1,6 +1,6 @@
 /**
- * Whose grant it is, asked at the UserInfo endpoint (OpenID Connect Core §5.3) or read from the id token:
- * the core's `ProfileSource`.
+ * Finds out whose grant it is, from the UserInfo endpoint (OpenID Connect Core §5.3) or from the ID token. It
+ * is a `ProfileSource` of the core.
  *
  * @since 0.1.0
  */
@@ -36,13 +36,13 @@ export interface Options {
   readonly server: Server.Input
   /** The provider's name in the profile. */
   readonly provider: string
-  /** How long a request may take; 30 s, which is also the most. */
+  /** How long a request may take. Default and maximum: 30 s. */
   readonly timeout?: Duration.DurationInput | undefined
 }
 
 /**
- * Asks with the access token, by DPoP where it is bound. An answer for another subject than the id token's
- * is refused (§5.3.2). `quick` reads the id token, or what the credentials say by themselves.
+ * Creates a source that sends the access token, with DPoP if the token is bound. A response for another
+ * subject than the ID token's is refused (§5.3.2). `quick` reads the ID token, or the credentials themselves.
  *
  * @since 0.1.0
  * @category constructors
@@ -73,7 +73,7 @@ export const make = (
           Option.isSome(key) && nonces.keep(endpoint, answer.headers) && DPoP.wantsNonce(answer)
         const { headers, receivedAt } = answer
         const wasMisdated = clocks.learn(endpoint, { headers, receivedAt, requestedAt })
-        // A 401 to a proof of another time than the server's: it was not looked at any further.
+        // A 401 to a wrongly dated proof: the server did not look at the token.
         const again = wantsNonce || (Option.isSome(key) && wasMisdated && answer.status === 401)
         return { answer, again }
       })
@@ -129,14 +129,14 @@ export const layerConfig = (
 const failed = (reason: Profile.ProfileError["reason"], message: string): Profile.ProfileError =>
   new Profile.ProfileError({ reason, message })
 
-/** RFC 6749 §7.1: nor is a token of another type sent as if it were one of these. */
+/** RFC 6749 §7.1: a token of another type is not sent as if it were one of these. */
 const understood = ({ tokenType }: Credentials): Either.Either<void, Profile.ProfileError> =>
   ["bearer", "dpop"].includes(tokenType.toLowerCase())
     ? Either.right(undefined)
     : Either.left(
         failed(
           "Rejected",
-          `The token is of the type ${quote(tokenType, [])}, which is not understood here, and was not sent.`
+          `The token is of the type ${quote(tokenType, [])}, which this client does not understand, and was not sent.`
         )
       )
 
@@ -151,7 +151,7 @@ const read = (answer: Answer.Answer): Either.Either<IdToken.Claims, Profile.Prof
     return Either.left(
       failed(
         "Rejected",
-        `${answer.endpoint} answered ${answer.status}: refresh the token, or log in with the scopes it wants.`
+        `${answer.endpoint} answered ${answer.status}: refresh the token, or log in with the scopes that it requires.`
       )
     )
   }

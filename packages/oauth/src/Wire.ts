@@ -1,17 +1,16 @@
 /**
  * Every request to an authorization server: `oauth4webapi` over the platform's `HttpClient`.
  *
- * What holds for each of them: it goes to https or to this machine, follows no redirect, ends within the
- * time-out, and 1 MiB of the answer is read at most. It asks for no content coding, and undoes gzip, deflate and
- * Brotli, and zstd where Node has it, of an answer that has one all the same: no more than 1 MiB comes out. It appears in traces as a span like the client's own,
- * which it replaces, with neither headers nor query: nothing in it is secret.
+ * Each request goes to https or to this machine, follows no redirect, ends within the time-out, and reads at
+ * most 1 MiB of the response. It asks for no content coding. If a response has one anyway, gzip, deflate and
+ * Brotli are undone, and zstd if Node supports it, up to 1 MiB of output. It appears in traces as a span like
+ * the client's own, which it replaces, with neither headers nor query: nothing in it is secret.
  *
  * @since 0.1.0
  */
 import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import * as HttpClient from "@effect/platform/HttpClient"
-import { TimeLimit } from "@latchkey/core/internal-api"
-import * as Clock from "effect/Clock"
+import { Fibers, TimeLimit } from "@latchkey/core/internal-api"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -27,7 +26,7 @@ import * as Exchange from "./internal/exchange.js"
 import { OAuthError } from "./OAuthError.js"
 
 /**
- * What `oauth4webapi` hands to its `customFetch`.
+ * The argument that `oauth4webapi` passes to its `customFetch`.
  *
  * @since 0.1.0
  * @category models
@@ -35,19 +34,19 @@ import { OAuthError } from "./OAuthError.js"
 export type FetchInit = oauth.CustomFetchOptions<string, string | URLSearchParams | undefined | null>
 
 /**
- * What every request function of `oauth4webapi` takes as options: hand it on, with more beside it.
+ * The options that every request function of `oauth4webapi` takes. Pass them on, together with others.
  *
  * @since 0.1.0
  * @category models
  */
 export interface SendOptions {
   readonly [oauth.customFetch]: (url: string, init: FetchInit) => Promise<Response>
-  /** Plain http is allowed here because the wire refuses it to any machine but this one. */
+  /** Allowed here because the wire refuses plain http to any machine but this one. */
   readonly [oauth.allowInsecureRequests]: true
 }
 
 /**
- * How a body is written: as a form (RFC 6749 §4), or as JSON for the servers that want it so.
+ * How a body is encoded: as a form (RFC 6749 §4), or as JSON for the servers that want it.
  *
  * @since 0.1.0
  * @category models
@@ -62,12 +61,12 @@ export type Encoding = "form" | "json"
  */
 export interface Wire {
   /**
-   * Runs a request function of `oauth4webapi` and gives the answer to its request, error answers too:
+   * Runs a request function of `oauth4webapi` and returns the response to its request, also an error:
    * `wire.send((options) => oauth.revocationRequest(as, client, auth, token, options))`. The `Response` that
-   * the function resolves with is empty: the answer is read here.
+   * the function resolves with is empty, because the response is read here.
    *
-   * Fails where there was no answer: `NotSent`, `MaybeSent`, or `Misconfigured` for a request that could
-   * not be built, may not go where it should, or was redirected. Interruption aborts the request.
+   * Fails if there was no response: `NotSent`, `MaybeSent`, or `Misconfigured` for a request that could not
+   * be built, may not go to its target, or was redirected. Interruption aborts the request.
    */
   readonly send: (
     request: (options: SendOptions) => Promise<Response>,
@@ -76,16 +75,16 @@ export interface Wire {
 }
 
 /**
- * The limits; they can only be made stricter.
+ * The limits. They can only be made stricter.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Options {
   /**
-   * How long a request may take, its answer included; 30 s, which is also the most. An answer to a refresh at a server that
-   * rotates without a window is read for as long as its lease lasts, once it has begun to arrive (`TimeLimit.ReadOn`):
-   * callers do not wait for that.
+   * How long a request may take, including its response. Default and maximum: 30 s. The response to a refresh
+   * at a server that rotates without a window is read for as long as its lease lasts, once it has begun to
+   * arrive (`TimeLimit.ReadOn`). Callers do not wait for that.
    */
   readonly timeout?: Duration.DurationInput | undefined
 }
@@ -93,20 +92,20 @@ export interface Options {
 const maxTimeout = Duration.seconds(30)
 
 /**
- * A wire over the `HttpClient` in the context.
+ * Creates a wire over the `HttpClient` in the context.
  *
- * `FetchHttpClient` is told not to follow redirects through its `RequestInit` service, on top of the one in
- * the context here. A `RequestInit` given to the client's own layer is hidden from here and so replaced:
- * give it to this layer too, or put what it does (a proxy's dispatcher) into `FetchHttpClient.Fetch`.
- * Other clients follow no redirect unless wrapped to do so, in which case the answer is refused. The one
- * with the least overhead is `NodeHttpClient.layerUndici`.
+ * It configures `FetchHttpClient` not to follow redirects through its `RequestInit` service, on top of the
+ * one in the context here. A `RequestInit` given to the client's own layer is not visible here, and is
+ * replaced. Give it to this layer too, or put what it does (a proxy's dispatcher) into
+ * `FetchHttpClient.Fetch`. Other clients follow no redirect unless they are wrapped to do so; then the
+ * response is refused. The client with the least overhead is `NodeHttpClient.layerUndici`.
  *
  * @since 0.1.0
  * @category constructors
  */
 export const make = (options: Options = {}): Effect.Effect<Wire, OAuthConfigError, HttpClient.HttpClient> =>
   Effect.gen(function* () {
-    // With a scope: its own responses abort each request once more after its end.
+    // With a scope, because the client's own responses abort each request once more after its end.
     const client = HttpClient.withScope(yield* HttpClient.HttpClient)
     const given = yield* Effect.serviceOption(FetchHttpClient.RequestInit)
     const timeout = yield* checkTimeout(options.timeout ?? maxTimeout)
@@ -125,7 +124,8 @@ export const make = (options: Options = {}): Effect.Effect<Wire, OAuthConfigErro
         Effect.flatMap(built(request), ([url, { body, headers, method }]) => {
           const outgoing = { method, headers, body: body ?? undefined, asJson: encoding === "json" }
           return Effect.flatMap(Effect.zip(Scope.make(), TimeLimit.ReadOn), ([scope, arrival]) => {
-            // Of an answer that may hold the only copy of a refresh token, more is read once it has begun to arrive.
+            // A response that may hold the only copy of a refresh token is read on once it has begun to
+            // arrive.
             let begun = false
             const exchange = Exchange.make(client, timeout, targetOf(url, method), outgoing, () => {
               begun = true
@@ -134,7 +134,7 @@ export const make = (options: Options = {}): Effect.Effect<Wire, OAuthConfigErro
             const run = exchange.run.pipe(
               Effect.locally(HttpClient.currentTracerDisabledWhen, constTrue),
               Effect.interruptible,
-              // What is still under way then is hung up on.
+              // Closes the connection of a request that is still running.
               Effect.onExit((exit) => (isWhole(exit) ? Effect.void : Scope.close(scope, exit))),
               Effect.mapInputContext((services: Context.Context<never>) =>
                 services.pipe(Context.add(FetchHttpClient.RequestInit, init), Context.add(Scope.Scope, scope))
@@ -147,16 +147,16 @@ export const make = (options: Options = {}): Effect.Effect<Wire, OAuthConfigErro
     }
   })
 
-/** Nothing of it is under way any more. */
+/** Whether nothing of it is still running. */
 const isWhole = (exit: Exit.Exit<Answer.Answer, unknown>): boolean =>
   Exit.isSuccess(exit) && Option.isNone(exit.value.cut)
 
-/** More endpoints than a server has; what asks others again and again is not kept. */
+/** More endpoints than a server has. Beyond that, new targets are not kept. */
 const maxTargets = 32
 
 /**
- * How many seconds `now` (epoch milliseconds) is ahead of the system's clock, which `oauth4webapi` reads:
- * for the `[oauth.clockSkew]` that makes its proofs, assertions and checks follow the time given.
+ * By how many seconds `now` (epoch milliseconds) is ahead of the system's clock, which `oauth4webapi` reads.
+ * Pass it as `[oauth.clockSkew]`, so that the library's proofs, assertions and checks follow the given time.
  *
  * @since 0.1.0
  * @category utils
@@ -164,11 +164,11 @@ const maxTargets = 32
 export const clockSkew = (now: number): Effect.Effect<number> =>
   Effect.sync(() => Math.round((now - systemClock.unsafeCurrentTimeMillis()) / 1000))
 
-const systemClock = Clock.make()
+const systemClock = Fibers.systemClock
 
 /**
- * The request as the library has it sent. It is sent after that, by who asked for it: not at all, where nobody waits
- * any more once its proof or its assertion is made.
+ * Returns the request that the library builds. The caller sends it afterwards, or not at all if nobody waits
+ * any more once its proof or assertion is made.
  */
 const built = (
   request: (options: SendOptions) => Promise<Response>
@@ -178,7 +178,7 @@ const built = (
       resume(Effect.succeed([url, init]))
       return unread
     }
-    // What the library makes of the answer that it is given does not matter here.
+    // What the library makes of the response that it receives does not matter here.
     const finish = (error?: unknown) => resume(Effect.suspend(() => Effect.fail(notBuilt(error))))
     request({ [oauth.allowInsecureRequests]: true, [oauth.customFetch]: customFetch }).then(
       () => finish(),
@@ -186,10 +186,13 @@ const built = (
     )
   })
 
-/** What the library's request functions are given: they hand it on, and the answer itself is read here. */
+/**
+ * The response that the library's request functions receive. They pass it on, and the real response is read
+ * here.
+ */
 const unread = Promise.resolve(new Response())
 
-/** The library's messages name settings and hold no values; those of others are not repeated. */
+/** The library's messages name settings and hold no values. Messages of other errors are not repeated. */
 const notBuilt = (error: unknown): OAuthError => {
   const code = error instanceof Error && "code" in error ? error.code : undefined
   const known = typeof code === "string" && /^(OAUTH|ERR)_[A-Z_]+$/.test(code) ? code : undefined

@@ -312,7 +312,7 @@ describe("the answer", () => {
         const sent = asked.length
         expect(yield* Effect.flip(answer({ code: "c" }))).toMatchObject({
           reason: "StateMismatch",
-          message: expect.stringContaining("good once") as unknown
+          message: expect.stringContaining("already used") as unknown
         })
         expect(asked.length).toBe(sent)
       }

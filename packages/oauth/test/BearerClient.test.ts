@@ -452,7 +452,7 @@ describe("a refusal", () => {
     readonly [string, (r: HttpClientResponse.HttpClientResponse) => Effect.Effect<unknown, unknown>]
   > = [
     ["text", (r) => r.text],
-    ["text twice", (r) => Effect.zipRight(r.text, r.text)],
+    ["text twice", (r) => Effect.andThen(r.text, r.text)],
     ["json", (r) => Effect.map(r.json, (value) => JSON.stringify(value))],
     ["arrayBuffer", (r) => Effect.map(r.arrayBuffer, (b) => new TextDecoder().decode(b))],
     ["stream", (r) => Stream.mkString(Stream.decodeText(r.stream))],
@@ -466,9 +466,9 @@ describe("a refusal", () => {
           (r) => Effect.as(r.text, false),
           (r) => Effect.as(Stream.runHead(r.stream), false),
           (r) => Effect.as(r.formData, false),
-          (r) => Effect.zipRight(r.text, Effect.as(r.arrayBuffer, false)),
-          (r) => Effect.zipRight(r.text, Effect.never),
-          (r) => Effect.zipRight(r.text, Effect.die("a mistake in it")),
+          (r) => Effect.andThen(r.text, Effect.as(r.arrayBuffer, false)),
+          (r) => Effect.andThen(r.text, Effect.never),
+          (r) => Effect.andThen(r.text, Effect.die("a mistake in it")),
           () => {
             throw new Error("a mistake in it")
           }

@@ -215,7 +215,7 @@ describe("a login", () => {
       const told = yield* Fiber.join(both[0]!).pipe(Effect.race(Fiber.join(both[1]!)))
       expect(told).toMatchObject({
         status: 410,
-        text: expect.stringContaining("has had its answer") as unknown
+        text: expect.stringContaining("already has its answer") as unknown
       })
       yield* Fiber.interrupt(started.fiber)
       const texts = yield* Effect.forEach(both, (fiber) => Effect.map(Fiber.join(fiber), (got) => got.text))
@@ -285,7 +285,7 @@ describe("a request that is not the answer of this login (F58)", () => {
     Effect.gen(function* () {
       const redeeming = yield* Deferred.make<void>()
       const client = HttpClient.make(() =>
-        Effect.zipRight(Deferred.succeed(redeeming, undefined), Effect.never)
+        Effect.andThen(Deferred.succeed(redeeming, undefined), Effect.never)
       )
       const started = yield* begin({}, Layer.succeed(HttpClient.HttpClient, client))
       const answered = yield* Effect.fork(get(started.callback({ code: "c" })))
@@ -371,7 +371,7 @@ describe("the answer of this login, loaded in the background", () => {
       expect(error).toMatchObject({ _tag: "LoginError", reason: "TimedOut" })
       expect(error).toHaveProperty(
         "message",
-        expect.stringMatching(/this login that were ignored, .* in the background: 1\./)
+        expect.stringMatching(/Answers to this login that were ignored because .* in the background: 1\./)
       )
     })
   )
@@ -470,7 +470,7 @@ describe("a login that fails", () => {
       const opened = yield* Deferred.make<URL>()
       const login = BrowserLogin.login({
         ...options,
-        openUrl: (url) => Effect.zipRight(Deferred.succeed(opened, url), Effect.never)
+        openUrl: (url) => Effect.andThen(Deferred.succeed(opened, url), Effect.never)
       })
       const fiber = yield* Effect.forkScoped(Effect.provide(login, answering(granted).layer))
       const { searchParams } = yield* Deferred.await(opened)

@@ -1,4 +1,4 @@
-/** The HTTP clients that everything must hold for. */
+/** The HTTP clients for which everything must hold. */
 import { FetchHttpClient, type HttpClient } from "@effect/platform"
 import { NodeHttpClient } from "@effect/platform-node"
 import type { Layer } from "effect"

@@ -1,4 +1,4 @@
-/** Answers with a content coding, over each client: decoded under the limit, and no rotation is lost. */
+/** Responses with a content coding, over each client: decoded within the limit, and no rotation is lost. */
 import { NodeHttpClient } from "@effect/platform-node"
 import { describe, expect, it } from "@effect/vitest"
 import { Credentials } from "@latchkey/core"

@@ -212,22 +212,22 @@ describe("asking for a code", () => {
 
   it.effect.each([
     ["no device code", { device_code: "" }, "device_code is blank"],
-    ["a device code that is no text", { device_code: 5 }, "device_code is a number"],
+    ["a device code that is not a string", { device_code: 5 }, "device_code is a number"],
     ["no user code", { user_code: undefined }, "user_code is missing"],
     ["a user code that would move the cursor", { user_code: "A\u001b[2J" }, "user_code has a control"],
-    ["no page", { verification_uri: undefined }, "verification_url is no https URL"],
+    ["no page", { verification_uri: undefined }, "verification_url is not an https URL"],
     [
       "a page that an opener would run",
       { verification_uri: "file:///bin/sh" },
-      "verification_uri is no https"
+      "verification_uri is not an https"
     ],
     ["a script for a page", { verification_uri_complete: "javascript:1" }, "verification_uri_complete is no"],
-    ["plain http", { verification_uri: "http://example.com/" }, "verification_uri is no https"],
-    ["no lifetime", { expires_in: undefined }, "expires_in is no number of seconds"],
-    ["a negative lifetime", { expires_in: -1 }, "expires_in is no number"],
-    ["an absolute time", { expires_in: 1_700_000_000_000 }, "expires_in is no number"],
-    ["an interval in words", { interval: "soon" }, "interval is no number"],
-    ["an interval of years", { interval: 100_000 }, "interval is no number"]
+    ["plain http", { verification_uri: "http://example.com/" }, "verification_uri is not an https"],
+    ["no lifetime", { expires_in: undefined }, "expires_in is not a number of seconds"],
+    ["a negative lifetime", { expires_in: -1 }, "expires_in is not a number"],
+    ["an absolute time", { expires_in: 1_700_000_000_000 }, "expires_in is not a number"],
+    ["an interval in words", { interval: "soon" }, "interval is not a number"],
+    ["an interval of years", { interval: 100_000 }, "interval is not a number"]
   ] as const)("refuses %s", ([, over, problem]) =>
     Effect.gen(function* () {
       const server = bench(device(over))
@@ -374,7 +374,7 @@ describe("polling", () => {
   ends("ends when the user denies", device(), [pending, refusal("access_denied")], [5000, 10_000], {
     reason: "Denied",
     oauthError: "access_denied",
-    message: "The login was denied: start it again if that was not meant.",
+    message: "The login was denied: start it again if that was a mistake.",
     polls: 2
   })
   ends("ends when the server says that the code expired", device(), [refusal("expired_token")], [5000], {

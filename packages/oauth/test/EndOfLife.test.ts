@@ -2,21 +2,11 @@ import { FetchHttpClient, HttpClient, HttpClientResponse } from "@effect/platfor
 import { describe, expect, it } from "@effect/vitest"
 import { Credentials, Profile } from "@latchkey/core"
 import { ClientAuth, Introspection, RefreshToken, Revocation, UserInfo } from "@latchkey/oauth"
-import {
-  Config,
-  ConfigProvider,
-  Effect,
-  Fiber,
-  Layer,
-  Logger,
-  LogLevel,
-  Option,
-  Redacted,
-  TestClock
-} from "effect"
+import { Config, ConfigProvider, Effect, Fiber, Layer, Option, Redacted, TestClock } from "effect"
 import { inspect } from "node:util"
 import { answering, type Asked, type Reply } from "./Memory.js"
 import * as Provider from "./Provider.js"
+import * as Edition from "../../core/test/support/Edition.js"
 
 const client = {
   client_id: "confidential",
@@ -188,7 +178,7 @@ describe("revocation", () => {
       const { revoke, asked } = yield* revoking({}, refresh, access)
       yield* revoke
       yield* Effect.sync(() => expect(asked).toHaveLength(2))
-    }).pipe(Logger.withMinimumLogLevel(LogLevel.None))
+    }).pipe(Edition.silent)
   )
 
   it.effect.each<readonly [string, Reply]>([
@@ -209,12 +199,12 @@ describe("revocation", () => {
       const busyThen = yield* revoking({ attempts: 1 }, fine, { status: 503, body: "" })
       expect((yield* Effect.flip(busyThen.revoke)).status).toBe(503)
       const lines: Array<string> = []
-      const logger = Logger.make(({ message }) => void lines.push(String(message)))
+      const logger = Edition.logging(({ message }) => void lines.push(String(message)))
       const echo = { error: "unsupported_token_type", error_description: "no: the-access" }
       const { revoke } = yield* revoking({}, fine, { status: 400, body: echo })
-      yield* Effect.provide(revoke, Logger.replace(Logger.defaultLogger, logger))
+      yield* logger(revoke)
       expect(lines).toHaveLength(1)
-      expect(lines[0]).toContain("lives until it expires")
+      expect(lines[0]).toContain("stays valid until it expires")
       expect(lines[0]).not.toContain("the-access")
     })
   )

@@ -252,7 +252,7 @@ describe("the refresh grant", () => {
         const requests = server.tokenRequests()
         const error = yield* Effect.flip(refresh(["openid", "admin"], widened))
         expect(error).toMatchObject({ reason: "Misconfigured", oauthError: "invalid_scope" })
-        expect(error.message).toContain("send fewer or none, or log in again for more")
+        expect(error.message).toContain("ask for fewer or none, or log in again for more")
         expect(server.tokenRequests()).toBe(requests + 1)
       }).pipe(Effect.provide(fetchLayer))
   )

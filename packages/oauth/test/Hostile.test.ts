@@ -1,7 +1,7 @@
 /**
- * The whole manager, with the real refresher, against the hostile server. The campaigns draw everything from
- * a seed; LATCHKEY_RACES, LATCHKEY_CLOCKS and LATCHKEY_FUZZ say how many of them to run, LATCHKEY_SEED where
- * to begin.
+ * The whole manager, with the real refresher, against the hostile server. A seed generates everything in the
+ * campaigns. LATCHKEY_RACES, LATCHKEY_CLOCKS and LATCHKEY_FUZZ set how many of them run, and LATCHKEY_SEED
+ * the first seed.
  */
 import { describe, expect, it } from "@effect/vitest"
 import { RotationPolicy } from "@latchkey/core"
@@ -76,7 +76,7 @@ describe("each fault at each policy: no grant is lost that anybody could save", 
           expect(Option.getOrThrow(end.stored.dead).reason, fault.name).toContain("as a last resort")
         }
       }
-      // The same by a client that is not told of the server's window, which is over by then.
+      // The same by a client that does not know the server's window, which is over by then.
       const end = yield* Effect.orDie(
         meet(Rotation.newPair("1 minute"), [Fault.lostAnswer], RotationPolicy.rotating())
       )

@@ -254,7 +254,7 @@ describe("faults", () => {
   )
 })
 
-/** What a run tells: how each refresh ended, and when. */
+/** The result of a run: how each refresh ended, and when. */
 const run = (seed: number) =>
   against(
     {

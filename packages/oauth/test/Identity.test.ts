@@ -1,4 +1,4 @@
-/** Whose grants a refresher redeems: known before anything is sent. */
+/** The identity of the grants that a refresher redeems, known before anything is sent. */
 import { describe, expect, it } from "@effect/vitest"
 import {
   Credentials,

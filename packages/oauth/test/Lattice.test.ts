@@ -1,6 +1,6 @@
 /**
- * What becomes of a refresh on real sockets, whatever goes wrong, by each HTTP client: what is called not
- * sent was never seen by the server, and what may have been seen is never called so.
+ * The outcome of a refresh on real sockets with every fault, by each HTTP client: the server never saw a
+ * request that is reported as not sent, and a request that it may have seen is never reported so.
  */
 import { describe, expect, it } from "@effect/vitest"
 import { Credentials, type TokenRefresher } from "@latchkey/core"
@@ -155,7 +155,7 @@ const wantsCertificate = (version: Tls.SecureVersion): Tls.TlsOptions => ({
 })
 const alert = Buffer.from([21, 3, 3, 0, 2, 2, 40])
 
-/** From Node 22 on, `fetch` and undici do not tell an alert in the handshake from a later one. */
+/** From Node 22 on, `fetch` and undici do not distinguish an alert in the handshake from a later one. */
 const alertsOfAnyTime: Pick<Case, "or"> =
   Number(process.versions.node.split(".")[0]) >= 22 ? { or: "MaybeSent" } : {}
 

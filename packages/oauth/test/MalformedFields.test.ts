@@ -1,4 +1,7 @@
-/** What is malformed beside usable tokens, at a manager: it costs neither the token nor a rotation with each call. */
+/**
+ * Malformed fields beside usable tokens, with a manager: they cost neither the token nor a rotation with each
+ * call.
+ */
 import { describe, expect, it } from "@effect/vitest"
 import { RefreshLease, type TokenEvent, TokenStorage } from "@latchkey/core"
 import { Fault } from "@latchkey/oauth/testing"

@@ -3,6 +3,7 @@ import { ManualLogin } from "@latchkey/oauth"
 import { Effect, FastCheck, Redacted } from "effect"
 import { inspect } from "node:util"
 import { answering } from "./Memory.js"
+import * as Edition from "../../core/test/support/Edition.js"
 
 const redirectUri = "https://console.example.com/oauth/code/callback"
 
@@ -99,7 +100,7 @@ describe("what is pasted", () => {
     })
   )
 
-  it.effect.prop("any code comes through, bare, encoded, and in a URL", [code], ([given]) =>
+  Edition.propEffect("any code comes through, bare, encoded, and in a URL", [code], ([given]) =>
     Effect.gen(function* () {
       const pastes: ReadonlyArray<(state: string) => string> = [
         () => encodeURIComponent(given),
@@ -126,8 +127,8 @@ describe("what is pasted", () => {
     ["a URL elsewhere", (state) => `https://evil.example/?code=c&state=${state}`, "Malformed", redirectUri],
     ["the path of another", (state) => `${redirectUri}/x?code=c&state=${state}`, "Malformed", redirectUri],
     ["the URL without an answer", () => redirectUri, "Malformed", redirectUri],
-    ["too many parts", () => "a#b#c", "Malformed", "no code"],
-    ["a state alone", (state) => `#${state}`, "Malformed", "no code"],
+    ["too many parts", () => "a#b#c", "Malformed", "not a code"],
+    ["a state alone", (state) => `#${state}`, "Malformed", "not a code"],
     ["keys of the terminal", () => "\u001b[A\u001b[B", "Malformed", "neither a URL nor a code"],
     ["a book", () => "x".repeat(20_000), "Malformed", "neither a URL nor a code"]
   ])("%s is refused", ([, paste, reason, words]) =>

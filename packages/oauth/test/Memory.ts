@@ -1,4 +1,4 @@
-/** An `HttpClient` that answers from memory, and keeps what it was asked. */
+/** An `HttpClient` that answers from memory, and keeps its requests. */
 import { HttpClient, HttpClientResponse } from "@effect/platform"
 import { Effect, Layer } from "effect"
 

@@ -1,13 +1,17 @@
-/** Logins that bring no refresh token, at a real server with its own rules and as other servers are asked. */
+/**
+ * Logins that bring no refresh token, at a real server with its own rules and with the parameters for other
+ * servers.
+ */
 import { FetchHttpClient } from "@effect/platform"
 import { describe, expect, it } from "@effect/vitest"
 import { Credentials } from "@latchkey/core"
 import { AuthorizationCode, DeviceLogin, type LoginEvent, ManualLogin, RefreshToken } from "@latchkey/oauth"
-import { Effect, Logger, Option, TestClock } from "effect"
+import { Effect, Option, TestClock } from "effect"
 import { missing } from "../src/internal/offlineAccess.js"
 import { answering } from "./Memory.js"
 import * as Provider from "./Provider.js"
 import { consent } from "./support/interaction.js"
+import * as Edition from "../../core/test/support/Edition.js"
 
 const features = { devInteractions: { enabled: true }, pushedAuthorizationRequests: { enabled: false } }
 
@@ -187,7 +191,7 @@ describe("what is missing", () => {
   it.effect("is logged unless somebody takes the events, and reported by a login on a device too", () =>
     Effect.gen(function* () {
       const lines: Array<string> = []
-      const logger = Logger.make(({ message }) => void lines.push(String(message)))
+      const logger = Edition.logging(({ message }) => void lines.push(String(message)))
       const { layer } = answering(
         {
           body: {
@@ -208,7 +212,7 @@ describe("what is missing", () => {
           client: { clientId: "c" },
           scopes: ["openid"],
           prompt: () => Effect.void
-        }).pipe(Effect.provide([layer, Logger.replace(Logger.defaultLogger, logger)]))
+        }).pipe(Effect.provide(layer), logger)
       )
       yield* TestClock.adjust("10 seconds")
       yield* fiber

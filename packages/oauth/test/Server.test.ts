@@ -31,6 +31,7 @@ import {
 import { clients } from "./Clients.js"
 import { answering, type Asked, type Reply } from "./Memory.js"
 import * as Provider from "./Provider.js"
+import * as Edition from "../../core/test/support/Edition.js"
 
 const issuer = "https://auth.example.com/tenant/1"
 const document = { issuer, token_endpoint: "https://auth.example.com/token" }
@@ -286,7 +287,7 @@ describe("metadata with a field that is wrong (F24, F25)", () => {
     })
   )
 
-  it.effect.prop(
+  Edition.propEffect(
     "whatever the document holds, nothing is a defect",
     {
       over: FastCheck.dictionary(
@@ -411,10 +412,7 @@ describe("by configuration", () => {
         tokenEndpoint: Config.string("TOKEN_ENDPOINT"),
         issuer: Config.string("ISSUER").pipe(Config.withDefault(undefined))
       })
-    ).pipe(
-      Effect.provide(answering({}).layer),
-      Effect.withConfigProvider(ConfigProvider.fromMap(new Map(Object.entries(entries))))
-    )
+    ).pipe(Effect.provide(answering({}).layer), Edition.withVariables(entries))
 
   it.effect("endpoints", () =>
     Effect.gen(function* () {

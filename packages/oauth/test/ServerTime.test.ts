@@ -1,4 +1,6 @@
-/** The server's clock, which is never quite ours: read from its answers, and used only to act earlier. */
+/**
+ * The server's clock, which always differs from ours: read from its responses, and used only to act earlier.
+ */
 import { describe, expect, it } from "@effect/vitest"
 import { RefreshLease } from "@latchkey/core"
 import { Answer } from "@latchkey/oauth"

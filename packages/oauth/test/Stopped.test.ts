@@ -1,6 +1,7 @@
 /**
- * A process that is stopped, or whose event loop is blocked, for longer than every time-out while the token server
- * answers. Real processes, sockets and time: what is tested is the order in which timers and sockets are looked at.
+ * A process that is stopped, or whose event loop is blocked, for longer than every time-out while the token
+ * server responds. It uses real processes, sockets and time, because it tests the order in which timers and
+ * sockets are handled.
  */
 import { afterAll, beforeAll, describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
@@ -43,7 +44,7 @@ type Disturbance = (
   child: ChildProcess
 ) => Promise<void>
 
-/** A server that rotates and ends the grant where a spent token comes again; it answers as it is told to. */
+/** A server that rotates, and ends the grant if a spent token comes again. It responds as configured. */
 const server = Effect.acquireRelease(
   Effect.promise(async () => {
     const state = { current: "rt-0", alive: true, posts: 0, meet: undefined as Disturbance | undefined }

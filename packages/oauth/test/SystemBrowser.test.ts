@@ -4,6 +4,7 @@ import { Effect, Either, Fiber, TestClock } from "effect"
 import { mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import * as Edition from "../../core/test/support/Edition.js"
 
 const node = (script: string, ...more: ReadonlyArray<string>): SystemBrowser.Command => ({
   program: process.execPath,
@@ -30,7 +31,7 @@ describe("the system's browser", () => {
     Effect.gen(function* () {
       const fiber = yield* Effect.fork(SystemBrowser.openWith(node("setTimeout(() => undefined, 5000)"), url))
       yield* TestClock.adjust(1999)
-      expect(yield* Fiber.poll(fiber)).toMatchObject({ _tag: "None" })
+      expect(yield* Edition.poll(fiber)).toMatchObject({ _tag: "None" })
       yield* TestClock.adjust(1)
       yield* Fiber.join(fiber)
     })

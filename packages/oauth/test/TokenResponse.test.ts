@@ -90,7 +90,7 @@ describe("a bad answer to a refresh: a typed error, and the new refresh token is
       "nested too deeply"
     ],
     ["cut off", `{"refresh_token":"${good.refresh_token}","access_tok`, "is not JSON"],
-    ["in an array", [good], "no object"],
+    ["in an array", [good], "not an object"],
     ["after a warning", `<b>Warning</b>: {x} in /srv/a.php\n${JSON.stringify(good)}`, "is not JSON"],
     ["trailing data", `${JSON.stringify(good)} trailing`, "is not JSON"]
   ])("%s", ([, body, problem]) =>

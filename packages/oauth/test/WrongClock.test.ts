@@ -1,6 +1,6 @@
 /**
- * What is signed for a server while our clock is wrong. It is dated by the clock that the server shows in `Date`: where
- * that is known from an earlier answer at once, else when the server has refused what was dated otherwise.
+ * Signatures for a server while our clock is wrong. They are dated by the clock that the server shows in
+ * `Date`: at once if an earlier response showed it, otherwise after the server has refused a wrong date.
  */
 import { describe, expect, it } from "@effect/vitest"
 import type { TokenRefresher } from "@latchkey/core"

@@ -1,12 +1,12 @@
 /**
- * The providers that come with the package, each as settings: nothing here is more than a default, which a file
- * of providers or an environment variable replaces.
+ * The providers that come with the package, as settings. Everything here is a default that a providers file
+ * or an environment variable can replace.
  *
  * @since 0.1.0
  */
 import type { Encoded } from "./ProviderSettings.js"
 
-/** What a Claude subscription grants; a login may ask for more, a refresh may not. */
+/** The scopes that a Claude subscription grants. A login may request more, a refresh may not. */
 const claudeSubscriptionScopes = [
   "user:profile",
   "user:inference",
@@ -16,7 +16,8 @@ const claudeSubscriptionScopes = [
 ]
 
 /**
- * Claude, as Claude Code logs in to it: JSON bodies, the state in the code exchange, `code#state` to be pasted.
+ * Claude, as Claude Code logs in to it: JSON bodies, the state in the code exchange, and `code#state` for the
+ * user to paste.
  *
  * @since 0.1.0
  * @category providers
@@ -65,8 +66,8 @@ export const claude: Encoded = {
 }
 
 /**
- * Codex, as its command logs in: the expiry from the access token itself, the account from a claim of
- * OpenAI's own in the id token, single-use refresh tokens.
+ * Codex, as its command logs in to it: the expiry from the access token, the account from OpenAI's own claim
+ * in the ID token, single-use refresh tokens.
  *
  * @since 0.1.0
  * @category providers
@@ -114,8 +115,8 @@ export const codex: Encoded = {
 }
 
 /**
- * Copilot: a long-lived token of GitHub's, kept as the refresh token, is shown for a service token of about
- * 25 minutes, which is what callers want.
+ * Copilot: a long-lived GitHub token, stored as the refresh token, is exchanged for a service token of about
+ * 25 minutes, which callers get.
  *
  * @since 0.1.0
  * @category providers
@@ -151,7 +152,7 @@ export const copilot: Encoded = {
 }
 
 /**
- * GitHub, for an app of the user's own. Apps whose tokens expire get refresh tokens that are good once.
+ * GitHub, for an app of your own. Apps whose tokens expire get single-use refresh tokens.
  *
  * @since 0.1.0
  * @category providers
@@ -175,7 +176,7 @@ export const github: Encoded = {
 }
 
 /**
- * Google, by its discovery, for a client of the user's own. It wants offline access asked for in its own way.
+ * Google, by discovery, for a client of your own. Google has its own parameter for offline access.
  *
  * @since 0.1.0
  * @category providers
@@ -194,8 +195,9 @@ export const google: Encoded = {
 }
 
 /**
- * Gemini, as Gemini CLI logs in to it: Google's endpoints. Google wants the secret of that client with every
- * request, and it is not kept here: set `LATCHKEY_GEMINI_CLIENT_SECRET`, or a client of your own.
+ * Gemini, as Gemini CLI logs in to it: Google's endpoints. Google requires the secret of that client with
+ * every request, and the secret is not part of this package: set `LATCHKEY_GEMINI_CLIENT_SECRET`, or use a
+ * client of your own.
  *
  * @since 0.1.0
  * @category providers
@@ -238,9 +240,9 @@ const signInCodes = [
 ]
 
 /**
- * Microsoft Entra, for a client of the user's own. The endpoints are those of all tenants together, whose
- * discovery names an issuer for each: with `server.issuer`
- * (`https://login.microsoftonline.com/TENANT/v2.0`) one tenant is discovered and its id tokens are checked.
+ * Microsoft Entra, for a client of your own. The endpoints are those of all tenants together, whose discovery
+ * names a separate issuer for each tenant. Set `server.issuer`
+ * (`https://login.microsoftonline.com/TENANT/v2.0`) to discover one tenant and check its ID tokens.
  *
  * @since 0.1.0
  * @category providers
@@ -256,8 +258,9 @@ export const microsoft: Encoded = {
   scopes: ["openid", "profile", "email", "offline_access"],
   login: { ways: ["browser", "device", "manual"], redirectUri: "http://localhost" },
   token: {
-    // Entra says why a user has to log in beside an `error` that may be another: revoked, expired or unused for too
-    // long, a password changed, a second factor or a consent wanted (AADSTS codes).
+    // Entra gives the reason why a user must log in separately from `error`, which may be another code:
+    // revoked, expired or unused for too long, a changed password, a required second factor or consent
+    // (AADSTS codes).
     errors: [
       { means: "dead", status: [400, 401], path: ["suberror"], values: signInSuberrors },
       { means: "dead", status: [400, 401], path: ["error_codes"], values: signInCodes }
@@ -268,7 +271,7 @@ export const microsoft: Encoded = {
 }
 
 /**
- * All of them, by id.
+ * All of them, by ID.
  *
  * @since 0.1.0
  * @category providers

@@ -1,9 +1,9 @@
 /**
- * The credential file of Claude Code: `claudeAiOauth` in `~/.claude/.credentials.json`, the expiry in epoch
- * milliseconds. All else in the file belongs to others and stays. What else that object holds belongs to its
- * grant: it stays with the grant, and goes with it.
+ * The credential file of Claude Code: `claudeAiOauth` in `~/.claude/.credentials.json`, with the expiry in
+ * epoch milliseconds. Everything else in the file belongs to others and stays. The other fields of that
+ * object belong to its grant: they stay with the grant, and are removed with it.
  *
- * Blank tokens are what Claude Code leaves when it has logged out: there is no grant then.
+ * Claude Code leaves blank tokens when it has logged out. Then there is no grant.
  *
  * @since 0.1.0
  */
@@ -17,7 +17,7 @@ import { isObject, type JsonObject, textAt } from "./internal/json.js"
 
 const known = ["accessToken", "refreshToken", "expiresAt", "scopes", "subscriptionType"]
 
-/** Under which key of the credentials' extras the rest of the object travels. */
+/** The key of the credentials' extras that carries the rest of the object. */
 const restKey = "claudeAiOauth"
 
 /**
@@ -46,7 +46,8 @@ export const format: FileFormat.FileFormat = FileFormat.foreign({
         })
       )
     }),
-  // All of the object belongs to the grant: the plan, the limits, whose it is. Another grant takes none of it.
+  // The whole object belongs to the grant: the plan, the limits, the account. Another grant takes nothing
+  // from it.
   encode: (credentials, section, { sameGrant }) => {
     const extras = Redacted.value(credentials.extras)
     const { [restKey]: rest, subscription_type: subscription } = extras
@@ -72,7 +73,7 @@ export const format: FileFormat.FileFormat = FileFormat.foreign({
         )
 })
 
-/** What the answer of the token endpoint says under other names: whose the grant is, and how long it lasts. */
+/** The fields that the token endpoint's response holds under other names: the account and the lifetime. */
 const answered = ({ extras, obtainedAt }: Credentials.Credentials): JsonObject => {
   const response = Redacted.value(extras)
   const account = textAt(response, ["account", "uuid"])

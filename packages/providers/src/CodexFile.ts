@@ -1,8 +1,8 @@
 /**
  * The credential file of the Codex command: `tokens` in `~/.codex/auth.json`. The expiry is the `exp` of the
- * access token, the account a claim of the id token. An API key beside the tokens stays; where there is
- * nothing else, it is told as `NoGrant`. A new grant is put there so that Codex uses it: with `auth_mode`, and
- * with all that Codex cannot read the file without, or not at all (`Incomplete`).
+ * access token, and the account is a claim of the ID token. An API key beside the tokens stays. If there is
+ * only an API key, the result is `NoGrant`. A new grant is written so that Codex uses it: with `auth_mode`,
+ * and with all fields that Codex requires. If one is missing, the write fails (`Incomplete`).
  *
  * @since 0.1.0
  */
@@ -20,14 +20,14 @@ import { isObject, type JsonObject, textAt } from "./internal/json.js"
 
 const known = ["access_token", "refresh_token", "id_token", "account_id"]
 
-/** Under which key of the credentials' extras the rest of `tokens` travels. */
+/** The key of the credentials' extras that carries the rest of `tokens`. */
 const restKey = "codex_tokens"
 
-/** The registration that Codex makes for the account of the grant, and where it travels in the extras. */
+/** The registration that Codex makes for the account of the grant, and its key in the extras. */
 const agentKey = "agent_identity"
 const agentExtra = "codex_agent_identity"
 
-/** Where the id token names the account; `sub` is the login, not the account. */
+/** The claim of the ID token that names the account. `sub` is the login, not the account. */
 const accountClaim = ["https://api.openai.com/auth", "chatgpt_account_id"]
 
 /**
@@ -61,7 +61,7 @@ export const format: FileFormat.FileFormat = FileFormat.foreign({
         return yield* Either.left<FileFormat.FormatProblem>({
           reason: "WrongUnit",
           path: "tokens.access_token",
-          problem: "has an exp that is no time in epoch seconds"
+          problem: "has an exp that is not a time in epoch seconds"
         })
       }
       const rest = Fields.without(section, known)
@@ -73,7 +73,7 @@ export const format: FileFormat.FileFormat = FileFormat.foreign({
           idToken: Option.getOrUndefined(idToken),
           obtainedAt: Option.getOrUndefined(yield* lastRefresh(document)),
           expiresAt: Option.getOrUndefined(expiresAt),
-          // Other writers have put the subject there: the claim is right.
+          // Other programs have written the subject there. The claim is right.
           accountId: Option.getOrUndefined(Option.orElse(Option.flatMap(idToken, accountIn), () => account)),
           extras: {
             ...(Object.keys(rest).length > 0 && { [restKey]: rest }),
@@ -98,7 +98,7 @@ export const format: FileFormat.FileFormat = FileFormat.foreign({
         ...present("account_id", account)
       },
       ...(!sameGrant && {
-        // Codex uses what this says, and without it the API key, if there is one.
+        // Codex uses the mode that this names. Without it, Codex uses the API key, if there is one.
         auth_mode: "chatgpt",
         last_refresh: undefined,
         [agentKey]: agent
@@ -118,7 +118,7 @@ export const format: FileFormat.FileFormat = FileFormat.foreign({
             `${problem}: log in again, or import the grant from a file that has it`
           )
         ),
-  // What Codex's own logout leaves is no file. An API key is the user's, though, and stays: without
+  // Codex's own logout removes the file. An API key belongs to the user, though, and stays: without
   // `auth_mode` Codex uses it.
   clear: (document) => {
     const {
@@ -137,12 +137,15 @@ export const format: FileFormat.FileFormat = FileFormat.foreign({
   }
 })
 
-/** What Codex cannot do without: the key, and what is wrong with it. */
+/** What Codex cannot work without: the key, and the problem with it. */
 const lacking = (credentials: Credentials.Credentials): Option.Option<readonly [string, string]> => {
   const unread = "and Codex reads no file without it"
   if (Option.isNone(credentials.idToken)) return Option.some(["id_token", `is missing, ${unread}`])
   if (!isRead(credentials.idToken.value)) {
-    return Option.some(["id_token", "is no JWT that Codex can read, and with it no part of the file"])
+    return Option.some([
+      "id_token",
+      "is not a JWT that Codex can read, and then Codex reads no part of the file"
+    ])
   }
   if (Option.isNone(credentials.refreshToken)) return Option.some(["refresh_token", `is missing, ${unread}`])
   const account = Option.orElse(credentials.accountId, () =>
@@ -156,7 +159,7 @@ const lacking = (credentials: Credentials.Credentials): Option.Option<readonly [
       ])
 }
 
-/** Codex wants three parts, and in the claims that it knows a text, or an object, or nothing. */
+/** Codex requires three parts, and in the claims that it knows a text, an object, or nothing. */
 const isRead = (idToken: Redacted.Redacted): boolean => {
   const parts = Redacted.value(idToken).split(".")
   if (parts.length < 3 || parts.slice(0, 3).includes("")) return false
@@ -180,7 +183,7 @@ const isTextOrNone = (value: unknown): boolean =>
 const apiKeyOnly: FileFormat.FormatProblem = {
   reason: "NoGrant",
   path: "tokens",
-  problem: "are not there: the file holds an API key, which is no OAuth grant and cannot be refreshed"
+  problem: "are missing: the file holds an API key, which is not an OAuth grant and cannot be refreshed"
 }
 
 const accountIn = (idToken: string): Option.Option<string> =>

@@ -1,9 +1,9 @@
 /**
- * The credential file of Copilot: `oauth_token`, GitHub's long-lived one, which is the refresh token here, and
- * `copilot_token`, the service token that callers want. Instants are epoch seconds.
+ * The credential file of Copilot: `oauth_token`, GitHub's long-lived token, which is the refresh token here,
+ * and `copilot_token`, the service token that callers get. Instants are epoch seconds.
  *
- * Without a service token yet, the GitHub token stands in as an expired access token: it is never served, and
- * a refresh is due.
+ * Without a service token, the GitHub token stands in as an expired access token: it is never served, and a
+ * refresh is due.
  *
  * @since 0.1.0
  */
@@ -20,24 +20,24 @@ const oauthKeys = ["access_token", "token_type", "scope", "created_at"]
 const serviceKeys = ["token", "expires_at"]
 
 /**
- * Which of the grants in a file of the editors' is the provider's.
+ * Which grant in an editor's file belongs to the provider.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Options {
-  /** The server that the grant is of: `github.com`, or that of an enterprise. */
+  /** The server of the grant: `github.com`, or that of an enterprise. */
   readonly host: string
-  /** The app that it was issued to, where a file holds those of several. */
+  /** The app that it was issued to, for a file with the grants of several apps. */
   readonly clientId?: string | undefined
 }
 
 /**
- * The credentials in such a file. The extras hold `account_type`, and under `copilot_token` what came with the
- * service token: the endpoints to use it at, features, `refresh_in`.
+ * Creates the format of such a file. The extras hold `account_type`, and under `copilot_token` the other
+ * fields of the service token: its endpoints, features, `refresh_in`.
  *
  * The files of Copilot's editor plug-ins (`apps.json`, `hosts.json`) and of Copilot CLI (`config.json`) are
- * read too, and never written: they hold GitHub's token alone, for each server one.
+ * read too, and never written: they hold only GitHub's tokens, one for each server.
  *
  * @since 0.1.0
  * @category formats
@@ -61,7 +61,7 @@ export const make = (options: Options): FileFormat.FileFormat =>
           : Option.some(
               Fields.incomplete(
                 "oauth_token.access_token",
-                "is missing, the token of GitHub that all others are got with: log in again"
+                "is missing, the GitHub token that brings all others: log in again"
               )
             ),
     clear: (document) => {
@@ -78,7 +78,7 @@ const decode = (document: JsonObject, now: number) =>
     const github = yield* Fields.token(oauth, "access_token", "oauth_token.access_token")
     const service = Option.getOrElse(yield* Fields.object(document, "copilot_token"), (): JsonObject => ({}))
     const token = yield* Fields.token(service, "token", "copilot_token.token")
-    // Without GitHub's token there is nothing to renew the other with: nobody is logged in.
+    // Without GitHub's token nothing can renew the service token: nobody is logged in.
     if (Option.isNone(github)) return Option.none()
     const createdAt = yield* Fields.seconds(oauth, "created_at", "oauth_token.created_at")
     const expiresAt = yield* Fields.seconds(service, "expires_at", "copilot_token.expires_at")
@@ -118,7 +118,7 @@ const encode: FileFormat.ForeignOptions["encode"] = (credentials, document, { sa
   const github = Option.getOrUndefined(Option.map(credentials.refreshToken, Redacted.value))
   const now = Option.getOrUndefined(Option.map(credentials.obtainedAt, toSeconds))
   const isNew = !sameGrant || before["access_token"] !== github
-  // What came with another GitHub token says nothing of this one.
+  // Fields that came with another GitHub token do not apply to this one.
   const gone = isNew ? Fields.removed(before, oauthKeys) : {}
   return {
     oauth_token: {
@@ -146,13 +146,13 @@ const encode: FileFormat.ForeignOptions["encode"] = (credentials, document, { sa
   }
 }
 
-/** Whether a document is one of the editors', or of Copilot CLI: it is shaped by servers and apps. */
+/** Whether a document belongs to an editor or to Copilot CLI: its keys are servers and apps. */
 const isOthers = (document: JsonObject): boolean =>
   !("oauth_token" in document) &&
   !("copilot_token" in document) &&
   (commandTokens(document) !== undefined || loginsOf(document).length > 0)
 
-/** In Copilot CLI's file, the tokens by `https://server:user`; whether there are any. */
+/** The tokens in Copilot CLI's file, by `https://server:user`, if there are any. */
 const commandTokens = (document: JsonObject): JsonObject | undefined =>
   [document["copilot_tokens"], document["copilotTokens"]].find(isObject) ??
   ("logged_in_users" in document || "loggedInUsers" in document ? {} : undefined)
@@ -166,7 +166,7 @@ interface Login {
   readonly token: unknown
 }
 
-/** Those in the files of the editors: by `server`, or `server:app`. */
+/** The logins in the files of the editors, by `server` or `server:app`. */
 const loginsOf = (document: JsonObject): ReadonlyArray<Login> =>
   Object.entries(document).flatMap(([key, value]) => {
     if (!isObject(value) || !("oauth_token" in value)) return []
@@ -187,7 +187,7 @@ const decodeOthers = ({ clientId, host }: Options, document: JsonObject, now: nu
     const logins = tokens === undefined ? loginsOf(document) : commandLogins(tokens)
     const wrong = logins.find(({ token }) => token !== null && typeof token !== "string")
     if (wrong !== undefined)
-      return yield* Either.left(Fields.malformed(wrong.key, "holds no text as its token"))
+      return yield* Either.left(Fields.malformed(wrong.key, "holds no string as its token"))
     const held = logins.filter(({ token }) => typeof token === "string" && token.trim() !== "")
     const here = held.filter((login) => login.host.toLowerCase() === host.toLowerCase())
     const ours = here.filter(({ app }) => app === clientId)
@@ -208,9 +208,7 @@ const decodeOthers = ({ clientId, host }: Options, document: JsonObject, now: nu
     if (found !== undefined) {
       const which = candidates.map(({ key }) => key).join(", ")
       return yield* Either.left(
-        noGrant(
-          `holds the grants of several users of ${host} (${which}), and it cannot be told which one is meant`
-        )
+        noGrant(`holds the grants of several users of ${host} (${which}), and it is unclear which one to use`)
       )
     }
     const others = [...new Set(held.map((login) => login.host))]

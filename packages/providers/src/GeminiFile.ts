@@ -1,6 +1,6 @@
 /**
  * The credential file of Gemini CLI: `~/.gemini/oauth_creds.json`, as Google's client library writes it. The
- * whole document is the grant; `expiry_date` is in epoch milliseconds.
+ * whole document is the grant. `expiry_date` is in epoch milliseconds.
  *
  * @since 0.1.0
  */
@@ -14,7 +14,7 @@ import { isObject } from "./internal/json.js"
 
 const known = ["access_token", "refresh_token", "id_token", "token_type", "scope", "expiry_date"]
 
-/** Under which key of the credentials' extras the rest of the document travels. */
+/** The key of the credentials' extras that carries the rest of the document. */
 const restKey = "gemini_credentials"
 
 /**

@@ -1,5 +1,5 @@
 /**
- * Whose grants a provider's are: its server's, and its client's. Pure; what it takes is quickly loaded.
+ * The identity of a provider's grants: its server's and its client's. Pure, and imports little.
  *
  * @since 0.1.0
  */
@@ -12,8 +12,8 @@ import { textAt } from "./internal/json.js"
 import type { Provider } from "./Provider.js"
 
 /**
- * Where the grants of a provider come from, and under which names its server was known before. A grant that is shown
- * elsewhere than at the token endpoint is bound to that place, too.
+ * Returns the origin of a provider's grants, and the former names of its server. A grant that is used
+ * elsewhere than at the token endpoint is bound to that place too.
  *
  * @since 0.1.0
  * @category getters
@@ -31,7 +31,7 @@ export const of = (provider: Provider): Origin => {
 }
 
 /**
- * The same for the tokens of the client itself, whatever else the provider's grants are renewed by.
+ * Returns the origin of the client's own tokens, whatever else renews the provider's grants.
  *
  * @since 0.1.0
  * @category getters
@@ -54,7 +54,7 @@ const identityOf = (
 }
 
 /**
- * The client that a grant says it was issued to, where that is another than the provider's.
+ * Returns the client that a grant names, if that is another one than the provider's.
  *
  * @since 0.1.0
  * @category getters

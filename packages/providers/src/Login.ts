@@ -1,5 +1,5 @@
 /**
- * The first grant of a provider, by each of the ways that it offers. What comes is ready to be saved.
+ * Gets the first grant of a provider, by each way that the provider offers. The result is ready to save.
  *
  * @since 0.1.0
  */
@@ -21,19 +21,19 @@ import { type Login, type Provider, ProviderError } from "./Provider.js"
 import * as Refresher from "./Refresher.js"
 
 /**
- * What a login may ask for instead of what the provider says.
+ * What a login may request instead of the provider's settings.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Options extends Pick<LoginEvent.Options, "onEvent"> {
   readonly scopes?: ReadonlyArray<string> | undefined
-  /** More parameters of the authorization URL: `login_hint`, `prompt`. */
+  /** Additional parameters of the authorization URL: `login_hint`, `prompt`. */
   readonly authorizationParameters?: Readonly<Record<string, string>> | undefined
 }
 
 /**
- * Why a login brought nothing.
+ * Why a login brought no grant.
  *
  * @since 0.1.0
  * @category errors
@@ -41,7 +41,7 @@ export interface Options extends Pick<LoginEvent.Options, "onEvent"> {
 export type Failure = LoginError | OAuthConfigError | ProviderError
 
 /**
- * In the browser of this machine.
+ * Logs in with the browser of this machine.
  *
  * @since 0.1.0
  * @category logins
@@ -61,7 +61,7 @@ export const browser = <E, R>(
   }).pipe(Effect.flatMap(complete(provider)))
 
 /**
- * In any browser, the answer pasted by hand.
+ * Logs in with any browser. The user pastes the response.
  *
  * @since 0.1.0
  * @category logins
@@ -81,7 +81,7 @@ export const manual = <E, R>(
   }).pipe(Effect.flatMap(complete(provider)))
 
 /**
- * On another device, by a short code.
+ * Logs in on another device, with a short code.
  *
  * @since 0.1.0
  * @category logins
@@ -103,7 +103,7 @@ export const device = <E, R>(
   }).pipe(Effect.flatMap(complete(provider)))
 
 /**
- * As the client itself, without a user.
+ * Gets a token for the client itself, without a user.
  *
  * @since 0.1.0
  * @category logins
@@ -125,7 +125,7 @@ const offered = (provider: Provider, way: Login): Either.Either<void, ProviderEr
         new ProviderError({
           reason: "NotOffered",
           provider: provider.id,
-          message: `${provider.displayName} offers no login by ${words[way]}: take ${provider.login.ways.map((w) => words[w]).join(" or ")}.`
+          message: `${provider.displayName} offers no login by ${words[way]}: use ${provider.login.ways.map((w) => words[w]).join(" or ")}.`
         })
       )
 
@@ -152,13 +152,13 @@ const codeOptions = (provider: Provider, way: Login, options: Options) =>
     }
   })
 
-/** Undefined: as is known of the server. Other grants than the refresh grant are renewed without it. */
+/** Undefined: use the default for the server. Other grants than the refresh grant are renewed without it. */
 const expectsRefreshToken = ({ login, refresh }: Provider): boolean | undefined =>
   refresh.by === "refreshToken" ? login.expectsRefreshToken : false
 
 /**
- * What a login brought, as it is kept: where its token is only good to be exchanged, with the token that it is
- * exchanged for. Where that cannot be had now, the login stands, and the first refresh gets it.
+ * Completes what a login brought for storage. If its token is only good for an exchange, it gets the
+ * exchanged token and keeps both. If that fails now, the login still succeeds, and the first refresh gets it.
  */
 const complete =
   (provider: Provider) =>

@@ -1,9 +1,9 @@
 /**
- * The file, or the keychain item, in which a provider's own program keeps its credentials, as the core's
- * `TokenStorage` and `RefreshLease`. What that program keeps there stays; what is ours (family, generation, fence, journal) goes
- * under one top-level key, `latchkey`.
+ * The file or keychain item in which a provider's own program keeps its credentials, as the core's
+ * `TokenStorage` and `RefreshLease`. That program's other data stays. Latchkey's data (family, generation,
+ * fence, journal) is stored under one top-level key, `latchkey`.
  *
- * Such a file holds one account. Others belong into a storage of the program's choice.
+ * Such a file holds one account. Store other accounts in a storage of your choice.
  *
  * @since 0.1.0
  */
@@ -36,7 +36,7 @@ import { type CredentialsSettings, type Provider, ProviderError } from "./Provid
  * @category models
  */
 export interface Options {
-  /** A file of the same form in place of the provider's own, and of its keychain. */
+  /** A file of the same form, which replaces the provider's own file and its keychain. */
   readonly path?: string | undefined
 }
 
@@ -53,7 +53,7 @@ const formats: Record<CredentialsSettings["format"], (provider: Provider) => Fil
 }
 
 /**
- * How the provider's own file holds credentials; our own form where it has none.
+ * Returns how the provider's own file holds credentials: Latchkey's own form if the provider has no file.
  *
  * @since 0.1.0
  * @category getters
@@ -69,19 +69,21 @@ export const formatOf = (provider: Provider): FileFormat.FileFormat =>
  */
 export interface Location {
   readonly file: string
-  /** The item of the keychain; none where it is not used. */
+  /** The item of the keychain. None if the keychain is not used. */
   readonly keychain: Option.Option<{ readonly service: string; readonly account: string }>
   /**
-   * What is read, in this order. `keychainThenFile`: the file where the keychain has no such item;
-   * `keychainOrFile`: also where there is no keychain, or it is locked; `nowhere`: its program keeps them in
-   * memory, or encrypted with a key of its own.
+   * What is read, and in which order.
+   *
+   * - `keychainThenFile`: the file if the keychain has no such item.
+   * - `keychainOrFile`: the file also if there is no keychain, or it is locked.
+   * - `nowhere`: the program keeps them in memory, or encrypted with its own key.
    */
   readonly order: "file" | "keychain" | "keychainThenFile" | "keychainOrFile" | "nowhere"
 }
 
 /**
- * Where the provider's own credentials are, as its program finds them: by the environment variable for its
- * directory where that is set, and by its own setting. None where it has no file.
+ * Returns where the provider's own credentials are, found as its program finds them: by the environment
+ * variable for its directory, if that is set, and by its own setting. None if the provider has no file.
  *
  * @since 0.1.0
  * @category getters
@@ -110,7 +112,7 @@ const orderOf = (provider: Provider, file: string): Effect.Effect<Location["orde
   const { keychain = process.platform === "darwin", storeSetting } = provider.credentials!
   if (storeSetting === undefined) return Effect.succeed(keychain ? "keychainThenFile" : "file")
   return Effect.map(OwnersChoice.read(provider, Paths.dirname(file)), (choice) =>
-    // There Codex puts no more than a key into the keychain, and encrypts a file of its own with it.
+    // There Codex puts only a key into the keychain, and encrypts a file of its own with it.
     process.platform === "win32" && (choice === "keyring" || choice === "auto") ? "nowhere" : orders[choice]
   )
 }
@@ -122,7 +124,10 @@ const orders: Record<OwnersChoice.Choice, Location["order"]> = {
   ephemeral: "nowhere"
 }
 
-/** What Claude Code takes for a user: `USER`, else the user's name; none with other characters than these. */
+/**
+ * What Claude Code takes as the user: `USER`, or else the user's name. None if it contains other characters
+ * than these.
+ */
 const userAccount = ({ keychainAccount = "user" }: CredentialsSettings) =>
   Effect.map(Config.option(Config.nonEmptyString("USER")), (variable) => {
     const name = Option.getOrElse(variable, Paths.userName)
@@ -130,7 +135,7 @@ const userAccount = ({ keychainAccount = "user" }: CredentialsSettings) =>
   })
 
 /**
- * The file alone of {@link locate}.
+ * Returns only the file of {@link locate}.
  *
  * @since 0.1.0
  * @category getters
@@ -144,8 +149,8 @@ export const path = (
   )
 
 /**
- * The files of other programs that a grant of the provider can be imported from, whether they are there or not.
- * {@link make} reads them as it reads the provider's own.
+ * Returns the files of other programs from which a grant of the provider can be imported, whether they exist
+ * or not. {@link make} reads them like the provider's own.
  *
  * @since 0.1.0
  * @category getters
@@ -155,7 +160,7 @@ export const importPlaces = ({
 }: Provider): Effect.Effect<ReadonlyArray<string>, ConfigError.ConfigError> =>
   Effect.forEach(credentials?.importFrom ?? [], Directory.expand)
 
-/** By public reports, Claude Code tells the items of its directories apart so. */
+/** By public reports, Claude Code distinguishes the items of its directories in this way. */
 const suffix = (directory: Option.Option<string>): string =>
   Option.match(directory, { onNone: () => "", onSome: (d) => `-${hash(d, 8)}` })
 
@@ -163,8 +168,8 @@ const hash = (text: string, digits: number): string =>
   Fingerprint.sha256(new TextEncoder().encode(text)).slice(0, digits)
 
 /**
- * Whether its own program keeps something there: a file or a keychain item, whatever is in it. A keychain that
- * cannot be asked counts where its program uses nothing else.
+ * Whether the provider's own program keeps something there: a file or a keychain item, whatever is in it. A
+ * keychain that cannot be read counts if the program uses nothing else.
  *
  * @since 0.1.0
  * @category getters
@@ -190,9 +195,9 @@ export const exists = (provider: Provider): Effect.Effect<boolean, ProviderError
   )
 
 /**
- * The storage and the lease of the provider's own credentials, or of another file of the same form.
+ * Creates the storage and the lease of the provider's own credentials, or of another file of the same form.
  *
- * Where its program uses the keychain, that is read before the file, as the program does it, and a grant is
+ * If its program uses the keychain, the keychain is read before the file, as the program does, and a grant is
  * written back to where it was found.
  *
  * @since 0.1.0
@@ -218,7 +223,7 @@ export const make = (
     if (order === "nowhere") {
       const { file, key } = provider.credentials!.storeSetting!
       return yield* notOffered(
-        `${provider.displayName} keeps its credentials in its memory, or encrypted, where nobody else can use them: ${Paths.join(Paths.dirname(at), file)} sets ${key} so. Keep a grant in another storage, or change that.`
+        `${provider.displayName} keeps its credentials in memory or encrypted, where other programs cannot use them, because of ${key} in ${Paths.join(Paths.dirname(at), file)}. Change that setting, or keep the grant in another storage.`
       )
     }
     const format = formatOf(provider)
@@ -242,8 +247,8 @@ export const make = (
   })
 
 /**
- * The locks beside a file. Where it is another than the provider's own, nobody may know them there: then none is
- * made that would stay.
+ * The locks beside a file. For another file than the provider's own, perhaps no program uses them. Then no
+ * lock is created that would stay.
  */
 const locksOf = ({ credentials, displayName }: Provider, file: string): OwnerLocks.Options => ({
   owner: `The program of ${displayName}`,

@@ -1,5 +1,5 @@
 /**
- * Whose grant it is: the core's `ProfileSource` for a provider.
+ * The accounts of a provider's grants: the core's `ProfileSource` for a provider.
  *
  * @since 0.1.0
  */
@@ -21,7 +21,7 @@ import { textAt } from "./internal/json.js"
 import type { Provider } from "./Provider.js"
 
 /**
- * A profile from what the provider answers or claims; all of it is kept in `extras`.
+ * Creates a profile from the provider's response or claims. All of it is kept in `extras`.
  *
  * @since 0.1.0
  * @category conversions
@@ -38,7 +38,7 @@ export const fromDocument = ({ name, profile }: Provider, document: Extras): Pro
   })
 
 /**
- * What the credentials tell by themselves: the id token's claims, or the account. No I/O.
+ * Creates a profile from the credentials alone: the ID token's claims, or the account. No I/O.
  *
  * @since 0.1.0
  * @category conversions
@@ -56,7 +56,7 @@ export const quick = (provider: Provider, credentials: Credentials): Profile.Pro
   })
 
 /**
- * The source of a provider's profiles.
+ * Creates the source of a provider's profiles.
  *
  * @since 0.1.0
  * @category constructors
@@ -114,7 +114,7 @@ const fromOAuth = (error: OAuthError): Profile.ProfileError => {
         ? "Malformed"
         : "Unavailable",
     message: rejected
-      ? `${error.endpoint} answered ${error.status}: refresh the token, or log in with the scopes it wants.`
+      ? `${error.endpoint} answered ${error.status}: refresh the token, or log in with the scopes that it requires.`
       : error.message
   })
 }

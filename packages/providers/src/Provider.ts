@@ -1,9 +1,9 @@
 /**
- * A provider as data: its server, the client, what a login asks for, how a grant is renewed, where its
- * credentials live, and where its profile comes from.
+ * A provider as data: its server, the client, what a login requests, how a grant is renewed, where its
+ * credentials are stored, and where its profile comes from.
  *
- * It is written as {@link Settings}, the JSON form in which built-in providers and a user's own are alike,
- * and used as a {@link Provider}, where everything has a value.
+ * It is written as {@link Settings}, the JSON form of both built-in providers and your own, and used as a
+ * {@link Provider}, in which everything has a value.
  *
  * @since 0.1.0
  */
@@ -28,20 +28,20 @@ import * as Settings from "./ProviderSettings.js"
 export type Login = (typeof Settings.Login)["Type"]
 
 /**
- * How the client shows who it is: what `ClientAuth` of `@latchkey/oauth` knows.
+ * How the client authenticates, in the terms of `ClientAuth` of `@latchkey/oauth`.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Client {
-  /** None where the user must bring one: then all but reading fails with `NoClient`. */
+  /** Undefined if the user must provide one. Until then everything but reading fails with `NoClient`. */
   readonly clientId: string | undefined
   readonly authentication: NonNullable<Settings.Settings["client"]>["authentication"] & string
   readonly secret: Redacted.Redacted | undefined
 }
 
 /**
- * What a login asks for, and by which ways; the first is the one to try first.
+ * What a login requests, and the ways to log in. The first one is tried first.
  *
  * @since 0.1.0
  * @category models
@@ -53,16 +53,19 @@ export interface LoginSettings {
   readonly authorizationParameters: Readonly<Record<string, string>>
   readonly deviceParameters: Readonly<Record<string, string>>
   readonly sendState: boolean
-  /** Whether the request is pushed first (RFC 9126); undefined: if the server's metadata requires it. */
+  /** Whether to push the request first (RFC 9126). Undefined: if the server's metadata requires it. */
   readonly pushAuthorizationRequest: boolean | undefined
-  /** Whether `prompt=consent` goes with the scope `offline_access`; undefined: unless the server is known to want none. */
+  /**
+   * Whether to send `prompt=consent` with the scope `offline_access`. Undefined: yes, unless the server is
+   * known not to want it.
+   */
   readonly promptForConsent: boolean | undefined
-  /** Whether a login without a refresh token is worth a warning; undefined: as is known of the server. */
+  /** Whether a login without a refresh token causes a warning. Undefined: use the default for the server. */
   readonly expectsRefreshToken: boolean | undefined
 }
 
 /**
- * What this server's token endpoint wants and answers beside the standard.
+ * Where this server's token endpoint departs from the standard.
  *
  * @since 0.1.0
  * @category models
@@ -71,19 +74,22 @@ export interface TokenSettings {
   readonly encoding: "form" | "json"
   readonly parameters: Readonly<Record<string, string>>
   readonly headers: Readonly<Record<string, string>>
-  /** What a token is where the answer does not say. */
+  /** The token type if the response names none. */
   readonly defaultType: string | undefined
   readonly scopeSeparator: string
   readonly expiry: "response" | "accessToken"
   readonly deadCodes: ReadonlyArray<string>
-  /** What errors mean that the server does not put in the words of OAuth. */
+  /** What errors mean that the server does not express in the terms of OAuth. */
   readonly errors: ReadonlyArray<ErrorRule>
 }
 
 /**
- * How a grant is renewed. `refreshToken`: the refresh grant (RFC 6749 §6). `exchange`: a long-lived token, kept
- * as the refresh token, is shown to get a short-lived one. `clientCredentials`: a new token each time.
- * `none`: not at all.
+ * How a grant is renewed.
+ *
+ * - `refreshToken`: the refresh grant (RFC 6749 §6).
+ * - `exchange`: a long-lived token, stored as the refresh token, is exchanged for a short-lived one.
+ * - `clientCredentials`: a new token each time.
+ * - `none`: not at all.
  *
  * @since 0.1.0
  * @category models
@@ -92,7 +98,7 @@ export type Refresh =
   | {
       readonly by: "refreshToken"
       readonly sendScopes: boolean
-      /** Those that it sends; undefined: all of the provider's. */
+      /** The scopes to send. Undefined: all of the provider's. */
       readonly scopes?: ReadonlyArray<string> | undefined
     }
   | {
@@ -107,8 +113,8 @@ export type Refresh =
   | { readonly by: "none" }
 
 /**
- * Where an account is named: in the token response, or a claim of one of its tokens. `path` leads there, a
- * key at a time.
+ * Where an account is named: in the token response, or in a claim of one of its tokens. `path` is the list of
+ * keys that lead to it.
  *
  * @since 0.1.0
  * @category models
@@ -119,7 +125,7 @@ export interface AccountSettings {
 }
 
 /**
- * The file in which the provider's own program keeps its credentials, and the keychain item where it keeps them
+ * The file in which the provider's own program keeps its credentials, and the keychain item that it may use
  * instead.
  *
  * @since 0.1.0
@@ -129,33 +135,40 @@ export interface CredentialsSettings {
   readonly format: "latchkey" | "claude" | "codex" | "copilot" | "gemini"
   /** `~` is the home directory. */
   readonly file: string
-  /** The environment variable that names the file's directory, as its own program reads it. */
+  /** The environment variable that names the file's directory, as the provider's own program reads it. */
   readonly directoryVariable: string | undefined
-  /** The Unicode form that its program brings the path of that directory into. */
+  /** The Unicode form to which its program converts the path of that directory. */
   readonly directoryForm: "NFC" | "NFD" | undefined
   readonly keychainService: string | undefined
-  /** The item's account where the user has no name that its program takes. */
+  /** The item's account, if the user's name is not one that its program accepts. */
   readonly keychainAccount: string | undefined
-  /** What tells the items of its directories apart: `OwnStorage.locate`. */
+  /** How its program distinguishes the items of its directories. See `OwnStorage.locate`. */
   readonly keychainName: "user" | "directory"
-  /** Whether the keychain is used; undefined: on macOS. */
+  /** Whether the keychain is used. Undefined: on macOS. */
   readonly keychain: boolean | undefined
-  /** Where its own program says which of both is used, in place of `keychain`. */
+  /** Where the provider's own program stores its choice between the two, instead of `keychain`. */
   readonly storeSetting: { readonly file: string; readonly key: string } | undefined
-  /** The locks of its own program, by their names in the file's directory; `stale` in milliseconds. */
+  /**
+   * The locks of the provider's own program, by their names in the file's directory. `stale` is in
+   * milliseconds.
+   */
   readonly locks: ReadonlyArray<{
     readonly path: string
     readonly kind: "directory" | "kernel"
     readonly during: "refresh" | "write" | "both"
     readonly stale: number
   }>
-  /** Files of other programs to import a grant from, the first to be looked into in front. */
+  /** Files of other programs to import a grant from, in the order in which they are tried. */
   readonly importFrom: ReadonlyArray<string>
 }
 
 /**
- * Where the profile comes from. `userinfo`: the OpenID Connect endpoint. `endpoint`: a JSON document of the
- * provider's own; the paths lead into it. `idToken`: the id token's claims. `none`: the account alone.
+ * Where the profile comes from.
+ *
+ * - `userinfo`: the OpenID Connect endpoint.
+ * - `endpoint`: a JSON document of the provider's own; the paths lead into it.
+ * - `idToken`: the ID token's claims.
+ * - `none`: only the account.
  *
  * @since 0.1.0
  * @category models
@@ -163,19 +176,19 @@ export interface CredentialsSettings {
 export interface ProfileSettings {
   readonly from: "userinfo" | "endpoint" | "idToken" | "none"
   readonly endpoint: string | undefined
-  /** Where the provider's own program keeps the answer; `~` is the home directory. */
+  /** Where the provider's own program stores the response. `~` is the home directory. */
   readonly file: string | undefined
-  /** Which of the grant's tokens is shown to it. */
+  /** The token of the grant that is sent to it. */
   readonly token: "accessToken" | "refreshToken"
   readonly headers: Readonly<Record<string, string>>
   readonly accountId: ReadonlyArray<string>
   readonly email: ReadonlyArray<string>
-  /** Several: the first that is there. */
+  /** Several paths: the first one with a value counts. */
   readonly displayName: ReadonlyArray<ReadonlyArray<string>>
 }
 
 /**
- * A provider, all of it.
+ * A provider with all its settings.
  *
  * @since 0.1.0
  * @category models
@@ -183,7 +196,7 @@ export interface ProfileSettings {
 export class Provider extends Data.Class<{
   readonly id: string
   readonly displayName: string
-  /** In snapshots and profiles. */
+  /** The name in snapshots and profiles. */
   readonly name: string
   readonly server: Endpoints | Discovery
   readonly client: Client
@@ -193,17 +206,18 @@ export class Provider extends Data.Class<{
   readonly refresh: Refresh
   readonly rotation: RotationPolicy
   readonly account: AccountSettings | undefined
-  /** None: the credentials live wherever the program keeps those of others. */
+  /** Undefined: the credentials are wherever the program keeps those of other providers. */
   readonly credentials: CredentialsSettings | undefined
   readonly profile: ProfileSettings
 }> {}
 
 /**
- * What is wrong with a provider. `Unknown`: there is none of this name. `Malformed`: its settings, or the file
- * that they are in, are not what is due. `NoClient`: it needs a client id, or a secret, that was not given.
- * `NotOffered`: it cannot do what it was asked.
+ * A problem with a provider. The message says where it is, and what to do. It holds no secret.
  *
- * The message says where, and what to do; no secret is in it.
+ * - `Unknown`: there is no provider of this name.
+ * - `Malformed`: its settings, or the file that they are in, are invalid.
+ * - `NoClient`: it needs a client ID, or a secret, that was not given.
+ * - `NotOffered`: it does not support the request.
  *
  * @since 0.1.0
  * @category errors
@@ -218,7 +232,7 @@ export class ProviderError extends Schema.TaggedError<ProviderError>("@latchkey/
 ) {}
 
 /**
- * A provider from its settings; `where` says in errors where these are.
+ * Creates a provider from its settings. `where` names their source in errors.
  *
  * @since 0.1.0
  * @category constructors
@@ -233,7 +247,7 @@ export const fromSettings = (
     if (!Settings.isId(id)) {
       return yield* Either.left(
         malformed(
-          `In ${where}, the id is not one: lower-case letters, digits and hyphens, beginning with a letter.`
+          `In ${where}, the id is not valid: use lower-case letters, digits and hyphens, beginning with a letter.`
         )
       )
     }
@@ -300,7 +314,9 @@ const serverOf = (server: Part<"server">): Either.Either<Endpoints | Discovery, 
   const given = Object.keys(endpoints)[0]
   return given === undefined
     ? Either.right({ issuer, discovery, formerly, allowPrivateEndpoints })
-    : Either.left(`server.${given} goes with a tokenEndpoint: give that too, or let the issuer tell both`)
+    : Either.left(
+        `server.${given} needs a tokenEndpoint: set it too, or leave both to the metadata of the issuer`
+      )
 }
 
 const loginOf = (login: Part<"login">): LoginSettings => ({
@@ -334,7 +350,7 @@ const refreshOf = (refresh: Part<"refresh">): Either.Either<Refresh, string> => 
   if (by !== "exchange") return Either.right({ by })
   const { endpoint } = refresh
   return endpoint === undefined
-    ? Either.left("refresh.endpoint is missing: an exchange has to be asked somewhere")
+    ? Either.left("refresh.endpoint is missing: set the address of the exchange")
     : Either.right({
         by,
         endpoint,

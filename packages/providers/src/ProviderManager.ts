@@ -1,5 +1,5 @@
 /**
- * A provider's grant, ready to be used: its manager over its own file, or over a storage of the program's.
+ * A provider's grant, ready to use: its manager over its own file, or over a storage of your program.
  *
  * @since 0.1.0
  */
@@ -20,7 +20,7 @@ import * as Refresher from "./Refresher.js"
 import * as Snapshots from "./Snapshots.js"
 
 /**
- * What is the provider's part of a manager: how its grants are renewed, and whose they are.
+ * The provider's part of a manager: how its grants are renewed, and their identity.
  *
  * @since 0.1.0
  * @category layers
@@ -31,7 +31,7 @@ export const services = (
   Layer.merge(Refresher.layer(provider), Profiles.layer(provider))
 
 /**
- * How its manager is told apart.
+ * The names of a provider's manager.
  *
  * @since 0.1.0
  * @category getters
@@ -42,7 +42,7 @@ export const options = (provider: Provider): TokenManager.Options => ({
 })
 
 /**
- * The manager of the grant in the provider's own file, or in another of the same form.
+ * Provides the manager of the grant in the provider's own file, or in another file of the same form.
  *
  * @since 0.1.0
  * @category layers
@@ -60,7 +60,7 @@ export const layer = (
   )
 
 /**
- * The same over a storage and a lease of the program's.
+ * Provides the manager over a storage and a lease of your program.
  *
  * @since 0.1.0
  * @category layers

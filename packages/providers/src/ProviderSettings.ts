@@ -1,8 +1,9 @@
 /**
- * The JSON form of a provider, as it stands in a user's file; also how the built-in ones are written.
+ * The JSON form of a provider, for the user's file and for the built-in providers.
  *
- * Everything is optional here: what a provider does not say, the one it extends does, or a default. From
- * {@link File} the JSON Schema `providers.schema.json` of this package is made, which editors read.
+ * Everything is optional. If a provider leaves out a setting, the provider that it extends supplies it, or a
+ * default. {@link File} is the source of this package's JSON Schema `providers.schema.json`, which editors
+ * read.
  *
  * @since 0.1.0
  */
@@ -15,8 +16,8 @@ import * as Schema from "effect/Schema"
 const idPattern = /^[a-z][a-z0-9-]{0,63}$/
 
 /**
- * Whether a provider may be called so: letters, digits and hyphens, as in environment variables but for the
- * case.
+ * Whether a text is a valid provider ID: letters, digits and hyphens. An environment variable contains the
+ * same text in upper case.
  *
  * @since 0.1.0
  * @category predicates
@@ -58,14 +59,14 @@ const choice = <const A extends readonly [string, ...Array<string>]>(description
 
 const path = (description: string) => Schema.NonEmptyArray(Schema.NonEmptyString).annotations({ description })
 
-/** A duration as it is written: `30 seconds`. */
+/** A duration in text form: `30 seconds`. */
 const span = (description: string) =>
   Schema.optional(
     Schema.NonEmptyString.pipe(
       Schema.filter((value) =>
         Option.exists(Duration.decodeUnknown(value), Duration.isFinite) && !value.trim().startsWith("-")
           ? true
-          : "is no duration: write it as 30 seconds, 5 minutes"
+          : "is not a duration: write it like 30 seconds or 5 minutes"
       )
     ).annotations({
       description,
@@ -77,7 +78,7 @@ const section = <const Fields extends Schema.Struct.Fields>(description: string,
   Schema.optional(Schema.Struct(fields).annotations({ description }))
 
 /**
- * A rule for errors; see `ErrorRule` of `@latchkey/oauth`.
+ * A rule for errors. See `ErrorRule` of `@latchkey/oauth`.
  *
  * @since 0.1.0
  * @category schemas
@@ -165,7 +166,7 @@ export const Settings = Schema.Struct({
       "Whether a login without a refresh token is worth a warning; true, except where tokens are known not to expire."
     )
   }),
-  token: section("What the token endpoint wants and answers beside the standard.", {
+  token: section("What the token endpoint expects and returns beyond the standard.", {
     encoding: choice("How requests are written; form unless given.", "form", "json"),
     parameters: record("More parameters of every request."),
     headers: record("More headers of every request."),
@@ -174,10 +175,10 @@ export const Settings = Schema.Struct({
     ),
     scopeSeparator: text("Between scopes in the answer; a space unless given."),
     expiry: choice(
-      "Where a token's expiry is told: expires_in of the response, or exp of the access token.",
+      "Where a token's expiry comes from: expires_in of the response, or exp of the access token.",
       ...(["response", "accessToken"] as const)
     ),
-    deadCodes: texts("Error codes that end a grant, beside invalid_grant."),
+    deadCodes: texts("Error codes that end a grant, in addition to invalid_grant."),
     errors: Schema.optional(
       Schema.Array(ErrorRule).annotations({
         description:
@@ -192,7 +193,7 @@ export const Settings = Schema.Struct({
     ),
     sendScopes: flag("Whether the refresh grant names the scopes."),
     scopes: texts("Those of the scopes that it names, where that is not all of them."),
-    endpoint: url("exchange: where the short-lived token is had, by GET."),
+    endpoint: url("exchange: the address of the short-lived token, for a GET."),
     headers: record("exchange: more headers of the request."),
     token: text("exchange: the answer's field with the token."),
     expiresAt: text("exchange: the answer's field with the expiry, in epoch seconds."),
@@ -224,7 +225,7 @@ export const Settings = Schema.Struct({
       ),
       keychainAccount: text("The account of that item where the user has no name that its program takes."),
       keychainName: choice(
-        "What tells the items of its directories apart: the user with a hash behind the service where its variable is set, or cli| and a hash of its path; user unless given.",
+        "What distinguishes the items of its directories: the user with a hash behind the service where its variable is set, or cli| and a hash of its path; user unless given.",
         ...(["user", "directory"] as const)
       ),
       keychain: flag("Whether the keychain is used: on macOS unless given."),
@@ -243,7 +244,8 @@ export const Settings = Schema.Struct({
             stale: span("How long a directory that nobody touches counts; 60 seconds unless given.")
           })
         ).annotations({
-          description: "The locks that its program holds: they are waited for, and taken for the same."
+          description:
+            "The locks that its program holds: Latchkey waits for them, and takes them for the same purpose."
         })
       ),
       importFrom: texts(
@@ -284,7 +286,7 @@ export const Settings = Schema.Struct({
 export type Settings = (typeof Settings)["Type"]
 
 /**
- * One provider as it is written in JSON.
+ * One provider in its JSON form.
  *
  * @since 0.1.0
  * @category models

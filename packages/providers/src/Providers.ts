@@ -1,8 +1,8 @@
 /**
- * The providers of a program, by id: the built-in ones, those of the user's file, and what the environment
- * changes in either.
+ * The providers of a program, by ID: the built-in ones, those of the user's file, and changes to either from
+ * the environment.
  *
- * Each is read when it is asked for, so that one whose settings are wrong stands in nobody else's way.
+ * Each is read on request, so one with wrong settings does not affect the others.
  *
  * @since 0.1.0
  */
@@ -29,16 +29,17 @@ import type { Encoded } from "./ProviderSettings.js"
  */
 export interface Registry {
   /**
-   * A provider, with `changes` over all else that is said of it. One that is not among {@link ids} is `Unknown`,
-   * unless there are changes and they, or the environment, name its server.
+   * Returns a provider, with `changes` applied over all its other settings. Fails with `Unknown` for a
+   * provider that is not among {@link ids}, unless there are changes and they, or the environment, name its
+   * server.
    */
   readonly get: (
     id: string,
     changes?: Readonly<Record<string, unknown>>
   ) => Effect.Effect<Provider, ProviderError>
-  /** All ids, in order. */
+  /** All IDs, in order. */
   readonly ids: Effect.Effect<ReadonlyArray<string>, ProviderError>
-  /** All providers, in the order of their ids; those whose settings are wrong as their errors. */
+  /** All providers, in the order of their IDs. One with wrong settings is returned as its error. */
   readonly all: Effect.Effect<ReadonlyArray<Either.Either<Provider, ProviderError>>, ProviderError>
 }
 
@@ -49,22 +50,24 @@ export interface Registry {
 export class Providers extends Context.Tag("@latchkey/providers/Providers")<Providers, Registry>() {}
 
 /**
- * Where providers come from, beside the built-in ones.
+ * The sources of providers, in addition to the built-in ones.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Options {
-  /** The program's own; one with the id of a built-in one changes it. */
+  /** The program's own. One with the ID of a built-in one changes it. */
   readonly providers?: Readonly<Record<string, Encoded & { readonly extends?: string }>> | undefined
-  /** A file of the user's, of the form of `providers.schema.json`; it need not exist. */
+  /** A file of the user's, in the form of `providers.schema.json`. It need not exist. */
   readonly file?: string | undefined
-  /** Whether environment variables (`LATCHKEY_<ID>_…`) change them, through Effect's `Config`; false. */
+  /**
+   * Whether environment variables (`LATCHKEY_<ID>_…`) change them, through Effect's `Config`. Default: false.
+   */
   readonly variables?: boolean | undefined
 }
 
 /**
- * A registry. Nothing is read yet; the file is read once, when the first provider is asked for.
+ * Creates a registry. Reads nothing yet. The file is read once, on the first request for a provider.
  *
  * @since 0.1.0
  * @category constructors
@@ -116,7 +119,7 @@ export const make = (options: Options = {}): Effect.Effect<Registry> =>
     }
   })
 
-/** Changes to a provider that nobody knows make one only where they say which server it is. */
+/** Changes to an unknown provider create one only if they name its server. */
 const namesServer = ({ server }: Readonly<Record<string, unknown>>): boolean =>
   Predicate.isRecord(server) && (server["issuer"] ?? server["tokenEndpoint"]) !== undefined
 
@@ -126,7 +129,7 @@ const unknown = (id: string, known: ReadonlyArray<string>, file: string | undefi
     provider: id,
     message:
       `${JSON.stringify(id.slice(0, 64))} is not a known provider: there are ${known.join(", ")}.` +
-      (file === undefined ? "" : ` Others are added in ${file}.`)
+      (file === undefined ? "" : ` Add others in ${file}.`)
   })
 
 /**
@@ -138,7 +141,7 @@ const unknown = (id: string, known: ReadonlyArray<string>, file: string | undefi
 export const layer = (options: Options = {}): Layer.Layer<Providers> => Layer.effect(Providers, make(options))
 
 /**
- * {@link layer} as a command wants it: with the environment's changes, and the file that
+ * {@link layer} with the sources for a command: the environment's changes, and the file that
  * `LATCHKEY_PROVIDERS_FILE` names, or `latchkey/providers.json` in the XDG configuration directory.
  *
  * @since 0.1.0

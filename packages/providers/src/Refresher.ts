@@ -1,5 +1,5 @@
 /**
- * How a provider's grants are renewed: the core's `TokenRefresher`.
+ * Renews a provider's grants: the core's `TokenRefresher`.
  *
  * @since 0.1.0
  */
@@ -19,7 +19,7 @@ import * as Wire from "./internal/wire.js"
 import type { Provider, ProviderError } from "./Provider.js"
 
 /**
- * The refresher of a provider. Nothing is sent yet.
+ * Creates the refresher of a provider. Sends nothing yet.
  *
  * @since 0.1.0
  * @category constructors
@@ -52,7 +52,8 @@ export const make = (
       rotation: usual.rotation,
       refresh: (previous: Option.Option<Credentials>) =>
         Effect.gen(function* () {
-          // A grant is good for the client that it was issued to, and its program may have used another.
+          // A grant is valid for the client that it was issued to, and its program may have used another
+          // client.
           const clientId = Option.getOrUndefined(
             Option.flatMap(previous, (c) => Identity.clientIdIn(provider, c))
           )
@@ -62,7 +63,10 @@ export const make = (
     })
   })
 
-/** Those of `some` that a login asks for too: a user may have narrowed the provider's scopes down. */
+/**
+ * Returns the scopes of `some` that a login also requests, because a user may have reduced the provider's
+ * scopes.
+ */
 const scopesOf = (all: ReadonlyArray<string>, some: ReadonlyArray<string> = all) =>
   some.filter((scope) => all.includes(scope))
 
@@ -70,7 +74,7 @@ const misfit = ({ message }: ProviderError | OAuthConfigError): RefreshError =>
   new RefreshError({ reason: "Misconfigured", message })
 
 /**
- * The refresher of a provider by client credentials, whatever else its grants are renewed by.
+ * Creates the refresher of a provider by client credentials, whatever else renews its grants.
  *
  * @since 0.1.0
  * @category constructors
@@ -104,7 +108,7 @@ const neverRefreshed = (provider: Provider): Context.Tag.Service<TokenRefresher>
       Effect.fail(
         new RefreshError({
           reason: "NotSent",
-          message: `The tokens of ${displayName} are not renewed: log in again for a new one.`
+          message: `${displayName} does not renew its tokens: log in again for a new one.`
         })
       )
   })

@@ -1,5 +1,5 @@
 /**
- * The end of a provider's grants (RFC 7009).
+ * Revokes a provider's grants (RFC 7009).
  *
  * @since 0.1.0
  */
@@ -13,7 +13,7 @@ import * as Wire from "./internal/wire.js"
 import { type Provider, ProviderError } from "./Provider.js"
 
 /**
- * Whether the provider is known to revoke: it names the endpoint, or is discovered and may.
+ * Whether the provider may support revocation: it names the endpoint, or is discovered and may have one.
  *
  * @since 0.1.0
  * @category predicates
@@ -22,8 +22,8 @@ export const isOffered = ({ server }: Provider): boolean =>
   !("tokenEndpoint" in server) || server.revocationEndpoint !== undefined
 
 /**
- * Revokes the provider's grants; `NotOffered` where it has no way to: then the user ends the grant in the
- * account's settings there, and removing the credentials is all that can be done here.
+ * Revokes the provider's grants. Fails with `NotOffered` if the provider has no way to do so. Then the user
+ * must end the grant in the account's settings at the provider, and Latchkey can only remove the credentials.
  *
  * @since 0.1.0
  * @category constructors

@@ -1,6 +1,6 @@
 /**
- * The profile that a provider's own program keeps in a file: `.account.json` of Claude, the API's answer as it
- * came. It is no secret, and may be old.
+ * The profile that a provider's own program keeps in a file: Claude's `.account.json`, the API's response
+ * unchanged. It is not secret, and may be out of date.
  *
  * @since 0.1.0
  */
@@ -17,16 +17,22 @@ import * as Path from "node:path"
 import type { Provider } from "./Provider.js"
 import { fromDocument } from "./Profiles.js"
 
+const ifAny = <A, B, E>(
+  value: Option.Option<A>,
+  use: (value: A) => Effect.Effect<B, E>
+): Effect.Effect<Option.Option<B>, E> =>
+  Option.match(value, { onNone: () => Effect.succeedNone, onSome: (a) => Effect.asSome(use(a)) })
+
 const pathOf = (provider: Provider): Effect.Effect<Option.Option<string>, ConfigError.ConfigError> =>
   Effect.flatMap(Directory.of(provider), (directory) =>
-    Effect.transposeMapOption(Option.fromNullable(provider.profile.file), (file) =>
+    ifAny(Option.fromNullable(provider.profile.file), (file) =>
       Effect.suspend(() => Directory.pathIn(provider, directory, file))
     )
   )
 
 /**
- * The profile in the file; none where there is no such file, or the provider has none. What is no profile fails
- * with `Malformed` and stays as it is.
+ * Returns the profile in the file. None if there is no such file, or the provider has none. A file that is
+ * not a profile fails with `Malformed` and stays unchanged.
  *
  * @since 0.1.0
  * @category operations
@@ -34,20 +40,17 @@ const pathOf = (provider: Provider): Effect.Effect<Option.Option<string>, Config
 export const load = (
   provider: Provider
 ): Effect.Effect<Option.Option<Profile>, ProfileError | ConfigError.ConfigError> =>
-  Effect.flatMap(
-    pathOf(provider),
-    Effect.transposeMapOption((path) =>
+  Effect.flatMap(pathOf(provider), (path) =>
+    ifAny(path, (path) =>
       Effect.flatMap(read(path), (text) =>
-        Effect.transposeMapOption(text, (found) =>
-          Effect.map(parse(path, found), (document) => fromDocument(provider, document))
-        )
+        ifAny(text, (found) => Effect.map(parse(path, found), (document) => fromDocument(provider, document)))
       )
     )
   ).pipe(Effect.map(Option.flatten))
 
 /**
- * Keeps what the provider answered, 0600, in place of what was there; nothing where the provider has no such
- * file.
+ * Stores the provider's response with mode 0600, and replaces the old one. Does nothing if the provider
+ * has no such file.
  *
  * @since 0.1.0
  * @category operations
@@ -68,7 +71,7 @@ export const save = (
     })
   )
 
-/** A reader finds the old one or the new one, never half of it. */
+/** A reader finds the old file or the new one, never half of it. */
 const replace = async (path: string, text: string): Promise<void> => {
   const beside = `${path}.${randomBytes(6).toString("hex")}.tmp`
   await PrivateDirectory.make(Path.dirname(path))
@@ -110,5 +113,5 @@ const malformed = (path: string): ProfileError =>
 const unavailable = (path: string, what: string): ProfileError =>
   new ProfileError({
     reason: "Unavailable",
-    message: `${path} could not be ${what}: see to its permissions.`
+    message: `${path} could not be ${what}: check its permissions.`
   })

@@ -1,23 +1,23 @@
 /**
- * One grant from configuration alone: its server, its client and the file that keeps it.
+ * One grant from configuration alone: its server, its client and the file that stores it.
  *
- * The one obvious way for a program that has one provider, and with a tag and a prefix for each, for one
- * that has several. What is too special for it is composed by hand from the same parts.
+ * This is the simplest way for a program with one provider. A program with several gives each its own tag and
+ * prefix. For special cases, combine the same parts yourself.
  *
  * | variable | is |
  * |---|---|
- * | `OAUTH_ISSUER` | the server, to be discovered; or `OAUTH_TOKEN_ENDPOINT`, where it cannot be |
+ * | `OAUTH_ISSUER` | the server, to be discovered; or `OAUTH_TOKEN_ENDPOINT`, if it cannot be |
  * | `OAUTH_CLIENT_ID` | the client |
  * | `OAUTH_CLIENT_SECRET` | its secret; a public client has none |
- * | `OAUTH_CLIENT_AUTH` | how the secret is sent: `basic` (the default), `basic_raw` for servers that do not form-decode it, or `post` |
- * | `OAUTH_GRANT` | `refresh_token` (the default) or `client_credentials`, which needs no login |
- * | `OAUTH_SCOPES` | separated by spaces; leave it out for all that was granted |
- * | `OAUTH_TOKEN_TYPE` | `Bearer`, where the server does not say of which type its tokens are |
- * | `OAUTH_ALLOW_PRIVATE_ENDPOINTS` | `true` where the issuer's metadata may name private addresses; `false` unless given |
- * | `OAUTH_CREDENTIALS_FILE` | where the grant is kept; needed for a grant that someone logged in for, memory without it for `client_credentials` |
- * | `OAUTH_CREDENTIALS_EXPOSED` | `refuse` (the default) or `accept` a file that others may read, as a mounted secret may be |
+ * | `OAUTH_CLIENT_AUTH` | how to send the secret: `basic` (default), `basic_raw` for servers that do not form-decode it, or `post` |
+ * | `OAUTH_GRANT` | `refresh_token` (default) or `client_credentials`, which needs no login |
+ * | `OAUTH_SCOPES` | separated by spaces; leave it out for everything that was granted |
+ * | `OAUTH_TOKEN_TYPE` | `Bearer`, if the server does not state the type of its tokens |
+ * | `OAUTH_ALLOW_PRIVATE_ENDPOINTS` | whether the issuer's metadata may name private addresses; default `false` |
+ * | `OAUTH_CREDENTIALS_FILE` | where the grant is stored; required for a user's grant; default for `client_credentials`: memory |
+ * | `OAUTH_CREDENTIALS_EXPOSED` | `refuse` (default) or `accept` a file that others may read, such as a mounted secret |
  *
- * `TokenConfig.layerConfig` reads the policy beside them.
+ * `TokenConfig.layerConfig` reads the policy from two more variables.
  *
  * @since 0.1.0
  */
@@ -34,16 +34,17 @@ import * as RefreshToken from "@latchkey/oauth/RefreshToken"
 import type * as Server from "@latchkey/oauth/Server"
 import * as File from "@latchkey/storage/File"
 import * as Config from "effect/Config"
-import * as ConfigError from "effect/ConfigError"
+import type * as ConfigError from "effect/ConfigError"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import type * as Redacted from "effect/Redacted"
+import * as Redacted from "effect/Redacted"
+import { Problems } from "@latchkey/core/internal-api"
 
 /**
- * What the variables tell.
+ * The values of the variables.
  *
  * @since 0.1.0
  * @category models
@@ -53,11 +54,14 @@ export interface Settings {
   readonly client: ClientAuth.Client
   readonly grant: "refresh_token" | "client_credentials"
   readonly scopes: ReadonlyArray<string>
-  /** The type of a token where the answer does not say. */
+  /** The token type if the response names none. */
   readonly defaultTokenType?: string
-  /** Where the grant is kept; without it in memory, as a grant that needs no login is asked for again. */
+  /**
+   * Where the grant is stored. Without it the grant is in memory, because a grant that needs no login can be
+   * requested again.
+   */
   readonly file?: string
-  /** Whether a file that others may read is accepted: `refuse` unless given. */
+  /** Whether to accept a file that others may read. Default: `refuse`. */
   readonly exposed?: "refuse" | "accept"
 }
 
@@ -66,7 +70,7 @@ export interface Settings {
  * @category models
  */
 export interface Options {
-  /** What the variables begin with, `_` included: `OAUTH_` unless given. */
+  /** The prefix of the variables, including `_`. Default: `OAUTH_`. */
   readonly prefix?: string
   /** Names the provider in snapshots, metrics and profiles. */
   readonly provider?: string
@@ -74,7 +78,7 @@ export interface Options {
 }
 
 /**
- * What building a session can fail with.
+ * The errors of building a session.
  *
  * @since 0.1.0
  * @category errors
@@ -90,13 +94,14 @@ export type SessionError = ConfigError.ConfigError | OAuthConfigError | TokenSto
 export const settings = (prefix = "OAUTH_"): Config.Config<Settings> => {
   const name = (variable: string) => `${prefix}${variable}`
   const text = (variable: string) =>
-    Config.validate(Config.string(name(variable)), {
-      message: `${name(variable)} is blank: give it a value, or leave it out`,
-      validation: (value) => value.trim() !== ""
-    })
+    Problems.textSetting(name(variable), (value) =>
+      value.trim() === ""
+        ? Either.left(`${name(variable)} is blank: give it a value, or leave it out`)
+        : Either.right(value)
+    )
   const orNone = <A>(config: Config.Config<A>) => Config.option(config)
   const all = Config.all({
-    server: Config.mapOrFail(
+    server: Problems.mapSettings(
       Config.all([
         orNone(text("ISSUER")),
         orNone(text("TOKEN_ENDPOINT")),
@@ -106,10 +111,10 @@ export const settings = (prefix = "OAUTH_"): Config.Config<Settings> => {
         serverOf(issuer, tokenEndpoint, allowPrivate === "true", name)
     ),
     clientId: text("CLIENT_ID"),
-    secret: orNone(Config.redacted(text("CLIENT_SECRET"))),
+    secret: orNone(Config.map(text("CLIENT_SECRET"), (secret) => Redacted.make(secret))),
     auth: Config.withDefault(oneOf(name("CLIENT_AUTH"), "basic", "basic_raw", "post"), "basic"),
     tokenType: orNone(text("TOKEN_TYPE")),
-    kept: Config.mapOrFail(
+    kept: Problems.mapSettings(
       Config.all({
         grant: Config.withDefault(
           oneOf(name("GRANT"), "refresh_token", "client_credentials"),
@@ -120,7 +125,7 @@ export const settings = (prefix = "OAUTH_"): Config.Config<Settings> => {
       (kept) =>
         kept.grant === "refresh_token" && Option.isNone(kept.file)
           ? Either.left(
-              ConfigError.MissingData(
+              Problems.missingSetting(
                 [name("CREDENTIALS_FILE")],
                 `Give ${name("CREDENTIALS_FILE")}, the file that keeps the grant: without it, each start needs a login`
               )
@@ -130,15 +135,15 @@ export const settings = (prefix = "OAUTH_"): Config.Config<Settings> => {
     scopes: Config.withDefault(text("SCOPES"), ""),
     exposed: Config.withDefault(oneOf(name("CREDENTIALS_EXPOSED"), "refuse", "accept"), "refuse")
   })
-  return Config.mapOrFail(
+  return Problems.mapSettings(
     all,
     ({ auth, clientId, exposed, kept: { file, grant }, scopes, secret, server, tokenType }) =>
       Either.gen(function* () {
         if (grant === "client_credentials" && Option.isNone(secret)) {
           return yield* Either.left(
-            ConfigError.MissingData(
+            Problems.missingSetting(
               [name("CLIENT_SECRET")],
-              `${name("GRANT")} is client_credentials, which takes a secret`
+              `${name("GRANT")} is client_credentials, which needs a secret`
             )
           )
         }
@@ -159,7 +164,7 @@ export const settings = (prefix = "OAUTH_"): Config.Config<Settings> => {
 }
 
 /**
- * The session of a program that has one.
+ * Provides the session of a program that has one.
  *
  * @since 0.1.0
  * @category layers
@@ -170,7 +175,7 @@ export const layerConfig = (
   layerConfigFor(TokenManager.TokenManager, options)
 
 /**
- * A session under a tag of its own: one of several, each with its prefix.
+ * Provides a session under its own tag: one of several, each with its own prefix.
  *
  * @since 0.1.0
  * @category layers
@@ -191,7 +196,7 @@ export const layerConfigFor = <Self, Id extends string>(
   )
 
 /**
- * A session whose credentials and leases are kept by the services in context, in place of the file.
+ * Provides a session whose credentials and leases use the services in context instead of the file.
  *
  * @since 0.1.0
  * @category layers
@@ -206,12 +211,14 @@ export const layerOver = <Self, Id extends string>(
     Layer.provide(TokenConfig.layerConfig(options.policy))
   )
 
-/** Not `Config.literal`, which quotes what it was given: a secret may stand in the wrong variable. */
+/** Not `Config.literal`, which quotes its input: a secret may be in the wrong variable. */
 const oneOf = <A extends string>(variable: string, ...choices: ReadonlyArray<A>): Config.Config<A> =>
-  Config.validate(Config.string(variable), {
-    message: `${variable} is neither ${choices.join(" nor ")}`,
-    validation: (value): value is A => choices.some((choice) => choice === value)
-  })
+  Problems.textSetting(variable, (value) =>
+    Either.fromNullable(
+      choices.find((choice) => choice === value),
+      () => `${variable} is neither ${choices.join(" nor ")}`
+    )
+  )
 
 const refresherOf = ({
   client,
@@ -238,7 +245,7 @@ const serverOf = (
       issuer: value,
       ...(allowPrivateEndpoints && { allowPrivateEndpoints })
     })),
-    () => ConfigError.MissingData([name("ISSUER")], `Give ${name("ISSUER")}, or ${name("TOKEN_ENDPOINT")}`)
+    () => Problems.missingSetting([name("ISSUER")], `Give ${name("ISSUER")}, or ${name("TOKEN_ENDPOINT")}`)
   )
 }
 

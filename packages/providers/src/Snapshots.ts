@@ -1,5 +1,5 @@
 /**
- * What is shown of a provider's grant beyond the tokens: the plan, the kind of account, which tokens are there.
+ * What is shown of a provider's grant besides the tokens: the plan, the kind of account, which tokens exist.
  *
  * @since 0.1.0
  */
@@ -11,7 +11,7 @@ import { isPending } from "./internal/pending.js"
 import type { Provider } from "./Provider.js"
 
 /**
- * The view of a provider's credentials, with `extras`.
+ * Creates the view of a provider's credentials, with `extras`.
  *
  * @since 0.1.0
  * @category constructors
@@ -20,8 +20,8 @@ export const make = (provider: Provider, credentials: Credentials): Snapshot.Sna
   Snapshot.fromCredentials(credentials, { provider: provider.name, extras: extras(provider, credentials) })
 
 /**
- * What a provider adds that is no secret: `subscription_type` (Claude), `id_token_present` (Codex),
- * `account_type` and `has_copilot_token` (Copilot).
+ * Returns a provider's additional fields that are not secret: `subscription_type` (Claude),
+ * `id_token_present` (Codex), `account_type` and `has_copilot_token` (Copilot).
  *
  * @since 0.1.0
  * @category getters

@@ -1,4 +1,4 @@
-/** Some of the scenarios of `npm run campaign -- canary`: whatever is done with secrets here, none of them shows. */
+/** Some of the scenarios of `npm run campaign -- canary`: no operation on a secret reveals it. */
 import { expect, it } from "vitest"
 import { Canaries, play } from "../../core/test/support/Canaries.js"
 import { scenarios } from "./support/Scenarios.js"

@@ -1,15 +1,18 @@
-/** One credentials file and several servers: a grant goes to the server and by the client that it came from. */
+/**
+ * One credentials file and several servers: a grant goes only to its own server, and only by its own client.
+ */
 import { describe, expect, it } from "@effect/vitest"
 import { FetchHttpClient } from "@effect/platform"
 import { Credentials, Entry, GrantIdentity, TokenManager } from "@latchkey/core"
 import { BuiltIn, Provider, Providers, Refresher, Session } from "@latchkey/providers"
-import { ConfigProvider, Effect, Either, Layer, Option, Redacted, type Scope } from "effect"
+import { Effect, Either, Layer, Option, Redacted, type Scope } from "effect"
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { answering } from "../../oauth/test/Memory.js"
 import * as RealServer from "../../oauth/test/Provider.js"
 import { Mismatch } from "@latchkey/core/internal-api"
+import * as Edition from "../../core/test/support/Edition.js"
 
 const folder = Effect.acquireRelease(
   Effect.sync(() => mkdtempSync(join(tmpdir(), "latchkey-identity-"))),
@@ -27,7 +30,7 @@ const program = <A, E>(
     Effect.provide(
       Session.layerConfig().pipe(
         Layer.provide(FetchHttpClient.layer),
-        Layer.provide(Layer.setConfigProvider(ConfigProvider.fromMap(new Map(Object.entries(variables))))),
+        Layer.provide(Edition.layerVariables(variables)),
         Layer.orDie
       )
     )

@@ -1,4 +1,4 @@
-/** Credentials in the keychain or in a file: which is read, which is written, what is told. */
+/** Credentials in the keychain or in a file: which one is read, which one is written, and the errors. */
 import { describe, expect, it } from "@effect/vitest"
 import { Credentials, Entry, TokenStorage } from "@latchkey/core"
 import type { Context } from "effect"
@@ -90,7 +90,7 @@ describe("keychain", () => {
     ["unavailable", "Unavailable", "No keychain can be reached here."],
     ["locked", "Denied", "The keychain is locked."],
     ["invalid JSON", "Malformed", "The record at keychain: x is no JSON."],
-    ["not an object", "Malformed", "The record at keychain: x is no object."],
+    ["not an object", "Malformed", "The record at keychain: x is not an object."],
     ["an API key alone", "NoGrant", "The record holds an API key."]
   ] as const)(
     "%s: is told, never 'not logged in' (12), and the file's grant is not taken for it",
@@ -101,10 +101,11 @@ describe("keychain", () => {
         expect(error).toMatchObject({ _tag: "StorageError", reason })
         expect(error.message).toBe(
           reason === "Unavailable" || reason === "Denied"
-            ? `${message} The file memory is not read in its place, since it may hold a spent grant; to use the file alone, set credentials.keychain to false.`
+            ? `${message} The file memory is not read instead, because it may hold a spent grant; to use only the file, set credentials.keychain to false.`
             : message
         )
         expect(yield* Effect.either(both.commit(grant("new"), Option.none()))).toMatchObject({
+          _tag: "Left",
           left: { reason }
         })
         expect(yield* entryOf(file)).toEqual(inFile)
@@ -158,7 +159,7 @@ describe("keychain", () => {
       const held = Option.getOrThrow(yield* both.load)
       yield* keychain.commit(grant("login"), Option.none())
       const late = yield* Effect.either(both.commit(grant("late"), Option.some(held.version)))
-      expect(late).toMatchObject({ left: { _tag: "CommitRefused", reason: "Conflict" } })
+      expect(late).toMatchObject({ _tag: "Left", left: { _tag: "CommitRefused", reason: "Conflict" } })
       expect(Either.isLeft(yield* Effect.either(both.commit(grant("late"), Option.none())))).toBe(true)
       expect(yield* entryOf(file)).toEqual(inFile)
       expect(yield* entryOf(both)).toEqual(Option.some(grant("login")))

@@ -1,4 +1,6 @@
-/** Logins to the providers, as their servers want them; what all logins have in common is tested in oauth. */
+/**
+ * Logins to the providers, as their servers require. The tests of oauth cover what all logins have in common.
+ */
 import { describe, expect, it } from "@effect/vitest"
 import { Decision, Entry } from "@latchkey/core"
 import { Login, Provider, Revoke } from "@latchkey/providers"
@@ -146,6 +148,7 @@ describe("Codex login", () => {
     Effect.gen(function* () {
       const { asked, result, urls } = yield* login((nonce) => ({ sub: "user-1", nonce, ...account }))
       expect(result).toMatchObject({
+        _tag: "Right",
         right: { accountId: Option.some("acct-1"), expiresAt: Option.some(now + 4_000_000) }
       })
       expect(parameters(urls[0]!)["redirect_uri"]).toBe("http://localhost:1455/auth/callback")
@@ -156,14 +159,14 @@ describe("Codex login", () => {
   it.effect("without the claim there is no account", () =>
     Effect.gen(function* () {
       const { result } = yield* login((nonce) => ({ sub: "user-1", nonce }))
-      expect(result).toMatchObject({ right: { accountId: Option.none() } })
+      expect(result).toMatchObject({ _tag: "Right", right: { accountId: Option.none() } })
     })
   )
 
   it.effect("an id token of another login is refused", () =>
     Effect.gen(function* () {
       const { result } = yield* login(() => ({ sub: "user-1", nonce: "other" }))
-      expect(result).toMatchObject({ left: { _tag: "LoginError", reason: "Malformed" } })
+      expect(result).toMatchObject({ _tag: "Left", left: { _tag: "LoginError", reason: "Malformed" } })
     })
   )
 })
@@ -228,7 +231,10 @@ describe("Copilot login", () => {
   it.effect("fails where the account has no Copilot", () =>
     Effect.gen(function* () {
       const { result } = yield* login({ status: 403, body: { message: "no seat" } })
-      expect(result).toMatchObject({ left: { _tag: "LoginError", reason: "Misconfigured", status: 403 } })
+      expect(result).toMatchObject({
+        _tag: "Left",
+        left: { _tag: "LoginError", reason: "Misconfigured", status: 403 }
+      })
     })
   )
 })
@@ -240,7 +246,7 @@ describe("what is not offered", () => {
       const attempt = Login.device(claude, { prompt: () => Effect.void }).pipe(Effect.provide(layer))
       const error = yield* Effect.flip(attempt)
       expect(error).toMatchObject({ _tag: "ProviderError", reason: "NotOffered", provider: "claude" })
-      expect(error.message).toContain("take browser or pasting the code")
+      expect(error.message).toContain("use browser or pasting the code")
       expect(Revoke.isOffered(claude)).toBe(false)
       const revoke = yield* Effect.flip(Effect.provide(Revoke.make(claude), layer))
       expect(revoke).toMatchObject({ reason: "NotOffered" })

@@ -1,4 +1,4 @@
-/** Claude, Codex and Copilot refreshed: over their own files and over memory, as their servers want it. */
+/** Refreshes of Claude, Codex and Copilot: over their own files and over memory, as their servers require. */
 import { describe, expect, it } from "@effect/vitest"
 import { Credentials, Snapshot } from "@latchkey/core"
 import { BuiltIn, Provider, type ProviderSettings, Refresher } from "@latchkey/providers"
@@ -187,7 +187,7 @@ describe("Codex manager", () => {
       const { path, json } = yield* home(files.codex(nowSeconds + 45))
       const { asked, layer } = answering({ body: codexAnswer })
       const left = yield* managed(codex, path, layer, (m) =>
-        Effect.zipRight(
+        Effect.andThen(
           m.getAccessToken,
           Effect.map(m.snapshot, (s) => Option.flatMap(s, (found) => Snapshot.expiresInSeconds(found, now)))
         )
@@ -219,7 +219,7 @@ describe("Codex manager", () => {
       const { path } = yield* home(files.codex(nowSeconds - 1))
       const { layer } = answering({ body: { ...codexAnswer, expires_in } })
       const credentials = yield* managed(codex, path, layer, (m) =>
-        Effect.zipRight(m.getAccessToken, m.credentials)
+        Effect.andThen(m.getAccessToken, m.credentials)
       )
       expect(Option.getOrThrow(credentials).expiresAt).toEqual(Option.some(now + 4_000_000))
     }).pipe(Effect.scoped)
@@ -348,7 +348,7 @@ describe("Copilot manager", () => {
   const shown = Credentials.make({ accessToken: "service-1", refreshToken: "gho-canary", expiresAt: now })
 
   it.effect.each([
-    [401, { message: "Bad credentials" }, "GrantDead", "the token that was shown to it is good no more"],
+    [401, { message: "Bad credentials" }, "GrantDead", "the token that was sent is no longer valid"],
     [401, { message: "Bad credentials" }, "GrantDead", "(Bad credentials)"],
     [403, { message: "no seat" }, "Misconfigured", "(no seat)"],
     [404, "No access to Copilot", "Misconfigured", "(No access to Copilot)"],
@@ -442,10 +442,10 @@ describe("a clock that is not the server's (F10)", () => {
       const { path } = yield* home(files.codex(nowSeconds - 1))
       const { asked, layer } = answering({ body: codexAnswer })
       const error = yield* managed(codex, path, layer, (m) =>
-        Effect.zipRight(Effect.flip(m.getAccessToken), Effect.flip(m.getAccessToken))
+        Effect.andThen(Effect.flip(m.getAccessToken), Effect.flip(m.getAccessToken))
       )
       expect(error.message).toMatch(
-        /had expired when it came, by 53m 20s by the clock of this machine, .*: check that clock/
+        /had expired when it arrived, by 53m 20s by the clock of this machine, .*: check that clock/
       )
       expect(asked).toHaveLength(1)
     }).pipe(Effect.scoped)

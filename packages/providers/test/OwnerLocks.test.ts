@@ -1,4 +1,4 @@
-/** The locks of Claude Code and Codex, held by other processes: nothing is posted or written meanwhile. */
+/** The locks of Claude Code and Codex, held by other processes: meanwhile nothing is sent or written. */
 import { describe, expect, it } from "@effect/vitest"
 import { Credentials, Entry, TokenConfig, TokenManager } from "@latchkey/core"
 import { OwnStorage, type Provider, ProviderManager } from "@latchkey/providers"

@@ -1,9 +1,11 @@
-/** What the programs that own the files do with them: their logged-out states, their selectors, their needs. */
+/**
+ * How the programs that own the files use them: their logged-out states, their selectors, their requirements.
+ */
 import { describe, expect, it } from "@effect/vitest"
 import { Credentials, Entry } from "@latchkey/core"
 import { BuiltIn, CopilotFile, OwnStorage, Provider, Refresher } from "@latchkey/providers"
 import { File } from "@latchkey/storage"
-import { ConfigProvider, Effect, Either, Option, Redacted } from "effect"
+import { Effect, Either, Option, Redacted } from "effect"
 import * as fs from "node:fs"
 import * as Path from "node:path"
 import { inspect } from "node:util"
@@ -22,6 +24,7 @@ import {
   nowSeconds,
   own
 } from "./support/world.js"
+import * as Edition from "../../core/test/support/Edition.js"
 
 const gemini = builtIn("gemini")
 
@@ -113,13 +116,13 @@ describe("a program that is logged out", () => {
 
   it.effect.each([
     ["claude", { claudeAiOauth: { accessToken: "", refreshToken: "canary" } }, "accessToken is missing"],
-    ["claude", { claudeAiOauth: { accessToken: 0, refreshToken: "" } }, "accessToken is no text"],
-    ["claude", { claudeAiOauth: "" }, "claudeAiOauth is no object"],
+    ["claude", { claudeAiOauth: { accessToken: 0, refreshToken: "" } }, "accessToken is not a string"],
+    ["claude", { claudeAiOauth: "" }, "claudeAiOauth is not an object"],
     ["codex", { tokens: { refresh_token: "canary" } }, "tokens.access_token is missing"],
-    ["codex", { tokens: "" }, "tokens is no object"],
-    ["copilot", { oauth_token: false }, "oauth_token is no object"],
+    ["codex", { tokens: "" }, "tokens is not an object"],
+    ["copilot", { oauth_token: false }, "oauth_token is not an object"],
     ["gemini", { refresh_token: "canary" }, "access_token is missing"],
-    ["gemini", { access_token: 7 }, "access_token is no text"]
+    ["gemini", { access_token: 7 }, "access_token is not a string"]
   ] as const)("%s: %j is damage, and is told as such", ([id, content, words]) =>
     Effect.gen(function* () {
       yield* atNow
@@ -316,16 +319,20 @@ describe("what the owner of a file needs", () => {
 
   it.effect.each([
     ["codex", { idToken: Option.none() }, "tokens.id_token is missing"],
-    ["codex", { idToken: token("opaque") }, "tokens.id_token is no JWT"],
-    ["codex", { idToken: token("a.b") }, "tokens.id_token is no JWT"],
+    ["codex", { idToken: token("opaque") }, "tokens.id_token is not a JWT"],
+    ["codex", { idToken: token("a.b") }, "tokens.id_token is not a JWT"],
     [
       "codex",
       { idToken: token(`..${Buffer.from("{}").toString("base64url")}`) },
-      "tokens.id_token is no JWT"
+      "tokens.id_token is not a JWT"
     ],
-    ["codex", { idToken: token(jwt([])) }, "tokens.id_token is no JWT"],
-    ["codex", { idToken: token(jwt({ email: 7 })) }, "tokens.id_token is no JWT"],
-    ["codex", { idToken: token(jwt({ "https://api.openai.com/auth": "x" })) }, "tokens.id_token is no JWT"],
+    ["codex", { idToken: token(jwt([])) }, "tokens.id_token is not a JWT"],
+    ["codex", { idToken: token(jwt({ email: 7 })) }, "tokens.id_token is not a JWT"],
+    [
+      "codex",
+      { idToken: token(jwt({ "https://api.openai.com/auth": "x" })) },
+      "tokens.id_token is not a JWT"
+    ],
     ["codex", { refreshToken: Option.none() }, "tokens.refresh_token is missing"],
     [
       "codex",
@@ -447,7 +454,7 @@ describe("the files of Copilot's editors and of Copilot CLI", () => {
       "NoGrant",
       "several users of github.com (github.com:a, github.com:b)"
     ],
-    ["no text", { "github.com": { user: "ada", oauth_token: 7 } }, "Malformed", "github.com holds no text"],
+    ["no text", { "github.com": { user: "ada", oauth_token: 7 } }, "Malformed", "github.com holds no string"],
     [
       "Copilot CLI with the keychain",
       { logged_in_users: [{ host: "https://github.com", login: "ada" }] },
@@ -457,7 +464,7 @@ describe("the files of Copilot's editors and of Copilot CLI", () => {
   ] as const)("%s: is told by name (F20)", ([_, content, reason, words]) =>
     Effect.gen(function* () {
       const found = yield* loaded(copilot, content)
-      expect(found).toMatchObject({ left: { _tag: "StorageError", reason } })
+      expect(found).toMatchObject({ _tag: "Left", left: { _tag: "StorageError", reason } })
       expect(inspect(found, { depth: 9 })).not.toContain("canary")
       expect(Either.isLeft(found) ? found.left.message : "").toContain(words)
     })
@@ -480,10 +487,7 @@ describe("the files of Copilot's editors and of Copilot CLI", () => {
 
 describe("as the programs find and use their credentials", () => {
   const locate = (provider: Provider.Provider, variables: Record<string, string>) =>
-    OwnStorage.locate(provider).pipe(
-      Effect.map(Option.getOrThrow),
-      Effect.withConfigProvider(ConfigProvider.fromMap(new Map(Object.entries(variables))))
-    )
+    OwnStorage.locate(provider).pipe(Effect.map(Option.getOrThrow), Edition.withVariables(variables))
   const onMac = new Provider.Provider({ ...claude, credentials: { ...claude.credentials!, keychain: true } })
   const [nfc, nfd] = ["/h/caf\u00e9", "/h/cafe\u0301"]
 

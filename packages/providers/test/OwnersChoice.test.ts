@@ -1,13 +1,14 @@
-/** Where Codex keeps its credentials is a setting of its own: the file, the keychain, or its memory. */
+/** A setting of Codex decides where it keeps its credentials: the file, the keychain, or its memory. */
 import { describe, expect, it } from "@effect/vitest"
 import { Entry } from "@latchkey/core"
 import { OwnStorage } from "@latchkey/providers"
-import { ConfigProvider, Effect, Option } from "effect"
+import { Effect, Option } from "effect"
 import { createHash } from "node:crypto"
 import * as fs from "node:fs"
 import * as Path from "node:path"
 import { beforeEach, vi } from "vitest"
 import { atNow, codex, files, home } from "./support/world.js"
+import * as Edition from "../../core/test/support/Edition.js"
 
 /** The keychain of the operating system, in memory: by service and account. */
 const keychain = vi.hoisted(() => ({ items: new Map<string, string>(), locked: false }))
@@ -39,7 +40,7 @@ const codexHome = (config: string | undefined, file?: unknown) =>
     const path = Path.join(folder, "auth.json")
     if (file !== undefined) fs.writeFileSync(path, JSON.stringify(file), { mode: 0o600 })
     const digest = createHash("sha256").update(fs.realpathSync(folder)).digest("hex")
-    const within = Effect.withConfigProvider(ConfigProvider.fromMap(new Map([["CODEX_HOME", folder]])))
+    const within = Edition.withVariables({ CODEX_HOME: folder })
     return { folder, path, within, item: `Codex Auth/cli|${digest.slice(0, 16)}` }
   })
 
@@ -77,7 +78,7 @@ describe("cli_auth_credentials_store", () => {
       const link = `${folder}-link`
       fs.symlinkSync(folder, link)
       const located = yield* OwnStorage.locate(codex).pipe(
-        Effect.withConfigProvider(ConfigProvider.fromMap(new Map([["CODEX_HOME", link]]))),
+        Edition.withVariables({ CODEX_HOME: link }),
         Effect.ensuring(Effect.sync(() => fs.rmSync(link)))
       )
       const { account, service } = Option.getOrThrow(Option.getOrThrow(located).keychain)
@@ -136,9 +137,9 @@ describe("cli_auth_credentials_store", () => {
   )
 
   it.effect.each([
-    [store("vault"), "none of file, keyring, auto, ephemeral"],
-    ["cli_auth_credentials_store = 7", "none of file, keyring, auto, ephemeral"],
-    ["cli_auth_credentials_store = ", "is no TOML"]
+    [store("vault"), "not one of file, keyring, auto, ephemeral"],
+    ["cli_auth_credentials_store = 7", "not one of file, keyring, auto, ephemeral"],
+    ["cli_auth_credentials_store = ", "is not TOML"]
   ])("%j is told by its place", ([config, words]) =>
     Effect.gen(function* () {
       const { folder, within } = yield* codexHome(config, files.codex())

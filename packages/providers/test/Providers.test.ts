@@ -1,16 +1,16 @@
 /** The registry: built-in providers, the user's file, the environment; and the settings' schema. */
 import { describe, expect, it } from "@effect/vitest"
 import { BuiltIn, Providers, ProviderSettings } from "@latchkey/providers"
-import { ConfigProvider, Effect, Either, JSONSchema, Layer, Option, Redacted, Schema } from "effect"
+import { Effect, Either, JSONSchema, Layer, Option, Redacted, Schema } from "effect"
 import * as fs from "node:fs"
 import * as Path from "node:path"
 import { inspect } from "node:util"
 import * as prettier from "prettier"
 import { leaves, variable } from "../src/internal/variables.js"
 import { builtIn, home } from "./support/world.js"
+import * as Edition from "../../core/test/support/Edition.js"
 
-const env = (variables: Readonly<Record<string, string>>) =>
-  Layer.setConfigProvider(ConfigProvider.fromMap(new Map(Object.entries(variables))))
+const env = (variables: Readonly<Record<string, string>>) => Edition.layerVariables(variables)
 
 /** A registry over a file with these providers, in this environment. */
 const registry = <A, E>(
@@ -74,7 +74,7 @@ describe("the user's file", () => {
     Effect.gen(function* () {
       const issuer = "https://login.microsoftonline.com/tenant/v2.0"
       const microsoft = yield* get({ microsoft: { server: { issuer } } }, "microsoft")
-      expect(microsoft).toMatchObject({ right: { server: { issuer } } })
+      expect(microsoft).toMatchObject({ _tag: "Right", right: { server: { issuer } } })
       expect(Either.getOrThrow(microsoft).server).not.toHaveProperty("tokenEndpoint")
     })
   )
@@ -89,8 +89,8 @@ describe("the user's file", () => {
         expect((yield* r.get("claude")).id).toBe("claude")
         const wrong = (yield* r.all).flatMap((one) => (Either.isLeft(one) ? [one.left.message] : []))
         expect(wrong).toHaveLength(2)
-        expect(wrong.join()).toMatch(/providers\.bad, serve is no setting: see providers\.schema\.json/)
-        expect(wrong.join()).toMatch(/Not An Id, the id is not one/)
+        expect(wrong.join()).toMatch(/providers\.bad, serve is not a setting: see providers\.schema\.json/)
+        expect(wrong.join()).toMatch(/Not An Id, the id is not valid/)
       })
     )
   )
@@ -98,33 +98,33 @@ describe("the user's file", () => {
   const issuer = { issuer: "https://id.example.com" }
   it.effect.each([
     [{}, "server names neither issuer nor tokenEndpoint"],
-    [{ server: "canary" }, "server is not what is due here"],
+    [{ server: "canary" }, "server is not valid here"],
     [{ server: { issuer: "http://id.example.com" } }, "server.issuer must be https"],
     [{ server: { issuer: "https://canary:canary@id.example.com" } }, "server.issuer has user info"],
     [{ server: { tokenEndpoint: "https://id.example.com/#x" } }, "server.tokenEndpoint has a fragment"],
     [
       { server: { ...issuer, jwksUri: "https://id.example.com/jwks" } },
-      "server.jwksUri goes with a tokenEndpoint"
+      "server.jwksUri needs a tokenEndpoint"
     ],
-    [{ server: issuer, client: { secret: 5150 } }, "client.secret is not what is due here"],
-    [{ server: issuer, client: { id: "" } }, "client.id is not what is due here"],
+    [{ server: issuer, client: { secret: 5150 } }, "client.secret is not valid here"],
+    [{ server: issuer, client: { id: "" } }, "client.id is not valid here"],
     [
       { server: issuer, client: { authentication: "magic" } },
-      'client.authentication is not what is due here: "none", "basic", "post", "secretJwt"'
+      'client.authentication is not valid here: "none", "basic", "post", "secretJwt"'
     ],
     [{ server: issuer, login: { ways: [] } }, "login.ways.0 is missing"],
     [{ server: issuer, login: { ways: ["telepathy"] } }, '"clientCredentials"'],
-    [{ server: issuer, rotation: { window: "-5 seconds" } }, "rotation.window is no duration"],
-    [{ server: issuer, rotation: { window: "Infinity" } }, "rotation.window is no duration"],
+    [{ server: issuer, rotation: { window: "-5 seconds" } }, "rotation.window is not a duration"],
+    [{ server: issuer, rotation: { window: "Infinity" } }, "rotation.window is not a duration"],
     [{ server: issuer, refresh: { by: "exchange" } }, "refresh.endpoint is missing"],
     [{ server: issuer, profile: { from: "endpoint" } }, "profile.endpoint is missing"],
     [{ server: issuer, credentials: { format: "claude" } }, "credentials.file is missing"],
     [{ server: issuer, account: { path: [] } }, "account.path.0 is missing"],
-    [{ extends: "nobody" }, 'extends "nobody", which there is not'],
-    [{ extends: 7 }, "extends is no text"],
-    [{ extends: "other" }, "extends leads back to itself"],
-    ["canary", "the settings are no object"],
-    [[], "the settings are no object"]
+    [{ extends: "nobody" }, 'extends "nobody", which does not exist'],
+    [{ extends: 7 }, "extends is not a string"],
+    [{ extends: "other" }, "extends refers back to itself"],
+    ["canary", "the settings are not an object"],
+    [[], "the settings are not an object"]
   ] as const)("%j is refused", ([settings, words]) =>
     Effect.gen(function* () {
       const found = yield* get({ mine: settings, other: { extends: "mine" } }, "mine")
@@ -137,7 +137,7 @@ describe("the user's file", () => {
 
   it.effect.each([
     ["{", "is not JSON"],
-    ["[]", "is no JSON object"],
+    ["[]", "is not a JSON object"],
     ['{"provider":{}}', 'has "provider" at its top level'],
     ["{}", 'holds no object under "providers"'],
     [" ".repeat(1_048_577), "is larger than"]
@@ -166,8 +166,14 @@ describe("the user's file", () => {
       expect(acme.client.authentication).toBe("basic")
       expect(inspect(acme, { depth: 9 })).not.toContain("canary")
       fs.chmodSync(path, 0o644)
-      expect(yield* ask(path)).toMatchObject({ left: { message: expect.stringContaining("chmod 600") } })
-      expect(yield* ask(folder)).toMatchObject({ left: { message: expect.stringContaining("EISDIR") } })
+      expect(yield* ask(path)).toMatchObject({
+        _tag: "Left",
+        left: { message: expect.stringContaining("chmod 600") }
+      })
+      expect(yield* ask(folder)).toMatchObject({
+        _tag: "Left",
+        left: { message: expect.stringContaining("EISDIR") }
+      })
     }).pipe(Effect.scoped)
   )
 
@@ -210,6 +216,7 @@ describe("the environment", () => {
         LATCHKEY_CLAUDE_CREDENTIALS_KEYCHAIN: "true"
       })
       expect(found).toMatchObject({
+        _tag: "Right",
         right: {
           client: { clientId: "mine", authentication: "basic" },
           server: {
@@ -235,7 +242,7 @@ describe("the environment", () => {
       "http://platform.claude.com",
       "server.tokenEndpoint must be https"
     ],
-    ["LATCHKEY_CLAUDE_CLIENT_ID", "", "client.id is not what is due here"]
+    ["LATCHKEY_CLAUDE_CLIENT_ID", "", "client.id is not valid here"]
   ] as const)("%s=%s is refused, and names the variable", ([name, value, words]) =>
     Effect.gen(function* () {
       const error = Either.getOrThrow(Either.flip(yield* get(undefined, "claude", { [name]: value })))

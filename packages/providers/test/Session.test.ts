@@ -4,11 +4,12 @@ import { HttpClient } from "@effect/platform"
 import { TokenManager } from "@latchkey/core"
 import { HostileServer } from "@latchkey/oauth/testing"
 import { Session } from "@latchkey/providers"
-import { ConfigProvider, Effect, Either, Layer, Option, Redacted } from "effect"
+import { Effect, Either, Layer, Option, Redacted } from "effect"
 import { mkdtempSync, rmSync, statSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { inspect } from "node:util"
+import * as Edition from "../../core/test/support/Edition.js"
 
 const folder = Effect.acquireRelease(
   Effect.sync(() => mkdtempSync(join(tmpdir(), "latchkey-session-"))),
@@ -17,8 +18,7 @@ const folder = Effect.acquireRelease(
 
 type Variables = Readonly<Record<string, string>>
 
-const env = (variables: Variables) =>
-  Layer.setConfigProvider(ConfigProvider.fromMap(new Map(Object.entries(variables))))
+const env = (variables: Variables) => Edition.layerVariables(variables)
 
 const read = (variables: Variables, prefix?: string) =>
   Effect.runSync(Effect.either(Effect.provide(Session.settings(prefix), env(variables))))

@@ -1,8 +1,8 @@
-/** What is shown of each provider's grant, and whose it is. */
+/** The display of each provider's grant, and its account. */
 import { describe, expect, it } from "@effect/vitest"
 import { Credentials, Profile } from "@latchkey/core"
 import { Profiles, type Provider, SavedProfile, Snapshots } from "@latchkey/providers"
-import { ConfigProvider, Effect, Option, Redacted } from "effect"
+import { Effect, Option, Redacted } from "effect"
 import * as fs from "node:fs"
 import * as Path from "node:path"
 import { inspect } from "node:util"
@@ -20,6 +20,7 @@ import {
   managed,
   own
 } from "./support/world.js"
+import * as Edition from "../../core/test/support/Edition.js"
 
 const snapshotOf = (provider: Provider.Provider, file: unknown) =>
   Effect.gen(function* () {
@@ -111,6 +112,7 @@ describe("profiles, unified: accountId, email, displayName, provider, extras", (
     Effect.gen(function* () {
       const { asked, profile, quick } = yield* fetched(claude, grant, 200, answer)
       expect(profile).toMatchObject({
+        _tag: "Right",
         right: {
           provider: "claude-api",
           accountId: Option.some("u-1"),
@@ -142,7 +144,7 @@ describe("profiles, unified: accountId, email, displayName, provider, extras", (
         displayName: Option.some("Me"),
         extras: account
       })
-      expect(profile).toMatchObject({ right: quick })
+      expect(profile).toMatchObject({ _tag: "Right", right: quick })
       expect(asked).toHaveLength(0)
     })
   )
@@ -152,6 +154,7 @@ describe("profiles, unified: accountId, email, displayName, provider, extras", (
       const user = { id: 42, login: "me", name: null, email: null, plan: { name: "free" } }
       const { asked, profile, quick } = yield* fetched(copilot, grant, 200, user)
       expect(profile).toMatchObject({
+        _tag: "Right",
         right: {
           accountId: Option.some("42"),
           email: Option.none(),
@@ -174,7 +177,7 @@ describe("profiles, unified: accountId, email, displayName, provider, extras", (
   ] as const)("an answer of %j is told as such, without a token", ([status, body, reason]) =>
     Effect.gen(function* () {
       const { profile } = yield* fetched(claude, grant, status, body)
-      expect(profile).toMatchObject({ left: { _tag: "ProfileError", reason } })
+      expect(profile).toMatchObject({ _tag: "Left", left: { _tag: "ProfileError", reason } })
       expect(inspect(profile, { depth: 9 })).not.toContain("canary")
     })
   )
@@ -182,9 +185,7 @@ describe("profiles, unified: accountId, email, displayName, provider, extras", (
   it.effect("Claude's profile is kept in its program's file, whole, and read back", () =>
     Effect.gen(function* () {
       const { folder } = yield* home()
-      const inFolder = Effect.withConfigProvider(
-        ConfigProvider.fromMap(new Map([["CLAUDE_CONFIG_DIR", folder]]))
-      )
+      const inFolder = Edition.withVariables({ CLAUDE_CONFIG_DIR: folder })
       const path = Path.join(folder, ".account.json")
       expect(yield* inFolder(SavedProfile.load(claude))).toEqual(Option.none())
       const profile = Profiles.fromDocument(claude, answer)
@@ -214,7 +215,7 @@ describe("profiles, unified: accountId, email, displayName, provider, extras", (
       const { credentials } = Option.getOrThrow(yield* storage.load).entry
       const withAccessToken = { ...copilot, profile: { ...copilot.profile, token: "accessToken" as const } }
       const { asked, profile } = yield* fetched(withAccessToken, credentials, 200, {})
-      expect(profile).toMatchObject({ left: { reason: "Rejected" } })
+      expect(profile).toMatchObject({ _tag: "Left", left: { reason: "Rejected" } })
       expect(asked).toHaveLength(0)
     }).pipe(Effect.scoped)
   )

@@ -1,8 +1,8 @@
-/** The files of Claude Code, Codex and Copilot: read, written, refused, and nothing of theirs lost. */
+/** The files of Claude Code, Codex and Copilot: read, written, refused, without loss of their other data. */
 import { describe, expect, it } from "@effect/vitest"
 import { Credentials, Entry } from "@latchkey/core"
 import { OwnStorage, Provider } from "@latchkey/providers"
-import { ConfigProvider, Effect, Either, Option, Redacted, TestClock } from "effect"
+import { Effect, Either, Option, Redacted, TestClock } from "effect"
 import * as fs from "node:fs"
 import { homedir } from "node:os"
 import * as Path from "node:path"
@@ -21,6 +21,7 @@ import {
   nowSeconds,
   own
 } from "./support/world.js"
+import * as Edition from "../../core/test/support/Edition.js"
 
 const plain = (c: Credentials.Credentials) => ({
   access: Redacted.value(c.accessToken),
@@ -189,7 +190,7 @@ describe("Codex storage", () => {
       const { storage } = yield* own(codex, path)
       const error = yield* Effect.flip(storage.load)
       expect(error).toMatchObject({ _tag: "StorageError", reason: "NoGrant" })
-      expect(error.message).toContain(`In ${path}, tokens are not there: the file holds an API key`)
+      expect(error.message).toContain(`In ${path}, tokens are missing: the file holds an API key`)
       expect(error.message).not.toContain("canary")
       expect(yield* storage.remove).toBe(false)
       const grant = Credentials.make({
@@ -368,37 +369,42 @@ describe("what is refused, by its place, and nothing quoted", () => {
   it.effect.each([
     ["claude", "{", "Malformed", ""],
     ["claude", "[]", "Malformed", ""],
-    ["claude", { claudeAiOauth: "canary" }, "Malformed", "claudeAiOauth is no object"],
+    ["claude", { claudeAiOauth: "canary" }, "Malformed", "claudeAiOauth is not an object"],
     [
       "claude",
       { claudeAiOauth: { refreshToken: "canary" } },
       "Malformed",
       "claudeAiOauth.accessToken is missing"
     ],
-    ["claude", { claudeAiOauth: { accessToken: 1 } }, "Malformed", "claudeAiOauth.accessToken is no text"],
-    ["claude", files.claude("canary"), "Malformed", "claudeAiOauth.expiresAt is no number"],
-    ["claude", files.claude(nowSeconds), "WrongUnit", "seconds where milliseconds are due"],
-    ["claude", files.claude(now * 1000), "WrongUnit", "microseconds where milliseconds are due"],
+    [
+      "claude",
+      { claudeAiOauth: { accessToken: 1 } },
+      "Malformed",
+      "claudeAiOauth.accessToken is not a string"
+    ],
+    ["claude", files.claude("canary"), "Malformed", "claudeAiOauth.expiresAt is not a number"],
+    ["claude", files.claude(nowSeconds), "WrongUnit", "it may be in seconds, not milliseconds"],
+    ["claude", files.claude(now * 1000), "WrongUnit", "it may be in microseconds, not milliseconds"],
     ["codex", "", "Malformed", ""],
-    ["codex", { tokens: ["canary"] }, "Malformed", "tokens is no object"],
+    ["codex", { tokens: ["canary"] }, "Malformed", "tokens is not an object"],
     ["codex", codexWith({ access_token: null }), "Malformed", "tokens.access_token is missing"],
-    ["codex", codexWith({ refresh_token: ["canary"] }), "Malformed", "tokens.refresh_token is no text"],
+    ["codex", codexWith({ refresh_token: ["canary"] }), "Malformed", "tokens.refresh_token is not a string"],
     [
       "codex",
       files.codex(now),
       "WrongUnit",
-      "tokens.access_token has an exp that is no time in epoch seconds"
+      "tokens.access_token has an exp that is not a time in epoch seconds"
     ],
     ["copilot", "nonsense", "Malformed", ""],
-    ["copilot", { oauth_token: "canary" }, "Malformed", "oauth_token is no object"],
+    ["copilot", { oauth_token: "canary" }, "Malformed", "oauth_token is not an object"],
     [
       "copilot",
       copilotWith("oauth_token", { access_token: 5 }),
       "Malformed",
-      "oauth_token.access_token is no text"
+      "oauth_token.access_token is not a string"
     ],
-    ["copilot", files.copilot("canary"), "Malformed", "copilot_token.expires_at is no number"],
-    ["copilot", files.copilot(now), "WrongUnit", "milliseconds where seconds are due"],
+    ["copilot", files.copilot("canary"), "Malformed", "copilot_token.expires_at is not a number"],
+    ["copilot", files.copilot(now), "WrongUnit", "it may be in milliseconds, not seconds"],
     ["copilot", copilotWith("oauth_token", { scope: 7 }), "Malformed", "oauth_token.scope"]
   ] as const)("%s: %j", ([id, content, reason, words]) =>
     Effect.gen(function* () {
@@ -433,11 +439,7 @@ describe("what is refused, by its place, and nothing quoted", () => {
 
 describe("where the file is", () => {
   const locate = (provider: Provider.Provider, variables: Record<string, string> = {}) =>
-    Effect.runSync(
-      OwnStorage.locate(provider).pipe(
-        Effect.withConfigProvider(ConfigProvider.fromMap(new Map(Object.entries(variables))))
-      )
-    )
+    Effect.runSync(OwnStorage.locate(provider).pipe(Edition.withVariables(variables)))
   const fileOf = (provider: Provider.Provider, variables: Record<string, string> = {}) =>
     Option.getOrThrow(locate(provider, variables)).file
 

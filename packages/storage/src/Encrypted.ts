@@ -1,21 +1,22 @@
 /**
- * Encrypts what another storage keeps, whichever it is: AES-256-GCM through Web Crypto.
+ * Encrypts what any other storage keeps: AES-256-GCM through Web Crypto.
  *
- * The inner storage gets an entry like any other, whose access token is the sealed record:
+ * The inner storage gets an ordinary entry, whose access token is the sealed record:
  * `latchkey-sealed.1.<key id>.<nonce>.<ciphertext>`. The credentials, the journal and the mark of a dead
- * grant are inside it. Beside it remain, in clear, what the inner storage needs for compare-and-set, fences,
- * the order of states and its index of accounts: family, generation, fence, when it is due for renewal, and whether it is
- * dead. None of them is a secret.
+ * grant are inside it. What the inner storage needs for compare-and-set, fences, the order of states and its
+ * index of accounts stays in clear text: family, generation, fence, when the grant is due for renewal, and
+ * whether it is dead. None of these is a secret.
  *
- * **What it rests on.** Each write has a new random nonce of 96 bits, which is safe for 2^32 writes with one
- * key. Format, provider, account, key id, family and generation are authenticated with the record: one that
- * was moved to another account, set to another generation, or changed in any bit does not open (`WrongKey`).
- * The fence may rise in the inner storage; below the one sealed it does not open either.
+ * **What it relies on.** Each write has a new random nonce of 96 bits, which is safe for 2^32 writes with one
+ * key. Format, provider, account, key ID, family and generation are authenticated with the record: a record
+ * that was moved to another account, set to another generation, or changed in any bit does not open
+ * (`WrongKey`). The fence may rise in the inner storage. If it falls below the sealed one, the record does
+ * not open either.
  *
- * **Where it does not hold.** An older record put back in its entirety opens: it loads as what it is, and
- * is told from the newer one by its generation. Who has the key can read and forge everything. The length
- * of the tokens shows. Over `File` it needs `FileFormat.native`: another program could not read its own
- * file any more.
+ * **Limits.** An older record that is restored as a whole opens. It loads as the older state, and its
+ * generation distinguishes it from the newer one. Anyone with the key can read and forge everything. The
+ * length of the tokens is visible. Over `File` it needs `FileFormat.native`, because another program could no
+ * longer read its own file.
  *
  * @since 0.1.0
  */
@@ -37,7 +38,7 @@ import * as Record from "./internal/Record.js"
 import * as Sealed from "./internal/Sealed.js"
 
 /**
- * Whose record it is. Both are part of what is authenticated: the same names must be given to read it.
+ * The names of the record. Both are authenticated: reading needs the same names.
  *
  * @since 0.1.0
  * @category models
@@ -46,16 +47,16 @@ export interface Options {
   readonly provider: string
   readonly account: string
   /**
-   * What to do with a record in clear, found where an encrypted one is due: `refuse` it (`Insecure`, the
-   * default), since who can write there could plant one; or `adopt` it, to be encrypted with the next
-   * commit, while encryption is being introduced.
+   * What to do with a record in clear text where an encrypted one is expected. `refuse` (the default) fails
+   * with `Insecure`, because anyone who can write there could plant one. `adopt` accepts it and encrypts it
+   * with the next commit; use it while you introduce encryption.
    */
   readonly clear?: "refuse" | "adopt" | undefined
 }
 
 /**
- * The storage that encrypts what `inner` keeps, with the keys in context. What the first key did not write
- * is encrypted with it at the next commit. `remove` needs no key.
+ * Creates a storage that encrypts what `inner` keeps, with the keys in context. A record that another key
+ * wrote is encrypted with the first key at the next commit. `remove` needs no key.
  *
  * @since 0.1.0
  * @category constructors
@@ -67,7 +68,7 @@ export const make = (
   Effect.map(EncryptionKeys, (keys) => over(keys, inner, options))
 
 /**
- * The same for the storages of all accounts: each is encrypted under its own name.
+ * Wraps the storages of all accounts. Each is encrypted under its own name.
  *
  * @since 0.1.0
  * @category layers
@@ -118,12 +119,12 @@ export const layer = (options: Options): Layer.Layer<TokenStorage, never, TokenS
   )
 
 /**
- * Encrypts with the first key what another one wrote, now rather than with the next commit; whether there
- * was something to do. Run it over all accounts before a key is dropped.
+ * Encrypts with the first key now what another key wrote, without waiting for the next commit. Returns
+ * whether there was something to do. Run it over all accounts before you drop a key.
  *
- * Safe beside refreshes, and needs no lease: a refresh under way finds a new version at its commit and
- * writes on top of it. `CommitRefused` where another writer came in between: then there is nothing left to
- * do, or it is to be tried again.
+ * Safe while refreshes run, and needs no lease: a running refresh finds a new version at its commit and
+ * writes on top of it. Fails with `CommitRefused` if another writer came in between. Then either nothing is
+ * left to do, or you can try again.
  *
  * @since 0.1.0
  * @category rotation
@@ -138,7 +139,7 @@ export const reencrypt = (
     if (Option.isNone(found) || isCurrent(keys, found.value.entry)) return false
     const { entry, version } = yield* opened(inner.location, keys, options, found.value)
     const closed = yield* sealed(inner.location, keys, options, entry)
-    // Without a lease, as a login is; the fence that storage holds stays.
+    // Without a lease, like a login. The fence that storage holds stays.
     yield* inner.commit(new Entry.Entry({ ...closed, fence: 0 }), Option.some(version))
     return true
   })
@@ -150,7 +151,7 @@ const isCurrent = (keys: Keys, entry: Entry.Entry): boolean => {
   return Either.isRight(parts) && parts.right.keyId === keys.first.id
 }
 
-/** Marks the entries that we sealed: no token response has it. */
+/** Marks the entries that this module sealed. No token response has it. */
 const tokenType = "latchkey-sealed"
 
 const identity = (options: Options, keyId: string, entry: Entry.Entry): Sealed.Identity => [
@@ -194,15 +195,15 @@ const sealed = (
       intent: Option.none(),
       dead: state === "Dead" ? Option.some(deadMark(credentials)) : Option.none(),
       serverWait: Option.none(),
-      // Whose grant it is does not concern those who keep it: only that it can be renewed.
+      // The inner storage needs to know only that the grant can be renewed, not its identity.
       identity: state === "Renewable" ? Option.some(renewable) : Option.none()
     })
   })
 
-/** Says to an index that the record in it can be renewed, though it has no refresh token in clear. */
+/** Signals to an index that the record can be renewed, although it has no refresh token in clear text. */
 const renewable = GrantIdentity.make({ grantType: tokenType })
 
-/** Says to an index that the record in it is of a dead grant. */
+/** Signals to an index that the record is of a dead grant. */
 const deadMark = (credentials: Credentials.Credentials): Entry.DeadGrant =>
   new Entry.DeadGrant({
     fingerprint: Entry.grantFingerprint(credentials),
@@ -226,14 +227,14 @@ const opened = (
       if (options.clear === "adopt") return found
       return yield* fail(
         "Insecure",
-        `The record at ${location} is in clear where an encrypted one is due. Remove it and log in again, ` +
-          'or, if it was written before encryption was set up, give `clear: "adopt"` until the next commit.'
+        `The record at ${location} is not encrypted, but it should be. Remove it and log in again, ` +
+          'or, if it is older than your encryption, set `clear: "adopt"` until the next commit.'
       )
     }
     const unopened = fail(
       "WrongKey",
-      `The record at ${location} does not open as that of ${options.account} at ${options.provider}: it ` +
-        "belongs to another, or was changed after it was written. Put the right one back, or remove it and " +
+      `The record at ${location} cannot be decrypted for ${options.account} at ${options.provider}: it ` +
+        "belongs to another account, or was changed after it was written. Put the right record back, or remove it and " +
         "log in again."
     )
     const parts = yield* Either.mapLeft(Sealed.parse(token), (problem) =>
@@ -245,18 +246,18 @@ const opened = (
     if (key === undefined) {
       return yield* fail(
         "WrongKey",
-        `The record at ${location} is encrypted with the key ${parts.keyId}, and the keys given are ` +
-          `${keys.all.map(({ id }) => id).join(", ")}. Give that one too, behind the one that writes; ` +
+        `The record at ${location} is encrypted with the key ${parts.keyId}, but your keys are ` +
+          `${keys.all.map(({ id }) => id).join(", ")}. Add that key after the first one; ` +
           "if it is lost, remove the record and log in again."
       )
     }
-    const text = yield* Effect.orElseFail(
+    const text = yield* Effect.mapError(
       Sealed.open(key, identity(options, key.id, found.entry), parts),
       () => unopened
     )
     const now = yield* Clock.currentTimeMillis
     const { entry } = yield* Either.mapLeft(Record.decode(text, now), ({ reason, problem }) =>
-      fail(reason, `What is encrypted at ${location}${problem}. It was left as it is.`)
+      fail(reason, `The encrypted record at ${location}${problem}. It was left as it is.`)
     )
     if (fence < entry.fence) return yield* unopened
     return { entry: Entry.keepFence(entry, fence), version: found.version }

@@ -1,28 +1,29 @@
 /**
- * The keys that {@link Encrypted} works with: the first one writes, all of them read.
+ * The keys for {@link Encrypted}: the first one writes, all of them read.
  *
- * To rotate without down-time, give all processes the new key behind the old one, then before it, and drop
- * the old one when nothing is encrypted with it any more (`Encrypted.reencrypt` sees to that).
+ * To rotate without down-time, give all processes the new key after the old one, then before it. Drop the old
+ * one when nothing is encrypted with it any more (`Encrypted.reencrypt` ensures that).
  *
- * A key is 32 random bytes in base64: `openssl rand -base64 32`, or {@link generate}. It is known by its
- * id, the first 12 hex digits of its SHA-256, which is no secret and stands in every record.
+ * A key is 32 random bytes in base64: `openssl rand -base64 32`, or {@link generate}. Its ID is the first 12
+ * hex digits of its SHA-256. The ID is not secret and is stored in every record.
  *
  * @since 0.1.0
  */
 import * as Fingerprint from "@latchkey/core/Fingerprint"
 import type * as Arr from "effect/Array"
 import * as Config from "effect/Config"
-import * as ConfigError from "effect/ConfigError"
+import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Encoding from "effect/Encoding"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
+import { Problems } from "@latchkey/core/internal-api"
 import type { webcrypto } from "node:crypto"
 
 /**
- * One key; its bytes cannot be had from it.
+ * One key. Its bytes cannot be read from it.
  *
  * @since 0.1.0
  * @category models
@@ -41,16 +42,16 @@ export interface Key {
 export class EncryptionKeys extends Context.Tag("@latchkey/storage/EncryptionKeys")<
   EncryptionKeys,
   {
-    /** The one that writes. */
+    /** The key that writes. */
     readonly first: Key
-    /** All that read, the first one among them. */
+    /** All keys that read, including the first one. */
     readonly all: ReadonlyArray<Key>
   }
 >() {}
 
 /**
- * The keys from their base64, the one that writes first. One that is not base64 or not of exactly 32 bytes
- * is a `ConfigError` that names `setting` and which of them it is, never what it is.
+ * Creates the keys from their base64, the one that writes first. Fails with a `ConfigError` if one is not
+ * base64 or not of exactly 32 bytes. The error names `setting` and the position of the key, never its value.
  *
  * @since 0.1.0
  * @category constructors
@@ -72,8 +73,8 @@ export const make = (
   })
 
 /**
- * The keys in one text, separated by commas or blanks. A blank one is one blank key, which {@link make}
- * refuses.
+ * Splits several keys in one text, separated by commas or white space. A blank text becomes one blank key,
+ * which {@link make} refuses.
  *
  * @since 0.1.0
  * @category constructors
@@ -86,7 +87,7 @@ export const split = (value: Redacted.Redacted): Arr.NonEmptyReadonlyArray<Redac
 }
 
 /**
- * A new key, in base64, from Web Crypto.
+ * Generates a new key, in base64, with Web Crypto.
  *
  * @since 0.1.0
  * @category constructors
@@ -106,8 +107,8 @@ export const layer = (
 ): Layer.Layer<EncryptionKeys, ConfigError.ConfigError> => Layer.effect(EncryptionKeys, make(keys))
 
 /**
- * {@link layer}, with the keys from one setting, separated by commas or blanks:
- * `AUTH__ENCRYPTION_KEYS` unless another is named. It has no default.
+ * {@link layer}, with the keys from one setting, separated by commas or white space. Default setting:
+ * `AUTH__ENCRYPTION_KEYS`. The keys themselves have no default.
  *
  * @since 0.1.0
  * @category layers
@@ -132,13 +133,13 @@ const bytesOf = (key: Redacted.Redacted): Either.Either<Uint8Array<ArrayBuffer>,
     (bytes) =>
       bytes.length === keyBytes
         ? Either.right(Uint8Array.from(bytes))
-        : Either.left(`is ${bytes.length} bytes long, exactly ${keyBytes} are due`)
+        : Either.left(`is ${bytes.length} bytes long, but must be exactly ${keyBytes}`)
   )
 }
 
 const invalid = (setting: string, index: number, count: number, problem: string): ConfigError.ConfigError => {
   const which = count === 1 ? "the encryption key" : `encryption key ${index + 1} of ${count}`
-  return ConfigError.InvalidData([setting], `${setting}: ${which} ${problem}. ${advice}`)
+  return Problems.invalidSetting([setting], `${setting}: ${which} ${problem}. ${advice}`)
 }
 
 const importKey = (bytes: Uint8Array<ArrayBuffer>): Effect.Effect<Key> =>

@@ -1,8 +1,8 @@
 /**
- * An entry as the bytes of one JSON text, and back, for a storage of your own.
+ * Converts an entry to the bytes of one JSON text and back, for a storage of your own.
  *
- * Reading is strict: a text that is torn, holds a key twice, is not UTF-8, is too deep or too large, or has a token or
- * an instant that cannot be right is refused with a reason, and no value from it is ever quoted. Writing keeps the
+ * Reading is strict. A text is refused with a reason if it is torn, holds a key twice, is not UTF-8, is too
+ * deep or too large, or has an invalid token or instant. No value from it is ever quoted. Writing keeps the
  * fields that this version does not know, and refuses an entry that would not read back.
  *
  * @since 0.1.0
@@ -15,7 +15,7 @@ import * as RecordText from "./internal/RecordText.js"
 import { toStorageError } from "./internal/ServerProblem.js"
 
 /**
- * A text that was read: the entry, and the whole document with the fields that are not known here.
+ * A text that was read: the entry, and the whole document with unknown fields.
  *
  * @since 0.1.0
  * @category models
@@ -26,7 +26,7 @@ export interface Stored {
 }
 
 /**
- * Which storage reads or writes, for its errors, and when: epoch milliseconds.
+ * The place and the operation, for error messages, and the time: epoch milliseconds.
  *
  * @since 0.1.0
  * @category models
@@ -38,7 +38,7 @@ export interface Context {
 }
 
 /**
- * The entry in these bytes. Bytes longer than {@link maxBytes} are refused unread.
+ * Decodes an entry from these bytes. Bytes longer than {@link maxBytes} are refused unread.
  *
  * @since 0.1.0
  * @category codec
@@ -55,8 +55,8 @@ export const decode = (
   )
 
 /**
- * The bytes of an entry, over what was stored before: its unknown fields stay. No two are ever alike, so that their
- * digest can serve as the version.
+ * Encodes an entry over the stored document, whose unknown fields stay. No two results are ever equal, so
+ * their digest can serve as the version.
  *
  * @since 0.1.0
  * @category codec
@@ -77,7 +77,7 @@ export const encode = (
   )
 
 /**
- * The longest text that is read or written.
+ * The longest text that is read or written, in bytes.
  *
  * @since 0.1.0
  * @category codec

@@ -1,30 +1,38 @@
 /**
- * One grant in one JSON file, for all the processes of a host, with the lease that lets one of them refresh.
+ * One grant in one JSON file, for all processes of a host, with the lease that lets one of them refresh.
  *
- * **What it rests on.** A kernel lock on `<path>.latchkey.lock` around every [read, compare, replace]; the
- * kernel drops it when its holder dies, and the file itself is never removed. A file is written beside the
- * old one, 0600 from the start, flushed, renamed over it, and the directory flushed: a crash leaves the old
- * or the new, never a mixture, and what `commit` has acknowledged stays. A lease is a record in
- * `<path>.latchkey.lease`, written under the same lock; its holder keeps a kernel lock of its own on
- * `<path>.latchkey.holder-…`, so that a dead one is known at once and no process id is trusted; an earlier boot of
- * this host is dead as a whole. One that is alive but stopped loses the lease when its ttl has passed, by a clock
- * that nobody can set, and the fence then refuses its commit. No lease counts for longer than its ttl, at most an
- * hour, from when it was first seen as it is: a holder whose clock was years ahead keeps nobody out.
+ * **What it relies on.** A kernel lock on `<path>.latchkey.lock` guards every [read, compare, replace]. The
+ * kernel drops it when its holder dies, and the lock file is never removed. A new file is written beside the
+ * old one, with mode 0600 from the start, and flushed; it is then renamed over the old one, and the directory
+ * is flushed. A crash leaves the old file or the new one, never a mixture, and what `commit` has acknowledged
+ * stays.
  *
- * **Where it does not hold.** A process stopped (SIGSTOP) in the few milliseconds in which it holds the lock
- * makes the others fail with `Unavailable` until it goes on or is killed. Programs that know nothing of the
- * lock: a file they have changed is noticed until the very rename, not between that last look and it. File
- * systems without working locks or atomic rename (NFS before version 4, many FUSE and cloud folders): keep
- * the file on a local one, or the lease elsewhere. Processes on other hosts that share a volume: their leases
- * count by ttl alone, the hosts' clocks must agree, and each host needs a name of its own. Windows: files have no modes, and directories cannot
- * be flushed.
+ * A lease is a record in `<path>.latchkey.lease`, written under the same lock. Its holder keeps its own
+ * kernel lock on `<path>.latchkey.holder-…`. So a dead holder is detected at once, and no process ID is
+ * trusted. All holders of an earlier boot of this host are dead. A holder that is alive but stopped loses the
+ * lease when its ttl has passed, by a clock that nobody can set. The fence then refuses its commit. No lease
+ * counts for longer than its ttl, at most an hour, from when it was first seen in its present state: a holder
+ * whose clock was years ahead blocks nobody.
+ *
+ * **Limits.**
+ *
+ * - A process that is stopped (SIGSTOP) in the few milliseconds in which it holds the lock makes the others
+ *   fail with `Unavailable` until it continues or is killed.
+ * - Programs that do not use the lock: a change to the file is noticed until just before the rename, but not
+ *   between that last check and the rename.
+ * - File systems without working locks or atomic rename (NFS before version 4, many FUSE and cloud folders):
+ *   keep the file on a local one, or the lease elsewhere.
+ * - Processes on other hosts that share a volume: their leases count by ttl alone, the hosts' clocks must
+ *   agree, and each host needs its own name.
+ * - Windows: files have no modes, and directories cannot be flushed.
  *
  * Symbolic links, owners and modes: see {@link Options}.
  *
- * A file that cannot be replaced (a single file that is mounted into a container, or one in a directory that this
- * process cannot write) is written in place, under a lock on the file itself, after its new contents were flushed to
- * a journal that a crash leaves to be read. Its lock and its leases are beside it, or in a directory of this user under
- * `TMPDIR`: programs that see the file through other mounts do not share them. Mount its directory where you can.
+ * A file that cannot be replaced (a single file that is mounted into a container, or one in a directory that
+ * this process cannot write) is written in place. This happens under a lock on the file itself, and after its
+ * new contents were flushed to a journal, from which they are read after a crash. Its lock and its leases are
+ * beside it, or in a directory of this user under `TMPDIR`: programs that see the file through other mounts
+ * do not share them. Mount the file's directory if you can.
  *
  * @since 0.1.0
  */
@@ -43,45 +51,45 @@ import * as FileStorage from "./internal/FileStorage.js"
 import { binding } from "./internal/KernelLock.js"
 
 /**
- * Where a file is and what is accepted there.
+ * Where a file is, and what is accepted there.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Options {
-  /** Relative ones are relative to the working directory at construction. */
+  /** A relative path is relative to the working directory at construction. */
   readonly path: string
-  /** How the file holds the grant: {@link FileFormat.native} unless given. */
+  /** How the file holds the grant. Default: {@link FileFormat.native}. */
   readonly format?: FileFormat.FileFormat | undefined
   /**
-   * How many former states to keep beside the file, 0600; none unless given. They hold tokens in clear, and
-   * go with `remove`.
+   * How many earlier states to keep beside the file, with mode 0600. Default: none. They hold tokens in clear
+   * text, and `remove` removes them.
    */
   readonly backups?: number | undefined
   /**
-   * `follow` (the default) reads and replaces the file at the end of the links, which stay; `refuse` fails
+   * `follow` (the default) reads and replaces the file at the end of the links, which stay. `refuse` fails
    * with `Denied`. Links among the directories above are always followed.
    */
   readonly symlinks?: "follow" | "refuse" | undefined
   /**
-   * `self` (the default) refuses the file of another user with `Denied`; `any` takes it and keeps its owner,
-   * which takes a privileged process.
+   * `self` (the default) refuses the file of another user with `Denied`. `any` accepts it and keeps its
+   * owner, which requires a privileged process.
    */
   readonly owner?: "self" | "any" | undefined
   /**
-   * `refuse` (the default) fails with `Insecure` where others may read or write the file. `accept` takes it, with a
-   * warning in the log: for a mounted secret whose mode is not yours to choose. What is written is 0600 all the same,
-   * wherever the file can be replaced.
+   * `refuse` (the default) fails with `Insecure` if others may read or write the file. `accept` accepts it
+   * and logs a warning: use it for a mounted secret whose mode you cannot choose. New files have mode 0600 in
+   * either case, if the file can be replaced.
    */
   readonly exposed?: "refuse" | "accept" | undefined
-  /** The largest file that is read or written, in bytes: 1 MiB unless given. */
+  /** The largest file that is read or written, in bytes. Default: 1 MiB. */
   readonly maxBytes?: number | undefined
-  /** How long to wait for a lock that another process holds: 10 seconds unless given. */
+  /** How long to wait for a lock that another process holds. Default: 10 seconds. */
   readonly lockTimeout?: Duration.DurationInput | undefined
 }
 
 /**
- * What {@link make} yields.
+ * The result of {@link make}.
  *
  * @since 0.1.0
  * @category models
@@ -92,11 +100,11 @@ export interface File {
 }
 
 /**
- * The storage and the lease of one file. Reads nothing yet; fails where the options cannot work or the
+ * Creates the storage and the lease of one file. Reads nothing yet. Fails if the options cannot work or the
  * platform has no kernel locks.
  *
- * `load` takes no lock and never writes. `commit` and `remove` wait for the lock (`Unavailable` when it
- * stays taken); only that wait can be interrupted. Whatever fails, the file stays as it is.
+ * `load` takes no lock and never writes. `commit` and `remove` wait for the lock (`Unavailable` if it stays
+ * taken). Only that wait can be interrupted. After any failure the file is unchanged.
  *
  * @since 0.1.0
  * @category constructors
@@ -110,7 +118,7 @@ export const make = (options: Options): Effect.Effect<File, StorageError> =>
   })
 
 /**
- * Storage and lease on one file. For the lease, `account` is a name within this file.
+ * Provides storage and lease on one file. For the lease, `account` is a name within this file.
  *
  * @since 0.1.0
  * @category layers
@@ -123,7 +131,7 @@ export const layer = (options: Options): Layer.Layer<TokenStorage | Lease, Stora
   )
 
 /**
- * Storage alone, to go with a lease kept elsewhere.
+ * Provides only the storage, for use with a lease from elsewhere.
  *
  * @since 0.1.0
  * @category layers
@@ -135,7 +143,8 @@ export const layerStorage = (options: Options): Layer.Layer<TokenStorage, Storag
   )
 
 /**
- * Leases alone, kept beside `path`, for credentials stored elsewhere. The file itself need not exist.
+ * Provides only the leases, stored beside `path`, for credentials stored elsewhere. The file itself need not
+ * exist.
  *
  * @since 0.1.0
  * @category layers

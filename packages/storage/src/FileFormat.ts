@@ -1,6 +1,6 @@
 /**
- * How a JSON file holds a grant: our own record, or the credentials of another program in a document that
- * remains its own.
+ * How a JSON file holds a grant: as a Latchkey record, or as the credentials of another program in that
+ * program's document.
  *
  * @since 0.1.0
  */
@@ -10,10 +10,11 @@ import type { StorageError } from "@latchkey/core/TokenStorage"
 import * as Credentials from "@latchkey/core/Credentials"
 import * as Entry from "@latchkey/core/Entry"
 import * as Fingerprint from "@latchkey/core/Fingerprint"
+import { journalKeys, recordKeys } from "./internal/RecordKeys.js"
 import { isObject, type JsonObject as Document } from "./internal/StrictJson.js"
 
 /**
- * An object of a document. A number with more digits than JavaScript holds is an opaque value in it.
+ * An object of a document. A number with more digits than JavaScript can hold is an opaque value in it.
  *
  * @since 0.1.0
  * @category models
@@ -21,9 +22,12 @@ import { isObject, type JsonObject as Document } from "./internal/StrictJson.js"
 export type JsonObject = Document
 
 /**
- * Why a document gives no entry, or takes none: where in it, and in words; never a value from it. `NoGrant`
- * where it is sound but holds something else, an API key say; `Incomplete` where an entry lacks what the
- * document's own program needs; `Denied` where the document is only read.
+ * Why a document gives no entry, or accepts none: the place in it, and the problem in words, never a value
+ * from it.
+ *
+ * - `NoGrant`: it is sound but holds something else, for example an API key.
+ * - `Incomplete`: an entry lacks what the document's own program needs.
+ * - `Denied`: the document is read-only.
  *
  * @since 0.1.0
  * @category models
@@ -44,15 +48,15 @@ export interface FormatProblem {
  * @category models
  */
 export interface FileFormat {
-  /** The entry in a document, none where it holds none. `now` is for {@link Entry.instantProblem}. */
+  /** Returns the entry in a document, or none if it holds none. `now` is for {@link Entry.instantProblem}. */
   readonly decode: (
     document: JsonObject,
     now: number
   ) => Either.Either<Option.Option<Entry.Entry>, FormatProblem>
   /**
-   * The document with the entry in it, all it does not know kept. `revision` is new with each write and is
-   * to be put into the document, so that no two states of a file are ever alike. `previous` is the entry that
-   * the document holds.
+   * Returns the document with the entry in it. Everything that the codec does not know is kept. `revision` is
+   * new for each write: put it into the document, so that no two states of a file are ever equal. `previous`
+   * is the entry that the document holds.
    */
   readonly encode: (
     document: JsonObject,
@@ -61,20 +65,21 @@ export interface FileFormat {
     previous?: Option.Option<Entry.Entry>
   ) => JsonObject
   /**
-   * Why an entry must not be put into a document: its program could not use it. What is only missing is no
-   * reason to refuse the next state of the grant that is there, since its rotated token would be lost.
+   * Returns why an entry must not be put into a document: its program could not use it. A missing field is no
+   * reason to refuse the next state of the grant that is already there, because its rotated token would be
+   * lost.
    */
   readonly problem?: (
     entry: Entry.Entry,
     document: JsonObject,
     context: EncodeContext
   ) => Option.Option<FormatProblem>
-  /** What remains of a document without the entry; none where the file is to go too. */
+  /** Returns what remains of a document without the entry. None if the file should be removed too. */
   readonly clear: (document: JsonObject) => Option.Option<JsonObject>
 }
 
 /**
- * Our own record, at the top level of the document.
+ * A Latchkey record at the top level of the document.
  *
  * @since 0.1.0
  * @category formats
@@ -88,69 +93,55 @@ export const native: FileFormat = {
   clear: () => Option.none()
 }
 
-const journalKeys = ["family", "generation", "fence", "intent", "dead", "serverWait", "identity"]
-
-const recordKeys: ReadonlySet<string> = new Set([
-  ...[
-    "latchkey",
-    "revision",
-    "accessToken",
-    "refreshToken",
-    "idToken",
-    "tokenType",
-    "obtainedAt",
-    "serverTime",
-    "expiresAt",
-    "refreshAt"
-  ],
-  ...["scopes", "accountId", "extras"],
-  ...journalKeys
-])
-
 /**
- * What {@link foreign} must know of another program's file.
+ * What {@link foreign} must know about another program's file.
  *
  * @since 0.1.0
  * @category models
  */
 export interface ForeignOptions {
-  /** The keys that lead to the credentials in the document; none for its top level. */
+  /** The keys that lead to the credentials in the document. Empty for its top level. */
   readonly at: ReadonlyArray<string>
-  /** The credentials in the object found there; none where it holds none. `path` is relative to it. */
+  /**
+   * Returns the credentials in the object found there, or none if it holds none. `path` is relative to it.
+   */
   readonly decode: (
     section: JsonObject,
     now: number
   ) => Either.Either<Option.Option<Credentials.Credentials>, FormatProblem>
   /**
-   * Whether the expiry is not in the file, but is the token's own word, by the clock of its server: then ours, which
-   * allows for the difference of the clocks, is kept beside the journal; no, unless given.
+   * Whether the expiry is not in the file but comes from the token itself, by its server's clock. Then our
+   * own expiry, which corrects for the difference of the clocks, is stored beside the journal. Default: no.
    */
   readonly derivesExpiry?: boolean
   /**
-   * The keys to write, `undefined` for those to remove. Objects are merged at every level with what is
-   * there: what is not named stays.
+   * Returns the keys to write, and `undefined` for those to remove. Objects are merged with the existing ones
+   * at every level: unnamed keys stay.
    */
   readonly encode: (
     credentials: Credentials.Credentials,
     section: JsonObject,
     context: EncodeContext
   ) => JsonObject
-  /** Why these credentials must not be put there: see {@link FileFormat}. `path` is relative to the object. */
+  /**
+   * Returns why these credentials must not be put there. See {@link FileFormat}. `path` is relative to the
+   * object.
+   */
   readonly problem?: (
     credentials: Credentials.Credentials,
     section: JsonObject,
     context: EncodeContext
   ) => Option.Option<FormatProblem>
   /**
-   * The object without the credentials; none where nothing is left of it. Unless given, the whole object
-   * goes, and with it the file where it was the top level.
+   * Returns the object without the credentials, or none if nothing is left of it. Default: removes the whole
+   * object, and the file if the object is its top level.
    */
   readonly clear?: (section: JsonObject) => Option.Option<JsonObject>
 }
 
 /**
- * What an encoder must know beside the credentials. `sameGrant`: whether the document holds an earlier state of
- * the same grant. Where it does not, what belongs to the grant that was there must go with it.
+ * What an encoder must know besides the credentials. `sameGrant`: whether the document holds an earlier state
+ * of the same grant. If not, the encoder must remove everything that belongs to the grant that was there.
  *
  * @since 0.1.0
  * @category models
@@ -169,7 +160,7 @@ export const isSameGrant = (entry: Entry.Entry, previous: Option.Option<Entry.En
   Option.exists(previous, ({ family }) => family === entry.family)
 
 /**
- * Why an entry is not put into a document: see {@link FileFormat}. For those who implement storages.
+ * Returns why an entry is not put into a document. See {@link FileFormat}. For implementers of storages.
  *
  * @since 0.1.0
  * @category utils
@@ -183,11 +174,11 @@ export const refusal = (
   format.problem?.(entry, document, { sameGrant: isSameGrant(entry, previous) }) ?? Option.none()
 
 /**
- * Another program's file. What that program keeps in it stays; what we must know beyond its credentials
- * (family, generation, fence, journal, identity) is kept under a top-level key `latchkey`.
+ * Another program's file. What that program keeps in it stays. What Latchkey must know beyond its credentials
+ * (family, generation, fence, journal, identity) is stored under a top-level key `latchkey`.
  *
- * A file without that key, or with one that speaks of another grant because its own program has logged in
- * or rotated since, loads as a first entry of generation 0.
+ * A file without that key loads as a first entry of generation 0. So does a file whose key belongs to another
+ * grant, because its own program has logged in or rotated since.
  *
  * @since 0.1.0
  * @category formats
@@ -248,13 +239,13 @@ const sectionAt = (
   for (const [depth, key] of at.entries()) {
     const next = Object.hasOwn(section, key) ? section[key] : undefined
     if (next === undefined || next === null) return Either.right(Option.none())
-    if (!isObject(next)) return Either.left(malformed(at.slice(0, depth + 1), "is no object"))
+    if (!isObject(next)) return Either.left(malformed(at.slice(0, depth + 1), "is not an object"))
     section = next
   }
   return Either.right(Option.some(section))
 }
 
-/** The object there, an empty one where there is none. */
+/** Returns the object there, or an empty one if there is none. */
 const sectionOr = (document: JsonObject, at: ReadonlyArray<string>): JsonObject =>
   Option.getOrElse(Option.flatten(Either.getRight(sectionAt(document, at))), (): JsonObject => ({}))
 
@@ -294,17 +285,19 @@ const makeJournal = (entry: Entry.Entry, revision: string, derivesExpiry: boolea
 
 const readJournal = (value: unknown): Either.Either<JsonObject, FormatProblem> => {
   if (value === undefined) return Either.right({})
-  if (!isObject(value)) return Either.left(malformed(["latchkey"], "is no object"))
+  if (!isObject(value)) return Either.left(malformed(["latchkey"], "is not an object"))
   return typeof value["format"] === "number" && value["format"] > Entry.formatVersion
     ? Either.left({
         reason: "NewerFormat",
         path: "latchkey.format",
-        problem: `is format ${value["format"]}, this version reads up to ${Entry.formatVersion}: upgrade @latchkey`
+        problem: `has format ${value["format"]}, and this version reads formats up to ${Entry.formatVersion}: upgrade @latchkey`
       })
     : Either.right(value)
 }
 
-/** The entry's own codec judges both halves, so that a foreign file is held to the same rules as ours. */
+/**
+ * The entry's own codec checks both halves, so that a foreign file follows the same rules as a Latchkey file.
+ */
 const withJournal = (
   found: Credentials.Credentials,
   journal: JsonObject,
@@ -324,7 +317,7 @@ const withJournal = (
     })
     const record = yield* Either.try({
       try: () => Entry.toJson(Entry.first(credentials, 0)),
-      catch: () => malformed(at, "holds a token that is blank or none, or a time that is no number")
+      catch: () => malformed(at, "holds a blank or missing token, or a time that is not a number")
     })
     const sameGrant = journal["grant"] === Entry.grantFingerprint(credentials)
     const keys = sameGrant ? journalKeys : ["fence"]

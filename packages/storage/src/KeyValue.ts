@@ -1,17 +1,17 @@
 /**
  * One grant under one key of any `KeyValueStore` of `@effect/platform`.
  *
- * **What it rests on.** The store underneath, for everything but compare-and-set: it is as durable, as
- * private and as shared as that store. Compare-and-set is made here, by taking turns, among all who use the
- * same store value in one process.
+ * **What it relies on.** The store, for everything except compare-and-set: the grant is as durable, as
+ * private and as shared as that store. Compare-and-set works by taking turns among all users of the same
+ * store value in one process.
  *
- * **Where it does not hold.** Other processes: a `KeyValueStore` has no compare-and-set of its own, so two
- * processes may overwrite each other. Take `File`, `Sql` or `Redis` for those. Two store values that keep
- * their data in the same place, such as `KeyValueStore.prefix` called twice, are two stores to it: make one
- * and share it. It has no lease of its own; within one process `RefreshLease.layerProcess` goes with it.
+ * **Limits.** Other processes: a `KeyValueStore` has no compare-and-set of its own, so two processes may
+ * overwrite each other. Use `File`, `Sql` or `Redis` for those. Two store values with their data in the same
+ * place, such as from two calls of `KeyValueStore.prefix`, count as two stores: create one and share it. It
+ * has no lease of its own. Within one process, use `RefreshLease.layerProcess`.
  *
- * `KeyValueStore.layerFileSystem` writes in clear, in place, for all to read (0644): wrap what is kept there
- * with `Encrypted`, or take `File`. Of a store only `get`, `set` and `remove` are used, since
+ * `KeyValueStore.layerFileSystem` writes in clear text, in place, readable by everyone (0644): wrap it with
+ * `Encrypted`, or use `File`. Only `get`, `set` and `remove` of a store are used, because
  * `KeyValueStore.prefix` leaves the other members to its parent: `clear` empties all of it.
  *
  * @since 0.1.0
@@ -34,16 +34,16 @@ import * as TextCell from "./internal/TextCell.js"
  */
 export interface Options {
   readonly key: string
-  /** What messages call it: `key-value store: <key>` unless given. */
+  /** Its name in messages. Default: `key-value store: <key>`. */
   readonly location?: string | undefined
-  /** The largest record that is read or written, in bytes: 1 MiB unless given. */
+  /** The largest record that is read or written, in bytes. Default: 1 MiB. */
   readonly maxBytes?: number | undefined
 }
 
 /**
- * The storage under one key. Reads nothing yet; fails where the options cannot work.
+ * Creates the storage under one key. Reads nothing yet. Fails if the options cannot work.
  *
- * An operation waits for the one before it on the same key; `commit` and `remove` can be interrupted while
+ * An operation waits for the previous one on the same key. `commit` and `remove` can be interrupted while
  * they wait, not later.
  *
  * @since 0.1.0
@@ -93,8 +93,8 @@ export const layer = (
   Layer.effect(TokenStorage, make(options))
 
 /**
- * The turns of each store, by its own identity, so that two storages on one key take turns too. Keys share
- * a fixed number of them: there may be any number of keys.
+ * The turns of each store, by its identity, so that two storages on one key also take turns. Keys share a
+ * fixed number of turns, because there may be any number of keys.
  */
 const turns = new WeakMap<KeyValueStore.KeyValueStore, ReadonlyArray<Effect.Semaphore>>()
 const turnsOfAStore = 64
@@ -106,17 +106,17 @@ const turnOf = (store: KeyValueStore.KeyValueStore, key: string): Effect.Semapho
   return all[Math.abs(Hash.string(key)) % turnsOfAStore]!
 }
 
-/** What a store says of a failure may quote what it was to write: only the kind of failure is kept. */
+/** Keeps only the kind of failure. A store's error may quote what it was about to write. */
 const problemOf =
   (location: string) =>
   (error: PlatformError): TextCell.Problem => {
     const kind = error._tag === "SystemError" ? error.reason : error._tag
     const [reason, advice]: readonly [StorageError["reason"], string] =
       kind === "PermissionDenied"
-        ? ["Denied", "look at who may read and write there, and at what room is left"]
+        ? ["Denied", "check its permissions and its free space"]
         : kind === "BadArgument"
-          ? ["Malformed", "it does not take this key: give another"]
-          : ["Unavailable", "try again later, or look after the store"]
+          ? ["Malformed", "it does not accept this key: use another"]
+          : ["Unavailable", "try again later, or check the store"]
     return {
       reason,
       message: `${location}: the store failed (${error.module}.${error.method}, ${kind}): ${advice}.`,

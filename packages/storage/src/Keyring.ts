@@ -1,28 +1,30 @@
 /**
  * One grant in the keychain of the operating system, through `@napi-rs/keyring` (an optional peer): the
  * Secret Service on Linux and BSD (GNOME Keyring, KWallet, KeePassXC), Keychain on macOS, Credential Manager
- * on Windows. And the keys of `Encrypted`, kept there.
+ * on Windows. It can also store the keys of `Encrypted`.
  *
- * **What it rests on.** The keychain, for privacy and durability. It has neither compare-and-set nor leases,
- * so both are made with kernel locks, as `File` makes them, on files in a directory of this user that hold
- * no secret: `~/.local/state/latchkey` on Linux and BSD, `~/Library/Application Support/latchkey` on macOS,
- * `AppData\Local\latchkey` on Windows. It is found through the user database, not through the environment:
- * all who share a keychain must agree on it. Where it cannot be made, the item is still read, and a write fails
- * with `Denied`.
+ * **What it relies on.** The keychain, for privacy and durability. The keychain has neither compare-and-set
+ * nor leases, so both use kernel locks, as in `File`. The lock files hold no secret. They are in a directory
+ * of this user: `~/.local/state/latchkey` on Linux and BSD, `~/Library/Application Support/latchkey` on
+ * macOS, `AppData\Local\latchkey` on Windows. The directory is found through the user database, not through
+ * the environment, because everyone who shares a keychain must agree on it. If it cannot be created, the item
+ * is still read, and a write fails with `Denied`.
  *
- * **Locked is not absent.** A locked Secret Service may find nothing. So where nothing is found, an item of
- * its own that holds no secret (`latchkey: is the keychain open?`) is read, or written where it is missing,
- * and then it is looked for again. That item stays. What is locked fails with `Denied`, a prompt that nobody
- * answers with `Unavailable` after `timeout`, and no keychain at all with `Unavailable`, naming the
- * alternatives. The kernel's own keyring is never used: it forgets all at a restart.
+ * **Locked is not absent.** A locked Secret Service may find nothing. So if nothing is found, a second item
+ * that holds no secret (`latchkey: is the keychain open?`) is read, or written if it is missing, and then the
+ * first one is searched again. The second item stays. A locked keychain fails with `Denied`, an unanswered
+ * prompt with `Unavailable` after `timeout`, and a missing keychain with `Unavailable` and the alternatives.
+ * The kernel's own keyring is never used, because a restart erases it.
  *
- * **Where it does not hold.** Programs that change the item without these locks. A call that has begun
- * cannot be taken back: when it is late, it goes on behind, keeping the locks until it ends, and a commit
- * that was reported as late may still be written. One call runs at a time in a process, off the main
- * thread, except that the first on each item asks a hanging Secret Service for up to two seconds on it.
+ * **Limits.** Programs that change the item without these locks. A call that has begun cannot be cancelled:
+ * when it is late, it continues in the background and keeps the locks until it ends, so a commit that was
+ * reported as late may still be written. One call runs at a time in a process, off the main thread. The
+ * exception is the first call on each item, which blocks the main thread for up to two seconds if the Secret
+ * Service hangs.
  *
- * Credential Manager takes 2,560 bytes, which are 1,280 characters: with long tokens a commit fails and says
- * so. Then keep the credentials in `File` under `Encrypted`, and in the keychain only the key.
+ * Credential Manager holds 2,560 bytes, which are 1,280 characters. A commit with longer tokens fails with a
+ * message that says so. Then keep the credentials in `File` with `Encrypted`, and only the key in the
+ * keychain.
  *
  * @since 0.1.0
  */
@@ -52,24 +54,24 @@ import { homedir, userInfo } from "node:os"
 import * as Path from "node:path"
 
 /**
- * Which item of the keychain.
+ * The item of the keychain.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Options {
   readonly account: string
-  /** The name under which keychains list the item: `latchkey` unless given. */
+  /** The name under which keychains list the item. Default: `latchkey`. */
   readonly service?: string | undefined
-  /** How long an operation may take, a prompt to unlock included: 10 seconds unless given. */
+  /** How long an operation may take, including a prompt to unlock. Default: 10 seconds. */
   readonly timeout?: Duration.DurationInput | undefined
-  /** Where the lock and lease files are; it is made 0700 where it is missing. */
+  /** Where the lock and lease files are. It is created with mode 0700 if it is missing. */
   readonly directory?: string | undefined
-  /** How the item holds the grant: `FileFormat.native` unless given. */
+  /** How the item holds the grant. Default: `FileFormat.native`. */
   readonly format?: FileFormat.FileFormat | undefined
   /**
-   * A file that holds the same grant at times: its lock and lease are used, so that both are guarded as one.
-   * Files of its own in `directory` unless given.
+   * A file that sometimes holds the same grant. Its lock and lease are used, so that both are guarded as one.
+   * Default: the keyring's own files in `directory`.
    */
   readonly beside?: string | undefined
   /** The largest record that is read or written, in bytes: 1,280 on Windows and 1 MiB elsewhere. */
@@ -77,7 +79,7 @@ export interface Options {
 }
 
 /**
- * What {@link make} yields.
+ * The result of {@link make}.
  *
  * @since 0.1.0
  * @category models
@@ -90,7 +92,7 @@ export interface Keyring {
 }
 
 /**
- * The storage and the lease of one item. Calls nothing yet; fails where the options cannot work.
+ * Creates the storage and the lease of one item. Calls nothing yet. Fails if the options cannot work.
  *
  * Every operation ends within `timeout`. `load` takes no lock. `commit` and `remove` cannot be interrupted.
  *
@@ -108,7 +110,7 @@ export const make = (options: Options): Effect.Effect<Keyring, StorageError> =>
   }))
 
 /**
- * Storage and lease on one item. For the lease, `account` is a name within this item.
+ * Provides storage and lease on one item. For the lease, `account` is a name within this item.
  *
  * @since 0.1.0
  * @category layers
@@ -121,7 +123,7 @@ export const layer = (options: Options): Layer.Layer<TokenStorage | Lease, Stora
   )
 
 /**
- * Storage alone, to go with a lease kept elsewhere.
+ * Provides only the storage, for use with a lease from elsewhere.
  *
  * @since 0.1.0
  * @category layers
@@ -135,8 +137,8 @@ export const layerStorage = (options: Options): Layer.Layer<TokenStorage, Storag
 type Keys = Arr.NonEmptyReadonlyArray<Redacted.Redacted>
 
 /**
- * The keys of `Encrypted` from the item of the keychain called `account`: the same text that
- * `EncryptionKeys.layerConfig` reads. Where there is none, a first key is made and kept.
+ * Provides the keys of `Encrypted` from the keychain item called `account`. The item holds the same text that
+ * `EncryptionKeys.layerConfig` reads. If there is none, a first key is generated and stored.
  *
  * @since 0.1.0
  * @category encryption keys
@@ -151,7 +153,7 @@ export const layerEncryptionKeys = (
       const held = yield* Effect.mapError(cell.looking(cell.get), ({ reason, message, cause }) =>
         failure(options, reason, message, cause)
       )
-      // Keys that are there are read without a lock: it takes a directory that can be written.
+      // Existing keys are read without a lock, because a lock needs a writable directory.
       const keys = yield* Option.match(held, {
         onNone: () => updateEncryptionKeys(options, (made) => made),
         onSome: (text) => Effect.succeed(EncryptionKeys.split(Redacted.make(text)))
@@ -161,9 +163,9 @@ export const layerEncryptionKeys = (
   )
 
 /**
- * Changes the keys that the keychain holds, alone among all who do: to put a new one behind the others
- * (`EncryptionKeys.generate`), then first, and to drop an old one. Returns those it holds now. Processes
- * that run already keep the keys they have.
+ * Changes the keys in the keychain, exclusively: use it to add a new one after the others
+ * (`EncryptionKeys.generate`), then to put it first, and then to drop an old one. Returns the keys it holds
+ * now. Running processes keep the keys that they have.
  *
  * @since 0.1.0
  * @category encryption keys
@@ -218,7 +220,7 @@ const cellOf = (options: Options): Effect.Effect<Guarded, StorageError> => {
   const problem = [account, service].some((name) => name.trim() === "" || name.includes("\0"))
     ? "The account or service of the keychain item is blank or has a NUL in it: give another."
     : account === Keychain.probeName
-      ? "This account has the name of the item that holds no secret: give another."
+      ? "This account name is reserved for an item of Latchkey's own: use another."
       : !(Number.isFinite(millis) && millis > 0)
         ? "`timeout` must be positive and finite."
         : !Number.isSafeInteger(maxBytes) || maxBytes <= 0
@@ -231,7 +233,7 @@ const cellOf = (options: Options): Effect.Effect<Guarded, StorageError> => {
   const name = Fingerprint.sha256(new TextEncoder().encode(JSON.stringify([service, account])))
   const path = Path.resolve(options.beside ?? Path.join(directory ?? "", name.slice(0, 32)))
   const { get, set, remove } = Keychain.secret(service, account)
-  // Half of the time is left for the keychain when another process is waited for.
+  // Half of the time is reserved for the keychain if another process must be waited for.
   const symlinks = options.beside === undefined ? "refuse" : "follow"
   const where = { path, symlinks, owner: "self", lockMillis: millis / 2 } as const
   return Effect.succeed({
@@ -251,8 +253,8 @@ const cellOf = (options: Options): Effect.Effect<Guarded, StorageError> => {
         Effect.uninterruptible(
           Keychain.bounded(
             lockedOr(where, use, (problem) =>
-              // Where there is no keychain, or it is locked, that is what matters.
-              Effect.zipRight(get, options.beside === undefined ? withoutLock(path, problem) : problem)
+              // If there is no keychain, or it is locked, report that instead.
+              Effect.andThen(get, options.beside === undefined ? withoutLock(path, problem) : problem)
             ),
             millis
           )
@@ -262,7 +264,7 @@ const cellOf = (options: Options): Effect.Effect<Guarded, StorageError> => {
   })
 }
 
-/** Runs `use` under the lock; `otherwise` where the lock itself cannot be had. */
+/** Runs `use` under the lock, or `otherwise` if the lock itself cannot be taken. */
 const lockedOr = <A, E, E2>(
   where: Guarded["where"],
   use: Effect.Effect<A, E>,
@@ -275,15 +277,18 @@ const lockedOr = <A, E, E2>(
     )
   )
 
-/** The keychain is there, and cannot be written to safely. A lock that another process keeps for long is just that. */
+/**
+ * The keychain works, but cannot be written safely. A lock that another process keeps for long is reported as
+ * such.
+ */
 const withoutLock = (path: string, problem: FileProblem): FileProblem =>
   problem.cause === undefined
     ? problem
     : new FileProblem({
         reason: "Denied",
         message:
-          `The keychain is there, but its lock files cannot be used: ${problem.message} Make their directory ` +
-          `${Path.dirname(path)} for this user, writable, or give another \`directory\`.`,
+          `The keychain works, but its lock files cannot be used: ${problem.message} Create their directory ` +
+          `${Path.dirname(path)} , writable for this user, or set another \`directory\`.`,
         cause: problem.cause
       })
 
@@ -301,10 +306,11 @@ const homeDirectory = (): string | undefined => {
   for (const find of [() => userInfo().homedir, homedir]) {
     try {
       const found = find()
-      // An empty HOME is none, and a relative one would be another place in each working directory.
+      // An empty HOME counts as none, and a relative one would be a different place in each working
+      // directory.
       if (Path.isAbsolute(found)) return found
     } catch {
-      // The user database need not know a container's user.
+      // The user database may not know a container's user.
     }
   }
   return undefined

@@ -1,15 +1,15 @@
 /**
- * The locks of the program that owns a file: they are waited for, and taken while we refresh or write, so that
- * two programs never redeem one refresh token.
+ * The locks of the program that owns a file. Latchkey waits for them, and takes them while it refreshes or
+ * writes, so that two programs never redeem one refresh token.
  *
- * **What it rests on.** A `directory` lock is made by `mkdir`, which fails where it is there; its holder touches
- * it, and one that has not been touched for its `stale` time was left behind (the protocol of the package
- * `proper-lockfile`). A `kernel` lock is `flock` on an open file (`LockFileEx` on Windows); it ends with its
+ * **What it relies on.** A `directory` lock is made by `mkdir`, which fails if it exists. Its holder touches
+ * it. A lock that has not been touched for its `stale` time was left behind (the protocol of the package
+ * `proper-lockfile`). A `kernel` lock is `flock` on an open file (`LockFileEx` on Windows). It ends with its
  * holder, and the file stays.
  *
- * **Where it does not hold.** On Linux a kernel lock is taken through the command `flock` of util-linux or
- * BusyBox. Where there is none, it is honoured, by `/proc/locks`, and not taken. In a directory that cannot be
- * written nobody takes a `directory` lock, and neither do we.
+ * **Limits.** On Linux a kernel lock is taken through the command `flock` of util-linux or BusyBox. Without
+ * it, Latchkey respects the owner's lock (by `/proc/locks`) but does not take it. In a directory that cannot
+ * be written nobody can take a `directory` lock, so Latchkey does not either.
  *
  * @since 0.1.0
  */
@@ -27,8 +27,8 @@ import type { OwnerLock } from "./internal/OwnerLock.js"
 export type { OwnerLock } from "./internal/OwnerLock.js"
 
 /**
- * Whose locks they are. `owner` names the program, for messages; `wait` is how long, in milliseconds, a write
- * waits for them: 10,000 unless given.
+ * The owner of the locks. `owner` names the program, for messages. `wait` is how long, in milliseconds, a
+ * write waits for them, default 10,000.
  *
  * @since 0.1.0
  * @category models
@@ -40,8 +40,8 @@ export interface Options {
 }
 
 /**
- * The lease, taken together with the owner's locks for a refresh. While the owner holds one of them, it fails
- * with `Busy`: then the owner refreshes, and what it writes is to be waited for.
+ * Wraps the lease so that it is taken together with the owner's locks for a refresh. It fails with `Busy`
+ * while the owner holds one of them. Then the owner is refreshing: wait for what it writes.
  *
  * @since 0.1.0
  * @category combinators
@@ -55,7 +55,7 @@ export const lease = (
   return RefreshLease.of({
     acquire: (account, ttl) =>
       Effect.gen(function* () {
-        // What was taken before one that is busy must not be kept until the caller gives up.
+        // If one lock is busy, the locks taken before it are released at once, not when the caller gives up.
         const scope = yield* Scope.fork(yield* Effect.scope, ExecutionStrategy.sequential)
         return yield* Effect.gen(function* () {
           const held = yield* inner.acquire(account, ttl)
@@ -79,8 +79,8 @@ export const lease = (
 }
 
 /**
- * The storage, written while nobody but us holds the owner's locks for a write. A write waits for them, and
- * fails with `Unavailable` where they stay taken.
+ * Wraps the storage so that it is written only while no other program holds the owner's locks for a write. A
+ * write waits for them, and fails with `Unavailable` if they stay taken.
  *
  * @since 0.1.0
  * @category combinators
@@ -91,7 +91,7 @@ export const storage = (
 ): Context.Tag.Service<TokenStorage> => {
   const ours = locks.filter(({ during }) => during !== "refresh")
   if (ours.length === 0) return inner
-  // Where there is nothing yet, there is nothing to remove.
+  // If there is nothing yet, there is nothing to remove.
   const present = ours.map((lock) => ({ ...lock, create: false }))
   const guarded = <A, E>(
     operation: StorageError["operation"],
@@ -99,7 +99,7 @@ export const storage = (
     use: Effect.Effect<A, E>
   ): Effect.Effect<A, E | StorageError> =>
     Effect.scoped(
-      Effect.zipRight(
+      Effect.andThen(
         Effect.forEach(needed, (lock) => patiently(lock, wait)).pipe(
           Effect.mapError(storageError(operation, inner.location, owner))
         ),
@@ -115,7 +115,7 @@ export const storage = (
   })
 }
 
-/** Waits in real time, as other processes live in it; only the wait can be interrupted. */
+/** Waits in real time, because other processes live in it. Only the wait can be interrupted. */
 const patiently = (
   lock: OwnerLock,
   left: number,
@@ -126,7 +126,7 @@ const patiently = (
     Effect.catchIf(
       ({ reason }) => reason === "Busy" && left > 0,
       () =>
-        Effect.zipRight(
+        Effect.andThen(
           pause(next),
           Effect.suspend(() => patiently(lock, left - next, Math.min(next * 2, 100)))
         )
@@ -143,12 +143,12 @@ const leaseError =
           reason,
           account,
           holder: owner,
-          message: `${owner} holds its lock ${path}, as it does while it refreshes this grant: wait for what it writes. ${advice}.`
+          message: `${owner} holds its lock ${path}, as it does while it refreshes this grant: wait for its result. ${advice}.`
         })
       : new LeaseError({
           reason: "Unavailable",
           account,
-          message: `The lock ${path} of ${owner} cannot be taken: see to that path, and try again.`,
+          message: `The lock ${path} of ${owner} cannot be taken: check that path, and try again.`,
           ...(cause !== undefined && { cause })
         })
 
@@ -162,6 +162,6 @@ const storageError =
       message:
         reason === "Busy"
           ? `${owner} holds its lock ${path}, and nothing was written: try again. ${advice}.`
-          : `The lock ${path} of ${owner} cannot be taken, and nothing was written: see to that path, and try again.`,
+          : `The lock ${path} of ${owner} cannot be taken, and nothing was written: check that path, and try again.`,
       ...(cause !== undefined && { cause })
     })

@@ -2,14 +2,14 @@
  * PostgreSQL for {@link Sql}: any number of processes on any number of hosts, through `@effect/sql-pg` (an
  * optional peer, with `pg`).
  *
- * **What it rests on.** The server's transactions and row locks, its clock for the leases, and its
- * `synchronous_commit` for what a crash of it may undo (not to be `off`). `changes` come by `LISTEN` and
- * `NOTIFY`, in the transaction of the change, over one connection for all accounts of a client; one that is
- * lost is made anew, and then counts as a change.
+ * **What it relies on.** The server's transactions and row locks, its clock for the leases, and its
+ * `synchronous_commit` (which must not be `off`) for what survives a crash of the server. `changes` use
+ * `LISTEN` and `NOTIFY`, in the transaction of the change, over one connection for all accounts of a client.
+ * A lost connection is replaced, which counts as a change.
  *
- * **Where it does not hold.** A pooler between that shares connections by the transaction: storage and
- * leases work through it, `LISTEN` does not. Behind one, or where no connection is to be kept for it, give
- * {@link Sql} the client alone: it then has no `changes`.
+ * **Limits.** A pooler that shares connections per transaction: storage and leases work through it, `LISTEN`
+ * does not. Behind one, or if you do not want a connection for it, give {@link Sql} only the client. It then
+ * has no `changes`.
  *
  * Not among the package's root exports: import `@latchkey/storage/Postgres`.
  *
@@ -36,8 +36,8 @@ import { fromClient } from "./internal/SqlProblem.js"
 import * as Sql from "./Sql.js"
 
 /**
- * Which server, as `@effect/sql-pg` takes it. `setting`: what messages call the URL, the name of the variable it comes
- * from say; `url` unless given.
+ * The server, in the form that `@effect/sql-pg` takes. `setting` is the name of the URL in messages, for
+ * example that of an environment variable. Default: `url`.
  *
  * @since 0.1.0
  * @category models
@@ -45,8 +45,9 @@ import * as Sql from "./Sql.js"
 export type ClientOptions = PgClient.PgClientConfig & { readonly setting?: string | undefined }
 
 /**
- * A pool of connections, and what {@link Sql} is to know of the server. Connects once when it is built, and
- * fails where that does not succeed; a URL that cannot be one is a `ConfigError`, without it. For many accounts, share this layer among their `Sql.layer`s.
+ * Provides a pool of connections, and what {@link Sql} must know about the server. It connects once when it
+ * is built, and fails if that does not succeed. An invalid URL is a `ConfigError`, which does not quote it.
+ * For many accounts, share this layer among their `Sql.layer`s.
  *
  * @since 0.1.0
  * @category layers
@@ -59,12 +60,14 @@ export const layerClient = ({
   StorageError | ConfigError.ConfigError
 > =>
   Either.match(checkUrl(options, setting), {
-    onLeft: Layer.fail,
+    onLeft: (error) => Layer.effectContext(Effect.fail(error)),
     onRight: () =>
       Layer.provideMerge(
         layerSurroundings,
         Layer.catchAll(PgClient.layer(options), (error) =>
-          Layer.fail(toStorageError("load", "PostgreSQL")(fromClient("PostgreSQL")(error)))
+          Layer.effectContext(
+            Effect.fail(toStorageError("load", "PostgreSQL")(fromClient("PostgreSQL")(error)))
+          )
         )
       )
   })
@@ -73,7 +76,7 @@ const checkUrl = (
   { url }: PgClient.PgClientConfig,
   setting: string
 ): Either.Either<unknown, ConfigError.ConfigError> => {
-  // The path of a socket's directory is the client's to understand.
+  // The client itself parses the path of a socket's directory.
   if (url === undefined || /^(\/|socket:)/.test(Redacted.value(url))) return Either.right(undefined)
   return ConnectionUrl.parse(Redacted.value(url), {
     setting,
@@ -84,7 +87,7 @@ const checkUrl = (
 }
 
 /**
- * What {@link Sql} is to know of the server of a client that is there already. It listens from the first
+ * Provides what {@link Sql} must know about the server of an existing client. It listens from the first
  * subscriber to `changes` until the last.
  *
  * @since 0.1.0
@@ -107,7 +110,7 @@ export const layerSurroundings: Layer.Layer<Sql.SqlSurroundings, never, PgClient
 )
 
 /**
- * Storage and lease of one account on a server, with connections of its own.
+ * Provides storage and lease of one account on a server, with its own connections.
  *
  * @since 0.1.0
  * @category layers
@@ -118,7 +121,8 @@ export const layer = (
   Layer.provide(Sql.layer(options), layerClient(options.client))
 
 /**
- * Storages and leases of all accounts on a server, over one pool of connections: for `TokenManagers`.
+ * Provides storages and leases of all accounts on a server, over one pool of connections: for
+ * `TokenManagers`.
  *
  * @since 0.1.0
  * @category layers

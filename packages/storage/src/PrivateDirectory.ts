@@ -1,5 +1,5 @@
 /**
- * Directories of one user, made where they are missing.
+ * Directories of one user, created if they are missing.
  *
  * @since 0.1.0
  */
@@ -8,11 +8,11 @@ import * as Path from "node:path"
 import { codeOf } from "./internal/FileProblem.js"
 
 /**
- * Makes a directory and those above it where they are missing, each 0700; one that is there keeps its mode. Where it
- * cannot be made, rejects with the error of the system call, which has its `code`.
+ * Creates a directory and its missing parents, each with mode 0700. An existing directory keeps its mode. If
+ * it cannot be created, rejects with the error of the system call, which has its `code`.
  *
- * Not the `recursive` mode of Node: that tries for ever where a directory is there in which nothing can be made and the
- * system says `ENOENT`, as in `/proc`.
+ * It does not use Node's `recursive` mode, which tries forever if a directory exists in which nothing can be
+ * created and the system reports `ENOENT`, as in `/proc`.
  *
  * @since 0.1.0
  * @category operations
@@ -30,13 +30,16 @@ export const make = async (directory: string): Promise<void> => {
     try {
       await fs.mkdir(path, { mode: 0o700 })
     } catch (error) {
-      // Another process may have made it meanwhile. A file in its place, or a link to nowhere, is no directory.
+      // Another process may have created it meanwhile. A file in its place, or a dangling link, is not a
+      // directory.
       if (codeOf(error) !== "EEXIST" || !(await isThere(path))) throw error
     }
   }
 }
 
-/** Whether there is a directory; rejects where something else is in its place, or it cannot be known. */
+/**
+ * Whether the directory exists. Rejects if something else is in its place, or if that cannot be determined.
+ */
 const isThere = async (path: string): Promise<boolean> => {
   try {
     if ((await fs.stat(path)).isDirectory()) return true

@@ -2,22 +2,24 @@
  * Grants and their leases in Redis, for any number of processes on any number of hosts. The client is
  * `ioredis` 5 (an optional peer).
  *
- * **What it rests on.** Redis runs one script at a time: each operation is one, on one key for each account,
- * so that compare-and-set, lease and fence are atomic, in a cluster too. Leases go by the server's clock. A
- * commit is as durable as the server makes it: with `appendonly yes` and `appendfsync always` a crash undoes
- * none that was acknowledged; with `everysec` it may undo those of the last second, with snapshots alone
- * those of minutes, and a fail-over to a replica those that had not reached it. A rotated refresh token that
- * is undone so is lost. The server must not evict keys (`maxmemory-policy noeviction`).
+ * **What it relies on.** Redis runs one script at a time. Each operation is one script on one key per
+ * account, so compare-and-set, lease and fence are atomic, also in a cluster. Leases use the server's clock.
+ * A commit is as durable as the server makes it. With `appendonly yes` and `appendfsync always` a crash
+ * undoes no acknowledged commit. With `everysec` it may undo those of the last second, with snapshots alone
+ * those of minutes, and a fail-over to a replica may undo those that had not reached it. A rotated refresh
+ * token that is undone in this way is lost. The server must not evict keys (`maxmemory-policy noeviction`).
  *
- * **Leases.** A holder keeps a kernel lock on a file of its own, so that on the same host a dead one is known
- * at once; elsewhere its lease is taken over when its ttl has passed. Fences follow the server's clock where
- * they were forgotten, and so rise through a fail-over.
+ * **Leases.** A holder keeps a kernel lock on its own file, so that on the same host a dead holder is
+ * detected at once. On other hosts its lease is taken over when its ttl has passed. If fences were lost, new
+ * ones start from the server's clock, and so rise through a fail-over.
  *
- * **Errors told apart.** Held by another is `Busy`; Redis away is `Unavailable` at once, Redis hanging
- * `Unavailable` when the time-out is over. No command waits in a queue for a connection, and none is sent
- * twice: after a lost connection, the next load tells whether a commit took place.
+ * **Errors.** A lease that another holder has is `Busy`. If Redis is down, operations fail with `Unavailable`
+ * at once. If Redis hangs, they fail with `Unavailable` after the time-out. No command waits in a queue for a
+ * connection, and none is sent twice: after a lost connection, the next load shows whether a commit took
+ * place.
  *
- * The records hold tokens in clear for whoever may read the keys, or the server's `MONITOR` and slow log.
+ * Anyone who can read the keys, or the server's `MONITOR` and slow log, can read the tokens: the records hold
+ * them in clear text.
  *
  * Not among the package's root exports: import `@latchkey/storage/Redis`.
  *
@@ -48,32 +50,32 @@ import * as RedisIndex from "./internal/RedisIndex.js"
 import { toStorageError } from "./internal/ServerProblem.js"
 
 /**
- * How Redis is reached.
+ * How to connect to Redis.
  *
  * @since 0.1.0
  * @category models
  */
 export interface ConnectionOptions {
   /**
-   * `redis://` or, through TLS, `rediss://`, with user and password where they are needed; or what makes a
-   * client of your own, for a cluster or sentinels. That is called for each connection, and is to give one
-   * with `enableOfflineQueue: false`, `maxRetriesPerRequest: 0` and `autoResendUnfulfilledCommands: false`.
+   * `redis://`, or `rediss://` for TLS, with user and password if needed. Or a function that creates your own
+   * client, for a cluster or sentinels. It is called for each connection. Its client must have
+   * `enableOfflineQueue: false`, `maxRetriesPerRequest: 0` and `autoResendUnfulfilledCommands: false`.
    */
   readonly server: string | Redacted.Redacted | (() => Client | Cluster)
-  /** What messages call the URL, the name of the variable it comes from say: `server` unless given. */
+  /** The name of the URL in messages, for example that of an environment variable. Default: `server`. */
   readonly setting?: string | undefined
-  /** How long Redis may take to answer, real time: 5 seconds unless given. */
+  /** How long Redis may take to answer, in real time. Default: 5 seconds. */
   readonly timeout?: Duration.DurationInput | undefined
 }
 
 /**
- * How the leases are called.
+ * How the keys are named.
  *
  * @since 0.1.0
  * @category models
  */
 export interface KeyOptions {
-  /** What keys begin with: `latchkey` unless given. An account's key is `prefix:{account}`. */
+  /** The prefix of the keys. Default: `latchkey`. An account's key is `prefix:{account}`. */
   readonly prefix?: string | undefined
 }
 
@@ -84,12 +86,12 @@ export interface KeyOptions {
  * @category models
  */
 export interface Options extends KeyOptions {
-  /** Names the grant in Redis, and is what its leases are called. */
+  /** Names the grant and its leases in Redis. */
   readonly account: string
 }
 
 /**
- * What {@link make} yields.
+ * The result of {@link make}.
  *
  * @since 0.1.0
  * @category models
@@ -100,7 +102,7 @@ export interface Redis {
 }
 
 /**
- * What {@link makeAccounts} yields.
+ * The result of {@link makeAccounts}.
  *
  * @since 0.1.0
  * @category models
@@ -111,7 +113,7 @@ export interface RedisAccounts {
 }
 
 /**
- * A connection, to be shared by many accounts.
+ * A connection that many accounts share.
  *
  * @since 0.1.0
  * @category tags
@@ -122,8 +124,8 @@ export class RedisConnection extends Context.Tag("@latchkey/storage/RedisConnect
 >() {}
 
 /**
- * The storage of one account and the leases of all. Asks Redis nothing yet; fails where the options cannot
- * work.
+ * Creates the storage of one account and the leases of all. Sends nothing to Redis yet. Fails if the options
+ * cannot work.
  *
  * @since 0.1.0
  * @category constructors
@@ -134,8 +136,9 @@ export const make = (options: Options): Effect.Effect<Redis, StorageError, Redis
   )
 
 /**
- * The storages and the leases of all accounts, over one connection. A storage of one account is made at once
- * and holds nothing. Changes of all come by one subscription, to the pattern of their channels.
+ * Creates the storages and the leases of all accounts, over one connection. The storage of one account is
+ * created at once and holds nothing. The changes of all accounts come through one subscription, to the
+ * pattern of their channels.
  *
  * @since 0.1.0
  * @category constructors
@@ -178,7 +181,7 @@ export const makeAccounts = (
   })
 
 /**
- * The leases of all accounts, for credentials stored elsewhere.
+ * Creates the leases of all accounts, for credentials stored elsewhere.
  *
  * @since 0.1.0
  * @category constructors
@@ -192,8 +195,8 @@ export const makeLease = (
   })
 
 /**
- * A connection that lives as long as the layer, and another for `changes` once they are asked for. Does not
- * wait for Redis: while it is away, each operation says so.
+ * Provides a connection that lives as long as the layer, and another one for `changes` on first use. It does
+ * not wait for Redis: while Redis is down, each operation fails.
  *
  * @since 0.1.0
  * @category layers
@@ -204,7 +207,7 @@ export const layerConnection = (
   Layer.scoped(RedisConnection, connection(options))
 
 /**
- * Storage and lease of one account on a connection shared with others.
+ * Provides storage and lease of one account on a shared connection.
  *
  * @since 0.1.0
  * @category layers
@@ -219,7 +222,7 @@ export const layerShared = (
   )
 
 /**
- * Storages and leases of all accounts on a connection shared with others, for `TokenManagers`.
+ * Provides storages and leases of all accounts on a shared connection, for `TokenManagers`.
  *
  * @since 0.1.0
  * @category layers
@@ -234,7 +237,7 @@ export const layerAccountsShared = (
   )
 
 /**
- * Storages and leases of all accounts on a connection of their own, for `TokenManagers`.
+ * Provides storages and leases of all accounts on their own connection, for `TokenManagers`.
  *
  * @since 0.1.0
  * @category layers
@@ -245,7 +248,7 @@ export const layerAccounts = (
   Layer.provide(layerAccountsShared(options), layerConnection(options))
 
 /**
- * Storage and lease of one account on a connection of its own.
+ * Provides storage and lease of one account on its own connection.
  *
  * @since 0.1.0
  * @category layers
@@ -256,7 +259,8 @@ export const layer = (
   Layer.provide(layerShared(options), layerConnection(options))
 
 /**
- * Leases alone, for credentials stored elsewhere: they name each account as `acquire` is given it.
+ * Provides only the leases, for credentials stored elsewhere. They use the account name that `acquire`
+ * receives.
  *
  * @since 0.1.0
  * @category layers
@@ -271,7 +275,7 @@ const misuse = (message: string): StorageError =>
 
 const resolvePrefix = ({ prefix = "latchkey" }: KeyOptions): Effect.Effect<string, StorageError> =>
   /[{}]/.test(prefix)
-    ? misuse("`prefix` must have no braces: in a cluster they would part the keys.")
+    ? misuse("`prefix` must not contain braces: in a cluster they would spread the keys.")
     : Effect.succeed(prefix)
 
 const leaseOver = (connection: RedisClient.Connection, prefix: string): Context.Tag.Service<Lease> =>
@@ -323,14 +327,15 @@ const parse = (text: string, setting: string, timeoutMillis: number) =>
     connect: () =>
       new Client(url.href, {
         connectTimeout: timeoutMillis,
-        // A server that hangs is left, and what it was asked with it.
+        // Disconnects from a server that hangs, and drops its pending commands.
         socketTimeout: timeoutMillis,
-        // What cannot be sent now, or was sent and not answered, fails: only the caller knows what then.
+        // A command that cannot be sent now, or got no answer, fails, because only the caller knows what to
+        // do then.
         enableOfflineQueue: false,
         maxRetriesPerRequest: 0,
         autoResendUnfulfilledCommands: false,
         retryStrategy: (times) => Math.min(times * 50, 1_000),
-        // A primary that was demoted: its successor is found by connecting anew.
+        // A demoted primary: reconnecting finds its successor.
         reconnectOnError: (error) => error.message.startsWith("READONLY")
       })
   }))

@@ -1,25 +1,25 @@
 /**
  * Many grants and their leases in one SQL database, SQLite or PostgreSQL, over the `SqlClient` of
- * `@effect/sql`. `Sqlite` and `Postgres` bring clients that are set up for it.
+ * `@effect/sql`. `Sqlite` and `Postgres` provide clients that are configured for it.
  *
- * **What it rests on.** Two tables, made on first use: entries (account, version, fence, record, state, due) and leases
- * (account, owner, expiry, fence). Each change is one statement, so the database makes it atomic: a commit
- * writes only where the row is the one that was read, and where no lease above its fence was granted, in the
- * same statement; on PostgreSQL the lease's row is locked meanwhile. What `commit` has acknowledged is as
- * durable as the database's own commit: PostgreSQL with `synchronous_commit` not `off`, SQLite in WAL with
- * `synchronous` at `FULL`. For SQLite, take the client of `Sqlite`: other clients over `libsql` (0.5)
- * may acknowledge what they do not commit, once they have met a lock.
+ * **What it relies on.** Two tables, created on first use: entries (account, version, fence, record, state,
+ * due) and leases (account, owner, expiry, fence). Each change is one statement, so the database makes it
+ * atomic. In the same statement, a commit checks that the row is the one that was read and that no lease
+ * above its fence was granted. On PostgreSQL the lease's row is locked meanwhile. What `commit` has
+ * acknowledged is as durable as the database's own commit: PostgreSQL with `synchronous_commit` not `off`,
+ * SQLite in WAL with `synchronous` at `FULL`. For SQLite, use the client of `Sqlite`: other clients over
+ * `libsql` (0.5) may acknowledge what they do not commit, once they have met a lock.
  *
- * **Leases** go by the database server's clock on PostgreSQL, whatever the hosts' own say, and by this host's
- * `Clock` on SQLite. A holder keeps a kernel lock on a file of its own, so that on the same host a dead one is
- * known at once; elsewhere its lease is taken over when its ttl has passed. Whatever clock dated it, a lease counts
- * for no longer than its ttl, at most an hour, from when a waiter first saw it as it is. A holder that was only stopped
- * loses it then too, and the fence refuses what it commits later.
+ * **Leases** use the database server's clock on PostgreSQL, whatever the hosts' clocks show, and this host's
+ * `Clock` on SQLite. A holder keeps a kernel lock on its own file, so that on the same host a dead holder is
+ * detected at once. On other hosts its lease is taken over when its ttl has passed. Whatever clock dated it,
+ * a lease counts for no longer than its ttl, at most an hour, from when a waiter first saw it in its present
+ * state. A holder that was only stopped also loses it then, and the fence refuses its later commits.
  *
- * **Shared by** all who use the same tables: the processes of a host for SQLite, any number of hosts for
- * PostgreSQL. The records hold tokens in clear for whoever may read the tables.
+ * **Shared by** all users of the same tables: the processes of a host for SQLite, any number of hosts for
+ * PostgreSQL. Anyone who can read the tables can read the tokens: the records hold them in clear text.
  *
- * Not among the package's root exports, so that who does not use it needs no `@effect/sql`: import
+ * Not among the package's root exports, so that other programs do not need `@effect/sql`: import
  * `@latchkey/storage/Sql`.
  *
  * @since 0.1.0
@@ -52,9 +52,9 @@ import * as SqlStorage from "./internal/SqlStorage.js"
  * @category models
  */
 export interface TableOptions {
-  /** What the names of the tables begin with: `latchkey` unless given. Lower case, digits, underscores. */
+  /** The prefix of the tables' names. Default: `latchkey`. Lower case, digits, underscores. */
   readonly tables?: string | undefined
-  /** How long the database may take to answer, real time: 10 seconds unless given. */
+  /** How long the database may take to answer, in real time. Default: 10 seconds. */
   readonly timeout?: Duration.DurationInput | undefined
 }
 
@@ -65,12 +65,12 @@ export interface TableOptions {
  * @category models
  */
 export interface Options extends TableOptions {
-  /** Names the grant in the tables, and is what its leases are called. */
+  /** Names the grant and its leases in the tables. */
   readonly account: string
 }
 
 /**
- * What {@link make} yields.
+ * The result of {@link make}.
  *
  * @since 0.1.0
  * @category models
@@ -81,7 +81,7 @@ export interface Sql {
 }
 
 /**
- * What {@link makeAccounts} yields.
+ * The result of {@link makeAccounts}.
  *
  * @since 0.1.0
  * @category models
@@ -92,8 +92,8 @@ export interface SqlAccounts {
 }
 
 /**
- * What a client's surroundings offer beside its answers. `Sqlite` and `Postgres` provide it with
- * their clients; where it is absent, storage cannot tell of changes.
+ * What a client's environment offers besides its results. `Sqlite` and `Postgres` provide it with their
+ * clients. Without it, storage cannot report changes.
  *
  * @since 0.1.0
  * @category tags
@@ -101,23 +101,25 @@ export interface SqlAccounts {
 export class SqlSurroundings extends Context.Tag("@latchkey/storage/SqlSurroundings")<
   SqlSurroundings,
   {
-    /** Where the database is, for people; without secrets. */
+    /** Where the database is, for people, without secrets. */
     readonly location: string
-    /** The file beside which the holders of leases keep theirs, where all who share the database see it. */
+    /**
+     * The file beside which the holders of leases keep their own files, if all users of the database see it.
+     */
     readonly file: Option.Option<string>
-    /** Emits the payload of each notification on a channel, none where some may have been missed. */
+    /** Emits the payload of each notification on a channel, and none if some may have been missed. */
     readonly listen: Option.Option<(channel: string) => Stream.Stream<Option.Option<string>>>
   }
 >() {}
 
 /**
- * The storage of one account and the leases of all in one database. Asks the database nothing yet: the
- * tables are made, or brought to this version, by the first operation. Fails where the options cannot work
- * or the dialect is another.
+ * Creates the storage of one account and the leases of all in one database. Sends nothing to the database
+ * yet: the first operation creates the tables, or migrates them to this version. Fails if the options cannot
+ * work or the dialect is another one.
  *
- * All operations may run concurrently; none joins a transaction of its caller, and none is undone by an
- * interruption. Time-outs and lost connections are `Unavailable`: whether a commit took place is then told
- * by the next load.
+ * All operations may run concurrently. None joins a transaction of its caller, and none is undone by an
+ * interruption. Time-outs and lost connections are `Unavailable`: the next load then shows whether a commit
+ * took place.
  *
  * @since 0.1.0
  * @category constructors
@@ -128,8 +130,8 @@ export const make = (options: Options): Effect.Effect<Sql, StorageError, SqlClie
   )
 
 /**
- * The storages and the leases of all accounts, over one client; see {@link make}. A storage of one account is
- * made at once and holds nothing. Changes of all come by one subscription.
+ * Creates the storages and the leases of all accounts, over one client. See {@link make}. The storage of one
+ * account is created at once and holds nothing. The changes of all accounts come through one subscription.
  *
  * @since 0.1.0
  * @category constructors
@@ -138,7 +140,7 @@ export const makeAccounts = (
   options: TableOptions = {}
 ): Effect.Effect<SqlAccounts, StorageError, SqlClient.SqlClient> =>
   Effect.map(open(options), ({ session, surroundings }) => {
-    const reads = SqlStorage.reader(session)
+    const entries = SqlStorage.table(session)
     const fails = toStorageError("load", session.location)
     const changes = Option.map(
       Option.flatMap(surroundings, ({ listen }) => listen),
@@ -151,7 +153,7 @@ export const makeAccounts = (
         of: (account) =>
           account === "" || account.includes("\0")
             ? Either.left(misuse("The account is blank or has a NUL in it: give another."))
-            : Either.right(SqlStorage.make(session, reads, account, changesOf(changes, account))),
+            : Either.right(SqlStorage.make(entries, account, changesOf(changes, account))),
         due: (asked) => Effect.mapError(SqlIndex.due(session, asked), fails),
         accounts: (after) => Stream.mapError(SqlIndex.accounts(session, Option.fromNullable(after)), fails),
         count: Effect.mapError(SqlIndex.count(session), fails)
@@ -160,7 +162,7 @@ export const makeAccounts = (
     }
   })
 
-/** Those of one account, among those of all. */
+/** The changes of one account, among those of all. */
 const changesOf = (
   changes: Context.Tag.Service<TokenStorages>["changes"],
   account: string
@@ -173,7 +175,7 @@ const changesOf = (
   )
 
 /**
- * The leases of all accounts, for credentials stored elsewhere.
+ * Creates the leases of all accounts, for credentials stored elsewhere.
  *
  * @since 0.1.0
  * @category constructors
@@ -184,7 +186,7 @@ export const makeLease = (
   Effect.map(open(options), ({ session, surroundings }) => leaseOf(session, surroundings))
 
 /**
- * Storage and lease of one account.
+ * Provides storage and lease of one account.
  *
  * @since 0.1.0
  * @category layers
@@ -199,7 +201,7 @@ export const layer = (
   )
 
 /**
- * Storages and leases of all accounts, for `TokenManagers`.
+ * Provides storages and leases of all accounts, for `TokenManagers`.
  *
  * @since 0.1.0
  * @category layers
@@ -214,7 +216,7 @@ export const layerAccounts = (
   )
 
 /**
- * Storage alone, to go with a lease kept elsewhere.
+ * Provides only the storage, for use with a lease from elsewhere.
  *
  * @since 0.1.0
  * @category layers
@@ -228,7 +230,8 @@ export const layerStorage = (
   )
 
 /**
- * Leases alone, for credentials stored elsewhere: they name each account as `acquire` is given it.
+ * Provides only the leases, for credentials stored elsewhere. They use the account name that `acquire`
+ * receives.
  *
  * @since 0.1.0
  * @category layers
@@ -242,9 +245,11 @@ const misuse = (message: string): StorageError =>
 
 type Surroundings = Option.Option<Context.Tag.Service<SqlSurroundings>>
 
+const defaultTables = "latchkey"
+
 const open = (options: TableOptions) =>
   Effect.gen(function* () {
-    const { tables = "latchkey", timeout = "10 seconds" } = options
+    const { tables = defaultTables, timeout = "10 seconds" } = options
     const timeoutMillis = millisOf(timeout)
     if (!/^[a-z_][a-z0-9_]{0,39}$/.test(tables)) {
       return yield* misuse(
@@ -261,14 +266,14 @@ const open = (options: TableOptions) =>
       orElse: () => undefined
     })
     if (dialect === undefined) {
-      return yield* misuse("This SqlClient speaks neither SQLite nor PostgreSQL: give one that does.")
+      return yield* misuse("This SqlClient is for neither SQLite nor PostgreSQL: use one that is.")
     }
     const surroundings: Surroundings = yield* Effect.serviceOption(SqlSurroundings)
     const named = Option.match(surroundings, {
       onNone: () => (dialect === "pg" ? "PostgreSQL" : "SQLite"),
       onSome: ({ location }) => location
     })
-    const location = `${named}, tables ${tables}_*`
+    const location = tables === defaultTables ? named : `${named}, prefix ${tables}`
     const session = SqlSession.make(client, dialect, { prefix: tables, timeoutMillis, location })
     return { session, surroundings }
   })

@@ -1,22 +1,22 @@
 /**
- * SQLite for {@link Sql}: one file for many accounts, for all the processes of a host, with nothing to run
- * beside it. The driver is `libsql` (an optional peer; its package carries the binary).
+ * SQLite for {@link Sql}: one file for many accounts, for all processes of a host, without a server. The
+ * driver is `libsql` (an optional peer; its package contains the binary).
  *
- * **What it rests on.** SQLite's own locks and its write-ahead log, flushed at each commit (`synchronous`
- * `FULL`): a process that dies, or a machine that loses power, leaves the last acknowledged commit. Writers
- * wait for each other, for 5 seconds at most, outside the thread that runs JavaScript. What is deleted is
- * overwritten (`secure_delete`). The file is created 0600, and one that others may read is refused.
+ * **What it relies on.** SQLite's own locks and its write-ahead log, flushed at each commit (`synchronous`
+ * `FULL`): after a crash of a process or a power loss, the last acknowledged commit is there. Writers wait
+ * for each other, for at most 5 seconds, outside the thread that runs JavaScript. Deleted data is overwritten
+ * (`secure_delete`). The file is created with mode 0600, and a file that others may read is refused.
  *
- * **Leases** go by this host's `Clock`, and by a clock that nobody can set where the holder runs on this kernel. A
- * dead holder is known at once, by the kernel lock that it kept beside the database; an earlier boot of this host is
- * dead as a whole.
+ * **Leases** use this host's `Clock`, and a clock that nobody can set if the holder runs on this kernel. A
+ * dead holder is detected at once, by the kernel lock that it kept beside the database. All holders of an
+ * earlier boot of this host are dead.
  *
- * **Where it does not hold.** Network file systems, whose locks SQLite cannot trust, and hosts that share a
- * volume: take PostgreSQL or Redis. There are no `changes`: what another process writes is seen at the next
- * load.
+ * **Limits.** Network file systems, whose locks SQLite cannot trust, and hosts that share a volume: use
+ * PostgreSQL or Redis. There are no `changes`: what another process writes is seen at the next load.
  *
- * **A full or read-only medium.** What is there is read, by connections that write nothing, so that a valid token is
- * served. What must be written fails with `Denied` and names the disk. Once the medium can be written, so is the database.
+ * **A full or read-only medium.** The data is read over connections that write nothing, so that a valid token
+ * is served. An operation that must write fails with `Denied` and names the disk. Once the medium can be
+ * written, so can the database.
  *
  * Not among the package's root exports: import `@latchkey/storage/Sqlite`.
  *
@@ -43,17 +43,17 @@ import * as Sql from "./Sql.js"
  * @category models
  */
 export interface ClientOptions {
-  /** The database file; made where it is not there. Relative to the working directory at construction. */
+  /** The database file, created if it does not exist. Relative to the working directory at construction. */
   readonly filename: string
 }
 
 /**
- * A client on a database file, opened with the layer and closed with it, and what {@link Sql} is to know of
- * it. Fails where the file cannot be opened, is no database, or may be read by others (`Insecure`, with the
- * command that repairs it).
+ * Provides a client on a database file, which opens and closes with the layer, and what {@link Sql} must know
+ * about it. Fails if the file cannot be opened, is not a database, or may be read by others (`Insecure`, with
+ * the command that repairs it).
  *
- * One connection: statements of one client follow each other. For many accounts, share this layer among
- * their `Sql.layer`s.
+ * It uses one connection, so statements of one client run in sequence. For many accounts, share this layer
+ * among their `Sql.layer`s.
  *
  * @since 0.1.0
  * @category layers
@@ -82,7 +82,7 @@ export const layerClient = (
   )
 
 /**
- * Storage and lease of one account in a database file of its own or shared with others.
+ * Provides storage and lease of one account in a database file, its own or a shared one.
  *
  * @since 0.1.0
  * @category layers
@@ -93,7 +93,7 @@ export const layer = (
   Layer.provide(Sql.layer(options), layerClient(options))
 
 /**
- * Storages and leases of all accounts in a database file: for `TokenManagers`.
+ * Provides storages and leases of all accounts in a database file, for `TokenManagers`.
  *
  * @since 0.1.0
  * @category layers

@@ -1,4 +1,6 @@
-/** The index of accounts: by the same laws in memory, in SQLite, PostgreSQL and Redis, in clear and encrypted. */
+/**
+ * The index of accounts: the same laws in memory, SQLite, PostgreSQL and Redis, in clear text and encrypted.
+ */
 import * as TokenStorages from "@latchkey/core/TokenStorages"
 import * as Encrypted from "@latchkey/storage/Encrypted"
 import * as Postgres from "@latchkey/storage/Postgres"

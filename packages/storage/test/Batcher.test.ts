@@ -10,7 +10,7 @@ class Failed extends Data.TaggedError("Failed")<{ readonly ofOne: boolean }> {}
 /** Answers each key with itself and keeps what was asked. `down` fails all, `bad` the question that it is in. */
 const fresh = () => {
   const questions: Array<ReadonlyArray<string>> = []
-  const ask = Batcher.make<string, Failed>({
+  const ask = Batcher.make<string, string, Failed>({
     most: 3,
     ask: (keys) =>
       Effect.suspend(() => {

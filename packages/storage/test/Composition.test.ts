@@ -17,14 +17,13 @@ import * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
-import * as Logger from "effect/Logger"
-import * as LogLevel from "effect/LogLevel"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as fs from "node:fs/promises"
 import * as Path from "node:path"
 import { freshDirectory } from "./fixtures.js"
 import { keyOf } from "./keys.js"
+import * as Edition from "../../core/test/support/Edition.js"
 
 type Backend<E> = Layer.Layer<TokenStorage | RefreshLease.RefreshLease, E>
 
@@ -126,7 +125,7 @@ describe("composed", () => {
       const error = yield* Effect.flip(keyless.getAccessToken)
       assert.strictEqual(error.reason, "WrongKey")
       assert.strictEqual(yield* textOf(path), text)
-    }).pipe(Effect.provide(refresher), Logger.withMinimumLogLevel(LogLevel.None), Effect.scoped)
+    }).pipe(Effect.provide(refresher), Edition.silent, Effect.scoped)
   )
 
   it.live("a key-value store that is encrypted, with the lease of the process", () =>

@@ -87,12 +87,12 @@ describe("the URL of a server", () => {
   )
 
   it.effect.each([
-    ["redis://h:99999", "no URL"],
-    ["redis://[::1", "no URL"],
-    ["redis:///1", "no URL"],
+    ["redis://h:99999", "is not a URL"],
+    ["redis://[::1", "is not a URL"],
+    ["redis:///1", "is not a URL"],
     ["", "blank"],
     [" ", "blank"],
-    ["h:6379", "no URL"],
+    ["h:6379", "is not a URL"],
     ["redis://h:6379/0#x", "%23"]
   ] as const)("%j is refused", ([text, words]) =>
     Effect.sync(() => {

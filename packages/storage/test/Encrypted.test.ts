@@ -28,7 +28,7 @@ const heldEntry = (storage: Storage) => Effect.map(held(storage), ({ entry }) =>
 
 /** Puts an entry in the place of whatever is there, behind the back of who encrypts. */
 const plant = (inner: Storage, entry: Entry.Entry) =>
-  Effect.zipRight(inner.remove, inner.commit(entry, Option.none()))
+  Effect.andThen(inner.remove, inner.commit(entry, Option.none()))
 
 const amended = (entry: Entry.Entry, token: string): Entry.Entry =>
   new Entry.Entry({
@@ -213,14 +213,14 @@ describe("a record that is not what was written", () => {
     Effect.gen(function* () {
       const { inner, mine, sealed } = yield* accounts
       const expected = [
-        { entry: yield* sealedFor(you, Sample.full), says: "does not open as that of me at example" },
-        { entry: yield* withKeys("b")(sealedFor(me, Sample.full)), says: "Give that one too" },
+        { entry: yield* sealedFor(you, Sample.full), says: "cannot be decrypted for me at example" },
+        { entry: yield* withKeys("b")(sealedFor(me, Sample.full)), says: "Add that key after the first one" },
         {
           entry: amended(sealed, tokenOf(sealed).replace(".1.", ".2.")),
           says: "upgrade",
           reason: "NewerFormat"
         },
-        { entry: Sample.plain("canary"), says: "in clear", reason: "Insecure" }
+        { entry: Sample.plain("canary"), says: "is not encrypted", reason: "Insecure" }
       ]
       for (const { entry, says, reason = "WrongKey" } of expected) {
         yield* plant(inner, entry)

@@ -1,18 +1,18 @@
 import * as EncryptionKeys from "@latchkey/storage/EncryptionKeys"
 import { assert, describe, it } from "@effect/vitest"
-import * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"
 import * as Inspectable from "effect/Inspectable"
 import * as Redacted from "effect/Redacted"
 import { inspect } from "node:util"
 import { keyOf } from "./keys.js"
+import * as Edition from "../../core/test/support/Edition.js"
 
 const setting = "AUTH__ENCRYPTION_KEYS"
 
 const fromConfig = (values: Readonly<Record<string, string>>, name?: string) =>
   EncryptionKeys.EncryptionKeys.pipe(
     Effect.provide(EncryptionKeys.layerConfig(name)),
-    Effect.withConfigProvider(ConfigProvider.fromMap(new Map(Object.entries(values))))
+    Edition.withVariables(values)
   )
 
 const text = (name: string) => Redacted.value(keyOf(name))
@@ -35,10 +35,10 @@ describe("keys from the configuration", () => {
   const wrong = [
     { value: "", says: `${setting}: the encryption key is blank` },
     { value: " ", says: `${setting}: the encryption key is blank` },
-    { value: bytes(31), says: "is 31 bytes long, exactly 32 are due" },
-    { value: bytes(33), says: "is 33 bytes long, exactly 32 are due" },
+    { value: bytes(31), says: "is 31 bytes long, but must be exactly 32" },
+    { value: bytes(33), says: "is 33 bytes long, but must be exactly 32" },
     { value: bytes(16), says: "is 16 bytes long" },
-    { value: "63616e617279".repeat(5) + "6361", says: "bytes long, exactly 32 are due" },
+    { value: "63616e617279".repeat(5) + "6361", says: "bytes long, but must be exactly 32" },
     { value: "canary!, can*ry, ca/na=ry", says: "encryption key 1 of 3" },
     { value: `${text("a")},${bytes(31)}`, says: "encryption key 2 of 2 is 31 bytes long" },
     { value: `${text("a")},`, says: "encryption key 2 of 2 is blank" }

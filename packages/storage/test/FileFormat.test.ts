@@ -62,7 +62,7 @@ describe("a token type in another program's file", () => {
       assert.deepStrictEqual(problem, {
         reason: "Malformed",
         path: "auth.oauth.the token type",
-        problem: "is no token type (RFC 9110 §5.6.2)"
+        problem: "is not a token type (RFC 9110 §5.6.2)"
       })
     }
   )
@@ -245,9 +245,9 @@ describe("another program's file", () => {
 
   // Under the live clock: near the epoch, as under a test clock, small instants are right.
   it.live.each([
-    [{ auth: "canary" }, "Malformed", "auth is no object"],
-    [{ auth: { oauth: ["canary"] } }, "Malformed", "auth.oauth is no object"],
-    [{ auth: { oauth: { access_token: " " } } }, "Malformed", "auth.oauth holds a token that is blank"],
+    [{ auth: "canary" }, "Malformed", "auth is not an object"],
+    [{ auth: { oauth: ["canary"] } }, "Malformed", "auth.oauth is not an object"],
+    [{ auth: { oauth: { access_token: " " } } }, "Malformed", "auth.oauth holds a blank or missing token"],
     [
       { auth: { oauth: { access_token: "canary", expires: 1_800_000_000 } } },
       "WrongUnit",
@@ -256,7 +256,7 @@ describe("another program's file", () => {
     [
       { auth: { oauth: { access_token: "canary" } }, latchkey: "canary" },
       "Malformed",
-      "latchkey is no object"
+      "latchkey is not an object"
     ],
     [
       { auth: { oauth: { access_token: "canary" } }, latchkey: { format: 2 } },

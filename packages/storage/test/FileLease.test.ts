@@ -201,7 +201,7 @@ describe("the record of a lease", () => {
         fs.writeFileSync(`${path}.latchkey.lease`, damaged, { mode: 0o600 })
         const refused = yield* Effect.flip(lease.acquire("me", "1 minute"))
         assert.strictEqual(refused.reason, "Unavailable")
-        assert.include(refused.message, `${path}.latchkey.lease is no lease record`)
+        assert.include(refused.message, `${path}.latchkey.lease is not a lease record`)
         const failed = yield* Effect.flip(storage.commit(Sample.plain("2"), Option.some(version)))
         assert.include(failed, { _tag: "StorageError", reason: "Malformed" })
         assert.strictEqual(fs.readFileSync(`${path}.latchkey.lease`, "utf8"), damaged)

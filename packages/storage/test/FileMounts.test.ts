@@ -9,7 +9,6 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
-import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as fs from "node:fs"
@@ -17,6 +16,7 @@ import * as Path from "node:path"
 import { freshDirectory, spawn } from "./fixtures.js"
 import { describeWith } from "../../../.ci/describeWith.js"
 import { bind, mounts, readOnly, tmpfs } from "./support/mounts.js"
+import * as Edition from "../../core/test/support/Edition.js"
 
 const isRoot = process.getuid?.() === 0
 const put = (path: string, content: string, mode = 0o600) => fs.writeFileSync(path, content, { mode })
@@ -162,11 +162,11 @@ describeWith(mounts, "a medium", () => {
       for (const failed of [yield* Effect.flip(commit(storage, "2")), yield* Effect.flip(storage.remove)]) {
         assert.include(failed, { _tag: "StorageError", reason: "Denied" })
         assert.include(failed.message, path)
-        assert.include(failed.message, "(EROFS): the medium is read-only")
+        assert.include(failed.message, "(EROFS): the file system is read-only")
       }
       const none = yield* Effect.flip(lease.acquire("me", "1 minute"))
       assert.strictEqual(none.reason, "Unavailable")
-      assert.include(none.message, "(EROFS): the medium is read-only")
+      assert.include(none.message, "(EROFS): the file system is read-only")
       assert.strictEqual(yield* tokenIn(storage), "access-1")
     }).pipe(Effect.scoped)
   )
@@ -191,7 +191,7 @@ describeWith(mounts, "a medium", () => {
         for (let times = 0; times < 3; times++) {
           const failed = yield* Effect.flip(commit(storage, "4"))
           assert.include(failed, { _tag: "StorageError", reason: "Denied" })
-          assert.include(failed.message, "(ENOSPC): the medium is full")
+          assert.include(failed.message, "(ENOSPC): the disk is full")
           assert.include(failed.message, path)
           assert.strictEqual(yield* tokenIn(storage), "access-3")
           assert.deepStrictEqual(fs.readdirSync(directory), before)
@@ -224,7 +224,7 @@ const mountedSecret = (mode: number) =>
 
 describeWith(mounts, "a mounted secret", () => {
   const warnings: Array<string> = []
-  const logger = Logger.make(({ message }) => void warnings.push(String(message)))
+  const logger = Edition.logging(({ message }) => void warnings.push(String(message)))
 
   it.live.each([0o644, 0o444, 0o440, 0o604, 0o666])(
     "of mode %o is refused with advice that can be followed, and served where that is asked for (F17)",
@@ -244,7 +244,7 @@ describeWith(mounts, "a mounted secret", () => {
         assert.lengthOf(warnings, 1)
         assert.include(warnings[0], file)
         assert.notInclude(warnings[0], "access-1")
-      }).pipe(Effect.provide(Logger.replace(Logger.defaultLogger, logger)), Effect.scoped)
+      }).pipe(logger, Effect.scoped)
   )
 
   it.live.each([0o600, 0o400])("of mode %o is served without a word (F17)", (mode) =>
@@ -253,7 +253,7 @@ describeWith(mounts, "a mounted secret", () => {
       warnings.length = 0
       assert.strictEqual(yield* tokenIn((yield* open(path)).storage), "access-1")
       assert.lengthOf(warnings, 0)
-    }).pipe(Effect.provide(Logger.replace(Logger.defaultLogger, logger)), Effect.scoped)
+    }).pipe(logger, Effect.scoped)
   )
 
   it.live(
@@ -285,7 +285,7 @@ describe("a file that others may read, where that is accepted", () => {
       const { storage } = yield* open(path, { exposed: "accept" })
       yield* commit(storage, "2")
       assert.strictEqual(fs.statSync(path).mode & 0o777, 0o600)
-    }).pipe(Effect.provide(Logger.remove(Logger.defaultLogger)), Effect.scoped)
+    }).pipe(Edition.silent, Effect.scoped)
   )
 })
 

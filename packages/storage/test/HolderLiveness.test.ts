@@ -34,6 +34,33 @@ describe("the proof that a holder lives", () => {
     }).pipe(Effect.scoped)
   )
 
+  it.effect("serves one holder after another while there are others, and each has a name of its own", () =>
+    Effect.gen(function* () {
+      const { proofs, list } = yield* fresh
+      const other = yield* proofs.begin
+      const owners = new Set([other.owner])
+      for (let n = 0; n < 50; n++) {
+        const holder = yield* proofs.begin
+        assert.isFalse(owners.has(holder.owner))
+        owners.add(holder.owner)
+        assert.isFalse(yield* proofs.isDead(holder.owner))
+        yield* holder.end(true)
+        assert.lengthOf(yield* list, 2)
+      }
+      // One that could not give up its lease is dead, whoever had the file before.
+      const stuck = yield* proofs.begin
+      yield* stuck.end(false)
+      const next = yield* proofs.begin
+      assert.isTrue(yield* proofs.isDead(stuck.owner))
+      assert.isFalse(yield* proofs.isDead(next.owner))
+      yield* proofs.bury(stuck.owner)
+      yield* next.end(true)
+      assert.lengthOf(yield* list, 2)
+      yield* other.end(true)
+      assert.deepStrictEqual(yield* list, [])
+    }).pipe(Effect.scoped)
+  )
+
   it.effect("says nothing of a holder whose file is not there, and makes none", () =>
     Effect.gen(function* () {
       const { proofs, list } = yield* fresh

@@ -67,8 +67,8 @@ const slow = Effect.gen(function* () {
   const go = yield* Deferred.make<void>()
   const set = (name: string, value: string | Uint8Array) =>
     Deferred.succeed(called, undefined).pipe(
-      Effect.zipRight(Deferred.await(go)),
-      Effect.zipRight(store.set(name, value))
+      Effect.andThen(Deferred.await(go)),
+      Effect.andThen(store.set(name, value))
     )
   const storage = yield* Effect.provideService(KeyValue.make({ key }), Store, { ...store, set })
   return { storage, called: Deferred.await(called), go: Deferred.succeed(go, undefined) }

@@ -183,6 +183,81 @@ describeWith(postgres, "a PostgreSQL server", () => {
     }).pipe(Effect.scoped)
   )
 
+  it.live("refreshes many accounts at the same time, and none waits for one whose rows are locked", () =>
+    Effect.gen(function* () {
+      const tables = yield* freshTables
+      const config = { url: Redacted.make(server.url), maxConnections: 10 }
+      const context = yield* Layer.build(Layer.fresh(Postgres.layerClient(config)))
+      const { storages, lease } = yield* Effect.provide(Sql.makeAccounts({ tables }), context)
+      const names = range(40).map((n) => `account ${n}`)
+      const last = names.at(-1)!
+      const refresh = (name: string, n: number) =>
+        Effect.gen(function* () {
+          const storage = Either.getOrThrow(storages.of(name))
+          const { fence } = yield* lease.acquire(name, "1 minute")
+          const version = Option.map(yield* storage.load, (loaded) => loaded.version)
+          const intent = new Entry.Entry({ ...generation(n), fence })
+          const noted = yield* storage.commit(intent, version)
+          yield* storage.commit(intent, Option.some(noted))
+          yield* storage.commit(intent, version).pipe(
+            Effect.flip,
+            Effect.map((error) => assert.include(error, { _tag: "CommitRefused", reason: "Conflict" }))
+          )
+        }).pipe(Effect.scoped)
+      const all = (some: ReadonlyArray<string>, n: number) =>
+        Effect.forEach(some, (name) => refresh(name, n), { concurrency: "unbounded" })
+      yield* all(names, 1)
+      yield* all(names, 2)
+      const sql = Context.get(context, SqlClient.SqlClient)
+      const locked = yield* Effect.makeLatch()
+      const done = yield* Effect.makeLatch()
+      const operator = yield* Effect.gen(function* () {
+        yield* sql`SELECT 1 FROM ${sql(`${tables}_entries`)} WHERE account = ${last} FOR UPDATE`
+        yield* sql`SELECT 1 FROM ${sql(`${tables}_leases`)} WHERE account = ${last} FOR UPDATE`
+        yield* locked.open
+        yield* done.await
+      }).pipe(sql.withTransaction, Effect.fork)
+      yield* locked.await
+      const [, waited] = yield* elapsed(
+        Effect.gen(function* () {
+          const waiting = yield* Effect.fork(refresh(last, 3))
+          yield* all(names.slice(0, -1), 3)
+          assert.isTrue(Option.isNone(yield* Fiber.poll(waiting)))
+          yield* done.open
+          yield* Fiber.join(waiting)
+        })
+      )
+      yield* Fiber.join(operator)
+      assert.isBelow(waited, 8_000)
+      for (const name of names) {
+        const { entry } = Option.getOrThrow(yield* Either.getOrThrow(storages.of(name)).load)
+        assert.strictEqual(entry.generation, 3)
+        yield* Effect.scoped(lease.acquire(name, "1 minute"))
+      }
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("does not overwrite under a lease what was edited, or has fields of a later version", () =>
+    Effect.gen(function* () {
+      const tables = yield* freshTables
+      const { storage, lease, sql } = yield* open({ tables })
+      const entries = sql(`${tables}_entries`)
+      yield* storage.commit(generation(1), Option.none())
+      const { fence } = yield* lease.acquire(account, "1 minute")
+      const next = (n: number) => new Entry.Entry({ ...generation(n), fence })
+      const version = Option.map(yield* storage.load, (loaded) => loaded.version)
+      yield* sql`UPDATE ${entries} SET record = replace(record, '"scopes"', '"later":"kept","scopes"')`
+      const refused = yield* Effect.flip(storage.commit(next(2), version))
+      assert.include(refused, { _tag: "CommitRefused", reason: "Conflict" })
+      const edited = Option.map(yield* storage.load, (loaded) => loaded.version)
+      const committed = yield* storage.commit(next(2), edited)
+      yield* storage.commit(next(3), Option.some(committed))
+      const [row] = yield* sql<{ readonly record: string }>`SELECT record FROM ${entries}`
+      assert.include(row?.record, '"later":"kept"')
+      assert.strictEqual(Option.getOrThrow(yield* storage.load).entry.generation, 3)
+    }).pipe(Effect.scoped)
+  )
+
   it.live("serves many accounts over one connection, and tells which one changed", () =>
     Effect.gen(function* () {
       const config = { url: Redacted.make(server.url), maxConnections: 2 }
@@ -243,11 +318,11 @@ describeWith(postgres, "a PostgreSQL server", () => {
       const { storage: hasty } = yield* open({ tables, timeout: "1 second" })
       const version = yield* storage.commit(Sample.plain("a"), Option.none())
       yield* hasty.load
-      const [outcome, millis] = yield* Effect.zipRight(
+      const [outcome, millis] = yield* Effect.andThen(
         sql`LOCK TABLE ${sql(`${tables}_entries`)} IN EXCLUSIVE MODE`,
         elapsed(Effect.uninterruptible(Effect.flip(hasty.commit(Sample.plain("b"), Option.some(version)))))
       ).pipe(
-        // The server is told as well, a moment later.
+        // The server learns it too, a moment later.
         Effect.tap(() => Effect.sleep("300 millis")),
         sql.withTransaction
       )
@@ -305,7 +380,7 @@ describeWith(postgres, "a PostgreSQL server", () => {
   it.live("is named without its password", () =>
     Effect.gen(function* () {
       const { storage } = yield* open({}, connecting("latchkey:canary-password"))
-      assert.match(storage.location, /^PostgreSQL at \S+:5432\/postgres, tables latchkey_\*, account me$/)
+      assert.match(storage.location, /^PostgreSQL at \S+:5432\/postgres, account me$/)
       assert.isTrue(Either.isRight(yield* Effect.either(storage.load)))
     }).pipe(Effect.scoped)
   )

@@ -1,4 +1,4 @@
-/** Directories are made, or it is said soon that they cannot be. */
+/** Directories are created, or the failure is reported soon. */
 import { PrivateDirectory } from "@latchkey/storage"
 import {
   chmodSync,

@@ -12,6 +12,7 @@ import * as Queue from "effect/Queue"
 import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/TestClock"
+import { Fibers } from "@latchkey/core/internal-api"
 import { Cluster, Redis as Client } from "ioredis"
 import { inspect } from "node:util"
 import { describeWith } from "../../../.ci/describeWith.js"
@@ -229,7 +230,7 @@ describeWith(redis, "a Redis server", () => {
 
   it.effect("lets leases lapse by its own clock, and answers in real time", () =>
     Effect.gen(function* () {
-      const server = yield* RedisServer.make().pipe(Effect.withClock(Clock.make()))
+      const server = yield* RedisServer.make().pipe(Effect.withClock(Fibers.systemClock))
       const { lease } = yield* open(server.url)
       const mine = yield* lease.acquire(account, "1 minute")
       assert.isAbove(mine.fence, 1_700_000_000_000)

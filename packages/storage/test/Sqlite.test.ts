@@ -15,6 +15,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as TestClock from "effect/TestClock"
+import { Fibers } from "@latchkey/core/internal-api"
 import Database from "libsql"
 import * as fs from "node:fs/promises"
 import * as Path from "node:path"
@@ -22,6 +23,7 @@ import { fromClient } from "../src/internal/SqlProblem.js"
 import * as SqlSession from "../src/internal/SqlSession.js"
 import * as SqlStorage from "../src/internal/SqlStorage.js"
 import { freshDirectory } from "./fixtures.js"
+import * as Edition from "../../core/test/support/Edition.js"
 
 const account = "me"
 
@@ -95,7 +97,7 @@ describe("the database file", () => {
         [directory, "Malformed", "directory"],
         ["", "Malformed", "must be a file"],
         [":memory:", "Malformed", "must be a file"],
-        [Path.join(text, "below"), "Malformed", "no directory"]
+        [Path.join(text, "below"), "Malformed", "not a directory"]
       ]
       for (const [filename, reason, words] of expected) {
         const error = yield* refusal(filename)
@@ -147,13 +149,13 @@ describe("a database that another program has locked", () => {
       const writing = yield* Effect.fork(storage.commit(Sample.plain("b"), Option.some(start)))
       let ticks = 0
       yield* Effect.repeatN(
-        Effect.zipRight(
+        Effect.andThen(
           Effect.sleep(10),
           Effect.sync(() => ticks++)
         ),
         20
       )
-      assert.isTrue(Option.isNone(yield* Fiber.poll(writing)))
+      assert.isTrue(Option.isNone(yield* Edition.poll(writing)))
       assert.strictEqual(ticks, 21)
       other.exec("COMMIT")
       assert.strictEqual(seenFrom(other), 1)
@@ -190,18 +192,15 @@ describe("a database that another program has locked", () => {
     Effect.gen(function* () {
       const { sql } = yield* open(yield* freshFile)
       let attempts = 0
-      const locked = SqlStorage.make(
-        {
-          ...SqlSession.make(sql, "sqlite", { prefix: "latchkey", timeoutMillis: 1_000, location: "here" }),
-          run: () => {
-            attempts++
-            return Effect.fail(fromClient("here")({ code: "SQLITE_BUSY" }))
-          }
-        },
-        () => Effect.succeed({ number: 0, fence: 0, granted: 0, record: Option.none() }),
-        account,
-        Option.none()
-      )
+      const session: SqlSession.Session = {
+        ...SqlSession.make(sql, "sqlite", { prefix: "latchkey", timeoutMillis: 1_000, location: "here" }),
+        run: () => {
+          attempts++
+          return Effect.fail(fromClient("here")({ code: "SQLITE_BUSY" }))
+        }
+      }
+      const read = () => Effect.succeed({ number: 0, fence: 0, granted: 0, record: Option.none() })
+      const locked = SqlStorage.make({ ...SqlStorage.table(session), read }, account, Option.none())
       const error = yield* Effect.flip(locked.commit(Sample.plain("a"), Option.none()))
       assert.include(error, { _tag: "StorageError", reason: "Unavailable" })
       assert.include(error.message, "another process keeps it locked")
@@ -220,7 +219,7 @@ describe("leases in a file", () => {
       const mine = yield* lease.acquire(account, "1 minute")
       assert.strictEqual(mine.fence, 1_800_000_000_000)
       // Another program, whose clock runs ahead.
-      const real = Clock.make()
+      const real = Fibers.systemClock
       const at = (millis: number): Clock.Clock => ({
         [Clock.ClockTypeId]: Clock.ClockTypeId,
         currentTimeMillis: Effect.succeed(1_800_000_000_000 + millis),

@@ -1,4 +1,7 @@
-/** A storage that fails after a refresh, for longer than a lease lasts: real leases are renewed until it works again. */
+/**
+ * A storage that fails after a refresh, for longer than a lease lasts: real leases are renewed until it works
+ * again.
+ */
 import * as Credentials from "@latchkey/core/Credentials"
 import * as Entry from "@latchkey/core/Entry"
 import * as File from "@latchkey/storage/File"

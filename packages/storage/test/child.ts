@@ -1,4 +1,4 @@
-/** A process of its own that works on a file. */
+/** A separate process that works on a file. */
 import * as File from "@latchkey/storage/File"
 import "fs-native-extensions"
 import { main } from "./jobs.js"

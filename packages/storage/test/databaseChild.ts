@@ -1,4 +1,4 @@
-/** A process of its own that works on a database. */
+/** A separate process that works on a database. */
 import { type Database, open } from "./databases.js"
 import { type Job, main } from "./jobs.js"
 

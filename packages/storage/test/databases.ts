@@ -1,4 +1,4 @@
-/** The stores of a database, as the tests and the processes that they start open them. */
+/** The stores of a database, as the tests and their child processes open them. */
 import * as Postgres from "@latchkey/storage/Postgres"
 import * as Redis from "@latchkey/storage/Redis"
 import * as Sql from "@latchkey/storage/Sql"

@@ -1,12 +1,12 @@
-/** What a process of its own does with a store; it says so on its standard output, one JSON value a line. */
+/** The jobs of a separate process on a store. It reports on its standard output, one JSON value a line. */
 import * as Credentials from "@latchkey/core/Credentials"
 import * as Entry from "@latchkey/core/Entry"
-import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
+import { Fibers } from "@latchkey/core/internal-api"
 import * as fs from "node:fs"
 import { account, manage, type Store } from "./manageJob.js"
 
@@ -115,6 +115,6 @@ export const main = async <J extends Job, E>(
 ): Promise<never> => {
   const job = JSON.parse(process.argv[2] ?? "") as J
   const work = Effect.flatMap(open(job), (store) => run(job, store))
-  await Effect.runPromise(Effect.withClock(Effect.scoped(work), Clock.make()))
+  await Effect.runPromise(Effect.withClock(Effect.scoped(work), Fibers.systemClock))
   process.exit(0)
 }

@@ -1,4 +1,4 @@
-/** What is checked of the keychain, by the state that the session is in; run by keyringChild.ts in each. */
+/** The checks of the keychain, by the state of the session. keyringChild.ts runs them in each state. */
 import * as Credentials from "@latchkey/core/Credentials"
 import * as Entry from "@latchkey/core/Entry"
 import { type CommitRefused, StorageError } from "@latchkey/core/TokenStorage"
@@ -51,7 +51,7 @@ const unlocked = Effect.promise(async () => {
   while (!(await isOpen())) await Effect.runPromise(Effect.sleep("20 millis"))
 })
 
-/** A daemon that has been told no password. */
+/** A daemon without a password. */
 const untold = Effect.asVoid(
   Effect.promise(() => run("gnome-keyring-daemon", ["--start", "--components=secrets"]))
 )
@@ -199,7 +199,7 @@ const open: ReadonlyArray<Law.Law> = [
           assert.ok(error instanceof StorageError)
           assert.equal(error.reason, "Denied")
           assert.ok(error.message.includes(directory), error.message)
-          assert.match(error.message, /give another `directory`/)
+          assert.match(error.message, /set another `directory`/)
         }
       }
     })
@@ -343,7 +343,7 @@ const locked: ReadonlyArray<Law.Law> = [
       assert.ok(Option.isNone(yield* absent.storage.load))
       yield* lock
       for (const { storage } of [there, absent]) yield* allRefused(storage, "Denied", "locked", "`File`")
-      // The first of another service has no item yet by which it could tell.
+      // The first one of another service has no second item yet that would show it.
       const other = yield* Keyring.make(fresh({ service: "other" }))
       yield* allRefused(other.storage, "Denied", "locked")
       const keys = yield* Effect.flip(keysOf(fresh()))
@@ -404,7 +404,7 @@ const hanging: ReadonlyArray<Law.Law> = [
       yield* signal("SIGSTOP")
       const ticks = yield* Ref.make(0)
       const ticking = Effect.forever(
-        Effect.zipRight(
+        Effect.andThen(
           Effect.sleep("10 millis"),
           Ref.update(ticks, (n) => n + 1)
         )

@@ -1,6 +1,6 @@
 /**
- * A process of its own in a session of its own: the client reads the bus's address once in its life. Runs
- * the checks of the suites named and says how each went, one JSON value a line.
+ * A separate process in a separate session, because the client reads the bus's address once in its life. Runs
+ * the checks of the named suites and reports their results, one JSON value a line.
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -15,7 +15,7 @@ const [what = "", options = ""] = process.argv.slice(2)
 if (what !== "increment") process.stdin.on("end", () => process.exit(1)).resume()
 
 const runSuite = (suite: Suite) =>
-  Effect.zipRight(
+  Effect.andThen(
     suites[suite].before,
     Effect.forEach(
       suites[suite].checks,

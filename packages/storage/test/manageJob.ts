@@ -1,4 +1,4 @@
-/** A manager in a process of its own, whose storage fails for a while after its refresh. */
+/** A manager in a separate process, whose storage fails for a while after its refresh. */
 import { FaultyStorage } from "@latchkey/core/testing"
 import * as Credentials from "@latchkey/core/Credentials"
 import { RefreshLease } from "@latchkey/core/RefreshLease"
@@ -8,10 +8,9 @@ import * as TokenRefresher from "@latchkey/core/TokenRefresher"
 import { TokenStorage } from "@latchkey/core/TokenStorage"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Logger from "effect/Logger"
-import * as LogLevel from "effect/LogLevel"
 import * as Redacted from "effect/Redacted"
 import type * as Context from "effect/Context"
+import * as Edition from "../../core/test/support/Edition.js"
 
 export interface Store {
   readonly storage: Context.Tag.Service<TokenStorage>
@@ -54,7 +53,7 @@ export const manage = (store: Store, endpoint: string, failing: number) => {
   ])
   return Effect.provide(
     // What fails is logged, and the parent reads what its children say.
-    Logger.withMinimumLogLevel(TokenManager.make({ account }), LogLevel.None),
+    Edition.silent(TokenManager.make({ account })),
     Layer.mergeAll(
       Layer.succeed(TokenStorage, storage),
       Layer.succeed(RefreshLease, store.lease),

@@ -1,4 +1,4 @@
-/** `cold`: one refresh, against the same request by plain `fetch`. */
+/** `cold`: one refresh, against the same request with plain `fetch`. */
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import type { Bench, Context } from "../Bench.js"
 import { managerOf, requestOf, sessionOf, transactionOf } from "../candidates/Latchkey.js"
@@ -30,7 +30,7 @@ const whole = async (server: Server, first: Held, client: Client): Promise<Candi
   return repeated(sessionOf(await managerOf(server, first, layer)).refresh)
 }
 
-/** What an application sends its requests by: one of them. */
+/** The HTTP client of an application. */
 type Client = "fetch" | "undici"
 
 const nameOf = { fetch: "latchkey", undici: "latchkey over undici" } as const satisfies Record<Client, string>
@@ -46,7 +46,7 @@ const wholes = async (context: Context): Promise<Record<string, Candidate>> => {
   }
 }
 
-/** One client beside plain `fetch` in a process of their own. */
+/** Compares one client with plain `fetch` in a separate process. */
 export interface Job {
   readonly job: "cold"
   readonly client: Client
@@ -66,7 +66,7 @@ export const alone = async ({ client, refreshTokens, server, small }: Job): Prom
   return sample(candidates, small ? fewest : { operations: 25, rounds: 41, warmUp: 3000 })
 }
 
-/** What the engine makes of a program differs from process to process, by more than from round to round. */
+/** The engine optimizes a program differently from process to process, by more than from round to round. */
 const processes = 5
 
 const settled = async ({ child, login, server, small }: Context): Promise<Table> => {
@@ -128,7 +128,7 @@ export const cold: Bench = async (context) => {
   return { tables: [table, beside, processor], goals: goalsOf(beside) }
 }
 
-/** The same at a server whose answers take their time, as those of a server elsewhere do. */
+/** The same at a server with slow responses, like a remote server. */
 export const distant: Bench = async (context) => {
   const table = durations(
     `One refresh at a server that answers after ${distance} ms`,
@@ -141,5 +141,5 @@ export const distant: Bench = async (context) => {
   return { tables: [table], goals: goalsOf(table) }
 }
 
-/** In milliseconds: what the way to a server and its work commonly take together. */
+/** In milliseconds: a common sum of the network's and the server's time. */
 export const distance = 20

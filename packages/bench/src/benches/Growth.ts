@@ -1,4 +1,4 @@
-/** `growth`: whether what one account takes depends on how many there are. */
+/** `growth`: whether the cost of one account depends on the number of accounts. */
 import * as Effect from "effect/Effect"
 import type * as TokenManagers from "@latchkey/core/TokenManagers"
 import type { Bench } from "../Bench.js"
@@ -15,10 +15,10 @@ export interface Job {
 
 export interface Grown {
   readonly hot: Spread
-  /** The same from a plain map, which is the least that it can take. */
+  /** The same from a plain map, which is the lower limit. */
   readonly map: Spread
   readonly refresh: Spread
-  /** Of one processor, while nobody asks: a share. */
+  /** The share of one processor, without callers. */
   readonly idle: number
 }
 
@@ -41,7 +41,7 @@ const asked =
     )
   }
 
-/** As many tokens with their expiry, each found by its account. */
+/** The same number of tokens with their expiry, each found by its account. */
 const inMap = (accounts: number): ((account: string) => Effect.Effect<string>) => {
   const tokens = new Map(
     Array.from({ length: accounts }, (_, n) => {
@@ -65,7 +65,7 @@ const refreshed = (managers: TokenManagers.Managers, names: ReadonlyArray<string
   }
 }
 
-/** What the process takes while it waits, of one processor. */
+/** The share of one processor that the process uses while it waits. */
 const idleShare = async (milliseconds: number): Promise<number> => {
   const before = process.cpuUsage()
   const began = performance.now()
@@ -74,7 +74,7 @@ const idleShare = async (milliseconds: number): Promise<number> => {
   return (user + system) / 1000 / (performance.now() - began)
 }
 
-/** Waits until what was loaded is planned: it is read and noted behind those who ask. */
+/** Waits until everything that was loaded is planned, which happens in the background. */
 const settle = async (small: boolean): Promise<void> => {
   for (let i = 0; i < (small ? 1 : 600); i++) if ((await idleShare(small ? 10 : 1000)) < 0.01) return
 }
@@ -128,7 +128,7 @@ export const growth: Bench = async ({ child, small }) => {
   return { tables: [hot, map, refresh, idle], goals: [hot, refresh].map(flat) }
 }
 
-/** Flat or as the logarithm: from the fewest to the most, no more than the growth of the logarithm. */
+/** The goal: constant, or no more than the growth of the logarithm from the fewest to the most accounts. */
 const flat = ({ rows, title }: Table): Goal => {
   const first = rows[0]
   const last = rows.at(-1)

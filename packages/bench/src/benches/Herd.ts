@@ -9,7 +9,7 @@ import { inTurn, spread } from "../Measure.js"
 import { type Held, requestByFetch, type Session } from "../Peer.js"
 import { type Goal, row, rowOf, type Table } from "../Report.js"
 
-/** Asks all at once; how many failed. */
+/** Calls all at once. Returns how many failed. */
 type Crowd = (callers: number) => Promise<number>
 
 interface Candidate {
@@ -38,7 +38,7 @@ const inFibers =
     )
 
 const cacheInFibers = "effect Cache, a fiber each"
-/** What it takes to have so many fibers wait for anything at all. */
+/** The cost of making that many fibers wait for anything. */
 const limitInFibers = "one Deferred, a fiber each"
 
 const candidates = ({ peers, server }: Context): ReadonlyArray<Candidate> => [
@@ -93,11 +93,11 @@ interface Seen {
   lost: boolean
 }
 
-/** A library that floods the server is asked once; the others every round. */
+/** A library that floods the server runs once, the others every round. */
 const herdOf = async (context: Context, callers: number, rounds: number): Promise<Table> => {
   const all = candidates(context)
   const seen = new Map<string, Seen>()
-  // The first round is to warm up.
+  // The first round is for warming up.
   for (let round = 0; round <= rounds; round++) {
     for (const { gather, name } of inTurn(all, round)) {
       const figures = seen.get(name) ?? { milliseconds: [], requests: 0, errors: 0, lost: false }

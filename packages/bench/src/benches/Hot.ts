@@ -1,4 +1,4 @@
-/** `hot`: a token that is fresh, in every way. */
+/** `hot`: a fresh token, through each interface. */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -11,7 +11,7 @@ import { type Candidate, compare } from "../Measure.js"
 import { type Held, type Session, wallClock } from "../Peer.js"
 import { durations, ratioOf, type Table } from "../Report.js"
 
-/** One fiber for the loop, so that what is measured is the step and not the start of a fiber. */
+/** One fiber for the loop, so that the step is measured and not the start of a fiber. */
 const inFiber =
   <E>(step: Effect.Effect<unknown, E>): Candidate =>
   (n) => {
@@ -166,8 +166,8 @@ export const hot: Bench = async (context) => {
   }
 }
 
-/** Beside those that are awaited: each in the loop that is natural to it. */
+/** In addition to those that are awaited: each in the loop that is natural to it. */
 const inOneFiber = "latchkey, yielded in a fiber"
 
-/** Its cache is searched at every call. */
+/** It searches its cache at every call. */
 const slow = "@azure/msal-node"

@@ -1,4 +1,4 @@
-/** `load`: what an import takes, in time and in bytes, over what it takes from `effect`. */
+/** `load`: the time and bytes of an import beyond those of its imports from `effect`. */
 import { build } from "esbuild"
 import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
@@ -10,7 +10,7 @@ import { durations, exactly, ratioOf, type Row, rowOf, type Table } from "../Rep
 const star = (specifiers: ReadonlyArray<string>): string =>
   specifiers.map((specifier, n) => `export * as m${n} from ${JSON.stringify(specifier)}\n`).join("")
 
-/** What the sources of a package import from `effect`, to be loaded and left unused. */
+/** A package's imports from `effect`, to load without using them. */
 const importedBy = (sources: string): ReadonlyArray<string> => {
   const found = new Set<string>()
   for (const file of readdirSync(sources, { recursive: true, encoding: "utf8" })) {

@@ -1,4 +1,4 @@
-/** `memory`: what an account takes, in a process of its own for each candidate. */
+/** `memory`: the memory of an account, in a separate process for each candidate. */
 import type { Bench } from "../Bench.js"
 import { poolOf, tokenOf } from "../candidates/Pool.js"
 import { type Held, type Peer, type Server, wallClock } from "../Peer.js"
@@ -11,7 +11,7 @@ export interface Job {
 }
 
 export interface Weight {
-  /** In bytes: what the accounts take, and all that the process has on its heap and beside it. */
+  /** In bytes: the memory of the accounts, and everything that the process has on and off its heap. */
   readonly accounts: number
   readonly inAll: number
 }
@@ -50,7 +50,7 @@ const inUse = (): number => {
   return heapUsed + external + arrayBuffers
 }
 
-/** Weighs them here. What is made once, by the first account, is there before. */
+/** Measures them here. Anything that the first account creates once exists before the measurement. */
 export const weigh = async (
   { accounts, candidate }: Job,
   peers: ReadonlyArray<Peer>,
@@ -98,5 +98,5 @@ export const memory: Bench = async ({ child, peers, small }) => {
   }
 }
 
-/** It fills its cache from a token server alone. */
+/** It fills its cache only from a token server. */
 const withServer = ["@azure/msal-node"]

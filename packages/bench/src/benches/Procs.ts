@@ -1,7 +1,7 @@
 /**
- * `procs`: many processes on one rotating grant in one file. Latchkey with its own file storage; the others
- * have none that processes can share, and are given what their users write: a file that is read again before
- * a refresh and replaced at once after it.
+ * `procs`: many processes on one rotating grant in one file. Latchkey uses its own file storage. The others
+ * have no storage that processes can share. They get what their users write: a file that is read again before
+ * a refresh and replaced right after it.
  */
 import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import * as TokenConfig from "@latchkey/core/TokenConfig"
@@ -24,7 +24,7 @@ export interface Job {
   readonly candidate: string
   readonly server: Server
   readonly file: string
-  /** Where those that are ready say so, and find how long they are to ask. */
+  /** The directory where ready processes announce themselves, and find how long to call. */
   readonly meeting: string
 }
 
@@ -70,7 +70,7 @@ const openPeer = async (peer: Peer, { file, server }: Job): Promise<() => Promis
 
 const pause = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds))
 
-/** Asks every 25 ms, as one of the processes. */
+/** Calls every 25 ms, as one of the processes. */
 export const ask = async (job: Job, peers: ReadonlyArray<Peer>): Promise<Asked> => {
   const peer = peers.find(({ name }) => name === job.candidate)
   const get = peer === undefined ? await openOurs(job) : await openPeer(peer, job)
@@ -88,7 +88,7 @@ export const ask = async (job: Job, peers: ReadonlyArray<Peer>): Promise<Asked> 
   return { calls, errors }
 }
 
-/** Bound to no server yet, as a grant that comes from elsewhere. */
+/** Not bound to a server yet, like a grant from elsewhere. */
 const store = async (candidate: string, file: string, held: Held): Promise<void> => {
   if (candidate !== ours) return write(file, held)
   await Campaign.store({ kind: "file", location: file, account: ours }, credentialsOf(held))
@@ -100,7 +100,7 @@ interface Outcome extends Asked {
   readonly alive: boolean
 }
 
-/** Starts them, waits for all, and lets them ask for so many milliseconds. */
+/** Starts the processes, waits for all, and lets them call for this many milliseconds. */
 const meet = async (
   { child, server }: Context,
   candidate: string,
@@ -141,7 +141,7 @@ const round = (context: Context, candidate: string, processes: number, seconds: 
   })
 
 export const procs: Bench = async (context) => {
-  // These answer every call of a token of two seconds by a refresh, or cannot take a grant from a file.
+  // These refresh at every call if a token lives two seconds, or cannot load a grant from a file.
   const peers = context.peers.filter(({ name }) => !without.includes(name))
   const names = [ours, ...peers.map(({ name }) => name)].slice(0, context.small ? 2 : undefined)
   const seconds = context.small ? 3 : 15

@@ -1,4 +1,4 @@
-/** `storage`: loads, commits and leases on each backend, one after the other. */
+/** `storage`: loads, commits and leases on each backend, in sequence. */
 import * as Credentials from "@latchkey/core/Credentials"
 import * as Entry from "@latchkey/core/Entry"
 import * as RefreshLease from "@latchkey/core/RefreshLease"
@@ -19,7 +19,7 @@ interface Speeds {
   readonly lease: ReadonlyArray<number>
 }
 
-/** A second of each, in rounds; how many there were in a second. */
+/** Runs each for a second, in rounds. Returns the number per second. */
 const speeds = (rounds: number, milliseconds: number) =>
   Effect.gen(function* () {
     const storage = yield* TokenStorage.TokenStorage

@@ -13,7 +13,7 @@ interface Spec {
   readonly run: Bench
   /** How long the tokens of the authorization server live, in seconds. */
   readonly accessTokenTtl: number
-  /** How long its answers take beyond its work, in milliseconds; nothing unless given. */
+  /** The additional delay of its responses, in milliseconds. Default: none. */
   readonly answersAfter?: number
 }
 
@@ -21,7 +21,7 @@ export const benches: Readonly<Record<string, Spec>> = {
   hot: { run: hot, accessTokenTtl: 3600 },
   cold: { run: cold, accessTokenTtl: 3600 },
   distant: { run: distant, accessTokenTtl: 3600, answersAfter: distance },
-  // Shorter than the early renewal of those who have one: always due.
+  // Shorter than the early renewal of those that have one: always due.
   herd: { run: herd, accessTokenTtl: 60 },
   procs: { run: procs, accessTokenTtl: 2 },
   memory: { run: memory, accessTokenTtl: 60 },

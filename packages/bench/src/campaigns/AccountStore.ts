@@ -1,4 +1,7 @@
-/** Very many accounts in one store: their names and tokens, how they get there fast, and what is there afterwards. */
+/**
+ * Very many accounts in one store: their names and tokens, a fast way to create them, and a check of the
+ * store afterwards.
+ */
 import * as Credentials from "@latchkey/core/Credentials"
 import * as Entry from "@latchkey/core/Entry"
 import type * as RefreshLease from "@latchkey/core/RefreshLease"
@@ -12,7 +15,10 @@ import * as Redacted from "effect/Redacted"
 import { type Backend, dieOfConfiguration } from "./Backend.js"
 import { wallClock } from "./Campaign.js"
 
-/** Accounts `name_00000000` to n-1, with due times spread over `from` to `to`; the name begins with that of their server. */
+/**
+ * Accounts `name_00000000` to n-1, with due times spread over `from` to `to`. The name begins with the name
+ * of their server.
+ */
 export interface Block {
   readonly name: string
   readonly n: number
@@ -29,7 +35,7 @@ const dueOf = ({ from, n, to }: Block, i: number): number =>
 export const serverOf = (account: string): string => account.split("_")[0] ?? ""
 export const blockOf = (account: string): string => account.slice(0, account.lastIndexOf("_"))
 
-/** What a token says, to the campaign's server alone. The access token is as long as a small JWT. */
+/** The contents of a token, for the campaign's server only. The access token is as long as a small JWT. */
 export interface Token {
   readonly account: string
   readonly generation: number
@@ -54,7 +60,7 @@ export const credentialsOf = (token: Token, obtainedAt: number): Credentials.Cre
 
 type Services = TokenStorages.TokenStorages | RefreshLease.RefreshLease
 
-/** The storages and leases of all accounts, as a product opens them. */
+/** The storages and leases of all accounts, opened as a product opens them. */
 export const layer = ({ kind, location }: Backend): Layer.Layer<Services, StorageError> =>
   dieOfConfiguration(
     Layer.unwrapEffect(
@@ -84,7 +90,7 @@ export const seed = (backend: Backend, block: Block) =>
     const obtainedAt = Math.min(block.from, Math.round(wallClock())) - 3_600_000
     yield* storage.commit(Entry.first(credentialsOf(token, obtainedAt)), Option.none())
     if (block.n > 1) yield* backend.kind === "redis" ? copyInRedis(backend, block) : copyInSql(backend, block)
-    // What was written past the library must be what the library would have written.
+    // Records written directly must equal those that the library would have written.
     for (const i of new Set([0, 1, Math.floor(block.n / 2), block.n - 1])) {
       const expected = { account: accountOf(block, i), generation: 1, expiresAt: dueOf(block, i) }
       const found = yield* Effect.flatMap(storages.of(expected.account), ({ load }) => load)
@@ -165,7 +171,7 @@ const copyInRedis = ({ location }: Backend, block: Block) =>
     yield* Effect.provide(copy, layerConnection({ server: location }))
   })
 
-/** The accounts of a block that do not hold the successor of their first token, and nothing else. */
+/** The accounts of a block that hold anything other than the successor of their first token. */
 export const unsound = (block: Block) =>
   Effect.gen(function* () {
     const storages = yield* TokenStorages.TokenStorages
@@ -191,7 +197,10 @@ export const unsound = (block: Block) =>
     return found.reduce<number>((sum, one) => sum + one, 0)
   })
 
-/** How long a page of 500 due accounts takes, the first one and one in the middle: median and p99 in milliseconds. */
+/**
+ * The time for a page of 500 due accounts, the first one and one in the middle: median and p99 in
+ * milliseconds.
+ */
 export const measureDue = ({ from, to }: Block, times: number) =>
   Effect.gen(function* () {
     const { due } = yield* TokenStorages.TokenStorages
@@ -206,7 +215,7 @@ export const measureDue = ({ from, to }: Block, times: number) =>
         took.sort((a, b) => a - b)
         return [0.5, 0.99].map((share) => Math.round(took[Math.floor(times * share)]! * 100) / 100)
       })
-    // The first answers find nothing in memory.
+    // The first pages find nothing in memory.
     yield* due({ before: to, limit: 500 })
     const middle = { account: "", dueAt: Math.round((from + to) / 2) }
     return { first: yield* measure(undefined), middle: yield* measure(middle) }

@@ -1,7 +1,8 @@
 /**
- * `accounts`: what a product with very many accounts needs of the `Renewer`, measured with real processes over one store
- * that holds `n` accounts at rest: how long a page of due accounts takes, how many renewals a second two processes reach,
- * what memory one needs, and what comes of a killed process, of a server that hangs, and of a restart.
+ * `accounts`: how the `Renewer` serves a product with very many accounts, measured with real processes over
+ * one store with `n` idle accounts. It measures the time for a page of due accounts, the renewals per second
+ * of two processes, the memory of one process, and the effect of a killed process, of a server that hangs,
+ * and of a restart.
  */
 import type * as Renewer from "@latchkey/core/Renewer"
 import * as TokenStorages from "@latchkey/core/TokenStorages"
@@ -28,11 +29,11 @@ export interface RenewingReport {
   readonly cpuMillis: number
 }
 
-/** What the token server does from now on, its figures set back to zero. */
+/** The token server's behaviour from now on. Its figures are reset to zero. */
 export interface Behaviour {
   /** In milliseconds. */
   readonly answersAfter: number
-  /** Whether it takes what comes for accounts of the server `bad`, and never answers. */
+  /** Whether it accepts requests for accounts of the server `bad` and never responds. */
   readonly hangs: boolean
   /** How long before its end a token is due, in milliseconds. */
   readonly lead: number
@@ -40,13 +41,16 @@ export interface Behaviour {
 
 export interface ServerFigures {
   readonly posts: number
-  /** Refresh tokens that came once more while the server allows it, and those that it refused as spent. */
+  /** Refresh tokens that were sent again while the server allows it, and those that it refused as spent. */
   readonly replays: number
   readonly refused: number
   readonly hung: number
   readonly firstAt: number
   readonly lastAt: number
-  /** How late the latest renewal of an account of the server `good` was that came due since, in milliseconds. */
+  /**
+   * The delay of the latest renewal of an account of the server `good`, among those that came due since then,
+   * in milliseconds.
+   */
   readonly latest: number
   /** How many accounts of each block were renewed, from the beginning. */
   readonly renewed: Readonly<Record<string, number>>
@@ -59,7 +63,7 @@ const hour = 3_600_000
 
 const round = (value: number, digits = 0): number => Number(value.toFixed(digits))
 const megabytes = (bytes: number): number => round(bytes / 1_000_000, 1)
-/** The load of the machine beside a figure: others may work on it. */
+/** The load of the machine beside a figure, because other programs may use it. */
 const load = (): number => round(loadavg()[0] ?? 0, 1)
 
 const startServer = async () => {
@@ -113,7 +117,7 @@ export const run = (open: Open, n: number, due: number): Promise<Campaign.Figure
       stored += count
       return block
     }
-    /** Accounts whose tokens are in their grace already. */
+    /** Accounts whose tokens are already within their grace. */
     const seedDue = (name: string, count: number) => seed(name, count, lead / 4, lead / 2)
     const start = async (options: Renewer.Options = {}): Promise<Campaign.Child> => {
       const all: Renewer.Options = { every: everyMillis, concurrency: 64, perServer: 64, ...options }
@@ -131,7 +135,7 @@ export const run = (open: Open, n: number, due: number): Promise<Campaign.Figure
       running.delete(child)
       await child.end()
     }
-    /** Waits until the blocks are renewed; what is wrong then. */
+    /** Waits until the blocks are renewed. Returns the problems. */
     const finish = async (
       part: string,
       blocks: ReadonlyArray<AccountStore.Block>
@@ -140,7 +144,7 @@ export const run = (open: Open, n: number, due: number): Promise<Campaign.Figure
       const seen = await server.until(isDone, 90 + due / 10)
       const countUnsound = () => Promise.all(blocks.map((b) => runtime.runPromise(AccountStore.unsound(b))))
       const sumOf = (counts: ReadonlyArray<number>) => counts.reduce((sum, one) => sum + one, 0)
-      // What the server has answered is committed a moment later.
+      // The server's last responses are committed a moment later.
       let unsound = sumOf(await countUnsound())
       for (let i = 0; unsound > 0 && i < 20; i++) {
         await Campaign.pause(250)
@@ -156,7 +160,7 @@ export const run = (open: Open, n: number, due: number): Promise<Campaign.Figure
       return last
     }
 
-    /** What a process needs that renews as many of many accounts as of few. */
+    /** The memory of a process that renews the same number out of many accounts as out of few. */
     const memory = async (size: number) => {
       const block = await seedDue(`good_memory${size}`, Math.ceil(due / 4))
       const child = await start()
@@ -196,7 +200,7 @@ export const run = (open: Open, n: number, due: number): Promise<Campaign.Figure
 
     const hang = async () => {
       server.behave({ answersAfter: 0, hangs: true, lead })
-      // One server can take a quarter of the places at most.
+      // One server can use at most a quarter of the places.
       const child = await start({ window: 0, perServer: 16 })
       const bad = await seedDue("bad_hang", Math.min(Math.ceil(due / 2), 2000))
       await server.until(({ hung }) => hung > 0, 30)
@@ -204,11 +208,12 @@ export const run = (open: Open, n: number, due: number): Promise<Campaign.Figure
       const good = await seed("good_hang", some, lead + 1500, lead + 1500 + some * 100)
       const { hung, latest } = await finish("hang", [good])
       if (hung === 0) broken.push("hang: nothing hangs")
-      // A round to find it, and no more than one round that another server may cost.
+      // One round to find it, and at most one more because of another server.
       if (latest > 2 * everyMillis)
         broken.push(`hang: an account of another server was ${round(latest)} ms late`)
       note("hang", { due: bad.n, hung, others: some, latestMillis: round(latest), everyMillis, load: load() })
-      // A restart, while what is lost with the process can still be replayed, and other accounts come due.
+      // A restart, while requests that are lost with the process can still be replayed, and other accounts
+      // come due.
       await stop(child)
       const away = await seed("good_restart", bad.n, lead + 100, lead + 1000)
       await Campaign.pause(1100)
@@ -244,7 +249,7 @@ export const run = (open: Open, n: number, due: number): Promise<Campaign.Figure
           load: load()
         })
       }
-      // Few accounts are renewed before a rate can be seen.
+      // A rate needs enough renewed accounts.
       if (due >= 500) {
         await rate()
         note("dueAfterwards", await measure())

@@ -7,23 +7,23 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 
 export interface Backend {
-  /** What is in memory is of the one process that opens it. */
+  /** `memory` belongs to the one process that opens it. */
   readonly kind: "memory" | "file" | "sqlite" | "postgres" | "redis"
-  /** A path, or the URL of a server; nothing for memory. */
+  /** A path, or the URL of a server. Empty for memory. */
   readonly location: string
   readonly account: string
 }
 
-/** Whether it is kept in files of this host, whose modes can be looked at. */
+/** Whether it is stored in files of this host, whose modes can be checked. */
 export const isLocal = ({ kind }: Backend): boolean => kind === "file" || kind === "sqlite"
 
-/** Each backend's module is loaded when it is used: a child that uses one starts without the others. */
+/** Each backend's module is loaded on use, so a child process loads only its own. */
 export const layer = (
   backend: Backend
 ): Layer.Layer<TokenStorage.TokenStorage | RefreshLease.RefreshLease, TokenStorage.StorageError> =>
   dieOfConfiguration(Layer.unwrapEffect(Effect.promise(() => open(backend))))
 
-/** The URLs of campaigns are made here: one that is wrong is a mistake of ours. */
+/** The URLs of campaigns are made here, so a wrong one is a bug. */
 export const dieOfConfiguration = <A>(
   layer: Layer.Layer<A, TokenStorage.StorageError | ConfigError.ConfigError>
 ): Layer.Layer<A, TokenStorage.StorageError> =>

@@ -1,4 +1,4 @@
-/** What all campaigns share: their arguments, their figures, and children of their own. */
+/** What all campaigns share: arguments, figures, and child processes. */
 import type * as Credentials from "@latchkey/core/Credentials"
 import * as Entry from "@latchkey/core/Entry"
 import { TokenStorage, type Versioned } from "@latchkey/core/TokenStorage"
@@ -15,7 +15,7 @@ import { createInterface } from "node:readline"
 import { bundleCommand } from "../Bundle.js"
 import * as Backend from "./Backend.js"
 
-/** The figures of one campaign; `broken` names each invariant that did not hold. */
+/** The figures of one campaign. `broken` names each violated invariant. */
 export interface Figures {
   readonly broken: ReadonlyArray<string>
   readonly [name: string]: unknown
@@ -31,10 +31,10 @@ export const pause = (millis: number): Promise<void> => new Promise((resolve) =>
 
 export const secondsSince = (began: number): number => Math.round((performance.now() - began) / 1000)
 
-/** Epoch milliseconds, to be compared with those of another process. */
+/** Epoch milliseconds, comparable with those of another process. */
 export const wallClock = (): number => performance.timeOrigin + performance.now()
 
-/** Plays the histories of the seeds from `seed` on, one after another; `tally` says what to add up of each. */
+/** Runs the histories of the seeds from `seed` on, in sequence. `tally` says what to add up for each. */
 export const runSeeds = async <A extends { readonly broken: ReadonlyArray<string> }>(
   n: number,
   seed: number,
@@ -86,7 +86,7 @@ export const store = (backend: Backend.Backend, credentials: Credentials.Credent
     )
   )
 
-/** What is stored. */
+/** Returns what is stored. */
 export const load = (backend: Backend.Backend): Promise<Option.Option<Versioned>> =>
   withStorage(backend, (storage) => storage.load)
 
@@ -95,21 +95,21 @@ const withStorage = <A, E>(
   use: (storage: Context.Tag.Service<TokenStorage>) => Effect.Effect<A, E>
 ): Promise<A> => Effect.runPromise(Effect.provide(Effect.flatMap(TokenStorage, use), Backend.layer(backend)))
 
-/** The program of the children. */
+/** Bundles the program of the children. */
 export const bundle = (
   program: "campaign-child" | "crash-child" | "accounts-child" | "token-server"
 ): Promise<string> => bundleCommand(program)
 
-/** A process that speaks in lines of JSON. */
+/** A process that communicates in lines of JSON. */
 export interface Child {
   readonly process: ChildProcess
-  /** The next line; undefined where there are no more. */
+  /** Returns the next line. Undefined if there are no more. */
   readonly line: () => Promise<unknown>
   readonly tell: (message: unknown) => void
   readonly kill: (signal: NodeJS.Signals) => void
-  /** Waits for its end; whether a signal ended it. */
+  /** Waits for its end. Returns whether a signal ended it. */
   readonly ended: () => Promise<boolean>
-  /** Kills it if it lives, and waits for its end; all it said and was not taken. */
+  /** Kills it if it is alive, and waits for its end. Returns all output that was not read. */
   readonly end: () => Promise<ReadonlyArray<unknown>>
 }
 
@@ -120,7 +120,7 @@ export const start = (program: string, job: unknown): Child => {
   child.stdin.on("error", () => undefined)
   const exited = once(child, "exit")
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
-  // A killed process may leave half a line, which was not said.
+  // A killed process may leave half a line, which does not count.
   const parse = (line: string): unknown => {
     try {
       return JSON.parse(line) as unknown

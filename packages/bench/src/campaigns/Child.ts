@@ -1,4 +1,7 @@
-/** What a child of a campaign has: its job in the first argument, and lines of JSON to and from its parent. */
+/**
+ * The environment of a campaign's child process: its job in the first argument, and lines of JSON to and from
+ * its parent.
+ */
 import * as Effect from "effect/Effect"
 import { writeSync } from "node:fs"
 import { createInterface } from "node:readline"

@@ -1,7 +1,7 @@
 /**
  * `crash`: a process is killed with SIGKILL at each step between the intent and the end of the commit, at
- * servers with each rotation policy. Another one goes on: nothing may be lost where the server has a window,
- * and where it has none a loss is told as what it is (invariant 2).
+ * servers with each rotation policy. Another one continues. If the server has a window, nothing may be lost.
+ * If it has none, a loss must be reported with the right error (invariant 2).
  */
 import * as Credentials from "@latchkey/core/Credentials"
 import { Rotation } from "@latchkey/oauth/testing"
@@ -16,7 +16,7 @@ import * as Campaign from "./Campaign.js"
 import type { Open } from "./Opener.js"
 import * as SocketServer from "./SocketServer.js"
 
-/** Where the child kills itself; the server's halts are where its parent kills it. */
+/** Where the child kills itself. At the server's halts its parent kills it. */
 const inChild = [
   "before intent",
   "during intent",
@@ -35,14 +35,16 @@ export interface CrashJob {
   /** Null: the refresh token is reusable. */
   readonly windowMillis: number | null
   readonly die: (typeof inChild)[number] | "never"
-  /** `during …`: so many milliseconds after its beginning. */
+  /** `during …`: this many milliseconds after it begins. */
   readonly within: number
 }
 
 export type CrashReport =
   { readonly token: string } | { readonly error: string; readonly reason: string; readonly message: string }
 
-/** A server that a grant is lost at, or not: its policy, and what its client is told of it. */
+/**
+ * A server that may or may not lose a grant: its policy, and the policy that its client is configured with.
+ */
 interface Server {
   readonly tokenEndpoint: string
   readonly login: Effect.Effect<Credentials.Credentials>
@@ -109,7 +111,7 @@ const servers: Readonly<Record<string, Effect.Effect<Server, never, Scope.Scope>
   reusable: hostile(Rotation.reusable, null)
 }
 
-/** One death at a server: what was lost by it, and what is wrong with how that was told. */
+/** One death at a server: what it lost, and what is wrong with how that was reported. */
 const crash = async (
   program: string,
   backend: Backend.Backend,
@@ -129,14 +131,14 @@ const crash = async (
   const child = Campaign.start(program, { ...job, die } satisfies CrashJob)
   let redeemed = false
   server.onHalt(async (halt) => {
-    // The server does its part, whether or not there is still anyone to answer.
+    // The server does its part, even if its client is gone.
     if (halt === "redeemed") redeemed = true
     if (halt !== step) return
     const dead = once(child.process, "exit")
     child.kill("SIGKILL")
     await dead
   })
-  // Its caller is served before the rotation is stored: a death after that is one all the same.
+  // Its caller is served before the rotation is stored. A death after that counts too.
   const isKilled = await child.ended()
   await server.idle()
   server.onHalt(() => undefined)
@@ -170,7 +172,7 @@ const crash = async (
 
 interface Tally {
   kills: number
-  /** The server had rotated, and the answer was never committed. */
+  /** The server had rotated, and the response was never committed. */
   uncommitted: number
   lost: number
   lostAndTyped: number

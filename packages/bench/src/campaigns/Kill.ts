@@ -1,6 +1,6 @@
 /**
- * `kill`: a writer is killed with SIGKILL at random points, again and again, on one store. Afterwards what
- * is stored must be whole, and no older than what the writer was told is stored (invariant 1).
+ * `kill`: a writer is killed with SIGKILL at random points, repeatedly, on one store. Afterwards the record
+ * must be complete, and no older than the last one that the writer saw acknowledged (invariant 1).
  */
 import * as Option from "effect/Option"
 import { readdir, stat } from "node:fs/promises"
@@ -9,7 +9,7 @@ import * as Backend from "./Backend.js"
 import type { Open } from "./Opener.js"
 import * as Campaign from "./Campaign.js"
 
-/** At most this long, in milliseconds, a writer lives after its first commit. */
+/** The longest life of a writer after its first commit, in milliseconds. */
 const longestLife = 30
 
 /** Files beside the store that others could read. */
@@ -18,7 +18,7 @@ const readableByOthers = async (location: string): Promise<ReadonlyArray<string>
   const names = await readdir(folder)
   const found: Array<string> = []
   for (const name of names) {
-    // It may be gone by now: the other lanes have folders of their own, but a writer sweeps.
+    // It may be gone: the other lanes have their own folders, but a writer removes temporary files.
     const { mode } = await stat(join(folder, name)).catch(() => ({ mode: 0 }))
     if ((mode & 0o077) !== 0) found.push(name)
   }

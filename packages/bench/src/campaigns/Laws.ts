@@ -1,6 +1,6 @@
 /**
- * `laws`: random histories on each storage through two handles, each step judged by the reference model of
- * the law suite (invariant 10).
+ * `laws`: random histories on each storage through two handles. The reference model of the law suite judges
+ * each step (invariant 10).
  */
 import * as KeyValueStore from "@effect/platform/KeyValueStore"
 import { NodeContext } from "@effect/platform-node"
@@ -23,23 +23,23 @@ import { join } from "node:path"
 import * as Campaign from "./Campaign.js"
 import { openers } from "./Opener.js"
 
-/** Two handles on a store that nobody has used. */
+/** Two handles on an unused store. */
 type Make = Effect.Effect<StorageLaws.Stores, unknown, Scope>
 
-/** Each is opened once, in a directory of its own; what comes of it makes a store for each history. */
+/** Each is opened once, in its own directory. The result makes a store for each history. */
 type Suite = (directory: string) => Effect.Effect<Make, unknown, Scope>
 
 let serial = 0
 const account = Effect.sync(() => `${++serial}@example.com`)
 
-/** The same storage twice, each opened by itself. */
+/** The same storage twice, each opened separately. */
 const twice = <E, R>(open: Effect.Effect<StorageLaws.Stores["first"], E, R>) =>
   Effect.all({ first: open, second: open })
 
 const file = (directory: string) =>
   Effect.sync(() => File.make({ path: join(directory, `${++serial}`, "credentials.json") }))
 
-/** Two connections to one database, which all histories share; each has an account of its own. */
+/** Two connections to one database, which all histories share. Each history has its own account. */
 const database = <R, E, E2>(
   connection: Layer.Layer<R, E>,
   open: (account: string) => Effect.Effect<{ readonly storage: StorageLaws.Stores["first"] }, E2, R>
@@ -62,7 +62,7 @@ const database = <R, E, E2>(
 
 const sql = (name: string) => Sql.make({ account: name })
 
-/** Where a server runs that is started for the campaign. */
+/** The location of a server that is started for the campaign. */
 const server = (kind: "postgres" | "redis", directory: string) =>
   Effect.flatMap(openers[kind], (open) => Effect.promise(() => open(directory)))
 
@@ -106,7 +106,7 @@ const suites: Readonly<Record<string, Suite>> = {
     )
 }
 
-/** One of those above; the keychain has its histories in the tests, in a session of its own. */
+/** Runs one of the above. The keychain's histories run in the tests, in a session of their own. */
 export const run = (
   store: string,
   histories: number,
@@ -120,7 +120,7 @@ export const run = (
       yield* law!.effect
     })
     const outcome = await Effect.runPromise(Effect.either(Effect.scoped(played)))
-    // What has no server here says so in words.
+    // A backend without a server here returns the reason.
     if (Either.isLeft(outcome) && typeof outcome.left === "string") return { skipped: outcome.left }
     return {
       histories,

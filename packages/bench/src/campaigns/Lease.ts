@@ -1,6 +1,6 @@
 /**
  * `lease`: holders are killed, or stopped beyond their lease, while others contend for it (invariant 6).
- * Never two owners, no stale commit, and the time it takes to take over.
+ * There are never two owners and no stale commits. It measures the time to take over.
  */
 import * as Campaign from "./Campaign.js"
 import type { Open } from "./Opener.js"

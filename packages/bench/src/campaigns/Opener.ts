@@ -1,4 +1,4 @@
-/** Starts what a backend needs, once for a campaign, and opens a store of its own for each part of it. */
+/** Starts what a backend needs, once for a campaign, and opens a separate store for each part of it. */
 import type { Scope } from "effect/Scope"
 import * as Effect from "effect/Effect"
 import { basename, join } from "node:path"
@@ -7,7 +7,7 @@ import * as RedisServer from "../../../storage/test/support/RedisServer.js"
 import * as PostgresServer from "../../../storage/test/support/PostgresServer.js"
 import type { Backend } from "./Backend.js"
 
-/** A store in, or named after, an empty directory. */
+/** Creates a store in, or named after, an empty directory. */
 export type Open = (directory: string) => Promise<Backend>
 
 const inFile = (kind: "file" | "sqlite", name: string) =>
@@ -36,7 +36,7 @@ export const openers: Readonly<Record<Backend["kind"], Effect.Effect<Open, strin
   redis: atServer("redis", redis, RedisServer.make())
 }
 
-/** Uses a backend, while its server runs; skips what has none here, with the reason. */
+/** Uses a backend while its server runs. Skips one that has no server here, with the reason. */
 export const using = <A>(
   kind: string,
   use: (open: Open) => Promise<A>

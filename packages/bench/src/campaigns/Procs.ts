@@ -1,6 +1,6 @@
 /**
- * `procs`: many processes share one store and one rotating grant of a real authorization server without
- * any window, through many expiries (invariant 5).
+ * `procs`: many processes share one store and one rotating grant of a real authorization server without any
+ * window, through many expiries (invariant 5).
  */
 import * as Credentials from "@latchkey/core/Credentials"
 import * as Option from "effect/Option"
@@ -10,7 +10,7 @@ import { startServer } from "../Servers.js"
 import * as Campaign from "./Campaign.js"
 import type { Open } from "./Opener.js"
 
-/** What one process says at its end. */
+/** The figures that one process reports at its end. */
 export interface Account {
   readonly asked: number
   readonly errors: ReadonlyArray<string>
@@ -35,7 +35,7 @@ export const run = async (open: Open, expiries: number, processes: number): Prom
         Campaign.start(program, { do: "ask", backend, issuer: server.issuer })
       )
       for (const child of children) await child.line()
-      // The first refresh gave the first token; each one after that is an expiry.
+      // The first refresh gave the first token. Each later one is an expiry.
       let { answered } = await server.figures()
       const giveUp = performance.now() + expiries * 5000 + 60_000
       while (answered < expiries && performance.now() < giveUp) {

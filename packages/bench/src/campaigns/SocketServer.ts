@@ -1,5 +1,5 @@
 /**
- * The hostile server's rotation policies behind a real socket, with a halt at each step of an answer: for
+ * The hostile server's rotation policies behind a real socket, with a halt at each step of a response: for
  * campaigns whose processes die there.
  */
 import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
@@ -10,25 +10,28 @@ import type * as Scope from "effect/Scope"
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
 
-/** Where the server stands: it has the request; it has redeemed; it has sent half of the answer; all of it. */
+/**
+ * The server's progress: it has the request; it has redeemed the token; it has sent half of the response; it
+ * has sent all of it.
+ */
 export type Halt = "received" | "redeemed" | "half" | "answered"
 
 export interface SocketServer {
   readonly tokenEndpoint: string
   readonly control: HostileServer.HostileServer["Type"]
   readonly login: Effect.Effect<Credentials.Credentials>
-  /** What is to happen at the next request's halts; forgotten after that request. */
+  /** What to do at the next request's halts. It applies to that request only. */
   readonly onHalt: (act: (halt: Halt) => void | Promise<void>) => void
-  /** Resolves when no request is under way. */
+  /** Resolves when no request is running. */
   readonly idle: () => Promise<void>
 }
 
-/** Who is inside, and those who wait until nobody is. */
+/** Counts what is inside, and lets others wait until nothing is. */
 export class Gate {
   private inside = 0
   private waiting: Array<() => void> = []
 
-  /** Gives the way out. */
+  /** Returns the function to leave. */
   enter(): () => void {
     this.inside++
     return () => {
@@ -81,7 +84,7 @@ export const make = (options: {
       Effect.async<ReturnType<typeof createServer>>((resume) => {
         const started = createServer((request, response) => {
           const leave = gate.enter()
-          // Whoever asked may be dead by now.
+          // The client may be dead by now.
           answer(request, response)
             .catch(() => response.destroy())
             .finally(leave)

@@ -1,6 +1,6 @@
 /**
- * `startup`: whole processes of `latchkey token`, with a token that is fresh, against those of a bare import of
- * `effect/Effect`, in turn; medians.
+ * `startup`: whole processes of `latchkey token` with a fresh token, against those of a bare import of
+ * `effect/Effect`, in turn. Medians.
  */
 import * as Credentials from "@latchkey/core/Credentials"
 import * as Entry from "@latchkey/core/Entry"
@@ -11,7 +11,7 @@ import * as Terminal from "../../../cli/test/support/Terminal.js"
 import { compare, wholeProcess } from "../Measure.js"
 import * as Campaign from "./Campaign.js"
 
-/** No more than this many times the bare import. */
+/** The limit, as a multiple of the bare import. */
 const most = 2
 
 /** Where a bare `effect` is found. */

@@ -1,4 +1,4 @@
-/** What `effect` itself offers to keep a value until it is too old. */
+/** The means of `effect` itself to cache a value with a time to live. */
 import * as Cache from "effect/Cache"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -6,7 +6,7 @@ import * as Exit from "effect/Exit"
 import type { Held, Peer, Server } from "../Peer.js"
 import { requestByFetch, wallClock } from "../Peer.js"
 
-/** The token that is there is the first answer, unless it has expired. */
+/** The first result is the existing token, unless it has expired. */
 const lookUp = (server: Server, first: Held) => {
   let held = first
   let asked = first.expiresAt <= wallClock()
@@ -43,7 +43,7 @@ export const effectCache: Peer = {
   }
 }
 
-/** It knows one time to live for all values. */
+/** It has one time to live for all values. */
 export const cachedOf = (server: Server, first: Held, timeToLive: Duration.DurationInput) => {
   const { held, next } = lookUp(server, first)
   const [get, invalidate] = Effect.runSync(Effect.cachedInvalidateWithTTL(next, timeToLive))

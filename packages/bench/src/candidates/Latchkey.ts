@@ -1,4 +1,4 @@
-/** Latchkey as a candidate beside its peers. */
+/** Latchkey as a candidate besides its peers. */
 import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import type * as HttpClient from "@effect/platform/HttpClient"
 import * as Credentials from "@latchkey/core/Credentials"
@@ -57,7 +57,7 @@ const managerWith = (held: Held, refresher: Refresher): Promise<TokenManager.Man
 const kept = <A, E>(effect: Effect.Effect<A, E, Scope.Scope>): Promise<A> =>
   Effect.runPromise(Scope.extend(effect, Effect.runSync(Scope.make())))
 
-/** The request alone, as the manager has it sent, with its answer judged. */
+/** Only the request, sent as the manager sends it, with its response judged. */
 export const requestOf = async (server: Server, held: Held, client?: Client): Promise<Session["refresh"]> => {
   const { refresh } = Context.get(
     await kept(Layer.build(refresherOf(server, client))),
@@ -69,7 +69,7 @@ export const requestOf = async (server: Server, held: Held, client?: Client): Pr
   }
 }
 
-/** All of a refresh but the request: the answer is there at once. */
+/** A whole refresh without the request: the response is there at once. */
 export const transactionOf = async (held: Held): Promise<Session["refresh"]> => {
   let answered = 0
   const refresh = () =>

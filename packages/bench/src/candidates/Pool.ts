@@ -1,4 +1,4 @@
-/** Very many accounts in one pool over a storage in memory, with a token server that answers at once. */
+/** Very many accounts in one pool over a storage in memory, with a token server that responds at once. */
 import * as Credentials from "@latchkey/core/Credentials"
 import * as Entry from "@latchkey/core/Entry"
 import * as RefreshLease from "@latchkey/core/RefreshLease"
@@ -14,10 +14,10 @@ import { wallClock } from "../Peer.js"
 
 const hour = 3_600_000
 
-/** In one piece, as what comes from an answer or a database is: what was put together takes more. */
+/** In one piece, like a string from a response or a database. A concatenated string takes more memory. */
 const whole = (text: string): string => Buffer.from(text).toString("latin1")
 
-/** A token that no other account has: of the length of those of `oidc-provider`. */
+/** A token that no other account has, as long as those of `oidc-provider`. */
 export const tokenOf = (kind: "access" | "refresh", n: number): string =>
   whole(`${kind}-${n}`.padEnd(43, "x"))
 
@@ -38,7 +38,7 @@ const answering: Effect.Effect<typeof TokenRefresher.TokenRefresher.Service> = E
   })
 })
 
-/** All of them in memory, with a fresh token. Lives as long as the process. */
+/** All accounts in memory, with a fresh token. Lives as long as the process. */
 export const poolOf = (accounts: number): Promise<TokenManagers.Managers> => {
   const names = Array.from({ length: accounts }, (_, n) => accountOf(n))
   const entries = function* () {

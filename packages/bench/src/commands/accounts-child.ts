@@ -1,4 +1,7 @@
-/** A process of `accounts` that renews what is due. Its job is the first argument, as JSON; asked, it says how it is. */
+/**
+ * A process of `accounts` that renews due accounts. Its job is the first argument, as JSON. It reports its
+ * state on request.
+ */
 import * as Renewer from "@latchkey/core/Renewer"
 import * as TokenConfig from "@latchkey/core/TokenConfig"
 import * as TokenManagers from "@latchkey/core/TokenManagers"
@@ -57,7 +60,7 @@ const program = Effect.gen(function* () {
   for (;;) {
     if ((yield* told).done === true) process.exit(0)
     const { failed, renewed } = yield* renewer.status
-    // What was freed goes back to the system a moment later.
+    // Freed memory returns to the system a moment later.
     yield* Effect.repeatN(Effect.delay(Effect.sync(collect), 100), 3)
     const { heapUsed, rss } = process.memoryUsage()
     const cpu = process.cpuUsage()

@@ -1,4 +1,4 @@
-/** `oidc-provider` on a free loopback port, asked by messages from its parent; ends with it. */
+/** `oidc-provider` on a free loopback port. It takes messages from its parent and ends with it. */
 import { Effect, Option, Redacted, Scope } from "effect"
 import { setTimeout } from "node:timers/promises"
 import * as Provider from "../../../oauth/test/Provider.js"

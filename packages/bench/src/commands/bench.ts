@@ -1,7 +1,7 @@
 /**
- * `npm run bench [-- NAME… --json --small --write]`: side by side with what a user would pick instead. Absolute
- * times are this machine's; the ratios are of one run. `--small` shows that all works, and judges nothing;
- * `--write` puts what was found into packages/core/docs/speed.md and packages/bench/results.
+ * `npm run bench [-- NAME… --json --small --write]`: compares Latchkey with its alternatives. Absolute times
+ * are this machine's. The ratios are of one run. `--small` shows that everything works, and judges nothing.
+ * `--write` puts the results into packages/docs/guide/performance.md and packages/bench/results.
  */
 import { fork } from "node:child_process"
 import { cpus } from "node:os"
@@ -36,7 +36,7 @@ const measure = async (
       const given = { issuer: server.issuer, small: values.small, libraries, packages }
       const child = fork(program, [name, JSON.stringify(given)], {
         execArgv: ["--expose-gc"],
-        // JSON has no NaN, which a figure is that could not be had.
+        // JSON has no NaN, which stands for a missing figure.
         serialization: "advanced",
         stdio: ["ignore", 2, 2, "ipc"]
       })

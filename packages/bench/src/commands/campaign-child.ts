@@ -1,4 +1,7 @@
-/** The processes of the campaigns: the job comes as JSON in the first argument, answers go out in lines of JSON. */
+/**
+ * The processes of the campaigns: the job comes as JSON in the first argument, and results go out as lines of
+ * JSON.
+ */
 import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import * as Credentials from "@latchkey/core/Credentials"
 import * as Entry from "@latchkey/core/Entry"
@@ -29,9 +32,9 @@ type Job = { readonly backend: Backend.Backend } & (
 
 const job = given as Job
 
-/** The name of the lease that all of a campaign's processes contend for. */
+/** The name of the lease that all processes of a campaign contend for. */
 const { account } = job.backend
-/** Padding makes a torn write likely to show. */
+/** Padding makes a torn write more likely to show. */
 const padding = "x".repeat(4000)
 
 const commitNext = (fence: number) =>
@@ -86,7 +89,7 @@ const askOften = Effect.gen(function* () {
     yield* once
     yield* Effect.sleep(25)
   }
-  // All others have been told to stop as well: what is stored now is the last.
+  // All others have received the order to stop too, so what is stored now is final.
   yield* Effect.sleep("2 seconds")
   yield* manager.invalidate
   const credentials = Option.getOrThrow(yield* manager.credentials)
@@ -116,7 +119,7 @@ const hold = (ttl: number) =>
     yield* Effect.never
   })
 
-/** Waits for the lease as long as another has it and it is not over; that it cannot be had is a failure. */
+/** Waits for the lease while another process has it and the campaign runs. Any other failure counts. */
 const acquire = (lease: typeof RefreshLease.RefreshLease.Service, ttl: number, over = () => false) =>
   lease.acquire(account, ttl).pipe(
     Effect.retry({
@@ -135,7 +138,10 @@ const inherit = Effect.gen(function* () {
   yield* Effect.never
 })
 
-/** Round after round, told each time: tries for the lease until it has had it, or is told that another has. */
+/**
+ * Round after round, at the parent's signal: tries for the lease until it has had it, or the parent says that
+ * another process has it.
+ */
 const contend = (contender: number, marker: string) =>
   Effect.gen(function* () {
     const lease = yield* RefreshLease.RefreshLease
@@ -161,7 +167,7 @@ const contend = (contender: number, marker: string) =>
     }
   })
 
-/** Exclusive by itself: it fails where another owner is inside. */
+/** Exclusive by itself: it fails if another owner is inside. */
 const enter = (marker: string): boolean => {
   try {
     closeSync(openSync(marker, "wx"))
@@ -190,7 +196,7 @@ const perform = (): Effect.Effect<
   }
 }
 
-// What it logs would be among the lines that it says; what fails is told in them.
+// A log would mix with its lines of output. Failures are in those lines.
 await Effect.runPromise(
   Logger.withMinimumLogLevel(Effect.provide(perform(), Backend.layer(job.backend)), LogLevel.None)
 )

@@ -1,13 +1,13 @@
 /**
- * `npm run campaign -- NAME [--n N] [--seed S] [--backend B,…] [--due N]`: one JSON line of figures; exit 1 where an
- * invariant broke.
+ * `npm run campaign -- NAME [--n N] [--seed S] [--backend B,…] [--due N]`: prints one JSON line of figures.
+ * Exits with 1 if an invariant was violated.
  */
 import type { Effect } from "effect/Effect"
 import { type Figures, runSeeds } from "../campaigns/Campaign.js"
 import { type Open, using } from "../campaigns/Opener.js"
 import { commandLine, refuse } from "../CommandLine.js"
 
-/** What a campaign is given. `due`: how many of its accounts are to be renewed, where it has some. */
+/** The arguments of a campaign. `due`: how many of its accounts to renew, if it has accounts. */
 interface Given {
   readonly n: number
   readonly seed: number
@@ -15,34 +15,34 @@ interface Given {
   readonly backend: string
 }
 
-/** What has no server here says so. */
+/** A backend without a server here reports that. */
 type Outcome = Figures | { readonly skipped: string }
 
 interface Campaign {
-  /** Its size unless given: that of the invariant that it is to show. */
+  /** Its default size: that of the invariant that it demonstrates. */
   readonly n: number
-  /** What it runs on, one after another. */
+  /** The backends that it runs on, in sequence. */
   readonly backends?: ReadonlyArray<string>
   readonly run: (given: Given) => Promise<Outcome>
 }
 
 const all = ["file", "sqlite", "postgres", "redis"]
 
-/** Runs on a store of its own. */
+/** Runs on its own store. */
 const on = (
   n: number,
   backends: ReadonlyArray<string>,
   run: (open: Open, given: Given) => Promise<Figures>
 ): Campaign => ({ n, backends, run: (given) => using(given.backend, (open) => run(open, given)) })
 
-/** Draws each history from a seed of its own. */
+/** Generates each history from its own seed. */
 const drawn = <A extends { readonly broken: ReadonlyArray<string> }>(
   n: number,
   load: () => Promise<(seed: number) => Effect<A, unknown>>,
   tally: (outcome: A) => Readonly<Record<string, number>>
 ): Campaign => ({ n, run: async (given) => runSeeds(given.n, given.seed, await load(), tally) })
 
-/** A campaign's module is loaded when it runs: a small one starts without what the others need. */
+/** A campaign's module is loaded when it runs, so a small one does not load the others' imports. */
 const campaigns: Readonly<Record<string, Campaign>> = {
   kill: on(10_000, ["file", "sqlite"], async (open, { n, seed }) =>
     (await import("../campaigns/Kill.js")).run(open, n, seed)
@@ -113,7 +113,7 @@ const { positionals, values } = commandLine(usage, {
   due: { type: "string" }
 })
 
-/** The whole number of an option, or what stands for it where it is not given. */
+/** Returns the whole number of an option, or its default. */
 const whole = (option: "n" | "seed" | "due", least: number, otherwise: number): number => {
   const text = values[option]
   if (text === undefined) return otherwise

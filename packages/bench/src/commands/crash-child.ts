@@ -1,4 +1,4 @@
-/** A process of the crash campaign: asks for a token once, and dies where it is told to. */
+/** A process of the crash campaign: requests a token once, and dies at the given point. */
 import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import * as Fingerprint from "@latchkey/core/Fingerprint"
 import * as TokenConfig from "@latchkey/core/TokenConfig"
@@ -19,7 +19,7 @@ const job = given as CrashJob
 
 const die = Effect.sync(() => process.kill(process.pid, "SIGKILL"))
 
-/** While file system calls are under way, so that they are cut off in the middle. */
+/** While file system calls are running, so that they are cut off in the middle. */
 const dieWithin = (millis: number) =>
   Effect.fork(Effect.zipRight(millis < 1 ? Effect.yieldNow() : Effect.sleep(millis), die))
 
@@ -78,6 +78,6 @@ const session = TokenManager.layer({ account: job.backend.account, watch: false 
   ])
 )
 
-// What it logs would be among the lines that it says.
+// A log would mix with its lines of output.
 await Effect.runPromise(Logger.withMinimumLogLevel(Effect.provide(program, session), LogLevel.None))
 process.exit(0)

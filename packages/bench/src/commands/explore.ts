@@ -18,9 +18,9 @@ Prints the shortest history that breaks an invariant, and ends with code 1 if th
   --limit N  no more than N states for each space
 `
 
-/** A process of its own for each core, each with one space at a time. */
+/** One process for each core, each with one space at a time. */
 const apart = async (space: Space, limit: number): Promise<Found> => {
-  // As an argument: a message may arrive before the child listens.
+  // As an argument, because a message may arrive before the child listens.
   const job = JSON.stringify({ space, limit: String(limit) })
   const child = fork(fileURLToPath(import.meta.url), ["space", job])
   const ended = once(child, "exit").then(([code]) => {

@@ -1,7 +1,7 @@
 /**
- * A token server in a process of its own: rotates, lets the predecessor be replayed for a minute until its successor is
- * used, and refuses every other reuse. Its port is its first line; each line that it is told changes what it does, or asks
- * for its figures.
+ * A token server in a separate process. It rotates, allows a replay of the predecessor for a minute until its
+ * successor is used, and refuses every other reuse. Its first line is its port. Each input line changes its
+ * behaviour or requests its figures.
  */
 import { createServer, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
@@ -17,16 +17,16 @@ const lifetime = 3_600_000
 let behaviour: Behaviour = { answersAfter: 0, hangs: false, lead: 0 }
 const none = { posts: 0, replays: 0, refused: 0, hung: 0, firstAt: 0, lastAt: 0, latest: 0 }
 let figures = { ...none }
-/** When it was last told what to do. */
+/** When its behaviour last changed. */
 let since = wallClock()
 const renewed: Record<string, number> = {}
-/** The newest generation of each account, and since when it is. */
+/** The newest generation of each account, and since when. */
 const grants = new Map<
   string,
   { readonly generation: number; readonly at: number; readonly expiresAt: number }
 >()
 
-/** The successor, or undefined where the refresh token was spent. */
+/** The successor. Undefined if the refresh token was spent. */
 const redeem = (refreshToken: string, now: number) => {
   const token = readToken(refreshToken)
   const newest = grants.get(token.account) ?? { generation: token.generation, at: now, expiresAt: 0 }

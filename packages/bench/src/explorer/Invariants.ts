@@ -14,7 +14,7 @@ import {
   type World
 } from "./World.js"
 
-/** Nothing is under way, and nobody waits or is to come. */
+/** Nothing is running, and no caller waits or is still to come. */
 export const isAtRest = (world: World): boolean =>
   world.processes.every(
     ({ callers, command, reading, waiting }) =>
@@ -24,7 +24,7 @@ export const isAtRest = (world: World): boolean =>
 const refreshNumber = ({ credentials }: Entry.Entry): number =>
   Option.match(credentials.refreshToken, { onNone: () => 0, onSome: pairOf })
 
-/** What is broken in this world, in words, if anything. */
+/** Describes the violated invariant of this world, if there is one. */
 export const brokenIn = (space: Space, world: World): string | undefined => {
   if (world.broken !== undefined) return world.broken
   if (!world.alive && !mayLose(space, world))
@@ -73,7 +73,7 @@ const brokenBy = (
   return servedBy(space, world, index, state)
 }
 
-/** The token in memory is never open to callers past its end, nor when it was rejected. */
+/** The fast path is never open past the token's end, or after the token was rejected. */
 const servedBy = (space: Space, world: World, index: number, state: State.State): string | undefined => {
   const now = clockOf(world, index)
   if (now < state.openFrom || now >= state.openUntil) return undefined
@@ -81,7 +81,7 @@ const servedBy = (space: Space, world: World, index: number, state: State.State)
   return State.isRejected(state) ? "serves a rejected token" : undefined
 }
 
-/** What is wrong with a world that has come to rest. */
+/** Describes the problem of a world that has come to rest. */
 export const brokenAtRest = (space: Space, world: World): string | undefined => {
   if (world.holder !== -1) return "the lease is held by no flight"
   if (isUndisturbed(space, world) && !space.forced && world.pair > 2)

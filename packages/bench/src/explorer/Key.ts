@@ -1,4 +1,6 @@
-/** A short name for a value: the same for equal values, secrets included, and made once for each object. */
+/**
+ * A short name for a value: the same for equal values, secrets included, and computed once for each object.
+ */
 import * as Duration from "effect/Duration"
 import * as Redacted from "effect/Redacted"
 import type { Space, World } from "./World.js"
@@ -35,7 +37,7 @@ const textOf = (value: object): string => {
   return text
 }
 
-/** Worlds that differ only in which process is which have one name, where all processes begin alike. */
+/** If all processes begin alike, worlds that differ only in the order of the processes have one name. */
 export const ofWorld = (space: Space, { holder, processes, ...rest }: World): string => {
   const each = processes.map((process, i) => `${keyOf(process)}${i === holder ? "!" : ""}`)
   if (space.skew === 0 && !space.forced) each.sort()

@@ -1,4 +1,4 @@
-/** All that may happen next in a world, in words. */
+/** All moves that are possible in a world, described in words. */
 import * as Credentials from "@latchkey/core/Credentials"
 import * as Entry from "@latchkey/core/Entry"
 import { type Messages, State } from "@latchkey/core/internal-api"
@@ -23,14 +23,16 @@ import {
   type World
 } from "./World.js"
 
-/** What may happen, and the world after it. */
+/** A possible move, and the world after it. */
 export interface Move {
   readonly text: string
   readonly isFault: boolean
   readonly world: World
 }
 
-/** Moments that matter: within the window, after the window and a cool-down, after the new token has expired. */
+/**
+ * Moments that matter: within the window, after the window and a cool-down, after the new token has expired.
+ */
 const tickSpans = [4_000, 30_000, 150_000]
 /** By how much the clock of one process is set. */
 const jumps = [-60_000, 60_000]
@@ -62,10 +64,10 @@ const isOver: Messages.Input = { _tag: "Overdue", message: "No answer in time." 
 
 const spent = (world: World): World => ({ ...world, faults: world.faults - 1 })
 
-/** Adds what may happen to one process. */
+/** Adds the moves of one process. */
 type At = (text: string, input: Messages.Input, from?: World, isFault?: boolean) => void
 
-/** All that may happen next. */
+/** All moves that are possible next. */
 export const movesOf = (space: Space, world: World): ReadonlyArray<Move> => {
   const moves: Array<Move> = []
   const add = (text: string, next: World, isFault = false): void =>
@@ -125,7 +127,7 @@ const outages = (space: Space, world: World, index: number, add: Add): void => {
   add(`${name}: its lease lapses unnoticed`, lapsed, true)
 }
 
-/** A process dies: memory, lease and the request under way with it; a new one starts in its place. */
+/** A process dies with its memory, its lease and its running request. A new one starts in its place. */
 const crash = (space: Space, world: World, index: number): World => {
   const { ahead, arriving, callers, command, state } = world.processes[index]!
   // The request may have reached the server, which is the worst case.
@@ -142,7 +144,7 @@ const crash = (space: Space, world: World, index: number): World => {
   }
 }
 
-/** How the command under way may end. */
+/** How the running command may end. */
 const outcomes = (space: Space, world: World, index: number, at: At): void => {
   const command = world.processes[index]!.command!
   const isFaulty = world.faults > 0
@@ -180,7 +182,7 @@ const outcomes = (space: Space, world: World, index: number, at: At): void => {
         world.holder === index ? { ...world, holder: -1 } : world
       )
     case "Wait":
-      // Polling while nothing has changed is the same world again.
+      // Polling without a change leads to the same world.
       if (world.holder === -1 || world.holder === index) at("its sleep ends", { _tag: "Woken" })
       return
     case "Commit": {
@@ -198,7 +200,7 @@ const outcomes = (space: Space, world: World, index: number, at: At): void => {
   }
 }
 
-/** Storage takes a commit, or refuses it. */
+/** Storage accepts a commit, or refuses it. */
 const applyCommit = (
   world: World,
   { entry, expected, writes }: Extract<Messages.Command, { _tag: "Commit" }>
@@ -238,7 +240,7 @@ const answers = (
     at("the server answers with new tokens", { _tag: "Answered", credentials }, keeps)
     const { accessToken, expiresAt } = previousOf(command)
     if (world.faults === 0) return
-    // Of the access token nothing can be used, and the refresh token is good.
+    // The access token is unusable, and the refresh token is good.
     const salvaged = Credentials.make({
       accessToken,
       refreshToken: Option.getOrThrow(credentials.refreshToken),
@@ -261,7 +263,7 @@ const answers = (
   fails("the connection breaks before the server", maybeSent)
 }
 
-/** What users do, and other programs. */
+/** The actions of users, and of other programs. */
 const userActions = (space: Space, world: World, index: number, at: At, add: Add): void => {
   const left = { ...world, actions: world.actions - 1 }
   const { command, state, waiting } = world.processes[index]!

@@ -10,26 +10,26 @@ export interface Found {
   readonly rests: number
   readonly depth: number
   readonly seconds: number
-  /** Whether all of it was searched. */
+  /** Whether the whole space was searched. */
   readonly isWhole: boolean
-  /** The shortest history that breaks an invariant: what broke, and what happened before, step by step. */
+  /** The shortest history that violates an invariant: the violation, and the steps before it. */
   readonly broken: { readonly what: string; readonly history: ReadonlyArray<string> } | undefined
 }
 
-/** What a search found, in words. */
+/** Describes the result of a search. */
 export const inWords = ({ broken }: Found): string =>
   broken === undefined
     ? ""
     : [`*** ${broken.what}:`, ...broken.history.map((step, at) => `${at + 1}. ${step}`), ""].join("\n")
 
-/** Searches all of it, or up to `limit` states. */
+/** Searches the whole space, or up to `limit` states. */
 export const search = (space: Space, limit = Infinity): Found => {
   const began = performance.now()
   Key.clear()
   const ids = new Map<string, number>()
   const parents: Array<number> = []
   const texts: Array<string> = []
-  /** For the search of dead ends: from where each world is reached without a fault. */
+  /** For the search of dead ends: the worlds from which each world is reached without a fault. */
   const backwards: Array<Array<number>> = []
   const rests: Array<number> = []
   let edges = 0
@@ -81,7 +81,7 @@ export const search = (space: Space, limit = Infinity): Found => {
     }
   }
   if (next.length > 0) return found()
-  // From everywhere there is a way to rest without a further fault.
+  // Every world can come to rest without a further fault.
   const comesToRest = new Set(rests)
   for (const id of comesToRest) for (const from of backwards[id]!) comesToRest.add(from)
   const stuck = parents.findIndex((_, id) => !comesToRest.has(id))

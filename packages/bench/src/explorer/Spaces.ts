@@ -1,4 +1,4 @@
-/** The spaces that are searched: for the tests, in every run of CI, and whole. */
+/** The spaces to search: for the tests, for every run of CI, and in full. */
 import type { Server, Space } from "./World.js"
 
 const plain: Space = {
@@ -24,7 +24,7 @@ const atEach = (more: Partial<Space>): ReadonlyArray<Space> =>
 
 const forced = { forced: true, token: "in grace" } as const
 
-/** A few seconds: all kinds of things, one or two of them at a time. */
+/** A few seconds: all kinds of moves, one or two at a time. */
 export const small: ReadonlyArray<Space> = [
   ...atEach({ faults: 1 }),
   ...atEach({ actions: 1 }),
@@ -63,7 +63,7 @@ export const usual: ReadonlyArray<Space> = [
   )
 ]
 
-/** All that a machine of its own has time for. */
+/** For a dedicated machine. */
 export const whole: ReadonlyArray<Space> = [
   ...usual,
   ...of(

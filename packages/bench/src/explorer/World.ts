@@ -1,7 +1,7 @@
 /**
  * A small world for the machine of the core: a few processes, one store, one lease, one authorization server.
- * Immutable. {@link feed} puts one input to the machine of a process, and lets its callers take their turns as the
- * driver does.
+ * Immutable. {@link feed} passes one input to the machine of a process, and lets its callers take their turns
+ * as the driver does.
  */
 import * as Credentials from "@latchkey/core/Credentials"
 import * as Entry from "@latchkey/core/Entry"
@@ -29,25 +29,28 @@ export interface Space {
   readonly ticks: number
   /** By how many milliseconds the clock of the second process is ahead. */
   readonly skew: number
-  /** Whether the stored token has expired, or is in its grace. */
+  /** Whether the stored token has expired, or is within its grace. */
   readonly token: "expired" | "in grace"
-  /** The machine; the one that ships, unless a test shows that the search finds what is wrong with another. */
+  /**
+   * The machine. Default: the one that is published. A test uses another one to show that the search finds
+   * its errors.
+   */
   readonly step?: typeof Step.step
 }
 
-/** A caller waits for a read of storage, or for the flight. */
+/** A caller that waits for a read of storage, or for the flight. */
 type Waiting =
   { readonly reads: Decision.Request } | { readonly joins: Turn.Caller; readonly patience: number }
 
 export interface Process {
   readonly state: State.State
   readonly command: Messages.Command | undefined
-  /** The write counter with which a read outside the flight began. */
+  /** The write counter when a read outside the flight began. */
   readonly reading: number | undefined
-  /** Callers to come, and those who wait. */
+  /** The number of callers still to come, and the callers that wait. */
   readonly callers: number
   readonly waiting: ReadonlyArray<Waiting>
-  /** The answer that had begun to arrive when the time for it was over. */
+  /** The response that had begun to arrive when its time was over. */
   readonly arriving: { readonly credentials: Credentials.Credentials | undefined } | undefined
   /** The number of the newest pair of tokens that it received. */
   readonly received: number
@@ -68,20 +71,20 @@ export interface World {
   readonly pair: number
   readonly predecessor: number
   readonly rotatedAt: number
-  /** Whether the server has not ended the grant. */
+  /** Whether the grant is still alive at the server. */
   readonly alive: boolean
   readonly now: number
   /** What may still happen, as in {@link Space}. */
   readonly faults: number
   readonly actions: number
   readonly ticks: number
-  /** An answer, or a process that had one, was lost after the rotation. */
+  /** A response, or the process that had one, was lost after the rotation. */
   readonly lost: boolean
   /** A lease lapsed unnoticed: two processes may have spent one token. */
   readonly lapsed: boolean
-  /** A login or a logout: the number of the pair that it brought, 0 where it cleared. */
+  /** A login or a logout: the number of the pair that it brought, 0 for a logout. */
   readonly login: number | undefined
-  /** What went wrong with a caller, in words. */
+  /** A caller's problem, in words. */
   readonly broken: string | undefined
 }
 
@@ -92,7 +95,7 @@ const windowSpan = 10_000
 /** For how long a caller waits for a refresh while its token is valid. */
 const patience = 10_000
 
-/** Pairs of logins are numbered from here. */
+/** The number of the first pair from a login. */
 export const loginBase = 100
 
 export const credentialsOf = (
@@ -117,7 +120,7 @@ export const policyOf = (space: Space, world: World): State.Policy => ({
   jitter: 0,
   coolDownBase: 1_000,
   coolDownMax: 8_000,
-  // Over once time has passed, and never before.
+  // It ends when time passes, and never before.
   leaseWait: 60_000,
   rotation: space.server === "reusable" ? reusable : rotating(space.server === "strict" ? 0 : windowSpan),
   needsRefreshToken: true,
@@ -172,7 +175,7 @@ export const begin = (space: Space): World => ({
   broken: undefined
 })
 
-/** Whether nothing but the callers happened. */
+/** Whether only the callers acted. */
 export const isUndisturbed = (space: Space, world: World): boolean =>
   space.skew === 0 &&
   space.faults === world.faults &&
@@ -180,8 +183,8 @@ export const isUndisturbed = (space: Space, world: World): boolean =>
   space.ticks === world.ticks
 
 /**
- * Whether this world may lose the grant: an answer was lost at a server without a window, or outside its window, which
- * takes time; or two processes redeemed one token, as a lease lapsed.
+ * Whether this world may lose the grant: a response was lost at a server without a window, or outside its
+ * window, which takes time; or two processes redeemed one token, because a lease lapsed.
  */
 export const mayLose = (space: Space, world: World): boolean => {
   const isOutside = space.skew !== 0 || world.ticks < space.ticks
@@ -195,7 +198,10 @@ export const change = (world: World, index: number, fields: Partial<Process>): W
   processes: world.processes.map((process, i) => (i === index ? { ...process, ...fields } : process))
 })
 
-/** Puts one input to the machine of a process. Callers whom it releases, or who waited for its read, look again. */
+/**
+ * Passes one input to the machine of a process. Callers that it releases, or that waited for its read, look
+ * again.
+ */
 export const feed = (space: Space, world: World, index: number, input: Messages.Input): World => {
   const process = world.processes[index]!
   const next = (space.step ?? Step.step)(policyOf(space, world), process.state, input, clockOf(world, index))
@@ -217,7 +223,7 @@ export const feed = (space: Space, world: World, index: number, input: Messages.
 
 type Takes = (world: World, waiting: Waiting) => World | undefined
 
-/** Those who wait take their turn, one after the other, where it is theirs. */
+/** Waiting callers take their turns in sequence. */
 const inTurn = (world: World, index: number, take: Takes): World => {
   const { waiting } = world.processes[index]!
   return waiting.reduce((after, one) => {
@@ -299,7 +305,7 @@ const follow = (
   }
 }
 
-/** What is wrong with the token that a caller is served, if anything. */
+/** Describes the problem with the token that a caller is served, if there is one. */
 const wrongToken = (
   space: Space,
   world: World,
@@ -321,7 +327,7 @@ const wrongToken = (
   return State.isRejected(state) ? "serves a token that was rejected" : undefined
 }
 
-/** What is wrong with the failure that a caller gets, if anything. */
+/** Describes the problem with the failure that a caller gets, if there is one. */
 const wrongFailure = (
   space: Space,
   world: World,
@@ -356,7 +362,7 @@ const describe = (failure: State.Failure): string =>
       ? failure.reason
       : failure._tag
 
-/** The caller who waits at this place loses patience. */
+/** The caller that waits at this place loses patience. */
 export const losePatience = (space: Space, world: World, index: number, place: number): World => {
   const { state, waiting } = world.processes[index]!
   const one = waiting[place]!
@@ -366,7 +372,10 @@ export const losePatience = (space: Space, world: World, index: number, place: n
   return follow(space, without, index, one.joins.request, turn, one.joins.had)
 }
 
-/** The server answers a refresh token, by which the client counts the lifetime from its own clock; none: it refuses. */
+/**
+ * The server's response to a refresh token. The client counts the lifetime from its own clock. None: the
+ * server refuses.
+ */
 export const redeem = (
   space: Space,
   world: World,
@@ -375,7 +384,7 @@ export const redeem = (
 ): readonly [World, Credentials.Credentials | undefined] => {
   const from = clockOf(world, index)
   const sent = pairOf(token)
-  // The grant of a login is another one: it is always answered, with the same refresh token.
+  // The grant of a login is another one: it always succeeds, with the same refresh token.
   if (sent >= loginBase) return [world, credentialsOf(sent, from, space.server, `${sent}.${world.fence}`)]
   if (!world.alive) return [world, undefined]
   const rotated = { ...world, pair: world.pair + 1 }

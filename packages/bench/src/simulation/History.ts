@@ -1,6 +1,6 @@
 /**
- * Lets a plan happen, and says what went wrong: pools of managers, as several processes have them, over one store, one
- * lease and one hostile server, in a time of their own. What the machine does within a flight is the explorer's matter.
+ * Runs a plan and reports problems: pools of managers in several processes, over one store, one lease and one
+ * hostile server, with a simulated clock. The explorer covers what the machine does within a flight.
  */
 import type { HttpClient } from "@effect/platform/HttpClient"
 import type * as Entry from "@latchkey/core/Entry"
@@ -41,7 +41,7 @@ export interface Outcome {
   readonly lost: number
 }
 
-/** How often something goes wrong where it may. */
+/** How often a possible fault occurs. */
 const probability = 0.06
 
 /** One life of a program: its pool, until its scope closes. */
@@ -49,19 +49,19 @@ interface Life {
   readonly pool: TokenManagers.Managers
   readonly scope: Scope.CloseableScope
   isClosed: boolean
-  /** Saves and removals of its user may still be under way when it is closed. */
+  /** Its user's saves and removals may still be running when it is closed. */
   byUser: number
 }
 
 const nameOf = (account: number): string => `account-${account}`
 
-/** Rarely, as the test clock takes its time for each round. */
+/** Rarely, because each round of the test clock takes time. */
 const renewing = Renewer.make({ every: "1 minute" })
 
 export const run = (
   plan: Plan,
   tell: (text: string) => void = () => undefined,
-  /** The pools that ship, unless a test shows that a broken one is found out. */
+  /** The pools. Default: those that are published. A test uses a broken one to show that it is detected. */
   alter: (pool: TokenManagers.Managers) => TokenManagers.Managers = identity
 ): Effect.Effect<Outcome, unknown> => {
   const { setting } = plan
@@ -85,10 +85,13 @@ export const run = (
       }
       const storages = yield* TokenStorages.makeMemory()
       const lease = yield* makeProcess
-      /** Accounts whose user logged in again, logged out or ended the grant: what a caller sees depends on the moment. */
+      /**
+       * Accounts whose user logged in again, logged out or ended the grant. What a caller sees there depends
+       * on the moment.
+       */
       const touched = new Set<string>()
       const logins = new Set<string>()
-      /** Whose each access token is, once it is stored. */
+      /** The account of each access token, once it is stored. */
       const owners = new Map<string, string>()
       const lives: Array<Life> = []
       let isFair = setting.isCalm
@@ -119,7 +122,10 @@ export const run = (
           if (after.generation !== before.value.generation + 1) breaks(`${account}: a generation is skipped`)
         })
 
-      /** As one process sees it: it takes time, fails as the plan says, and is left alone once the pool is closed. */
+      /**
+       * The store as one process sees it: it takes time, fails as planned, and is not used after the pool is
+       * closed.
+       */
       const seenBy = (life: () => Life | undefined) =>
         TokenStorages.mapStorage(storages, (inner, account) => {
           const pause = Effect.suspend(() => {
@@ -177,7 +183,9 @@ export const run = (
       const callers: Array<{ readonly what: string; readonly fiber: Fiber.RuntimeFiber<unknown, unknown> }> =
         []
       let interrupted = 0
-      /** Forks what a caller does; it must come to an end, and only who is interrupted sees an interruption. */
+      /**
+       * Forks a caller's action. It must come to an end, and only an interrupted caller sees an interruption.
+       */
       const call = <A, E>(
         what: string,
         effect: Effect.Effect<A, E>,
@@ -215,7 +223,7 @@ export const run = (
           if (token === unwanted && !life.isClosed) breaks(`${account} is served a token that was not wanted`)
           const isAccepted = yield* server.accepts(Credentials.make({ accessToken: token }))
           const stored = yield* storedOf(account)
-          // A token outlives its grant where the server ended that; who holds it does not know.
+          // A token outlives its grant if the server ended the grant. The holder of the token does not know.
           const isAlive = Option.isSome(stored) && (yield* server.isAlive(stored.value.credentials))
           if (!isAccepted && isAlive && !touched.has(account))
             breaks(`${account} is served a token that has expired`)
@@ -230,7 +238,7 @@ export const run = (
         Effect.gen(function* () {
           if (life.isClosed || touched.has(account)) return
           const reason = "reason" in error ? error.reason : "Setup"
-          // A cool-down is due where fresh tokens are rejected one after the other, or live too shortly.
+          // A cool-down is correct if fresh tokens are rejected repeatedly, or live too briefly.
           if (setting.isCalm && ask === "get" && reason !== "CoolingDown" && reason !== "Closed")
             breaks(`${account} fails with ${reason}, and nothing is wrong`)
           if (error._tag !== "ReauthorizationRequired") return
@@ -331,7 +339,7 @@ export const run = (
           concurrency: "unbounded"
         })
       }
-      // The storm is over: whoever asks gets a token, or the error that says what was lost.
+      // The faults are over: every caller gets a token, or the error that names the loss.
       log("--- nothing goes wrong from now on")
       isFair = true
       yield* server.plan(Array.from({ length: 1000 }, () => Fault.none))
@@ -345,7 +353,7 @@ export const run = (
           const stored = yield* storedOf(account)
           return Option.isSome(stored) && (yield* server.canRefresh(stored.value.credentials))
         })
-        // The server may have rotated a moment ago, and the answer be under way: what is lost stays so.
+        // The server may have rotated a moment ago, with the response on its way. A loss is permanent.
         let isAlive = yield* looksAlive
         for (let i = 0; !isAlive && i < 5; i++) {
           yield* Effect.sleep("41 seconds")
@@ -363,7 +371,7 @@ export const run = (
         }
       }
       const counts = yield* server.counts
-      // A request that was given up may still be on its way.
+      // A request that was abandoned may still be on its way.
       if (setting.isCalm && counts.mostAtOnce > setting.accounts)
         breaks(`${counts.mostAtOnce} requests at once for ${setting.accounts} accounts`)
       if (setting.isCalm && counts.reuses + counts.replays > 0)
@@ -374,14 +382,14 @@ export const run = (
   )
 }
 
-/** As a user would who is not in a hurry. */
+/** Like a patient user. */
 const retried = <A, E extends { readonly _tag: string }>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
   Effect.retry(effect, {
     times: 40,
     while: (error) => Effect.as(Effect.sleep("30 seconds"), error._tag !== "ReauthorizationRequired")
   })
 
-/** An answer may be lost at a server without a window, or one whose window was over. */
+/** A response may be lost at a server without a window, or after its window. */
 const mayLose = ({ isCalm, rotation }: Plan["setting"]): boolean =>
   !isCalm && rotation._tag !== "Reusable" && rotation._tag !== "PredecessorValid" && windowOf(rotation) < 1e9
 

@@ -1,4 +1,4 @@
-/** A history before it happens, as data: the setting, and what is done when. */
+/** A history as data, before it runs: the setting, and the actions with their times. */
 import { Fault, Rotation } from "@latchkey/oauth/testing"
 import * as FC from "effect/FastCheck"
 
@@ -10,7 +10,7 @@ const forEver = 1000 * 24 * 60 * minute
 const oneOf = <const A extends ReadonlyArray<unknown>>(...choices: A): FC.Arbitrary<A[number]> =>
   FC.constantFrom(...choices)
 
-/** What goes wrong with some of the requests. */
+/** The faults of some requests. */
 export const networkFaults = {
   "lost answer": Fault.lostAnswer,
   "lost request": Fault.lostRequest,
@@ -24,10 +24,10 @@ export const networkFaults = {
 }
 type NetworkFault = keyof typeof networkFaults
 
-/** What goes wrong with some of the reads and writes: `after` took effect, and only the answer is lost. */
+/** The faults of some reads and writes. `after`: it took effect, and only the result is lost. */
 type StorageFault = "load before" | "commit before" | "commit after"
 
-/** What a caller asks of a manager. */
+/** A caller's request to a manager. */
 const ask = FC.oneof(
   { weight: 6, arbitrary: FC.record({ is: oneOf("get") }) },
   {
@@ -56,7 +56,7 @@ const deed = FC.oneof(
 )
 export type Deed = typeof deed extends FC.Arbitrary<infer A> ? A : never
 
-/** Deeds at about one time: so long after the moment named, which lies in the life of the newest token. */
+/** Actions at about one time: this long after the named moment in the life of the newest token. */
 const round = FC.record({
   from: oneOf("now", "due", "due", "expiry", "expiry"),
   offset: oneOf(-200, 0, 0, 0, 100, 5 * second, 30 * second, 10 * minute),
@@ -66,7 +66,7 @@ const round = FC.record({
   })
 })
 
-/** What does not change in one history; spans of time in milliseconds. */
+/** What does not change within one history. Durations are milliseconds. */
 const setting = FC.record({
   seed: FC.nat(),
   processes: FC.integer({ min: 1, max: 3 }),
@@ -82,12 +82,12 @@ const setting = FC.record({
     Rotation.predecessorValid("Revoke")
   ),
   lifetime: oneOf(20 * second, minute, 10 * minute, 60 * minute),
-  /** The longest that storage, and each way to the server, take when all is well. */
+  /** The longest duration of storage, and of each direction to the server, without faults. */
   storageLatency: oneOf(0, 5, 50, 400),
   networkLatency: oneOf(1, 20, 300, 2 * second),
   network: FC.subarray(Object.keys(networkFaults) as Array<NetworkFault>, { maxLength: 4 }),
   storage: FC.subarray<StorageFault>(["load before", "commit before", "commit after"]),
-  /** Nothing goes wrong. */
+  /** No faults. */
   isCalm: FC.boolean(),
   config: FC.record({
     credentialsTtl: oneOf(0, second, 30 * second, 5 * minute),

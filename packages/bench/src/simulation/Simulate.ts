@@ -1,6 +1,6 @@
 /**
- * `simulate`: histories of pools of managers, each drawn from a seed of its own, in a time of their own. One that breaks an
- * invariant is shrunk, and printed step by step.
+ * `simulate`: histories of pools of managers, each generated from its own seed, with a simulated clock. A
+ * history that violates an invariant is reduced, and printed step by step.
  */
 import * as Effect from "effect/Effect"
 import * as FC from "effect/FastCheck"
@@ -13,18 +13,18 @@ const only = (seed: number) => ({ seed, numRuns: 1, unbiased: true })
 /** The history of a seed. */
 export const planOf = (seed: number): Plan => FC.sample(plan, only(seed))[0]!
 
-/** A history in words. */
+/** Describes a history. */
 export const story = async (history: Plan): Promise<string> => {
   const lines: Array<string> = []
   await Effect.runPromise(run(history, (line) => lines.push(line)))
   return lines.join("\n")
 }
 
-/** What a history breaks first, whatever the numbers. */
+/** The first violation of a history, without its numbers. */
 const kindOf = (history: Plan): Promise<string | undefined> =>
   Effect.runPromise(Effect.map(run(history), ({ broken }) => broken[0]?.replace(/\d+/g, "")))
 
-/** The smallest history that breaks what the history of a seed does, in words. */
+/** The smallest history with the same violation as the history of a seed, in words. */
 const smallest = async (seed: number): Promise<string> => {
   const kind = await kindOf(planOf(seed))
   const { counterexample } = await FC.check(

@@ -1,5 +1,5 @@
 /**
- * `latchkey doctor`: looks at all that a token depends on, and suggests fixes.
+ * `latchkey doctor`: diagnoses problems and suggests fixes.
  *
  * @since 0.1.0
  */
@@ -20,8 +20,8 @@ export interface Options {
 }
 
 /**
- * Changes nothing, and leaves nothing behind where it tries to write. Asks servers for their clock, and shows them no
- * secret. Ends with 1 where something is to be mended.
+ * Changes nothing, and leaves nothing behind where it tests writing. Requests the clock of servers, and sends
+ * them no secret. Ends with 1 if there is a problem.
  *
  * @since 0.1.0
  * @category commands
@@ -43,7 +43,7 @@ const show = (findings: ReadonlyArray<Doctor.Finding>, colors: boolean) =>
     ({ about, found, mend, verdict }) => {
       const [mark, color] = marks[verdict]
       const words = `${paint(mark, color, colors)} ${about}: ${Output.escape(found)}`
-      return Output.print(words, ...(mend === null ? [] : [`      mend: ${mend}`]))
+      return Output.print(words, ...(mend === null ? [] : [`      fix: ${mend}`]))
     },
     { discard: true }
   )

@@ -1,7 +1,7 @@
 /**
  * `latchkey exec ACCOUNT -- CMD…`: runs a command with a valid token in its environment.
  *
- * The token goes into the environment of that command alone, never into its arguments. Signals are passed on, and
+ * The token is only in the environment of that command, never in its arguments. Signals are passed on, and
  * this process ends as the command does.
  *
  * @since 0.1.0
@@ -18,7 +18,7 @@ import * as Workspace from "../Workspace.js"
 import * as Token from "./Token.js"
 
 /**
- * The variable that holds the token, unless another is named.
+ * The default variable for the token.
  *
  * @since 0.1.0
  * @category constants
@@ -26,7 +26,7 @@ import * as Token from "./Token.js"
 export const defaultVariable = "ACCESS_TOKEN"
 
 /**
- * `variable` is that which is to hold the token; `minValidity` is in milliseconds.
+ * `variable` is the one for the token. `minValidity` is in milliseconds.
  *
  * @since 0.1.0
  * @category models
@@ -39,8 +39,8 @@ export interface Options {
 }
 
 /**
- * Ends with the command's own exit code, 128 and the signal's number where a signal ended it, 126 and 127 where
- * it could not be run or found, and 125 where there is no token for it.
+ * Ends with the command's own exit code; with 128 plus the signal's number if a signal ended it; with 126 or
+ * 127 if it could not be run or found; and with 125 if there is no token for it.
  *
  * @since 0.1.0
  * @category commands
@@ -56,7 +56,7 @@ export const run = (options: Options): Effect.Effect<number, Failure.Failure, Ou
     }
     if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(options.variable)) {
       return yield* Failure.usage(
-        `${JSON.stringify(options.variable.slice(0, 40))} is no name of an environment variable.`,
+        `${JSON.stringify(options.variable.slice(0, 40))} is not a valid name for an environment variable.`,
         "--env NAME, of letters, digits and _"
       )
     }
@@ -78,7 +78,7 @@ export const run = (options: Options): Effect.Effect<number, Failure.Failure, Ou
     )
   )
 
-/** Nothing interrupts this: it is the command that signals go to, and whose end is awaited. */
+/** Cannot be interrupted: signals go to the command, and this process waits for its end. */
 const execute = (
   program: string,
   args: ReadonlyArray<string>,
@@ -87,7 +87,7 @@ const execute = (
   Effect.uninterruptible(
     Effect.async<number, Failure.Failure>((resume) => {
       const child = spawn(program, [...args], { stdio: "inherit", env: { ...process.env, ...added } })
-      // Ctrl-C in a terminal reaches the command by itself, as it is of the same group.
+      // Ctrl-C in a terminal reaches the command directly, because both are in the same process group.
       const release = Signals.take((signal) => {
         if (signal !== "SIGINT" || !process.stdin.isTTY) child.kill(signal)
       })

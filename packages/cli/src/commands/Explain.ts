@@ -1,5 +1,5 @@
 /**
- * `latchkey explain ACCOUNT`: what asking for a token would do now, and why.
+ * `latchkey explain ACCOUNT`: shows what a request for a token would do now, and why.
  *
  * @since 0.1.0
  */
@@ -45,13 +45,13 @@ export const run = (options: Options): Effect.Effect<ExitCode, Failure.Failure, 
     const manager = yield* Session.observer(session)
     yield* failed(manager.status)
     const { decision: next, ifUnchanged, status } = yield* manager.explain
-    // Storage was read just now: a grant of another is no other for being read again.
+    // Storage was just read. Reading again would not change the identity of a grant.
     const decision = Option.getOrElse(
       Option.filter(ifUnchanged, ({ _tag }) => _tag === "Refuse"),
       () => next
     )
     const now = yield* Clock.currentTimeMillis
-    // A grant that is not there is read again by the manager, and then there is nothing to do but this.
+    // The manager would read a missing grant again, and then only this is left to do.
     const text =
       decision._tag === "Reload" && Option.isNone(entry) && account.grant === "refresh"
         ? "log in: there are no credentials yet"
@@ -86,7 +86,7 @@ const words = (
     ["unanswered", Option.getOrUndefined(Option.flatMap(entry, (e) => unanswered(e, now)))],
     ["waits", Option.getOrUndefined(Option.flatMap(entry, (e) => waits(e, now)))],
     ["ended", Option.getOrUndefined(Option.flatMap(entry, ended))],
-    // A grant that is not used is told of above, with both sides.
+    // The text above already describes a grant that is not used, with both sides.
     ...warnings
       .filter((warning) => warning !== "GrantMismatch")
       .map((warning) => ["warning", warningWords[warning]] as const)
@@ -95,11 +95,11 @@ const words = (
 }
 
 const warningWords: Readonly<Record<Exclude<Warning, "GrantMismatch">, string>> = {
-  Unsaved: "the newest token could not be saved yet: see to where the grant is kept",
+  Unsaved: "the newest token is not saved yet: repair the storage",
   GrantDead: "the server has ended the grant: this token is the last one",
-  CoolingDown: "nothing is sent for now, after a refresh that failed or as the server asked",
+  CoolingDown: "nothing is sent for now, because a refresh failed or the server asked to wait",
   GraceClamped:
-    "the token lives for less than the time before its expiry at which it is to be renewed: it is renewed when half of its life is left"
+    "the token's lifetime is shorter than the refresh grace: it is renewed when half of its life is left"
 }
 
 const expires = (at: number | null, now: number): string | undefined =>
@@ -112,7 +112,7 @@ const unanswered = ({ credentials, intent }: Entry.Entry, now: number): Option.O
   Option.filterMap(intent, (i) =>
     i.fingerprint === Entry.grantFingerprint(credentials)
       ? Option.some(
-          `a refresh sent ${Format.span(now - i.at)} ago, whose answer never came (try ${i.attempt})`
+          `a refresh sent ${Format.span(now - i.at)} ago, whose answer never came (attempt ${i.attempt})`
         )
       : Option.none()
   )

@@ -1,6 +1,6 @@
 /**
- * `latchkey export ACCOUNT [FILE]`: writes the grant into a file of the form that the provider's own program
- * keeps; for providers without one, in ours. What else the file holds stays in it.
+ * `latchkey export ACCOUNT [FILE]`: writes the grant into a file in the form of the provider's own program,
+ * or in Latchkey's own form for providers without one. Other contents of the file stay.
  *
  * @since 0.1.0
  */
@@ -18,7 +18,7 @@ import type { Services } from "../Run.js"
 import * as Session from "../Session.js"
 
 /**
- * `force` replaces another grant that the file holds.
+ * `force` replaces another grant in the file.
  *
  * @since 0.1.0
  * @category models
@@ -31,7 +31,7 @@ export interface Options {
 }
 
 /**
- * The file is made for this user alone. Nothing secret is printed.
+ * Creates the file for this user alone. Prints nothing secret.
  *
  * @since 0.1.0
  * @category commands
@@ -61,17 +61,17 @@ export const run = (options: Options): Effect.Effect<ExitCode, Failure.Failure, 
       return yield* Failure.usage(
         Option.isNone(file)
           ? `${provider.displayName} has no credential file of its own: say which file to write.`
-          : `${about.account} lives in ${file.value} itself: there is nothing to export.`,
+          : `${about.account} uses ${file.value} itself: there is nothing to export.`,
         `latchkey export ${about.account} FILE`
       )
     }
-    // Its own place may be the keychain: only a file that is given is one for certain.
+    // The program's own place may be the keychain. Only a named file is certain to be a file.
     const place = yield* write(provider, file.value, { credentials, identity }, options)
     if (options.json) yield* Output.printJson({ account: about.account, file: place })
-    else yield* Output.say(`${about.account} is written to ${place}, for this user alone.`)
+    else yield* Output.say(`${about.account} was written to ${place}. Only this user can read it.`)
     if (Option.isSome(credentials.refreshToken)) {
       yield* Output.say(
-        `Both now hold the same grant. Where its refresh token is good only once, the first to use it ends it for the other: use one of them, and remove the grant from the other.`
+        `Both now hold the same grant. If its refresh token works only once, the first to use it ends the grant for the other. Use only one of them, and remove the grant from the other.`
       )
     }
     return ExitCode.ok

@@ -1,6 +1,6 @@
 /**
- * `latchkey import PROVIDER [FILE]`: takes over the grant in a file of the form that the provider's own program
- * keeps; for providers without one, in ours.
+ * `latchkey import PROVIDER [FILE]`: imports the grant from a file in the form of the provider's own program,
+ * or in Latchkey's own form for providers without one.
  *
  * @since 0.1.0
  */
@@ -36,7 +36,7 @@ export interface Options {
 }
 
 /**
- * The file stays as it is. A grant of this account that is there already is not replaced.
+ * Leaves the file unchanged. Does not replace an existing grant of this account.
  *
  * @since 0.1.0
  * @category commands
@@ -85,13 +85,13 @@ export const run = (options: Options): Effect.Effect<ExitCode, Failure.Failure, 
     else yield* Output.say(`Imported from ${place}: ${Shown.sentence(row)}`)
     if (Option.isSome(entry.credentials.refreshToken)) {
       yield* Output.say(
-        `Both now hold the same grant. Where its refresh token is good only once, the first to use it ends it for the other: use one of them, and remove the grant from the other.`
+        `Both now hold the same grant. If its refresh token works only once, the first to use it ends the grant for the other. Use only one of them, and remove the grant from the other.`
       )
     }
     return ExitCode.ok
   }).pipe(Effect.scoped)
 
-/** To take it over would send it to a server that it is not from. */
+/** An imported grant would be sent to a server that did not issue it. */
 const foreign = (found: Mismatch, place: string, { account }: Failure.About): Failure.Failure =>
   new Failure.Failure({
     code: ExitCode.configuration,
@@ -112,7 +112,9 @@ interface Places {
   readonly about: Failure.About
 }
 
-/** The grant in the file that is given, or else where the provider's own program keeps it, or others do. */
+/**
+ * Finds the grant in the named file, or else where the provider's own program or another program keeps it.
+ */
 const find = (provider: Provider, places: Places): Effect.Effect<Found, Failure.Failure> =>
   Effect.gen(function* () {
     const { about, given, inOwnFile, own } = places
@@ -148,7 +150,7 @@ const required = (provider: Provider, path: string): Effect.Effect<Found, Failur
     Effect.mapError(found, () => noGrant(provider, path))
   )
 
-/** The grant in a file, or where the provider's own program keeps it. */
+/** Returns the grant in a file, or where the provider's own program keeps it. */
 const entryAt = (
   provider: Provider,
   path: Option.Option<string>
@@ -169,6 +171,6 @@ const noGrant = ({ displayName }: Provider, path: string): Failure.Failure =>
 
 const worksItself = ({ account }: Failure.About, file: string): Failure.Failure =>
   Failure.usage(
-    `${account} works on ${file} itself: there is nothing to import.`,
+    `${account} uses ${file} itself: there is nothing to import.`,
     `latchkey status ${account}; or --account NAME, for a copy under that name`
   )

@@ -1,5 +1,5 @@
 /**
- * `latchkey login PROVIDER`: the first grant of an account, or a new one in the place of the old.
+ * `latchkey login PROVIDER`: gets the first grant of an account, or a new one that replaces the old.
  *
  * @since 0.1.0
  */
@@ -26,7 +26,7 @@ import { Workspace } from "../Workspace.js"
 import * as Shown from "./Shown.js"
 
 /**
- * What is asked for on the command line.
+ * The arguments on the command line.
  *
  * @since 0.1.0
  * @category models
@@ -42,7 +42,7 @@ export interface Options extends LoginPlan.Asked {
 }
 
 /**
- * What was there is replaced only once the login has succeeded.
+ * Replaces the existing grant only after the login has succeeded.
  *
  * @since 0.1.0
  * @category commands
@@ -71,7 +71,10 @@ export const run = (options: Options): Effect.Effect<ExitCode, Failure.Failure, 
     return ExitCode.ok
   }).pipe(Effect.scoped)
 
-/** A login is long, and its code is good once: what stands in the way of keeping it is found before. */
+/**
+ * A login takes long, and its code is valid once. So obstacles to saving the grant are found before the
+ * login.
+ */
 const checkReplaceable = (
   session: Session.Session,
   replace: boolean
@@ -93,7 +96,7 @@ const checkReplaceable = (
     if (Option.isSome(other)) return yield* Failure.mismatch(other.value, about)
   })
 
-/** What is there; what holds no grant has room for one. */
+/** Returns the existing entry. A place that holds no grant has room for one. */
 const stored = ({ storage }: Session.Session): Effect.Effect<Option.Option<Entry>, StorageError> =>
   storage.load.pipe(
     Effect.map(Option.map(({ entry }) => entry)),
@@ -110,7 +113,7 @@ interface Kept {
   readonly replace: boolean
 }
 
-/** Keeps the grant of a login; the other one that it has replaced, if it was asked to. */
+/** Saves the grant of a login. Returns the other grant that it replaced, if the user allowed that. */
 const keep = (
   session: Session.Session,
   { before, credentials, replace, secret }: Kept
@@ -122,10 +125,11 @@ const keep = (
       const failed = Effect.mapError((error: Parameters<typeof Failure.fromToken>[0]) =>
         Failure.fromToken(error, about)
       )
-      // Encrypted in another way than before, it could not be compared with what is there.
+      // It was encrypted in another way before, so it could not be compared with the existing grant.
       const moved = Option.filter(before, (b) => b.home.kind === "store" && !sameHome(b, account))
       const old = Option.isSome(moved) ? yield* Session.open(moved.value) : session
-      // Before anything is changed: a login that is refused leaves all as it was, the client's secret too.
+      // Before anything changes, because a refused login leaves everything as it was, including the client's
+      // secret.
       const found = yield* Effect.orElseSucceed(stored(old), Option.none<Entry>)
       const other = Option.isSome(found)
         ? Option.orElse(yield* Session.mismatch(session, found.value), () =>
@@ -147,13 +151,13 @@ const keep = (
 const refused = (other: Mismatch, about: Failure.About): Failure.Failure => {
   const { code, next, reason } = Failure.mismatch(other, about)
   const message =
-    `${about.account}: ${describeMismatch(other)}. The stored grant is left as it is, and the new one was not kept: ` +
-    "it is alive at the server until it ends, or is ended there."
+    `${about.account}: ${describeMismatch(other)}. The stored grant was not changed, and the new one was not stored: ` +
+    "it stays valid at the server until it expires, or until you end it there."
   return new Failure.Failure({ code, reason, message, next })
 }
 
 const notRevoked =
-  "That one was not revoked: it lives on at its server. To end it there, log out before the next login."
+  "The old grant was not revoked: it stays valid at its server. To end it there, log out before the next login."
 
 const sameHome = (a: Account.Account, b: Account.Account): boolean =>
   JSON.stringify(a.home) === JSON.stringify(b.home)

@@ -1,5 +1,5 @@
 /**
- * `latchkey logout ACCOUNT`: ends the grant at the server, then removes it here.
+ * `latchkey logout ACCOUNT`: revokes the grant at the server, then removes it here.
  *
  * @since 0.1.0
  */
@@ -23,7 +23,7 @@ import * as Session from "../Session.js"
 import { Workspace } from "../Workspace.js"
 
 /**
- * `local` removes the grant without a word to the server, where it lives on.
+ * `local` removes the grant without a request to the server, where it stays valid.
  *
  * @since 0.1.0
  * @category models
@@ -35,7 +35,7 @@ export interface Options {
 }
 
 /**
- * What became of the grant at the server.
+ * What happened to the grant at the server.
  *
  * @since 0.1.0
  * @category models
@@ -43,7 +43,8 @@ export interface Options {
 export type Revoked = "revoked" | "not offered" | "not asked" | "nothing to revoke"
 
 /**
- * A grant that could not be revoked stays here too: to forget it would leave it alive and out of reach.
+ * A grant that could not be revoked also stays here. Otherwise it would stay valid and nobody could revoke
+ * it.
  *
  * @since 0.1.0
  * @category commands
@@ -84,7 +85,7 @@ export const run = (options: Options): Effect.Effect<ExitCode, Failure.Failure, 
     return ExitCode.ok
   }).pipe(Effect.scoped)
 
-/** To remove what is encrypted takes no key, and the key may be what is lost. */
+/** Removing an encrypted grant needs no key, and the key may be what is lost. */
 const withoutKey = (account: Account.Account): Account.Account =>
   account.home.kind === "store" ? { ...account, home: { kind: "store", encryption: "none" } } : account
 
@@ -98,20 +99,20 @@ const revoke = (
     const provider = yield* ProviderAccess.providerWithSecret(account)
     const server = yield* Effect.mapError(Server.from(provider.server), ProviderAccess.failed)
     const metadata = yield* Effect.mapError(server.metadata, notRevoked(about))
-    // One that is there but cannot be used is an error: the grant would live on unnoticed.
+    // An endpoint that exists but cannot be used is an error, because the grant would stay valid unnoticed.
     if (!("revocation_endpoint" in { ...metadata.unusable_fields, ...metadata })) return "not offered"
     const revocation = yield* Effect.mapError(Revoke.make(provider), ProviderAccess.failed)
     yield* Effect.mapError(revocation.revoke(credentials), notRevoked(about))
     return "revoked" as const
   }).pipe(ProviderWire.withHttp, Effect.scoped)
 
-/** To revoke it here would show its tokens to a server that they are not from. */
+/** A revocation here would send its tokens to a server that did not issue them. */
 const elsewhere = (found: Mismatch, { account }: Failure.About): Failure.Failure =>
   new Failure.Failure({
     code: ExitCode.configuration,
     reason: "GrantMismatch",
-    message: `${account} was not revoked, and stays as it is: ${describeMismatch(found)}. Nothing was sent.`,
-    next: `set the old server and client again; or latchkey logout ${account} --local, which leaves the grant alive at its server`
+    message: `${account} was not revoked, and was not changed: ${describeMismatch(found)}. Nothing was sent.`,
+    next: `set the old server and client again; or latchkey logout ${account} --local, which leaves the grant valid at its server`
   })
 
 const notRevoked =
@@ -120,8 +121,8 @@ const notRevoked =
     new Failure.Failure({
       code: error.reason === "Misconfigured" ? ExitCode.configuration : ExitCode.tryLater,
       reason: error.reason,
-      message: `${account} could not be revoked, and stays as it is: ${error.message}`,
-      next: `try again; or latchkey logout ${account} --local, which leaves the grant alive at the server`
+      message: `${account} could not be revoked, and was not changed: ${error.message}`,
+      next: `try again; or latchkey logout ${account} --local, which leaves the grant valid at the server`
     })
 
 const words = (account: string, existed: boolean, revoked: Revoked): string => {
@@ -130,9 +131,9 @@ const words = (account: string, existed: boolean, revoked: Revoked): string => {
     case "revoked":
       return `${account} is logged out: the server has ended the grant, and it is removed here.`
     case "not offered":
-      return `${account} is removed here. The server has no way to end a grant from outside: end it in the account's settings there.`
+      return `${account} was removed from this machine. The server offers no way to revoke a grant: end it in the account's settings there.`
     case "not asked":
     case "nothing to revoke":
-      return `${account} is removed here. The server was not told: the grant lives on there.`
+      return `${account} was removed from this machine. The grant stays valid at the server.`
   }
 }

@@ -1,5 +1,5 @@
 /**
- * `latchkey refresh ACCOUNT`: a new token now, whatever the old one's state.
+ * `latchkey refresh ACCOUNT`: gets a new token now, whatever the state of the old one.
  *
  * @since 0.1.0
  */
@@ -26,7 +26,7 @@ export interface Options {
 }
 
 /**
- * Fails where there is no new token, also while the old one is still valid.
+ * Fails if there is no new token, even while the old one is still valid.
  *
  * @since 0.1.0
  * @category commands
@@ -69,7 +69,10 @@ export const run = (options: Options): Effect.Effect<ExitCode, Failure.Failure, 
     return ExitCode.ok
   }).pipe(Effect.scoped)
 
-/** A refresh waits a second for storage at most; this ends once the token is stored, or storage has failed to take it. */
+/**
+ * A refresh waits for storage for at most a second. This waits until the token is stored, or storage has
+ * failed.
+ */
 const untilSaved = (manager: Manager): Effect.Effect<void> =>
   manager.events.pipe(
     Stream.takeUntil((event) => event._tag === "Saved" || event._tag === "SaveFailed"),

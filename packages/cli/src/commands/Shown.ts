@@ -1,5 +1,5 @@
 /**
- * An account as it is after a command has changed it.
+ * An account after a command has changed it.
  *
  * @since 0.1.0
  */
@@ -14,7 +14,7 @@ import * as Session from "../Session.js"
 import type { Workspace } from "../Workspace.js"
 
 /**
- * What storage now holds of an account.
+ * Returns the row for what storage now holds of an account.
  *
  * @since 0.1.0
  * @category operations
@@ -30,7 +30,7 @@ export const rowOf = (session: Session.Session): Effect.Effect<Report.Row, Failu
   })
 
 /**
- * The same of an entry that was read already.
+ * Returns the row for an entry that was already read.
  *
  * @since 0.1.0
  * @category operations
@@ -46,7 +46,7 @@ export const rowWith = (
   })
 
 /**
- * An account in a sentence.
+ * Describes an account in a sentence.
  *
  * @since 0.1.0
  * @category rendering
@@ -57,6 +57,6 @@ export const sentence = (row: Report.Row): string => {
     row.expiresInSeconds === null
       ? "its token has no known expiry"
       : `its token expires in ${Format.span(row.expiresInSeconds * 1000)}`
-  const kept = row.encryption === "none" ? "in clear, for this user alone" : "encrypted"
+  const kept = row.encryption === "none" ? "without encryption, for this user only" : "encrypted"
   return `${whose}; ${expiry}; kept in ${row.storage}${row.encryption === null ? "" : `, ${kept}`}.`
 }

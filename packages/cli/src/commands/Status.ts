@@ -1,5 +1,6 @@
 /**
- * `latchkey status [ACCOUNT]` and `latchkey list`: what there is, and whether it works. Nothing is refreshed.
+ * `latchkey status [ACCOUNT]` and `latchkey list`: show the accounts and whether they work. They refresh
+ * nothing.
  *
  * @since 0.1.0
  */

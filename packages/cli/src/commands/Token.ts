@@ -1,5 +1,5 @@
 /**
- * `latchkey token ACCOUNT`: a valid token, and nothing else, on stdout.
+ * `latchkey token ACCOUNT`: prints a valid token, and nothing else, on stdout.
  *
  * @since 0.1.0
  */
@@ -15,7 +15,7 @@ import type { Services } from "../Run.js"
 import * as Session from "../Session.js"
 
 /**
- * `minValidity` is in milliseconds; `header` asks for a whole `Authorization` header.
+ * `minValidity` is in milliseconds. `header` requests a whole `Authorization` header.
  *
  * @since 0.1.0
  * @category models
@@ -40,7 +40,7 @@ export const run = (options: Options): Effect.Effect<ExitCode, Failure.Failure, 
   }).pipe(Effect.scoped)
 
 /**
- * A token and what is to be known of it.
+ * A token and its metadata.
  *
  * @since 0.1.0
  * @category models
@@ -53,7 +53,7 @@ export interface Token {
 }
 
 /**
- * A valid token of an account, refreshed where that is due.
+ * Returns a valid token of an account, refreshed if it is due.
  *
  * @since 0.1.0
  * @category operations
@@ -71,7 +71,7 @@ export const get = (name: string, minValidity: number) =>
       account: about.account,
       accessToken,
       tokenType: Option.match(credentials, { onNone: () => "Bearer", onSome: (c) => c.tokenType }),
-      // By this clock, though another may have dated it.
+      // By this clock, although another one may have dated it.
       expiresAt: Option.map(
         Option.flatMap(credentials, (c) => Decision.timeToExpiry(c, now)),
         (left) => now + left
@@ -85,10 +85,10 @@ const ofAccount = (name: string, minValidity: number) =>
     return { about: session.about, manager: yield* Session.manager(session, { force: false, minValidity }) }
   })
 
-/** What stands before the URL of an MCP server, where an account is asked for. */
+/** The prefix of the URL of an MCP server, in the place of an account. */
 const mcpPrefix = "mcp:"
 
-/** Loaded where it is asked for: other accounts need none of it. */
+/** Loaded only on use, because other accounts do not need it. */
 const ofMcpServer = (text: string) =>
   Effect.gen(function* () {
     const McpServers = yield* Effect.promise(() => import("../McpServers.js"))
@@ -107,7 +107,7 @@ const ofMcpServer = (text: string) =>
     return { about, manager }
   })
 
-/** A DPoP-bound token is of no use without a proof for each request, so its header is not for a shell. */
+/** A DPoP-bound token is useless without a proof for each request, so no header is printed for a shell. */
 const headerOf = ({ accessToken, tokenType }: Token): string =>
   `Authorization: ${/^bearer$/i.test(tokenType) ? "Bearer" : tokenType} ${Redacted.value(accessToken)}`
 

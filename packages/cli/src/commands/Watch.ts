@@ -1,5 +1,5 @@
 /**
- * The table of accounts, kept up to date until Ctrl-C.
+ * Shows the table of accounts and updates it until Ctrl-C.
  *
  * @since 0.1.0
  */
@@ -16,8 +16,8 @@ import type { Services } from "../Run.js"
 const interval = "1 second"
 
 /**
- * On a terminal the table is drawn in place. Elsewhere, and as JSON, one is written whenever something but the
- * passing of time has changed.
+ * On a terminal the table is redrawn in place. Elsewhere, and as JSON, a new one is written whenever
+ * something other than the time has changed.
  *
  * @since 0.1.0
  * @category commands
@@ -58,7 +58,7 @@ export const watch = (
     )
   })
 
-/** On how many rows of the terminal a line is: one that is too long goes on on the next. */
+/** How many rows of the terminal a line takes: a line that is too long wraps. */
 const heightOf = (line: string, columns: number): number =>
   plain(line)
     .split("\n")

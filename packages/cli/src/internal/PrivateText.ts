@@ -1,4 +1,4 @@
-/** Small text files of this user: read whole, replaced whole. */
+/** Small text files of this user: read completely, replaced completely. */
 import * as PrivateDirectory from "@latchkey/storage/PrivateDirectory"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
@@ -12,7 +12,7 @@ export class FileProblem extends Data.TaggedError("FileProblem")<{
   readonly code: string
 }> {}
 
-/** What nobody writes by hand, and nobody needs. */
+/** Far larger than any file written by hand. */
 const maxBytes = 1_048_576
 
 export const codeOf = (error: unknown): string => {
@@ -23,7 +23,7 @@ export const codeOf = (error: unknown): string => {
 const attempt = <A>(path: string, use: () => Promise<A>): Effect.Effect<A, FileProblem> =>
   Effect.tryPromise({ try: use, catch: (error) => new FileProblem({ path, code: codeOf(error) }) })
 
-/** None where there is none. */
+/** None if there is no file. */
 export const read = (path: string): Effect.Effect<Option.Option<string>, FileProblem> =>
   attempt(path, async () => {
     const handle = await fs.open(path, "r").catch((error: unknown) => {
@@ -39,7 +39,7 @@ export const read = (path: string): Effect.Effect<Option.Option<string>, FilePro
     }
   })
 
-/** Private from its first moment; whole or not at all, also after a crash. */
+/** Private from the start. Complete or not at all, even after a crash. */
 export const write = (path: string, text: string): Effect.Effect<void, FileProblem> =>
   attempt(path, async () => {
     await PrivateDirectory.make(Path.dirname(path))
@@ -62,7 +62,7 @@ export const write = (path: string, text: string): Effect.Effect<void, FileProbl
 export const remove = (path: string): Effect.Effect<void, FileProblem> =>
   attempt(path, () => fs.rm(path, { force: true }))
 
-/** The names in a directory; none where it is not there. */
+/** The names in a directory. None if it does not exist. */
 export const list = (path: string): Effect.Effect<ReadonlyArray<string>, FileProblem> =>
   attempt(path, () =>
     fs.readdir(path).catch((error: unknown) => {
@@ -72,18 +72,18 @@ export const list = (path: string): Effect.Effect<ReadonlyArray<string>, FilePro
   )
 
 const words: Readonly<Record<string, string>> = {
-  EACCES: "this user may not read or write it: see to its owner and mode",
-  EPERM: "this user may not read or write it: see to its owner and mode",
+  EACCES: "this user may not read or write it: check its owner and mode",
+  EPERM: "this user may not read or write it: check its owner and mode",
   EROFS: "it is on a read-only file system: mount it writable, or keep it elsewhere",
   ENOSPC: "there is no space left: make room",
   EDQUOT: "the disk quota is used up: make room",
   EISDIR: "it is a directory: move it away",
-  ENOTDIR: "something on the way to it is no directory: move that away",
-  EEXIST: "a link on the way to it leads nowhere: remove that",
-  ENOENT: "its directory cannot be made: see to the directories above it",
+  ENOTDIR: "a part of its path is not a directory: move that part away",
+  EEXIST: "a link in its path is broken: remove that link",
+  ENOENT: "its directory cannot be created: check the directories above it",
   EFBIG: "it is larger than 1 MiB: move it away",
-  ELOOP: "its links lead nowhere: remove them"
+  ELOOP: "its links are broken: remove them"
 }
 
 export const describe = ({ code, path }: FileProblem): string =>
-  `${path} cannot be used: ${words[code] ?? `the system says ${code}: see to that path`}.`
+  `${path} cannot be used: ${words[code] ?? `the system says ${code}: check that path`}.`

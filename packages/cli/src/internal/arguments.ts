@@ -1,9 +1,9 @@
-/** The arguments of the commands that are served before the parser of all commands is loaded. */
+/** Parses the arguments of commands that are served before the parser of all commands is loaded. */
 import * as Either from "effect/Either"
 import * as Format from "../Format.js"
 import type * as Token from "../commands/Token.js"
 
-/** What follows `--` is another command's, and is not ours to read. */
+/** The arguments after `--` belong to another command and are not parsed. */
 export const splitRest = (
   argv: ReadonlyArray<string>
 ): { readonly own: ReadonlyArray<string>; readonly rest: ReadonlyArray<string> | undefined } => {
@@ -12,8 +12,8 @@ export const splitRest = (
 }
 
 /**
- * The plain forms of `token`; none for whatever else is asked for, which is read in full elsewhere, and where
- * that says what is wrong with it.
+ * Returns the options of the plain forms of `token`. None for everything else, which the full parser handles,
+ * including its errors.
  */
 export const plainToken = (argv: ReadonlyArray<string>): Token.Options | undefined => {
   const [command, ...args] = argv

@@ -1,6 +1,6 @@
-/** Help as the parser writes it, made fit to be read in a terminal. */
+/** Reformats the parser's help for a terminal. */
 
-/** What is said by the usage already, or says nothing. */
+/** Lines that repeat the usage, or have no content. */
 const needless = new Set([
   "A user-defined piece of text.",
   "A true or false value.",
@@ -10,8 +10,8 @@ const needless = new Set([
 ])
 
 /**
- * Usage begins with the program's name; commands are a list of names, since the usage of each is in its own help; an
- * option and what it does stand together.
+ * The usage begins with the program's name. Commands are a list of names, because the usage of each is in its
+ * own help. An option and its description are on one line.
  */
 export const tidy = (help: string, command: string | undefined): string =>
   help
@@ -22,6 +22,7 @@ export const tidy = (help: string, command: string | undefined): string =>
     .map((paragraph) => (paragraph.startsWith("  ") ? `\n${paragraph}` : `\n\n${paragraph}`))
     .join("")
     .trimStart()
+    .concat(examplesOf(command))
 
 const listed = (paragraph: string): string =>
   paragraph.replace(
@@ -31,7 +32,42 @@ const listed = (paragraph: string): string =>
 
 const usage = (paragraph: string, command: string | undefined): string =>
   paragraph === "$ latchkey"
-    ? "$ latchkey COMMAND, and latchkey COMMAND --help for what it takes"
+    ? "$ latchkey COMMAND, and latchkey COMMAND --help for its options"
     : command !== undefined && paragraph.startsWith(`$ ${command}`)
       ? `$ latchkey ${paragraph.slice(2)}`
       : paragraph
+
+/** What people type most, by command; the first list is that of `latchkey --help`. */
+const examples: Readonly<Record<string, ReadonlyArray<string>>> = {
+  "": [
+    "latchkey login github --client-id MY-APP",
+    'curl -H "$(latchkey token github --header)" https://api.github.com/user',
+    "latchkey exec github -- ./deploy.sh",
+    "latchkey list --watch",
+    "latchkey doctor"
+  ],
+  login: [
+    "latchkey login github --client-id MY-APP --account work",
+    "latchkey login acme --issuer https://id.example.com --client-id my-app --scope offline_access",
+    "echo CODE | latchkey login claude --manual"
+  ],
+  token: [
+    "latchkey token github",
+    'curl -H "$(latchkey token github/work --header)" https://api.github.com/user',
+    "latchkey token github --min-validity 10m --json"
+  ],
+  exec: ["latchkey exec github -- ./deploy.sh", "latchkey exec github --env GH_TOKEN -- gh repo list"],
+  status: ["latchkey status github/work", "latchkey status --json"],
+  list: ["latchkey list", "latchkey list --watch"],
+  refresh: ["latchkey refresh github"],
+  explain: ["latchkey explain github"],
+  logout: ["latchkey logout github", "latchkey logout github --local"],
+  doctor: ["latchkey doctor", "latchkey doctor --json"],
+  import: ["latchkey import claude", "latchkey import codex ~/backup/auth.json --account old"],
+  export: ["latchkey export claude/work ./credentials.json"]
+}
+
+const examplesOf = (command: string | undefined): string => {
+  const lines = examples[command?.startsWith("-") === false ? command : ""] ?? []
+  return lines.length === 0 ? "" : `\n\nEXAMPLES\n\n${lines.map((line) => `$ ${line}`).join("\n")}`
+}

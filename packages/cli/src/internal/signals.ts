@@ -1,4 +1,4 @@
-/** Signals of this process, which are the business of one party at a time. */
+/** The signals of this process. One receiver at a time handles them. */
 
 type Receiver = (signal: NodeJS.Signals) => void
 
@@ -8,7 +8,7 @@ const receive = (signal: NodeJS.Signals): void => receivers.at(-1)?.(signal)
 
 const taken = ["SIGINT", "SIGTERM", "SIGHUP"] as const
 
-/** From now on signals go to `receiver` alone, until what is returned is called. */
+/** Sends signals only to `receiver`, until the returned function is called. */
 export const take = (receiver: Receiver): (() => void) => {
   if (receivers.length === 0) for (const signal of taken) process.on(signal, receive)
   receivers.push(receiver)

@@ -1,11 +1,11 @@
-/** Text for a terminal: what came from elsewhere, colours, widths. */
+/** Text for a terminal: escaping of foreign text, colours, widths. */
 
-/** What a terminal obeys (C0 and C1 controls), what turns text around, and what nobody can see. */
+/** Characters that control a terminal (C0 and C1), reverse text, or are invisible. */
 const unshown = String.raw`[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]`
 
 const unshownOnly = new RegExp(unshown, "gu")
 
-/** Each as JSON writes it. */
+/** Writes a character as JSON does. */
 const written = (character: string): string =>
   Array.from(
     { length: character.length },
@@ -13,16 +13,17 @@ const written = (character: string): string =>
   ).join("")
 
 /**
- * Control, bidirectional and invisible characters as they are written, so that no name or message can move the
- * cursor, hide a part of itself, or seem to be another. Line feeds stay: for one line take {@link escapeLine}.
+ * Writes control, bidirectional and invisible characters as escapes, so that no name or message can move the
+ * cursor, hide a part of itself, or look like another one. Line feeds stay. For one line use
+ * {@link escapeLine}.
  */
 export const escape = (text: string): string =>
   text.replace(unshownOnly, (character) => (character === "\n" ? character : written(character)))
 
-/** The same for what must stay on one line. */
+/** The same for text that must stay on one line. */
 export const escapeLine = (text: string): string => text.replace(unshownOnly, written)
 
-/** A value as one line of JSON, which reads back as it was, in characters that can all be seen. */
+/** Formats a value as one line of JSON with visible characters only. It parses back to the same value. */
 export const json = (value: unknown): string => escapeLine(JSON.stringify(value))
 
 export type Color = "red" | "green" | "yellow" | "dim" | "bold"
@@ -41,14 +42,14 @@ export const paint = (text: string, color: Color | undefined, colors: boolean): 
 const ours = Object.values(codes).flat().join("|")
 const unshownOrColor = new RegExp(String.raw`(\u001b\[(?:${ours})m)|${unshown}`, "gu")
 
-/** {@link escapeLine}, but for the colours of {@link paint}, where there are any. */
+/** {@link escapeLine}, except that it keeps the colours of {@link paint}, if there are any. */
 export const escapePainted = (text: string, colors: boolean): string =>
   colors ? text.replace(unshownOrColor, (found, color?: string) => color ?? written(found)) : escapeLine(text)
 
-/** Without colours. */
+/** Removes colours. */
 export const plain = (text: string): string => text.replace(/\p{Cc}\[[0-9;]*m/gu, "")
 
-/** At most `width` characters, the last one an ellipsis where something was cut. */
+/** At most `width` characters. The last one is an ellipsis if something was cut. */
 export const cut = (text: string, width: number): string => {
   const characters = Array.from(text)
   return characters.length <= width ? text : `${characters.slice(0, Math.max(0, width - 1)).join("")}…`

@@ -1,22 +1,25 @@
-/** Whether a place can be written to, found out by writing to it: modes tell nothing of a full or read-only disk. */
+/**
+ * Tests whether a place can be written by writing to it, because modes do not reveal a full or read-only
+ * disk.
+ */
 import * as fs from "node:fs"
 import * as Path from "node:path"
 import { codeOf } from "./PrivateText.js"
 
-/** Why a place cannot be written to. `place` is what stands in the way: the path itself, or a folder above it. */
+/** Why a place cannot be written. `place` is the obstacle: the path itself, or a folder above it. */
 export interface Problem {
   readonly place: string
   readonly code: string
 }
 
-/** As large as the smallest block of a file system: less may find room where a grant does not. */
+/** As large as the smallest block of a file system. A smaller file may find room where a grant does not. */
 const sample = Buffer.alloc(4096)
 
-/** What is wrong with a folder, or with the nearest one above it that is there; nothing is left in it. */
+/** Returns the problem with a folder, or with the nearest existing one above it. Leaves nothing in it. */
 export const ofFolder = (folder: string): Problem | undefined => {
   const place = nearest(folder)
   try {
-    // Under a folder that is yet to be made, as that one would be.
+    // Under a folder that will be created, because permissions apply to it in the same way.
     const own = fs.mkdtempSync(Path.join(place, ".latchkey-doctor-"))
     try {
       const file = Path.join(own, "sample")
@@ -36,7 +39,7 @@ export const ofFolder = (folder: string): Problem | undefined => {
   }
 }
 
-/** What is wrong with a file that is there; it stays as it is. */
+/** Returns the problem with an existing file, which stays unchanged. */
 export const ofFile = (path: string): Problem | undefined => {
   try {
     fs.closeSync(fs.openSync(path, fs.constants.O_WRONLY | fs.constants.O_NONBLOCK))
@@ -47,7 +50,7 @@ export const ofFile = (path: string): Problem | undefined => {
   }
 }
 
-/** A link to nowhere counts: what is made there would be made at its end. */
+/** A dangling link counts: a file created there would be at its end. */
 const nearest = (folder: string): string => {
   const above = Path.dirname(folder)
   try {
@@ -59,7 +62,7 @@ const nearest = (folder: string): string => {
   }
 }
 
-/** The problem in words, and what to do about it; `instead` is a setting by which another place is used. */
+/** Describes the problem, and what to do about it. `instead` is a setting that chooses another place. */
 export const describe = (
   { code, place }: Problem,
   instead?: string
@@ -93,7 +96,7 @@ export const describe = (
     default:
       return {
         found: `${place} cannot be written (${code}).`,
-        mend: or("see to that folder")
+        mend: or("check that folder")
       }
   }
 }

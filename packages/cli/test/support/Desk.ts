@@ -1,4 +1,4 @@
-/** A user at a desk, in this process: a home of their own, commands, and what they print. */
+/** A simulated user in this process: their own home directory, commands, and the output. */
 import * as Cli from "../../src/Cli.js"
 import * as Output from "../../src/Output.js"
 import * as Run from "../../src/Run.js"

@@ -1,6 +1,6 @@
 /**
- * Canaries through the command, in processes of their own: all that it prints, and how it stands in the list
- * of processes. What prints a token because it was asked to (`token`, `exec`, `export`) is left out.
+ * Canaries through the command, in separate processes: all its output, and its entry in the list of
+ * processes. Commands that print a token on request (`token`, `exec`, `export`) are left out.
  */
 import * as Effect from "effect/Effect"
 import { spawn } from "node:child_process"

@@ -1,4 +1,4 @@
-/** The command as users run it: bundled, in a process and a pseudo-terminal of its own. */
+/** The command as users run it: bundled, in its own process and pseudo-terminal. */
 import { Credentials, Entry } from "@latchkey/core"
 import { spawn } from "@lydell/node-pty"
 import { execFileSync, spawn as spawnProcess } from "node:child_process"
@@ -75,7 +75,7 @@ export interface Session {
 export const enter = "\r"
 export const ctrlC = "\u0003"
 
-/** How long anything may take, in milliseconds: a hang is told with what was on the screen. */
+/** The time limit for each step, in milliseconds. A failure shows the contents of the screen. */
 const patience = 60_000
 
 export const open = (

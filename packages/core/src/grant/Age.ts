@@ -1,12 +1,12 @@
 /**
- * How old the access token is that this process holds, whatever the clocks say. The times of its record are by the clock
- * of its writer; this is what the process knows beside them.
+ * The age of the access token that this process holds, independent of wrong clocks. The times in a token's
+ * record are by the clock of its writer. This module records what the process knows besides.
  */
 import * as Option from "effect/Option"
 import * as Credentials from "../Credentials.js"
 import { noWitness, type Witness } from "./Expiry.js"
 
-/** A moment by both clocks: the one on the wall, which may be set, and the one that only runs. */
+/** A moment by two clocks: the wall clock, which may be set, and the monotonic clock, which never is. */
 export interface Moment {
   readonly wall: number
   readonly uptime: number
@@ -18,7 +18,7 @@ interface Holding {
   readonly credentials: Credentials.Credentials
   /** Whether this process obtained it. */
   readonly isOwn: boolean
-  /** When storage did not hold it yet. */
+  /** The last time when storage did not hold it yet. */
   readonly absentAt: Option.Option<Moment>
 }
 
@@ -33,20 +33,26 @@ export interface Age {
 /** Nothing is known. */
 export const unknown: Age = { holding: Option.none(), readAt: Option.none(), measured: Option.none() }
 
-/** The same access token with the same times: one that is issued again may live anew from then. */
+/**
+ * Whether it is the same access token with the same times. A token that is issued again may have a new
+ * lifetime.
+ */
 const isSameToken = (a: Credentials.Credentials, b: Credentials.Credentials): boolean =>
   Credentials.sameAccessToken(a, b) &&
   Option.getOrNull(a.expiresAt) === Option.getOrNull(b.expiresAt) &&
   Option.getOrNull(a.obtainedAt) === Option.getOrNull(b.obtainedAt)
 
-/** A moment by what the wall clock says now; the earlier one where the two clocks disagree. */
+/** A past moment in terms of the present wall clock. If the two clocks disagree, the earlier one counts. */
 const since = (moment: Moment, now: Moment): number =>
   Math.min(now.wall, moment.wall, now.wall - (now.uptime - moment.uptime))
 
-/** By how much the wall clock was set between two moments; sleep of the machine looks like a clock set ahead. */
+/**
+ * By how much the wall clock was set between two moments. A sleep of the machine looks like a clock that was
+ * set ahead.
+ */
 const stepped = (before: Moment, now: Moment): number => now.wall - before.wall - (now.uptime - before.uptime)
 
-/** What is known of the age of these credentials. */
+/** Returns what is known about the age of the given credentials. */
 export const witness = (
   { holding, measured }: Age,
   credentials: Option.Option<Credentials.Credentials>,
@@ -69,7 +75,7 @@ export const witness = (
   }
 }
 
-/** Records since when the current access token is held; one that is held already keeps its time. */
+/** Records since when the current access token is held. A token that is already held keeps its time. */
 const hold = (
   age: Age,
   credentials: Option.Option<Credentials.Credentials>,
@@ -96,7 +102,7 @@ export const read = (age: Age, credentials: Option.Option<Credentials.Credential
   readAt: Option.some(now)
 })
 
-/** These credentials were written to storage. A user saves them fresh from a login: then our clock dated them. */
+/** These credentials were written to storage. If they come fresh from a login, our clock dated them. */
 export const written = (age: Age, credentials: Credentials.Credentials, now: Moment): Age => {
   const isOwn = Option.exists(
     credentials.obtainedAt,
@@ -105,7 +111,7 @@ export const written = (age: Age, credentials: Credentials.Credentials, now: Mom
   return { ...hold(age, Option.some(credentials), now, isOwn, Option.none()), readAt: Option.some(now) }
 }
 
-/** An answer that took `took` milliseconds brought these credentials, and may show the server's clock. */
+/** A response that took `took` milliseconds brought these credentials, and may show the server's clock. */
 export const obtained = (
   age: Age,
   credentials: Credentials.Credentials,
@@ -114,7 +120,7 @@ export const obtained = (
   const { now, serverTime, took } = answer
   const sent = { wall: now.wall - took, uptime: now.uptime - took }
   const next = hold(age, Option.some(credentials), sent, true, Option.none())
-  // A new refresh token alone says nothing of the age of the access token.
+  // A new refresh token alone does not show the age of the access token.
   const isNew = !Option.exists(age.holding, (h) => isSameToken(h.credentials, credentials))
   return isNew && Option.isSome(serverTime)
     ? { ...next, measured: Option.some({ at: sent, ahead: sent.wall - serverTime.value }) }
@@ -122,9 +128,9 @@ export const obtained = (
 }
 
 /**
- * The credentials of a refresh as they are stored. Where our clock differs from the server's by as much as at the refresh
- * before, it is wrong for good rather than about to be set. The server's time is left out then, or each process that
- * starts would take the token for dead and renew it.
+ * Prepares the credentials of a refresh for storage. If our clock differs from the server's by as much as at
+ * the previous refresh, it is permanently wrong rather than about to be corrected. Then the server's time is
+ * left out. Otherwise each process that starts would take the token for expired and renew it.
  */
 export const toStore = (
   before: Option.Option<Credentials.Credentials>,

@@ -1,4 +1,4 @@
-/** The answer of the authorization server, in the phase `Redeeming`. */
+/** The response of the authorization server, in the phase `Redeeming`. */
 import * as Option from "effect/Option"
 import * as Credentials from "../Credentials.js"
 import * as Entry from "../Entry.js"
@@ -30,7 +30,10 @@ import {
 } from "./Transition.js"
 import { momentOf, witnessOf } from "./View.js"
 
-/** New tokens. They are in use from now on, saved or not. A refresh that achieved nothing cools down, longer each time. */
+/**
+ * New tokens arrived. They are used from now on, saved or not. A refresh that achieved nothing starts a
+ * cool-down, which grows each time.
+ */
 export const answered = (
   at: At,
   state: State,
@@ -40,7 +43,7 @@ export const answered = (
   const { now, policy } = at
   const { base } = phase.attempt
   const kept = keep(at, state, phase, received, false)
-  // Cleared, or replaced by a login, while the answer was under way.
+  // The grant was cleared, or replaced by a login, before the response arrived.
   if (Option.isNone(kept)) return end(state, Option.none())
   const { entry, state: next } = kept.value
   const before = Option.map(base, (b) => b.credentials)
@@ -67,7 +70,9 @@ export const answered = (
   return withEvents([refreshed, ...warnings(received, now)], committing)
 }
 
-/** A malformed answer that still holds a new refresh token: the old one is spent, so the new one is saved first. */
+/**
+ * A malformed response still holds a new refresh token. The old one is spent, so the new one is saved first.
+ */
 const salvaged = (
   at: At,
   state: State,
@@ -87,7 +92,10 @@ const salvaged = (
 const commitNow = (state: State, { lease }: Attempt, failure: Option.Option<Failure>): Next =>
   commitRotation(state, { lease, conflicts: 0, tries: 0, isAsked: false, failure })
 
-/** The state with the rotation of an answer; none where storage no longer holds the grant that was redeemed. */
+/**
+ * Returns the state with the rotation of a response. None if storage no longer holds the grant that was
+ * redeemed.
+ */
 const keep = (
   at: At,
   state: State,
@@ -109,7 +117,7 @@ const keep = (
     new Entry.Entry({
       ...successor,
       fence: lease.fence,
-      // Each answer that is of no use costs a rotation: all who share the grant wait, longer each time.
+      // Each useless response costs a rotation. Everyone who shares the grant waits, longer each time.
       serverWait: isMalformed
         ? BackOff.serverWait(Option.none(), Option.some(backOffOf(at, state)), now)
         : successor.serverWait
@@ -126,7 +134,7 @@ const keep = (
     newest: Option.some(entry),
     writes: state.writes + 1,
     answers: state.answers + 1,
-    // An answer that is of no use has not ended what was wrong before.
+    // A useless response does not fix the earlier problem.
     coolDown: isMalformed ? state.coolDown : Option.none(),
     dead: Option.none(),
     age: Age.obtained(state.age, credentials, {
@@ -138,7 +146,7 @@ const keep = (
   return Option.some({ entry, state: kept })
 }
 
-/** How long all who share the grant wait, where the server did not say. */
+/** How long everyone who shares the grant waits if the server did not say. */
 const backOffOf = ({ now, policy }: At, state: State): number =>
   BackOff.backOff(
     Option.flatMap(entryOf(state), (e) => e.serverWait),
@@ -146,7 +154,9 @@ const backOffOf = ({ now, policy }: At, state: State): number =>
     policy
   )
 
-/** The time for the answer is over, but it has begun to arrive. Callers stop waiting, and it is read on. */
+/**
+ * The time limit has passed, but the response has begun to arrive. Callers stop waiting, and reading goes on.
+ */
 export const overdue = (
   at: At,
   state: State,
@@ -157,7 +167,7 @@ export const overdue = (
     _tag: "Unavailable",
     reason: "MaybeSent",
     retryAt: at.now + 1000,
-    message: `${message} It has begun to arrive and may hold a new refresh token: it is read on, and nothing is sent meanwhile.`,
+    message: `${message} The answer has begun to arrive and may hold a new refresh token: Latchkey reads on, and sends nothing meanwhile.`,
     cause: undefined
   }
   const cooled: State = {
@@ -169,8 +179,8 @@ export const overdue = (
 }
 
 /**
- * The request failed, or its answer is of no use. `invalid_grant` is verified before the grant counts as dead. Where the
- * outcome is known, the intent is taken back; where it is not, it stays and calls for a replay.
+ * The request failed, or its response is useless. `invalid_grant` is verified before the grant counts as
+ * dead. If the outcome is known, the intent is removed. If not, the intent stays and calls for a replay.
  */
 export const failed = (
   at: At,
@@ -200,15 +210,16 @@ export const failed = (
   return withEvents([event], retract(at, cooled, { attempt, failure, retryAfter, isCooling: true }))
 }
 
-/** The state with a cool-down after a failed attempt, and the failure that callers get. */
+/** Returns the state with a cool-down after a failed attempt, and the failure for callers. */
 const failAttempt = (at: At, state: State, error: RefreshError, isUnknown: boolean) => {
   const retryAfter = retryAfterOf(error)
-  // All who share the grant wait too, although the server did not say for how long.
+  // Everyone who shares the grant waits as well, although the server did not say for how long.
   const shared =
     error.reason === "Transient" && !Option.exists(retryAfter, (millis) => millis > 0)
       ? Option.some(backOffOf(at, state))
       : Option.none<number>()
-  // The intent of a request whose outcome is unknown is open from now on: the cool-down leaves time to replay it.
+  // The intent of a request with an unknown outcome is open from now on. The cool-down leaves time to replay
+  // it.
   const phase: State["phase"] = isUnknown ? { _tag: "Idle" } : state.phase
   const { coolDown } = cool(at, { ...state, phase }, { reason: "Failed", retryAfter, shared })
   const failure: Failure = {
@@ -221,7 +232,7 @@ const failAttempt = (at: At, state: State, error: RefreshError, isUnknown: boole
   return { state: { ...state, coolDown, lastFailure: error.message }, failure, shared }
 }
 
-/** Without a refresh token no grant can end: the request is sent again after a pause. */
+/** Without a refresh token no grant can end. The request is sent again after a pause. */
 const notDead = (error: RefreshError): RefreshError =>
   new RefreshError({
     reason: "Misconfigured",

@@ -1,4 +1,6 @@
-/** When nothing may be sent to the server, and why: our own cool-down, and the wait that the server asked for. */
+/**
+ * When nothing may be sent to the server, and why: our own cool-down, and the wait that the server asked for.
+ */
 import * as Option from "effect/Option"
 import * as Credentials from "../Credentials.js"
 import { ServerWait } from "../Entry.js"
@@ -14,31 +16,32 @@ export interface Limits {
 /**
  * Why nothing is sent for now, and until when.
  *
- * - `Failed`: a refresh failed. `ServerAsked`: the server asked the last client that sent a request to wait; see
- *   `backOff` for a server that does not say for how long.
- * - `Ineffective`: a refresh brought the same token or expiry, or one already due.
+ * - `Failed`: a refresh failed.
+ * - `ServerAsked`: the server asked the last client that sent a request to wait. See `backOff` for a server
+ *   that does not say for how long.
+ * - `Ineffective`: a refresh brought the same token or expiry, or one that is already due.
  * - `Rejected`: a resource server keeps rejecting fresh tokens.
  *
  * @since 0.1.0
  * @category models
  */
 export interface CoolingDown {
-  /** When it began: a clock set back to before it ends it. */
+  /** When it began. It ends if the clock is set back to before this. */
   readonly since: number
   readonly until: number
-  /** Until when the server asked for a pause, if it did: a forced refresh waits for that too. */
+  /** Until when the server asked to wait, if it did. A forced refresh respects that too. */
   readonly askedUntil: Option.Option<number>
   readonly reason: "Failed" | "ServerAsked" | "Ineffective" | "Rejected"
   /** How many times in a row. */
   readonly failures: number
 }
 
-/** No server may silence us for longer than this, a day. */
+/** The longest wait that a server can impose: a day. */
 export const longestWait = 86_400_000
 
 /**
- * Why nothing may be sent now, if so: our own cool-down or the server's wait, whichever lasts longer. A forced request
- * passes our own cool-down, never what the server asked for.
+ * Why nothing may be sent now: our own cool-down or the server's wait, whichever lasts longer. None if
+ * sending is allowed. A forced request ignores our own cool-down, never the server's wait.
  */
 export const cooling = (
   held: {
@@ -63,7 +66,7 @@ export const cooling = (
     )
 }
 
-/** None where it began in the future, further away than the clocks of two machines are apart. */
+/** None if the wait began further in the future than the clocks of two machines may differ. */
 const sharedWait = ({ at, until }: ServerWait, now: number): Option.Option<CoolingDown> => {
   const end = Math.min(until, at + longestWait)
   return now < at - Credentials.clockTolerance
@@ -72,8 +75,8 @@ const sharedWait = ({ at, until }: ServerWait, now: number): Option.Option<Cooli
 }
 
 /**
- * The wait to store for all who share the grant, never shorter than the one before. `retryAfter` is in milliseconds, and
- * a day at most.
+ * The wait to store for everyone who shares the grant. Never shorter than the previous one. `retryAfter` is
+ * in milliseconds, and at most a day counts.
  */
 export const serverWait = (
   before: Option.Option<ServerWait>,
@@ -97,9 +100,9 @@ export const serverWait = (
   )
 
 /**
- * How long, in milliseconds, all who share a grant wait after the server answered that it cannot now (429, 503,
- * `temporarily_unavailable`, `slow_down`) without saying for how long: twice the last wait, from `coolDownBase` to
- * `coolDownMax`. `before` is the last wait that is stored; a successful refresh removes it.
+ * How long, in milliseconds, everyone who shares a grant waits after the server refused for now (429, 503,
+ * `temporarily_unavailable`, `slow_down`) without naming a time: twice the last wait, from `coolDownBase` to
+ * `coolDownMax`. `before` is the last stored wait. A successful refresh removes it.
  */
 export const backOff = (before: Option.Option<ServerWait>, now: number, limits: Limits): number => {
   // A wait that begins in the future was stored before the clock was set back.
@@ -111,22 +114,24 @@ export const backOff = (before: Option.Option<ServerWait>, now: number, limits: 
 }
 
 /**
- * The cool-down after one more failure: doubled each time up to the maximum, less up to a quarter of jitter; short enough
- * to repeat a request without an answer while the server allows that; never shorter than the server asked for (a day at
- * most), now or by the cool-down before.
+ * The cool-down after one more failure.
+ *
+ * - It doubles each time up to the maximum, less up to a quarter of jitter.
+ * - It is short enough to repeat a request without a response while the server allows that.
+ * - It is never shorter than the server asked for (at most a day), now or in the previous cool-down.
  */
 export const coolDown = (options: {
-  /** How many times in a row it has failed by now, from 1. */
+  /** How many times in a row it has failed, from 1. */
   readonly failures: number
   readonly now: number
   readonly policy: Limits
   readonly reason: Exclude<CoolingDown["reason"], "ServerAsked">
   readonly retryAfter: Option.Option<number>
-  /** How long all who share the grant wait, where the server did not say; see `backOff`. */
+  /** How long everyone who shares the grant waits if the server did not say. See `backOff`. */
   readonly shared?: Option.Option<number>
-  /** The cool-down that this replaces. */
+  /** The cool-down that this one replaces. */
   readonly before: Option.Option<CoolingDown>
-  /** The replay that an open intent calls for, if there is one by now. */
+  /** The replay that an open intent calls for, if there is one. */
   readonly replay: Option.Option<Replay.Replay>
   readonly jitterShare: number
 }): CoolingDown => {
@@ -157,8 +162,8 @@ export const coolDown = (options: {
 }
 
 /**
- * Whether a refresh achieved nothing: the same access token, the same expiry, or one already past. To repeat it at once
- * would loop.
+ * Whether a refresh achieved nothing: the same access token, the same expiry, or one already past. Repeating
+ * it at once would loop.
  */
 export const isIneffective = (
   before: Option.Option<Credentials.Credentials>,
@@ -175,9 +180,9 @@ export const isIneffective = (
   )
 
 /**
- * From 0 to below 1, the same for the same text: an account and instance's share of the jitter, so that a fleet does not
- * refresh in step and a test sees the same every time. FNV-1a with the last mixing of Murmur3, without which names that
- * differ in their last letter would get nearly the same share.
+ * Returns an account's and instance's share of the jitter: from 0 to below 1, the same for the same text, so
+ * that a fleet does not refresh in step and tests are repeatable. FNV-1a with the final mixing of Murmur3.
+ * Without the mixing, names that differ in their last letter would get nearly the same share.
  */
 export const jitterShare = (text: string): number => {
   let hash = 0x811c9dc5

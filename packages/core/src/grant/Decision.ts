@@ -1,8 +1,8 @@
 /**
  * What a caller gets now, and why: serve the token, read storage, refresh, wait, or send the user to log in.
  *
- * All policy about a token is here. `now` and `policy` are arguments, times are epoch milliseconds, and every function is
- * total: no clock and no lifetime makes one throw or return NaN.
+ * All policy about a token is here. `now` and `policy` are arguments. Times are epoch milliseconds. Every
+ * function is total: no clock and no lifetime makes one throw or return NaN.
  */
 import * as Data from "effect/Data"
 import * as Option from "effect/Option"
@@ -28,7 +28,7 @@ import {
 import * as Replay from "./Replay.js"
 
 /**
- * What the decision needs of the policy, in milliseconds.
+ * The part of the policy that the decision needs, in milliseconds.
  *
  * @since 0.1.0
  * @category models
@@ -37,11 +37,11 @@ export interface Policy extends Limits {
   readonly credentialsTtl: number
   readonly grace: number
   readonly mode: "wait" | "background"
-  /** From 0 to 1: how much of the grace jitter may take away in `background` mode. */
+  /** From 0 to 1: the share of the grace that jitter may take away in `background` mode. */
   readonly jitter: number
 }
 
-/** What a process knows about the grant, as the decision needs it. */
+/** What a process knows about the grant, in the form that the decision needs. */
 export interface Held {
   readonly credentials: Option.Option<Credentials.Credentials>
   /** When they were read from storage or written there. */
@@ -50,27 +50,30 @@ export interface Held {
   readonly refreshable: boolean
   /** How the grant differs from those that the refresher may redeem, if it does. */
   readonly mismatch: Option.Option<Mismatch>
-  /** The mark of this very grant, where the server has refused it. */
+  /** The mark of this grant if the server has refused it. */
   readonly dead: Option.Option<DeadGrant>
-  /** Whether a resource server has rejected this very access token. */
+  /** Whether a resource server has rejected this access token. */
   readonly rejected: boolean
-  /** Our own, after a failure here. */
+  /** This process's own cool-down, after a failure here. */
   readonly coolDown: Option.Option<CoolingDown>
-  /** The wait that the server asked of all who share the grant. */
+  /** The server's wait, which everyone who shares the grant respects. */
   readonly serverWait: Option.Option<ServerWait>
-  /** The intent to spend this very refresh token, where the outcome of the request is unknown. */
+  /** The intent to spend this refresh token, if the outcome of the request is unknown. */
   readonly openIntent: Option.Option<Intent>
   /** What the server does with a spent refresh token. */
   readonly rotation: Rotation.RotationPolicy
-  /** By how many milliseconds the server's clock is ahead of ours: a token is due that much earlier. */
+  /** By how many milliseconds the server's clock is ahead of ours. A token is due that much earlier. */
   readonly serverAhead: number
-  /** From 0 to 1: this account and instance's share of the jitter. */
+  /** From 0 to 1: the share of the jitter of this account and instance. */
   readonly jitterShare: number
-  /** What this process knows of the age of the access token. */
+  /** What this process knows about the age of the access token. */
   readonly witness: Witness
 }
 
-/** What a caller asks beyond the policy: a refresh in any case, or a token that lives for `minValidity` more milliseconds. */
+/**
+ * A caller's request beyond the policy: a refresh in any case, or a token that stays valid for `minValidity`
+ * more milliseconds.
+ */
 export interface Request {
   readonly force: boolean
   readonly minValidity: number
@@ -80,9 +83,10 @@ export interface Request {
 export const anyValid: Request = { force: false, minValidity: 0 }
 
 /**
- * Why a token is used as it is: it is not due, or it is but no refresh could help. `AnswerLost`: the server
- * may have replaced the refresh token, and to send it again may end the grant. That is left for the time when there is
- * nothing more to lose.
+ * Why a token is served without a refresh: it is not due, or it is due but no refresh could help.
+ *
+ * `AnswerLost`: the server may have replaced the refresh token, and sending the old one again may end the
+ * grant. The manager does so only once there is nothing more to lose.
  *
  * @since 0.1.0
  * @category models
@@ -90,9 +94,12 @@ export const anyValid: Request = { force: false, minValidity: 0 }
 export type UseReason = "NotDue" | "NoRefreshToken" | "GrantDead" | "AnswerLost"
 
 /**
- * Why a token is to be refreshed. `AnswerLost`: it is not due, but an earlier refresh got no answer, and the
- * server still lets it be repeated. `AgeUnknown`: a clock was wrong when it was obtained, or is wrong now, and nobody
- * can say whether it has expired.
+ * Why a token must be refreshed.
+ *
+ * - `AnswerLost`: it is not due, but an earlier refresh got no response, and the server still allows a
+ *   repetition.
+ * - `AgeUnknown`: a clock was wrong when it was obtained, or is wrong now, so nobody knows whether it has
+ *   expired.
  *
  * @since 0.1.0
  * @category models
@@ -109,19 +116,19 @@ export type DueReason =
 export type ReauthorizeReason = "NoCredentials" | "NoRefreshToken" | "GrantDead" | "RotationLost"
 
 /**
- * What to do. Each outcome carries what the manager needs to do it; the same value drives behaviour, logs,
- * metrics and `explain`. `replay` is there where an earlier refresh of the same refresh token got no answer:
- * a refresh is a replay of it then.
+ * What to do. Each outcome carries everything the manager needs. The same value drives behaviour, logs,
+ * metrics and `explain`. `replay` is set if an earlier refresh with the same refresh token got no response: a
+ * refresh is then a replay of it.
  *
- * - `Use`: serve the token; there is nothing else to do before `nextCheckAt`.
+ * - `Use`: serve the token. There is nothing else to do before `nextCheckAt`.
  * - `Reload`: read storage, then decide again.
  * - `UseAndRefresh`: serve the token now, and refresh it in the background.
- * - `Refresh`: join the one refresh; serve `fallback` if it fails or is slow.
- * - `CoolDown`: send nothing before `until`; `fallback` as above. `AnswerLost`: see {@link UseReason};
- *   the token is valid, but not for as long as was asked.
+ * - `Refresh`: join the one refresh. Serve `fallback` if it fails or is slow.
+ * - `CoolDown`: send nothing before `until`. Serve `fallback` if there is one. `AnswerLost`: see
+ *   {@link UseReason}; the token is valid, but not for as long as requested.
  * - `Reauthorize`: only a new login helps.
- * - `TooShortLived`: the server's tokens do not live for the `minValidity` asked for.
- * - `Refuse`: the grant belongs to another server, client or account: nothing of it is sent or served.
+ * - `TooShortLived`: the server's tokens do not live for the requested `minValidity`.
+ * - `Refuse`: the grant belongs to another server, client or account. Nothing of it is sent or served.
  *
  * @since 0.1.0
  * @category models
@@ -171,7 +178,7 @@ export const {
   $is
 } = Data.taggedEnum<Decision>()
 
-/** What to do with what is in memory. Absence is never trusted: storage is read again. */
+/** Decides from what is in memory. An absent grant is never trusted: storage is read again. */
 export const decide = (
   held: Option.Option<Held>,
   now: number,
@@ -186,7 +193,7 @@ export const decide = (
   return Reload({ reason: isExpired(credentials.value, now, witness) ? "Expired" : "Stale" })
 }
 
-/** What to do with what was just read from storage: {@link decide} without the question of freshness. */
+/** Decides from a read of storage just now: {@link decide} without the question of freshness. */
 export const judge = (held: Held, now: number, policy: Policy, request: Request = anyValid): Decision => {
   if (Option.isSome(held.mismatch)) return Refuse({ mismatch: held.mismatch.value })
   const replay = Replay.replay(held.rotation, held.openIntent, now)
@@ -276,7 +283,7 @@ const nextCheckAt = (
   Math.min(
     held.loadedAt + policy.credentialsTtl,
     endsAt(credentials, now, held.witness) - grace,
-    // The window of an intent that lies in the future opens when time gets there.
+    // The window of an intent that lies in the future opens at that time.
     Option.match(
       Option.filter(held.openIntent, ({ at }) => at > now),
       { onNone: () => Infinity, onSome: ({ at }) => at }
@@ -295,8 +302,8 @@ const refreshOrCoolDown = (
   })
 
 /**
- * When a decision may change without another request: at once where storage is to be read or a token refreshed; none
- * where only a change in storage, or another request, helps.
+ * When a decision may change without another request. It is now if storage must be read or a token refreshed.
+ * None if only a change in storage, or another request, helps.
  */
 export const looksAgainAt = (decision: Decision, now: number): Option.Option<number> => {
   switch (decision._tag) {
@@ -315,7 +322,7 @@ export const looksAgainAt = (decision: Decision, now: number): Option.Option<num
   }
 }
 
-/** The token that a decision lets be served now, if any. */
+/** Returns the token that a decision allows to be served now, if any. */
 export const servable = (decision: Decision): Option.Option<Redacted.Redacted> => {
   switch (decision._tag) {
     case "Use":

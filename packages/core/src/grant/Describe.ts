@@ -1,4 +1,4 @@
-/** Decisions and tokens in words, for people. No text shows a token. */
+/** Describes decisions and tokens in words, for people. No text shows a token. */
 import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
 import * as Credentials from "../Credentials.js"
@@ -8,7 +8,7 @@ import { atLeastZero, clampedGrace, isGraceTooLong, noWitness, timeToExpiry, typ
 import type * as Replay from "./Replay.js"
 
 /**
- * A decision in words, for people; never a token.
+ * Describes a decision in words. Never shows a token.
  *
  * @since 0.1.0
  * @category getters
@@ -16,13 +16,13 @@ import type * as Replay from "./Replay.js"
 export const describe = (decision: Decision, now: number): string => {
   const span = (time: number): string => `${atLeastZero(time) / 1000} s`
   const served = (fallback: Option.Option<unknown>): string =>
-    Option.isSome(fallback) ? "the token is still valid and is served" : "there is no valid token to serve"
+    Option.isSome(fallback) ? "the token is still valid and is served" : "there is no valid token"
   const again = (replay: Option.Option<Replay.Replay>): string =>
     Option.match(replay, {
       onNone: () => "",
       onSome: ({ open, since }) =>
-        `; this repeats a refresh begun ${span(now - since)} ago, whose answer was not seen, ` +
-        (open ? "while the server lets it be repeated" : "as a last resort: the server may end the grant")
+        `; this repeats a refresh of ${span(now - since)} ago, whose answer was lost, ` +
+        (open ? "while the server accepts a repeat" : "as a last resort: the server may end the grant")
     })
   switch (decision._tag) {
     case "Use": {
@@ -33,21 +33,21 @@ export const describe = (decision: Decision, now: number): string => {
     case "Reload":
       return `read storage again (${reloadWords[decision.reason]})`
     case "UseAndRefresh":
-      return `use the token and refresh it behind (${dueWords[decision.reason]})${again(decision.replay)}`
+      return `use the token and refresh it in the background (${dueWords[decision.reason]})${again(decision.replay)}`
     case "Refresh":
       return `refresh (${dueWords[decision.reason]}); meanwhile ${served(decision.fallback)}${again(decision.replay)}`
     case "CoolDown":
-      return `post nothing for ${span(decision.until - now)} (${coolDownWords[decision.reason]}); ${served(decision.fallback)}`
+      return `send nothing for ${span(decision.until - now)} (${coolDownWords[decision.reason]}); ${served(decision.fallback)}`
     case "Reauthorize":
       return `log in${decision.reason === "NoCredentials" ? "" : " again"}: ${decision.detail}`
     case "TooShortLived":
       return `the server's tokens live for ${decision.lifetime / 1000} s, less than the ${decision.minValidity / 1000} s asked for`
     case "Refuse":
-      return `use nothing of it: ${describeMismatch(decision.mismatch)}`
+      return `do not use the stored grant: ${describeMismatch(decision.mismatch)}`
   }
 }
 
-const mayEnd = "the answer to a refresh was not seen, and the server may end the grant if it is repeated"
+const mayEnd = "the answer to a refresh was lost, and the server may end the grant if the refresh is repeated"
 
 const useWords = {
   NotDue: "",
@@ -65,12 +65,12 @@ const reloadWords = {
 const dueWords = {
   NoToken: "there is no token yet",
   Expired: "the token has expired",
-  AgeUnknown: "a clock was set, and how old the token is cannot be said",
+  AgeUnknown: "a clock was changed, so the age of the token is unknown",
   InGrace: "the token is within the grace of its expiry",
-  MinValidity: "the token lives for less than was asked for",
-  Forced: "it was asked for",
+  MinValidity: "the token does not live as long as was asked for",
+  Forced: "a refresh was asked for",
   Rejected: "a resource server rejected the token",
-  AnswerLost: "the answer to an earlier refresh was not seen"
+  AnswerLost: "the answer to an earlier refresh was lost"
 } as const
 
 const coolDownWords = {
@@ -81,15 +81,15 @@ const coolDownWords = {
   AnswerLost: mayEnd
 } as const
 
-/** What happens about a grace that is not below the token's lifetime; empty where it is below. */
+/** Describes a grace that is not shorter than the token's lifetime. Empty if it is shorter. */
 export const describeGrace = (credentials: Credentials.Credentials, grace: number): string =>
   isGraceTooLong(credentials, grace)
-    ? `; the grace of ${grace / 1000} s is not below the token's lifetime: ${clampedGrace(credentials, grace) / 1000} s is taken`
+    ? `; the grace of ${grace / 1000} s is not shorter than the token's lifetime: Latchkey uses ${clampedGrace(credentials, grace) / 1000} s`
     : ""
 
 /**
- * Why a token that arrived at `now` is of no use, where it had expired by then: in words, with the clock that is to be
- * set right, if one is. Empty where it is of use.
+ * Describes why a token that arrived at `now` is useless: it had already expired. Names the clock to correct,
+ * if one is wrong. Empty if the token is usable.
  */
 export const describeArrival = (
   credentials: Credentials.Credentials,
@@ -107,14 +107,14 @@ const describeLateArrival = (credentials: Credentials.Credentials, now: number, 
   const off = Option.map(credentials.serverTime, (server) => now - server)
   if (Option.isSome(off) && Math.abs(off.value) > Credentials.clockTolerance) {
     const way = off.value > 0 ? "ahead of" : "behind"
-    return `The token had expired when it came, and the clock of this machine is ${span(Math.abs(off.value))} ${way} the server's: set it right.`
+    return `The token had expired when it arrived, and the clock of this machine is ${span(Math.abs(off.value))} ${way} the server's: correct it.`
   }
   const ago = late > 0 ? `, by ${span(late)}` : ""
   return Option.isSome(off)
-    ? `The token had expired when it came${ago}, though the clocks agree: the server gives it no time to live.`
-    : `The token had expired when it came${ago} by the clock of this machine, ${instantText(now)}: check that clock.`
+    ? `The token had expired when it arrived${ago}, although the clocks agree: the server gives it no lifetime.`
+    : `The token had expired when it arrived${ago} by the clock of this machine, ${instantText(now)}: check that clock.`
 }
 
-/** Total, as clocks may say anything. */
+/** Total, because clocks may show anything. */
 const instantText = (millis: number): string =>
   Math.abs(millis) <= 8.64e15 ? new Date(millis).toISOString() : "which says no time"

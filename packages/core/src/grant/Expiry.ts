@@ -7,33 +7,36 @@ import * as Option from "effect/Option"
 import * as Credentials from "../Credentials.js"
 
 /**
- * What a process knows of the age of an access token beside its record. The times of a record are by the clock of its
- * writer, which may have been wrong, or set since.
+ * What a process knows about the age of an access token besides its record. The times in a record are by the
+ * clock of its writer, which may have been wrong, or set since.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Witness {
   /**
-   * By how many milliseconds our clock is ahead of the server's, negative where it is behind, as this process measured it.
-   * None where it did not, or where our clock has been set since.
+   * By how many milliseconds our clock is ahead of the server's, as this process measured it. Negative if it
+   * is behind. None if this process did not measure it, or if our clock has been set since.
    */
   readonly ahead: Option.Option<number>
   /**
-   * Since when this process holds the token, by what our clock says now: it is at least that old. Infinity where it
-   * has never held it.
+   * Since when this process holds the token, in terms of our present clock. The token is at least that old.
+   * Infinity if the process has never held it.
    */
   readonly heldSince: number
-  /** Whether this process obtained the token: then it was obtained at `heldSince`. */
+  /** Whether this process obtained the token. If so, it was obtained at `heldSince`. */
   readonly isOwn: boolean
-  /** When storage did not hold the token yet, by what our clock says now; minus infinity where nobody looked. */
+  /**
+   * The last time when storage did not hold the token yet, in terms of our present clock. Minus infinity if
+   * it is unknown.
+   */
   readonly absentAt: number
-  /** By how many milliseconds our clock was set back since this process holds the token. */
+  /** By how many milliseconds our clock was set back while this process held the token. */
   readonly setBack: number
 }
 
 /**
- * Nothing but what the record says.
+ * Only the record is known.
  *
  * @since 0.1.0
  * @category constructors
@@ -49,25 +52,28 @@ export const noWitness: Witness = {
 /** The number, or 0 where it is negative or NaN. */
 export const atLeastZero = (value: number): number => (value > 0 ? value : 0)
 
-/** When a token ends by our clock, and whether that is a guess. */
+/** When a token expires by our clock, and whether that is a guess. */
 interface End {
   readonly at: number
   readonly isGuess: boolean
 }
 
 /**
- * A record without `obtainedAt` has its expiry alone. One with it has a lifetime, and the time left never exceeds that.
+ * A record without `obtainedAt` has only its expiry. A record with it has a lifetime, and the time left never
+ * exceeds that.
  *
- * - A token that this process obtained is as old as the time it was held here, however the clock was set since.
- * - Where this process has measured the server's clock, the age is by that clock.
- * - Else the age is by the writer's clock, or by the server's `Date`, whichever leaves less. A time in the future is no
- *   evidence. Without evidence, or where the token lives by one clock and is dead by the other, it is as old as it can be
- *   since storage did not hold it. If it may be dead by that, the end is a guess.
+ * - A token that this process obtained is as old as the time it was held here, however the clock was set
+ *   since.
+ * - If this process has measured the server's clock, the age is by that clock.
+ * - Otherwise the age is by the writer's clock or by the server's `Date`, whichever leaves less time. A time
+ *   in the future is no evidence. If there is no evidence, or if the token is valid by one clock and expired
+ *   by the other, the token counts as being as old as it can be since storage did not hold it. If it may have
+ *   expired by that measure, the end is a guess.
  */
 const endOf = (credentials: Credentials.Credentials, now: number, witness: Witness): Option.Option<End> => {
   const { setBack } = witness
   if (!(setBack > 0)) return endWithoutSetBack(credentials, now, witness)
-  // By the clock as it would be had nobody set it.
+  // By our clock as it would show if nobody had set it.
   const unset = {
     ...witness,
     ahead: Option.map(witness.ahead, (ahead) => ahead + setBack),
@@ -115,17 +121,18 @@ const endWithoutSetBack = (
   return isDisputed ? guess(stated) : end(Math.min(stated, ...Option.toArray(byServer)))
 }
 
-/** A `Date` counts in seconds: an end by it that is later by less than that is no later. */
+/** A `Date` counts in whole seconds. An end that is later by less than a second is not later. */
 const rounded = (byServer: number, stated: number): number =>
   byServer - stated > 0 && byServer - stated < 1000 ? stated : byServer
 
-/** When the token ends by our clock; Infinity where its expiry is unknown. */
+/** When the token expires by our clock. Infinity if its expiry is unknown. */
 export const endsAt = (credentials: Credentials.Credentials, now: number, witness: Witness): number =>
   Option.match(endOf(credentials, now, witness), { onNone: () => Infinity, onSome: ({ at }) => at })
 
 /**
- * Milliseconds until the expiry, negative once past it; none where the expiry is unknown. Never more than the lifetime
- * of the token, where that is known: a clock that was ahead when it was obtained, or is behind now, adds nothing.
+ * Milliseconds until the expiry, negative after it. None if the expiry is unknown. Never more than the
+ * token's lifetime, if that is known: a clock that was ahead when it was obtained, or is behind now, adds
+ * nothing.
  *
  * @since 0.1.0
  * @category predicates
@@ -148,13 +155,16 @@ const longestLife = ({ expiresAt, obtainedAt }: Credentials.Credentials): number
   return Number.isNaN(life) ? Infinity : life
 }
 
-/** What was left of a token when this process obtained it: the next one will not last longer. Infinity if unknown. */
+/**
+ * How much was left of a token when this process obtained it. The next one will not last longer. Infinity if
+ * unknown.
+ */
 export const leftAtFirst = (credentials: Credentials.Credentials, now: number, witness: Witness): number =>
   witness.isOwn ? endsAt(credentials, now, witness) - witness.heldSince : Infinity
 
 /**
- * Whether nobody can say how old the token is, though its lifetime is known: it was obtained in the future by our clock,
- * or is alive by the clock of its writer and dead by the server's.
+ * Whether the age of the token is unknown although its lifetime is known: it was obtained in the future by
+ * our clock, or is valid by the clock of its writer and expired by the server's.
  */
 export const isAgeUnknown = (
   credentials: Credentials.Credentials,
@@ -167,7 +177,7 @@ export const endsWithin = (left: Option.Option<number>, span: number): boolean =
   Option.exists(left, (millisLeft) => millisLeft <= span)
 
 /**
- * Milliseconds left as whole seconds, 0 once there are none.
+ * Converts the milliseconds left to whole seconds, 0 once there are none.
  *
  * @since 0.1.0
  * @category predicates
@@ -188,8 +198,8 @@ export const isExpired = (
 ): boolean => endsWithin(timeToExpiry(credentials, now, witness), 0)
 
 /**
- * Whether credentials that were read at `loadedAt` may still be trusted: younger than `ttl`, not from the future (the
- * clock was set back), and not expired.
+ * Whether credentials that were read at `loadedAt` may still be trusted: younger than `ttl`, not from the
+ * future (the clock was set back), and not expired.
  */
 export const isFresh = (
   credentials: Credentials.Credentials,
@@ -200,8 +210,8 @@ export const isFresh = (
 ): boolean => now >= loadedAt && now - loadedAt < ttl && !isExpired(credentials, now, witness)
 
 /**
- * Whether a refresh is due: the time left is no more than `grace` milliseconds. A negative grace counts as 0; pass
- * {@link clampedGrace} for the policy's own.
+ * Whether a refresh is due: the time left is no more than `grace` milliseconds. A negative grace counts as 0.
+ * For the policy's own grace, pass {@link clampedGrace}.
  *
  * @since 0.1.0
  * @category predicates
@@ -210,8 +220,8 @@ export const shouldRefresh = (credentials: Credentials.Credentials, now: number,
   endsWithin(timeToExpiry(credentials, now), atLeastZero(grace))
 
 /**
- * The policy's grace for these credentials, or more where the server wants them renewed earlier; at most half
- * of their lifetime, where that is known, so that a token is never due the moment it arrives.
+ * Returns the policy's grace for these credentials, or more if the server wants them renewed earlier. It is
+ * at most half of their lifetime, if that is known, so that a token is never due the moment it arrives.
  *
  * @since 0.1.0
  * @category getters
@@ -219,7 +229,7 @@ export const shouldRefresh = (credentials: Credentials.Credentials, now: number,
 export const clampedGrace = (credentials: Credentials.Credentials, grace: number): number =>
   atMostHalfOfLife(credentials, Math.max(atLeastZero(grace), requestedGrace(credentials)))
 
-/** How long before the expiry the server wants the token renewed, 0 where it does not say. */
+/** How long before the expiry the server wants the token renewed, 0 if it does not say. */
 const requestedGrace = ({ expiresAt, refreshAt }: Credentials.Credentials): number =>
   Option.match(
     Option.zipWith(expiresAt, refreshAt, (end, renew) => end - renew),
@@ -233,18 +243,22 @@ const atMostHalfOfLife = (credentials: Credentials.Credentials, span: number): n
   })
 
 /**
- * Whether the policy's grace is not below the lifetime of these credentials. Such a setting cannot be meant;
- * {@link clampedGrace} is used instead. A grace between half the lifetime and the whole is clamped too, and no mistake.
+ * Whether the policy's grace is not shorter than the lifetime of these credentials. Such a setting must be a
+ * mistake, and {@link clampedGrace} is used instead. A grace between half of the lifetime and the whole is
+ * also clamped, but is no mistake.
  */
 export const isGraceTooLong = (credentials: Credentials.Credentials, grace: number): boolean =>
   Option.exists(Credentials.lifetime(credentials), (lifetime) => grace >= lifetime)
 
-/** A server that seems further ahead than this, 5 minutes, is not believed: one of the two clocks is wrong. */
+/**
+ * A server that seems further ahead than this (5 minutes) is not believed: one of the two clocks is wrong.
+ */
 const furthestAhead = 300_000
 
 /**
- * How long before its end a token is due: a grace that is clamped already, and before that by how much the server's clock
- * is ahead; at most half of the lifetime in all, where that is known. Our own clock decides when a token has expired.
+ * How long before its end a token is due: the clamped grace, plus the time by which the server's clock is
+ * ahead. At most half of the lifetime in all, if that is known. Our own clock decides when a token has
+ * expired.
  */
 export const earliness = (credentials: Credentials.Credentials, grace: number, serverAhead: number): number =>
   atMostHalfOfLife(credentials, grace + Math.min(atLeastZero(serverAhead), furthestAhead))

@@ -1,4 +1,7 @@
-/** The marks in an entry that concern the very refresh token that it holds. One of another token says nothing about it. */
+/**
+ * The marks in an entry that concern the refresh token it holds now. A mark of another token does not apply
+ * to it.
+ */
 import * as Option from "effect/Option"
 import * as Entry from "../Entry.js"
 
@@ -7,10 +10,10 @@ const ofItsGrant =
   ({ fingerprint }: { readonly fingerprint: Entry.Intent["fingerprint"] }): boolean =>
     fingerprint === Entry.grantFingerprint(credentials)
 
-/** The intent to spend the refresh token, where the outcome of the request is unknown. */
+/** Returns the intent to spend the refresh token, if the outcome of the request is unknown. */
 export const openIntent = (entry: Entry.Entry): Option.Option<Entry.Intent> =>
   Option.filter(entry.intent, ofItsGrant(entry))
 
-/** The end of the grant. */
+/** Returns the mark that the grant has ended. */
 export const deadMark = (entry: Entry.Entry): Option.Option<Entry.DeadGrant> =>
   Option.filter(entry.dead, ofItsGrant(entry))

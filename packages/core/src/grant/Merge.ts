@@ -1,4 +1,4 @@
-/** Reconciles what storage holds with what memory holds, and recognises storage that was rolled back. */
+/** Reconciles what storage holds with what memory holds, and detects a storage that was rolled back. */
 import * as Option from "effect/Option"
 import * as Credentials from "../Credentials.js"
 import * as Entry from "../Entry.js"
@@ -8,8 +8,8 @@ import { credentialsOf, entryOf, type Policy, type State, type Uncommitted } fro
 import { momentOf } from "./View.js"
 
 /**
- * What a read of storage means. `RolledBack`: storage holds an earlier state than one seen before, whose refresh
- * token is spent; the state is left as it was.
+ * The outcome of a read of storage. `RolledBack`: storage holds an earlier state than one seen before, whose
+ * refresh token is spent. The state is unchanged.
  */
 export type Merged =
   | { readonly _tag: "Unchanged"; readonly state: State }
@@ -17,8 +17,9 @@ export type Merged =
   | { readonly _tag: "RolledBack" }
 
 /**
- * The state after a read of storage at `now`. A change of the grant ends the cool-down, the mark of death, and a rotation
- * of ours that it supersedes. While storage only lags behind a rotation, the rotation is kept.
+ * Returns the state after a read of storage at `now`. A change of the grant ends the cool-down, the dead
+ * mark, and any rotation of ours that it supersedes. While storage only lags behind a rotation, the rotation
+ * is kept.
  */
 export const reconcile = (
   policy: Policy,
@@ -32,7 +33,7 @@ export const reconcile = (
   )
   if (isRolledBack && Option.isNone(uncommitted)) return { _tag: "RolledBack" }
   const had = credentialsOf(state)
-  // Memory that was invalidated has not changed by being read again.
+  // Reading the same grant again after an invalidation is not a change.
   const known =
     state.memory._tag === "Unread" && Option.isNone(had)
       ? Option.map(state.newest, ({ credentials }) => credentials)
@@ -64,7 +65,8 @@ export const lags = ({ base, entry }: Uncommitted, loaded: Option.Option<Version
         (l) =>
           l.entry.family === b.family &&
           Credentials.sameRefreshToken(l.entry.credentials, b.credentials) &&
-          // Where the refresh token stays the same, an entry that a peer has written since is newer, and nothing is lost.
+          // If the refresh token stays the same, an entry that a peer has written since is newer, and nothing
+          // is lost.
           !(
             l.entry.generation > b.generation &&
             Credentials.sameRefreshToken(entry.credentials, b.credentials)

@@ -17,13 +17,13 @@ interface Written {
 }
 
 /**
- * What happened. `writes` is the state's write counter when the operation began: it shows a result that is stale because
- * the grant changed here meanwhile.
+ * What happened. `writes` is the state's write counter when the operation began. It reveals a result that is
+ * stale because the grant changed here meanwhile.
  */
 export type Input =
   /** A caller needs a refresh. */
   | { readonly _tag: "Wanted"; readonly want: Want }
-  // Outcomes of the command under way:
+  // Outcomes of the running command:
   | { readonly _tag: "Loaded"; readonly loaded: Option.Option<Versioned>; readonly writes: number }
   | { readonly _tag: "LoadFailed"; readonly error: StorageError }
   | { readonly _tag: "LeaseTaken"; readonly lease: HeldLease }
@@ -33,9 +33,9 @@ export type Input =
   | (Written & { readonly _tag: "Committed" })
   | { readonly _tag: "CommitRefused"; readonly error: CommitRefused }
   | { readonly _tag: "CommitFailed"; readonly error: StorageError }
-  /** Storage takes long to commit a rotation, and is still at it. */
+  /** Storage is slow to commit a rotation, and has not finished. */
   | { readonly _tag: "CommitSlow" }
-  /** The answer has begun to arrive when the time for it is over; it is read on. */
+  /** The time limit passes while the response arrives. Reading goes on. */
   | { readonly _tag: "Overdue"; readonly message: string }
   | { readonly _tag: "Answered"; readonly credentials: Credentials.Credentials }
   | { readonly _tag: "RefreshFailed"; readonly error: RefreshError }
@@ -45,15 +45,15 @@ export type Input =
   | { readonly _tag: "ObserveFailed"; readonly error: StorageError }
   /** Another writer may have changed storage. */
   | { readonly _tag: "Changed" }
-  // Calls of the manager's users:
+  // Calls by users of the manager:
   | (Written & { readonly _tag: "Saved" })
   | { readonly _tag: "Cleared"; readonly existed: boolean }
   | { readonly _tag: "Invalidated" }
   | { readonly _tag: "Rejected"; readonly token: Redacted.Redacted }
-  /** The manager's scope closes; storage is offered a rotation until then. */
+  /** The manager's scope closes. Until then, the machine retries the commit of a rotation. */
   | { readonly _tag: "Closing"; readonly until: number }
 
-/** What to do next. At most one command of the flight is under way. */
+/** What to do next. At most one command of the flight is running. */
 export type Command =
   | { readonly _tag: "Load"; readonly writes: number }
   | { readonly _tag: "TakeLease" }
@@ -70,25 +70,25 @@ export type Command =
   | {
       readonly _tag: "Redeem"
       readonly previous: Option.Option<Credentials.Credentials>
-      /** Whether an answer that has begun to arrive is read for as long as the lease lasts. */
+      /** Whether a response that has begun to arrive is read for as long as the lease lasts. */
       readonly readsOn: boolean
     }
   | { readonly _tag: "Wait"; readonly millis: number }
-  /** Ends the sleep under way, which stays the flight's command. */
+  /** Ends the current sleep, which stays the flight's command. */
   | { readonly _tag: "Wake" }
 
 /** The effect of an input. */
 export interface Next {
   readonly state: State
-  /** None: the flight is over, or goes on as it was. */
+  /** None: the flight is over, or goes on unchanged. */
   readonly command: Option.Option<Command>
-  /** To publish. */
+  /** The events to publish. */
   readonly events: ReadonlyArray<TokenEvent>
   /** Whether waiting callers look at the state again. */
   readonly released: Option.Option<Release>
 }
 
-/** Waiting callers look at the state again; those whom it does not serve get the failure, if there is one. */
+/** Waiting callers look at the state again. Those that it does not serve get the failure, if there is one. */
 export interface Release {
   readonly failure: Option.Option<Failure>
 }

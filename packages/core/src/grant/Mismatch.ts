@@ -1,4 +1,4 @@
-/** Whether a stored grant may be used by a client, and replaced by a login. */
+/** Whether a client may use a stored grant, and whether a login may replace it. */
 import * as Equal from "effect/Equal"
 import * as Option from "effect/Option"
 import type * as Credentials from "../Credentials.js"
@@ -6,8 +6,8 @@ import type * as Entry from "../Entry.js"
 import { type GrantIdentity, Mismatch, userGrant } from "../GrantIdentity.js"
 
 /**
- * A stored grant: its identity, where it was written with one, and whether it has a refresh token, which only a user's grant
- * is sure to have.
+ * A stored grant: its identity, if it was written with one, and whether it has a refresh token. Only a user's
+ * grant is certain to have one.
  */
 export interface Stored {
   readonly identity: Option.Option<GrantIdentity>
@@ -15,13 +15,13 @@ export interface Stored {
 }
 
 /**
- * How a stored grant differs from those that a client may use, or none. `formerly` names issuers and token endpoints that
- * the client's server had before: a grant from there counts as one from the server.
+ * How a stored grant differs from those that a client may use, if it does. `formerly` names issuers and token
+ * endpoints that the client's server had before: a grant from one of them counts as a grant from the server.
  *
- * The token endpoint identifies a server where it was set by hand, else the issuer. URLs are compared as URLs
- * (RFC 3986 §6.2.2, §6.2.3). A slash at the end makes no difference in an issuer, but does in an endpoint. Where only one
- * side names a token endpoint, both must have the same issuer, and an endpoint that the stored grant does not name must be
- * below that issuer's URL.
+ * A server is identified by its token endpoint if that was configured by hand, and otherwise by its issuer.
+ * URLs are compared as URLs (RFC 3986 §6.2.2, §6.2.3). A trailing slash makes no difference in an issuer, but
+ * does in an endpoint. If only one side names a token endpoint, both must have the same issuer, and an
+ * endpoint that the stored grant does not name must be below that issuer's URL.
  *
  * A grant that was stored without an identity passes, unless it has a refresh token and the client uses none.
  */
@@ -67,9 +67,7 @@ export const compare = (
     : Option.none()
 }
 
-/**
- * Whether a login is another account's than the stored grant; none where either is not known.
- */
+/** Whether a login belongs to another account than the stored grant. None if either account is unknown. */
 export const compareAccounts = (
   stored: Option.Option<string>,
   login: Option.Option<string>
@@ -93,7 +91,7 @@ const sameServer = (was: GrantIdentity, is: GrantIdentity, formerly: ReadonlyArr
   if (Option.isSome(endpoints)) return endpoints.value || isFormer(was.tokenEndpoint)
   if (isFormer(was.issuer) || isFormer(was.tokenEndpoint)) return true
   if (Option.isNone(issuers)) return false
-  // The stored grant names no endpoint: the one that was set must look like this issuer's.
+  // The stored grant names no endpoint. The configured one must look like this issuer's.
   return Option.match(is.tokenEndpoint, {
     onNone: () => true,
     onSome: (endpoint) => Option.exists(was.issuer, (issuer) => isBelow(endpoint, issuer))
@@ -106,7 +104,7 @@ const isNameless = ({ issuer, tokenEndpoint }: GrantIdentity): boolean =>
 const isBelow = (endpoint: string, issuer: string): boolean =>
   urlOf(endpoint).startsWith(`${issuerOf(issuer)}/`)
 
-/** The URL in its normal form, or the text where it is none. */
+/** Returns the URL in its normal form, or the text if it is not a URL. */
 const urlOf = (text: string): string => {
   const url = parse(text)
   return url === undefined ? text : url.href
@@ -145,7 +143,7 @@ const display = (text: string): string => {
   )
 }
 
-/** For what is known: what is not does not differ. */
+/** Only known values count. An unknown one does not differ. */
 const words = (text: Option.Option<string>): string => Option.toArray(text).map(shown).join("")
 
 const grantWords = (grantType: string): string =>
@@ -153,14 +151,15 @@ const grantWords = (grantType: string): string =>
 
 const longestShown = 200
 
-/** Cut, with characters escaped that a terminal might obey or hide. */
+/** Truncated. Escapes characters that a terminal might obey or hide. */
 const shown = (text: string): string => {
   const cut = text.length > longestShown ? `${text.slice(0, longestShown)}…` : text
   return cut.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, (c) => `\\u{${c.codePointAt(0)!.toString(16)}}`)
 }
 
 /**
- * How the stored grant differs from those that a client with `current` may use, if it does; see {@link compare}.
+ * How the stored grant differs from those that a client with `current` may use, if it does. See
+ * {@link compare}.
  */
 export const mismatch = (
   entry: Entry.Entry,
@@ -174,8 +173,8 @@ export const mismatch = (
   )
 
 /**
- * How the stored grant differs from a login that would replace it: another identity, or another account; none where that is
- * unknown.
+ * How the stored grant differs from a login that would replace it: another identity, or another account. None
+ * if that is unknown.
  */
 export const mismatchOfLogin = (
   stored: Entry.Entry,

@@ -1,4 +1,7 @@
-/** Inputs from outside the flight, which may arrive in any phase: calls of users, reads for callers, reports of storage. */
+/**
+ * Inputs from outside the flight, which may arrive in any phase: calls by users, reads for callers, reports
+ * by storage.
+ */
 import * as Option from "effect/Option"
 import * as Fingerprint from "../Fingerprint.js"
 import * as TokenEvent from "../TokenEvent.js"
@@ -23,13 +26,13 @@ import {
 } from "./Transition.js"
 import { mismatchOf } from "./View.js"
 
-/** A login starts afresh. Where the grant changed here since the save began, storage must be read again. */
+/** A login starts afresh. If the grant changed here since the save began, storage must be read again. */
 export const saved = (at: At, state: State, input: InputOf<"Saved">): Next => {
   const { entry, writes } = input
   const events = [...warnings(entry.credentials, at.now), savedEvent(entry, at.now)]
   if (writes !== state.writes) return wake(outOfDate(state), events)
   const next = inStorage(at, { ...forget(state), age: state.age }, input)
-  // The saved token itself may be the one that was rejected.
+  // The rejected token may be the saved one.
   const rejection = Option.filter(state.rejection, ({ token }) => isCurrent(next, token))
   return wake({ ...next, rejection }, events)
 }
@@ -37,7 +40,7 @@ export const saved = (at: At, state: State, input: InputOf<"Saved">): Next => {
 export const cleared = ({ now }: At, state: State, { existed }: InputOf<"Cleared">): Next =>
   wake(forget(state), [TokenEvent.Cleared({ at: now, existed })])
 
-/** All that is known of the grant is forgotten; the flight goes on. */
+/** Forgets everything known about the grant. The flight goes on. */
 const forget = (state: State): State => ({
   ...initial,
   memory: { _tag: "Read", stored: Option.none(), at: -Infinity },
@@ -53,16 +56,16 @@ export const invalidated = (state: State): Next => stay({ ...state, memory: { _t
 
 export const changed = (state: State): Next => wake(outOfDate(state))
 
-/** Memory is kept, and storage is read before it is used again. */
+/** Keeps memory, but storage is read before memory is used again. */
 const outOfDate = (state: State): State =>
   state.memory._tag === "Unread" ? state : { ...state, memory: { ...state.memory, at: -Infinity } }
 
-/** How long, in milliseconds, a second rejection counts as one of fresh tokens in a row. */
+/** For how long, in milliseconds, a second rejection counts as another one in a row. */
 const rejectionMemory = 600_000
 
 /**
- * A resource server refused a token. A token that is no longer current needs no refresh. If a fresh token is refused too,
- * the grant cools down before the next refresh.
+ * A resource server refused a token. A token that is no longer current needs no refresh. If a fresh token is
+ * refused too, the grant cools down before the next refresh.
  */
 export const rejected = (at: At, state: State, { token }: InputOf<"Rejected">): Next => {
   const { now } = at
@@ -75,7 +78,7 @@ export const rejected = (at: At, state: State, { token }: InputOf<"Rejected">): 
   return stay(count > 1 ? cool(at, next, { reason: "Rejected", failures: count - 1 }) : next, events)
 }
 
-/** Attempts to store a rotation begin anew, without a pause. */
+/** Attempts to store a rotation start again at once. */
 export const closing = (state: State, { until }: InputOf<"Closing">): Next =>
   wake({
     ...state,
@@ -83,7 +86,7 @@ export const closing = (state: State, { until }: InputOf<"Closing">): Next =>
     phase: "tries" in state.phase ? { ...state.phase, tries: 0 } : state.phase
   })
 
-/** Storage was read for callers; again, where the grant changed here meanwhile. */
+/** Storage was read for callers. If the grant changed here meanwhile, storage is read again. */
 export const observed = ({ now, policy }: At, state: State, input: InputOf<"Observed">): Next => {
   if (input.writes !== state.writes) return { ...stay(state), command: Option.some(load(state)) }
   const merged = reconcile(policy, state, input.loaded, now)
@@ -92,11 +95,11 @@ export const observed = ({ now, policy }: At, state: State, input: InputOf<"Obse
     : stay(merged.state, found(policy, merged, now))
 }
 
-/** A new state, so that the fast path is opened again. */
+/** Returns a new state, so that the fast path opens again. */
 export const observeFailed = ({ now }: At, state: State, { error }: InputOf<"ObserveFailed">): Next =>
   stay({ ...state }, [storageFailed(error, now)])
 
-/** Storage holds newer credentials, or a grant that is not ours to use. */
+/** Storage holds newer credentials, or a grant that this client may not use. */
 export const found = (
   policy: Policy,
   merged: Exclude<Merged, { readonly _tag: "RolledBack" }>,

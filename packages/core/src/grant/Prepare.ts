@@ -26,7 +26,7 @@ import {
 } from "./Transition.js"
 import { judge, openIntentOf, replayOf } from "./View.js"
 
-/** What to do by now. A forced refresh is done once the token that its caller had is no longer the current one. */
+/** Decides again. A forced refresh is done once its caller's token is no longer the current one. */
 export const decideAgain = ({ now, policy }: At, state: State, want: Want): Decision.Decision => {
   const secretOf = (token: Option.Option<Redacted.Redacted>) =>
     Option.getOrNull(Option.map(token, Redacted.value))
@@ -35,8 +35,9 @@ export const decideAgain = ({ now, policy }: At, state: State, want: Want): Deci
 }
 
 /**
- * Storage was read under the lease. Nothing is sent where a peer has refreshed meanwhile. An intent is committed before
- * the request: it proves that storage can be written before a token is spent, and shows a crash to the next process.
+ * Storage was read under the lease. If a peer has refreshed meanwhile, nothing is sent. Otherwise an intent
+ * is committed before the request: it proves that storage can be written before a token is spent, and shows a
+ * crash to the next process.
  */
 export const reread = (at: At, state: State, phase: PhaseOf<"Rereading">): Next => {
   const { now, policy } = at
@@ -74,7 +75,7 @@ export const reread = (at: At, state: State, phase: PhaseOf<"Rereading">): Next 
   return go(state, { _tag: "Noting", want, attempt }, commit(state, marked, Option.some(version)))
 }
 
-/** Which request for this refresh token it is, counted from 1. */
+/** The number of this request for this refresh token, counted from 1. */
 const numberOf = ({ olderIntent }: Attempt): number =>
   1 + Option.match(olderIntent, { onNone: () => 0, onSome: ({ attempt }) => attempt })
 
@@ -137,7 +138,7 @@ export const intentFailed = (
   { error }: InputOf<"CommitFailed">
 ): Next => abandon(at, state, storageError(error))
 
-/** Sends the request, if the lease is still held: two processes must not redeem one token. */
+/** Sends the request if the lease is still held, because two processes must not redeem one token. */
 export const confirmed = (
   at: At,
   state: State,

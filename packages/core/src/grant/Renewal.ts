@@ -1,4 +1,4 @@
-/** When a grant should be renewed without being asked. Pure; times are epoch milliseconds. */
+/** When a grant should be renewed in the background. Pure. Times are epoch milliseconds. */
 import * as Option from "effect/Option"
 import * as Credentials from "../Credentials.js"
 import { cooling } from "./BackOff.js"
@@ -8,26 +8,29 @@ import * as Replay from "./Replay.js"
 import type { Policy, State, Want } from "./State.js"
 import { heldOf, replayOf } from "./View.js"
 
-/** What to do next for a grant, and when; `Infinity` where nothing needs to be done. */
+/** What to do next for a grant, and when. `Infinity` if there is nothing to do. */
 export interface Plan {
   readonly at: number
   readonly task: "Read" | "Renew"
 }
 
-/** Storage that was read within this time need not be read again before a renewal. */
+/** Storage that was read within this time, in milliseconds, is not read again before a renewal. */
 const readLasts = 60_000
 
-/** How often a grant that cannot be renewed is read again, where storage does not report changes. */
+/**
+ * How often, in milliseconds, a grant that cannot be renewed is read again if storage does not report
+ * changes.
+ */
 const retryRead = 600_000
 
 const nothing: Plan = { at: Infinity, task: "Read" }
 
 /**
- * The next thing to do for a grant that is renewed `early` milliseconds before its grace. A peer may have renewed it: a read,
- * which costs the server nothing, comes first.
+ * The next thing to do for a grant that is renewed `early` milliseconds before its grace. A read comes first:
+ * it costs the server nothing, and a peer may have renewed the grant.
  */
 export const plan = (policy: Policy, state: State, early: number, now: number): Plan => {
-  // A flight that is under way may change everything.
+  // A running flight may change everything.
   if (state.phase._tag !== "Idle") return nothing
   if (state.memory._tag === "Unread") return { at: now, task: "Read" }
   const held = heldOf(policy, state, now)
@@ -44,8 +47,8 @@ const isRecent = (policy: Policy, { loadedAt }: Held, at: number): boolean =>
     : at >= loadedAt && at - loadedAt < Math.max(policy.credentialsTtl, readLasts)
 
 /**
- * When to renew; `Infinity` where there is nothing to renew, or nothing to renew it with. A refresh whose answer was lost
- * is replayed at once where the server allows it, and otherwise when the token has expired.
+ * When to renew. `Infinity` if there is nothing to renew, or nothing to renew it with. A refresh without a
+ * response is replayed at once if the server allows it, and otherwise when the token has expired.
  */
 const renewAt = (held: Held, now: number, policy: Policy, early: number): number => {
   if (Option.isSome(held.dead) || Option.isSome(held.mismatch) || !held.refreshable) return Infinity
@@ -64,7 +67,10 @@ const renewAt = (held: Held, now: number, policy: Policy, early: number): number
   return Math.max(cooled, now + left.value - ahead)
 }
 
-/** How long before its expiry a token is renewed: the grace, so that no caller meets it, and a while before that. */
+/**
+ * How long before its expiry a token is renewed: the grace, so that no caller ever waits, plus a while before
+ * that.
+ */
 const lead = (
   credentials: Credentials.Credentials,
   policy: Policy,
@@ -78,7 +84,10 @@ const lead = (
   return earliness(credentials, clampedGrace(credentials, policy.grace), serverAhead) + most
 }
 
-/** The refresh to ask for: a token that outlives today's. A lost answer is replayed whatever is left of the token. */
+/**
+ * The refresh to request: a token that outlives the present one. A lost response is replayed whatever is left
+ * of the token.
+ */
 export const want = (policy: Policy, state: State, early: number, now: number): Want => {
   const held = heldOf(policy, state, now)
   const replay = replayOf(policy, state, now)

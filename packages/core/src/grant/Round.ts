@@ -1,4 +1,4 @@
-/** Rounds of renewal: which of the accounts that are due begin now. Pure; times are epoch milliseconds. */
+/** Rounds of renewal: which of the due accounts begin now. Pure. Times are epoch milliseconds. */
 import * as HashMap from "effect/HashMap"
 import * as HashSet from "effect/HashSet"
 import * as Option from "effect/Option"
@@ -9,14 +9,17 @@ import { jitterShare } from "./BackOff.js"
 export interface Limits {
   readonly concurrency: number
   readonly perServer: number
-  /** How long before its end a token is renewed at the latest, and over how long before that renewals are spread. */
+  /**
+   * How long before its end a token is renewed at the latest, and the time before that over which renewals
+   * are spread.
+   */
   readonly lead: number
   readonly window: number
-  /** Gives each process its own order, so that several do not begin with the same accounts. */
+  /** Gives each process its own order, so that they do not all begin with the same accounts. */
   readonly instance: string
 }
 
-/** A name of a token server, or an object that stands for it. */
+/** The name of a token server, or an object that stands for it. */
 export type Server = string | object
 
 /** A renewal. `early` is this account's share of the window, in milliseconds. */
@@ -26,28 +29,30 @@ export interface Renewal {
   readonly early: number
 }
 
-/** What is under way at one token server. */
+/** The renewals that run and wait at one token server. */
 export interface ServerLoad {
   readonly running: number
-  /** Those that begin as soon as there is room, in the order of this process, and whether more are due than that. */
+  /**
+   * The renewals that begin as soon as there is room, in the order of this process, and whether more are due.
+   */
   readonly waiting: ReadonlyArray<Renewal>
   readonly isCut: boolean
-  /** How many renewals failed in a row, and until when the server is left alone for it. */
+  /** How many renewals failed in a row, and until when the server gets a pause because of that. */
   readonly failures: number
   readonly notBefore: number
 }
 
-/** Until when an account is not looked at again, and how often its renewal failed in a row. */
+/** Until when an account rests, and how often its renewal failed in a row. */
 interface Rest {
   readonly until: number
   readonly failures: number
 }
 
-/** What this process is at. */
+/** All renewals of this process. */
 export interface Load {
   readonly running: number
   readonly waiting: number
-  /** Accounts that run or wait. */
+  /** Accounts whose renewal runs or waits. */
   readonly taken: HashSet.HashSet<string>
   readonly servers: HashMap.HashMap<Server, ServerLoad>
   readonly rests: HashMap.HashMap<string, Rest>
@@ -62,18 +67,21 @@ export const noLoad: Load = {
 }
 
 /**
- * What came of a renewal. `NotNeeded`: it was not due, or another process renews it. `Failed`: the server or the way to it
- * failed. `Stuck`: this account cannot be renewed, whatever the server does.
+ * The outcome of a renewal.
+ *
+ * - `NotNeeded`: it was not due, or another process renews it.
+ * - `Failed`: the server or the connection to it failed.
+ * - `Stuck`: this account cannot be renewed, whatever the server does.
  */
 export type Outcome = "Renewed" | "NotNeeded" | "Failed" | "Stuck"
 
-/** An outcome, and when the account needs something next. */
+/** An outcome, and when the account next needs something. */
 export interface Result {
   readonly outcome: Outcome
   readonly nextAt: number
 }
 
-/** The account cannot be renewed, for reasons that nobody knows. */
+/** The account cannot be renewed, for unknown reasons. */
 export const stuck: Result = { outcome: "Stuck", nextAt: Infinity }
 
 const idle: ServerLoad = { running: 0, waiting: [], isCut: false, failures: 0, notBefore: -Infinity }
@@ -81,17 +89,17 @@ const idle: ServerLoad = { running: 0, waiting: [], isCut: false, failures: 0, n
 export const serverLoad = (load: Load, server: Server): ServerLoad =>
   Option.getOrElse(HashMap.get(load.servers, server), () => idle)
 
-/** Until when accounts are asked for: those that are due by then may begin now. */
+/** The time up to which accounts are queried. Those that are due by then may begin now. */
 export const horizon = ({ lead, window }: Limits, now: number): number => now + lead + window
 
 /**
- * How many accounts wait, at most: at one server for each of its places, and at all servers. Few, as other processes renew them
- * meanwhile: what is due is asked for again when they have begun.
+ * How many accounts wait at most: per place of a server, and at all servers. Few, because other processes
+ * renew them meanwhile. The next query comes when they have begun.
  */
 const lineOfPlace = 4
 const longestLine = 2000
 
-/** Whether enough wait already. */
+/** Whether enough accounts wait already. */
 export const isFull = ({ waiting }: Load): boolean => waiting >= longestLine
 
 /** Pauses after failures, in milliseconds: of a server, and of one account. */
@@ -102,10 +110,10 @@ const longestRest = 600_000
 const pause = (failures: number, longest: number): number =>
   Math.min(firstPause * 2 ** Math.min(failures - 1, 30), longest)
 
-/** Where the clock was set back, what was noted before lies too far ahead. */
+/** If the clock was set back, an earlier time may lie too far ahead. */
 const isOver = (until: number, now: number, longest: number): boolean => now >= until || until - now > longest
 
-/** A new round: nobody has been left out yet, and rests that are long over are forgotten. */
+/** Starts a new round: no account has been left out yet, and rests that ended long ago are forgotten. */
 export const open = (load: Load, now: number): Load => ({
   ...load,
   servers: HashMap.map(load.servers, (server) => (server.isCut ? { ...server, isCut: false } : server)),
@@ -113,8 +121,8 @@ export const open = (load: Load, now: number): Load => ({
 })
 
 /**
- * The load after a page of accounts that are due: those whose moment has come wait at their server. Each process takes them in
- * an order of its own, so that two of them rarely try the same account.
+ * Returns the load after a page of due accounts: those whose time has come wait at their server. Each process
+ * takes them in its own order, so that two processes rarely try the same account.
  */
 export const enqueue = (
   limits: Limits,
@@ -162,14 +170,14 @@ const withServer = (load: Load, server: Server, next: ServerLoad): Load => ({
       : HashMap.set(load.servers, server, next)
 })
 
-/** One failure may be the account's own; two in a row are the server's. */
+/** One failure may concern the account alone. Two in a row concern the server. */
 const isTroubled = (failures: number): boolean => failures > 1
 
-/** A server that fails is tried with a quarter of its places. */
+/** A failing server gets a quarter of its places. */
 const places = ({ perServer }: Limits, { failures }: ServerLoad): number =>
   isTroubled(failures) ? Math.ceil(perServer / 4) : perServer
 
-/** Begins those that wait, as long as there is room; first where the fewest are under way. */
+/** Begins waiting renewals while there is room, first at the server with the fewest running. */
 export const begin = (
   limits: Limits,
   load: Load
@@ -194,7 +202,7 @@ interface Next {
   readonly busy: ServerLoad
 }
 
-/** The renewal that begins next. Servers that fail have half of all places together. */
+/** Returns the renewal that begins next. Failing servers share half of all places. */
 const nextOf = (limits: Limits, { running, servers }: Load): Next | undefined => {
   if (running >= limits.concurrency) return undefined
   const all = [...HashMap.values(servers)]
@@ -211,16 +219,19 @@ const nextOf = (limits: Limits, { running, servers }: Load): Next | undefined =>
     )
 }
 
-/** The load after a renewal. A server that fails is left alone, longer each time, and so is each account. */
+/**
+ * Returns the load after a renewal. A failing server gets a pause that grows each time, and so does each
+ * failing account.
+ */
 export const end = (limits: Limits, load: Load, renewal: Renewal, result: Result, now: number): Load => {
   const { account, server } = renewal
   const { nextAt, outcome } = result
   const before = serverLoad(load, server)
-  // What began before the pause says nothing new about the server.
+  // A renewal that began before the pause shows nothing new about the server.
   const isNews = outcome === "Failed" && isOver(before.notBefore, now, longestServerPause)
   const failures = isNews ? before.failures + 1 : outcome === "Renewed" ? 0 : before.failures
   const isPaused = isNews && isTroubled(failures)
-  // Those that wait at a server that fails come back with a later round.
+  // Renewals that wait at a failing server come back in a later round.
   const dropped = isPaused ? before.waiting : []
   const next = withServer(load, server, {
     running: before.running - 1,
@@ -238,7 +249,7 @@ export const end = (limits: Limits, load: Load, renewal: Renewal, result: Result
   }
 }
 
-/** An account rests after a failure, and where storage would call it due before it needs anything. */
+/** An account rests after a failure, and when storage would list it as due before it needs anything. */
 const rested = (limits: Limits, load: Load, account: string, { nextAt, outcome }: Result, now: number) => {
   const failures =
     outcome === "Failed"
@@ -253,7 +264,7 @@ const rested = (limits: Limits, load: Load, account: string, { nextAt, outcome }
     : HashMap.set(load.rests, account, { until: Math.min(until, now + longestRest), failures })
 }
 
-/** Whether the server has room, and more is due there than storage was asked for. */
+/** Whether the server has room, and more accounts are due there than the query returned. */
 export const isHungry = (load: Load, server: Server, isPageCut: boolean): boolean => {
   const { isCut, waiting } = serverLoad(load, server)
   return waiting.length === 0 && (isCut || isPageCut)

@@ -1,9 +1,9 @@
 /**
- * The phases after the answer, which bring its outcome into storage under the lease:
+ * The phases after the response, which bring its outcome into storage under the lease:
  *
- * - the commit of a rotation: `Committing`, and `Merging` while storage fails or moves on;
+ * - the commit of a rotation: `Committing`, and `Merging` while storage fails or changes;
  * - the end of a grant after `invalid_grant`: `Verifying` and `MarkingDead`;
- * - the return of our intent after an outcome that spent nothing: `Retracting`.
+ * - the removal of our intent after an outcome that spent nothing: `Retracting`.
  */
 import * as Equal from "effect/Equal"
 import * as Option from "effect/Option"
@@ -41,14 +41,16 @@ import {
 
 // --- Pauses between attempts to write ---
 
-/** The shortest pause, in milliseconds, before storage that failed is tried again, and a long one. */
+/** The shortest pause, in milliseconds, before storage is tried again, and a limit for the longest. */
 const shortestRetry = 100
 const longRetry = 5000
 
 /** How often storage is tried while the scope closes. */
 const lastAttempts = 6
 
-/** How long, in milliseconds, before storage is tried again after so many failures; none where it is given up. */
+/**
+ * How long, in milliseconds, to pause before storage is tried again after this many failures. None: give up.
+ */
 const pauseBefore = ({ now, policy }: At, { closing }: State, tries: number): Option.Option<number> => {
   const doubled = 2 ** Math.min(tries, 30)
   if (Option.isNone(closing)) {
@@ -59,7 +61,7 @@ const pauseBefore = ({ now, policy }: At, { closing }: State, tries: number): Op
   return tries >= lastAttempts || now + millis > closing.value ? Option.none() : Option.some(millis)
 }
 
-/** Peers wait for the lease meanwhile: once storage works again, they do not wait for long. */
+/** Peers wait for the lease meanwhile. The limit keeps their wait short once storage works again. */
 const longestRetry = ({ coolDownBase, coolDownMax }: Policy): number =>
   Math.min(Math.max(coolDownBase, Math.min(coolDownMax, longRetry)), BackOff.longestWait)
 
@@ -87,11 +89,11 @@ export const commitRotation = (state: State, commitment: Commitment): Next =>
 const readAgain = (state: State, phase: PhaseOf<"Committing">, conflicts: number): Next =>
   go(state, { ...phase, _tag: "Merging", stage: "Reading", conflicts }, load(state))
 
-/** Storage takes long. Callers wait no longer: the new token is good, stored or not. */
+/** Storage is slow. Callers stop waiting, because the new token is good, stored or not. */
 export const commitSlow = (_: At, state: State, phase: PhaseOf<"Committing">): Next =>
   release(stay(state), phase.failure)
 
-/** Callers get the new token once it is stored: whoever then ends the process loses nothing. */
+/** Callers get the new token once it is stored, so a process that ends after that loses nothing. */
 export const committed = (
   at: At,
   state: State,
@@ -107,7 +109,10 @@ export const committed = (
     : release(readAgain(next, phase, phase.conflicts), phase.failure)
 }
 
-/** Another writer was faster, or a newer lease wrote: what it wrote is read, or a new lease is taken. Callers do not wait. */
+/**
+ * Another writer was faster, or a newer lease wrote. The machine reads what it wrote, or takes a new lease.
+ * Callers do not wait.
+ */
 export const commitRefused = (
   at: At,
   state: State,
@@ -130,11 +135,14 @@ export const commitFailed = (
   { error }: InputOf<"CommitFailed">
 ): Next => {
   const next = retryLater(at, state, phase, storageError(error))
-  // The first attempt has those waiting who asked for the token: it is good, stored or not.
+  // Callers wait during the first attempt. Their token is good, stored or not.
   return phase.tries === 0 ? release(next, phase.failure) : next
 }
 
-/** Storage failed. Callers whom the new token does not serve fail now; a cool-down keeps them from trying in turn. */
+/**
+ * Storage failed. Callers that the new token does not serve fail now. A cool-down keeps them from trying one
+ * after another.
+ */
 export const retryLater = (at: At, state: State, phase: Commitment, failure: Failure): Next => {
   const reason = failure._tag === "StorageFailed" ? failure.error.reason : failure._tag
   const cooled = phase.isAsked ? cool(at, state, { reason: "Failed" }) : state
@@ -145,7 +153,10 @@ export const retryLater = (at: At, state: State, phase: Commitment, failure: Fai
   )
 }
 
-/** Storage is tried again after a pause, lease in hand; while the scope closes, after a short one and not for ever. */
+/**
+ * Storage is tried again after a pause, and the lease stays held. While the scope closes, the pause is short
+ * and the number of attempts is limited.
+ */
 const pauseCommit = (at: At, state: State, phase: Commitment, failure: Failure): Next => {
   const { lease, tries } = phase
   const next = { lease, failure: phase.failure, conflicts: 0, tries: tries + 1, isAsked: false }
@@ -155,13 +166,16 @@ const pauseCommit = (at: At, state: State, phase: Commitment, failure: Failure):
   })
 }
 
-/** The pause is over: the lease may have been lost meanwhile. */
+/** The pause is over. The lease may have been lost meanwhile. */
 export const confirmBeforeCommit = (_: At, state: State, phase: PhaseOf<"Merging">): Next =>
   Option.isNone(state.uncommitted)
     ? end(state, phase.failure)
     : go(state, { ...phase, stage: "Confirming" }, { _tag: "ConfirmLease", lease: phase.lease })
 
-/** A lost lease is of no use. Where the lease does not answer, storage decides: it refuses a fence that is too low. */
+/**
+ * A lost lease is useless. If the lease backend does not answer, storage decides: it refuses a fence that is
+ * too low.
+ */
 export const readBeforeCommit = (
   at: At,
   state: State,
@@ -172,7 +186,7 @@ export const readBeforeCommit = (
     ? underNewLease(at, state, phase, "LeaseLapsed")
     : go(state, { ...phase, stage: "Reading" }, load(state))
 
-/** Storage was read: the rotation is committed to it, unless it holds a newer grant. */
+/** Storage was read. The rotation is committed to it, unless it holds a newer grant. */
 export const commitAgain = (_: At, state: State, phase: PhaseOf<"Merging">): Next =>
   commitRotation(state, phase)
 
@@ -188,7 +202,7 @@ const underNewLease = ({ now }: At, state: State, phase: Commitment, reason: str
 
 // --- invalid_grant ---
 
-/** Storage was read. A peer may have rotated the token that we sent; only if none has is the grant dead. */
+/** Storage was read. A peer may have rotated the token that we sent. Only if none has is the grant dead. */
 export const verified = ({ now }: At, state: State, phase: PhaseOf<"Verifying">): Next => {
   const { attempt, error, progress } = phase
   const { base, marked, replay } = attempt
@@ -204,7 +218,7 @@ export const verified = ({ now }: At, state: State, phase: PhaseOf<"Verifying">)
   }
   const { entry, version } = stored.value
   if (Option.isSome(entry.intent) && !Equal.equals(entry.intent, marked.value.entry.intent)) {
-    // Our lease lapsed, and its next holder sent the same token: its outcome is not known yet.
+    // Our lease lapsed, and its next holder sent the same token. The outcome of that is not known yet.
     return end(state, Option.some(busy("The lease lapsed, and another process refreshes; try again.", now)))
   }
   const dead = new Entry.DeadGrant({
@@ -229,14 +243,14 @@ export const verified = ({ now }: At, state: State, phase: PhaseOf<"Verifying">)
   )
 }
 
-/** Storage could not be read to see whether a peer rotated meanwhile. */
+/** Storage could not be read, so nobody knows whether a peer rotated meanwhile. */
 export const notVerified = (at: At, state: State, phase: PhaseOf<"Verifying">, failure: Failure): Next =>
   Option.match(state.dead, {
     onNone: () => abandon(at, state, failure),
     onSome: (dead) => markLater(at, state, { ...phase, _tag: "MarkingDead", dead, isSleeping: true })
   })
 
-/** Storage was rolled back: it does not show whether a peer rotated meanwhile. */
+/** Storage was rolled back, so it does not show whether a peer rotated meanwhile. */
 export const unverifiable = (at: At, state: State, _: PhaseOf<"Verifying">, failure: Failure): Next =>
   abandon(at, state, failure)
 
@@ -253,7 +267,7 @@ export const marked = (
   input: InputOf<"Committed">
 ): Next => endDead(at, afterCommit(at, state, input), phase)
 
-/** The entry that another writer stored meanwhile may be the very rotation that the server expects. */
+/** Another writer stored an entry meanwhile. It may be the rotation that the server expects. */
 export const markRefused = (
   at: At,
   state: State,
@@ -266,7 +280,9 @@ export const markRefused = (
     : endDead(at, state, phase)
 }
 
-/** The mark is kept in memory and tried again under the lease: without it, a peer would send the token again. */
+/**
+ * The mark stays in memory and is tried again under the lease. Without it, a peer would send the token again.
+ */
 export const markFailed = (at: At, state: State, phase: PhaseOf<"MarkingDead">): Next =>
   withEvents(deathOf(at, phase), markLater(at, { ...state, dead: Option.some(phase.dead) }, phase))
 
@@ -294,9 +310,9 @@ const reauthorize = (reason: Decision.ReauthorizeReason, detail: string): Failur
   decision: Decision.Reauthorize({ reason, detail })
 })
 
-// --- Our intent is taken back ---
+// --- The removal of our intent ---
 
-/** Takes back the intent of an attempt that spent nothing. */
+/** Removes the intent of an attempt that spent nothing. */
 export const retract = (
   at: At,
   state: State,
@@ -312,8 +328,9 @@ export const retract = (
   })
 
 /**
- * Removes our own intent from what storage holds, and leaves the wait that the server asked for. An entry that another
- * holder of the lease has written is not ours to change. An older intent is put back: its outcome is as unknown as before.
+ * Removes our own intent from what storage holds, and adds the wait that the server asked for. An entry that
+ * another holder of the lease has written is left unchanged. An older intent is put back, because its outcome
+ * is still unknown.
  */
 export const takeBack = (at: At, state: State, phase: PhaseOf<"Retracting">): Next => {
   const { attempt, retryAfter } = phase
@@ -340,7 +357,7 @@ export const takeBack = (at: At, state: State, phase: PhaseOf<"Retracting">): Ne
   return go(state, phase, commit(state, next, Option.some(version)))
 }
 
-/** The intent is taken back, or is not ours to take back. */
+/** The intent is removed, or belongs to another holder. */
 export const retracted = ({ now }: At, state: State, phase: PhaseOf<"Retracting">): Next =>
   end(state, Option.some(phase.failure), phase.isCooling ? coolDownBegan(state, now) : [])
 
@@ -354,7 +371,7 @@ export const retractionCommitted = (
 export const readToRetract = (_: At, state: State, phase: PhaseOf<"Retracting">): Next =>
   go(state, { ...phase, isSleeping: false }, load(state))
 
-/** Tried again under the lease: a peer takes an intent in storage for a request whose answer nobody saw. */
+/** Tried again under the lease: a peer would take an intent in storage for a request without a response. */
 export const retractLater = (at: At, state: State, phase: PhaseOf<"Retracting">): Next =>
   Option.match(pauseBefore(at, state, phase.tries), {
     onNone: () => retracted(at, state, phase),

@@ -1,6 +1,6 @@
 /**
- * What one process knows about one grant, and what the grant is doing: plain immutable records. `Step` alone makes a new
- * state. Times are epoch milliseconds.
+ * What one process knows about one grant, and what the grant is doing: plain immutable records. Only `Step`
+ * makes a new state. Times are epoch milliseconds.
  */
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
@@ -16,24 +16,24 @@ import type { CoolingDown } from "./BackOff.js"
 import type * as Decision from "./Decision.js"
 import type * as Replay from "./Replay.js"
 
-/** All that the machine needs to know beside the state, as milliseconds and plain values. */
+/** What the machine needs to know besides the state, as milliseconds and plain values. */
 export interface Policy extends Decision.Policy {
   /** How long to wait for another holder of the lease. */
   readonly leaseWait: number
   /** What the server does with a spent refresh token. */
   readonly rotation: Rotation.RotationPolicy
-  /** Whether a refresh spends a refresh token; if not, it needs no credentials and no intent. */
+  /** Whether a refresh spends a refresh token. If not, it needs no credentials and no intent. */
   readonly needsRefreshToken: boolean
-  /** No caller waits longer than this for the answer to one request. */
+  /** The longest time that a caller waits for the response to one request. */
   readonly refreshTimeout: number
-  /** The server and client that a grant must belong to, where that is known, and the server's former names. */
+  /** The server and client that a grant must belong to, if known, and the server's former names. */
   readonly identityOf: (credentials: Credentials.Credentials) => Option.Option<GrantIdentity.GrantIdentity>
   readonly formerly: ReadonlyArray<string>
   /** By how many milliseconds the server's clock is ahead of ours. */
   readonly serverAhead: number
-  /** From 0 to 1: this account and instance's share of the jitter. */
+  /** From 0 to 1: the share of the jitter of this account and instance. */
   readonly jitterShare: number
-  /** The reading of a clock that only runs and is never set, in milliseconds. */
+  /** The reading of a monotonic clock, in milliseconds. */
   readonly uptime: number
   /** Whether storage reports changes made by others, so that a wait ends when one arrives. */
   readonly reportsChanges: boolean
@@ -47,34 +47,38 @@ export interface State {
   readonly uncommitted: Option.Option<Uncommitted>
   readonly coolDown: Option.Option<CoolingDown>
   readonly rejection: Option.Option<Rejection>
-  /** The mark of a dead grant that storage may not have taken. */
+  /** The mark of a dead grant, which storage may not hold yet. */
   readonly dead: Option.Option<Entry.DeadGrant>
-  /** Our own intent that storage still holds although the outcome is known, and an older one that stays open. */
+  /**
+   * Our own intent that storage still holds although the outcome is known, and an older one that stays open.
+   */
   readonly ownIntent: Option.Option<{
     readonly intent: Entry.Intent
     readonly older: Option.Option<Entry.Intent>
   }>
-  /** What this process knows of the age of the access token. */
+  /** What this process knows about the age of the access token. */
   readonly age: Age.Age
-  /** The newest entry ever seen: storage below it was rolled back. */
+  /** The newest entry ever seen. A storage that holds an older one was rolled back. */
   readonly newest: Option.Option<Entry.Entry>
-  /** Rises with each change of the grant here: the result of a command that began before is stale. */
+  /**
+   * Rises with each change of the grant here. The result of a command that began before a change is stale.
+   */
   readonly writes: number
   /** How many refreshes brought a token. */
   readonly answers: number
   /** The message of the last failed refresh. */
   readonly lastFailure: string
-  /** Until when storage is offered a rotation, once the manager's scope is closing. */
+  /** Once the manager's scope is closing: until when to retry the commit of a rotation. */
   readonly closing: Option.Option<number>
   readonly phase: Phase
-  /** Between these the token in memory may be served without a decision. */
+  /** Between these times the token in memory may be served without a decision. */
   readonly openFrom: number
   readonly openUntil: number
 }
 
 /**
- * The last read or write of storage. `Unread`: nothing was read yet, or memory was invalidated. `at` is -Infinity where
- * storage is known to have changed since.
+ * The last read or write of storage. `Unread`: nothing was read yet, or memory was invalidated. `at` is
+ * -Infinity if storage is known to have changed since.
  */
 export type Memory =
   | { readonly _tag: "Unread" }
@@ -86,7 +90,7 @@ export interface Uncommitted {
   readonly base: Option.Option<Entry.Entry>
 }
 
-/** An access token that a resource server refused: when, and how many fresh ones in a row by then. */
+/** An access token that a resource server refused: when, and how many fresh ones were refused in a row. */
 export interface Rejection {
   readonly token: Redacted.Redacted
   readonly at: number
@@ -97,13 +101,15 @@ export interface Rejection {
 
 /** What a flight was started for. */
 export interface Want extends Decision.Request {
-  /** The access token that the caller had; a forced refresh is done once another one is current. */
+  /** The caller's access token. A forced refresh is done once another one is current. */
   readonly had: Option.Option<Redacted.Redacted>
   /** Whether to leave the refresh to another holder of the lease rather than wait for it. */
   readonly yields: boolean
 }
 
-/** The purpose of the lease: a refresh for callers, or the commit of a rotation whose first lease was lost. */
+/**
+ * The purpose of the lease: a refresh for callers, or the commit of a rotation whose first lease was lost.
+ */
 export type Goal =
   { readonly _tag: "Refresh"; readonly want: Want } | { readonly _tag: "Commit"; readonly tries: number }
 
@@ -114,9 +120,9 @@ export interface HeldLease {
 
 /** One attempt to redeem. */
 export interface Attempt {
-  /** What storage held before it. */
+  /** What storage held before the attempt. */
   readonly base: Option.Option<Entry.Entry>
-  /** What storage holds for it: `base` with our intent, or without where no refresh token is spent. */
+  /** What storage holds for it: `base` with our intent, or without it if no refresh token is spent. */
   readonly marked: Option.Option<Versioned>
   /** The open intent that ours replaced, and the replay that this attempt is because of it. */
   readonly olderIntent: Option.Option<Entry.Intent>
@@ -138,16 +144,16 @@ export type Failure =
       readonly cause: RefreshError | LeaseError | undefined
     }
   | { readonly _tag: "StorageFailed"; readonly error: StorageError }
-  /** Storage holds an earlier state of the grant than one seen before; its refresh token is spent. */
+  /** Storage holds an earlier state of the grant than one seen before. Its refresh token is spent. */
   | { readonly _tag: "RolledBack" }
-  /** The token of the refresh does not live for as long as was asked. */
+  /** The token of the refresh does not live for as long as requested. */
   | { readonly _tag: "TooShort" }
   /** The manager's scope is closed. */
   | { readonly _tag: "Closed" }
 
 // --- What a grant is doing ---
 
-/** Each phase names the one command that is under way, whose outcome is the next input. */
+/** Each phase names the one running command, whose outcome is the next input. */
 export type Phase =
   /** Nothing. */
   | { readonly _tag: "Idle" }
@@ -166,12 +172,18 @@ export type Phase =
       readonly _tag: "Redeeming"
       readonly attempt: Attempt
       readonly requestedAt: number
-      /** What callers get once the answer is overdue; it is read on, as it may hold the only copy of a token. */
+      /**
+       * What callers get once the response is overdue. Reading goes on, because it may hold the only copy of
+       * a token.
+       */
       readonly overdue: Option.Option<Failure>
     }
   /** Writing the rotation. */
   | (Commitment & { readonly _tag: "Committing" })
-  /** Storage failed or moved on while the rotation was written: sleeping, then reading storage, lease in hand. */
+  /**
+   * Storage failed or changed while the rotation was written: sleeping, then reading storage. The lease stays
+   * held.
+   */
   | (Commitment & { readonly _tag: "Merging"; readonly stage: "Sleeping" | "Confirming" | "Reading" })
   /** `invalid_grant` arrived: reading whether a peer rotated the token meanwhile. */
   | {
@@ -180,7 +192,7 @@ export type Phase =
       readonly error: RefreshError
       readonly progress: MarkProgress
     }
-  /** Nobody did: marking the grant as dead. */
+  /** No peer did: marking the grant as dead. */
   | {
       readonly _tag: "MarkingDead"
       readonly attempt: Attempt
@@ -189,25 +201,25 @@ export type Phase =
       readonly progress: MarkProgress
       readonly isSleeping: boolean
     }
-  /** Taking back the intent of a request whose outcome is known. */
+  /** Removing the intent of a request whose outcome is known. */
   | {
       readonly _tag: "Retracting"
       readonly attempt: Attempt
       readonly failure: Failure
-      /** How long the server asked for a pause, if it did: all who share the grant keep it. */
+      /** How long the server asked to wait, if it did. Everyone who shares the grant respects it. */
       readonly retryAfter: Option.Option<number>
-      /** Whether a cool-down is to be published once storage has the wait. */
+      /** Whether to publish a cool-down once storage has the wait. */
       readonly isCooling: boolean
       /** How often storage failed. */
       readonly tries: number
       readonly isSleeping: boolean
     }
-  /** The flight is over but for the release of its lease. */
+  /** The flight is over, except for the release of its lease. */
   | {
       readonly _tag: "Releasing"
       readonly lease: HeldLease
       readonly failure: Option.Option<Failure>
-      /** How often storage failed so far, where the rotation is still to be committed, under a new lease. */
+      /** How often storage failed so far, if the rotation must still be committed under a new lease. */
       readonly retries: Option.Option<number>
     }
 
@@ -226,20 +238,24 @@ export interface Commitment {
   /** How often another writer was faster, and how often storage failed. */
   readonly conflicts: number
   readonly tries: number
-  /** Whether a caller asked for this attempt. */
+  /** Whether a caller requested this attempt. */
   readonly isAsked: boolean
-  /** What to report at the end, although the rotation is saved: the answer was malformed otherwise. */
+  /**
+   * The failure to report at the end although the rotation is saved: the rest of the response was malformed.
+   */
   readonly failure: Option.Option<Failure>
 }
 
-/** How often another writer was faster, how often storage failed, and whether the end of the grant was published. */
+/**
+ * How often another writer was faster, how often storage failed, and whether the grant's end was published.
+ */
 interface MarkProgress {
   readonly conflicts: number
   readonly tries: number
   readonly isPublished: boolean
 }
 
-/** Nothing is known and nothing is under way. */
+/** Nothing is known and nothing is running. */
 export const initial: State = {
   memory: { _tag: "Unread" },
   uncommitted: Option.none(),
@@ -258,7 +274,7 @@ export const initial: State = {
   openUntil: -Infinity
 }
 
-/** What storage held when it was last read; none where it was not read, or held nothing. */
+/** What storage held when it was last read. None if it was not read, or held nothing. */
 export const storedOf = (state: State): Option.Option<Versioned> =>
   state.memory._tag === "Read" ? state.memory.stored : Option.none()
 
@@ -280,11 +296,11 @@ export const accessTokenOf = (state: State): Option.Option<Redacted.Redacted> =>
 export const isCurrent = (state: State, token: Redacted.Redacted): boolean =>
   Option.exists(accessTokenOf(state), (current) => Redacted.value(current) === Redacted.value(token))
 
-/** Whether a resource server refused the very access token that is current. */
+/** Whether a resource server refused the current access token. */
 export const isRejected = (state: State): boolean =>
   Option.exists(state.rejection, ({ token }) => isCurrent(state, token))
 
-/** Whether storage has failed to take a rotation, which waits for it. */
+/** Whether storage has failed to commit a rotation that still waits. */
 export const isSaveOverdue = ({ phase, uncommitted }: State): boolean =>
   Option.isSome(uncommitted) &&
   (phase._tag === "Idle" ||
@@ -292,11 +308,14 @@ export const isSaveOverdue = ({ phase, uncommitted }: State): boolean =>
     (phase._tag === "Committing" && phase.tries > 0) ||
     "goal" in phase)
 
-/** Whether our own refresh token is being spent: storage was read under the lease, and nobody else changes it. */
+/**
+ * Whether our own refresh token is being spent. Storage was read under the lease, and no other process
+ * changes it.
+ */
 export const isRedeeming = ({ phase }: State): boolean =>
   phase._tag === "Confirming" || phase._tag === "Redeeming"
 
-/** Whether the rotation waits for storage: callers are served meanwhile, and a refresh must not begin. */
+/** Whether the rotation waits for storage. Callers are served meanwhile, and no refresh may begin. */
 export const isCommitting = ({ phase }: State): boolean =>
   phase._tag === "Committing" || phase._tag === "Merging"
 

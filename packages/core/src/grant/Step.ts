@@ -1,20 +1,26 @@
 /**
- * The life of one grant: the only place where its state changes. Pure and total: every input has an answer in every
+ * The life of one grant. Its state changes only here. Pure and total: every input has an outcome in every
  * phase, and none throws.
  *
  * A refresh without trouble goes through these phases:
  *
- *     Idle → Leasing → Rereading → Noting → Confirming → Redeeming → Committing → Releasing → Idle
+ * ```
+ * Idle → Leasing → Rereading → Noting → Confirming → Redeeming → Committing → Releasing → Idle
+ * ```
  *
- * - The lease is taken by a peer: `Waiting` reads what the peer wrote, and takes the lease if the peer brought nothing.
- * - `invalid_grant`: `Verifying` reads storage again. A rotation by a peer is adopted; only if there is none is the grant
- *   marked as dead, in `MarkingDead`. It is never deleted.
- * - A commit fails: `Merging` keeps the lease, sleeps, reads storage and commits again. Callers are served meanwhile.
- *   If the lease is lost, the flight takes a new one, with the goal to commit.
- * - The process crashes after the server's rotation: storage holds the intent of `Noting`. In the next process
- *   `Rereading` finds it, and `Decision` replays it inside the server's window, or as the last resort outside of it. If the
- *   server then answers `invalid_grant`, the mark says that the rotation was lost.
- * - The request spent nothing: `Retracting` takes the intent back.
+ * - Storage was read just before the lease was taken: `Rereading` is left out. The commit of the intent shows
+ *   whether the entry has changed since.
+ * - A peer holds the lease: `Waiting` reads what the peer wrote, and takes the lease if the peer brought
+ *   nothing.
+ * - `invalid_grant`: `Verifying` reads storage again. A rotation by a peer is adopted. Only if there is none,
+ *   `MarkingDead` marks the grant as dead. The grant is never deleted.
+ * - A commit fails: `Merging` keeps the lease, sleeps, reads storage and commits again. Callers are served
+ *   meanwhile. If the lease is lost, the flight takes a new one, with the goal to commit.
+ * - The process crashes after the server's rotation: storage holds the intent of `Noting`. In the next
+ *   process `Rereading` finds it, and `Decision` replays it inside the server's window, or as the last resort
+ *   outside of it. If the server then responds with `invalid_grant`, the mark says that the rotation was
+ *   lost.
+ * - The request spent nothing: `Retracting` removes the intent.
  */
 import * as Answer from "./Answer.js"
 import { mayReopen, reopen } from "./FastPath.js"
@@ -36,7 +42,7 @@ import {
   withEvents
 } from "./Transition.js"
 
-/** The state after an input, and what to do next. */
+/** Returns the state after an input, and what to do next. */
 export const step = (policy: Policy, state: State, input: Input, now: number): Next => {
   const next = transition({ policy, now }, state, input)
   return mayReopen(state, next.state, input)
@@ -44,7 +50,7 @@ export const step = (policy: Policy, state: State, input: Input, now: number): N
     : next
 }
 
-/** Inputs from outside the flight mean the same in every phase; for all others, the phase decides. */
+/** Inputs from outside the flight mean the same in every phase. For all others the phase decides. */
 const transition = (at: At, state: State, input: Input): Next => {
   switch (input._tag) {
     case "Saved":
@@ -72,7 +78,7 @@ const transition = (at: At, state: State, input: Input): Next => {
   }
 }
 
-/** What each input does in each phase. An input that is not listed changes nothing there. */
+/** What each input does in each phase. An input that is not listed changes nothing. */
 const table: { readonly [P in Phase["_tag"]]: Row<PhaseOf<P>> } = {
   Idle: {
     Wanted: Lease.wanted
@@ -163,7 +169,10 @@ const table: { readonly [P in Phase["_tag"]]: Row<PhaseOf<P>> } = {
   }
 }
 
-/** The inputs for which the phase decides. A read that shows storage rolled back is one of its own. */
+/**
+ * The inputs for which the phase decides. A read that shows a storage that was rolled back has its own
+ * column.
+ */
 type Column =
   | Exclude<
       Input["_tag"],
@@ -171,7 +180,10 @@ type Column =
     >
   | "RolledBack"
 
-/** What a handler gets: the input; nothing after a read, which is in the state; the failure of a read without a result. */
+/**
+ * What a handler receives: the input; nothing after a read, because the result is in the state; or the
+ * failure of a read without a result.
+ */
 type Content<C extends Column> = C extends "Loaded"
   ? undefined
   : C extends "LoadFailed" | "RolledBack"

@@ -30,7 +30,7 @@ const idle: Phase = { _tag: "Idle" }
 
 // --- Next steps ---
 
-/** The state may change; the flight goes on as it was. */
+/** The state may change. The flight goes on unchanged. */
 export const stay = (state: State, events: Events = []): Next => ({
   state,
   command: Option.none(),
@@ -44,7 +44,7 @@ export const go = (state: State, phase: Phase, command: Command, events: Events 
   command: Option.some(command)
 })
 
-/** The flight is over, but for the release of its lease. */
+/** The flight is over, except for the release of its lease. */
 export const end = (state: State, failure: Option.Option<Failure>, events: Events = []): Next => {
   const lease = leaseOf(state.phase)
   return lease === undefined
@@ -62,7 +62,10 @@ export const over = (state: State, failure: Option.Option<Failure>, events: Even
   released: Option.some({ failure })
 })
 
-/** The flight ends because storage or the lease failed. The cool-down keeps callers from trying again one after another. */
+/**
+ * The flight ends because storage or the lease failed. The cool-down keeps callers from trying again one
+ * after another.
+ */
 export const abandon = ({ now, policy }: At, state: State, failure: Failure): Next => {
   const cooled = { ...cool({ now, policy }, state, { reason: "Failed" }), lastFailure: messageOf(failure) }
   const events =
@@ -90,7 +93,7 @@ export const release = (next: Next, failure: Option.Option<Failure>): Next => ({
 export const withEvents = (events: Events, next: Next): Next =>
   events.length === 0 ? next : { ...next, events: [...events, ...next.events] }
 
-/** The flight looks again at once, if it sleeps. */
+/** The flight looks again at once if it sleeps. */
 export const wake = (state: State, events: Events = []): Next => ({
   ...stay(state, events),
   command: isSleeping(state.phase) ? Option.some({ _tag: "Wake" }) : Option.none()
@@ -123,8 +126,8 @@ export const commit = (
 // --- States ---
 
 /**
- * Our commit succeeded. Where the grant changed here since it began, nobody knows which write was the last: storage is
- * read again.
+ * Our commit succeeded. If the grant changed here since it began, the order of the writes is unknown, so
+ * storage is read again.
  */
 export const afterCommit = (
   { now, policy }: At,
@@ -135,7 +138,7 @@ export const afterCommit = (
     ? { ...inStorage({ now, policy }, state, { entry, version }), writes: state.writes + 1 }
     : { ...state, memory: { _tag: "Unread" } }
 
-/** Storage holds this entry, which was written here. */
+/** Storage holds this entry, which this process wrote. */
 export const inStorage = (
   { now, policy }: At,
   state: State,
@@ -174,7 +177,9 @@ export const cool = (
   )
 })
 
-/** The outcome of this attempt is known, so its intent is no longer open, although storage may hold it. */
+/**
+ * The outcome of this attempt is known, so its intent is no longer open, although storage may still hold it.
+ */
 export const settleIntent = (state: State, { marked, olderIntent }: Attempt): State => ({
   ...state,
   ownIntent: Option.orElse(

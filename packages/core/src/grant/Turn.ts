@@ -1,4 +1,4 @@
-/** What a caller does next on its way to a token: take it, read storage, wait for the flight, or fail. */
+/** What a caller does next to get a token: take it, read storage, wait for the flight, or fail. */
 import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import * as Decision from "./Decision.js"
@@ -13,7 +13,7 @@ import {
 } from "./State.js"
 import { decide, judge } from "./View.js"
 
-/** A caller on its way to a token. */
+/** A caller that wants a token. */
 export interface Caller {
   readonly request: Decision.Request
   /** The access token that was current when the refresh was requested. */
@@ -24,11 +24,14 @@ export interface Caller {
   readonly joined: boolean
   /** How many flights it has waited for. */
   readonly flights: number
-  /** Until when it waits while there is a token that it may be served, by {@link Policy.uptime}. */
+  /** Until when it waits if there is a token that it may be served, by {@link Policy.uptime}. */
   readonly patientUntil: number
 }
 
-/** What to do. `Join`: start the flight or join it, and wait for its next release, no longer than `patience` milliseconds. */
+/**
+ * What to do. `Join`: start the flight or join it, and wait for its next release, for at most `patience`
+ * milliseconds.
+ */
 export type Turn =
   | { readonly _tag: "Serve"; readonly token: Redacted.Redacted }
   | { readonly _tag: "ServeAndRefresh"; readonly token: Redacted.Redacted; readonly want: Want }
@@ -39,10 +42,13 @@ export type Turn =
 /** How long, in milliseconds, callers that join a refresh rely on its read of storage under the lease. */
 const justRead = 100
 
-/** How many flights a caller waits for: one may be for others, and the token of one may expire before it is served. */
+/**
+ * How many flights a caller waits for. One may be for others, and the token of one may expire before it is
+ * served.
+ */
 const mostFlights = 5
 
-/** A caller's first turn. */
+/** Returns a caller's first turn. */
 export const first = (
   policy: Policy,
   state: State,
@@ -52,15 +58,15 @@ export const first = (
 ): Turn => {
   const decision = decide(policy, state, now, request)
   if (decision._tag !== "Reload") return obey(policy, state, request, decision, patience)
-  // When many callers meet an expiry, the one read of the refresh that they join is enough: every other process that
-  // wants to refresh waits for the lease.
+  // When many callers meet an expiry, the read by the refresh that they join is enough: every other process
+  // that wants to refresh waits for the lease.
   const age = state.memory._tag === "Read" ? now - state.memory.at : Infinity
   return isRedeeming(state) && age >= 0 && age < justRead
     ? obey(policy, state, request, judge(policy, state, now, request), patience)
     : { _tag: "Read" }
 }
 
-/** The turn after storage was read, or could not be. */
+/** Returns the turn after a read of storage, successful or not. */
 export const afterRead = (
   policy: Policy,
   state: State,
@@ -75,15 +81,16 @@ export const afterRead = (
     : serveOr(request, decision, { _tag: "Fail", failure: failure.value })
 }
 
-/** The token that may still be served, unless the caller wants another one. */
+/** Serves the token that is still valid, unless the caller wants another one. */
 const serveOr = (request: Decision.Request, decision: Decision.Decision, otherwise: Turn): Turn => {
   const token = Decision.servable(decision)
   return Option.isSome(token) && !request.force ? { _tag: "Serve", token: token.value } : otherwise
 }
 
 /**
- * The turn after the flight released its callers. A refresh that failed in the grace leaves the token that is still valid.
- * A flight that ended without a refresh for this caller, and without a failure, is followed by another one.
+ * Returns the turn after the flight released its callers. If a refresh failed within the grace, the token
+ * that is still valid is served. A flight that ended without a refresh for this caller, and without a
+ * failure, is followed by another one.
  */
 export const afterFlight = (
   policy: Policy,
@@ -101,9 +108,9 @@ export const afterFlight = (
   const plain = { ...request, force: false }
   const decision = judge(policy, state, now, plain)
   if (mayJoin && decision._tag === "Refresh") {
-    // A process that is stalled for long may find that the new token has come and gone, or was rejected.
+    // A process that stalls for long may find that the new token has already expired, or was rejected.
     const isGone = decision.reason === "Expired" || decision.reason === "Rejected"
-    // A forced refresh is met by any other token, and is not to fail because that one is due as well.
+    // Any other token satisfies a forced refresh, which must not fail because that token is also due.
     if (isGone || (!request.force && wasForOthers(state, caller))) {
       return joinAgain(state, caller, accessTokenOf(state), waitFor(policy, caller, decision))
     }
@@ -116,7 +123,7 @@ export const afterFlight = (
     : refuse(state, decision)
 }
 
-/** The turn when the caller's patience is over: the token that is still valid, or a wait without end. */
+/** The caller's patience is over: serve the token that is still valid, or wait without a limit. */
 export const outOfPatience = (policy: Policy, state: State, caller: Caller, now: number): Turn =>
   Option.match(Decision.servable(judge(policy, state, now, caller.request)), {
     onNone: () => join(caller, Infinity),
@@ -154,7 +161,7 @@ const obey = (
   }
 }
 
-/** Memory that was dropped before this caller's turn says nothing about the grant: it is read again. */
+/** Memory that was dropped before this caller's turn shows nothing about the grant, so it is read again. */
 const refuse = (state: State, decision: Decision.Decision): Turn =>
   state.memory._tag === "Unread" && Option.isNone(state.uncommitted)
     ? { _tag: "Read" }
@@ -190,25 +197,30 @@ const joinAgain = (
     patience
   )
 
-/** How long, in milliseconds, a caller waits for a flight: with all flights before, no longer than its patience. */
+/**
+ * How long, in milliseconds, a caller waits for a flight. Together with all earlier flights, no longer than
+ * its patience.
+ */
 const waitFor = (
   { uptime }: Policy,
   { patientUntil, request }: Caller,
   { fallback, reason }: Extract<Decision.Decision, { _tag: "Refresh" }>
 ): number => {
-  // A token that may be dead is served only if the refresh fails.
+  // A token that may have expired is served only if the refresh fails.
   const hasToken = !request.force && Option.isSome(fallback) && reason !== "AgeUnknown"
   return hasToken ? Math.max(0, patientUntil - uptime) : Infinity
 }
 
-/** Whether the flight was started for others and brought no answer since: it may have been at its end already. */
+/**
+ * Whether the flight was started for others and brought no token since. It may have been at its end already.
+ */
 const wasForOthers = (state: State, { answers, joined }: Caller): boolean =>
   joined && state.answers === answers
 
-/** Whether the token that a caller wants replaced may be the current one still. */
+/** Whether the token that a caller wants replaced may still be the current one. */
 const mayHold = (state: State, had: Option.Option<Redacted.Redacted>): boolean =>
   Option.exists(
     had,
-    // Memory that was dropped meanwhile does not say what storage holds.
+    // Memory that was dropped meanwhile does not show what storage holds.
     (token) => isCurrent(state, token) || state.memory._tag === "Unread"
   )

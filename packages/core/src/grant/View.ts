@@ -1,4 +1,4 @@
-/** What a state means at a moment: the view of the grant that decisions are made from. */
+/** Derives from a state at a moment the view of the grant that decisions are based on. */
 import * as Equal from "effect/Equal"
 import * as Option from "effect/Option"
 import type { Warning } from "../AuthStatus.js"
@@ -13,7 +13,7 @@ import { mismatch } from "./Mismatch.js"
 import * as Replay from "./Replay.js"
 import { credentialsOf, entryOf, isRejected, type Policy, type State } from "./State.js"
 
-/** What a caller gets now; storage is read first where memory is not fresh. */
+/** Returns what a caller gets now. Storage is read first if memory is not fresh. */
 export const decide = (
   policy: Policy,
   state: State,
@@ -21,7 +21,7 @@ export const decide = (
   request: Decision.Request
 ): Decision.Decision => Decision.decide(Option.some(heldOf(policy, state, now)), now, policy, request)
 
-/** What a caller gets now, if storage holds what memory holds. */
+/** Returns what a caller gets now, if storage holds the same as memory. */
 export const judge = (
   policy: Policy,
   state: State,
@@ -29,13 +29,13 @@ export const judge = (
   request: Decision.Request
 ): Decision.Decision => Decision.judge(heldOf(policy, state, now), now, policy, request)
 
-/** The state as {@link Decision} needs it. */
+/** Converts the state to the form that {@link Decision} needs. */
 export const heldOf = (policy: Policy, state: State, now: number): Decision.Held => {
   const entry = entryOf(state)
   const credentials = credentialsOf(state)
   const dead = Option.filter(
     Option.orElse(state.dead, () => Option.flatMap(entry, (e) => e.dead)),
-    // A grant that needs no refresh token cannot be ended by the refusal of one, even where storage has the mark.
+    // The refusal of a refresh token cannot end a grant that needs none, even if storage has the mark.
     ({ fingerprint }) =>
       policy.needsRefreshToken && Option.exists(credentials, (c) => Entry.grantFingerprint(c) === fingerprint)
   )
@@ -58,8 +58,8 @@ export const heldOf = (policy: Policy, state: State, now: number): Decision.Held
 }
 
 /**
- * The intent of a request whose outcome nobody knows. Our own intent does not count while its request is under way, or
- * once its outcome is known here.
+ * Returns the intent of a request whose outcome is unknown. Our own intent does not count while its request
+ * is running, or once its outcome is known here.
  */
 export const openIntentOf = (state: State): Option.Option<Entry.Intent> => {
   const { ownIntent, phase } = state
@@ -77,15 +77,15 @@ export const openIntentOf = (state: State): Option.Option<Entry.Intent> => {
   )
 }
 
-/** The replay that the next refresh would be, because of an open intent. */
+/** Returns the replay that the next refresh would be, because of an open intent. */
 export const replayOf = (policy: Policy, state: State, now: number): Option.Option<Replay.Replay> =>
   Replay.replay(policy.rotation, openIntentOf(state), now)
 
-/** What is known of the age of the current access token. */
+/** Returns what is known about the age of the current access token. */
 export const witnessOf = (policy: Policy, state: State, now: number): Witness =>
   Age.witness(state.age, credentialsOf(state), momentOf(policy, now))
 
-/** This moment by both clocks. */
+/** Returns this moment by both clocks. */
 export const momentOf = ({ uptime }: Policy, now: number): Age.Moment => ({ wall: now, uptime })
 
 /** How the stored grant differs from those that may be redeemed here, if it does. */
@@ -96,7 +96,7 @@ export const mismatchOf = (policy: Policy, state: State): Option.Option<GrantIde
     )
   )
 
-/** Whether memory may be trusted: read or written of late, and its token has not expired. */
+/** Whether memory may be trusted: it was read or written recently, and its token has not expired. */
 export const isFresh = (policy: Policy, state: State, now: number): boolean => {
   const { memory } = state
   return Option.exists(
@@ -111,7 +111,7 @@ export const isFresh = (policy: Policy, state: State, now: number): boolean => {
 export const hasValidToken = (policy: Policy, state: State, now: number): boolean =>
   Option.exists(credentialsOf(state), (c) => !isExpired(c, now, witnessOf(policy, state, now)))
 
-/** Problems to show, though there may be a session. */
+/** Problems to show. There may still be a session. */
 export const warningsOf = (policy: Policy, state: State, now: number): ReadonlyArray<Warning> => {
   const held = heldOf(policy, state, now)
   const warnings: ReadonlyArray<readonly [Warning, boolean]> = [

@@ -13,7 +13,7 @@ import { type Extras, tokenProblem, tokenTypeNameProblem } from "./ResponseField
  */
 export const formatVersion = 1
 
-const Millis = Schema.Number.pipe(Schema.finite(), Schema.nonNegative())
+const Millis = Schema.Number.pipe(Schema.filter((millis) => Number.isFinite(millis) && millis >= 0))
 const Token = Schema.Redacted(
   Schema.String.pipe(Schema.filter((value) => Option.getOrUndefined(tokenProblem(value))))
 )
@@ -32,7 +32,7 @@ export const Json = Schema.Struct({
   refreshAt: optional(Millis),
   scopes: Schema.Array(Schema.String),
   accountId: optional(Schema.NonEmptyString),
-  // Not `Schema.Record`: its copy would take a key `__proto__` as the prototype.
+  // Not `Schema.Record`, whose copy would take a key `__proto__` as the prototype.
   extras: Schema.optionalWith(Schema.Redacted(Schema.declare(Predicate.isReadonlyRecord)), {
     default: () => Redacted.make<Extras>({})
   }),
@@ -67,15 +67,15 @@ const earliestMillis = 100_000_000_000
 const latestMillis = 100_000_000_000_000
 
 /**
- * The problem with an instant of epoch milliseconds that another program wrote, or none. Where `now` itself is near the
- * epoch, as in tests, small instants are right.
+ * Returns the problem with an instant of epoch milliseconds that another program wrote, if there is one. If
+ * `now` itself is near the epoch, as in tests, small instants are right.
  *
  * @since 0.1.0
  * @category validation
  */
 export const instantProblem = (millis: number, now: number): Option.Option<string> =>
   !Number.isFinite(millis) || millis > latestMillis
-    ? Option.some("is beyond the year 5138, as microseconds where milliseconds are due would be")
+    ? Option.some("is after the year 5138: it may be in microseconds, not milliseconds")
     : millis < earliestMillis && now >= earliestMillis
-      ? Option.some("is before 1974, as seconds where milliseconds are due would be")
+      ? Option.some("is before 1974: it may be in seconds, not milliseconds")
       : Option.none()

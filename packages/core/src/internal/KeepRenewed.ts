@@ -1,4 +1,4 @@
-/** Renews a grant without being asked: once, or for as long as its scope is open. */
+/** Renews a grant in the background: once, or for as long as its scope is open. */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -20,12 +20,12 @@ const renew = (grant: Grant.Grant, early: number): Effect.Effect<void> =>
     Driver.renew(grant, Renewal.want(Grant.policyOf(grant), grant.state, early, now))
   )
 
-/** When an account that could not be read is looked at again, in milliseconds. */
+/** How long, in milliseconds, until an account that could not be read is read again. */
 const unreadable = 60_000
 
 /**
- * Renews the grant if it is due, `early` milliseconds before its grace. Another process may have renewed it: it is read first,
- * which costs the server nothing.
+ * Renews the grant if it is due, `early` milliseconds before its grace. It reads the grant first, because
+ * another process may have renewed it and a read costs the server nothing.
  */
 export const once = (grant: Grant.Grant, early: number): Effect.Effect<Result> =>
   Effect.gen(function* () {
@@ -40,16 +40,19 @@ export const once = (grant: Grant.Grant, early: number): Effect.Effect<Result> =
     return { outcome: Flights.isTroubled(grant) ? "Failed" : "NotNeeded", nextAt }
   })
 
-/** How long a look at the clock is good for: it may be set, and the machine may sleep. In milliseconds. */
+/**
+ * How long, in milliseconds, one reading of the clock is trusted. The clock may be set, and the machine may
+ * sleep.
+ */
 const longestSleep = 60_000
 
-/** How long after one renewal of a grant, or a read that failed, the next may come at the earliest, in milliseconds. */
+/** The shortest time, in milliseconds, from a renewal of a grant or a failed read to the next attempt. */
 const shortestPause = 1000
 
-/** How many milliseconds before the grace renewals begin: each account has its share of them. */
+/** How many milliseconds before the grace renewals begin. Each account begins at its own time within them. */
 const window = 120_000
 
-/** Renews the grant before its grace, again and again. */
+/** Renews the grant before its grace, repeatedly. */
 export const forever = (grant: Grant.Grant): Effect.Effect<never> => {
   const early = window * grant.jitterShare
   return Effect.gen(function* () {
@@ -58,7 +61,7 @@ export const forever = (grant: Grant.Grant): Effect.Effect<never> => {
     if (task === "Renew") yield* renew(grant, early)
     const failure = task === "Read" ? yield* Callers.read(grant) : Option.none()
     const after = yield* planOf(grant, early)
-    // Another process is renewing it: what that one writes is read before anything is sent.
+    // Another process is renewing it. Read what that process writes before sending anything.
     if (task === "Renew" && after.at <= after.now) yield* Grant.tell(grant, { _tag: "Changed" })
     if (task === "Renew" || Option.isSome(failure))
       yield* Effect.sleep(shortestPause * (1 + grant.jitterShare))

@@ -1,4 +1,4 @@
-/** Many grants by their accounts: created on first use, shared while in use, dropped when idle. */
+/** Many grants by account: created on first use, shared while in use, dropped when idle. */
 import * as Clock from "effect/Clock"
 import type * as ConfigError from "effect/ConfigError"
 import * as Deferred from "effect/Deferred"
@@ -25,16 +25,16 @@ import type { TokenEvent } from "../TokenEvent.js"
 import type { StorageError } from "../TokenStorage.js"
 import * as KeepRenewed from "./KeepRenewed.js"
 
-/** What can go wrong in setting up an account. */
+/** What can go wrong when an account is set up. */
 export type SetupError = StorageError | ConfigError.ConfigError
 
-/** What the grants of some accounts work with. */
+/** The context that the grants of some accounts share. */
 export interface Setting {
   readonly context: Grant.GrantContext
   readonly instance: string
 }
 
-/** A grant, how many hold it, and what was built for it alone. */
+/** A grant, the number of its holders, and the scope of the services built for it alone. */
 interface Pooled {
   readonly grant: Grant.Grant
   readonly own: Scope.CloseableScope | undefined
@@ -42,7 +42,7 @@ interface Pooled {
   usedAt: number
 }
 
-/** What an account's grant works with: at once where all is there, or built in the scope. */
+/** Returns what an account's grant works with: at once if everything exists, or built in the scope. */
 export type Setup = (
   account: string
 ) => Either.Either<Setting, SetupError> | Effect.Effect<Setting, SetupError, Scope.Scope>
@@ -53,9 +53,9 @@ type Common = Pick<Grant.GrantContext, "clock" | "flights" | "historyLength" | "
 export interface Parts {
   readonly setupOf: (common: Common) => Setup
   readonly manager: Manager.Options
-  /** The token server of an account, by its name or by an object that stands for it. */
+  /** The token server of an account, as its name or an object that stands for it. */
   readonly serverOf: (account: string) => Round.Server
-  /** How long an account that nobody uses is kept, in milliseconds, and how many accounts are kept at most. */
+  /** How long an unused account is kept, in milliseconds, and how many accounts are kept at most. */
   readonly idleTimeToLive: number
   readonly maxAccounts: number
 }
@@ -67,27 +67,30 @@ export interface Pool {
   readonly status: (
     accounts?: Iterable<string>
   ) => Effect.Effect<ReadonlyMap<string, Either.Either<AuthStatus, StorageError | SetupError>>>
-  /** Renews the account if it is due, `early` milliseconds before its grace. In memory only for that long, unless it is in use. */
+  /**
+   * Renews the account if it is due, `early` milliseconds before its grace. Unless the account is in use, it
+   * is in memory only during the renewal.
+   */
   readonly renew: (account: string, early: number) => Effect.Effect<Round.Result>
   readonly serverOf: (account: string) => Round.Server
   readonly accounts: Effect.Effect<ReadonlyArray<string>>
   readonly events: Stream.Stream<{ readonly account: string; readonly event: TokenEvent }>
-  /** Another writer may have changed this account's grant, or any. */
+  /** Handles a change by another writer: to this account's grant, or to any if none is named. */
   readonly noteChange: (account: Option.Option<string>) => Effect.Effect<void>
 }
 
 type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
-/** How many accounts are set up, or ended, together. */
+/** How many accounts are set up, or ended, concurrently. */
 const setupConcurrency = 16
 
-/** How many accounts are looked at together: a database answers for all of them at once. */
+/** How many accounts are checked concurrently. A database answers for all of them at once. */
 const lookConcurrency = 128
 
 /** How many events a slow reader of all accounts' events may be behind. */
 const eventBacklog = 4096
 
-/** How long the closing of the scope waits for the refreshes under way, in milliseconds. */
+/** How long, in milliseconds, the closing scope waits for running refreshes. */
 const closingPatience = 35_000
 
 const makeGrant = ({ context, instance }: Setting, account: string): Grant.Grant =>
@@ -100,7 +103,7 @@ export const make = (parts: Parts): Effect.Effect<Pool, never, Scope.Scope> =>
     const grants = new Map<string, Pooled>()
     const building = new Map<string, Deferred.Deferred<Pooled, SetupError>>()
     const hub = yield* PubSub.sliding<{ readonly account: string; readonly event: TokenEvent }>(eventBacklog)
-    // Finalizers run in reverse: the flights end, then what was built for the grants.
+    // Finalizers run in reverse order: the flights end first, then the services built for the grants.
     yield* Effect.addFinalizer(() =>
       Effect.andThen(
         Effect.forEach([...grants.values()], end, { concurrency: setupConcurrency, discard: true }),
@@ -135,7 +138,10 @@ export const make = (parts: Parts): Effect.Effect<Pool, never, Scope.Scope> =>
       return Effect.forEach(unused, end, { discard: true })
     }
 
-    /** Drops what was used longest ago. Where the others are in use, it does not look again until there are a tenth more. */
+    /**
+     * Drops the least recently used grants. If the others are in use, it does not look again until there are
+     * a tenth more.
+     */
     const trim = Effect.suspend(() => {
       const unused = [...grants.values()].filter(isUnused).sort((a, b) => a.usedAt - b.usedAt)
       const surplus = unused.slice(0, Math.max(0, grants.size - maxAccounts))
@@ -143,7 +149,7 @@ export const make = (parts: Parts): Effect.Effect<Pool, never, Scope.Scope> =>
       return drop(surplus)
     })
 
-    /** One fiber, which is none of the callers', builds for all of them. */
+    /** Builds in one fiber for all callers, so that no caller's interruption stops it. */
     const build = (account: string, setting: Effect.Effect<Setting, SetupError, Scope.Scope>) =>
       Effect.clockWith((callersClock) => {
         const other = building.get(account)
@@ -180,11 +186,11 @@ export const make = (parts: Parts): Effect.Effect<Pool, never, Scope.Scope> =>
           : Effect.succeed(add(setting.right, account))
       })
 
-    /** Holds the account's grant until it is released; only the wait for it can be interrupted. */
+    /** Holds the account's grant until it is released. Only the wait for it can be interrupted. */
     const hold = (account: string, restore: Restore): Effect.Effect<Pooled, SetupError> =>
       Effect.flatMap(restore(find(account)), (pooled) =>
         Effect.suspend(() => {
-          // It may have been dropped since.
+          // The grant may have been dropped meanwhile.
           if (grants.get(account) !== pooled) return hold(account, restore)
           pooled.holders++
           return Effect.succeed(pooled)
@@ -200,13 +206,13 @@ export const make = (parts: Parts): Effect.Effect<Pool, never, Scope.Scope> =>
     const sweep = Effect.flatMap(Clock.currentTimeMillis, (now) =>
       drop(
         [...grants.values()].filter(
-          // A last use that lies in the future was before the clock was set back.
+          // A last use in the future was recorded before the clock was set back.
           (pooled) => isUnused(pooled) && (now < pooled.usedAt || now - pooled.usedAt >= idleTimeToLive)
         )
       )
     )
 
-    /** The grant in memory: looking at it is using it. */
+    /** Returns the grant in memory. A look counts as a use. */
     const use = (account: string, now: number): Grant.Grant | undefined => {
       const pooled = grants.get(account)
       if (pooled !== undefined) pooled.usedAt = now
@@ -220,7 +226,7 @@ export const make = (parts: Parts): Effect.Effect<Pool, never, Scope.Scope> =>
         )
       )
 
-    /** The status of an account, which is not kept for that. */
+    /** Returns the status of an account without keeping the account in memory. */
     const statusOf = (account: string): Effect.Effect<AuthStatus, SetupError | StorageError> =>
       Effect.suspend(() => {
         const pooled = grants.get(account)
@@ -297,6 +303,6 @@ export const make = (parts: Parts): Effect.Effect<Pool, never, Scope.Scope> =>
     }
   })
 
-/** The end of a grant in this process. */
+/** Ends a grant in this process. */
 const end = ({ grant, own }: Pooled): Effect.Effect<void> =>
   Effect.andThen(Flights.leave(grant), own === undefined ? Effect.void : Scope.close(own, Exit.void))

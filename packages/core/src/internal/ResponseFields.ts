@@ -1,4 +1,4 @@
-/** The fields of a token response, one at a time: what is usable, and what is wrong with the rest. */
+/** Checks the fields of a token response one by one: which are usable, and what is wrong with the rest. */
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 
@@ -10,12 +10,12 @@ import * as Option from "effect/Option"
  */
 export type Extras = Readonly<Record<string, unknown>>
 
-/** In characters; servers refuse headers of far less. */
+/** In characters. Servers refuse headers that are far shorter. */
 const longestToken = 131_072
 
 /**
- * What is wrong with a token, or none. A token is one or more visible ASCII characters or spaces
- * (RFC 6749, appendix A.12), and not a word that a broken writer leaves where a token should be.
+ * Returns the problem with a token, if there is one. A token is one or more visible ASCII characters or
+ * spaces (RFC 6749, appendix A.12), and not a word that broken software writes in place of a token.
  *
  * @since 0.1.0
  * @category validation
@@ -31,8 +31,8 @@ export const tokenProblem = (value: unknown): Option.Option<string> => {
 }
 
 /**
- * What is wrong with a token type, or none. It goes into a header as a scheme: one or more of the characters of an
- * RFC 9110 §5.6.2 token, 100 at most.
+ * Returns the problem with a token type, if there is one. It goes into a header as a scheme: one to 100
+ * characters of an RFC 9110 §5.6.2 token.
  *
  * @since 0.1.0
  * @category validation
@@ -42,7 +42,7 @@ export const tokenTypeNameProblem = (value: unknown): Option.Option<string> =>
     ? Option.some(`is ${describeType(value)}, not a string`)
     : /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}$/.test(value)
       ? Option.none()
-      : Option.some("is no token type (RFC 9110 §5.6.2)")
+      : Option.some("is not a token type (RFC 9110 §5.6.2)")
 
 export const describeType = (value: unknown): string => {
   if (value === undefined) return "missing"
@@ -51,7 +51,7 @@ export const describeType = (value: unknown): string => {
   return typeof value === "object" ? "an object" : `a ${typeof value}`
 }
 
-/** Some servers send an array instead of words in a row. */
+/** Some servers send an array instead of a space-separated string. */
 export const scopesOf = (value: unknown): Either.Either<ReadonlyArray<string>, string> => {
   const words = (text: string) => text.split(/\s/).filter((scope) => scope !== "")
   if (value == null) return Either.right([])
@@ -63,7 +63,7 @@ export const scopesOf = (value: unknown): Either.Either<ReadonlyArray<string>, s
       )
 }
 
-/** Lifetimes above this are absolute times or nonsense: about 31 years. */
+/** Lifetimes above this (about 31 years) are absolute times or nonsense. */
 const maxLifetimeSeconds = 1_000_000_000
 
 export const lifetimeSeconds = (value: unknown): Either.Either<Option.Option<number>, string> => {
@@ -71,26 +71,28 @@ export const lifetimeSeconds = (value: unknown): Either.Either<Option.Option<num
   const seconds = typeof value === "string" && /^\d{1,12}(\.\d{1,12})?$/.test(value) ? Number(value) : value
   if (typeof seconds !== "number") {
     return Either.left(
-      `is ${typeof value === "string" ? "not a number" : describeType(value)}, seconds are due`
+      `is ${typeof value === "string" ? "not a number" : describeType(value)}, not a number of seconds`
     )
   }
   if (seconds < 0) return Either.left("is negative")
   return seconds <= maxLifetimeSeconds
     ? Either.right(Option.some(seconds))
-    : Either.left("is absurd: an absolute time, or the wrong unit")
+    : Either.left("is too large: it may be an absolute time, or in the wrong unit")
 }
 
 const known = new Set([
   ...["access_token", "refresh_token", "id_token", "token_type", "expires_in", "refresh_in", "scope"]
 ])
 
-/** The most that unknown fields may take, in characters of JSON and in levels: more could not be stored. */
+/**
+ * The limits for unknown fields, in characters of JSON and in levels of nesting. More could not be stored.
+ */
 const mostExtras = 262_144
 const deepestExtras = 64
 
 /**
- * The unknown fields of a response over those that are kept. A field that would keep the tokens from being stored is left
- * out, and so are all of them where they would grow without end, refresh after refresh.
+ * Merges the unknown fields of a response over those that are kept. It leaves out a field that would keep the
+ * tokens from being stored. It leaves out all of them if they would grow without end, refresh after refresh.
  */
 export const withUnknownFields = (kept: Extras, response: Extras): Extras => {
   const fields = Object.entries(response).filter(

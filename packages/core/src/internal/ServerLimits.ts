@@ -1,22 +1,22 @@
-/** How much is sent to each token server: so many at a time, and so many a second. */
+/** Limits what is sent to each token server: the number at a time, and the number per second. */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import * as MutableQueue from "effect/MutableQueue"
+import * as Fifo from "../edition/Fifo.js"
 import type { Server } from "../grant/Round.js"
 
 /** Runs an effect once there is room for it. */
 export type Limit = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
 /**
- * At most `permits` at a time, first come, first served. Effect's `Semaphore` wakes all that wait at each release: a thousand
- * callers at one server took it 30 seconds, and three thousand all memory.
+ * At most `permits` at a time, in FIFO order. Effect's `Semaphore` wakes all waiting fibers at each release:
+ * a thousand callers at one server took it 30 seconds, and three thousand used up all memory.
  */
 export const atMost = (permits: number): Limit => {
-  const waiting = MutableQueue.unbounded<{ isWaiting: boolean; readonly enter: () => void }>()
+  const waiting = Fifo.make<{ isWaiting: boolean; readonly enter: () => void }>()
   let free = permits
   const release = (): void => {
-    let next = MutableQueue.poll(waiting, undefined)
-    while (next !== undefined && !next.isWaiting) next = MutableQueue.poll(waiting, undefined)
+    let next = waiting.poll()
+    while (next !== undefined && !next.isWaiting) next = waiting.poll()
     if (next === undefined) free++
     else {
       next.isWaiting = false
@@ -25,7 +25,7 @@ export const atMost = (permits: number): Limit => {
   }
   const take = Effect.async<void>((resume) => {
     const waiter = { isWaiting: free === 0, enter: () => resume(Effect.void) }
-    if (waiter.isWaiting) MutableQueue.offer(waiting, waiter)
+    if (waiter.isWaiting) waiting.offer(waiter)
     else {
       free--
       waiter.enter()
@@ -43,31 +43,38 @@ export const atMost = (permits: number): Limit => {
     )
 }
 
-/** How far behind its rate a server may be before what it missed is no longer made up for, in milliseconds. */
+/**
+ * How far, in milliseconds, a server may fall behind its rate and still catch up. Beyond that, missed starts
+ * are dropped.
+ */
 const slack = 100
 
-/** Begins no more often than so many times a second. */
+/** Starts at most `perSecond` effects per second. */
 export const rate = (perSecond: number, places: number): Limit => {
   if (perSecond === Infinity) return (effect) => effect
   const spacing = 1000 / perSecond
   let next = -Infinity
   return (effect) =>
     Effect.flatMap(Clock.currentTimeMillis, (now) => {
-      // No further ahead than those who can wait here: a clock that was set back holds nobody up.
+      // Never further ahead than the number of waiters allows, so that a clock that was set back delays
+      // nobody.
       const start = Math.max(Math.min(next, now + places * spacing), now - slack)
       next = start + spacing
       return start > now ? Effect.delay(effect, start - now) : effect
     })
 }
 
-/** What may be sent to one token server. Renewals have places of their own: they never take a caller's. */
+/** The limits of one token server. Renewals have their own places and never take a caller's. */
 export interface ServerLimits {
-  /** Accounts whose last refresh failed have at most half of the places. */
+  /** Accounts whose last refresh failed get at most half of the places. */
   readonly caller: (isTroubled: boolean) => Limit
   readonly renewal: Limit
 }
 
-/** The limits of each server, by a name or an object that stands for it. What was made for an object goes with it. */
+/**
+ * Returns the limits of each server, keyed by a name or by an object that stands for it. The limits of an
+ * object are garbage-collected with it.
+ */
 export const make = (perServer: number, perSecond: number): ((server: Server) => ServerLimits) => {
   const named = new Map<string, ServerLimits>()
   const unnamed = new WeakMap<object, ServerLimits>()

@@ -1,15 +1,16 @@
-/** Settings as they are given, checked: what cannot work is a `ConfigError` that names it. */
-import * as ConfigError from "effect/ConfigError"
+/** Checks settings. A setting that cannot work is a `ConfigError` that names it. */
+import type * as ConfigError from "effect/ConfigError"
 import * as Duration from "effect/Duration"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
+import * as Problems from "../edition/Problems.js"
 
 export const invalid = (setting: string, problem: string) =>
-  Either.left(ConfigError.InvalidData([setting], `${setting} ${problem}`))
+  Either.left(Problems.invalidSetting([setting], `${setting} ${problem}`))
 
 /**
- * The milliseconds of a span of time, or NaN where it is none or negative: `Duration` takes what is negative or NaN
- * for zero without a word, and throws on words that it does not know.
+ * Converts a duration to milliseconds. NaN if it is negative or not a duration. `Duration` silently takes
+ * negative numbers and NaN for zero, and throws on words that it does not know.
  */
 export const millisOf = (input: Duration.DurationInput): number =>
   numbersIn(input).every((part) => part >= 0)
@@ -19,7 +20,7 @@ export const millisOf = (input: Duration.DurationInput): number =>
 const numbersIn = (input: Duration.DurationInput): ReadonlyArray<number> => {
   if (Duration.isDuration(input)) return []
   if (typeof input === "string") return [Number.parseFloat(input)]
-  return typeof input === "object" ? input : [Number(input)]
+  return typeof input === "object" ? Object.values(input) : [Number(input)]
 }
 
 export const millis = (
@@ -32,7 +33,7 @@ export const millis = (
     : invalid(setting, "must be a finite duration, not negative")
 }
 
-/** {@link millis}, where without an end is one too. */
+/** {@link millis}, which also accepts an infinite duration. */
 export const millisOrForever = (
   setting: string,
   input: Duration.DurationInput

@@ -1,6 +1,6 @@
 /**
- * A storage that fails where told to: before the n-th call of an operation, or after it, when what was
- * asked was done and only the answer is lost.
+ * A storage that fails on request: before the n-th call of an operation, or after it. After it means that the
+ * operation was done and only its result is lost.
  *
  * @since 0.1.0
  */
@@ -10,7 +10,7 @@ import * as Layer from "effect/Layer"
 import { StorageError, TokenStorage } from "../TokenStorage.js"
 
 /**
- * Which calls fail. `call` counts from 1 for each operation by itself; a function decides call by call.
+ * Which calls fail. `call` counts from 1 for each operation separately. A function decides call by call.
  *
  * @since 0.1.0
  * @category models
@@ -18,14 +18,14 @@ import { StorageError, TokenStorage } from "../TokenStorage.js"
 export interface Fault {
   readonly operation: "load" | "commit" | "remove"
   readonly call: number | ((call: number) => boolean)
-  /** Whether it fails before doing anything, or after all was done; `before` unless given. */
+  /** Whether it fails before doing anything, or after everything was done. Default: `before`. */
   readonly when?: "before" | "after"
-  /** `Unavailable` unless given. */
+  /** Default: `Unavailable`. */
   readonly reason?: StorageError["reason"]
 }
 
 /**
- * The storage around `inner` that fails by these faults.
+ * Wraps `inner` in a storage that fails with the given faults.
  *
  * @since 0.1.0
  * @category constructors
@@ -51,7 +51,7 @@ export const make = (
         location: inner.location,
         message: `A fault was asked for at ${operation} number ${call}.`
       })
-      return fault.when === "after" ? Effect.zipRight(effect, error) : error
+      return fault.when === "after" ? Effect.andThen(effect, error) : error
     })
   return TokenStorage.of({
     location: inner.location,
@@ -63,7 +63,7 @@ export const make = (
 }
 
 /**
- * Makes the storage in context fail by these faults.
+ * Makes the storage in context fail with the given faults.
  *
  * @since 0.1.0
  * @category layers

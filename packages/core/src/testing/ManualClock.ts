@@ -1,18 +1,18 @@
 /**
- * A clock that moves only when told to, for programs that run outside a test; inside one, `TestClock`
+ * A clock that moves only when you move it, for programs that run outside a test. Inside a test, `TestClock`
  * does the same and more.
  *
  * @since 0.1.0
  */
-import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Fibers from "../edition/Fibers.js"
 
 /**
- * The hands of the clock.
+ * The controls of the clock.
  *
  * @since 0.1.0
  * @category tags
@@ -20,9 +20,11 @@ import * as Layer from "effect/Layer"
 export class ManualClock extends Context.Tag("@latchkey/core/testing/ManualClock")<
   ManualClock,
   {
-    /** Moves time on, waking who sleeps on the way, in order, each at its own time. */
+    /** Advances time. Fibers that sleep wake on the way, in order, each at its own time. */
     readonly advance: (duration: Duration.DurationInput) => Effect.Effect<void>
-    /** Sets the time, also back, as an operator or a suspended laptop does; wakes who is due. */
+    /**
+     * Sets the time, also back, as an operator or a suspended laptop does. Wakes fibers whose time has come.
+     */
     readonly set: (epochMillis: number) => Effect.Effect<void>
   }
 >() {}
@@ -32,12 +34,12 @@ interface Sleeper {
   readonly wake: Deferred.Deferred<void>
 }
 
-/** How often others get a turn after each waking, so that what they do next happens at that time. */
+/** How many turns other fibers get after each waking, so that what they do next happens at that time. */
 const turns = 20
 
 /**
- * The clock of everything that is provided with this layer, starting at `startMillis` (epoch; 0 unless
- * given).
+ * Sets the clock of everything that this layer is provided to. It starts at `startMillis` (epoch
+ * milliseconds, default 0).
  *
  * @since 0.1.0
  * @category layers
@@ -56,23 +58,19 @@ export const layer = (startMillis = 0): Layer.Layer<ManualClock> =>
           sleepers = sleepers.filter((s) => s !== due)
           now = Math.max(now, due.until)
           return Deferred.succeed(due.wake, undefined).pipe(
-            Effect.zipRight(settle),
-            Effect.zipRight(wakeUpTo(target))
+            Effect.andThen(settle),
+            Effect.andThen(wakeUpTo(target))
           )
         })
       const moveTo = (target: number): Effect.Effect<void> =>
         settle.pipe(
-          Effect.zipRight(wakeUpTo(target)),
-          Effect.zipRight(Effect.sync(() => (now = target))),
-          Effect.zipRight(settle)
+          Effect.andThen(wakeUpTo(target)),
+          Effect.andThen(Effect.sync(() => (now = target))),
+          Effect.andThen(settle)
         )
-      const clock: Clock.Clock = {
-        [Clock.ClockTypeId]: Clock.ClockTypeId,
-        unsafeCurrentTimeMillis: () => now,
-        unsafeCurrentTimeNanos: () => BigInt(Math.floor(now)) * 1_000_000n,
-        currentTimeMillis: Effect.sync(() => now),
-        currentTimeNanos: Effect.sync(() => BigInt(Math.floor(now)) * 1_000_000n),
-        sleep: (duration) =>
+      const clock = Fibers.makeClock(
+        () => now,
+        (duration) =>
           Effect.flatMap(Deferred.make<void>(), (wake) => {
             const sleeper: Sleeper = { until: now + Duration.toMillis(duration), wake }
             if (sleeper.until <= now) return Effect.void
@@ -81,7 +79,7 @@ export const layer = (startMillis = 0): Layer.Layer<ManualClock> =>
               Effect.sync(() => (sleepers = sleepers.filter((s) => s !== sleeper)))
             )
           })
-      }
+      )
       return Layer.merge(
         Layer.setClock(clock),
         Layer.succeed(ManualClock, {

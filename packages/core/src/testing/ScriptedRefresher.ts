@@ -1,5 +1,5 @@
 /**
- * A refresher that does what a script says, step by step: answers, delays, failures.
+ * A refresher that follows a script, step by step: responses, delays, failures.
  *
  * @since 0.1.0
  */
@@ -14,8 +14,8 @@ import type { GrantIdentity } from "../GrantIdentity.js"
 import * as TokenRefresher from "../TokenRefresher.js"
 
 /**
- * One call of the refresher: what it does after `after`. `answer` gets the credentials it was called with,
- * the number of the call from 1 and the time of it; what it leaves out of `Options` stays as it was.
+ * One call of the refresher: what it does after `after`. `answer` receives the credentials it was called
+ * with, the number of the call from 1, and its time. What it leaves out of `Options` stays unchanged.
  *
  * @since 0.1.0
  * @category models
@@ -33,7 +33,7 @@ export type Step = { readonly after?: Duration.DurationInput } & (
 )
 
 /**
- * What the refresher was called with so far.
+ * The calls of the refresher so far.
  *
  * @since 0.1.0
  * @category tags
@@ -44,14 +44,14 @@ export class RefreshCalls extends Context.Tag("@latchkey/core/testing/RefreshCal
     /** The credentials of each call, in order. */
     readonly all: Effect.Effect<ReadonlyArray<Option.Option<Credentials>>>
     readonly count: Effect.Effect<number>
-    /** How many calls were under way at once at most: above one, a refresh token was redeemed twice. */
+    /** The highest number of calls that ran at once. Above one, a refresh token was redeemed twice. */
     readonly mostAtOnce: Effect.Effect<number>
   }
 >() {}
 
 /**
- * A step that answers with these credentials; `expiresIn` is milliseconds from the call. What is left out
- * stays as it was.
+ * Creates a step that responds with these credentials. `expiresIn` is milliseconds from the call. What is
+ * left out stays unchanged.
  *
  * @since 0.1.0
  * @category steps
@@ -82,7 +82,7 @@ export const answer = (
 })
 
 /**
- * A step that fails.
+ * Creates a step that fails.
  *
  * @since 0.1.0
  * @category steps
@@ -107,8 +107,8 @@ export const fail = (
 }
 
 /**
- * The refresher and the record of its calls. `script` gives the step of each call: a list (a call beyond
- * its end fails as `Misconfigured`), or a function of the call's number from 1.
+ * Provides the refresher and the record of its calls. `script` gives the step of each call: a list (a call
+ * beyond its end fails as `Misconfigured`), or a function of the call's number from 1.
  *
  * @since 0.1.0
  * @category layers
@@ -118,7 +118,7 @@ export const layer = (
   options: {
     readonly needsRefreshToken?: boolean
     readonly rotation?: TokenRefresher.RotationPolicy
-    /** Whose grants it redeems; unless given nothing is compared. */
+    /** The identity whose grants it redeems. Default: none, and nothing is compared. */
     readonly identity?: GrantIdentity
     readonly formerly?: ReadonlyArray<string>
   } = {}

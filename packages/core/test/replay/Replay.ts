@@ -1,5 +1,5 @@
 /**
- * Replays recorded answers of the system that this one replaces: traces through the real manager over a
+ * Replays recorded results of the system that this library replaces: traces through the real manager over a
  * memory storage and a test clock, and previews through the masking functions.
  */
 import * as Clock from "effect/Clock"
@@ -9,7 +9,6 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as TestClock from "effect/TestClock"
-import * as TestContext from "effect/TestContext"
 import * as AuthStatus from "@latchkey/core/AuthStatus"
 import * as Credentials from "@latchkey/core/Credentials"
 import * as Decision from "@latchkey/core/Decision"
@@ -29,6 +28,7 @@ import {
   type Trace,
   type Unreadable
 } from "./Vectors.js"
+import * as Edition from "../support/Edition.js"
 
 /** A place where we answer otherwise than was recorded. */
 interface Mismatch {
@@ -47,8 +47,8 @@ const toCredentials = (recorded: typeof RecordedCredentials.Type): Credentials.C
   })
 
 /**
- * What the recorded refresher answered at its k-th call. When a token was obtained it did not tell, as the
- * original does not know it: the grace is not clamped to a lifetime there.
+ * The k-th response of the recorded refresher. It does not say when the token was obtained, because the
+ * original does not know it: there the grace is not clamped to a lifetime.
  */
 const recordedRefresher = ScriptedRefresher.layer((call) => ({
   answer: ({ now }) =>
@@ -120,7 +120,9 @@ const perform = (
           Decision.shouldRefresh(
             c,
             now,
-            step.arg === undefined ? Decision.clampedGrace(c, graceMillis) : step.arg * 1000
+            step.arg === undefined || step.arg === null
+              ? Decision.clampedGrace(c, graceMillis)
+              : step.arg * 1000
           )
         )
       }
@@ -218,7 +220,7 @@ const replayTrace = (trace: Trace): Effect.Effect<ReadonlyArray<Mismatch>> =>
     ),
     // The policy was checked as it was read.
     Effect.orDie,
-    Effect.provide(TestContext.TestContext)
+    Effect.provide(Edition.testServices)
   )
 
 /** Replays one masking; where it went otherwise. */

@@ -1,11 +1,11 @@
 /**
- * The files that are replayed, as they were recorded: traces, one a line, in a `.jsonl`; maskings in a `.json`.
- * What cannot be read is told by file, line and field.
+ * The recorded files to replay: traces, one a line, in a `.jsonl`; maskings in a `.json`. An error names the
+ * file, line and field that cannot be read.
  */
 import * as Data from "effect/Data"
 import * as Either from "effect/Either"
-import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
+import { Problems } from "@latchkey/core/internal-api"
 import { parse as readPlaced } from "../../../storage/src/internal/StrictJson.js"
 
 /** A file that holds no vectors; `message` is one line and names the place. */
@@ -47,7 +47,7 @@ const steps = {
   getAccessToken: plain("getAccessToken"),
   shouldRefresh: Schema.Struct({
     op: Schema.Literal("shouldRefresh"),
-    arg: Schema.optionalWith(Schema.Number, { nullable: true }),
+    arg: Schema.optional(Schema.NullOr(Schema.Number)),
     ...answer
   }),
   authStatus: plain("authStatus"),
@@ -146,16 +146,19 @@ const decoded = <A, I>(
   place: string,
   value: unknown
 ): Either.Either<A, Unreadable> =>
-  Either.mapLeft(ParseResult.decodeUnknownEither(schema)(value), (issue) => {
-    const [first] = ParseResult.ArrayFormatter.formatIssueSync(issue)
-    const at = first === undefined || first.path.length === 0 ? "" : `${first.path.join(".")}: `
-    const said = (first?.message ?? "is not as recorded").replace(/^is missing$/, "it is missing")
+  Either.mapLeft(Schema.decodeUnknownEither(schema)(value), (issue) => {
+    const first = Problems.firstIssue(issue)
+    const at = first.path.length === 0 ? "" : `${first.path.join(".")}: `
+    const said = first.isMissing ? "it is missing" : first.message
     // An object is expected in the words of its whole type: too long to be read.
-    const short = said.length > 120 ? "it is not of the kind that is due here" : said
+    const short =
+      said.length > 120 || (first.path.length === 0 && !first.isMissing)
+        ? "it is not of the kind that is due here"
+        : said
     return new Unreadable({ message: `${place}: ${at}${short.replace(/\s+/g, " ")}` })
   })
 
-/** JSON, or why it is none. Where a text has many lines, the one at fault is told. */
+/** Parses JSON, or says why it is none. For a text of many lines, it names the faulty one. */
 const json = (place: string, text: string): Either.Either<unknown, Unreadable> =>
   Either.try({
     try: (): unknown => JSON.parse(text),

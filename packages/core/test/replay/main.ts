@@ -1,6 +1,6 @@
 /**
- * `npm run -s replay -- FILE…`: one JSON line; exit 1 on any mismatch, 2 where a file cannot be read, which is
- * told in one line by file, line and field. Nothing is printed then that would be taken for the whole.
+ * `npm run -s replay -- FILE…`: prints one JSON line. Exits with 1 on any mismatch, and with 2 if a file
+ * cannot be read: then it prints one line with the file, line and field, and no partial result.
  */
 import { replayFiles } from "./ReplayFiles.js"
 

@@ -1,4 +1,7 @@
-/** What the properties draw from. The seed is fixed, so that every run is the same; LATCHKEY_SEED changes it. */
+/**
+ * The generators of the properties. The seed is fixed, so that every run is the same. LATCHKEY_SEED changes
+ * it.
+ */
 import { FastCheck as FC, Option } from "effect"
 import * as Credentials from "@latchkey/core/Credentials"
 import * as Entry from "@latchkey/core/Entry"

@@ -1,4 +1,4 @@
-/** What the manager's tests stand on: a manager over memory, a script, and a clock that the test moves. */
+/** The fixture of the manager's tests: a manager over memory, a script, and a clock that the test moves. */
 import {
   type ConfigError,
   Context,
@@ -114,14 +114,14 @@ const slowed = (
   return TokenStorage.TokenStorage.of({
     location: inner.location,
     load: Effect.suspend(() =>
-      ++loads === slowLoad?.call ? Effect.zipLeft(inner.load, Effect.sleep(slowLoad.millis)) : inner.load
+      ++loads === slowLoad?.call ? Effect.tap(inner.load, () => Effect.sleep(slowLoad.millis)) : inner.load
     ),
     commit: (entry, expected) =>
       Effect.suspend(() => {
         const commit = inner.commit(entry, expected)
         if (++commits !== slow?.call) return commit
         const sleep = Effect.sleep(slow.millis)
-        return slow.when === "after" ? Effect.zipLeft(commit, sleep) : Effect.zipRight(sleep, commit)
+        return slow.when === "after" ? Effect.tap(commit, () => sleep) : Effect.andThen(sleep, commit)
       }),
     remove: inner.remove,
     changes: inner.changes

@@ -1,6 +1,7 @@
-/** Secrets to be looked for afterwards, in whatever shape they may have been written down. */
+/** Secrets to search for afterwards, in every form in which they may have been written. */
 import { Buffer } from "node:buffer"
-import { Effect, Utils } from "effect"
+import { Seeded } from "@latchkey/core/internal-api"
+import { Effect } from "effect"
 import { observed } from "./Observed.js"
 
 /** A piece of a secret this long is as good as a part of the secret. */
@@ -35,7 +36,7 @@ export class Canaries {
   searched = 0
 
   constructor(count: number, seed: number) {
-    const draw = new Utils.PCGRandom(seed)
+    const draw = Seeded.make(seed)
     const letter = (): string => alphabet[draw.integer(alphabet.length)]!
     this.secrets = Array.from({ length: count }, () => Array.from({ length: 40 }, letter).join(""))
     for (const [which, secret] of this.secrets.entries()) {

@@ -1,4 +1,4 @@
-/** A manager that holds nothing but secrets, all that can be asked of it, and the worlds to ask it in. */
+/** A manager that holds only secrets, all operations on it, and the worlds to run them in. */
 import { Effect, Fiber, Option, Redacted, Stream, TestClock } from "effect"
 import { Credentials, type TokenManager } from "@latchkey/core"
 import { ScriptedRefresher } from "@latchkey/core/testing"

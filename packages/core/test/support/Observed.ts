@@ -1,6 +1,7 @@
-/** All that a program shows to those who look on: its logs, spans, metrics, errors and values. */
+/** Everything that a program shows to observers: its logs, spans, metrics, errors and values. */
 import { inspect } from "node:util"
-import { Cause, Effect, Exit, HashMap, List, Logger, LogLevel, Metric, Tracer } from "effect"
+import { Cause, Effect, Exit, Metric, Tracer } from "effect"
+import * as Edition from "./Edition.js"
 
 /** Everything that an onlooker can print of a value. */
 export const shown = (value: unknown): string => {
@@ -12,7 +13,7 @@ export const shown = (value: unknown): string => {
   ]
   if (value instanceof Error) parts.push(value.message, value.stack ?? "", shown(value.cause))
   if (Exit.isExit(value) && Exit.isFailure(value)) {
-    parts.push(Cause.pretty(value.cause), Cause.pretty(value.cause, { renderErrorCause: true }))
+    parts.push(Cause.pretty(value.cause))
   }
   return parts.join("\n")
 }
@@ -22,15 +23,8 @@ export const observed = <A, E, R>(program: Effect.Effect<A, E, R>) =>
   Effect.gen(function* () {
     const lines: Array<string> = []
     const spans: Array<Tracer.Span> = []
-    const logger = Logger.make((log) => {
-      lines.push(
-        shown(log.message),
-        shown([...HashMap.entries(log.annotations)]),
-        Cause.pretty(log.cause),
-        List.toArray(log.spans)
-          .map((s) => s.label)
-          .join()
-      )
+    const logged = Edition.logging((line) => {
+      lines.push(shown(line.message), shown(Object.entries(line.annotations)), line.cause, line.spans.join())
     })
     const native = yield* Effect.tracer
     const tracer = Tracer.make({
@@ -41,11 +35,7 @@ export const observed = <A, E, R>(program: Effect.Effect<A, E, R>) =>
       },
       context: native.context
     })
-    const exit = yield* Effect.exit(program).pipe(
-      Effect.withTracer(tracer),
-      Logger.withMinimumLogLevel(LogLevel.All),
-      Effect.provide(Logger.replace(Logger.defaultLogger, logger))
-    )
+    const exit = yield* Effect.exit(program).pipe(Effect.withTracer(tracer), logged)
     const metrics = yield* Metric.snapshot
     return {
       exit,

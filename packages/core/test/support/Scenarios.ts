@@ -1,8 +1,9 @@
-/** Canaries through every operation of a manager, in every world of its own tests. */
-import { Effect, TestContext } from "effect"
+/** Canaries through every operation of a manager, in every world of the manager's tests. */
+import { Effect } from "effect"
 import { bench, minute } from "./Bench.js"
 import { everything, secretGrant, worlds } from "./Everything.js"
 import type { Canaries, Scenario } from "./Canaries.js"
+import * as Edition from "./Edition.js"
 
 export const scenarios = (canaries: Canaries): ReadonlyArray<Scenario> => {
   const take = () => canaries.take()
@@ -11,6 +12,6 @@ export const scenarios = (canaries: Canaries): ReadonlyArray<Scenario> => {
     play: Effect.gen(function* () {
       const { manager } = yield* bench({ ...setup, initial: secretGrant(take, 10 * minute) })
       return yield* everything(manager, secretGrant(take, minute))
-    }).pipe(Effect.scoped, Effect.provide(TestContext.TestContext))
+    }).pipe(Effect.scoped, Effect.provide(Edition.testServices))
   }))
 }

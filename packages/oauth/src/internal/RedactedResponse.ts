@@ -1,4 +1,4 @@
-/** An answer without the token that its request was sent with. */
+/** A response without the token that its request was sent with. */
 import * as Headers from "@effect/platform/Headers"
 import { isHttpClientError, RequestError, ResponseError } from "@effect/platform/HttpClientError"
 import type { HttpClientRequest } from "@effect/platform/HttpClientRequest"
@@ -10,12 +10,12 @@ import * as Stream from "effect/Stream"
 import { withoutSecrets } from "./text.js"
 import { transportFailure } from "./transport.js"
 
-/** What a request was sent with that nobody is to be shown. */
+/** The secrets of a request, which must never be shown. */
 export type Secrets = ReadonlyArray<string>
 
 /**
- * The answer as one to `request`, which is what the caller had sent. Everything that can lead to the
- * request as it went out is replaced, errors of the body included.
+ * Returns the response as one to `request`, the request that the caller passed. Everything that can lead to
+ * the request as it was sent is replaced, including errors of the body.
  */
 export const hide = (
   response: HttpClientResponse.HttpClientResponse,
@@ -24,8 +24,8 @@ export const hide = (
 ): HttpClientResponse.HttpClientResponse => new RedactedResponse(response, request, secrets)
 
 /**
- * An error as one about `request`. What it was caused by is in the client's hands and may hold the request
- * too: its code is what remains.
+ * Returns an error as one about `request`. Its cause belongs to the client and may hold the request too, so
+ * only its code remains.
  */
 export const hideError = <E>(
   error: E,
@@ -98,8 +98,8 @@ class RedactedResponse extends Inspectable.Class implements HttpClientResponse.H
   }
 
   /**
-   * Without its body, which the platform would show, and with its headers masked: a server may echo what it was sent.
-   * What a program reads from `headers` by itself is as the server sent it.
+   * Without its body, which the platform would show, and with its headers masked, because a server may echo
+   * the secret. A program that reads `headers` itself gets them as the server sent them.
    */
   toJSON(): unknown {
     return {

@@ -1,4 +1,4 @@
-/** What the authorization server sent the user back with (RFC 6749 §4.1.2). */
+/** The parameters with which the authorization server sends the user back (RFC 6749 §4.1.2). */
 import * as Credentials from "@latchkey/core/Credentials"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
@@ -6,23 +6,23 @@ import * as Redacted from "effect/Redacted"
 import { denied, LoginError } from "../LoginError.js"
 import { quote } from "./text.js"
 
-/** Whether these are the parameters of an answer at all. */
+/** Whether these are the parameters of a response at all. */
 export const isResponse = (parameters: URLSearchParams): boolean =>
   ["state", "code", "error"].some((name) => parameters.has(name))
 
-/** RFC 6749 §10.12: an answer with another state was not asked for. */
+/** RFC 6749 §10.12: a response with another state does not belong to this login. */
 export const checkState = (parameters: URLSearchParams, state: string): Either.Either<void, LoginError> => {
   const [received, ...more] = parameters.getAll("state")
   if (received === state && more.length === 0) return Either.right(undefined)
   return fail(
     "StateMismatch",
     received === undefined
-      ? "The answer has no state, so it cannot be told whose login it is: start the login again, in one window only."
+      ? "The answer has no state, so it is unknown which login it belongs to: start the login again, in one window only."
       : "The answer belongs to another login: close older windows and start the login again."
   )
 }
 
-/** The code, if it comes from the server that was asked and is no error. */
+/** Returns the code, if it comes from the right server and is not an error. */
 export const code = (
   parameters: URLSearchParams,
   server: { readonly issuer: Option.Option<string>; readonly sendsIssuer: boolean }
@@ -42,7 +42,7 @@ export const code = (
       : yield* unusable(`has a code that ${problem.value}`)
   })
 
-/** RFC 9207 §2.4. Where no issuer is known there is nothing to compare with. */
+/** RFC 9207 §2.4. If no issuer is known there is nothing to compare with. */
 const checkIssuer = (
   received: string | null,
   { issuer, sendsIssuer }: { readonly issuer: Option.Option<string>; readonly sendsIssuer: boolean }
@@ -68,7 +68,7 @@ const cannotNow = ["server_error", "temporarily_unavailable"]
 
 /** RFC 6749 §4.1.2.1, OpenID Connect Core §3.1.2.6. */
 const refusal = (error: string, description: string | null): LoginError => {
-  // A code is shown as it is where it looks like one: `quote` takes long words for tokens.
+  // A code that looks like one is shown unchanged, because `quote` takes long words for tokens.
   const code = /^[a-z_]{1,60}$/.test(error) ? error : quote(error, [])
   const said = description === null || description === "" ? "" : quote(description, [])
   if (code === "access_denied") return denied(code, said)
@@ -77,7 +77,7 @@ const refusal = (error: string, description: string | null): LoginError => {
   return cannotNow.includes(code)
     ? new LoginError({
         reason: "ServerError",
-        message: `${what}: it cannot now; try again later.`,
+        message: `${what}: it cannot answer now; try again later.`,
         oauthError: code
       })
     : new LoginError({

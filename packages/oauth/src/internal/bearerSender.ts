@@ -1,4 +1,4 @@
-/** One request with a token: where it may go, and what of it may be seen afterwards. */
+/** Sends one request with a token: decides where it may go, and what of it may be seen afterwards. */
 import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import * as HttpClient from "@effect/platform/HttpClient"
 import { type HttpClientError, RequestError } from "@effect/platform/HttpClientError"
@@ -30,16 +30,16 @@ export interface Used {
   readonly url: URL
 }
 
-/** A request that was answered; `request` is what it was before the token came to it. */
+/** A request with its response. `request` is the request without the token. */
 export interface Sent {
   readonly response: HttpClientResponse
   readonly request: HttpClientRequest.HttpClientRequest
   readonly used: Option.Option<Used>
-  /** Whether what was signed for it had another time than the server shows. */
+  /** Whether a signature for it was dated by another time than the server shows. */
   readonly wasMisdated: boolean
 }
 
-/** Sends with a token if the URL is of an allowed origin, else as it is. */
+/** Sends with a token if the URL is of an allowed origin, and otherwise unchanged. */
 export const send = <E, R>(
   sender: Sender,
   client: HttpClient.HttpClient.With<E, R>,
@@ -54,7 +54,7 @@ export const send = <E, R>(
     let span: Option.Option<BearerSpan.Traced> = Option.none()
     let secrets: Secrets = []
     let requestedAt = 0
-    // Runs after all that the client below does to a request by itself: its URL is the final one.
+    // Runs after everything that the client itself does to a request, so its URL is the final one.
     const attach = (
       request: HttpClientRequest.HttpClientRequest
     ): Effect.Effect<HttpClientRequest.HttpClientRequest, RequestError | TokenError> =>
@@ -102,7 +102,7 @@ export const send = <E, R>(
     )
   })
 
-/** The tokens, and the proof: what the server has been sent, and may echo. */
+/** The tokens and the proof: the server received them, and may echo them. */
 const secretsOf = (
   { accessToken, idToken, refreshToken }: Credentials,
   { headers }: HttpClientRequest.HttpClientRequest
@@ -129,5 +129,5 @@ const redirected = (request: HttpClientRequest.HttpClientRequest): RequestError 
     request,
     reason: "Encode",
     description:
-      "the client below followed a redirect to another origin and took the token along: wrap HttpClient.followRedirects around the bearer client, not inside it, and revoke the token"
+      "the HTTP client inside followed a redirect to another origin and sent the token there: wrap HttpClient.followRedirects around the bearer client, not inside it, and revoke the token"
   })

@@ -1,7 +1,7 @@
 /**
- * The span of a request with a token. It is named and described as the platform's own, which is left out:
- * that keeps the request and the response, with the token in both, as its result. Ours has no result and
- * no headers.
+ * The span of a request with a token. It has the same name and attributes as the platform's own span, which
+ * is left out because its result is the request and the response, both with the token. This span has no
+ * result and no headers.
  */
 import * as HttpClient from "@effect/platform/HttpClient"
 import type { HttpClientRequest } from "@effect/platform/HttpClientRequest"
@@ -14,16 +14,16 @@ import { constTrue } from "effect/Function"
 import type * as Tracer from "effect/Tracer"
 
 export interface Traced {
-  /** To be sent along, for the server's own spans. */
+  /** Headers to send, for the server's own spans. */
   readonly headers: Readonly<Record<string, string | undefined>>
-  /** Runs the request in the span and ends it; `fit` makes an error fit to be kept in it. */
+  /** Runs the request in the span and ends it. `fit` makes an error safe to keep in it. */
   readonly run: <E, R>(
     effect: Effect.Effect<HttpClientResponse, E, R>,
     fit: (error: E) => unknown
   ) => Effect.Effect<HttpClientResponse, E, R>
 }
 
-/** Begins the span, unless spans are switched off for the request. */
+/** Begins the span, unless tracing is off for the request. */
 export const begin = (request: HttpClientRequest, url: URL): Effect.Effect<Traced> =>
   Effect.gen(function* () {
     const isDisabled = yield* FiberRef.get(HttpClient.currentTracerDisabledWhen)

@@ -1,4 +1,4 @@
-/** The manager's token as a request carries it. */
+/** The manager's token in the form that a request carries. */
 import { RequestError } from "@effect/platform/HttpClientError"
 import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
 import { type Credentials, sameAccessToken, tokenProblem } from "@latchkey/core/Credentials"
@@ -14,13 +14,16 @@ import { quote } from "./text.js"
 export interface Tokens {
   /** Credentials whose access token is valid now. */
   readonly current: Effect.Effect<Credentials, TokenError>
-  /** What replaces credentials that a resource server refused; none if it is the same token again. */
+  /**
+   * Returns the replacement for credentials that a resource server refused. None if it is the same token
+   * again.
+   */
   readonly replace: (refused: Credentials) => Effect.Effect<Option.Option<Credentials>, TokenError>
 }
 
 export const make = (manager: Manager): Tokens => {
   let last: Credentials | undefined
-  /** The record that a token belongs to: its type and key are not to be guessed. */
+  /** Returns the record that a token belongs to, because its type and key cannot be guessed. */
   const recordOf = (token: Redacted.Redacted): Effect.Effect<Credentials, TokenError> =>
     last?.accessToken === token
       ? Effect.succeed(last)
@@ -32,10 +35,10 @@ export const make = (manager: Manager): Tokens => {
                 new ReauthorizationRequired({
                   reason: "NoCredentials",
                   location: manager.location,
-                  message: `The grant at ${manager.location} was removed while it was to be used: log in again.`
+                  message: `The grant at ${manager.location} was removed while it was in use: log in again.`
                 })
               ),
-            // A peer may have replaced it meanwhile: then its token is the one to send.
+            // A peer may have replaced it meanwhile. Then its token is the one to send.
             onSome: (credentials) => Effect.sync(() => (last = credentials))
           })
         )
@@ -48,7 +51,7 @@ export const make = (manager: Manager): Tokens => {
   }
 }
 
-/** The request with its `Authorization`, and a proof where the token is bound to a key. */
+/** Returns the request with its `Authorization` header, and a proof if the token is bound to a key. */
 export const attach = (
   credentials: Credentials,
   request: HttpClientRequest.HttpClientRequest,
@@ -58,7 +61,7 @@ export const attach = (
   Effect.gen(function* () {
     const { accessToken, tokenType } = credentials
     const refuse = (description: string) => new RequestError({ request, reason: "Encode", description })
-    // What a client below says of a header that it refuses may quote it.
+    // A client's error about a header that it refuses may quote the header.
     const problem = tokenProblem(Redacted.value(accessToken))
     if (Option.isSome(problem)) return yield* refuse(`the token ${problem.value}, and was not sent`)
     if (tokenType.toLowerCase() === "bearer") {
@@ -70,8 +73,7 @@ export const attach = (
       )
     }
     const key = yield* Effect.mapError(DPoP.keyOf(credentials), (error) => refuse(error.message))
-    if (Option.isNone(key))
-      return yield* refuse("the token is bound to a key that is not there: log in again")
+    if (Option.isNone(key)) return yield* refuse("the token is bound to a key that is missing: log in again")
     const { method } = request
     const proof = yield* DPoP.proof({
       ...{ key: key.value, nonces, method, url, accessToken },

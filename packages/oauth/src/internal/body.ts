@@ -1,19 +1,20 @@
-/** The body of a response, chunk by chunk, as fast as its client can give it. */
+/** Reads the body of a response chunk by chunk, as fast as its client can deliver it. */
 import { ResponseError } from "@effect/platform/HttpClientError"
 import type { HttpClientResponse } from "@effect/platform/HttpClientResponse"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import type { Readable } from "node:stream"
 
-/** Takes a chunk in; whether more is wanted. */
+/** Accepts a chunk. Returns whether to read on. */
 export type Take = (chunk: Uint8Array) => boolean
 
 /**
- * Reads to the end, or until no more is wanted: whether it came to the end. Interruption hangs up.
+ * Reads to the end, or until `take` wants no more. Returns whether it reached the end. Interruption closes
+ * the connection.
  *
- * The platform's clients keep what they were given in the `source` of their responses, though no type says
- * so: `fetch`'s `Response`, or a message of Node's or undici's. That is read as it is, since a `Stream` takes
- * longer than all the rest of a request. A response without it, one that somebody wrapped, is streamed.
+ * The platform's clients keep the underlying response in the `source` of their responses, although no type
+ * says so: `fetch`'s `Response`, or a message of Node's or undici's. It is read directly, because a `Stream`
+ * takes longer than the whole rest of a request. A response without it, such as a wrapped one, is streamed.
  */
 export const read = (
   response: HttpClientResponse,
@@ -62,7 +63,7 @@ const readWeb = async (reader: ReadableStreamDefaultReader<Uint8Array>, take: Ta
     const { done, value } = await reader.read()
     if (done) return true
     if (!take(value)) {
-      // Whatever becomes of that.
+      // The outcome of cancelling does not matter.
       void reader.cancel().catch(() => undefined)
       return false
     }
@@ -70,12 +71,12 @@ const readWeb = async (reader: ReadableStreamDefaultReader<Uint8Array>, take: Ta
 }
 
 /**
- * What has arrived with the headers, where it is known to be all of it; undefined if there is more to wait for. A
- * short answer comes in one piece, and to see its end takes longer than to read it.
+ * Returns what arrived with the headers, if that is known to be everything. Undefined if there is more to
+ * wait for. A short response comes in one piece, and waiting for its end takes longer than reading it.
  */
 const readAtHand = (body: Readable, length: number, take: Take): boolean | undefined => {
   if (!(length > 0) || body.readableLength !== length) return undefined
-  // It is complete: what becomes of the stream does not matter any more.
+  // It is complete, so the fate of the stream no longer matters.
   body.once("error", () => undefined)
   for (let chunk; (chunk = body.read() as Uint8Array | null) !== null;) {
     if (take(chunk)) continue
@@ -100,7 +101,7 @@ const streamed = (response: HttpClientResponse, take: Take): Effect.Effect<boole
   )
 }
 
-/** One that inherits from another, or was given a stream of its own, is not what its source is. */
+/** A response that inherits from another, or got a stream of its own, differs from its source. */
 const isPlatforms = (
   response: HttpClientResponse
 ): response is HttpClientResponse & { readonly source: unknown } =>

@@ -3,8 +3,8 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 
 /**
- * A value kept for `ttl` milliseconds; who asks while it is fetched waits for that. A failure is not kept, and does not
- * take away a value that was there. Interrupting one who waits leaves the fetch to the others.
+ * Caches a value for `ttl` milliseconds. Concurrent callers share one fetch. A failure is not cached, and
+ * does not remove an earlier value. Interrupting one caller leaves the fetch to the others.
  */
 export const cached = <A, E>(fetch: Effect.Effect<A, E>, ttl: number): Effect.Effect<Effect.Effect<A, E>> =>
   Effect.sync(() => {
@@ -29,7 +29,8 @@ export const cached = <A, E>(fetch: Effect.Effect<A, E>, ttl: number): Effect.Ef
       return deferred
     })
     return Effect.flatMap(Clock.currentTimeMillis, (now) => {
-      // Not from before the clock was set back: that would last for as long as it was set.
+      // Ignores a value from before the clock was set back, which would otherwise stay for as long as the
+      // clock was set back.
       if (known !== undefined && now >= known.from && now < known.until) return Effect.succeed(known.value)
       return Effect.flatMap(
         flight === undefined ? Effect.uninterruptible(start) : Effect.succeed(flight),

@@ -1,4 +1,4 @@
-/** Codes that ask for the user, at the token endpoint too (OpenID Connect Core §3.1.2.6, RFC 9470 §3). */
+/** Codes that require the user, at the token endpoint too (OpenID Connect Core §3.1.2.6, RFC 9470 §3). */
 export const interactionCodes: ReadonlySet<string> = new Set([
   "interaction_required",
   "login_required",

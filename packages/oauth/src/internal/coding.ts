@@ -1,11 +1,11 @@
 /**
- * Content codings (RFC 9110 §8.4) of an answer, undone under a limit. Requests ask for none, but some servers and
- * proxies compress all the same, and only `fetch` undoes that by itself.
+ * Undoes the content codings (RFC 9110 §8.4) of a response, within a size limit. Requests ask for none, but
+ * some servers and proxies compress anyway, and only `fetch` undoes that by itself.
  */
 import type { Transform } from "node:stream"
 import type * as Zlib from "node:zlib"
 
-/** What is left of the body, and why that is not all of it. */
+/** The decoded body, and why it is not complete, if it is not. */
 export interface Decoded {
   readonly bytes: Uint8Array
   readonly problem:
@@ -18,10 +18,13 @@ export interface Decoded {
 /** The `code` of an error about a content coding. */
 export const undecodable = "CONTENT_CODING"
 
-/** More than anybody applies on purpose. */
+/** More codings than anyone applies on purpose. */
 const mostCodings = 4
 
-/** In how many pieces a body is decoded: of a broken one, all but the piece with the fault is saved. */
+/**
+ * The number of pieces in which a body is decoded. Of a broken body, everything but the broken piece is
+ * saved.
+ */
 const pieces = 512
 
 /** Whether there is anything to undo, by the `content-encoding` or by the bytes themselves. */
@@ -29,8 +32,8 @@ export const isCoded = (bytes: Uint8Array, header: string | undefined): boolean 
   isGzip(bytes) || declaredIn(header).length > 0
 
 /**
- * Undoes what the header declares, and gzip that nobody declared. A coding that was undone before, or never applied,
- * is passed over. At most `most` bytes come out of each step.
+ * Undoes the codings in the header, and gzip that is not declared. A coding that was already undone, or never
+ * applied, is skipped. Each step outputs at most `most` bytes.
  */
 export const decode = async (
   bytes: Uint8Array,
@@ -56,7 +59,7 @@ export const decode = async (
 
 const empty = new Uint8Array()
 
-/** The codings of a header, the one that was applied last first. */
+/** The codings of a header, the last one applied first. */
 const declaredIn = (header: string | undefined): ReadonlyArray<string> =>
   header === undefined
     ? []
@@ -86,7 +89,7 @@ const isApplied = (bytes: Uint8Array, coding: string): boolean => {
 
 const strictUtf8 = new TextDecoder("utf-8", { fatal: true })
 
-/** JSON or a form, never a compressed body, which has control characters before long. */
+/** Whether it is JSON or a form. A compressed body has control characters early on. */
 const isText = (bytes: Uint8Array): boolean => {
   if (bytes.some((byte) => byte < 9 || (byte > 13 && byte < 32))) return false
   try {
@@ -103,7 +106,7 @@ const undo = (bytes: Uint8Array, coding: string, most: number): Promise<Decoded>
     : run(stream, bytes, coding, most)
 }
 
-/** Node's `zlib`, where there is one; browsers have none and need none. */
+/** Node's `zlib`, if there is one. Browsers have none and need none. */
 const zlib = (): (typeof Zlib & Partial<Record<"createZstdDecompress", () => Transform>>) | undefined =>
   (globalThis as { readonly process?: Partial<NodeJS.Process> }).process?.getBuiltinModule?.("node:zlib")
 
@@ -131,7 +134,7 @@ const run = (stream: Transform, bytes: Uint8Array, coding: string, most: number)
     const chunks: Array<Uint8Array> = []
     let length = 0
     const finish = (problem: Decoded["problem"]) => {
-      // What was not coded at all is better than nothing.
+      // A body that was not coded at all is better than nothing.
       resolve({ bytes: length === 0 && problem !== undefined ? bytes : concat(chunks), problem })
       stream.destroy()
     }
@@ -142,7 +145,7 @@ const run = (stream: Transform, bytes: Uint8Array, coding: string, most: number)
       length += chunk.length
       if (length > most) finish({ _tag: "TooLarge" })
     })
-    // Piece by piece: an error takes with it what was decoded in the same step.
+    // In pieces, because an error loses the output of the same step.
     const size = Math.max(8, Math.ceil(bytes.length / pieces))
     const write = (from: number) => {
       if (stream.destroyed) return
@@ -152,7 +155,7 @@ const run = (stream: Transform, bytes: Uint8Array, coding: string, most: number)
     write(0)
   })
 
-/** One array of several. */
+/** Joins several arrays. */
 export const concat = (chunks: ReadonlyArray<Uint8Array>): Uint8Array => {
   const [first = empty] = chunks
   if (chunks.length <= 1) return first
@@ -165,13 +168,13 @@ export const concat = (chunks: ReadonlyArray<Uint8Array>): Uint8Array => {
   return all
 }
 
-/** The text, in UTF-8 unless its first bytes show that it is UTF-16. */
+/** Decodes the text: UTF-8 unless its first bytes show that it is UTF-16. */
 export const textOf = (bytes: Uint8Array): string => {
   const [first, second] = bytes
   const isLittle = (first === 0xff && second === 0xfe) || (first !== 0 && second === 0)
   const isBig = (first === 0xfe && second === 0xff) || (first === 0 && second !== 0)
   if (bytes.length < 2 || (!isLittle && !isBig)) return utf8.decode(bytes)
-  // Not every runtime knows UTF-16 with its bytes swapped.
+  // Not every runtime supports big-endian UTF-16.
   return utf16.decode(isLittle ? bytes : bytes.map((_, at) => bytes[at ^ 1] ?? 0))
 }
 

@@ -6,8 +6,8 @@ import * as Redacted from "effect/Redacted"
 import { isLoopback } from "../Endpoint.js"
 
 /**
- * What the user is to do: go to `verificationUri` and enter `userCode`, until `expiresAt` (epoch
- * milliseconds). For the user's eyes: who has the code can pretend to be the one who is to log in.
+ * What the user must do: open `verificationUri` and enter `userCode`, before `expiresAt` (epoch
+ * milliseconds). Show it to the user only: anyone with the code can pretend to be the program that logs in.
  *
  * @since 0.1.0
  * @category models
@@ -15,7 +15,7 @@ import { isLoopback } from "../Endpoint.js"
 export interface Prompt {
   readonly userCode: string
   readonly verificationUri: URL
-  /** The same with the code in it, for a link or a QR code; show `userCode` beside it (§3.3.1). */
+  /** The same with the code included, for a link or a QR code. Show `userCode` beside it (§3.3.1). */
   readonly verificationUriComplete: Option.Option<URL>
   readonly expiresAt: number
 }
@@ -27,7 +27,7 @@ export interface DeviceCode {
   readonly interval: number
 }
 
-/** Reads it, or says in words what is wrong with it. What a user is shown is fit to be shown. */
+/** Parses it, or describes the problem. Text for the user is made safe to show. */
 export const parse = (
   body: Readonly<Record<string, unknown>>,
   requestedAt: number
@@ -35,7 +35,7 @@ export const parse = (
   Either.gen(function* () {
     const deviceCode = yield* token(body, "device_code")
     const userCode = yield* token(body, "user_code")
-    // Some servers of before the RFC say `url`.
+    // Some servers that predate the RFC say `url`.
     const verificationUri = yield* page(
       body,
       body["verification_uri"] === undefined ? "verification_url" : "verification_uri"
@@ -60,7 +60,7 @@ export const parse = (
 /** In seconds (§3.5). */
 const defaultInterval = 5
 
-/** A server that says 0 does not mean a busy loop. */
+/** A server that says 0 does not want a busy loop. */
 const shortestInterval = 1
 
 const token = (body: Readonly<Record<string, unknown>>, name: string): Either.Either<string, string> => {
@@ -70,16 +70,16 @@ const token = (body: Readonly<Record<string, unknown>>, name: string): Either.Ei
     : Either.right(String(body[name]))
 }
 
-/** A page to be opened: nothing that an opener would run. */
+/** A page to open. It refuses URLs that an opener would run as a program. */
 const page = (body: Readonly<Record<string, unknown>>, name: string): Either.Either<URL, string> => {
   const value = body[name]
   const url = typeof value === "string" && URL.canParse(value) ? new URL(value) : undefined
   return url !== undefined && (url.protocol === "https:" || (url.protocol === "http:" && isLoopback(url)))
     ? Either.right(url)
-    : Either.left(`is unusable: ${name} is no https URL`)
+    : Either.left(`is unusable: ${name} is not an https URL`)
 }
 
-/** Above these it is an absolute time, or nonsense. */
+/** A larger value is an absolute time, or nonsense. */
 const maxLifetime = 1_000_000_000
 const maxInterval = 86_400
 
@@ -92,5 +92,5 @@ const seconds = (
   const value = typeof raw === "string" && /^\d{1,9}$/.test(raw) ? Number(raw) : raw
   return typeof value === "number" && value >= 0 && value <= most
     ? Either.right(value)
-    : Either.left(`is unusable: ${name} is no number of seconds`)
+    : Either.left(`is unusable: ${name} is not a number of seconds`)
 }

@@ -2,13 +2,12 @@ import type * as HttpClient from "@effect/platform/HttpClient"
 import type { HttpClientError } from "@effect/platform/HttpClientError"
 import type { HttpClientResponse } from "@effect/platform/HttpClientResponse"
 import type { TokenError } from "@latchkey/core/TokenError"
-import * as Context from "effect/Context"
-import * as DefaultServices from "effect/DefaultServices"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import type * as Scope from "effect/Scope"
-import * as Tracer from "effect/Tracer"
+import type * as Tracer from "effect/Tracer"
+import { Observing } from "@latchkey/core/internal-api"
 import * as Answer from "../Answer.js"
 import * as Endpoint from "../Endpoint.js"
 import { OAuthError } from "../OAuthError.js"
@@ -21,23 +20,26 @@ import { transportFailure, type TransportFailure } from "./transport.js"
 
 const maxBytes = 1024 * 1024
 
-/** One request under way. Its scope is in the context that it runs with, and is closed to hang up. */
+/**
+ * One request in progress. Its scope is in the context that it runs with. Closing the scope closes the
+ * connection.
+ */
 export interface Exchange {
   /**
-   * Sends it and reads the answer. Fails where there was none; one that broke off or is too large is given
-   * as far as it came, with the reason in `cut`, since a new refresh token may be in it.
+   * Sends it and reads the response. Fails if there was none. A response that broke off or is too large is
+   * returned as far as it came, with the reason in `cut`, because it may hold a new refresh token.
    */
   readonly run: Effect.Effect<Answer.Answer, OAuthError, Scope.Scope>
-  /** What there is of the answer when the time is up. */
+  /** Returns what has arrived of the response when the time is up. */
   readonly timedOut: Effect.Effect<Answer.Answer, OAuthError>
 }
 
-/** An endpoint as it is asked and described, again and again. */
+/** An endpoint with its description, which is used for every request. */
 export interface Target {
   readonly url: string
   /** Without its query, for errors and spans. */
   readonly endpoint: string
-  /** As the platform describes a request, but without its query and headers. */
+  /** The platform's attributes of a request, but without its query and headers. */
   readonly attributes: Readonly<Record<string, unknown>>
   /** Why nothing may be sent there. */
   readonly refused: OAuthError | undefined
@@ -76,7 +78,7 @@ export const make = (
   timeout: Duration.Duration,
   { attributes, endpoint, refused, url }: Target,
   outgoing: Outgoing,
-  /** Called once the answer has begun to arrive. */
+  /** Called once the response has begun to arrive. */
   onHead: () => void
 ): Exchange => {
   const chunks: Array<Uint8Array> = []
@@ -121,20 +123,20 @@ export const make = (
   }
 }
 
-/** What has arrived before the body. */
+/** The part that arrives before the body. */
 type Head = Pick<Answer.Answer, "status" | "headers">
 
 /**
- * In a span like the platform's own, which is left out (`currentTracerDisabledWhen`): that keeps the request
- * and the response, with the secrets in both, as its result. This one has no result.
+ * Runs in a span like the platform's own, which is left out (`currentTracerDisabledWhen`) because its result
+ * is the request and the response, both with the secrets. This span has no result.
  */
 const traced = <A, E, R>(
   name: string,
   attributes: Target["attributes"],
   body: (span: Tracer.Span | undefined) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> =>
-  Effect.withFiberRuntime((fiber) => {
-    if (fiber.currentTracer === untraced) return body(undefined)
+  Observing.withFiber((fiber) => {
+    if (!Observing.isTraced(fiber)) return body(undefined)
     let result: A
     return Effect.map(
       Effect.useSpan(name, { kind: "client", captureStackTrace: false, attributes }, (span) =>
@@ -146,10 +148,7 @@ const traced = <A, E, R>(
     )
   })
 
-/** The tracer that is there where none was given: nobody sees its spans. */
-const untraced = Context.get(DefaultServices.liveServices, Tracer.Tracer)
-
-/** 0 is what a browser's `fetch` gives for a redirect that it did not follow. */
+/** A browser's `fetch` returns 0 for a redirect that it did not follow. */
 const isRedirect = (response: HttpClientResponse, url: string): boolean =>
   response.status === 0 ||
   (response.status >= 300 && response.status < 400) ||
@@ -160,12 +159,12 @@ const redirected = (endpoint: string, status: number): OAuthError =>
     reason: "Misconfigured",
     endpoint,
     status,
-    message: `${endpoint} redirects, and a request with a secret is not redirected: set the final URL.`
+    message: `${endpoint} redirects, and Latchkey does not follow a redirect with a secret: set the final URL.`
   })
 
 /**
- * Reads into `chunks`; `then` is told why it stopped short, if it did. Chunk by chunk, though the client would be
- * faster at once: of an answer that breaks off it would give nothing, and a new refresh token may be in it.
+ * Reads into `chunks`. `then` receives the reason if it stopped early. The client would be faster without
+ * chunks. But it would return nothing of a response that breaks off, and a new refresh token may be in it.
  */
 const readBody = (
   endpoint: string,
@@ -196,15 +195,15 @@ const noAnswer = (endpoint: string, error: HttpClientError): OAuthError => {
         "could not be reached",
         "nothing was sent; check the network and try again."
       )
-    : unanswered(endpoint, failure, "broke off", "whether the server did what it was asked is unknown.")
+    : unanswered(endpoint, failure, "broke off", "whether the server processed the request is unknown.")
 }
 
-/** The client given to a login or a refresher asks a manager for a token, to get a token. */
+/** The client of a login or a refresher needs a token from a manager, in order to get a token. */
 const tokenWanted = (endpoint: string, error: TokenError): OAuthError =>
   new OAuthError({
     reason: "Misconfigured",
     endpoint,
-    message: `${endpoint} was not asked: the HttpClient in use asks for a token itself, and there was none. Give the plain HttpClient to logins and refreshers, and keep the bearer client under its own tag. (${error.message})`
+    message: `${endpoint} was not called: the HttpClient in use needs a token itself, and there was none. Give the plain HttpClient to logins and refreshers, and keep the bearer client under its own tag. (${error.message})`
   })
 
 const tooSlow = (endpoint: string, timeout: Duration.Duration): OAuthError =>
@@ -212,7 +211,7 @@ const tooSlow = (endpoint: string, timeout: Duration.Duration): OAuthError =>
     endpoint,
     { sent: "maybe", code: undefined },
     `took longer than ${Duration.format(timeout)}`,
-    "whether the server did what it was asked is unknown."
+    "whether the server processed the request is unknown."
   )
 
 const unanswered = (
@@ -247,12 +246,12 @@ const undecoded = (
   const what =
     problem._tag === "Broken"
       ? `a body whose content coding ${coding} is broken`
-      : `the content coding ${coding}, which cannot be undone here`
+      : `the content coding ${coding}, which Latchkey cannot decode`
   return new OAuthError({
     reason: "Malformed",
     endpoint,
     status,
-    message: `${endpoint} answered ${status} with ${what}; it was asked for a body without one: report it to whoever runs the server.`,
+    message: `${endpoint} answered ${status} with ${what}; Latchkey asked for a body without a content coding: report this to the operator of the server.`,
     code: Coding.undecodable
   })
 }

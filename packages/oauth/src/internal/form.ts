@@ -1,14 +1,14 @@
-/** Reading a form-encoded body, whatever its content type says. */
+/** Reads a form-encoded body, whatever its content type says. */
 
-/** A form and nothing else: pairs of what URLs may hold, with or without percent-encoding. */
+/** A form and nothing else: pairs of characters that URLs may hold, with or without percent-encoding. */
 const strict = /^[?#]?[\w.%+~*-]+=[^&\s<>"{}]*(?:&[\w.%+~*;-]+=[^&\s<>"{}]*)*&?$/
 
-/** Something that begins as a form does. */
+/** A text that begins as a form does. */
 const beginning = /^[?#]?[\w.%+~*-]+=/
 
 /**
- * The fields of a text that is a form, and one with tokens or an error; none if it is anything else. `declared` says
- * that its content type is that of a form.
+ * Returns the fields of a text that is a form with tokens or an error in it. None if it is anything else.
+ * `declared` says that its content type is that of a form.
  */
 export const fieldsOf = (text: string, declared: boolean): Readonly<Record<string, string>> | undefined => {
   const trimmed = text.trim()
@@ -19,8 +19,8 @@ export const fieldsOf = (text: string, declared: boolean): Readonly<Record<strin
 }
 
 /**
- * A field of a text that begins as a form, be it broken later on; also one with a pair a line, as `text/plain` has it.
- * The last pair counts only where the text is whole.
+ * Returns a field of a text that begins as a form does, even if it is broken later. Also accepts one pair a
+ * line, as in `text/plain`. The last pair counts only if the text is complete.
  */
 export const fieldOf = (text: string, name: string, isWhole: boolean): string | undefined => {
   const trimmed = text.trimStart()
@@ -35,8 +35,8 @@ export const fieldOf = (text: string, name: string, isWhole: boolean): string | 
 }
 
 /**
- * A plus sign is a space in a form. In a text that was never declared as one it is a plus sign of a token, which
- * somebody wrote without encoding it: no token has a space.
+ * A plus sign is a space in a form. In a text that was not declared as a form, it is a plus sign of a token
+ * that was not encoded, because no token has a space.
  */
 const decode = (text: string, declared: boolean): Readonly<Record<string, string>> => {
   const form = text.replace(/^[?#]/, "").replaceAll("&amp;", "&")

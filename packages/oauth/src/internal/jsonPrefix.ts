@@ -1,10 +1,13 @@
-/** How many braces are tried as the object's: what stands before it is a warning or a guard, not a book. */
+/**
+ * How many braces are tried as the start of the object. The text before it is a warning or a guard, not a
+ * book.
+ */
 const maxStarts = 16
 
 /**
- * A string member of a JSON object's top level, read from a text that need not be whole or clean: an answer
- * cut by a reset or by the size limit, spoiled further on, or with something before it. Only a member whose
- * closing quote was seen counts; the last one wins, as in `JSON.parse`.
+ * Returns a string member of a JSON object's top level, from a text that may be incomplete or broken: a
+ * response cut by a reset or by the size limit, damaged further on, or with something before it. Only a
+ * member whose closing quote was seen counts. The last one wins, as in `JSON.parse`.
  */
 export const topLevelString = (text: string, name: string): string | undefined => {
   let at = text.indexOf("{")
@@ -62,7 +65,7 @@ const readString = (
   return undefined
 }
 
-/** Past an array, an object, a number or a word; strings inside are skipped whole. */
+/** Returns the position after an array, an object, a number or a word. Strings inside are skipped whole. */
 const skipValue = (text: string, from: number): number => {
   let depth = 0
   for (let at = from; at < text.length; at++) {

@@ -8,7 +8,7 @@ interface KeyAlgorithm {
   readonly hash?: string
 }
 
-/** JWS algorithms (RFC 7518 §3.1, RFC 8037, RFC 9864) in the words of Web Crypto. */
+/** JWS algorithms (RFC 7518 §3.1, RFC 8037, RFC 9864) in the terms of Web Crypto. */
 const algorithms: Readonly<Record<string, KeyAlgorithm>> = {
   ES256: { name: "ECDSA", namedCurve: "P-256" },
   ES384: { name: "ECDSA", namedCurve: "P-384" },
@@ -23,7 +23,7 @@ const algorithms: Readonly<Record<string, KeyAlgorithm>> = {
   EdDSA: { name: "Ed25519" }
 }
 
-/** What a key without `alg` is taken for. */
+/** The assumed algorithm of a key without `alg`. */
 const algorithmOf = (jwk: oauth.JWK): string | undefined => {
   if (jwk.alg !== undefined) return jwk.alg
   switch (jwk.kty) {
@@ -38,7 +38,7 @@ const algorithmOf = (jwk: oauth.JWK): string | undefined => {
   }
 }
 
-/** A key to sign with, or to verify; `setting` is where it comes from. */
+/** Imports a key for signing or verifying. `setting` names its source. */
 export const importSigningKey = (
   setting: string,
   jwk: oauth.JWK,
@@ -48,7 +48,7 @@ export const importSigningKey = (
   if (algorithm === undefined) {
     return Effect.fail(invalid(setting, "is a JWK of a kind that is not supported: use EC, RSA or Ed25519"))
   }
-  // Its own restrictions on use were made for where it comes from.
+  // The key's own restrictions on use are dropped, because they apply to its source.
   const { key_ops: _ops, use: _use, ext: _ext, alg: _alg, ...material } = jwk
   return Effect.tryPromise({
     try: () => crypto.subtle.importKey("jwk", material, algorithm, usage === "verify", [usage]),

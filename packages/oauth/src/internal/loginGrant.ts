@@ -1,4 +1,4 @@
-/** What the logins have in common of the grant that they bring. */
+/** What all logins do with the grant that they bring. */
 import { Credentials, type Extras } from "@latchkey/core/Credentials"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -16,20 +16,20 @@ const idTokenOf = (response: Extras): Option.Option<Redacted.Redacted> =>
     Redacted.make
   )
 
-/** The account is the subject of the id token, unless the provider names it otherwise. */
+/** The account is the subject of the ID token, unless the provider names it in another way. */
 export const withAccount = <A extends TokenEndpoint.Options>(options: A): A => ({
   ...options,
   accountId:
     options.accountId ?? ((response: Extras) => Option.flatMap(idTokenOf(response), IdToken.subjectOf))
 })
 
-/** RFC 6749 §5.1: a scope that is left out is the one that was asked for. */
+/** RFC 6749 §5.1: a scope that is left out is the requested one. */
 export const withScopes =
   (asked: ReadonlyArray<string>) =>
   (credentials: Credentials): Credentials =>
     credentials.scopes.length > 0 ? credentials : new Credentials({ ...credentials, scopes: asked })
 
-/** Reports a login that brought no refresh token, at once and not only when its access token expires. */
+/** Reports a login that brought no refresh token at once, and not only when its access token expires. */
 export const reportMissing =
   (asked: OfflineAccess.Asked, options: LoginEvent.Options) =>
   (credentials: Credentials): Effect.Effect<void> =>
@@ -38,10 +38,13 @@ export const reportMissing =
       onSome: (event) => LoginEvent.report(options, event)
     })
 
-/** How much later than `max_age` says a user may have logged in, in seconds, for slow pages. */
+/** How many seconds later than `max_age` allows a user may have logged in, for slow pages. */
 const maxAgeSlack = 60
 
-/** What is wrong with the id token as the answer to what this login asked (OpenID Connect Core §3.1.3.7). */
+/**
+ * Returns the problem with the ID token as the response to this login's request (OpenID Connect Core
+ * §3.1.3.7).
+ */
 export const idTokenProblem =
   (asked: { readonly nonce: string | undefined; readonly maxAge: string | undefined }) =>
   (response: Extras): Option.Option<string> =>

@@ -1,6 +1,6 @@
 /**
- * The listener to which a browser brings the answer of a login (RFC 8252 §7.3, §8.3): on a loopback
- * address only, for one path, for one answer, and closed with its scope.
+ * The listener for the response of a login (RFC 8252 §7.3, §8.3): on a loopback address only, for one path
+ * and one response. Its scope closes it.
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -13,7 +13,7 @@ import { LoginError } from "../LoginError.js"
 import { isResponse } from "./authorizationResponse.js"
 import * as Page from "./page.js"
 
-/** Where to listen; port 0 is any free one. */
+/** Where to listen. Port 0 is any free port. */
 export interface Redirect {
   readonly hostname: string
   readonly port: number
@@ -21,22 +21,25 @@ export interface Redirect {
 }
 
 export interface Listener {
-  /** The redirect URI, with the port that was found. */
+  /** The redirect URI, with the actual port. */
   readonly redirectUri: string
-  /** The parameters of the first answer of this login. Its browser waits until {@link Listener.reply}. */
+  /** The parameters of the first response of this login. Its browser waits until {@link Listener.reply}. */
   readonly answer: Effect.Effect<URLSearchParams>
-  /** Shows a page to the browser that brought the answer; after that there is nothing to reply to. */
+  /** Shows a page to the browser that brought the response. After that it has no effect. */
   readonly reply: (page: Page.Page) => Effect.Effect<void>
-  /** Waits for answers that are ignored, and gives how many there were: for the first, the second, the fourth. */
+  /** Waits for ignored responses, and returns how many there were: for the first, the second, the fourth. */
   readonly ignored: Effect.Effect<{ readonly why: Ignored; readonly count: number }>
-  /** How many answers were ignored so far. */
+  /** How many responses were ignored so far. */
   readonly counts: () => Readonly<Record<Ignored, number>>
 }
 
-/** `stray`: of another login. `fetched`: of this one, but loaded in the background instead of opened. */
+/**
+ * `stray`: a response of another login. `fetched`: one of this login that was loaded in the background
+ * instead of opened.
+ */
 export type Ignored = "stray" | "fetched"
 
-/** A loopback redirect URI; without a port, any free one is taken (RFC 8252 §7.3). */
+/** A loopback redirect URI. Without a port, any free port is used (RFC 8252 §7.3). */
 export const parse = (redirectUri: string): Either.Either<Redirect, OAuthConfigError> => {
   const refuse = (problem: string) => Either.left(invalid("redirectUri", problem))
   if (!URL.canParse(redirectUri)) return refuse("must be an absolute URL")
@@ -47,12 +50,15 @@ export const parse = (redirectUri: string): Either.Either<Redirect, OAuthConfigE
   if (url.username !== "" || url.password !== "" || url.search !== "" || redirectUri.includes("#")) {
     return refuse("must have no user info, query or fragment")
   }
-  // The default port is left out of a parsed URL.
+  // A parsed URL leaves out the default port.
   const port = url.port === "" && /^[^/]*\/\/[^/]*:0*80(\/|$)/.test(redirectUri) ? 80 : Number(url.port)
   return Either.right({ hostname: url.hostname, port, path: url.pathname })
 }
 
-/** Listens until the scope closes; whoever waits then for a reply is told that the login was given up. */
+/**
+ * Listens until the scope closes. A browser that then still waits for a reply sees that the login was
+ * cancelled.
+ */
 export const listen = (
   redirect: Redirect,
   isAnswer: (response: URLSearchParams) => boolean
@@ -66,7 +72,7 @@ export const listen = (
     let pending: Http.ServerResponse | undefined
     const ignore = (why: Ignored, response: Http.ServerResponse) => {
       const count = ++counts[why]
-      // As seldom as that, so that a flood of them is no flood of events.
+      // Rarely, so that a flood of them does not become a flood of events.
       if (Number.isInteger(Math.log2(count))) ignored.unsafeOffer({ why, count })
       write(response, Page[why])
     }
@@ -76,7 +82,8 @@ export const listen = (
       if (request.headers.host !== host || path !== redirect.path) return write(response, Page.notHere)
       if (request.method !== "GET") return write(response, { ...Page.notAnAnswer, status: 405 })
       if (!isResponse(parameters)) return write(response, Page.notAnAnswer)
-      // What a page of another site loads in passing is no login coming back. Browsers that say nothing are believed.
+      // A page of another site that loads this URL in the background is not a login coming back. Browsers
+      // that send no such header are trusted.
       const mode = request.headers["sec-fetch-mode"]
       const opened = mode === undefined || mode === "navigate"
       if (!isAnswer(parameters)) {
@@ -98,12 +105,12 @@ export const listen = (
     const port = yield* bind(redirect, handle)
     yield* Effect.addFinalizer(() => reply(Page.cancelled))
     const redirectUri = `http://${redirect.hostname}:${port}${redirect.path}`
-    // As a browser names it: without the default port.
+    // In a browser's form: without the default port.
     host = new URL(redirectUri).host
     return { redirectUri, answer: Deferred.await(answer), reply, ignored, counts: () => counts }
   })
 
-/** Listens on each address of the name, on one port; gives the port. */
+/** Listens on each address of the name, on one port. Returns the port. */
 const bind = (
   { hostname, port }: Redirect,
   handle: Http.RequestListener
@@ -111,7 +118,7 @@ const bind = (
   Effect.gen(function* () {
     const [first, ...others] = addressesOf(hostname)
     const found = yield* open(first, port, handle)
-    // A machine without IPv6 has but one localhost.
+    // A machine without IPv6 has only one localhost.
     for (const other of others) {
       yield* Effect.catchIf(open(other, found, handle), isWithoutAddress, () => Effect.void)
     }
@@ -151,16 +158,16 @@ const isWithoutAddress = ({ code }: NodeJS.ErrnoException): boolean =>
 const portBusy = (port: number, { code }: NodeJS.ErrnoException): LoginError =>
   new LoginError({
     reason: "PortBusy",
-    message: `The loopback port ${port === 0 ? "" : `${port} `}that the browser is to come back to could not be had (${code ?? "unknown"}): ${
+    message: `The loopback port ${port === 0 ? "" : `${port} `}for the browser's answer could not be opened (${code ?? "unknown"}): ${
       port === 0 ? "" : "end the program that uses it, or "
-    }log in by hand (ManualLogin).`
+    }use ManualLogin.`
   })
 
 const write = (response: Http.ServerResponse, page: Page.Page): void => {
   response.writeHead(page.status, Page.headers).end(Page.html(page))
 }
 
-/** Written, and out of our hands: or the browser has gone. */
+/** Waits until the response is written and handed to the system, or the browser has disconnected. */
 const delivered = (response: Http.ServerResponse, page: Page.Page): Effect.Effect<void> =>
   Effect.async<void>((resume) => {
     const done = () => resume(Effect.void)

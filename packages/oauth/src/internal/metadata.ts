@@ -1,11 +1,13 @@
 /**
- * What a server's metadata document says (RFC 8414 §2, OpenID Connect Discovery §3), field by field: a field that
- * is not what the standard says does no harm until somebody needs it.
+ * Parses a server's metadata document (RFC 8414 §2, OpenID Connect Discovery §3) field by field. A field that
+ * violates the standard does no harm until it is needed.
  */
 import * as Either from "effect/Either"
 import type * as oauth from "oauth4webapi"
 
-/** A document whose known fields have the type of the standard; `unusable_fields` says why others are missing. */
+/**
+ * A document whose known fields have the type of the standard. `unusable_fields` says why others are missing.
+ */
 export interface Metadata extends oauth.AuthorizationServer {
   readonly prompt_values_supported?: Array<string>
   readonly client_id_metadata_document_supported?: boolean
@@ -24,7 +26,7 @@ const endpoints = [
   "jwks_uri"
 ] as const
 
-/** An endpoint that a request may go to. */
+/** The name of an endpoint that a request may go to. */
 export type EndpointField = (typeof endpoints)[number]
 
 const lists = [
@@ -81,7 +83,7 @@ const flags = [
   "frontchannel_logout_session_supported"
 ] as const
 
-/** Reads a document of this issuer; `check` judges an endpoint, in words if it may not be used. */
+/** Parses a document of this issuer. `check` returns the problem with an endpoint that may not be used. */
 export const parse = (
   document: Readonly<Record<string, unknown>>,
   issuer: string,
@@ -96,14 +98,14 @@ export const parse = (
   for (const field of endpoints) {
     const value = metadata[field]
     if (value === undefined) continue
-    // Some servers write what they do not have as null or as an empty text.
+    // Some servers write null or an empty text for a field that they do not have.
     if (value === null || value === "") delete metadata[field]
-    else if (typeof value !== "string") refuse(field, `${field} is no string`)
+    else if (typeof value !== "string") refuse(field, `${field} is not a string`)
     else Either.mapLeft(check(field, value), (problem) => refuse(field, problem))
   }
   for (const field of lists) if (!isList(metadata[field])) delete metadata[field]
   for (const field of flags) if (typeof metadata[field] !== "boolean") delete metadata[field]
-  // Aliases for mutual TLS, which is not used here.
+  // Aliases for mutual TLS, which is not supported.
   delete metadata["mtls_endpoint_aliases"]
   delete metadata["unusable_fields"]
   return {
@@ -113,6 +115,6 @@ export const parse = (
   }
 }
 
-/** RFC 8414 §2: a list without elements is left out. */
+/** RFC 8414 §2: an empty list is left out. */
 const isList = (value: unknown): boolean =>
   Array.isArray(value) && value.length > 0 && value.every((each) => typeof each === "string")

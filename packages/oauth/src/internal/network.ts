@@ -1,12 +1,14 @@
 /**
- * Which network a host belongs to, by its literal address or its name. Nothing is resolved: a name that points to a
- * private address in the DNS counts as public.
+ * The network that a host belongs to, by its literal address or its name. Nothing is resolved: a name that
+ * points to a private address in the DNS counts as public.
  */
 
-/** `reserved` holds what no server listens at: unspecified, multicast, documentation, benchmarks. */
+/** `reserved`: no server listens there (unspecified, multicast, documentation, benchmarks). */
 export type Network = "loopback" | "linkLocal" | "private" | "reserved" | "public"
 
-/** The network of a URL's `hostname`, which the URL parser has normalized: `2130706433` is `127.0.0.1` there. */
+/**
+ * Returns the network of a URL's `hostname`. The URL parser has normalized it: `2130706433` is `127.0.0.1`.
+ */
 export const networkOf = (hostname: string): Network => {
   if (hostname.startsWith("[")) return networkOfV6(groupsOf(hostname.slice(1, -1)))
   return /^\d+(\.\d+){3}$/.test(hostname)
@@ -14,7 +16,10 @@ export const networkOf = (hostname: string): Network => {
     : networkOfName(hostname.toLowerCase().replace(/\.+$/, ""))
 }
 
-/** Names that the public DNS does not have (RFC 6761, RFC 6762, RFC 8375, ICANN's `internal`), and bare host names. */
+/**
+ * Names that the public DNS does not have (RFC 6761, RFC 6762, RFC 8375, ICANN's `internal`), and bare host
+ * names.
+ */
 const networkOfName = (name: string): Network => {
   if (name === "localhost" || name.endsWith(".localhost") || name === "localhost.localdomain")
     return "loopback"
@@ -43,14 +48,14 @@ const v4Networks = [
   v4("reserved", "198.18.0.0", 15),
   v4("reserved", "198.51.100.0", 24),
   v4("reserved", "203.0.113.0", 24),
-  // Multicast, and what was never given out.
+  // Multicast, and addresses that were never assigned.
   v4("reserved", "224.0.0.0", 3)
 ]
 
 const networkOfV4 = (address: number): Network =>
   v4Networks.find(({ first, size }) => address >= first && address < first + size)?.network ?? "public"
 
-/** The eight groups of an IPv6 address as a URL writes it: hexadecimal, with one `::` at most. */
+/** The eight groups of an IPv6 address in a URL: hexadecimal, with at most one `::`. */
 const groupsOf = (address: string): ReadonlyArray<number> => {
   const [head = "", tail] = address.split("::", 2)
   const parse = (part: string) =>
@@ -64,15 +69,16 @@ const networkOfV6 = (groups: ReadonlyArray<number>): Network => {
   const startsWith = (...prefix: ReadonlyArray<number>) => prefix.every((group, at) => groups[at] === group)
   const v4At = (at: number) => networkOfV4(groups[at]! * 65_536 + groups[at + 1]!)
   if (startsWith(0, 0, 0, 0, 0, 0, 0)) return groups[7] === 1 ? "loopback" : "reserved"
-  // An IPv4 address inside: compatible, mapped, translated (RFC 4291 §2.5.5, RFC 6052 §2.1, RFC 7915), 6to4 (RFC 3056).
+  // An embedded IPv4 address: compatible, mapped, translated (RFC 4291 §2.5.5, RFC 6052 §2.1, RFC 7915), 6to4
+  // (RFC 3056).
   if (startsWith(0, 0, 0, 0, 0, 0) || startsWith(0, 0, 0, 0, 0, 0xffff)) return v4At(6)
   if (startsWith(0, 0, 0, 0, 0xffff, 0) || startsWith(0x64, 0xff9b, 0, 0, 0, 0)) return v4At(6)
   if (a === 0x2002) return v4At(1)
   if (startsWith(0x64, 0xff9b, 1)) return "private"
   if ((a & 0xffc0) === 0xfe80) return "linkLocal"
-  // Unique local (RFC 4193), and site-local before it.
+  // Unique local (RFC 4193), and its predecessor, site-local.
   if ((a & 0xfe00) === 0xfc00 || (a & 0xffc0) === 0xfec0) return "private"
-  // Global unicast is 2000::/3; of it, Teredo, benchmarks, ORCHID and documentation are no places of servers.
+  // Global unicast is 2000::/3. In it, no server is at Teredo, benchmark, ORCHID or documentation addresses.
   const isUnicast = (a & 0xe000) === 0x2000
   const isSpecial = (a === 0x2001 && (b < 0x200 || b === 0xdb8)) || (a === 0x3fff && b < 0x1000)
   return isUnicast && !isSpecial ? "public" : "reserved"

@@ -1,9 +1,9 @@
-/** How servers are asked for a refresh token. */
+/** How to ask a server for a refresh token. */
 import type { Credentials } from "@latchkey/core/Credentials"
 import * as Option from "effect/Option"
 import type { LoginEvent } from "../LoginEvent.js"
 
-/** What is known of a server that does not go by OpenID Connect Core §11. */
+/** What is known about a server that departs from OpenID Connect Core §11. */
 interface Habit {
   readonly hosts: RegExp
   /** Whether it gives refresh tokens at all. */
@@ -21,11 +21,12 @@ const habits: ReadonlyArray<Habit> = [
     scopes: [],
     parameters: { access_type: "offline", prompt: "consent" }
   },
-  // Entra: `prompt=consent` shows the page at every login, and users who may not consent get no further than a
+  // Entra: `prompt=consent` shows the page at every login, and users who may not consent get only as far as a
   // request to their administrator.
   { hosts: /(^|\.)(microsoftonline\.(com|us|de)|partner\.microsoftonline\.cn|live\.com)$/, ...offlineScope },
   { hosts: /(^|\.)(b2clogin|ciamlogin)\.com$/, ...offlineScope },
-  // Auth0 and Okta give it by a setting of the API or the client, and ask users only where that is their policy.
+  // Auth0 and Okta give it by a setting of the API or the client, and show the consent page only if their
+  // policy requires it.
   { hosts: /(^|\.)(auth0|okta|oktapreview|okta-emea)\.com$/, ...offlineScope },
   { hosts: /(^|\.)github\.com$/, gives: false, scopes: [], parameters: {} }
 ]
@@ -36,10 +37,10 @@ const habitOf = (endpoint: string): Habit | undefined => {
 }
 
 export interface Asked {
-  /** Where the user is sent, or the device: it tells the server. */
+  /** The endpoint that the user or the device is sent to. It identifies the server. */
   readonly endpoint: string
   readonly scopes: ReadonlyArray<string>
-  /** Of the authorization URL; none where the login has none. */
+  /** Parameters of the authorization URL. None if the login has no such URL. */
   readonly parameters?: Readonly<Record<string, string>> | undefined
   readonly promptForConsent?: boolean | undefined
   /** `prompt_values_supported` of the server's metadata. */
@@ -47,8 +48,8 @@ export interface Asked {
 }
 
 /**
- * The `prompt` of a login that asks for `offline_access` and gives none: consent, without which a server ignores the
- * scope (OpenID Connect Core §11).
+ * Returns the `prompt` of a login that requests `offline_access` and sets none: consent, because a server
+ * must ignore the scope without it (OpenID Connect Core §11).
  */
 export const promptOf = (asked: Asked): string | undefined => {
   if (!asked.scopes.includes("offline_access") || asked.parameters?.["prompt"] !== undefined) return undefined
@@ -58,7 +59,7 @@ export const promptOf = (asked: Asked): string | undefined => {
   return wanted ? "consent" : undefined
 }
 
-/** The event for a login that brought no refresh token, if that is worth one. */
+/** Returns the event for a login that brought no refresh token, if there is one to report. */
 export const missing = (
   asked: Asked,
   credentials: Credentials,
@@ -103,6 +104,6 @@ const advice = (
   ]
   if (wanted.length > 0) return `To get one, log in again with ${wanted.join(" and ")}.`
   return isKnown
-    ? "It was asked for one: check that the client is registered for the refresh_token grant, and that the scope offline_access is allowed to it."
-    : "Look up in its documentation how it is asked for one: often by a scope (offline_access) or an authorization parameter."
+    ? "The login asked for one: check that the client is registered for the refresh_token grant and may ask for the scope offline_access."
+    : "See the server's documentation for how to ask for one: often with a scope (offline_access) or an authorization parameter."
 }

@@ -2,7 +2,7 @@ import * as HttpBody from "@effect/platform/HttpBody"
 import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
 import type { HttpMethod } from "@effect/platform/HttpMethod"
 
-/** What a request to be sent looks like, as `fetch` takes it. */
+/** A request to send, in the form that `fetch` takes. */
 export interface Outgoing {
   readonly method: string
   readonly headers: Readonly<Record<string, string>>
@@ -10,13 +10,13 @@ export interface Outgoing {
   readonly asJson: boolean
 }
 
-/** The request as the platform sends it. */
+/** Converts the request to the platform's form. */
 export const toRequest = (url: string, outgoing: Outgoing): HttpClientRequest.HttpClientRequest => {
   const body =
     outgoing.body instanceof URLSearchParams && outgoing.asJson ? toJson(outgoing.body) : outgoing.body
   const contentType = outgoing.asJson ? "application/json" : outgoing.headers["content-type"]
   return HttpClientRequest.make(outgoing.method as HttpMethod)(url, {
-    // Most clients do not undo a content coding, and a new refresh token may be in the answer.
+    // Most clients do not undo a content coding, and a new refresh token may be in the response.
     headers: { "accept-encoding": "identity", ...outgoing.headers },
     ...(body !== undefined && { body: hiddenBody(String(body), contentType) })
   })
@@ -32,13 +32,13 @@ const toJson = (form: URLSearchParams): string =>
     )
   )
 
-/** The platform shows a JSON or text body when a request is inspected, as it is inside a failed span. */
+/** The platform shows a JSON or text body when a request is inspected, for example inside a failed span. */
 const hiddenBody = (text: string, contentType: string | undefined): HttpBody.HttpBody => {
   const hidden = () => ({ _id: "@effect/platform/HttpBody", _tag: "Uint8Array", body: "<redacted>" })
   return Object.assign(HttpBody.text(text, contentType), { toJSON: hidden })
 }
 
-/** What the server knows by itself and may say in an error. */
+/** Parameters that the server knows anyway and may quote in an error. */
 const publicParameters = new Set([
   "grant_type",
   "client_id",
@@ -53,7 +53,7 @@ const publicParameters = new Set([
   "requested_token_type"
 ])
 
-/** What is sent in it that no error may repeat. */
+/** Returns the secrets in the request, which no error may repeat. */
 export const secretsOf = ({ body, headers }: Outgoing): ReadonlyArray<string> => {
   const [scheme = "", credentials = ""] = (headers["authorization"] ?? "").split(" ", 2)
   return [
@@ -65,7 +65,7 @@ export const secretsOf = ({ body, headers }: Outgoing): ReadonlyArray<string> =>
   ]
 }
 
-/** Each half was form-encoded before both were put together (RFC 6749 §2.3.1), or neither. */
+/** Either each half was form-encoded before they were joined (RFC 6749 §2.3.1), or neither. */
 const basicSecrets = (credentials: string): ReadonlyArray<string> => {
   const bytes = Uint8Array.from(atob(credentials), (character) => character.charCodeAt(0))
   const secret = new TextDecoder().decode(bytes).replace(/^[^:]*:/, "")

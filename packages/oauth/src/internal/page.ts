@@ -23,31 +23,31 @@ export const cancelled: Page = failure("The program stopped waiting for this log
 export const over: Page = {
   status: 410,
   title: "Login over",
-  text: "This login has had its answer. You can close this window and go back to the program."
+  text: "This login already has its answer. You can close this window and go back to the program."
 }
 
 export const stray: Page = {
   status: 400,
   title: "Not this login",
-  text: "This is the answer to another login, and it was ignored. Close this window, and go on in the one where the login began."
+  text: "This is the answer to another login, and it was ignored. Close this window, and continue in the one where the login began."
 }
 
 export const fetched: Page = {
   status: 400,
   title: "Not opened in a tab",
-  text: "This is the answer to the login, but a page or an extension loaded it in the background, and it was ignored: only an address that is opened in a tab of the browser ends a login. Open this address in a tab, or start the login again in a browser without that extension."
+  text: "A page or an extension loaded this answer to the login in the background, and it was ignored. A login ends only with an address that is opened in a tab of the browser. Open this address in a tab, or start the login again in a browser without that extension."
 }
 
 export const notAnAnswer: Page = {
   status: 400,
   title: "Waiting for a login",
-  text: "This is not the answer to a login. Go on in the window where the login began."
+  text: "This is not the answer to a login. Continue in the window where the login began."
 }
 
 export const notHere: Page = {
   status: 404,
   title: "Nothing here",
-  text: "A program is waiting here for the end of a login, at another address."
+  text: "A program waits here for the answer to a login, at another address."
 }
 
 const entities: Readonly<Record<string, string>> = {
@@ -72,7 +72,7 @@ export const html = ({ text, title }: Page): string =>
 </html>
 `
 
-/** Nothing is loaded, framed, kept, sniffed, or told to where the user goes next. */
+/** Forbids loading, framing, caching, sniffing and referrers. */
 export const headers = {
   "content-type": "text/html; charset=utf-8",
   "content-security-policy":

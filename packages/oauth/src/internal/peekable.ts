@@ -1,11 +1,10 @@
-/** An answer whose body may be looked at before the program reads it. */
+/** A response whose body may be inspected before the program reads it. */
 import { ResponseError } from "@effect/platform/HttpClientError"
 import type { HttpClientRequest } from "@effect/platform/HttpClientRequest"
 import * as HttpClientResponse from "@effect/platform/HttpClientResponse"
 import * as HttpIncomingMessage from "@effect/platform/HttpIncomingMessage"
 import * as UrlParams from "@effect/platform/UrlParams"
 import * as Cause from "effect/Cause"
-import type * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -13,21 +12,22 @@ import * as Inspectable from "effect/Inspectable"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import { Streams } from "@latchkey/core/internal-api"
 
 type Answer = HttpClientResponse.HttpClientResponse
 type Bytes = Stream.Stream<Uint8Array, ResponseError>
 
-/** How much of a body may be looked at, in bytes. */
+/** How much of a body may be inspected, in bytes. */
 const maxPeek = 65_536
 
 export interface Peekable {
-  /** The answer to look at. Its body fails as `ResponseError` beyond {@link maxPeek}. */
+  /** The response to inspect. Its body fails with `ResponseError` beyond {@link maxPeek}. */
   readonly view: Answer
-  /** The answer to hand on: its body is whole, whatever was read of the view. */
+  /** The response to pass on. Its body is complete, whatever was read of the view. */
   readonly answer: () => Answer
 }
 
-/** Nothing of the body is read until somebody reads that of the view. */
+/** Reads nothing of the body until the view's body is read. */
 export const peekable = (response: Answer): Effect.Effect<Peekable> =>
   Effect.gen(function* () {
     const { isStarted, view, whole } = yield* buffered(response)
@@ -44,18 +44,18 @@ interface Buffered {
   readonly isStarted: () => boolean
 }
 
-/** The source is read once. The view keeps what it reads, and the whole begins with that. */
+/** Reads the source once. The view keeps what it reads, and the complete body begins with that. */
 const buffered = (response: Answer): Effect.Effect<Buffered> =>
   Effect.map(Scope.make(), (scope) => {
     const kept: Array<Uint8Array> = []
     let size = 0
     let end: Effect.Effect<never, Option.Option<ResponseError>> | undefined
-    let pull: Effect.Effect<Chunk.Chunk<Uint8Array>, Option.Option<ResponseError>> | undefined
+    let pull: Effect.Effect<Iterable<Uint8Array>, Option.Option<ResponseError>> | undefined
     let reading: Fiber.Fiber<void> | undefined
 
     const close = Effect.suspend(() => Scope.close(scope, Exit.void))
     const readOnce = Effect.gen(function* () {
-      pull ??= yield* Scope.extend(Stream.toPull(response.stream), scope)
+      pull ??= yield* Scope.extend(Streams.pullOf(response.stream), scope)
       const exit = yield* Effect.exit(pull)
       reading = undefined
       if (Exit.isSuccess(exit)) {
@@ -71,7 +71,7 @@ const buffered = (response: Answer): Effect.Effect<Buffered> =>
       end = Effect.fail(failure)
       yield* close
     })
-    // In a fiber of its own: a reader that gives up must not lose what arrives just then.
+    // In its own fiber, because a reader that gives up must not lose data that arrives at that moment.
     const more = Effect.suspend(() =>
       reading === undefined
         ? Effect.tap(Effect.forkDaemon(readOnce), (fiber) =>
@@ -84,11 +84,11 @@ const buffered = (response: Answer): Effect.Effect<Buffered> =>
 
     type Step = Effect.Effect<Uint8Array, Option.Option<ResponseError>>
     const following = (take: () => Step | undefined): Step =>
-      Effect.suspend(() => take() ?? end ?? Effect.zipRight(more, following(take)))
+      Effect.suspend(() => take() ?? end ?? Effect.andThen(more, following(take)))
 
     const view = Stream.suspend(() => {
       let at = 0
-      return Stream.repeatEffectOption(
+      return Streams.repeatOption(
         following(() => {
           if (size > maxPeek) {
             return Effect.fail(Option.some(unreadable(response, `The body is longer than ${maxPeek} bytes`)))
@@ -99,7 +99,7 @@ const buffered = (response: Answer): Effect.Effect<Buffered> =>
         })
       )
     })
-    const whole = Stream.repeatEffectOption(
+    const whole = Streams.repeatOption(
       following(() => {
         const chunk = kept.shift()
         return chunk && Effect.succeed(chunk)
@@ -108,11 +108,11 @@ const buffered = (response: Answer): Effect.Effect<Buffered> =>
     return { view, whole, isStarted: () => pull !== undefined }
   })
 
-/** All of it at once, however often that is asked for. */
+/** Reads everything at once. Repeated calls share the result. */
 const collected = (bytes: Bytes): Effect.Effect<Effect.Effect<Uint8Array, ResponseError>> =>
   Stream.runCollect(bytes).pipe(
     Effect.map((chunks) => Buffer.concat([...chunks])),
-    // As the platform has it: the stream of a body that is not there fails, and its text is "".
+    // As on the platform: the stream of a missing body fails, and its text is "".
     Effect.catchIf(
       ({ reason }) => reason === "EmptyBody",
       () => Effect.succeed(Buffer.alloc(0))

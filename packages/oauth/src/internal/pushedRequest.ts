@@ -1,4 +1,4 @@
-/** The authorization request, left at the server before the user is sent there (RFC 9126). */
+/** Sends the authorization request to the server before the user goes there (RFC 9126). */
 import type { HttpClient } from "@effect/platform/HttpClient"
 import * as Credentials from "@latchkey/core/Credentials"
 import * as Clock from "effect/Clock"
@@ -16,14 +16,14 @@ import * as Server from "../Server.js"
 import type * as TokenEndpoint from "../TokenEndpoint.js"
 import * as Wire from "../Wire.js"
 
-/** What stands for the request in the URL (§2.2). */
+/** The reference to the request in the URL (§2.2). */
 export interface Pushed {
   readonly requestUri: string
-  /** Until when the user may open the URL, in epoch milliseconds; none if the server does not say. */
+  /** Until when the user may open the URL, in epoch milliseconds. None if the server does not say. */
   readonly expiresAt: Option.Option<number>
 }
 
-/** Leaves the request. With a key the code is bound to it (RFC 9449 §10.1). */
+/** Pushes the request. With a key, the code is bound to it (RFC 9449 §10.1). */
 export const push = (
   options: Pick<TokenEndpoint.Options, "client" | "headers" | "timeout">,
   metadata: Server.Metadata,
@@ -64,12 +64,12 @@ const read = (answer: Answer.Answer, requestedAt: number): Either.Either<Pushed,
     const { request_uri: requestUri } = body
     const problem = Credentials.tokenProblem(requestUri)
     return typeof requestUri !== "string" || Option.isSome(problem)
-      ? Either.left(malformed(`has a request_uri that ${Option.getOrElse(problem, () => "is no string")}`))
+      ? Either.left(malformed(`has a request_uri that ${Option.getOrElse(problem, () => "is not a string")}`))
       : Either.right({ requestUri, expiresAt: expiry(body["expires_in"], requestedAt) })
   })
 }
 
-/** A lifetime that makes no sense is unknown: the server still knows when the request ends. */
+/** A lifetime that makes no sense counts as unknown. The server still enforces the end. */
 const expiry = (value: unknown, requestedAt: number): Option.Option<number> => {
   const seconds = typeof value === "string" && /^\d{1,9}$/.test(value) ? Number(value) : value
   return typeof seconds === "number" && seconds > 0 && seconds < 1_000_000_000

@@ -1,4 +1,4 @@
-/** What a server says of an error in a body that is no OAuth error. */
+/** Finds a server's explanation of an error in a body that is not an OAuth error. */
 
 const names = [
   ...[
@@ -14,7 +14,10 @@ const names = [
   ...["reason", "error", "errors", "fault", "status", "code"]
 ]
 
-/** The explanation in an object, in the fields where servers put it: their own, then those of an inner object. */
+/**
+ * Returns the explanation from an object: first from the usual fields of its own, then from those of an inner
+ * object.
+ */
 export const reasonIn = (body: unknown, levels = 3): string | undefined => {
   if (typeof body === "string") return body.trim() === "" ? undefined : body.trim()
   if (typeof body !== "object" || body === null || levels === 0) return undefined
@@ -28,7 +31,7 @@ export const reasonIn = (body: unknown, levels = 3): string | undefined => {
   return undefined
 }
 
-/** A body that is no JSON, where it is a sentence and not a page. */
+/** Returns a body that is not JSON, if it is a sentence and not a page. */
 export const sentence = (text: string): string | undefined =>
   text.trim() === "" || /^\s*[<{[]|<(!doctype|html|head|body|\?xml)\b/i.test(text.slice(0, 4000))
     ? undefined

@@ -1,10 +1,11 @@
-/** A member of a body that is not the JSON object that it should be. */
+/** Finds a member of a body that is not the JSON object that it should be. */
 import { fieldOf } from "./form.js"
 import { topLevelString } from "./jsonPrefix.js"
 
 /**
- * What may be the value of a member `name` at the top of a body, the surest first: of JSON with something before or
- * after it, in a string, escaped for HTML, or cut off; of a form. `adapt` finds it where only the settings know.
+ * Returns possible values of a member `name` at the top of a body, the most certain first: from JSON with
+ * something before or after it, in a string, escaped for HTML, or cut off; from a form. `adapt` finds it if
+ * only the settings know where it is.
  */
 export const membersOf = (
   text: string,
@@ -25,7 +26,7 @@ export const membersOf = (
   ].filter((value) => value !== undefined)
 }
 
-/** The object that a text holds between its first and its last brace. */
+/** Returns the object between a text's first and last brace. */
 const objectIn = (text: string): ReadonlyArray<Readonly<Record<string, unknown>>> => {
   try {
     const value: unknown = JSON.parse(text.slice(text.indexOf("{"), text.lastIndexOf("}") + 1))
@@ -35,7 +36,7 @@ const objectIn = (text: string): ReadonlyArray<Readonly<Record<string, unknown>>
   }
 }
 
-/** JSON that was made a string of JSON, or a part of a page. */
+/** JSON inside a JSON string, or inside a page. */
 const unescaped = (text: string): ReadonlyArray<string> => [
   ...(/^\s*"/.test(text) ? [text.replace(/\\(["\\/])/g, "$1")] : []),
   ...(/&(quot|#34|#x22);/i.test(text)

@@ -1,6 +1,9 @@
-/** What servers show of their clocks in `Date`: what is signed for them is dated by it (RFC 9110 §6.6.1). */
+/**
+ * The clocks of servers, as their `Date` headers show them (RFC 9110 §6.6.1). Signatures for a server are
+ * dated by its clock.
+ */
 
-/** An answer, and when its request was sent and it came, in epoch milliseconds. */
+/** A response, and when its request was sent and when it arrived, in epoch milliseconds. */
 export interface Heard {
   readonly headers: Readonly<Record<string, string | undefined>>
   readonly requestedAt: number
@@ -8,16 +11,19 @@ export interface Heard {
 }
 
 export interface ServerClocks {
-  /** By how many milliseconds the clock of a URL's origin is ahead of ours, negative where it is behind. */
+  /** By how many milliseconds the clock of a URL's origin is ahead of ours. Negative if it is behind. */
   readonly ahead: (url: string | URL) => number
-  /** Takes in an answer; whether what was signed for its request had another time than the server's. */
+  /**
+   * Learns from a response. Returns whether a signature for its request was dated by another time than the
+   * server's.
+   */
   readonly learn: (url: string | URL, heard: Heard) => boolean
 }
 
-/** A `Date` is written in whole seconds: below one, clocks agree. */
+/** A `Date` has whole seconds. Clocks that differ by less than one agree. */
 const second = 1000
 
-/** As much as is certain, whatever the answer took; none where it has no `Date`. */
+/** Only as much as is certain, however long the response took. None if it has no `Date`. */
 const aheadBy = ({ headers, receivedAt, requestedAt }: Heard): number | undefined => {
   const server = Date.parse(headers["date"] ?? "")
   if (!(server >= 0)) return undefined
@@ -46,8 +52,8 @@ export const make = (): ServerClocks => {
 }
 
 /**
- * Codes with which a server refuses a client's assertion or a proof, before it looks at a grant: what was signed anew
- * may be sent once more (RFC 6749 §5.2, RFC 7521 §4.2.1, RFC 9449 §5).
+ * Codes with which a server refuses a client's assertion or a proof before it looks at a grant. The request
+ * may be sent once more with a new signature (RFC 6749 §5.2, RFC 7521 §4.2.1, RFC 9449 §5).
  */
 const refusals: ReadonlySet<string> = new Set([
   "invalid_client",

@@ -1,4 +1,7 @@
-/** Requests of a client that may sign an assertion: dated by the server's clock, as far as its answers show it. */
+/**
+ * Sends requests of a client that may sign an assertion. The assertion is dated by the server's clock, as far
+ * as its responses show it.
+ */
 import * as Effect from "effect/Effect"
 import * as oauth from "oauth4webapi"
 import * as Answer from "../Answer.js"
@@ -8,7 +11,10 @@ import * as Wire from "../Wire.js"
 import * as ServerClock from "./serverClock.js"
 
 export interface SignedSender {
-  /** Sends it; once more, where the server refuses the client and shows another time than the assertion had. */
+  /**
+   * Sends the request, and once more if the server refuses the client and shows another time than the
+   * assertion had.
+   */
   readonly send: (
     endpoint: string,
     client: oauth.Client,
@@ -17,7 +23,7 @@ export interface SignedSender {
   ) => Effect.Effect<Answer.Answer, OAuthError>
 }
 
-/** Whether a way to authenticate is by an assertion that is signed for each request. */
+/** Whether a way to authenticate signs an assertion for each request. */
 export const signs = (auth: ClientAuth | undefined): boolean =>
   auth?._tag === "PrivateKeyJwt" || auth?._tag === "ClientSecretJwt"
 

@@ -1,11 +1,11 @@
 import * as Either from "effect/Either"
 import { invalid, type OAuthConfigError } from "../Endpoint.js"
 
-/** A `scope` parameter (RFC 6749 §3.3), none for no scopes. */
+/** A `scope` parameter (RFC 6749 §3.3). None if there are no scopes. */
 export const scope = (scopes: ReadonlyArray<string> | undefined): string | undefined =>
   scopes === undefined || scopes.length === 0 ? undefined : scopes.join(" ")
 
-/** `resource` parameters (RFC 8707 §2): each an absolute URI without a fragment. */
+/** `resource` parameters (RFC 8707 §2), each an absolute URI without a fragment. */
 export const resources = (
   input: string | ReadonlyArray<string> | undefined
 ): Either.Either<ReadonlyArray<string>, OAuthConfigError> => {

@@ -1,16 +1,16 @@
 import { Buffer } from "node:buffer"
 
-/** The most of a server's text that an error quotes, and that is looked at for it. */
+/** The longest server text that an error quotes, and the longest that is examined for it. */
 const maxQuote = 200
 const maxLook = 4000
 
-/** A part of a secret this long is as much a secret. */
+/** A part of a secret of this length is as sensitive as the secret. */
 const piece = 12
 
-/** Long runs of token characters: a credential, never prose; a URL's parts are shorter. */
+/** Long runs of token characters: a credential, never prose. The parts of a URL are shorter. */
 const tokenLike = /[A-Za-z0-9_\-.~+=]{24,}/g
 
-/** With slashes in it a run is a credential where it is as mixed as chance makes it, and no URL. */
+/** A run with slashes is a credential if its characters are as mixed as random ones, and it is not a URL. */
 const slashed = /[\w\-.~+=/%]{24,}/g
 const isMixed = (run: string): boolean =>
   !run.startsWith("//") && /[A-Z]/.test(run) && /[a-z]/.test(run) && /\d/.test(run)
@@ -18,14 +18,14 @@ const isMixed = (run: string): boolean =>
 const escape = (text: string): string =>
   text.replace(/[^\x20-\x7e]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`)
 
-/** What is shorter is no secret that a server gave, and may be a part of any word. */
+/** A shorter text is not a secret from a server, and may be part of any word. */
 const shortest = 6
 
 const redacted = "<redacted>"
 
 /**
- * How a secret may come back: as it is, in a URL, in a form, in JSON, in base64. What base64 makes of it depends on where
- * it begins; its first and last characters are not its own then.
+ * The forms in which a secret may come back: as it is, in a URL, in a form, in JSON, in base64. Its base64
+ * depends on where it begins, and then its first and last characters belong to its neighbours too.
  */
 const shapesOf = (secret: string): ReadonlyArray<string> => {
   const encoded = encodeURIComponent(secret)
@@ -45,7 +45,10 @@ const shapesOf = (secret: string): ReadonlyArray<string> => {
   ]
 }
 
-/** Which characters of a text are of a secret, or of any part of one that is long enough to matter. */
+/**
+ * Marks the characters of a text that belong to a secret, or to any part of one that is long enough to
+ * matter.
+ */
 const secretIn = (text: string, secrets: ReadonlyArray<string>): ReadonlyArray<boolean> => {
   const hidden = Array.from({ length: text.length }, () => false)
   const hide = (from: number, length: number) => hidden.fill(true, from, from + length)
@@ -68,8 +71,8 @@ const secretIn = (text: string, secrets: ReadonlyArray<string>): ReadonlyArray<b
 }
 
 /**
- * One pass over the text: what is hidden is never looked at again, whatever secrets are parts of one another or of the
- * mask itself. `finish` has what is shown in between.
+ * One pass over the text. Masked text is never examined again, so secrets may be parts of one another or of
+ * the mask itself. `finish` receives the visible parts.
  */
 const mask = (
   text: string,
@@ -87,12 +90,12 @@ const mask = (
   return masked
 }
 
-/** A text of any length without these secrets, else as it is. */
+/** Returns a text of any length without these secrets, otherwise unchanged. */
 export const withoutSecrets = (text: string, secrets: ReadonlyArray<string>): string => mask(text, secrets)
 
 /**
- * What a server said, fit for an error: what was sent as a secret and what looks like one masked, then
- * escaped and cut.
+ * Makes a server's text fit for an error: masks the secrets that were sent and everything that looks like
+ * one, then escapes and truncates.
  */
 export const quote = (text: string, secrets: ReadonlyArray<string>): string => {
   const safe = mask(text.slice(0, maxLook), secrets, (shown) =>

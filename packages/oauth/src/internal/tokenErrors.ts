@@ -6,7 +6,7 @@ import {
 } from "@latchkey/core/TokenError"
 import { StorageError } from "@latchkey/core/TokenStorage"
 
-/** Whether somebody asked a manager for a token, and there was none. */
+/** Whether the error means that a manager had no token. */
 export const is = (error: unknown): error is TokenError =>
   error instanceof ReauthorizationRequired ||
   error instanceof RefreshUnavailable ||

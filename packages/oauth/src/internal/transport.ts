@@ -1,6 +1,6 @@
 import { isHttpClientError, type HttpClientError } from "@effect/platform/HttpClientError"
 
-/** Names of failures that came before a byte of the request was sent: name, connection, TLS handshake. */
+/** Names of failures that occur before a byte of the request is sent: name, connection, TLS handshake. */
 const beforeSending = new Set([
   "ENOTFOUND",
   "EAI_AGAIN",
@@ -29,11 +29,14 @@ const beforeSending = new Set([
   "UNABLE_TO_VERIFY_LEAF_SIGNATURE"
 ])
 
-/** Not `WRONG_VERSION_NUMBER`: what is garbled after the handshake, and perhaps after the request, is called so too. */
+/**
+ * Without `WRONG_VERSION_NUMBER`, which also names garbled data after the handshake, and perhaps after the
+ * request.
+ */
 const tlsHandshake =
   /^(CERT_|ERR_TLS_|ERR_SSL_(?!WRONG_VERSION)\w*(VERSION|HANDSHAKE|CERTIFICATE|UNKNOWN_CA|UNRECOGNIZED_NAME|PROTOCOL|CIPHER))/
 
-/** What is safe to tell of a failure below HTTP, and whether the request can have left. */
+/** What is safe to report about a failure below HTTP, and whether the request can have been sent. */
 export interface TransportFailure {
   readonly sent: "no" | "maybe"
   readonly code: string | undefined
@@ -48,8 +51,8 @@ interface SystemError {
 }
 
 /**
- * Reads an error of any HTTP client by the codes in its chain of causes. What it does not know may have
- * been sent.
+ * Classifies an error of any HTTP client by the codes in its chain of causes. With an unknown code, the
+ * request may have been sent.
  */
 export const transportFailure = (error: HttpClientError): TransportFailure =>
   error._tag === "RequestError" && error.reason !== "Transport"
@@ -61,7 +64,7 @@ const inspect = (error: unknown, depth: number): TransportFailure => {
   if (depth === 0 || typeof error !== "object" || error === null) return unknownFailure
   if (isHttpClientError(error)) return transportFailure(error as HttpClientError)
   const { code, syscall, message, cause, errors } = error as SystemError
-  // One address family after the other was tried: nothing was sent only if none got through.
+  // The address families were tried in turn. Nothing was sent only if none connected.
   if (Array.isArray(errors) && errors.length > 0) {
     const all = errors.map((e) => inspect(e, depth - 1))
     return all.find((f) => f.sent === "maybe") ?? all[0]!

@@ -1,12 +1,12 @@
 /**
- * What can go wrong with one request to the hostile server: on its way, at the server, or with the answer.
+ * Faults of one request to the hostile server: on its way, at the server, or in the response.
  *
  * @since 0.1.0
  */
 import * as Duration from "effect/Duration"
 
 /**
- * An answer as it goes out. Names of headers are in lower case.
+ * A response as it is sent. Names of headers are in lower case.
  *
  * @since 0.1.0
  * @category models
@@ -15,13 +15,17 @@ export interface Reply {
   readonly status: number
   readonly headers: Readonly<Record<string, string>>
   readonly body: string
-  /** Where in the body the connection is reset, in characters; negative counts from its end. */
+  /** Where in the body the connection is reset, in characters. A negative number counts from its end. */
   readonly breaksOffAt?: number
 }
 
 /**
- * What the client sees: an answer; `Refused`, no connection at all; `Reset`, a connection that ends without
- * an answer; `Silence`, nothing, ever.
+ * What the client sees.
+ *
+ * - A reply: a response.
+ * - `Refused`: no connection at all.
+ * - `Reset`: a connection that ends without a response.
+ * - `Silence`: nothing, ever.
  *
  * @since 0.1.0
  * @category models
@@ -29,9 +33,9 @@ export interface Reply {
 export type Outcome = Reply | "Refused" | "Reset" | "Silence"
 
 /**
- * One fault. A request takes `requestDelay` to arrive, is carried out then if `processed`, and what the
- * client sees comes `answerDelay` after. A client that gives up does not call its request back: it is
- * carried out all the same.
+ * One fault. A request takes `requestDelay` to arrive. If `processed`, it is then carried out. The client
+ * sees the outcome `answerDelay` later. A client that gives up does not take its request back: the request is
+ * carried out anyway.
  *
  * @since 0.1.0
  * @category models
@@ -39,16 +43,16 @@ export type Outcome = Reply | "Refused" | "Reset" | "Silence"
 export interface Fault {
   /** For logs and the names of tests. */
   readonly name: string
-  /** Milliseconds, on top of the server's latency; so is `answerDelay`. */
+  /** In milliseconds, in addition to the server's latency. The same holds for `answerDelay`. */
   readonly requestDelay: number
   readonly answerDelay: number
   readonly processed: boolean
-  /** From the answer of an honest server (an empty 503 where the request was not processed). */
+  /** Makes the outcome from an honest response (an empty 503 if the request was not processed). */
   readonly answer: (honest: Reply, context: AnswerContext) => Outcome
 }
 
 /**
- * What an answer may depend on: the time by the server's own clock, in epoch milliseconds.
+ * What a response may depend on: the time by the server's own clock, in epoch milliseconds.
  *
  * @since 0.1.0
  * @category models
@@ -58,7 +62,7 @@ export interface AnswerContext {
 }
 
 /**
- * A fault from its parts: processed, without delay, honestly answered unless given.
+ * Creates a fault from its parts. Default: processed, without delay, with the honest response.
  *
  * @since 0.1.0
  * @category constructors
@@ -72,7 +76,7 @@ export const make = (name: string, parts: Partial<Omit<Fault, "name">> = {}): Fa
 })
 
 /**
- * Nothing goes wrong: for the places between faults in a plan.
+ * Nothing goes wrong. For the places between faults in a plan.
  *
  * @since 0.1.0
  * @category constructors
@@ -80,7 +84,7 @@ export const make = (name: string, parts: Partial<Omit<Fault, "name">> = {}): Fa
 export const none: Fault = make("none")
 
 /**
- * The same fault, slower.
+ * Returns the same fault, slower.
  *
  * @since 0.1.0
  * @category combinators
@@ -111,7 +115,7 @@ export const delayed = (
 export const refused: Fault = make("connection refused", { processed: false, answer: () => "Refused" })
 
 /**
- * The connection is reset before the server did anything; the client cannot tell it from
+ * The connection is reset before the server did anything. The client cannot distinguish it from
  * {@link lostAnswer}.
  *
  * @since 0.1.0
@@ -120,7 +124,7 @@ export const refused: Fault = make("connection refused", { processed: false, ans
 export const lostRequest: Fault = make("lost request", { processed: false, answer: () => "Reset" })
 
 /**
- * The server did what it was asked, and the connection is reset before its answer.
+ * The server carried out the request, and the connection is reset before its response.
  *
  * @since 0.1.0
  * @category lost
@@ -128,7 +132,7 @@ export const lostRequest: Fault = make("lost request", { processed: false, answe
 export const lostAnswer: Fault = make("lost answer", { answer: () => "Reset" })
 
 /**
- * Nothing comes back, ever; whether the server did what it was asked is up to `processed`.
+ * No response ever comes. `processed` says whether the server carried out the request.
  *
  * @since 0.1.0
  * @category lost
@@ -137,7 +141,7 @@ export const silence = (processed = true): Fault =>
   make(processed ? "silence after processing" : "silence", { processed, answer: () => "Silence" })
 
 /**
- * An error answer. Without `error` its body is an HTML page, as a gateway sends it.
+ * An error response. Without `error` its body is an HTML page, as a gateway sends it.
  *
  * `retryAfter` is sent in seconds, or as a date by the server's clock.
  *
@@ -184,8 +188,7 @@ export const tooManyRequests = (
 ): Fault => status(429, { retryAfter: wait, retryAfterAs })
 
 /**
- * A redirect, after which a client that follows would repeat its secret elsewhere. Not processed unless
- * said so.
+ * A redirect. A client that follows it would repeat its secret elsewhere. Default: not processed.
  *
  * @since 0.1.0
  * @category answers
@@ -197,7 +200,7 @@ export const redirect = (location: string, code = 307, processed = false): Fault
   })
 
 /**
- * At a protected resource: 401 `invalid_token`, however good the token is (RFC 6750 §3.1).
+ * At a protected resource: 401 `invalid_token`, even if the token is good (RFC 6750 §3.1).
  *
  * @since 0.1.0
  * @category answers
@@ -220,7 +223,7 @@ export const insufficientScope = (scope: string): Fault =>
   })
 
 /**
- * The answer's body in other words; `rewrite` gets the honest one.
+ * Replaces the response's body. `rewrite` receives the honest one.
  *
  * @since 0.1.0
  * @category bodies
@@ -229,7 +232,7 @@ export const body = (name: string, rewrite: (honest: string) => string): Fault =
   make(name, { answer: (honest) => ({ ...honest, body: rewrite(honest.body) }) })
 
 /**
- * The answer's JSON with other fields, where it is JSON. What is `undefined` is left out.
+ * Replaces fields in the response, if it is JSON. A field that is `undefined` is left out.
  *
  * @since 0.1.0
  * @category bodies
@@ -246,7 +249,7 @@ export const fields = (
   })
 
 /**
- * The answer without these fields.
+ * The response without these fields.
  *
  * @since 0.1.0
  * @category bodies
@@ -257,7 +260,7 @@ export const without = (...names: ReadonlyArray<string>): Fault =>
   )
 
 /**
- * The answer with these fields, instead of or beside its own.
+ * The response with these fields, which replace its own or are added.
  *
  * @since 0.1.0
  * @category bodies
@@ -266,7 +269,7 @@ export const withFields = (other: Readonly<Record<string, unknown>>): Fault =>
   fields(`with ${JSON.stringify(other)}`, (honest) => ({ ...honest, ...other }))
 
 /**
- * 200 with an OAuth error in it and nothing else, although the server did what it was asked.
+ * 200 with only an OAuth error in it, although the server carried out the request.
  *
  * @since 0.1.0
  * @category bodies
@@ -275,7 +278,7 @@ export const errorWith200 = (error: string): Fault =>
   make(`200 ${error}`, { answer: () => json(200, { error }) })
 
 /**
- * The body ends after this many characters (negative counts from its end), as if that was all.
+ * The body ends after this many characters (negative counts from its end), as if it were complete.
  *
  * @since 0.1.0
  * @category bodies
@@ -302,7 +305,7 @@ export const html = (processed = false): Fault =>
   make(processed ? "web page after processing" : "web page", { processed, answer: () => page(200) })
 
 /**
- * More than 1 MiB, by white space before or after the answer's own text.
+ * More than 1 MiB, by white space before or after the response's own text.
  *
  * @since 0.1.0
  * @category bodies
@@ -315,7 +318,7 @@ export const oversized = (padding: "before" | "after" = "after"): Fault =>
 const mebibyte = 1024 * 1024
 
 /**
- * A JSON answer.
+ * A JSON response.
  *
  * @since 0.1.0
  * @category replies

@@ -1,10 +1,10 @@
 /**
- * An authorization server and a resource server in memory, for testing programs that hold grants. As a
- * layer it is the program's `HttpClient`; it does what a sound server does (rotation with reuse detection,
- * revocation, introspection, client credentials, device login, discovery) until it is told otherwise.
+ * An authorization server and a resource server in memory, for testing programs that hold grants. As a layer
+ * it is the program's `HttpClient`. It behaves correctly (rotation with reuse detection, revocation,
+ * introspection, client credentials, device login, discovery) until you plan faults.
  *
- * It reads Effect's `Clock`, so that a test's clock moves it, and a random generator of its own: the same
- * seed gives the same tokens, delays and faults.
+ * It reads Effect's `Clock`, so a test's clock moves it, and has its own random generator: the same seed
+ * gives the same tokens, delays and faults.
  *
  * ```ts
  * const program = Effect.gen(function* () {
@@ -34,7 +34,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
-import * as Utils from "effect/Utils"
+import { Seeded } from "@latchkey/core/internal-api"
 import * as Known from "../internal/hostile/endpoints.js"
 import { Devices } from "../internal/hostile/devices.js"
 import { Grants } from "../internal/hostile/grants.js"
@@ -48,7 +48,7 @@ import * as Rotation from "./Rotation.js"
 export type { Endpoint, Options, Redemption } from "../internal/hostile/model.js"
 
 /**
- * The server's issuer; it can be discovered there.
+ * The server's issuer, which supports discovery.
  *
  * @since 0.1.0
  * @category models
@@ -56,7 +56,7 @@ export type { Endpoint, Options, Redemption } from "../internal/hostile/model.js
 export const issuer: string = Known.issuer
 
 /**
- * A protected resource that takes the server's access tokens; so does everything below it.
+ * A protected resource that accepts the server's access tokens. So does everything below it.
  *
  * @since 0.1.0
  * @category models
@@ -89,15 +89,15 @@ export interface GrantOptions {
  * @category models
  */
 export interface Counts {
-  /** All requests, those that never arrived too; and how many of them to each endpoint. */
+  /** All requests, including those that never arrived, and the number for each endpoint. */
   readonly requests: number
   readonly byEndpoint: Readonly<Record<Endpoint, number>>
-  /** How many requests to the token endpoint were under way at once at most. */
+  /** The highest number of requests to the token endpoint that ran at once. */
   readonly mostAtOnce: number
-  /** Redemptions that brought tokens, replays within a window among them. */
+  /** Redemptions that brought tokens, including replays within a window. */
   readonly refreshes: number
   readonly replays: number
-  /** Replays that were not allowed, and the families that ended, by them or by revocation. */
+  /** Replays that were not allowed, and the families that ended, by such a replay or by revocation. */
   readonly reuses: number
   readonly familiesRevoked: number
 }
@@ -111,34 +111,34 @@ export interface Counts {
 export class HostileServer extends Context.Tag("@latchkey/oauth/testing/HostileServer")<
   HostileServer,
   {
-    /** A new grant of a new family, without a request; `offline_access` unless `scopes` are given. */
+    /** Issues a grant of a new family, without a request. Default scope: `offline_access`. */
     readonly issueGrant: (options?: GrantOptions) => Effect.Effect<Credentials.Credentials>
-    /** The faults of the next requests, one each, in order; to the token endpoint unless given. */
+    /** Sets the faults of the next requests, one each, in order. Default endpoint: the token endpoint. */
     readonly plan: (faults: ReadonlyArray<Fault>, endpoint?: Endpoint) => Effect.Effect<void>
-    /** The fault of the n-th request to an endpoint, counted from 1 from the beginning. */
+    /** Sets the fault of the n-th request to an endpoint, counted from 1 since the start. */
     readonly faultAt: (number: number, fault: Fault, endpoint?: Endpoint) => Effect.Effect<void>
-    /** The fault of all requests that nothing is planned for, from now on; `Fault.none` ends it. */
+    /** Sets the fault of all requests without a planned fault, from now on. `Fault.none` ends it. */
     readonly always: (fault: Fault, endpoint?: Endpoint) => Effect.Effect<void>
     readonly counts: Effect.Effect<Counts>
     readonly redemptions: Effect.Effect<ReadonlyArray<Redemption>>
-    /** Whether the grant's family lives: neither revoked nor ended by a reuse. */
+    /** Whether the grant's family is alive: neither revoked nor ended by a reuse. */
     readonly isAlive: (credentials: Credentials.Credentials) => Effect.Effect<boolean>
-    /** Whether a refresh with this very refresh token would succeed now. */
+    /** Whether a refresh with this refresh token would succeed now. */
     readonly canRefresh: (credentials: Credentials.Credentials) => Effect.Effect<boolean>
-    /** Whether the resource would take this very access token now. */
+    /** Whether the resource would accept this access token now. */
     readonly accepts: (credentials: Credentials.Credentials) => Effect.Effect<boolean>
-    /** Ends the grant, as its user may at the server. */
+    /** Ends the grant, as its user can at the server. */
     readonly revokeGrant: (credentials: Credentials.Credentials) => Effect.Effect<void>
-    /** Ends the access token alone: the resource answers 401 `invalid_token` from now on. */
+    /** Ends only the access token: the resource answers 401 `invalid_token` from now on. */
     readonly revokeAccessToken: (credentials: Credentials.Credentials) => Effect.Effect<void>
-    /** What the user does with a device's code; whether there is such a code. */
+    /** What the user does with a device's code. Returns whether there is such a code. */
     readonly answerDevice: (userCode: string, answer: "Approved" | "Denied") => Effect.Effect<boolean>
   }
 >() {}
 
 /**
- * A server and the client that reaches it, and nothing else: requests elsewhere find no such host. Requests
- * under way end with the scope.
+ * Creates a server and a client that reaches only this server: requests to other hosts fail as if the host
+ * did not exist. Running requests end with the scope.
  *
  * @since 0.1.0
  * @category constructors
@@ -151,7 +151,7 @@ export const make = (
   Scope.Scope
 > =>
   Effect.gen(function* () {
-    const random = new Utils.PCGRandom(options.seed ?? 0)
+    const random = Seeded.make(options.seed ?? 0)
     let serial = 0
     const code = () => random.integer(0x100000000).toString(16).padStart(8, "0")
     const toldLifetime = Duration.toMillis(options.accessTokenLifetime ?? "1 hour")
@@ -229,7 +229,7 @@ export const make = (
   })
 
 /**
- * The server as the `HttpClient` of everything that it is provided to.
+ * Provides the server as the `HttpClient`.
  *
  * @since 0.1.0
  * @category layers

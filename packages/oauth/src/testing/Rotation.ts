@@ -1,17 +1,17 @@
 /**
- * What the hostile server does with a refresh token once it was used.
+ * What the hostile server does with a spent refresh token.
  *
  * @since 0.1.0
  */
 import * as Duration from "effect/Duration"
 
 /**
- * - `Reusable`: the refresh token stays the same; answers hold none.
- * - `Strict`: a spent refresh token is refused. A lost answer is a lost grant.
+ * - `Reusable`: the refresh token stays the same. Responses hold none.
+ * - `Strict`: a spent refresh token is refused. A lost response is a lost grant.
  * - `NewPair`: within `window` (milliseconds) of its first use it may be replayed, for another pair each
- *   time; the pairs given before stay valid.
- * - `SamePair`: within `window`, and until the pair it brought was used, it brings that pair again.
- * - `PredecessorValid`: it may be replayed, for another pair, until one that it brought was used.
+ *   time. The earlier pairs stay valid.
+ * - `SamePair`: within `window`, and until the pair that it brought is used, it brings that pair again.
+ * - `PredecessorValid`: it may be replayed, for another pair, until one that it brought is used.
  *
  * @since 0.1.0
  * @category models
@@ -23,8 +23,8 @@ export type Rotation =
   | { readonly _tag: "PredecessorValid"; readonly onReuse: OnReuse }
 
 /**
- * What follows on a replay that is not allowed: `Revoke` ends the whole family (RFC 9700 §4.14.2), `Refuse`
- * only answers `invalid_grant`.
+ * What happens after a replay that is not allowed: `Revoke` ends the whole family (RFC 9700 §4.14.2).
+ * `Refuse` only responds with `invalid_grant`.
  *
  * @since 0.1.0
  * @category models

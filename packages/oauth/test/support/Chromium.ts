@@ -1,4 +1,4 @@
-/** A real browser for the tests of the logins: Debian's Chromium, headless, with a profile of its own. */
+/** A real browser for the tests of the logins: Debian's Chromium, headless, with its own profile. */
 import { Effect, type Scope } from "effect"
 import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"

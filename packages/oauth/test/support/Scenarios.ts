@@ -1,6 +1,6 @@
 /**
  * Canaries through every request of the wire: as tokens, client secrets, codes and assertions, at a server
- * that answers well, badly, and with what it was sent.
+ * that responds well, badly, and with the secrets it received.
  */
 import type { HttpClientRequest } from "@effect/platform"
 import { HttpClient, HttpClientResponse } from "@effect/platform"

@@ -1,7 +1,7 @@
 /**
- * Histories of clocks and lifetimes that no one should meet: whatever they are, nothing becomes NaN, nothing
- * loops, a token is refreshed at most once ahead of its expiry, and none is served once it is dead by the server's
- * clock, however ours was set (invariant 8).
+ * Extreme histories of clocks and lifetimes. In all of them nothing becomes NaN, nothing loops, a token is
+ * refreshed at most once ahead of its expiry, and none is served once it is expired by the server's clock,
+ * however ours was set (invariant 8).
  */
 import {
   Credentials,
@@ -110,7 +110,7 @@ export const history = (seed: number): Effect.Effect<History, unknown> =>
               })
             : first
         )
-        /** When each token expires by what its holder was told. */
+        /** When each token expires by the lifetime that its holder received. */
         const expiresAt = new Map<string, number>()
         const learn = (credentials: Credentials.Credentials) =>
           expiresAt.set(

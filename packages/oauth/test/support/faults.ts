@@ -1,4 +1,4 @@
-/** All that can go wrong with one refresh, and what becomes of the refresh token. */
+/** All faults of one refresh, and what happens to the refresh token. */
 import type { TokenRefresher } from "@latchkey/core"
 import { Fault } from "@latchkey/oauth/testing"
 

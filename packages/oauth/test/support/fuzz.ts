@@ -1,6 +1,6 @@
 /**
- * 200-answers with a usable refresh token among all that can be wrong with the rest: it is saved, whatever
- * becomes of the answer (invariant 3).
+ * Responses of status 200 with a usable refresh token and every possible error in the rest: the token is
+ * saved in all cases (invariant 3).
  */
 import { Entry, Fingerprint, RefreshLease } from "@latchkey/core"
 import { Fault } from "@latchkey/oauth/testing"

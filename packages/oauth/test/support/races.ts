@@ -1,6 +1,6 @@
 /**
- * Two managers, as two processes have them, over one storage and one grant: whatever the order in which
- * their steps fall, the credentials of the one who won are never overwritten or deleted (invariant 7).
+ * Two managers, as in two processes, over one storage and one grant: in every order of their steps, the
+ * credentials of the winner are never overwritten or deleted (invariant 7).
  */
 import { Credentials, Entry, RefreshLease, type TokenManager } from "@latchkey/core"
 import { Fault, type HostileServer, Rotation } from "@latchkey/oauth/testing"
@@ -15,7 +15,7 @@ export interface Race {
   readonly refreshes: number
   /** Answers of `invalid_grant` to one who came second. */
   readonly refused: number
-  /** How often a caller was told to log in although the grant could still be used. */
+  /** How often a caller had to log in although the grant could still be used. */
   readonly falseAlarms: number
   /** The history of the storage: two runs of a seed agree on it. */
   readonly trace: string

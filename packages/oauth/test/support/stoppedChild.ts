@@ -1,4 +1,6 @@
-/** A program with a manager of its own, which its parent stops, or which blocks, while the token server answers. */
+/**
+ * A program with its own manager, which its parent stops, or which blocks, while the token server responds.
+ */
 import {
   Credentials,
   Entry,

@@ -1,8 +1,8 @@
 /**
  * Time for simulations: it stands still while anything can happen, and then moves to the next sleeper.
  *
- * Wall time and the time that sleepers are measured by are two, as in life: a clock that is set, forward or
- * back, wakes nobody.
+ * Wall time and the time of sleepers are separate, as in reality: setting a clock, forward or back, wakes no
+ * sleeper.
  */
 import { Clock, Duration, Effect, Exit, Runtime } from "effect"
 

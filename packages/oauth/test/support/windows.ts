@@ -1,4 +1,7 @@
-/** One refresh that goes wrong in one way, at a server with one policy: is the grant lost, and is it said so? */
+/**
+ * One refresh with one fault, at a server with one policy: whether the grant is lost, and whether the error
+ * says so.
+ */
 import type { Entry } from "@latchkey/core"
 import { Credentials, RefreshLease, RotationPolicy } from "@latchkey/core"
 import type { Fault } from "@latchkey/oauth/testing"
@@ -20,7 +23,7 @@ export const policies: ReadonlyArray<Rotation.Rotation> = [
   Rotation.predecessorValid()
 ]
 
-/** What a client is told of its server. */
+/** What a client knows about its server. */
 export const told = (rotation: Rotation.Rotation): RotationPolicy.RotationPolicy => {
   switch (rotation._tag) {
     case "Reusable":
@@ -36,7 +39,7 @@ export const told = (rotation: Rotation.Rotation): RotationPolicy.RotationPolicy
 }
 
 export interface End {
-  /** What callers were told, those who got no token, in the order of time. */
+  /** The errors of the callers that got no token, in the order of time. */
   readonly refusals: ReadonlyArray<string>
   /** Whether any caller got none while the first token was still valid. */
   readonly failedEarly: boolean

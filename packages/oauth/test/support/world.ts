@@ -1,19 +1,21 @@
-/** What the campaigns stand on: managers over one hostile server and one storage, in a time of their own. */
+/** The fixture of the campaigns: managers over one hostile server and one storage, with a simulated clock. */
 import type { HttpClient } from "@effect/platform"
 import { type Entry, RefreshLease, TokenConfig, TokenManager, TokenStorage } from "@latchkey/core"
 import { RefreshToken } from "@latchkey/oauth"
 import { HostileServer } from "@latchkey/oauth/testing"
-import { type ConfigError, type Context, Effect, Layer, Logger, LogLevel, type Scope, Utils } from "effect"
+import { Seeded } from "@latchkey/core/internal-api"
+import { type ConfigError, type Context, Effect, Layer, type Scope } from "effect"
 import type { OAuthConfigError } from "../../src/Endpoint.js"
 import { VirtualTime } from "./time.js"
+import * as Edition from "../../../core/test/support/Edition.js"
 
 const start = 1_700_000_000_000
 
 /** A draw of whole numbers and chances that only depends on the seed. */
 export class Draw {
-  private readonly random: Utils.PCGRandom
+  private readonly random: Seeded.Seeded
   constructor(seed: number) {
-    this.random = new Utils.PCGRandom(seed)
+    this.random = Seeded.make(seed)
   }
   upTo(max: number): number {
     return this.random.integer(max + 1)
@@ -41,10 +43,10 @@ export const recordingStorage = (
     const history: Array<Entry.Entry> = []
     const storage = TokenStorage.TokenStorage.of({
       location: inner.location,
-      load: Effect.zipLeft(Effect.zipRight(pause, inner.load), pause),
+      load: Effect.zipLeft(Effect.andThen(pause, inner.load), pause),
       commit: (entry, expected) =>
         pause.pipe(
-          Effect.zipRight(inner.commit(entry, expected)),
+          Effect.andThen(inner.commit(entry, expected)),
           Effect.tap(() => Effect.sync(() => history.push(entry))),
           Effect.tap(() => onCommit(entry)),
           Effect.zipLeft(pause)
@@ -97,7 +99,7 @@ export const inWorld = <A, E>(
     return Effect.flatMap(HostileServer.HostileServer, (server) => body(server, time)).pipe(
       Effect.scoped,
       Effect.provide(HostileServer.layer(options)),
-      Logger.withMinimumLogLevel(LogLevel.None),
+      Edition.silent,
       (effect) => time.run(effect)
     )
   })

@@ -1,4 +1,4 @@
-/** The directory of a provider's own program, where the environment names one. */
+/** The directory of a provider's own program, if the environment names one. */
 import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
 import * as Effect from "effect/Effect"
@@ -18,8 +18,8 @@ export const of = ({
       )
 
 /**
- * A file by its path, or by its name in that directory. Two forms of one name are two places on most file
- * systems, so its program's form is the only right one.
+ * Returns a file by its path, or by its name in that directory. On most file systems two Unicode forms of one
+ * name are two places, so only its program's form is right.
  */
 export const pathIn = (
   { credentials }: Provider,
@@ -41,7 +41,10 @@ const formed =
 
 const settingsDirectory = "$XDG_CONFIG_HOME"
 
-/** A path that may begin with the directory of settings: of the XDG base directories, or local on Windows. */
+/**
+ * Expands a path that may begin with a directory of settings: an XDG base directory, or the local application
+ * data on Windows.
+ */
 export const expand = (path: string): Effect.Effect<string, ConfigError.ConfigError> =>
   path.startsWith(`${settingsDirectory}/`)
     ? Effect.map(settingsHome, (directory) => Paths.join(directory, path.slice(settingsDirectory.length)))
@@ -49,7 +52,7 @@ export const expand = (path: string): Effect.Effect<string, ConfigError.ConfigEr
 
 const isWindows = process.platform === "win32"
 
-/** A relative one counts as not set, as the specification has it. */
+/** A relative one counts as not set, as the specification requires. */
 export const settingsHome: Effect.Effect<string, ConfigError.ConfigError> = Effect.flatMap(
   Config.withDefault(Config.string(isWindows ? "LOCALAPPDATA" : "XDG_CONFIG_HOME"), ""),
   (directory) =>

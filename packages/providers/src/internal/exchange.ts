@@ -1,6 +1,6 @@
 /**
- * A long-lived token, kept as the refresh token, is shown by GET for a short-lived one. To repeat it is always
- * safe.
+ * Exchanges a long-lived token, stored as the refresh token, for a short-lived one by GET. Repeating it is
+ * always safe.
  */
 import type { HttpClient } from "@effect/platform/HttpClient"
 import * as Credentials from "@latchkey/core/Credentials"
@@ -32,7 +32,7 @@ export const make = (
     return TokenRefresher.make({
       ...origin,
       rotation: TokenRefresher.reusable,
-      // The expiry comes as an instant of the server's clock.
+      // The expiry is an instant of the server's clock.
       serverAhead: () => serverAhead,
       refresh: (credentials, token) =>
         Effect.gen(function* () {
@@ -70,7 +70,7 @@ const read = (
           reason: "Malformed",
           endpoint: answer.endpoint,
           status: answer.status,
-          message: `${answer.endpoint} answered ${answer.status}, but its ${field} ${problem}; report it to whoever runs the server.`
+          message: `${answer.endpoint} answered ${answer.status}, but its ${field} ${problem}; report this to the operator of the server.`
         })
       )
     const problem = Credentials.tokenProblem(token)
@@ -86,7 +86,7 @@ const read = (
       ...previous,
       accessToken: Redacted.make(token as string),
       ...dated,
-      // By the server's clock, whatever ours says.
+      // By the server's clock, whatever ours shows.
       expiresAt: isSensible(expiresAt)
         ? Option.some(Credentials.byOurClock(expiresAt * 1000, dated))
         : Option.none(),
@@ -97,11 +97,11 @@ const read = (
       credentials,
       expiresAt === undefined || isSensible(expiresAt)
         ? []
-        : [{ field: exchange.expiresAt, problem: "is no time in epoch seconds: the lifetime is unknown" }]
+        : [{ field: exchange.expiresAt, problem: "is not a time in epoch seconds: the lifetime is unknown" }]
     )
   })
 
-/** 401: the long-lived token is good no more, and nothing but a login brings another. */
+/** 401: the long-lived token is no longer valid, and only a login brings another one. */
 const refusal = (answer: Answer.Answer, error: OAuthError): OAuthError =>
   answer.status === 401
     ? new OAuthError({
@@ -110,6 +110,6 @@ const refusal = (answer: Answer.Answer, error: OAuthError): OAuthError =>
         message: `${answer.endpoint} answered 401${Option.match(Answer.reason(answer), {
           onNone: () => "",
           onSome: (reason) => ` (${answer.quote(reason)})`
-        })}: the token that was shown to it is good no more.`
+        })}: the token that was sent is no longer valid.`
       })
     : error

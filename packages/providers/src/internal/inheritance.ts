@@ -1,9 +1,11 @@
-/** How settings inherit: what a provider does not say, the one that it extends does. */
+/**
+ * How settings inherit: a provider takes the settings that it leaves out from the provider that it extends.
+ */
 import * as Either from "effect/Either"
 import * as Predicate from "effect/Predicate"
 import { ProviderError } from "../Provider.js"
 
-/** A place where providers are, later ones change earlier ones. */
+/** A source of providers. Later sources change earlier ones. */
 export interface Source {
   readonly where: string
   readonly providers: Readonly<Record<string, unknown>>
@@ -11,7 +13,7 @@ export interface Source {
 
 type Json = Readonly<Record<string, unknown>>
 
-/** The settings of a provider with all that it inherits, and the place that had the last word. */
+/** Returns the settings of a provider with everything that it inherits, and the source that decided last. */
 export const resolve = (
   id: string,
   sources: ReadonlyArray<Source>
@@ -31,18 +33,18 @@ export const resolve = (
       Either.left(new ProviderError({ reason: "Malformed", provider: id, message }))
     if (source === undefined) {
       return fail(
-        `The provider ${seen.at(-1) ?? id} extends ${JSON.stringify(name.slice(0, 64))}, which there is not.`
+        `The provider ${seen.at(-1) ?? id} extends ${JSON.stringify(name.slice(0, 64))}, which does not exist.`
       )
     }
     const step = `${at}:${name}`
-    if (seen.includes(step)) return fail(`In ${where}, extends leads back to itself.`)
+    if (seen.includes(step)) return fail(`In ${where}, extends refers back to itself.`)
     const own = source.providers[name]
-    if (!Predicate.isRecord(own)) return fail(`In ${where}, the settings are no object.`)
+    if (!Predicate.isRecord(own)) return fail(`In ${where}, the settings are not an object.`)
     const { extends: parent, ...settings } = own
     if (parent !== undefined && typeof parent !== "string") {
-      return fail(`In ${where}, extends is no text: give the id of a provider.`)
+      return fail(`In ${where}, extends is not a string: give the id of a provider.`)
     }
-    // Without a word it is the one of the same name that was there before.
+    // By default it is the earlier provider of the same name.
     const inherited =
       parent === undefined || parent === name
         ? sources.some((s, i) => i < at && Object.hasOwn(s.providers, name))
@@ -56,16 +58,16 @@ export const resolve = (
   return from(id, sources.length, [])
 }
 
-/** Sections and records are merged key by key, all else is replaced. */
+/** Sections and records are merged key by key. Everything else is replaced. */
 export const merge = (old: Json, changes: Json): Json => {
   const merged = mergeObjects(old, changes)
   const server = changes["server"]
   if (!Predicate.isRecord(server)) return merged
   if (server["tokenEndpoint"] === undefined) {
-    // Another issuer is another server: the endpoints of the old one are not its own.
+    // Another issuer is another server, to which the old endpoints do not belong.
     return server["issuer"] === undefined ? merged : { ...merged, server }
   }
-  // Nor are the names that the old one had before.
+  // The old issuer's former names do not belong to it either.
   return { ...merged, server: { ...Object(merged["server"]), formerly: server["formerly"] } }
 }
 

@@ -1,7 +1,7 @@
 /**
  * One grant that is in the keychain or in a file, in the order of the program that owns both: the keychain
- * first. What lies in the file beside a live item is a former grant, whose refresh token is spent: it is not
- * read. A grant is written back to where it was found; a new one goes into the keychain.
+ * first. A file beside a live item holds an earlier grant, whose refresh token is spent, so it is not read. A
+ * grant is written back to where it was found. A new one goes into the keychain.
  */
 import {
   CommitRefused,
@@ -19,8 +19,8 @@ type Storage = Context.Tag.Service<TokenStorage>
 type Place = "file" | "keychain"
 
 /**
- * When the file is read: `never`, `absent` (the keychain has no such item) or `unreadable` (or it cannot be
- * asked).
+ * When the file is read: `never`, `absent` (the keychain has no such item) or `unreadable` (also if the
+ * keychain cannot be read).
  */
 export type FallBack = "never" | "absent" | "unreadable"
 
@@ -50,8 +50,8 @@ export const make = ({ exists, fallBack, file, keychain, removesFile }: Options)
     onSuccess: (held) =>
       Option.isSome(held) || fallBack === "never"
         ? Effect.succeed(found("keychain")(held))
-        : // An item without a grant is the owner's word that nobody is logged in.
-          Effect.if(exists, { onTrue: () => Effect.succeedNone, onFalse: () => inFile })
+        : // An item without a grant means that the owner has nobody logged in.
+          Effect.flatMap(exists, (isThere) => (isThere ? Effect.succeedNone : inFile))
   })
   const commitTo = (place: Place, ...given: Parameters<Storage["commit"]>) =>
     Effect.map(
@@ -81,7 +81,7 @@ export const make = ({ exists, fallBack, file, keychain, removesFile }: Options)
           () => commitTo("file", entry, Option.none())
         )
       }),
-    // Both, and as far as it goes: a logout leaves no token behind.
+    // Removes both, as far as possible: a logout leaves no token behind.
     remove: Effect.gen(function* () {
       const fromKeychain =
         fallBack === "unreadable"
@@ -97,10 +97,10 @@ export const make = ({ exists, fallBack, file, keychain, removesFile }: Options)
 
 const placeOf = (version: Version): Place => (version.startsWith("file:") ? "file" : "keychain")
 
-/** There is no keychain, or it is locked: that says nothing about what is in it. */
+/** There is no keychain, or it is locked. Its contents are unknown. */
 const isOutOfReach = ({ reason }: StorageError): boolean => reason === "Unavailable" || reason === "Denied"
 
-/** What holds something else than a grant has room for one. */
+/** A place that holds something other than a grant has room for one. */
 const roomFor = (load: Storage["load"]): Storage["load"] =>
   Effect.catchIf(
     load,
@@ -113,6 +113,6 @@ const withFile = (error: StorageError, path: string): StorageError =>
     reason: error.reason,
     operation: error.operation,
     location: error.location,
-    message: `${error.message} The file ${path} is not read in its place, since it may hold a spent grant; to use the file alone, set credentials.keychain to false.`,
+    message: `${error.message} The file ${path} is not read instead, because it may hold a spent grant; to use only the file, set credentials.keychain to false.`,
     ...(error.cause !== undefined && { cause: error.cause })
   })

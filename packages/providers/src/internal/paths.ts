@@ -1,28 +1,29 @@
-import * as ConfigError from "effect/ConfigError"
+import type * as ConfigError from "effect/ConfigError"
 import * as Either from "effect/Either"
+import { Problems } from "@latchkey/core/internal-api"
 import { realpathSync } from "node:fs"
 import { homedir, userInfo } from "node:os"
 import * as Path from "node:path"
 
-/** By `HOME`, or by the user database; undefined where neither has it, as for a container's user. */
+/** From `HOME`, or from the user database. Undefined if neither has it, as for a container's user. */
 const home = (): string | undefined => {
   for (const find of [homedir, () => userInfo().homedir]) {
     try {
       const found = find()
       if (Path.isAbsolute(found)) return found
     } catch {
-      // It is not known in this way.
+      // The next source may know it.
     }
   }
   return undefined
 }
 
-/** The path with a leading `~` as the home directory. */
+/** Expands a leading `~` in the path to the home directory. */
 export const expand = (path: string): Either.Either<string, ConfigError.ConfigError> => {
   if (path !== "~" && !path.startsWith("~/") && !path.startsWith("~\\")) return Either.right(path)
   return Either.map(
     Either.fromNullable(home(), () =>
-      ConfigError.MissingData(
+      Problems.missingSetting(
         ["HOME"],
         `${path} is in the home directory, and this user has none: set HOME, or the variable or setting that names another place`
       )
@@ -40,8 +41,8 @@ export const dirname = Path.dirname
 export const isAbsolute = Path.isAbsolute
 
 /**
- * The one path of a directory without links, as Rust's standard library has it; of one that is not there, by
- * its parent's.
+ * Returns the canonical path of a directory without links, like Rust's standard library. If it does not
+ * exist, uses its parent's.
  */
 export const canonical = (path: string): string => {
   const absolute = Path.resolve(path)
@@ -59,7 +60,7 @@ const realOr = (path: string): string | undefined => {
   }
 }
 
-/** The name of the user whose process this is; undefined where the user database does not know it. */
+/** Returns the name of this process's user. Undefined if the user database does not know it. */
 export const userName = (): string | undefined => {
   try {
     return userInfo().username

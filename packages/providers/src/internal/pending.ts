@@ -1,9 +1,9 @@
-/** A short-lived token that there is not yet: its long-lived one stands in, as if it had expired. */
+/** A short-lived token that does not exist yet: its long-lived token stands in, as if it had expired. */
 import { Credentials } from "@latchkey/core/Credentials"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 
-/** A long-lived token as the grant that it is: never served itself, and a refresh is due. */
+/** Makes a grant of a long-lived token: the token is never served itself, and a refresh is due. */
 export const pending = (credentials: Credentials, now: number): Credentials =>
   new Credentials({
     ...credentials,
@@ -12,6 +12,6 @@ export const pending = (credentials: Credentials, now: number): Credentials =>
     refreshAt: Option.none()
   })
 
-/** Whether the access token only stands in for one that there is not yet. */
+/** Whether the access token only stands in for one that does not exist yet. */
 export const isPending = ({ accessToken, refreshToken }: Credentials): boolean =>
   Option.exists(refreshToken, (token) => Redacted.value(token) === Redacted.value(accessToken))

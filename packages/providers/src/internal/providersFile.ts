@@ -6,7 +6,7 @@ import { ProviderError } from "../Provider.js"
 
 const maxBytes = 1_048_576
 
-/** The providers in the file, unchecked but for the form around them; none where there is no file. */
+/** Returns the providers in the file. Only the outer structure is checked. None if there is no file. */
 export const read = (path: string): Effect.Effect<Readonly<Record<string, unknown>>, ProviderError> =>
   Effect.gen(function* () {
     const malformed = (problem: string) =>
@@ -17,7 +17,7 @@ export const read = (path: string): Effect.Effect<Readonly<Record<string, unknow
       })
     const file = yield* Effect.tryPromise({
       try: () => readOrNone(path),
-      catch: (error) => malformed(`could not be read (${codeOf(error)}): see to it, or move it away`)
+      catch: (error) => malformed(`could not be read (${codeOf(error)}): check it, or move it away`)
     })
     if (file === undefined) return {}
     const { text } = file
@@ -26,7 +26,8 @@ export const read = (path: string): Effect.Effect<Readonly<Record<string, unknow
       try: (): unknown => JSON.parse(text.replace(/^\uFEFF/, "")),
       catch: () => malformed("is not JSON: repair it, or move it away")
     })
-    if (!Predicate.isRecord(document)) return yield* malformed("is no JSON object: see providers.schema.json")
+    if (!Predicate.isRecord(document))
+      return yield* malformed("is not a JSON object: see providers.schema.json")
     const unexpected = Object.keys(document).find((key) => key !== "providers" && key !== "$schema")
     if (unexpected !== undefined) {
       return yield* malformed(

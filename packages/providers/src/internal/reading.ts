@@ -1,44 +1,26 @@
-/** What is wrong with settings, in words that name the place and quote nothing that may be a secret. */
+/** Describes problems with settings. The text names the place and quotes nothing that may be secret. */
 import * as Either from "effect/Either"
-import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
+import { Problems } from "@latchkey/core/internal-api"
 
-/** The value, or where it is wrong and how: `client.id is missing`. */
+/** Returns the value, or the place and kind of the problem: `client.id is missing`. */
 export const decode = <A, I>(schema: Schema.Schema<A, I>, value: unknown): Either.Either<A, string> =>
   Either.mapLeft(Schema.decodeUnknownEither(schema, strict)(value), firstProblem)
 
-/** A misspelt setting would otherwise be no setting. */
+/** Otherwise a misspelt setting would be ignored. */
 const strict = { onExcessProperty: "error" } as const
 
-const firstProblem = (error: ParseResult.ParseError): string => {
-  const issues = ParseResult.ArrayFormatter.formatErrorSync(error)
-  const issue = issues[0]!
-  const path = issue.path.map(nameOf).join(".")
-  const place = path === "" ? "the value" : path
-  switch (issue._tag) {
-    case "Missing":
-      return `${place} is missing`
-    case "Unexpected":
-      return `${place} is no setting: see providers.schema.json for those that are`
-    case "Refinement":
-      return issue.message.startsWith("Expected")
-        ? `${place} is not what is due here`
-        : `${place} ${issue.message}`
-    default: {
-      // A choice has an issue for each of what is to be chosen from.
-      const here = issues.filter((other) => other.path.map(nameOf).join(".") === path)
-      const names = here.flatMap(({ message }) => expected(message))
-      return `${place} is not what is due here${names.length === 0 ? "" : `: ${names.join(", ")}`}`
-    }
-  }
+const firstProblem = (error: Problems.DecodeError): string => {
+  const { choices, isMissing, isRefused, isUnexpected, message, path } = Problems.firstIssue(error)
+  const place = path.length === 0 ? "the value" : path.map(nameOf).join(".")
+  if (isMissing) return `${place} is missing`
+  if (isUnexpected) return `${place} is not a setting: see providers.schema.json for the settings`
+  if (isRefused && !message.startsWith("Expected")) return `${place} ${message}`
+  return `${place} is not valid here${choices.length === 0 ? "" : `: ${choices.join(", ")}`}`
 }
 
-/** Not what hardly is a name: it may be a secret in the wrong place. */
+/** Hides a key that hardly looks like a name: it may be a misplaced secret. */
 const nameOf = (key: PropertyKey): string => {
   const name = String(key)
   return /^[\w-]{1,32}$/.test(name) ? name : `(a name of ${name.length} characters)`
 }
-
-/** The names to choose from are ours; what stands after `actual` is theirs. */
-const expected = (message: string): ReadonlyArray<string> =>
-  /^Expected ("[A-Za-z0-9]+"(?: \| "[A-Za-z0-9]+")*), actual/.exec(message)?.[1]?.split(" | ") ?? []

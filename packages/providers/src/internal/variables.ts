@@ -1,4 +1,4 @@
-/** Settings from the environment: `LATCHKEY_<ID>_<SECTION>_<FIELD>` for each there is. */
+/** Settings from the environment: `LATCHKEY_<ID>_<SECTION>_<FIELD>` for each setting. */
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -7,7 +7,7 @@ import type * as AST from "effect/SchemaAST"
 import { ProviderError } from "../Provider.js"
 import { Settings } from "../ProviderSettings.js"
 
-/** How a variable's text is read: as it is, as words, as `true` or `false`, or as JSON. */
+/** How a variable's text is read: unchanged, as words, as `true` or `false`, or as JSON. */
 type Kind = "text" | "words" | "flag" | "json"
 
 interface Leaf {
@@ -39,10 +39,10 @@ const kindOf = (ast: AST.AST): Kind => {
   return tag === "TupleType" || tag === "TypeLiteral" ? "json" : "words"
 }
 
-/** Every setting there is. */
+/** All settings. */
 export const leaves: ReadonlyArray<Leaf> = leavesOf([], Settings.ast)
 
-/** The variable of a setting: `LATCHKEY_CLAUDE_SERVER_TOKEN_ENDPOINT`. */
+/** Returns the variable of a setting: `LATCHKEY_CLAUDE_SERVER_TOKEN_ENDPOINT`. */
 export const variable = (id: string, path: ReadonlyArray<string>): string =>
   ["LATCHKEY", id, ...path.map((key) => key.replace(/[A-Z]/g, "_$&"))]
     .join("_")
@@ -51,7 +51,10 @@ export const variable = (id: string, path: ReadonlyArray<string>): string =>
 
 type Json = Record<string, unknown>
 
-/** What the environment says of a provider, and the names of the variables that do; none where none does. */
+/**
+ * Returns the settings of a provider in the environment, and the names of their variables. None if there are
+ * none.
+ */
 export const read = (
   id: string
 ): Effect.Effect<

@@ -1,4 +1,4 @@
-/** A provider in the terms of `@latchkey/oauth`. */
+/** Converts a provider to the terms of `@latchkey/oauth`. */
 import { byOurClock, Credentials, type Extras } from "@latchkey/core/Credentials"
 import type * as Answer from "@latchkey/oauth/Answer"
 import * as ClientAuth from "@latchkey/oauth/ClientAuth"
@@ -13,7 +13,7 @@ import * as Expiry from "./expiry.js"
 import { textAt } from "./json.js"
 import { variable } from "./variables.js"
 
-/** The client, or what is missing of it. */
+/** Returns the client, or what is missing. */
 export const clientOf = (provider: Provider): Either.Either<ClientAuth.Client, ProviderError> => {
   const { authentication, clientId, secret } = provider.client
   const missing = (what: string, name: string) =>
@@ -36,11 +36,11 @@ export const clientOf = (provider: Provider): Either.Either<ClientAuth.Client, P
   return Either.right({ clientId, auth })
 }
 
-/** The provider with another client id: for a public client, which has nothing else to show. */
+/** Returns the provider with another client ID. For a public client, which has no other credential. */
 export const withClientId = (provider: Provider, clientId: string): Provider =>
   new Provider({ ...provider, client: { ...provider.client, clientId } })
 
-/** What all requests to the token endpoint have in common. */
+/** Returns what all requests to the token endpoint have in common. */
 export const endpointOf = (provider: Provider): Either.Either<TokenEndpoint.Options, ProviderError> =>
   Either.map(clientOf(provider), (client) => ({
     server: provider.server,
@@ -60,7 +60,7 @@ export const errorsOf = ({ token }: Provider): Answer.ErrorSettings => ({
   ...(token.errors.length > 0 && { adaptError: ErrorRule.matching(token.errors) })
 })
 
-/** An answer of this provider in the terms of the standard. */
+/** Converts a response of this provider to the terms of the standard. */
 const adapt =
   ({ token }: Provider) =>
   (response: Extras): Extras => {
@@ -73,7 +73,7 @@ const adapt =
     }
   }
 
-/** Where this provider names the account; undefined leaves it to the default. */
+/** Returns how this provider names the account. Undefined: the default applies. */
 const accountOf = ({ account }: Provider): TokenEndpoint.Options["accountId"] =>
   account === undefined
     ? undefined
@@ -86,7 +86,7 @@ const accountOf = ({ account }: Provider): TokenEndpoint.Options["accountId"] =>
 const accountIn = (token: Redacted.Redacted, path: ReadonlyArray<string>): Option.Option<string> =>
   Option.flatMap(Jwt.claims(token), (claims) => textAt(claims, path))
 
-/** What the answer itself does not tell. */
+/** Adds what the response itself does not contain. */
 export const finish =
   (provider: Provider) =>
   (credentials: Credentials): Credentials =>
@@ -94,13 +94,13 @@ export const finish =
       ? new Credentials({
           ...credentials,
           expiresAt: Option.map(
-            // What is no sensible time is an unknown lifetime.
+            // A value that is not a sensible time counts as an unknown lifetime.
             Option.filter(Expiry.ofJwt(credentials.accessToken), (at) => at <= Expiry.latestSeconds * 1000),
             (at) => byOurClock(at, credentials)
           )
         })
       : credentials
 
-/** Under which key of the extras the rest of an exchange's answer is kept. */
+/** The key of the extras that holds the rest of an exchange's response. */
 export const exchangeKey = ({ credentials }: Provider): string =>
   credentials?.format === "copilot" ? "copilot_token" : "exchange"

@@ -1,6 +1,6 @@
 /**
- * Canaries through the providers: their own files, sound and spoiled, the grants in them refreshed, looked at,
- * revoked and obtained anew, at servers of every kind; and their settings, with secrets where none are due.
+ * Canaries through the providers: their own files, sound and damaged; their grants refreshed, displayed,
+ * revoked and requested again, at servers of every kind; and their settings, with secrets in wrong places.
  */
 import { type HttpClient } from "@effect/platform"
 import { TokenConfig, TokenManager } from "@latchkey/core"
@@ -14,12 +14,13 @@ import {
   Session,
   Snapshots
 } from "@latchkey/providers"
-import { ConfigProvider, Effect, Either, Layer, Redacted, type Scope, TestClock, TestContext } from "effect"
+import { ConfigProvider, Effect, Either, Layer, Redacted, type Scope, TestClock } from "effect"
 import * as HttpClientTag from "@effect/platform/HttpClient"
 import { VirtualTime } from "../../../oauth/test/support/time.js"
 import { home, jwt } from "./world.js"
 import { client, replies, start } from "../../../oauth/test/support/Scenarios.js"
 import type { Canaries, Scenario } from "../../../core/test/support/Canaries.js"
+import * as Edition from "../../../core/test/support/Edition.js"
 
 type Canary = () => string
 type Played = Effect.Effect<unknown, unknown, HttpClient.HttpClient | Scope.Scope>
@@ -212,7 +213,7 @@ export const scenarios = (canaries: Canaries): ReadonlyArray<Scenario> => {
   const inNoTime = ({ name, play }: Scenario): Scenario => ({ name, play: new VirtualTime(start).run(play) })
   const atStart = ({ name, play }: Scenario): Scenario => ({
     name,
-    play: Effect.zipRight(TestClock.setTime(start), play).pipe(Effect.provide(TestContext.TestContext))
+    play: Effect.andThen(TestClock.setTime(start), play).pipe(Effect.provide(Edition.testServices))
   })
   const well = replies["all well"]!
   const answers = Object.entries(replies)

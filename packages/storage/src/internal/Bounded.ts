@@ -1,34 +1,31 @@
-/** A bound on how long another process may take to answer, which holds even where nothing can be interrupted. */
+/** Limits how long another process may take to answer, even if nothing can be interrupted. */
+import { Fibers, TimeLimit } from "@latchkey/core/internal-api"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import * as FiberId from "effect/FiberId"
-import * as Runtime from "effect/Runtime"
-import { pause } from "./KernelLock.js"
 
 /**
- * Runs `call`, at most so many milliseconds of real time. What is late is given up in the background, and an
- * interruption of the caller does not reach it: what was sent to a server has happened or not, all of it.
+ * Runs `call` for at most this many milliseconds of real time. A late call is abandoned in the background,
+ * and an interruption of the caller does not reach it: a request to a server happens completely or not at
+ * all.
  *
- * A race would do for a caller that can be interrupted; in one that cannot, the loser is waited for.
+ * A race would be enough for a caller that can be interrupted. In a caller that cannot, a race waits for the
+ * loser. No fiber sleeps meanwhile, because nearly all of them would be interrupted.
  */
 export const bounded = <A, E, E2>(
   call: Effect.Effect<A, E>,
   millis: number,
   late: () => E2
 ): Effect.Effect<A, E | E2> =>
-  Effect.flatMap(Effect.runtime<never>(), (runtime) =>
+  Effect.flatMap(Fibers.running(), (running) =>
     Effect.async<A, E | E2>((resume) => {
-      const fork = Runtime.runFork(runtime)
-      const work = fork(Effect.interruptible(call))
-      const timer = fork(Effect.interruptible(pause(millis)))
-      work.addObserver((exit) => {
-        timer.unsafeInterruptAsFork(FiberId.none)
-        resume(exit)
-      })
-      timer.addObserver((exit) => {
-        if (Exit.isInterrupted(exit)) return
+      const work = Fibers.fork(running, Effect.interruptible(call))
+      const giveUp = Effect.sync(() => {
         resume(Effect.fail(late()))
-        work.unsafeInterruptAsFork(FiberId.none)
+        Fibers.interrupt(work)
+      })
+      const stop = TimeLimit.startSystemTimer(millis, giveUp)
+      work.addObserver((exit) => {
+        stop()
+        resume(exit)
       })
     })
   )

@@ -1,7 +1,7 @@
 /**
- * The collection of a closed connection's statements. The driver (`libsql` 0.5) closes a database's files only when
- * each statement that was prepared on it is collected, which may be long after `close`, or never in a program that
- * has little garbage: a program that opens and closes databases would run out of descriptors.
+ * Garbage-collects the statements of a closed connection. The driver (`libsql` 0.5) closes a database's files
+ * only when each statement that was prepared on it is collected. That may be long after `close`, or never in
+ * a program with little garbage: a program that opens and closes databases would run out of descriptors.
  */
 import * as Effect from "effect/Effect"
 import { pause } from "./KernelLock.js"
@@ -10,7 +10,7 @@ import { runInNewContext } from "node:vm"
 
 type Collect = (options?: { readonly type: "minor" }) => void
 
-/** The engine's own collection; nothing where it cannot be had. */
+/** The engine's own collection. Does nothing if it is not available. */
 const collect: Effect.Effect<Collect> = Effect.runSync(
   Effect.cached(
     Effect.sync((): Collect => {
@@ -25,7 +25,7 @@ const collect: Effect.Effect<Collect> = Effect.runSync(
   )
 )
 
-/** How many closed connections may wait: each has up to four descriptors. */
+/** How many closed connections may wait. Each has up to four descriptors. */
 const mostWaiting = 8
 
 let waiting = 0
@@ -36,8 +36,8 @@ const registry = new FinalizationRegistry<void>(() => {
 const turn: Effect.Effect<void> = pause(0)
 
 /**
- * Has what was reachable through a closed connection collected, once nothing refers to it. That of a connection that
- * was open for a short time takes half a millisecond; the whole heap is looked at only where many wait.
+ * Collects everything reachable through a closed connection, once nothing refers to it. For a connection that
+ * was open for a short time this takes half a millisecond. A full collection runs only if many wait.
  */
 export const afterClose = (connection: WeakRef<object>): Effect.Effect<void> =>
   Effect.gen(function* () {

@@ -1,25 +1,26 @@
 /**
- * The URL of a server, looked at before a client is given it: clients throw over some, and quote them. What is wrong
- * is said by the name of the setting, never by what stands in it, for that may be a password.
+ * Checks a server's URL before a client gets it, because clients throw on some URLs and quote them. Messages
+ * name the setting and never quote the URL, which may hold a password.
  */
-import * as ConfigError from "effect/ConfigError"
+import type * as ConfigError from "effect/ConfigError"
 import * as Either from "effect/Either"
+import { Problems } from "@latchkey/core/internal-api"
 
 export interface Form {
-  /** What the URL is called in messages. */
+  /** The name of the URL in messages. */
   readonly setting: string
-  /** How it is to be written, for people. */
+  /** The expected form, for people. */
   readonly form: string
-  /** With their colons. */
+  /** Including their colons. */
   readonly protocols: ReadonlyArray<string>
-  /** Whether a host may be left out, for one that stands elsewhere or a socket. */
+  /** Whether the host may be missing, because it is set elsewhere or there is a socket. */
   readonly hostless: boolean
 }
 
 export const parse = (text: string, wanted: Form): Either.Either<URL, ConfigError.ConfigError> => {
   const fail = (problem: string) =>
     Either.left(
-      ConfigError.InvalidData([wanted.setting], `${wanted.setting} ${problem} (its value is not shown).`)
+      Problems.invalidSetting([wanted.setting], `${wanted.setting} ${problem} (its value is not shown).`)
     )
   if (text.trim() === "") return fail(`is blank: give a URL of the form ${wanted.form}`)
   if (/[\s\p{Cc}]/u.test(text)) return fail("has a blank or a control character in it: write a blank as %20")
@@ -30,13 +31,13 @@ export const parse = (text: string, wanted: Form): Either.Either<URL, ConfigErro
     !wanted.protocols.includes(url.protocol) ||
     (url.host === "" && !wanted.hostless)
   ) {
-    return fail(`is no URL of the form ${wanted.form}: correct it; ${misplaced}`)
+    return fail(`is not a URL of the form ${wanted.form}: correct it; ${misplaced}`)
   }
-  // What stands before a mark that was not escaped would be taken for the host, and be shown as such.
+  // The text before an unescaped mark would be taken for the host and shown.
   if (url.hash !== "" || text.includes("#")) return fail(`has a # in it: write it as %23`)
   const bare = url.username === "" && url.password === ""
   if (bare && `${url.pathname}${url.search}`.includes("@")) {
-    return fail(`has an @ behind its host: ${misplaced}`)
+    return fail(`has an @ after its host: ${misplaced}`)
   }
   return [url.username, url.password, url.pathname].every(isDecodable)
     ? Either.right(url)

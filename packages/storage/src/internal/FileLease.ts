@@ -1,4 +1,4 @@
-/** Leases kept beside one file, for the processes of this host and, by their ttl alone, for others. */
+/** Leases stored beside one file, for the processes of this host and, by their ttl alone, for other hosts. */
 import type { Lease, RefreshLease } from "@latchkey/core/RefreshLease"
 import { LeaseError, nextFence, ttlMillis } from "@latchkey/core/RefreshLease"
 import * as Clock from "effect/Clock"
@@ -20,13 +20,13 @@ interface Held {
   readonly id: string
   readonly fence: number
   readonly place: PrivateFile.Place
-  /** Locked for as long as this process lives and holds the lease: the proof that it does. */
+  /** Locked while this process lives and holds the lease, which proves that it does. */
   readonly proof: FileHandle
 }
 
 type Where = Parameters<typeof locked>[0]
 
-/** `writtenFence` is the fence of what storage holds: the next one must be above it too. */
+/** `writtenFence` is the fence of what storage holds. The next fence must be above it too. */
 export const make = (
   where: Where,
   writtenFence: (target: string) => Effect.Effect<number>
@@ -42,7 +42,7 @@ export const make = (
     })
 })
 
-/** What an account is called in the record: no JSON that is read with care has a key `__proto__`. */
+/** The name of an account in the record. A strict JSON reader refuses a key `__proto__`. */
 const keyOf = (account: string): string => (account.startsWith("__proto__") ? `${account}_` : account)
 
 const unavailable =
@@ -77,7 +77,7 @@ const grant = (
       const key = keyOf(account)
       const other = Object.hasOwn(state.record.leases, key) ? state.record.leases[key] : undefined
       if (other !== undefined && (yield* inForce(other))) {
-        // Its bound counts from here, for this process and for those that come after it.
+        // Its limit counts from here, for this process and for later ones.
         if (sightingOf(other, monotonic) === monotonic) {
           const seen = { ...newestSightings(other.seen), [LeaseFile.place]: monotonic }
           const leases = { ...state.record.leases, [key]: { ...other, seen } }
@@ -87,7 +87,7 @@ const grant = (
           reason: "Busy",
           account,
           holder: `process ${other.pid} on ${other.host}`,
-          message: "Another process is refreshing this grant; wait for what it writes."
+          message: "Another process is refreshing this grant; wait for its result."
         })
       }
       const fence = nextFence(Math.max(state.record.fence, yield* writtenFence(target)), now)
@@ -104,7 +104,10 @@ const grant = (
     })
   ).pipe(Effect.catchTag("FileProblem", (problem) => Effect.fail(unavailable(account)(problem))))
 
-/** What is known of the holder of a lease. `alive`: the files that holders on this kernel keep locked. */
+/**
+ * Returns what is known about the holder of a lease. `alive`: the files that holders on this kernel keep
+ * locked.
+ */
 const look = (
   beside: string,
   alive: ReadonlySet<string>,
@@ -114,7 +117,7 @@ const look = (
   const unknown: LeaseTime.Holder = { _tag: "Unknown", firstSeen: sightingOf(lease, monotonic) }
   const { boot, host } = LeaseFile.here
   if (lease.host !== host) return Effect.succeed(unknown)
-  // A boot that is over has taken its processes along.
+  // The processes of an earlier boot have ended.
   if (lease.boot !== boot)
     return Effect.succeed(lease.boot === "" || boot === "" ? unknown : { _tag: "Dead" })
   const path = PrivateFile.holderOf(beside, lease.id)
@@ -122,7 +125,7 @@ const look = (
   return Effect.map(
     HolderStamp.read(path),
     Option.match({
-      // One by an earlier version, which leaves none.
+      // A holder of an earlier version, which leaves no stamp.
       onNone: () => unknown,
       onSome: (renewedAt): LeaseTime.Holder =>
         renewedAt > monotonic ? unknown : { _tag: "Running", renewedAt }
@@ -130,31 +133,34 @@ const look = (
   )
 }
 
-/** When a lease was first seen here as it is; now, where it was not, or where that was in another boot. */
+/**
+ * When a lease was first seen here in its present state. Now, if it was not, or if that was in another boot.
+ */
 const sightingOf = ({ seen }: LeaseFile.Holding, monotonic: number): number => {
   const at = seen?.[LeaseFile.place] ?? monotonic
   return at > monotonic ? monotonic : at
 }
 
-/** Many hosts may look at one file; each that is left out only begins to count anew. */
+/** Many hosts may read one file. A host that is left out only starts counting again. */
 const newestSightings = (seen: LeaseFile.Holding["seen"]): LeaseFile.Holding["seen"] =>
   Object.fromEntries(Object.entries(seen ?? {}).slice(-15))
 
 const prove = (path: string, owner: Option.Option<Owner>): Effect.Effect<FileHandle, FileProblem> =>
   Effect.flatMap(openForLock(path, constants.O_EXCL), (handle) =>
     handOver(handle, path, owner).pipe(
-      Effect.zipRight(tryLock(handle, path)),
+      Effect.andThen(tryLock(handle, path)),
       Effect.as(handle),
       Effect.onError(() => disprove(path, handle))
     )
   )
 
 const disprove = (path: string, handle: FileHandle): Effect.Effect<void> =>
-  Effect.zipRight(Effect.ignore(PrivateFile.unlink(path)), close(handle))
+  Effect.andThen(Effect.ignore(PrivateFile.unlink(path)), close(handle))
 
 /**
- * Removes the files of holders that are no more: those whose lock can be had; the others are the answer. They are
- * made and locked under the file's lock, so for who holds that one, an unlocked one is never a newborn.
+ * Removes the files of dead holders, whose lock can be taken, and returns the other files. Holders create and
+ * lock these files under the file's lock. So while this process holds that lock, an unlocked file is never
+ * one that was just created.
  */
 const buryTheDead = (beside: string): Effect.Effect<ReadonlySet<string>, FileProblem> =>
   Effect.map(
@@ -174,7 +180,7 @@ const buryTheDead = (beside: string): Effect.Effect<ReadonlySet<string>, FilePro
     (alive) => new Set(alive)
   )
 
-/** Runs `change` on the record while the lease in it is still this one; whether it was. */
+/** Runs `change` on the record while the lease in it is still this one. Returns whether it was. */
 const whileMine = (
   where: Where,
   account: string,
@@ -192,7 +198,7 @@ const whileMine = (
     })
   )
 
-/** A renewal that fails is tried again a third of the ttl later; the lease lapses by itself otherwise. */
+/** A failed renewal is retried after a third of the ttl. Otherwise the lease lapses by itself. */
 const renewal = (where: Where, account: string, ttl: number, held: Held): Effect.Effect<void> =>
   whileMine(where, account, held, ({ record }, { seen: _, ...mine }) =>
     Effect.map(Clock.currentTimeMillis, (now) => ({
@@ -211,7 +217,7 @@ const renewal = (where: Where, account: string, ttl: number, held: Held): Effect
     Effect.asVoid
   )
 
-/** Where the record cannot be written, giving up the proof ends the lease all the same. */
+/** If the record cannot be written, closing the proof still ends the lease. */
 const release = (where: Where, account: string, held: Held): Effect.Effect<void> =>
   whileMine(where, account, held, ({ record }) => {
     const { [keyOf(account)]: _, ...leases } = record.leases

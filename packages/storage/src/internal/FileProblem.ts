@@ -1,4 +1,4 @@
-/** What went wrong with a file, before it is known for which operation of which port. */
+/** A problem with a file, before it is known which operation of which port it belongs to. */
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import type { StorageError } from "@latchkey/core/TokenStorage"
@@ -9,17 +9,17 @@ export class FileProblem extends Data.TaggedError("FileProblem")<{
   readonly cause?: unknown
 }> {}
 
-/** The system's code for a failure, such as `ENOENT`. */
+/** Returns the system's code of a failure, such as `ENOENT`. */
 export const codeOf = (error: unknown): string =>
   typeof error === "object" && error !== null && "code" in error && typeof error.code === "string"
     ? error.code
     : "unknown"
 
 const known: Readonly<Record<string, readonly [StorageError["reason"], string]>> = {
-  EACCES: ["Denied", "permission is missing: look at the owner and mode of the file and its directory"],
-  EPERM: ["Denied", "permission is missing: look at the owner and mode of the file and its directory"],
-  EROFS: ["Denied", "the medium is read-only: remount it for writing, or keep the file elsewhere"],
-  ENOSPC: ["Denied", "the medium is full: make room"],
+  EACCES: ["Denied", "permission is missing: check the owner and mode of the file and its directory"],
+  EPERM: ["Denied", "permission is missing: check the owner and mode of the file and its directory"],
+  EROFS: ["Denied", "the file system is read-only: remount it for writing, or keep the file elsewhere"],
+  ENOSPC: ["Denied", "the disk is full: make room"],
   EDQUOT: ["Denied", "the disk quota is used up: make room"],
   EFBIG: ["Denied", "files may not be that large here: raise the limit (ulimit -f)"],
   ELOOP: [
@@ -28,8 +28,8 @@ const known: Readonly<Record<string, readonly [StorageError["reason"], string]>>
   ],
   EISDIR: ["Malformed", "it is a directory: give the path of a file"],
   EEXIST: ["Malformed", "something else is in its place, such as a link that leads nowhere: move it away"],
-  ENOTDIR: ["Malformed", "a part of the path is no directory: correct the path"],
-  ENXIO: ["Malformed", "it is no regular file: give the path of a file"],
+  ENOTDIR: ["Malformed", "a part of the path is not a directory: correct the path"],
+  ENXIO: ["Malformed", "it is not a regular file: give the path of a file"],
   ENAMETOOLONG: ["Malformed", "the path is too long: shorten it"],
   ENOENT: [
     "Unavailable",
@@ -39,7 +39,7 @@ const known: Readonly<Record<string, readonly [StorageError["reason"], string]>>
   ENFILE: ["Unavailable", "too many files are open: try again later, or raise the limit"]
 }
 
-/** The problem behind a failed system call. The cause keeps the code alone. */
+/** Converts a failed system call to a problem. The cause keeps only the code. */
 export const fromSystem =
   (doing: string, path: string) =>
   (error: unknown): FileProblem => {
@@ -52,7 +52,7 @@ export const fromSystem =
     })
   }
 
-/** A system call, its failure typed. */
+/** Runs a system call, with a typed failure. */
 export const attempt = <A>(
   doing: string,
   path: string,

@@ -1,4 +1,4 @@
-/** The storage of one file: load without a lock, write under it. */
+/** The storage of one file: loads without a lock, writes under it. */
 import type {
   CommitRefused as Refusal,
   StorageError as Failure,
@@ -50,12 +50,12 @@ export const make = (settings: Settings): Context.Tag.Service<TokenStorage> => {
         ...(problem.cause === undefined ? {} : { cause: problem.cause })
       })
   let warned = false
-  /** Once for each storage: it is read again and again. */
+  /** Once per storage, because it is read repeatedly. */
   const warn = ({ contents }: State) => {
     const exposure = Option.flatMap(contents, (found) => found.exposure)
     if (Option.isNone(exposure) || warned) return Effect.void
     warned = true
-    return Effect.logWarning(`Accepted as the options have it: ${exposure.value}`)
+    return Effect.logWarning(`Accepted because the options allow it: ${exposure.value}`)
   }
   return {
     location: path,
@@ -74,7 +74,7 @@ export const make = (settings: Settings): Context.Tag.Service<TokenStorage> => {
   }
 }
 
-/** Runs `use` on the file behind the path, while nobody else who keeps to the lock writes there. */
+/** Runs `use` on the file behind the path, while no other process that respects the lock writes there. */
 export const locked = <A, E>(
   settings: Pick<Settings, "path" | "symlinks" | "owner" | "lockMillis">,
   use: (place: PrivateFile.Place, owner: Option.Option<Owner>) => Effect.Effect<A, E>
@@ -87,7 +87,7 @@ export const locked = <A, E>(
     return yield* withLock(PrivateFile.lockOf(place.beside), settings.lockMillis, owner, use(place, owner))
   })
 
-/** The fence of what the file holds; 0 where that cannot be told. */
+/** Returns the fence of what the file holds, 0 if it cannot be determined. */
 export const writtenFence =
   (settings: Settings) =>
   (target: string): Effect.Effect<number> =>
@@ -96,10 +96,13 @@ export const writtenFence =
       Effect.orElseSucceed(() => 0)
     )
 
-/** Another program that writes in place is half-way for a moment: what does not parse is read once more. */
+/**
+ * A program that writes in place leaves the file half-written for a moment. A file that does not parse is
+ * read once more after this time, in milliseconds.
+ */
 const settleMillis = 30
 
-/** What a document that is sound but holds no grant is: to those who look, a problem; to those who write, room. */
+/** A document that is sound but holds no grant is a problem for reads, and free room for writes. */
 type WithoutGrant = "problem" | "room"
 
 const read = (
@@ -112,13 +115,15 @@ const read = (
     (problem) => problem.reason === "Malformed",
     () =>
       Effect.catchIf(
-        Effect.zipRight(pause(settleMillis), readOnce(target, settings, withoutGrant)),
+        Effect.andThen(pause(settleMillis), readOnce(target, settings, withoutGrant)),
         (problem) => problem.reason === "Malformed",
         (problem) => Effect.catchAll(readJournal(target, settings, withoutGrant), () => Effect.fail(problem))
       )
   )
 
-/** A write in place that a crash has torn was whole beside the file before it began. */
+/**
+ * A write in place first stores the whole contents beside the file, so a torn file can be read from there.
+ */
 const readJournal = (
   target: string,
   settings: Settings,
@@ -144,7 +149,7 @@ const readOnce = (
     }
     const { bytes } = contents.value
     const document = yield* Either.mapLeft(StrictJson.parse(bytes), (problem) => malformed(target, problem))
-    // What is left of a file that could not be removed, and what can be put where one is mounted.
+    // What is left of a file that could not be removed, and what you can put in a file before you mount it.
     if (Object.keys(document).length === 0) {
       return { document, text: textOf(bytes), contents, version: versionOf(bytes), entry: Option.none() }
     }
@@ -210,7 +215,10 @@ const commit = (
     return versionOf(bytes)
   })
 
-/** The bytes to be written, known to read back: what would not is refused while the old file still stands. */
+/**
+ * Returns the bytes to write, checked to read back. A document that would not is refused before the old file
+ * is touched.
+ */
 const encode = (
   target: string,
   settings: Settings,
@@ -232,7 +240,7 @@ const encode = (
         const document = settings.format.encode(current.document, entry, revision, current.entry)
         return Buffer.from(StrictJson.stringify(document, current.text))
       },
-      // The encoder's own error may quote what it could not encode.
+      // The encoder's own error may quote the value that it could not encode.
       catch: () => unreadable(target, "Malformed", "it has a value that JSON cannot hold, or a blank token")
     })
     if (bytes.length > settings.maxBytes) return yield* PrivateFile.tooLarge(target, settings.maxBytes)
@@ -249,7 +257,7 @@ const encode = (
 const unreadable = (target: string, reason: FileProblem["reason"], problem: string): FileProblem =>
   new FileProblem({
     reason,
-    message: `The entry for ${target} could not be read back: ${problem}. Nothing was written.`
+    message: `The record for ${target} could not be read back: ${problem}. Nothing was written.`
   })
 
 const remove = (settings: Settings): Effect.Effect<boolean, FileProblem> =>

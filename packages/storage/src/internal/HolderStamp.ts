@@ -1,13 +1,13 @@
 /**
- * When the holder of a lease last renewed it, in the file that it keeps locked: an instant of the monotonic clock,
- * which means something to the processes of the same kernel alone.
+ * When the holder of a lease last renewed it, stored in the file that it keeps locked. It is an instant of
+ * the monotonic clock, which has a meaning only for processes of the same kernel.
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { FileHandle } from "node:fs/promises"
 import * as fs from "node:fs/promises"
 
-/** Always as long, so that one write takes the place of another whole. */
+/** A fixed length, so that one write replaces another completely. */
 const length = 24
 
 /** Best effort: without a stamp the written end of the lease decides. */

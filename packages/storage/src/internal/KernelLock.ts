@@ -1,42 +1,42 @@
 /**
- * A mutex among processes that the kernel keeps: an exclusive lock on an open file (open file description
- * lock on Linux, `flock` on macOS, `LockFileEx` on Windows). It ends with the process, however that ends,
- * so it cannot be left behind; and it belongs to one open file, so it excludes within a process too.
+ * A mutex between processes that the kernel keeps: an exclusive lock on an open file (open file description
+ * lock on Linux, `flock` on macOS, `LockFileEx` on Windows). It ends with the process, however that ends, so
+ * it is never left behind. It belongs to one open file, so it also excludes within a process.
  */
-import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import { Fibers } from "@latchkey/core/internal-api"
 import { constants } from "node:fs"
 import type { FileHandle } from "node:fs/promises"
 import * as fs from "node:fs/promises"
 import { attempt, codeOf, FileProblem } from "./FileProblem.js"
 
-/** The user for whom a lock is taken, where it is another. */
+/** The user for whom a lock is taken, if it is another one. */
 export interface Owner {
   readonly uid: number
   readonly gid: number
 }
 
-/** The binding, loaded when first needed: a platform without it gets a typed problem. */
+/** The binding, loaded on first use. On a platform without it, this fails with a typed problem. */
 export const binding = Effect.tryPromise({
   try: () => import("fs-native-extensions"),
   catch: (error) =>
     new FileProblem({
       reason: "Unavailable",
       message:
-        `There is no kernel lock for this platform (${process.platform} ${process.arch}): the package ` +
-        "fs-native-extensions did not load. Install it with its prebuilt binaries, or take another storage.",
+        `File locks do not work on this platform (${process.platform} ${process.arch}): the package ` +
+        "fs-native-extensions did not load. Install it with its prebuilt binaries, or use another storage.",
       cause: { code: codeOf(error) }
     })
 })
 
-/** Opens a file to be locked, made 0600 where it is not there. */
+/** Opens a file for locking, created with mode 0600 if it is missing. */
 export const openForLock = (path: string, flags: number): Effect.Effect<FileHandle, FileProblem> =>
   attempt("open the lock", path, () =>
     fs.open(path, constants.O_RDWR | constants.O_CREAT | (constants.O_NOFOLLOW ?? 0) | flags, 0o600)
   )
 
-/** Whether the lock on this open file is now ours; it does not wait. */
+/** Tries to lock the open file without waiting. Returns whether this process now holds the lock. */
 export const tryLock = (handle: FileHandle, path: string): Effect.Effect<boolean, FileProblem> =>
   Effect.flatMap(binding, (locks) =>
     Effect.try({
@@ -44,7 +44,7 @@ export const tryLock = (handle: FileHandle, path: string): Effect.Effect<boolean
       catch: (error) =>
         new FileProblem({
           reason: "Unavailable",
-          message: `${path} cannot be locked (${codeOf(error)}): its file system may know no locks; keep it on a local one.`,
+          message: `${path} cannot be locked (${codeOf(error)}): its file system may not support locks; keep it on a local one.`,
           cause: { code: codeOf(error) }
         })
     })
@@ -54,8 +54,8 @@ export const close = (handle: FileHandle): Effect.Effect<void> =>
   Effect.promise(() => handle.close().catch(() => {}))
 
 /**
- * Runs `use` while holding the lock file's lock; waits for it at most `timeoutMillis`, and only the wait
- * can be interrupted. The lock file is never removed: whoever waits on it would hold a lock on nothing.
+ * Runs `use` while holding the lock on the lock file. Waits for it at most `timeoutMillis`, and only the wait
+ * can be interrupted. The lock file is never removed: a process that waits on it would then lock nothing.
  */
 export const withLock = <A, E>(
   path: string,
@@ -65,20 +65,20 @@ export const withLock = <A, E>(
 ): Effect.Effect<A, E | FileProblem> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.flatMap(acquire(path, timeoutMillis, restore), (handle) =>
-      Effect.ensuring(Effect.zipRight(handOver(handle, path, owner), use), close(handle))
+      Effect.ensuring(Effect.andThen(handOver(handle, path, owner), use), close(handle))
     )
   )
 
 /**
- * Other processes live in real time, whatever clock this program runs on; and a wait inside the kernel
+ * In real time, because other processes live in it whatever clock this program uses. A wait inside the kernel
  * would block one of the few threads that the holder's own file operations need.
  */
 export const pause = (millis: number): Effect.Effect<void> =>
   Effect.withClock(Effect.sleep(millis), realClock)
 
-const realClock = Clock.make()
+const realClock = Fibers.systemClock
 
-/** Who works on another user's file must not leave files that this user cannot open. */
+/** A process that works on another user's file must not leave files that this user cannot open. */
 export const handOver = (
   handle: FileHandle,
   path: string,
@@ -96,10 +96,10 @@ const acquire = (
 ): Effect.Effect<FileHandle, FileProblem> =>
   Effect.flatMap(openForLock(path, 0), (handle) =>
     poll(handle, path, 1, budget, restore).pipe(
-      Effect.zipRight(stillThere(handle, path)),
+      Effect.andThen(stillThere(handle, path)),
       Effect.onError(() => close(handle)),
       Effect.flatMap((there) =>
-        there ? Effect.succeed(handle) : Effect.zipRight(close(handle), acquire(path, budget, restore))
+        there ? Effect.succeed(handle) : Effect.andThen(close(handle), acquire(path, budget, restore))
       )
     )
   )
@@ -121,13 +121,13 @@ const poll = (
         })
       )
     }
-    return Effect.zipRight(
+    return Effect.andThen(
       restore(pause(wait)),
       Effect.suspend(() => poll(handle, path, Math.min(wait * 2, 8), budget - wait, restore))
     )
   })
 
-/** Somebody may have deleted the lock file meanwhile: a lock on the deleted one excludes nobody. */
+/** The lock file may have been deleted meanwhile, and a lock on a deleted file excludes nobody. */
 const stillThere = (handle: FileHandle, path: string): Effect.Effect<boolean, FileProblem> =>
   attempt("look at the lock", path, async () => {
     const mine = await handle.stat({ bigint: true })

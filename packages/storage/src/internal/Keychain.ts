@@ -1,40 +1,40 @@
 /**
- * One secret in the keychain of the operating system: its calls one at a time, each off the main thread,
- * "locked" told apart from "absent".
+ * One secret in the keychain of the operating system. Calls run one at a time, each off the main thread. It
+ * distinguishes "locked" from "absent".
  */
 import type { StorageError } from "@latchkey/core/TokenStorage"
 import type { AsyncEntry } from "@napi-rs/keyring"
 import * as Data from "effect/Data"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
+import { Fibers } from "@latchkey/core/internal-api"
 import { codeOf } from "./FileProblem.js"
 import { pause } from "./KernelLock.js"
 
-/** What went wrong with the keychain, before it is known for which operation. */
+/** A problem with the keychain, before it is known which operation it belongs to. */
 export class KeychainProblem extends Data.TaggedError("KeychainProblem")<{
   readonly reason: StorageError["reason"]
   readonly message: string
   readonly cause?: unknown
 }> {}
 
-/** The calls on one secret. None has a limit of its own: see {@link bounded}. */
+/** The calls on one secret. None has a time limit of its own: see {@link bounded}. */
 export interface Secret {
-  /** None only where the keychain is open and has it not. */
+  /** None only if the keychain is open and does not hold it. */
   readonly get: Effect.Effect<Option.Option<string>, KeychainProblem>
   readonly set: (text: string) => Effect.Effect<void, KeychainProblem>
   readonly remove: Effect.Effect<void, KeychainProblem>
 }
 
 const alternatives =
-  "Keep the credentials in `File`, or in any storage under `Encrypted` with a key from the configuration."
+  "Or store the credentials in a file, encrypted with a key from the configuration (`File`, `Encrypted`)."
 
 export const tooLongAdvice =
-  "Keep the credentials in `File` under `Encrypted`, and only its key in the keychain: " +
-  "`Keyring.layerEncryptionKeys`."
+  "Store the credentials in an encrypted file, and only its key in the keychain (`File`, `Encrypted`, " +
+  "`Keyring.layerEncryptionKeys`)."
 
-/** The binding, loaded when first needed: it is an optional dependency, with a binary for each platform. */
+/** The binding, loaded on first use: it is an optional dependency, with a binary for each platform. */
 const binding = Effect.tryPromise({
   try: () => import("@napi-rs/keyring"),
   catch: (error) =>
@@ -48,18 +48,18 @@ const binding = Effect.tryPromise({
 })
 
 /**
- * Whether the keychain itself tells locked from absent. The Secret Service of Linux and BSD does not: what
- * is locked may be found or not, as the service pleases.
+ * Whether the keychain itself distinguishes locked from absent. The Secret Service of Linux and BSD does not:
+ * it may find a locked item or not.
  */
 const tellsLocked = process.platform === "darwin" || process.platform === "win32"
 
 /**
- * The other item of a service, which holds no secret: where it can be read or written, the keychain is open.
+ * The second item of a service, which holds no secret. If it can be read or written, the keychain is open.
  */
 export const probeName = "latchkey: is the keychain open?"
 const probeText = "This item holds no secret. Latchkey uses it to see that the keychain is open."
 
-/** Nothing is called yet. */
+/** Calls nothing yet. */
 export const secret = (service: string, name: string): Secret => {
   const item = open(service, name)
   const probe = open(service, probeName)
@@ -71,23 +71,23 @@ export const secret = (service: string, name: string): Secret => {
     get: tellsLocked
       ? get
       : Effect.flatMap(get, (text) =>
-          Option.isSome(text) ? Effect.succeed(text) : Effect.zipRight(proveOpen, get)
+          Option.isSome(text) ? Effect.succeed(text) : Effect.andThen(proveOpen, get)
         ),
     set: (text) => call(item, (entry) => entry.setPassword(text)),
     remove: Effect.asVoid(call(item, (entry) => entry.deletePassword()))
   }
 }
 
-/** What the client calls an entry: an item that is there or not, and a session with the service. */
+/** What the client calls an entry: an item that exists or not, and a session with the service. */
 interface Item {
   readonly make: Effect.Effect<() => AsyncEntry, KeychainProblem>
   made: AsyncEntry | undefined
 }
 
 /**
- * Making an entry asks the service, on the main thread and for up to two seconds where it hangs: each is
- * made once. On Linux the client falls back to the kernel's keyring unless told not to, which forgets all
- * when the machine restarts.
+ * Creating an entry calls the service on the main thread, for up to two seconds if it hangs. So each entry is
+ * created once. On Linux the client falls back to the kernel's keyring, which a restart erases, unless an
+ * option forbids it.
  */
 const open = (service: string, name: string): Item => ({
   make: Effect.map(
@@ -100,8 +100,8 @@ const open = (service: string, name: string): Item => ({
 })
 
 /**
- * A call blocks one of the few threads that files and names are also served from, for as long as a prompt
- * is open. So there is one at a time in a process, and one that is waiting can be given up.
+ * A call blocks one of the few threads that files and names also use, for as long as a prompt is open. So one
+ * call runs at a time in a process, and a waiting one can be abandoned.
  */
 const gate = Effect.unsafeMakeSemaphore(1)
 
@@ -127,14 +127,14 @@ const call = <A>(item: Item, use: (entry: AsyncEntry) => Promise<A>): Effect.Eff
     )
   )
 
-/** The service was restarted and knows the session no more: it has done nothing for it. */
+/** The service was restarted and no longer knows the session. It did nothing. */
 const isStale = (error: unknown): boolean => /session does not exist/i.test(wordsOf(error))
 
 const wordsOf = (error: unknown): string => (error instanceof Error ? error.message : "")
 
 /**
- * Waits for `work` no longer than this. What is waiting for its turn is then given up; a call that the
- * keychain has already taken cannot be, and goes on behind, with the locks that it is under.
+ * Waits for `work` no longer than this. Work that waits for its turn is then abandoned. A call that the
+ * keychain has already accepted cannot be cancelled. It continues in the background, under the same locks.
  */
 export const bounded = <A, E>(
   work: Effect.Effect<A, E>,
@@ -144,11 +144,11 @@ export const bounded = <A, E>(
     Effect.gen(function* () {
       const done = yield* Deferred.make<A, E | KeychainProblem>()
       const worker = yield* Effect.forkDaemon(Effect.interruptible(Effect.intoDeferred(work, done)))
-      const late = Effect.zipRight(pause(millis), Deferred.fail(done, tooLate(millis)))
+      const late = Effect.andThen(pause(millis), Deferred.fail(done, tooLate(millis)))
       const timer = yield* Effect.forkDaemon(Effect.interruptible(late))
       return yield* Effect.ensuring(
         restore(Deferred.await(done)),
-        Effect.zipRight(Fiber.interruptFork(worker), Fiber.interruptFork(timer))
+        Effect.sync(() => [worker, timer].forEach((fiber) => Fibers.interrupt(fiber)))
       )
     })
   )
@@ -157,7 +157,7 @@ const tooLate = (millis: number): KeychainProblem =>
   new KeychainProblem({
     reason: "Unavailable",
     message:
-      `The keychain did not answer within ${millis} ms. It may be waiting for somebody to unlock it: look ` +
+      `The keychain did not answer within ${millis} ms. It may be waiting for you to unlock it: look ` +
       `for its prompt, unlock it and try again. ${alternatives}`
   })
 
@@ -169,8 +169,8 @@ const unlock =
       : "unlock it (log in to the desktop, or run: gnome-keyring-daemon --replace --unlock) and try again"
 
 /**
- * The client has one code for all failures, so its words must do; they are not passed on. `no result
- * found` is what a service says that has no default collection, or cannot ask for its password.
+ * The client has one code for all failures, so its words must be read. They are not passed on.
+ * `no result found` comes from a service that has no default collection, or cannot ask for its password.
  */
 const problemOf = (error: unknown): KeychainProblem => {
   const said = wordsOf(error)
@@ -179,7 +179,7 @@ const problemOf = (error: unknown): KeychainProblem => {
     return new KeychainProblem({
       reason: "Unavailable",
       message: /did not receive a reply/i.test(said)
-        ? `The keychain (Secret Service) does not answer: see whether its service hangs, and try again. ${alternatives}`
+        ? `The keychain (Secret Service) does not answer: check whether its service hangs, and try again. ${alternatives}`
         : `No keychain can be reached here: no Secret Service answers on the session bus of this user. ${alternatives}`,
       cause
     })
@@ -201,7 +201,7 @@ const problemOf = (error: unknown): KeychainProblem => {
   if (/longer than the platform limit/i.test(said)) {
     return new KeychainProblem({
       reason: "Denied",
-      message: `The keychain takes nothing that long. ${tooLongAdvice}`,
+      message: `The keychain does not accept a value of this length. ${tooLongAdvice}`,
       cause
     })
   }
@@ -214,7 +214,7 @@ const problemOf = (error: unknown): KeychainProblem => {
   }
   return new KeychainProblem({
     reason: "Unavailable",
-    message: `The keychain failed, and did not say why in words that are known here; try again. ${alternatives}`,
+    message: `The keychain failed for an unknown reason; try again. ${alternatives}`,
     cause
   })
 }

@@ -1,4 +1,4 @@
-/** The record of who holds the leases of one file, and which fencing number was the last one granted. */
+/** The record of the holders of one file's leases, and of the last fencing number that was granted. */
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
@@ -11,7 +11,7 @@ import * as PrivateFile from "./PrivateFile.js"
 import * as StrictJson from "./StrictJson.js"
 
 const Holding = Schema.Struct({
-  /** Random; the name of the holder's own file ends in it. */
+  /** Random. The name of the holder's own file ends with it. */
   id: Schema.NonEmptyString,
   fence: Schema.NonNegativeInt,
   pid: Schema.Int,
@@ -20,7 +20,10 @@ const Holding = Schema.Struct({
   /** When it was taken or last renewed, by its holder's clock. */
   acquiredAt: Schema.Number,
   expiresAt: Schema.Number,
-  /** When waiters first saw it as it is: by their place, on the monotonic clock there. Gone with a renewal. */
+  /**
+   * When waiters first saw it in its present state: by their place, on the monotonic clock there. A renewal
+   * removes it.
+   */
   seen: Schema.optional(Schema.Record({ key: Schema.String, value: Schema.Number }))
 })
 
@@ -28,14 +31,14 @@ export type Holding = typeof Holding.Type
 
 const Record = Schema.Struct({
   format: Schema.Literal(1),
-  /** The highest one granted for any account: it outlives the leases. */
+  /** The highest fence granted for any account. It outlives the leases. */
   fence: Schema.NonNegativeInt,
   leases: Schema.Record({ key: Schema.String, value: Holding })
 })
 
 export type Record = typeof Record.Type
 
-/** As it was read, for the check that it is still so when it is replaced. */
+/** The bytes that were read, to check before a replacement that they have not changed. */
 export interface State {
   readonly record: Record
   readonly contents: Option.Option<PrivateFile.Contents>
@@ -54,14 +57,14 @@ export const read = (path: string): Effect.Effect<State, FileProblem> =>
           onNone: () =>
             new FileProblem({
               reason: "Malformed",
-              message: `${path} is no lease record that this version reads. When no other program uses it, delete it.`
+              message: `${path} is not a lease record that this version can read. If no other program uses it, delete it.`
             }),
           onSome: (record) => Effect.succeed<State>({ record, contents })
         })
     })
   )
 
-/** Replaces the record; the lock is held. */
+/** Replaces the record. The caller holds the lock. */
 export const write = (
   path: string,
   record: Record,
@@ -75,7 +78,7 @@ export const write = (
       reason: "Unavailable",
       message:
         `${path} would be larger than the ${policy.maxBytes} bytes allowed. Nothing was written: give ` +
-        "accounts shorter names, or keep fewer leases at a time beside one file."
+        "accounts shorter names, or hold fewer leases at a time for one file."
     })
   }
   return Effect.filterOrFail(
@@ -89,24 +92,24 @@ export const write = (
   )
 }
 
-/** The highest fencing number granted so far, 0 where no lease ever was. */
+/** Returns the highest fencing number granted so far, 0 if no lease was ever granted. */
 export const highestFence = (path: string): Effect.Effect<number, FileProblem> =>
   Effect.map(read(path), ({ record }) => record.fence)
 
-/** Names this run of this machine's kernel: only within it can one process see another's locks. */
+/** Names this run of this machine's kernel. Only within it can one process see another's locks. */
 export const here: { readonly host: string; readonly boot: string } = {
   host: hostname(),
   boot: bootId()
 }
 
-/** Where monotonic instants can be compared: one boot of one host. */
+/** The scope in which monotonic instants can be compared: one boot of one host. */
 export const place = `${here.host}/${here.boot}`
 
 function bootId(): string {
   try {
     return readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim()
   } catch {
-    // Other systems have none: there a lock that is gone after a restart says the same.
+    // Other systems have none. There, a lock that is gone after a restart proves the same.
     return ""
   }
 }

@@ -1,12 +1,12 @@
 /**
- * An `@effect/sql` client over `libsql`, whose statements run on threads of its own: waiting for the disk does
+ * An `@effect/sql` client over `libsql`, whose statements run on their own threads: waiting for the disk does
  * not stop this process.
  *
  * The driver does not reset a prepared statement that met a lock of another connection. Until the garbage
- * collector disposes of it, what the connection then writes looks done, and is not committed. So only what
- * the driver resets by itself may meet a lock: each write begins with `exec("BEGIN IMMEDIATE")`, which is
- * tried again here. The driver's own waiting is not used: it would take up its few threads, of which the
- * holder of the lock may need one.
+ * collector disposes of it, the connection's later writes seem to succeed but are not committed. So only
+ * statements that the driver resets by itself may meet a lock: each write begins with
+ * `exec("BEGIN IMMEDIATE")`, which is retried here. The driver's own waiting is not used. It would occupy its
+ * few threads, and the holder of the lock may need one of them.
  */
 import * as Reactivity from "@effect/experimental/Reactivity"
 import * as SqlClient from "@effect/sql/SqlClient"
@@ -27,7 +27,7 @@ import * as Medium from "./Medium.js"
 import { ServerProblem } from "./ServerProblem.js"
 import { fromClient } from "./SqlProblem.js"
 
-/** How long a statement waits for other connections, and how long it pauses between two attempts at most. */
+/** How long a statement waits for other connections, and the longest pause between two attempts. */
 const patienceMillis = 5_000
 const longestPauseMillis = 25
 
@@ -37,7 +37,7 @@ interface Prepared {
   readonly all: (parameters: ReadonlyArray<unknown>) => Promise<Rows>
 }
 
-/** The part of the driver that is used; its own types know less. */
+/** The part of the driver that is used. Its own types are incomplete. */
 interface Driver {
   readonly prepare: (text: string) => Promise<Prepared>
   readonly exec: (text: string) => Promise<void>
@@ -53,8 +53,9 @@ interface Closable extends Omit<Driver, "close"> {
 type Connected = { readonly driver: Closable } | { readonly refused: ServerProblem }
 
 /**
- * A client with one connection; its statements follow each other. On a medium that cannot be written it reads what is
- * there, and each statement tries to connect anew: the medium may have been mended meanwhile.
+ * Opens a client with one connection, whose statements run in sequence. On a medium that cannot be written it
+ * reads the existing data, and each statement tries to connect again, because the medium may have been
+ * repaired meanwhile.
  */
 export const open = (
   filename: string,
@@ -96,7 +97,7 @@ export const open = (
       acquirer: Effect.succeed(
         connection((text, parameters) =>
           patiently(
-            // What may write is a transaction, begun and ended here.
+            // A statement that may write is a transaction, begun and ended here.
             reads.test(text)
               ? turn.withPermits(1)(Effect.uninterruptible(readHere(text, parameters)))
               : write(Effect.flatMap(writable, (driver) => query(driver, text, parameters)))
@@ -106,7 +107,7 @@ export const open = (
       transactionAcquirer: Effect.uninterruptibleMask((restore) =>
         Effect.flatMap(Effect.scope, (scope) =>
           restore(turn.take(1)).pipe(
-            Effect.zipRight(Scope.addFinalizer(scope, turn.release(1))),
+            Effect.andThen(Scope.addFinalizer(scope, turn.release(1))),
             Effect.as(
               connection((text, parameters) =>
                 patiently(
@@ -133,7 +134,7 @@ const openDriver = (name: string, location: string): Effect.Effect<Closable, Ser
 
 const shut = (driver: Closable): Effect.Effect<void> => Effect.flatMap(close(driver), Collection.afterClose)
 
-/** A connection that can write; what its medium is to blame for says so. */
+/** Opens a connection that can write. If the medium prevents that, the failure says so. */
 const connect = (filename: string, location: string): Effect.Effect<Closable, ServerProblem> =>
   openDriver(filename, location).pipe(
     Effect.flatMap((driver) =>
@@ -168,7 +169,7 @@ const connectOrRead = (filename: string, location: string): Effect.Effect<Connec
     )
   )
 
-/** One statement on what is there, by a connection of its own that writes nothing. */
+/** Runs one statement on the existing data, over its own connection that writes nothing. */
 const readOnly = (filename: string, text: string, parameters: ReadonlyArray<unknown>) =>
   Medium.withReadable(filename, (name) =>
     Effect.acquireUseRelease(
@@ -178,7 +179,10 @@ const readOnly = (filename: string, text: string, parameters: ReadonlyArray<unkn
     )
   )
 
-/** The right to write from the start: who reads first and writes later loses against another writer. */
+/**
+ * Takes the right to write from the start. A transaction that reads first and writes later loses against
+ * another writer.
+ */
 const begin = "BEGIN IMMEDIATE"
 
 const configure = (driver: Closable, location: string): Effect.Effect<void, ServerProblem> =>
@@ -196,16 +200,16 @@ const configure = (driver: Closable, location: string): Effect.Effect<void, Serv
     }
   }).pipe(Effect.mapError((error) => (error instanceof SqlError ? fromClient(location)(error) : error)))
 
-/** The log keeps what was removed until it is folded into the file. */
+/** The log keeps removed data until it is merged into the file. */
 const close = (driver: Closable): Effect.Effect<WeakRef<object>> =>
-  exec(driver, "PRAGMA wal_checkpoint(TRUNCATE)").pipe(Effect.ignore, Effect.zipRight(leave(driver)))
+  exec(driver, "PRAGMA wal_checkpoint(TRUNCATE)").pipe(Effect.ignore, Effect.andThen(leave(driver)))
 
 const leave = (driver: Closable): Effect.Effect<WeakRef<object>> => Effect.sync(() => driver.close())
 
-/** What needs no transaction. */
+/** Statements that need no transaction. */
 const reads = /^\s*(SELECT|PRAGMA)\b/i
 
-/** A statement of a transaction, or one that cannot write. */
+/** Runs a statement of a transaction, or one that cannot write. */
 const runWithin = (driver: Closable, text: string, parameters: ReadonlyArray<unknown>) =>
   /^\s*(BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE|PRAGMA)\b/i.test(text)
     ? Effect.as(exec(driver, text), [])
@@ -223,12 +227,13 @@ const query = (
 ): Effect.Effect<Rows, SqlError> =>
   Effect.tryPromise({ try: async () => (await driver.prepare(text)).all(parameters), catch: failure })
 
-/** How many statements are kept prepared. Storage and leases have about ten, a program may have its own. */
+/** How many statements stay prepared. Storage and leases have about ten, and a program may have its own. */
 const mostPrepared = 50
 
 /**
- * A driver that prepares a statement once, and keeps those used last. The statements of one connection follow
- * each other, so that none is used twice at a time. One that failed is not used again: it may not be reset.
+ * A driver that prepares a statement once, and keeps the most recently used ones. The statements of one
+ * connection run in sequence, so none is used twice at a time. A statement that failed is not used again,
+ * because it may not be reset.
  */
 const keepPrepared = (opened: Driver): Closable => {
   const kept = new Map<string, Prepared>()
@@ -261,7 +266,7 @@ const keepPrepared = (opened: Driver): Closable => {
   }
 }
 
-/** Again, at growing intervals, while another connection is in the way: nothing was done until then. */
+/** Retries at growing intervals while another connection is in the way. Nothing was done until then. */
 const patiently = <A>(
   attempt: Effect.Effect<A, SqlError>,
   wait = 1,
@@ -270,11 +275,12 @@ const patiently = <A>(
   Effect.catchIf(
     attempt,
     (error) => left > 0 && isBusy(error.cause),
-    () =>
-      Effect.zipRight(pause(wait), patiently(attempt, Math.min(wait * 2, longestPauseMillis), left - wait))
+    () => Effect.andThen(pause(wait), patiently(attempt, Math.min(wait * 2, longestPauseMillis), left - wait))
   )
 
-/** A code that another statement's disposal cleared before the driver read it comes as "not an error". */
+/**
+ * If another statement's disposal cleared the code before the driver read it, the message is "not an error".
+ */
 const isBusy = (cause: unknown): boolean =>
   codeOf(cause).startsWith("SQLITE_BUSY") || (cause instanceof Error && cause.message === "not an error")
 

@@ -1,7 +1,7 @@
 /**
- * The writes of many accounts on one SQLite connection. Those that wait for their turn at the same time are one
- * transaction, and wait for the disk once; each is still acknowledged only when it is committed. To its caller a
- * write is as it would be alone: one that fails takes no other with it.
+ * The writes of many accounts on one SQLite connection. Writes that wait for their turn at the same time
+ * become one transaction, and wait for the disk once. Each is still acknowledged only when it is committed.
+ * Each caller sees the result as if its write were alone: a failed write does not affect others.
  */
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Deferred from "effect/Deferred"
@@ -9,7 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as FiberId from "effect/FiberId"
 
-/** A statement, to be run in a transaction that is begun and ended elsewhere. */
+/** A statement to run in a transaction that is begun and ended elsewhere. */
 type Statement<A> = Effect.Effect<A, SqlError>
 
 interface Transactions {
@@ -25,10 +25,10 @@ interface Waiting<A> {
   readonly outcome: Deferred.Deferred<A, SqlError>
 }
 
-/** How many writes go into one transaction at most: others wait for its end. */
+/** The most writes in one transaction, because others wait for its end. */
 const mostTogether = 64
 
-/** Runs a statement in a transaction, its own or one with others. Interrupting who waits does not reach it. */
+/** Runs a statement in a transaction, its own or a shared one. Interrupting a caller does not reach it. */
 export const make = <A>(transactions: Transactions): ((statement: Statement<A>) => Statement<A>) => {
   let waiting: Array<Waiting<A>> = []
   const some: Effect.Effect<void> = Effect.suspend(() => {
@@ -42,7 +42,7 @@ export const make = <A>(transactions: Transactions): ((statement: Statement<A>) 
       const outcome = Deferred.unsafeMake<A, SqlError>(FiberId.none)
       const isFirst = waiting.push({ statement, outcome }) === 1
       const start = isFirst ? Effect.forkDaemon(Effect.uninterruptible(all)) : Effect.void
-      return Effect.zipRight(start, Deferred.await(outcome))
+      return Effect.andThen(start, Deferred.await(outcome))
     })
 }
 
@@ -58,18 +58,21 @@ const run = <A>(transactions: Transactions, together: ReadonlyArray<Waiting<A>>)
       onLeft: (error) =>
         together.length === 1
           ? tell(() => Effect.fail(error))
-          : // Nothing was written: each is run by itself, so that each has its own outcome.
+          : // Nothing was written. Each runs by itself, so that each has its own outcome.
             Effect.forEach(together, (one) => run(transactions, [one]), { discard: true })
     })
   })
 }
 
-/** What was written; or why a statement failed, and nothing was. Fails where the transaction cannot be begun or ended. */
+/**
+ * Returns the results, or why a statement failed and nothing was written. Fails if the transaction
+ * cannot be begun or ended.
+ */
 const within = <A>(
   { begin, commit, rollback }: Transactions,
   statements: Statement<A>
 ): Effect.Effect<Either.Either<A, SqlError>, SqlError> =>
-  Effect.zipRight(
+  Effect.andThen(
     begin,
     Effect.matchEffect(statements, {
       onFailure: (error) => Effect.as(Effect.ignore(rollback), Either.left(error)),

@@ -1,4 +1,4 @@
-/** The medium of a database that cannot be written: what is wrong with it, and what can be read of it all the same. */
+/** The medium of a database that cannot be written: what is wrong with it, and what can still be read. */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { randomBytes } from "node:crypto"
@@ -8,7 +8,7 @@ import { attempt, FileProblem } from "./FileProblem.js"
 import { ownDirectory } from "./OwnDirectory.js"
 import * as PrivateFile from "./PrivateFile.js"
 
-/** Why nothing can be written there, for people; none where the medium is not the reason. */
+/** Why nothing can be written there, for people. None if the medium is not the reason. */
 export const problemOf = (file: string): Effect.Effect<Option.Option<string>> =>
   Effect.gen(function* () {
     const directory = Path.dirname(file)
@@ -21,28 +21,27 @@ export const problemOf = (file: string): Effect.Effect<Option.Option<string>> =>
     if (Option.isSome(code)) {
       return Option.some(
         code.value === "EROFS"
-          ? `its medium, that of ${directory}, is read-only (EROFS): remount it for writing, or keep the file elsewhere`
-          : `${file} or its directory may not be written (${code.value}): look at their owner and mode`
+          ? `the file system of ${directory} is read-only (EROFS): remount it for writing, or keep the file elsewhere`
+          : `${file} or its directory is not writable for this user (${code.value}): check their owner and mode`
       )
     }
     const isFull = yield* Effect.promise(() =>
       fs.statfs(directory).then(
-        // The driver's shared memory takes 32 KiB, and its log a page of 4 KiB and more.
+        // The driver's shared memory takes 32 KiB, and its log at least a page of 4 KiB.
         ({ bavail, bsize }) => bavail * bsize < 65_536,
         () => false
       )
     )
-    return isFull
-      ? Option.some(`its medium, that of ${directory}, is full (ENOSPC): make room`)
-      : Option.none()
+    return isFull ? Option.some(`the disk of ${directory} is full (ENOSPC): make room`) : Option.none()
   })
 
-/** What SQLite says where the medium is the reason. */
+/** The codes with which SQLite blames the medium. */
 export const isOfMedium = (code: string): boolean => /^SQLITE_(IOERR|READONLY|CANTOPEN|FULL|PERM)/.test(code)
 
 /**
- * A name under which the driver reads a database without writing anything beside it. Where its log holds what is not
- * in it yet, that is a copy of both in a directory of this user, for as long as `use` runs.
+ * Provides a name under which the driver reads a database without writing anything beside it. If its log
+ * holds data that is not in the file yet, that is a copy of both in a directory of this user, while `use`
+ * runs.
  */
 export const withReadable = <A, E>(
   file: string,

@@ -1,8 +1,8 @@
-/** One lock of another program's, taken and given back by its own protocol. */
-import * as Clock from "effect/Clock"
+/** One lock of another program, taken and released by that program's own protocol. */
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import { Fibers } from "@latchkey/core/internal-api"
 import { spawn } from "node:child_process"
 import { constants, type BigIntStats } from "node:fs"
 import * as fs from "node:fs/promises"
@@ -12,8 +12,8 @@ import * as KernelLock from "./KernelLock.js"
 import * as PrivateDirectory from "../PrivateDirectory.js"
 
 /**
- * One of them. `path` is absolute. `stale`, in milliseconds, is for the kind `directory`. `create` says whether
- * the file of a `kernel` lock, and the directory that a lock is in, are made where they are missing.
+ * One lock. `path` is absolute. `stale`, in milliseconds, is for the kind `directory`. `create` says whether
+ * to create a missing file of a `kernel` lock, and a missing parent directory of the lock.
  *
  * @since 0.1.0
  * @category models
@@ -26,7 +26,7 @@ export interface OwnerLock {
   readonly create: boolean
 }
 
-/** `Busy`: somebody holds it. `Broken`: what is at its path is no lock, or cannot be made one. */
+/** `Busy`: another program holds it. `Broken`: what is at its path is not a lock, or cannot become one. */
 export class OwnerLockProblem extends Data.TaggedError("OwnerLockProblem")<{
   readonly reason: "Busy" | "Broken"
   readonly path: string
@@ -38,10 +38,13 @@ export interface Taken {
   readonly release: Effect.Effect<void>
 }
 
-/** Other processes live in real time, and so do the times of files, whatever clock this program runs on. */
-const realClock = Clock.make()
+/** Real time, in which other processes and the times of files live, whatever clock this program uses. */
+const realClock = Fibers.systemClock
 
-/** Those that this process holds: its owner's protocol knows processes, so within ours we tell ourselves. */
+/**
+ * The locks that this process holds. The owner's protocol knows only processes, so this set excludes within
+ * the process.
+ */
 const heldHere = new Set<string>()
 
 const busy = (path: string) => new OwnerLockProblem({ reason: "Busy", path })
@@ -66,7 +69,7 @@ export const take = (lock: OwnerLock): Effect.Effect<Taken, OwnerLockProblem> =>
     )
   })
 
-/** The same; where this process holds it for a refresh, its writes are a part of that. */
+/** Takes it, or shares it if this process holds it for a refresh, whose writes are part of that. */
 export const takeAgain = (lock: OwnerLock): Effect.Effect<Taken, OwnerLockProblem> =>
   Effect.suspend(() =>
     heldHere.has(lock.path) && lock.during === "both" ? Effect.succeed(notTaken) : take(lock)
@@ -74,10 +77,10 @@ export const takeAgain = (lock: OwnerLock): Effect.Effect<Taken, OwnerLockProble
 
 const notTaken: Taken = { isHeld: Effect.succeed(true), release: Effect.void }
 
-/** The owner could not lock there either: what is held there can be seen all the same. */
+/** The owner could not lock there either. What is held there is still visible. */
 const unwritable: ReadonlySet<string> = new Set(["EACCES", "EPERM", "EROFS"])
 
-/** How often a holder touches its directory, in milliseconds; `proper-lockfile` does it no more rarely. */
+/** How often a holder touches its directory, in milliseconds. `proper-lockfile` does it at least as often. */
 const touchEvery = (stale: number): number => Math.min(5000, stale / 3)
 
 const takeDirectory = (lock: OwnerLock): Effect.Effect<Taken, OwnerLockProblem> =>
@@ -90,7 +93,7 @@ const takeDirectory = (lock: OwnerLock): Effect.Effect<Taken, OwnerLockProblem> 
     const mine = { touched: made, lost: false }
     const beat = yield* Effect.forkDaemon(
       Effect.forever(
-        Effect.zipRight(
+        Effect.andThen(
           KernelLock.pause(touchEvery(lock.stale)),
           Effect.promise(() => touchIfMine(lock.path, mine))
         )
@@ -101,17 +104,17 @@ const takeDirectory = (lock: OwnerLock): Effect.Effect<Taken, OwnerLockProblem> 
         Effect.promise(() => isMine(lock.path, mine)),
         (there) => there && !mine.lost
       ),
-      release: Effect.zipRight(
+      release: Effect.andThen(
         Fiber.interrupt(beat),
         Effect.promise(async () => {
-          // Another that took it for stale has it now: then it is not ours to remove.
+          // Another process that took it for stale has it now. Then it must not be removed.
           if (await isMine(lock.path, mine)) await fs.rmdir(lock.path).catch(() => undefined)
         })
       )
     }
   })
 
-/** The time that it was touched; undefined where nobody can make it. */
+/** Returns when it was touched. Undefined if nobody can create it. */
 const makeDirectory = async (lock: OwnerLock, attempts = 3): Promise<bigint | undefined> => {
   try {
     await fs.mkdir(lock.path)
@@ -137,7 +140,7 @@ const makeDirectory = async (lock: OwnerLock, attempts = 3): Promise<bigint | un
   }
 }
 
-/** A live holder's is touched by the clock of today: one from the future was left before the clock was set. */
+/** A live holder touches it by today's clock. A time in the future was left before the clock was set. */
 const isStale = ({ mtimeMs }: BigIntStats, stale: number): boolean =>
   Math.abs(realClock.unsafeCurrentTimeMillis() - Number(mtimeMs)) > stale
 
@@ -176,7 +179,7 @@ const takeKernel = (lock: OwnerLock): Effect.Effect<Taken, OwnerLockProblem> =>
       try: () => statOrNone(path),
       catch: (error) => broken(path, error)
     })
-    // A directory is the lock of a program that knows no other.
+    // A directory is the lock of a program that supports no other kind.
     if (there?.isDirectory() === true) {
       return isStale(there, lock.stale) ? notTaken : yield* busy(path)
     }
@@ -197,7 +200,7 @@ const takeKernel = (lock: OwnerLock): Effect.Effect<Taken, OwnerLockProblem> =>
       Effect.mapError((error) => broken(path, error)),
       Effect.onError(() => KernelLock.close(handle))
     )
-    if (!locked) return yield* Effect.zipRight(KernelLock.close(handle), busy(path))
+    if (!locked) return yield* Effect.andThen(KernelLock.close(handle), busy(path))
     return { isHeld: Effect.succeed(true), release: KernelLock.close(handle) }
   })
 
@@ -211,12 +214,12 @@ const openOrNone = async (path: string) => {
   }
 }
 
-/** Where `flock` ends with this, the lock is held. */
+/** If `flock` exits with this code, the lock is held. */
 const conflict = 1
 
 /**
- * The kernel locks of Node's binding and those of `flock` do not see each other on Linux, so the command holds
- * it for us, for as long as its input is open: it ends with this process, however that ends.
+ * On Linux the kernel locks of Node's binding and those of `flock` do not see each other. So the command
+ * holds the lock while its input is open. It ends with this process, however that ends.
  */
 const takeByCommand = (path: string): Promise<Taken> =>
   new Promise((resolve, reject) => {
@@ -225,10 +228,10 @@ const takeByCommand = (path: string): Promise<Taken> =>
     })
     const ended = new Promise<void>((done) => child.once("close", () => done()))
     let alive = true
-    // What is written to a child that has ended is of no interest.
+    // A failed write to a child that has ended does not matter.
     child.stdin.on("error", () => undefined)
     child.once("error", () => {
-      // No such command here: what is held can be seen all the same.
+      // The command does not exist here. What is held is still visible.
       void isHeldByOthers(path).then((held) => (held ? reject(busy(path)) : resolve(notTaken)), reject)
     })
     child.once("exit", (code) => {
@@ -247,7 +250,9 @@ const takeByCommand = (path: string): Promise<Taken> =>
     )
   })
 
-/** Whether anybody holds a lock on the file, as the kernel lists them: `1: FLOCK ADVISORY WRITE pid 08:01:42 …`. */
+/**
+ * Whether anybody holds a lock on the file, from the kernel's list: `1: FLOCK ADVISORY WRITE pid 08:01:42 …`.
+ */
 const isHeldByOthers = async (path: string): Promise<boolean> => {
   const { dev, ino } = await fs.stat(path, { bigint: true })
   const device = Number(dev)

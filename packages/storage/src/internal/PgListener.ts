@@ -1,42 +1,42 @@
 /**
- * Notifications of a PostgreSQL server, over a connection of their own that is made anew whenever it is lost.
- * The client of `@effect/sql-pg` cannot serve: it does not tell that its listening connection is gone.
+ * Notifications of a PostgreSQL server, over a separate connection that is replaced whenever it is lost. The
+ * client of `@effect/sql-pg` does not report that its listening connection is gone.
  */
 import type { PgClientConfig } from "@effect/sql-pg/PgClient"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
+import type * as Stream from "effect/Stream"
+import { Streams } from "@latchkey/core/internal-api"
 import Pg from "pg"
 import { bounded } from "./Bounded.js"
 import { pause } from "./KernelLock.js"
 
-/** How long the server may take to answer here, and how often it is asked whether it is there. */
+/** How long the server may take to answer, and how often it is pinged. */
 const answerMillis = 5_000
 const quietMillis = 15_000
 
 /**
- * The payloads of a channel, and none each time that some may have been missed: after each new connection.
- * Never ends and never fails: while the server is away, it is tried again, at growing intervals.
+ * Emits the payloads of a channel, and none each time that some may have been missed: after each new
+ * connection. Never ends and never fails: while the server is down, it reconnects at growing intervals.
  */
 export const listen = (config: PgClientConfig, channel: string): Stream.Stream<Option.Option<string>> =>
-  Stream.asyncPush<Option.Option<string>>(
-    (emit) => Effect.forkScoped(keep(config, channel, (payload) => emit.single(payload), 0)),
-    { bufferSize: "unbounded" }
+  Streams.fromCallbacks<Option.Option<string>>("all", (emit) =>
+    Effect.forkScoped(keep(config, channel, (payload) => emit.single(payload), 0))
   )
 
 type Told = (payload: Option.Option<string>) => void
 
 const keep = (config: PgClientConfig, channel: string, told: Told, failures: number): Effect.Effect<never> =>
   Effect.flatMap(Effect.scoped(session(config, channel, told)), (listened) =>
-    Effect.zipRight(
+    Effect.andThen(
       pause(listened ? 50 : Math.min(100 * 2 ** failures, 10_000)),
       Effect.suspend(() => keep(config, channel, told, listened ? 0 : Math.min(failures + 1, 10)))
     )
   )
 
-/** One connection from beginning to end; whether it came to listen. */
+/** Runs one connection from beginning to end. Returns whether it listened. */
 const session = (
   config: PgClientConfig,
   channel: string,
@@ -65,7 +65,7 @@ const session = (
     const gone = Effect.promise(() => ended)
     const silent = Effect.ignore(
       Effect.forever(
-        Effect.zipRight(
+        Effect.andThen(
           pause(quietMillis),
           call(() => client.query("SELECT 1"))
         )

@@ -1,6 +1,6 @@
 /**
- * A file that only its owner may read: found through its symbolic links, read with bounds, replaced in one
- * step that a crash cannot tear. Callers hold the file's lock for all that writes.
+ * A file that only its owner may read: found through its symbolic links, read within limits, replaced in one
+ * step that a crash cannot tear. Callers hold the file's lock for all writes.
  */
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -17,24 +17,24 @@ import { close, handOver, type Owner, withLock } from "./KernelLock.js"
 import { ownDirectory } from "./OwnDirectory.js"
 import * as PrivateDirectory from "../PrivateDirectory.js"
 
-/** What of a file's surroundings is accepted. */
+/** What is accepted about a file's environment. */
 export interface Policy {
   readonly symlinks: "follow" | "refuse"
   readonly owner: "self" | "any"
-  /** What is made of a file that others may read or write: `refuse` unless given. */
+  /** What to do with a file that others may read or write. Default: `refuse`. */
   readonly exposed?: "refuse" | "accept"
   readonly maxBytes: number
 }
 
-/** The bytes of a file and what tells that it is still the same. */
+/** The bytes of a file, and what shows that it has not changed. */
 export interface Contents {
   readonly bytes: Uint8Array
   readonly stats: BigIntStats
-  /** What is wrong with its mode, where that was accepted. */
+  /** What is wrong with its mode, if that was accepted. */
   readonly exposure: Option.Option<string>
 }
 
-/** Windows has neither modes nor owners of this kind; its directories cannot be flushed. */
+/** Windows has neither modes nor owners of this kind. Its directories cannot be flushed. */
 const posix = process.platform !== "win32"
 
 const problem = (reason: FileProblem["reason"], message: string, cause?: unknown): FileProblem =>
@@ -43,7 +43,7 @@ const problem = (reason: FileProblem["reason"], message: string, cause?: unknown
 /** As many links as Linux follows. */
 const maxLinks = 40
 
-/** The file that a path stands for, there or not: the end of its symbolic links. */
+/** Returns the file at the end of a path's symbolic links, whether it exists or not. */
 export const resolve = (
   path: string,
   symlinks: Policy["symlinks"],
@@ -67,7 +67,10 @@ export const resolve = (
     return yield* resolve(next, symlinks, links + 1)
   })
 
-/** Refuses a file that may not be used, before anything is put beside it; its owner where it is another. */
+/**
+ * Refuses a file that may not be used, before anything is put beside it. Returns its owner if that is another
+ * user.
+ */
 export const check = (
   path: string,
   owner: Policy["owner"]
@@ -81,10 +84,10 @@ export const check = (
     return posix && other.uid !== process.getuid?.() ? Option.some(other) : Option.none()
   })
 
-/** The contents of a private file, or none where there is no file. */
+/** Returns the contents of a private file, or none if there is no file. */
 export const read = (path: string, policy: Policy): Effect.Effect<Option.Option<Contents>, FileProblem> =>
   Effect.acquireUseRelease(
-    // O_NONBLOCK: a FIFO must not hang the open.
+    // O_NONBLOCK: a FIFO must not block the open.
     orAbsent("read", path, () =>
       fs.open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0) | (constants.O_NOFOLLOW ?? 0))
     ),
@@ -106,7 +109,7 @@ const readOpen = (handle: FileHandle, path: string, policy: Policy): Effect.Effe
       return yield* problem("Insecure", exposure.value)
     }
     if (stats.size > BigInt(policy.maxBytes)) return yield* tooLarge(path, policy.maxBytes)
-    // The file may grow while it is read: the bound is on what is read, not on what was announced.
+    // The file may grow while it is read. The limit applies to the bytes read, not to the announced size.
     const buffer = Buffer.alloc(Math.min(Number(stats.size), policy.maxBytes) + 1)
     let length = 0
     while (length < buffer.length) {
@@ -126,7 +129,7 @@ type Change = "possible" | "read-only" | "not-owner"
 const changeable = (path: string, stats: BigIntStats): Effect.Effect<Change> => {
   const self = process.getuid?.()
   if (!posix || isPrivate(stats, self)) return Effect.succeed("possible")
-  // Of a file that nobody may write, the directory says whether its medium is read-only.
+  // For a file that nobody may write, the directory shows whether its medium is read-only.
   return Effect.map(Effect.all([refusalOf(path), refusalOf(Path.dirname(path))]), (codes) =>
     codes.some((code) => Option.contains(code, "EROFS"))
       ? "read-only"
@@ -145,21 +148,21 @@ const exposureOf = (path: string, stats: BigIntStats): Option.Option<string> => 
   const mode = modeOf(stats)
   return posix && (mode & ~0o600) !== 0
     ? Option.some(
-        `${path} has mode 0${mode.toString(8).padStart(3, "0")}, which lets others at the credentials`
+        `${path} has mode 0${mode.toString(8).padStart(3, "0")}, so other users can access the credentials`
       )
     : Option.none()
 }
 
-/** A mount that can only be read, of a secret say, is made by somebody else, who can make it otherwise. */
+/** Somebody else made a read-only mount, of a secret for example, and can change it. */
 const modeAdvice = (path: string, change: Change): string =>
   change === "possible"
     ? `repair it with: chmod 600 ${quoted(path)}`
     : `${unchangeable[change]}. Mount it with mode 0400 for this user (\`defaultMode\` in Kubernetes), or copy it to a ` +
-      'directory of this user, or accept it as it is with the option `exposed: "accept"`.'
+      'directory of this user, or accept it unchanged with the option `exposed: "accept"`.'
 
 const unchangeable = {
-  "read-only": "its medium is read-only, so that the mode cannot be changed here",
-  "not-owner": "it belongs to another user, so that the mode cannot be changed here"
+  "read-only": "its file system is read-only, so its mode cannot be changed here",
+  "not-owner": "it belongs to another user, so its mode cannot be changed here"
 }
 
 const kindProblem = (
@@ -169,7 +172,7 @@ const kindProblem = (
   change: Change = "possible"
 ): FileProblem | undefined => {
   if (!stats.isFile()) {
-    const kind = stats.isDirectory() ? "a directory" : stats.isFIFO() ? "a FIFO" : "no regular file"
+    const kind = stats.isDirectory() ? "a directory" : stats.isFIFO() ? "a FIFO" : "not a regular file"
     return problem("Malformed", `${path} is ${kind}: give the path of a file.`)
   }
   const self = process.getuid?.()
@@ -178,7 +181,7 @@ const kindProblem = (
         "Denied",
         `${path} belongs to user ${stats.uid}, not to this one (${self}): ` +
           (change === "read-only"
-            ? "its medium is read-only, so that the owner cannot be changed here. Mount it for this user " +
+            ? "its file system is read-only, so its owner cannot be changed here. Mount it for this user " +
               "(`runAsUser` or `fsGroup` in Kubernetes), or copy it to a directory of this user, or accept it with " +
               'the option `owner: "any"`.'
             : `run as its owner, or change the owner with: chown ${self} ${quoted(path)}`)
@@ -189,7 +192,7 @@ const kindProblem = (
 export const tooLarge = (path: string, maxBytes: number): FileProblem =>
   problem("Malformed", `${path} is larger than the ${maxBytes} bytes allowed: is it the right file?`)
 
-/** A word for a POSIX shell, so that the command in a message can be copied. */
+/** Quotes a word for a POSIX shell, so that you can copy the command from a message. */
 const quoted = (path: string): string =>
   /^[\w./~+-]+$/.test(path) ? path : `'${path.replaceAll("'", `'\\''`)}'`
 
@@ -202,14 +205,14 @@ const exists = (path: string): Effect.Effect<boolean, FileProblem> =>
 export const directoryExists = (path: string): Effect.Effect<boolean, FileProblem> =>
   exists(Path.dirname(path))
 
-/** Makes the directory of a file, 0700, and those above it where they are missing. */
+/** Creates the directory of a file with mode 0700, and its missing parents. */
 export const makeDirectory = (path: string): Effect.Effect<void, FileProblem> =>
   Effect.asVoid(attempt("make the directory of", path, () => PrivateDirectory.make(Path.dirname(path))))
 
-/** The suffixes of the files beside a credential file. Foreign programs use a plain `.lock` themselves. */
+/** The suffixes of the files beside a credential file. Other programs use a plain `.lock` themselves. */
 export const lockOf = (path: string): string => `${path}.latchkey.lock`
 export const leaseOf = (path: string): string => `${path}.latchkey.lease`
-/** The whole of what is being written in place. */
+/** The complete contents that are being written in place. */
 export const journalOf = (path: string): string => `${path}.latchkey.journal`
 const temporaryOf = (path: string): string => `${path}.latchkey.${randomBytes(16).toString("hex")}.tmp`
 export const holderOf = (path: string, id: string): string => `${path}.latchkey.holder-${id}`
@@ -217,23 +220,23 @@ const holder = /\.latchkey\.holder-[0-9a-f]{32}$/
 const temporary = /\.latchkey\.[0-9a-f]{32}\.tmp$/
 const backup = /\.latchkey\.backup-(\d{1,15})$/
 
-/** A file, and the path beside which its companions lie: its own wherever they can be made there. */
+/** A file, and the path beside which its companions lie: its own path wherever they can be created there. */
 export interface Place {
   readonly target: string
   readonly beside: string
-  /** Its reader knows no journal: never written in place. */
+  /** Its reader does not know the journal, so it is never written in place. */
   readonly onlyReplaced?: boolean
 }
 
 /**
- * The companions of a file that can be written while its directory cannot (a single file mounted into a container
- * whose other files are read-only, say) lie in a directory of this user.
+ * A file may be writable while its directory is not (for example a single file mounted into a container whose
+ * other files are read-only). Then its companions lie in a directory of this user.
  */
 export const placeOf = (target: string): Effect.Effect<Place, FileProblem> =>
   Effect.gen(function* () {
     const here = { target, beside: target }
     if (!posix || Option.isNone(yield* refusalOf(Path.dirname(target)))) return here
-    // Where the file cannot be written either, whoever tries hears of it.
+    // If the file cannot be written either, a later write reports it.
     if (Option.isSome(yield* refusalOf(target))) return here
     const own = yield* ownDirectory
     if (Option.isNone(own)) {
@@ -247,7 +250,7 @@ export const placeOf = (target: string): Effect.Effect<Place, FileProblem> =>
     return { target, beside: Path.join(own.value, `${name}-${Path.basename(target)}`) }
   })
 
-/** The system's code for why this process may not write there; none where it may. */
+/** Returns the system's code for why this process may not write there. None if it may. */
 export const refusalOf = (path: string): Effect.Effect<Option.Option<string>> =>
   Effect.promise(() =>
     fs.access(path, constants.W_OK).then(
@@ -257,10 +260,10 @@ export const refusalOf = (path: string): Effect.Effect<Option.Option<string>> =>
   )
 
 /**
- * Puts new contents, 0600, in the place of a file, durably. `previous` is what was read there: where it is no
- * longer so, nothing is written and the answer is false. `owner` gets it, where that is another user. Of the former
- * contents the last `backups` are kept. A step that fails undoes nothing that was good: what is new is complete
- * before the old is touched, and only then an old backup goes.
+ * Replaces the contents of a file durably, with mode 0600. `previous` is the contents read before: if it has
+ * changed, nothing is written and the result is false. `owner` becomes the file's owner, if that is another
+ * user. The last `backups` earlier contents are kept. A step that fails undoes nothing that was good: the new
+ * contents are complete before the old file is touched, and only then an old backup is removed.
  */
 export const replace = (
   place: Place,
@@ -293,7 +296,7 @@ export const replace = (
   }).pipe(Effect.onError(() => Effect.ignore(unlink(temp))))
 }
 
-/** What a file that is a mount point of its own, or whose directory is another's, answers to a rename. */
+/** The codes of a failed rename of a mount point, or in a directory of another user. */
 const unmovable: ReadonlySet<string> = new Set(["EBUSY", "EXDEV", "EPERM", "EACCES"])
 
 const swap = (
@@ -314,17 +317,17 @@ const swap = (
     return yield* Effect.mapError(writeInPlace(place, temp, bytes, there), (failed) =>
       problem(
         failed.reason,
-        `${target} cannot be replaced (${code}): it may be a single file that is mounted. And to write it in ` +
-          `place failed: ${failed.message} Mount its directory instead.`,
+        `${target} cannot be replaced (${code}): it may be a mounted file. Writing it in place ` +
+          `failed too: ${failed.message} Mount its directory instead.`,
         failed.cause
       )
     )
   })
 
 /**
- * Writes the bytes into the file itself, for where it cannot be replaced. `temp`, which holds them all, becomes the
- * journal first: a file that a crash tears is read from there. Programs that see the same file through other mounts
- * do not see its companions, so the file itself is locked too.
+ * Writes the bytes into the file itself, if it cannot be replaced. `temp`, which holds all of them, first
+ * becomes the journal: a file that a crash tears is read from there. Programs that see the same file through
+ * other mounts do not see its companions, so the file itself is locked too.
  */
 const writeInPlace = (
   { beside, target }: Place,
@@ -339,7 +342,7 @@ const writeInPlace = (
       attempt("write", target, () => fill(handle, bytes)).pipe(
         Effect.onError(() =>
           attempt("write", target, () => fill(handle, previous.bytes)).pipe(
-            Effect.zipRight(unlink(journal)),
+            Effect.andThen(unlink(journal)),
             Effect.ignore
           )
         )
@@ -363,7 +366,7 @@ const writeInPlace = (
 
 const inPlaceLockMillis = 5_000
 
-/** The contents of a file become these bytes, flushed. */
+/** Replaces the contents of a file with these bytes, and flushes it. */
 const fill = async (handle: FileHandle, bytes: Uint8Array): Promise<void> => {
   for (let at = 0; at < bytes.length;) {
     at += (await handle.write(bytes, at, bytes.length - at, at)).bytesWritten
@@ -372,7 +375,7 @@ const fill = async (handle: FileHandle, bytes: Uint8Array): Promise<void> => {
   await handle.sync()
 }
 
-/** A file that was not there, whole and flushed; or none. */
+/** Creates a file, complete and flushed, or none. */
 const writeNew = (
   path: string,
   bytes: Uint8Array,
@@ -381,7 +384,7 @@ const writeNew = (
   Effect.acquireUseRelease(
     attempt("write", path, () => fs.open(path, "wx", 0o600)),
     (handle) =>
-      Effect.zipRight(
+      Effect.andThen(
         handOver(handle, path, owner),
         attempt("write", path, async () => {
           await handle.writeFile(bytes)
@@ -403,14 +406,14 @@ const isStill = (path: string, previous: Option.Option<Contents>): Effect.Effect
     }
   )
 
-/** Removes a file, durably, where it is there. One that cannot be removed is left with nothing but `{}` in it. */
+/** Removes a file durably, if it exists. A file that cannot be removed is left with only `{}` in it. */
 export const remove = (
   place: Place,
   contents: Option.Option<Contents>,
   owner: Option.Option<Owner>
 ): Effect.Effect<boolean, FileProblem> =>
   unlink(place.target).pipe(
-    Effect.zipRight(syncDirectory(place.target)),
+    Effect.andThen(syncDirectory(place.target)),
     Effect.as(true),
     Effect.catchIf(
       ({ cause }) => posix && unremovable.has(codeOf(cause)),
@@ -419,7 +422,7 @@ export const remove = (
     )
   )
 
-/** What the removal of a mount point, or from a directory that cannot be written, is answered with. */
+/** The codes of a failed removal of a mount point, or from a directory that cannot be written. */
 const unremovable: ReadonlySet<string> = new Set([...unmovable, "EROFS"])
 
 export const unlink = (path: string): Effect.Effect<void, FileProblem> =>
@@ -432,7 +435,7 @@ const syncDirectory = (path: string): Effect.Effect<void, FileProblem> =>
         (handle) =>
           attempt("flush the directory of", path, () =>
             handle.sync().catch((error: unknown) => {
-              // Some file systems have nothing to flush for a directory and say so.
+              // Some file systems have nothing to flush for a directory, and report an error.
               if (!["EINVAL", "ENOTSUP"].includes(codeOf(error))) throw error
             })
           ),
@@ -450,13 +453,13 @@ const siblings = (path: string, pattern: RegExp): Effect.Effect<ReadonlyArray<st
   })
 
 /**
- * Removes the temporary files that dead writers left. Only who holds the lock writes one, so for the
- * holder every one it finds is an orphan.
+ * Removes the temporary files of dead writers. Only the holder of the lock writes one, so each one that the
+ * holder finds is an orphan.
  */
 export const sweep = (path: string): Effect.Effect<void, FileProblem> =>
   Effect.flatMap(siblings(path, temporary), Effect.forEach(unlink, { discard: true }))
 
-/** The files that the holders of leases keep locked, of those alive and of those dead. */
+/** Returns the files that the holders of leases keep locked, both of living and dead holders. */
 export const holders = (path: string): Effect.Effect<ReadonlyArray<string>, FileProblem> =>
   siblings(path, holder)
 
@@ -466,8 +469,8 @@ const backupsOf = (path: string): Effect.Effect<ReadonlyArray<string>, FileProbl
   Effect.map(siblings(path, backup), (found) => [...found].sort((a, b) => serialOf(b) - serialOf(a)))
 
 /**
- * Keeps these bytes beside the file, 0600; the path where they were not kept already. Under its name a backup is
- * always whole: it gets it last.
+ * Keeps these bytes beside the file with mode 0600. Returns the path, unless they were already kept. A backup
+ * gets its name last, so it is always complete.
  */
 const keepBackup = (
   path: string,
@@ -496,22 +499,22 @@ const holds = (path: string, bytes: Uint8Array): Effect.Effect<boolean> =>
     )
   )
 
-/** Of all that were kept, the last `count` stay. */
+/** Keeps the last `count` backups. */
 const pruneBackups = (path: string, count: number): Effect.Effect<void, FileProblem> =>
   count === 0
     ? Effect.void
     : Effect.flatMap(backupsOf(path), (kept) => Effect.forEach(kept.slice(count), unlink, { discard: true }))
 
-/** Removes the journal of a write in place that came to no end, now that the file is whole again. */
+/** Removes the journal of an unfinished write in place, now that the file is complete again. */
 export const dropJournal = (path: string): Effect.Effect<void> => Effect.ignore(unlink(journalOf(path)))
 
-/** Removes all that was kept beside the file. */
+/** Removes all backups beside the file. */
 export const removeKept = (path: string): Effect.Effect<void, FileProblem> =>
   Effect.flatMap(siblings(path, backup), (kept) =>
     Effect.forEach([...kept, journalOf(path)], unlink, { discard: true })
   )
 
-/** A call on something that may not be there. */
+/** Runs a call on something that may not exist. */
 const orAbsent = <A>(
   doing: string,
   path: string,

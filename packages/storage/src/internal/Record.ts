@@ -1,4 +1,7 @@
-/** An entry as one JSON text of our own, and back; what would not read back is never written. */
+/**
+ * Converts an entry to one JSON text in Latchkey's own form, and back. A text that would not read back is
+ * never written.
+ */
 import type * as Entry from "@latchkey/core/Entry"
 import type { StorageError } from "@latchkey/core/TokenStorage"
 import * as Data from "effect/Data"
@@ -8,15 +11,15 @@ import { randomBytes } from "node:crypto"
 import * as FileFormat from "../FileFormat.js"
 import * as StrictJson from "./StrictJson.js"
 
-/** What is wrong with a text, or with an entry; in words that name the place and hold no value. */
+/** The problem with a text or an entry, in words that name the place and hold no value. */
 export class RecordProblem extends Data.TaggedError("RecordProblem")<{
   readonly reason: StorageError["reason"]
   readonly problem: string
-  /** What it was found in, where that is sound JSON. */
+  /** The document with the problem, if that is sound JSON. */
   readonly document?: FileFormat.JsonObject
 }> {}
 
-/** A record that was read: the entry, and the whole document with what is not ours in it. */
+/** A record that was read: the entry, and the whole document with foreign fields. */
 export interface Record {
   readonly document: FileFormat.JsonObject
   readonly entry: Entry.Entry
@@ -28,7 +31,9 @@ export interface Document {
   readonly entry: Option.Option<Entry.Entry>
 }
 
-/** The document in a text, and its entry by `format`; `now` tells whether its instants can be right. */
+/**
+ * Decodes the document in a text, and its entry by `format`. `now` decides whether its instants can be right.
+ */
 export const decodeAs = (
   format: FileFormat.FileFormat,
   text: string,
@@ -43,16 +48,16 @@ export const decodeAs = (
     return { document, entry }
   })
 
-/** The record in a text; `now` tells whether its instants can be right. */
+/** Decodes the record in a text. `now` decides whether its instants can be right. */
 export const decode = (text: string, now: number): Either.Either<Record, RecordProblem> =>
   Either.flatMap(decodeAs(FileFormat.native, text, now), ({ document, entry }) =>
     Option.match(entry, {
-      onNone: () => Either.left(malformed("holds no entry")),
+      onNone: () => Either.left(malformed("holds no grant")),
       onSome: (found) => Either.right({ document, entry: found })
     })
   )
 
-/** The text of an entry, with what `document` holds beside ours; no two are ever alike. */
+/** Encodes an entry, together with the foreign fields of `document`. No two results are ever equal. */
 export const encodeAs = (
   format: FileFormat.FileFormat,
   document: FileFormat.JsonObject,
@@ -68,24 +73,24 @@ export const encodeAs = (
     }
     const text = yield* Either.try({
       try: () => write(format.encode(document, entry, randomBytes(8).toString("hex"), previous)),
-      // The encoder's own error may quote what it could not encode.
+      // The encoder's own error may quote the value that it could not encode.
       catch: () => malformed("has a value that JSON cannot hold, or a blank token")
     })
     yield* decodeAs(format, text, now)
     return text
   })
 
-/** The same in our own form. */
+/** The same in Latchkey's own form. */
 export const encode = (
   document: FileFormat.JsonObject,
   entry: Entry.Entry,
   now: number
 ): Either.Either<string, RecordProblem> => encodeAs(FileFormat.native, document, entry, now)
 
-/** The text of a document as it is. */
+/** Returns the text of a document, unchanged. */
 export const write = (document: FileFormat.JsonObject): string => StrictJson.stringify(document, onOneLine)
 
-/** Room is dear in some keychains. */
+/** Some keychains have little room. */
 const onOneLine = "{}"
 
 const encoder = new TextEncoder()

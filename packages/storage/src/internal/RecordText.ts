@@ -1,4 +1,4 @@
-/** The records of a database or a server: bytes that came from elsewhere, and bounded. */
+/** The records of a database or a server: bytes from elsewhere, with a size limit. */
 import type * as Entry from "@latchkey/core/Entry"
 import * as Either from "effect/Either"
 import * as Record from "./Record.js"
@@ -7,7 +7,7 @@ import { ServerProblem } from "./ServerProblem.js"
 /** The longest record that is read or written, in bytes. */
 export const maxBytes = 1_048_576
 
-/** The record in these bytes. `where` names its place, for the message. */
+/** Decodes the record in these bytes. `where` names its place, for messages. */
 export const decode = (
   bytes: Uint8Array,
   where: string,
@@ -39,7 +39,10 @@ const malformed = (
     message: `The record of ${where}${problem}. It was left as it is: repair it, or remove it and log in again.`
   })
 
-/** The text of an entry, with what `document` holds beside ours; refused where it would not read back. */
+/**
+ * Encodes an entry, together with the foreign fields of `document`. Refuses an entry that would not read
+ * back.
+ */
 export const encode = (
   document: Record.Record["document"],
   entry: Entry.Entry,

@@ -1,8 +1,9 @@
-/** One client as the storage and the leases use it: scripts, bounded in time, and channels. */
+/** A client in the form that the storage and the leases use: scripts with a time limit, and channels. */
 import type { Cluster, Redis } from "ioredis"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Stream from "effect/Stream"
+import type * as Stream from "effect/Stream"
+import { Streams } from "@latchkey/core/internal-api"
 import { createHash } from "node:crypto"
 import { bounded } from "./Bounded.js"
 import { fromClient } from "./RedisProblem.js"
@@ -12,9 +13,9 @@ export type Client = Redis | Cluster
 
 /** What a storage and its leases need of a server. */
 export interface Connection {
-  /** Where the server is, for people; without secrets. */
+  /** Where the server is, for people, without secrets. */
   readonly location: string
-  /** Runs a script; a server that is away is told at once, and one that hangs when its time is over. */
+  /** Runs a script. Fails at once if the server is down, and after the time-out if it hangs. */
   readonly run: (
     script: string,
     key: string,
@@ -22,14 +23,15 @@ export interface Connection {
   ) => Effect.Effect<unknown, ServerProblem>
   /** Emits for each message on a channel, and when messages may have been missed. */
   readonly listen: (channel: string) => Stream.Stream<void>
-  /** Emits each channel of a pattern on which there is a message, and none when messages may have been missed. */
+  /** Emits each channel of a pattern that has a message, and none when messages may have been missed. */
   readonly listenAll: (pattern: string) => Stream.Stream<Option.Option<string>>
 }
 
 export const run = (client: Client, location: string, timeoutMillis: number): Connection["run"] => {
   const fails = fromClient(location)
   let lastError: unknown
-  // Without a listener the client prints its errors; and each call that waits for the connection has its own.
+  // Without a listener the client prints its errors. Each call that waits for the connection adds its own
+  // listener.
   client.setMaxListeners(0).on("error", (error: unknown) => {
     lastError = error
   })
@@ -51,11 +53,11 @@ export const run = (client: Client, location: string, timeoutMillis: number): Co
   const late = () =>
     new ServerProblem({
       reason: "Unavailable",
-      message: `${location} did not answer within ${timeoutMillis} ms: look whether it hangs, or try again.`
+      message: `${location} did not answer within ${timeoutMillis} ms: check whether it hangs, or try again.`
     })
   return (script, key, args) =>
     bounded(
-      Effect.zipRight(
+      Effect.andThen(
         connected,
         Effect.tryPromise({ try: () => evaluate(client, script, key, args), catch: fails })
       ),
@@ -64,7 +66,7 @@ export const run = (client: Client, location: string, timeoutMillis: number): Co
     )
 }
 
-/** By its digest, where the server knows it: a script is longer than what it is given. */
+/** By its digest, if the server has it, because a script is longer than its arguments. */
 const evaluate = (
   client: Client,
   script: string,
@@ -72,7 +74,7 @@ const evaluate = (
   args: ReadonlyArray<string | number>
 ): Promise<unknown> =>
   client.callBuffer("evalsha", [digestOf(script), 1, key, ...args]).catch((error: unknown) => {
-    // It was not run: the server does not know it, or this user may only use `eval`.
+    // It did not run: the server does not have it, or this user may only use `eval`.
     if (!(error instanceof Error && /^(NOSCRIPT|NOPERM)/.test(error.message))) throw error
     return client.callBuffer("eval", [script, 1, key, ...args])
   })
@@ -86,8 +88,8 @@ const digestOf = (script: string): string => {
 }
 
 /**
- * Channels over a connection of their own, made when it is first needed and renewed by the client when it is
- * lost. Each time that it is there again, messages may have been missed.
+ * Channels over a separate connection, which is opened on first use and which the client reopens when it is
+ * lost. After each reconnection, messages may have been missed.
  */
 export const listen = (connect: () => Client): Connection["listen"] => {
   const listeners = new Map<string, Set<() => void>>()
@@ -102,57 +104,53 @@ export const listen = (connect: () => Client): Connection["listen"] => {
     open = made
     return made
   }
-  // One that fails is subscribed again with the next connection.
+  // A failed subscription is repeated with the next connection.
   const subscribe = (to: Client, channel: string) =>
     void to.subscribe(channel).then(
       () => tell(channel),
       () => {}
     )
   return (channel) =>
-    Stream.asyncPush<void>(
-      (emit) =>
-        Effect.acquireRelease(
+    Streams.fromCallbacks<void>("newest", (emit) =>
+      Effect.acquireRelease(
+        Effect.sync(() => {
+          const listener = () => void emit.single(undefined)
+          listeners.set(channel, (listeners.get(channel) ?? new Set()).add(listener))
+          const to = client()
+          if (to.status === "ready") subscribe(to, channel)
+          return listener
+        }),
+        (listener) =>
           Effect.sync(() => {
-            const listener = () => void emit.single(undefined)
-            listeners.set(channel, (listeners.get(channel) ?? new Set()).add(listener))
-            const to = client()
-            if (to.status === "ready") subscribe(to, channel)
-            return listener
-          }),
-          (listener) =>
-            Effect.sync(() => {
-              const left = listeners.get(channel)
-              left?.delete(listener)
-              if (left?.size !== 0) return
-              listeners.delete(channel)
-              open?.unsubscribe(channel).catch(() => {})
-            })
-        ),
-      { bufferSize: 1, strategy: "sliding" }
+            const left = listeners.get(channel)
+            left?.delete(listener)
+            if (left?.size !== 0) return
+            listeners.delete(channel)
+            open?.unsubscribe(channel).catch(() => {})
+          })
+      )
     )
 }
 
-/** All channels of a pattern, over a connection of their own, in the same way. */
+/** All channels of a pattern, over a separate connection, in the same way. */
 export const listenAll =
   (connect: () => Client): Connection["listenAll"] =>
   (pattern) =>
-    Stream.asyncPush<Option.Option<string>>(
-      (emit) =>
-        Effect.acquireRelease(
-          Effect.sync(() => {
-            const client = connect()
-            client.on("error", () => {})
-            client.on("pmessage", (_: string, channel: string) => emit.single(Option.some(channel)))
-            const subscribe = () =>
-              void client.psubscribe(pattern).then(
-                () => emit.single(Option.none()),
-                () => {}
-              )
-            client.on("ready", subscribe)
-            if (client.status === "ready") subscribe()
-            return client
-          }),
-          (client) => Effect.sync(() => client.disconnect())
-        ),
-      { bufferSize: "unbounded" }
+    Streams.fromCallbacks<Option.Option<string>>("newest", (emit) =>
+      Effect.acquireRelease(
+        Effect.sync(() => {
+          const client = connect()
+          client.on("error", () => {})
+          client.on("pmessage", (_: string, channel: string) => emit.single(Option.some(channel)))
+          const subscribe = () =>
+            void client.psubscribe(pattern).then(
+              () => emit.single(Option.none()),
+              () => {}
+            )
+          client.on("ready", subscribe)
+          if (client.status === "ready") subscribe()
+          return client
+        }),
+        (client) => Effect.sync(() => client.disconnect())
+      )
     )

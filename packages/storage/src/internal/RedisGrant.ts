@@ -10,18 +10,19 @@ import * as Option from "effect/Option"
 import type * as Stream from "effect/Stream"
 import type * as LeaseKeeper from "./LeaseKeeper.js"
 import type * as Record from "./Record.js"
+import { mark, markOf } from "./RecordKeys.js"
 import * as RecordText from "./RecordText.js"
 import type { Connection } from "./RedisClient.js"
 import * as RedisScripts from "./RedisScripts.js"
 import { type ServerProblem, toStorageError } from "./ServerProblem.js"
 
-/** The braces keep all that concerns an account in one slot of a cluster. */
+/** The braces keep everything about an account in one slot of a cluster. */
 export const keyOf = (prefix: string, account: string): string =>
   `${prefix}:{${account.replace(/[%{}]/g, (char) => `%${char.charCodeAt(0).toString(16)}`)}}`
 
 export const channelOf = (key: string): string => `${key}:changes`
 
-/** The channels of all accounts, as Redis matches them, and the account that one is of. */
+/** The channels of all accounts as a Redis pattern, and the account of a channel. */
 export const channelsOf = (prefix: string): string =>
   `${prefix.replace(/[\\*?[\]]/g, (char) => `\\${char}`)}:{*}:changes`
 export const accountIn = (prefix: string, channel: string): string =>
@@ -52,16 +53,18 @@ export const storage = (
   },
   commit: (entry, expected) =>
     Effect.gen(function* () {
-      // Only for what a later version may have put beside ours: the script compares.
-      const held = Option.isSome(expected) ? yield* read(run, key, location) : Option.none()
+      const version = Option.getOrElse(expected, () => "")
+      // Only for fields that a later version may have added. The script does the comparison.
+      const held = version.endsWith(mark) ? yield* read(run, key, location) : Option.none()
       const document = Option.match(held, { onNone: () => ({}), onSome: (h) => h.document })
       const record = yield* RecordText.encode(document, entry, location, yield* Clock.currentTimeMillis)
       const { dueAt, state } = atRest(entry)
       const place = [prefix, account, state, Option.getOrElse(dueAt, () => "")]
-      const args = [Option.getOrElse(expected, () => ""), entry.fence, record, channelOf(key), ...place]
-      const [outcome, version] = list(yield* run(RedisScripts.commit, key, args))
+      const bare = version.endsWith(mark) ? version.slice(0, -mark.length) : version
+      const args = [bare, entry.fence, record, channelOf(key), ...place]
+      const [outcome, next] = list(yield* run(RedisScripts.commit, key, args))
       const became = text(outcome)
-      if (became === "Committed") return text(version) as Version
+      if (became === "Committed") return versionOf(next, document)
       return yield* new CommitRefused({ reason: became === "Fenced" ? "Fenced" : "Conflict", location })
     }).pipe(Effect.catchTag("ServerProblem", (problem) => toStorageError("commit", location)(problem))),
   remove: run(RedisScripts.remove, key, [channelOf(key), prefix, account]).pipe(
@@ -70,6 +73,9 @@ export const storage = (
   ),
   changes: Option.some(changes)
 })
+
+const versionOf = (version: Uint8Array | undefined, document: Record.Record["document"]): Version =>
+  `${text(version)}${markOf(document)}` as Version
 
 const read = (
   run: Connection["run"],
@@ -82,7 +88,7 @@ const read = (
     if (bytes === undefined) return yield* RecordText.tooLarge(location)
     const record = yield* RecordText.decode(bytes, location, yield* Clock.currentTimeMillis)
     const entry = Entry.keepFence(record.entry, Number(text(fence)))
-    return Option.some({ ...record, entry, version: text(version) as Version })
+    return Option.some({ ...record, entry, version: versionOf(version, record.document) })
   })
 
 export const leases = ({ run }: Connection, prefix: string): LeaseKeeper.Backend => {

@@ -1,10 +1,10 @@
 /** The index of accounts in Redis: which are due for renewal, and how many there are. */
 import type { Account, DueAccount, DueOptions } from "@latchkey/core/TokenStorages"
 import * as Arr from "effect/Array"
-import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Stream from "effect/Stream"
+import type * as Stream from "effect/Stream"
+import { Streams } from "@latchkey/core/internal-api"
 import { accountOf } from "./AccountRow.js"
 import type { Connection } from "./RedisClient.js"
 import { keyOf, list, text } from "./RedisGrant.js"
@@ -28,20 +28,22 @@ export const due = (
 const pageSize = 1000
 const together = 128
 
-/** The accounts after one, by name; each page is one query, and one for the place of each. */
+/**
+ * Returns the accounts after one, by name. Each page is one query, plus one for the place of each account.
+ */
 export const accounts = (
   { run }: Connection,
   prefix: string,
   first: string
 ): Stream.Stream<Account, ServerProblem> =>
-  Stream.paginateChunkEffect(first, (after) =>
+  Streams.pages(first, (after) =>
     Effect.gen(function* () {
       const names = list(yield* run(RedisScripts.accounts, `${prefix}:accounts`, [after, pageSize])).map(text)
       const page = yield* Effect.forEach(names, (account) => placeOf(run, prefix, account), {
         concurrency: together
       })
       const last = names.length < pageSize ? Option.none() : Option.fromNullable(names.at(-1))
-      return [Chunk.fromIterable(page), last] as const
+      return [page, last] as const
     })
   )
 

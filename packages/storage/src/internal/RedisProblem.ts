@@ -1,4 +1,7 @@
-/** What Redis, or the way to it, says went wrong, sorted. Its errors carry the command and so the tokens. */
+/**
+ * Classifies errors of Redis and of the connection to it. Redis errors quote the command, and with it the
+ * tokens.
+ */
 import type { StorageError } from "@latchkey/core/TokenStorage"
 import { codeOf } from "./FileProblem.js"
 import { ServerProblem } from "./ServerProblem.js"
@@ -9,10 +12,13 @@ const down: Sorted = ["Unavailable", "it cannot be reached: start it, or correct
 const login: Sorted = ["Denied", "it refused the login: correct the user and the password"]
 const full: Sorted = ["Denied", "its memory or its disk is full: make room"]
 const moved: Sorted = ["Unavailable", "it is a replica, or its cluster is changing: try again"]
-const other: Sorted = ["Unavailable", "try again later; if it stays so, look at the server's own log"]
+const other: Sorted = ["Unavailable", "try again later; if it continues, check the server's own log"]
 
 const known: Readonly<Record<string, Sorted>> = {
-  CLOSED: ["Unavailable", "the connection was lost; whether the command was run is unknown: load, and see"],
+  CLOSED: [
+    "Unavailable",
+    "the connection was lost; whether the command was run is unknown: load the record to find out"
+  ],
   ECONNREFUSED: down,
   ECONNRESET: down,
   ENOTFOUND: down,
@@ -27,7 +33,7 @@ const known: Readonly<Record<string, Sorted>> = {
   MASTERDOWN: moved,
   TRYAGAIN: moved,
   LOADING: ["Unavailable", "it is still loading its data: try again"],
-  WRONGTYPE: ["Malformed", "its key holds something else: give another prefix"]
+  WRONGTYPE: ["Malformed", "its key holds something else: use another prefix"]
 }
 
 export const fromClient =
@@ -41,7 +47,7 @@ export const fromClient =
 const codeFor = (error: unknown): string => {
   const code = codeOf(error)
   if (code !== "unknown") return code
-  // A reply begins with its code; the client's own errors are about the connection.
+  // A reply begins with its code. The client's own errors concern the connection.
   const said = error instanceof Error && error.name === "ReplyError" ? /^[A-Z]+/.exec(error.message) : null
   return said?.[0] ?? "CLOSED"
 }

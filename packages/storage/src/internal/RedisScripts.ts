@@ -1,9 +1,9 @@
 /**
- * What is done in Redis: one script for each operation, on one key, so that each is atomic and a cluster
- * needs no second slot. The index of all accounts is in two keys beside them, and is changed by the same script; in a cluster
+ * The operations in Redis: one script for each, on one key, so that each is atomic and a cluster needs no
+ * second slot. The index of all accounts is in two other keys, and the same script changes it. In a cluster
  * most accounts are on other nodes than the index, and are not in it.
  *
- * The key is a hash. `record`: the entry, absent where it was removed; `version` and `fence` (the highest one
+ * The key is a hash. `record`: the entry, absent if it was removed. `version` and `fence` (the highest one
  * written or granted) outlive it. `owner`, `holder`, `until`: the lease, in epoch milliseconds of the server.
  */
 
@@ -36,7 +36,9 @@ local function index(prefix, account, state, due)
 end
 `
 
-/** ARGV: the longest record that is read. Answers version, fence, record; nothing without one. */
+/**
+ * ARGV: the longest record that is read. Returns version, fence, record, or nothing if there is no record.
+ */
 export const load = `${prelude}
 if redis.call('HSTRLEN', key, 'record') > number(ARGV[1]) then return {'', 'large'} end
 local record, _, fence, named = state()
@@ -44,8 +46,8 @@ if not record then return {} end
 return {named, text(fence), record}`
 
 /**
- * ARGV: expected version or nothing, fence, record, channel; prefix, account, state, when it is due or nothing. Answers what
- * became of it, and the version.
+ * ARGV: expected version or nothing, fence, record, channel; prefix, account, state, when it is due or
+ * nothing. Returns the outcome, and the version.
  */
 export const commit = `${prelude}
 local _, version, seen, named = state()
@@ -58,7 +60,7 @@ tell(ARGV[4])
 local _, _, _, written = state()
 return {'Committed', written}`
 
-/** ARGV: channel, prefix, account. Answers whether there was a record. */
+/** ARGV: channel, prefix, account. Returns whether there was a record. */
 export const remove = `${prelude}
 if redis.call('HDEL', key, 'record') == 0 then return 0 end
 redis.call('HINCRBY', key, 'version', 1)
@@ -66,7 +68,10 @@ index(ARGV[2], ARGV[3], '', '')
 tell(ARGV[1])
 return 1`
 
-/** ARGV: owner, holder, ttl, an owner that is dead or nothing. Answers the fence and whose it was, or who has it until when. */
+/**
+ * ARGV: owner, holder, ttl, an owner that is dead or nothing. Returns the fence and the previous owner, or
+ * the present owner and its end.
+ */
 export const grant = `${prelude}
 local found = redis.call('HMGET', key, 'owner', 'holder', 'until', 'fence')
 local at = now()
@@ -77,13 +82,13 @@ local fence = text(math.max(number(found[4]) + 1, at))
 redis.call('HSET', key, 'owner', ARGV[1], 'holder', ARGV[2], 'until', text(at + number(ARGV[3])), 'fence', fence)
 return {'Granted', fence, found[1] or ''}`
 
-/** ARGV: owner, ttl. Answers whether the lease was this owner's. */
+/** ARGV: owner, ttl. Returns whether the lease was this owner's. */
 export const renew = `${prelude}
 if redis.call('HGET', key, 'owner') ~= ARGV[1] then return 0 end
 redis.call('HSET', key, 'until', text(now() + number(ARGV[2])))
 return 1`
 
-/** ARGV: owner. Answers whether the lease is this owner's and has not lapsed. */
+/** ARGV: owner. Returns whether the lease is this owner's and has not lapsed. */
 export const isHeld = `${prelude}
 local found = redis.call('HMGET', key, 'owner', 'until')
 return (found[1] == ARGV[1] and now() < number(found[2])) and 1 or 0`
@@ -94,7 +99,10 @@ if redis.call('HGET', key, 'owner') ~= ARGV[1] then return 0 end
 redis.call('HDEL', key, 'owner', 'holder', 'until')
 return 1`
 
-/** KEYS: what is due. ARGV: before, limit, the last account of the page before and when it was due, or nothing. */
+/**
+ * KEYS: the due accounts. ARGV: before, limit, the last account of the previous page and when it was due, or
+ * nothing.
+ */
 export const due = `
 local first = 0
 if ARGV[3] ~= '' then
@@ -111,12 +119,12 @@ for i = 1, #found, 2 do
 end
 return due`
 
-/** KEYS: all accounts. ARGV: the last account of the page before or nothing, limit. */
+/** KEYS: all accounts. ARGV: the last account of the previous page or nothing, limit. */
 export const accounts = `
 local after = ARGV[1] == '' and '-' or '(' .. ARGV[1]
 return redis.call('ZRANGEBYLEX', KEYS[1], after, '+', 'LIMIT', 0, ARGV[2])`
 
-/** Answers the state of an account, and when it is due. */
+/** Returns the state of an account, and when it is due. */
 export const place = `
 local found = redis.call('HMGET', KEYS[1], 'state', 'due')
 return {found[1] or '', found[2] or ''}`

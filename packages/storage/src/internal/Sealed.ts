@@ -1,11 +1,11 @@
-/** A text sealed with AES-256-GCM, as one compact string of visible ASCII that can stand for a token. */
+/** A text sealed with AES-256-GCM, as one compact string of visible ASCII that can stand in for a token. */
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Encoding from "effect/Encoding"
 import type { Key } from "../EncryptionKeys.js"
 
-/** What is authenticated with the text and must be the same to open it. */
+/** Data that is authenticated with the text and must be the same to open it. */
 export type Identity = ReadonlyArray<string | number>
 
 /** The parts of a sealed text. */
@@ -15,14 +15,14 @@ export interface Parts {
   readonly ciphertext: Uint8Array<ArrayBuffer>
 }
 
-/** It does not open with this key and identity; Web Crypto does not say why. */
+/** It does not open with this key and identity. Web Crypto does not say why. */
 export class NotOpened extends Data.TaggedError("NotOpened") {}
 
 const mark = "latchkey-sealed"
 const format = 1
 const nonceBytes = 12
 
-/** Whether it says of itself that it is sealed. */
+/** Whether a token has the form of a sealed text. */
 export const looksSealed = (token: string): boolean => token.startsWith(`${mark}.`)
 
 export const parse = (token: string): Either.Either<Parts, "Damaged" | "NewerFormat"> => {
@@ -62,12 +62,12 @@ export const open = (key: Key, identity: Identity, parts: Parts): Effect.Effect<
 const settings = (iv: Uint8Array<ArrayBuffer>, identity: Identity) => ({
   name: "AES-GCM",
   iv,
-  // JSON keeps the fields apart: no two identities have one text.
+  // JSON keeps the fields apart, so no two identities have the same text.
   additionalData: new TextEncoder().encode(JSON.stringify([mark, format, ...identity])),
   tagLength: 128
 })
 
-/** Only the one way to write the bytes is taken, so that a changed text never has the same meaning. */
+/** Accepts only the canonical encoding of the bytes, so that a changed text never has the same meaning. */
 const bytesOf = (text: string): Uint8Array<ArrayBuffer> | undefined => {
   const bytes = Either.getOrUndefined(Encoding.decodeBase64Url(text))
   return bytes !== undefined && Encoding.encodeBase64Url(bytes) === text ? Uint8Array.from(bytes) : undefined

@@ -1,4 +1,4 @@
-/** What went wrong with a database or a server, before it is known for which operation of which port. */
+/** A problem with a database or a server, before it is known which operation of which port it belongs to. */
 import { LeaseError } from "@latchkey/core/RefreshLease"
 import { StorageError } from "@latchkey/core/TokenStorage"
 import * as Data from "effect/Data"
@@ -6,7 +6,7 @@ import * as Data from "effect/Data"
 export class ServerProblem extends Data.TaggedError("ServerProblem")<{
   readonly reason: StorageError["reason"]
   readonly message: string
-  /** The code alone: what a client says beside it may quote what it was given. */
+  /** Only the code. A client's message may quote its input. */
   readonly cause?: { readonly code: string } | undefined
 }> {}
 

@@ -1,14 +1,17 @@
 /** The index of accounts in the table of entries: which are due for renewal, and how many there are. */
+import { Streams } from "@latchkey/core/internal-api"
 import type { Account, DueAccount, DueOptions } from "@latchkey/core/TokenStorages"
-import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Stream from "effect/Stream"
+import type * as Stream from "effect/Stream"
 import { accountOf } from "./AccountRow.js"
 import type { ServerProblem } from "./ServerProblem.js"
 import type { Session } from "./SqlSession.js"
 
-/** One page of what is due. The index has it in this order, so that a page costs what is in it. */
+/**
+ * Returns one page of due accounts. The index has this order, so that the cost of a page depends only on its
+ * contents.
+ */
 export const due = (
   session: Session,
   { after, before, limit }: DueOptions
@@ -27,7 +30,7 @@ export const due = (
   )
 }
 
-/** What a column of 64 bits can be compared with. */
+/** Limits a value to what a 64-bit column can be compared with. */
 const clamped = (millis: number): number =>
   Number.isNaN(millis)
     ? Number.MIN_SAFE_INTEGER
@@ -35,7 +38,7 @@ const clamped = (millis: number): number =>
 
 const pageSize = 1000
 
-/** The accounts after one, by name; each page is one query. */
+/** Returns the accounts after one, by name. Each page is one query. */
 export const accounts = (
   session: Session,
   first: Option.Option<string>
@@ -52,10 +55,10 @@ export const accounts = (
     return Effect.map(session.run(statement), (rows) => {
       const found = rows.map(({ account, due, state }) => accountOf(String(account), state, due))
       const last = found.length < pageSize ? Option.none() : Option.fromNullable(found.at(-1))
-      return [Chunk.fromIterable(found), Option.map(last, ({ account }) => Option.some(account))] as const
+      return [found, Option.map(last, ({ account }) => Option.some(account))] as const
     })
   }
-  return Stream.paginateChunkEffect(first, page)
+  return Streams.pages(first, page)
 }
 
 export const count = (session: Session): Effect.Effect<number, ServerProblem> =>

@@ -1,4 +1,6 @@
-/** What a database client says went wrong, sorted. Its own words stay out: they may quote what was stored. */
+/**
+ * Classifies errors of a database client. Its own words are left out, because they may quote stored data.
+ */
 import type { StorageError } from "@latchkey/core/TokenStorage"
 import { SqlError } from "@effect/sql/SqlError"
 import { codeOf } from "./FileProblem.js"
@@ -6,20 +8,20 @@ import { ServerProblem } from "./ServerProblem.js"
 
 type Sorted = readonly [StorageError["reason"], string]
 
-const denied: Sorted = ["Denied", "it may not be used so: look at the rights of the database user"]
+const denied: Sorted = ["Denied", "the database user lacks a permission: grant it"]
 const readOnly: Sorted = ["Denied", "it is read-only: connect to the primary, or make it writable"]
 const full: Sorted = ["Denied", "its disk is full: make room"]
 const login: Sorted = ["Denied", "it refused the login: correct the user, the password or the database name"]
 const busy: Sorted = ["Unavailable", "another process keeps it locked: look for one that is stopped or hangs"]
-const corrupt: Sorted = ["Malformed", "its file is damaged or no database: restore it from a backup"]
+const corrupt: Sorted = ["Malformed", "its file is damaged or not a database: restore it from a backup"]
 const down: Sorted = ["Unavailable", "it cannot be reached: start it, or correct its address"]
-const schema: Sorted = [
-  "Malformed",
-  "its tables are not as this version made them: restore them from a backup"
-]
-const other: Sorted = ["Unavailable", "try again later; if it stays so, look at the database's own log"]
+const schema: Sorted = ["Malformed", "its tables were changed by something else: restore them from a backup"]
+const other: Sorted = ["Unavailable", "try again later; if it continues, check the database's own log"]
 
-/** SQLSTATE codes or classes of PostgreSQL, result codes of SQLite, codes of the system; longer ones first. */
+/**
+ * SQLSTATE codes or classes of PostgreSQL, result codes of SQLite, codes of the system. Longer ones come
+ * first.
+ */
 const known: ReadonlyArray<readonly [prefix: string, sorted: Sorted]> = [
   ["25006", readOnly],
   ["28", login],
@@ -33,10 +35,10 @@ const known: ReadonlyArray<readonly [prefix: string, sorted: Sorted]> = [
   ["SQLITE_LOCKED", busy],
   ["SQLITE_READONLY", readOnly],
   ["SQLITE_FULL", full],
-  ["SQLITE_IOERR", ["Denied", "its disk cannot be written or read: make room, and look at the disk itself"]],
+  ["SQLITE_IOERR", ["Denied", "its disk cannot be written or read: make room, and check the disk itself"]],
   ["SQLITE_CORRUPT", corrupt],
   ["SQLITE_NOTADB", corrupt],
-  ["SQLITE_CANTOPEN", ["Denied", "its file cannot be opened: look at its path and its owner"]],
+  ["SQLITE_CANTOPEN", ["Denied", "its file cannot be opened: check its path and its owner"]],
   ["SQLITE_PERM", denied],
   ["SQLITE_AUTH", denied],
   ["ECONNREFUSED", down],
@@ -50,7 +52,7 @@ const known: ReadonlyArray<readonly [prefix: string, sorted: Sorted]> = [
 export const fromClient =
   (database: string) =>
   (error: unknown): ServerProblem => {
-    // What was said already, by whoever knew more.
+    // Already classified, by code that knew more.
     if (error instanceof SqlError && error.cause instanceof ServerProblem) return error.cause
     const code = deepCode(error)
     const [reason, advice] = known.find(([prefix]) => code.startsWith(prefix))?.[1] ?? other
@@ -62,8 +64,8 @@ export const fromClient =
   }
 
 /**
- * Whether it lost a race that the same step may win the next time: a serialization failure, a deadlock, or
- * a table that another process has just made.
+ * Whether it lost a race that the same step may win the next time: a serialization failure, a deadlock, or a
+ * table that another process has just created.
  */
 export const isRace = ({ cause }: ServerProblem): boolean =>
   cause !== undefined && ["40001", "40P01", "23505", "42710", "42P07", "SQLITE_BUSY"].includes(cause.code)
@@ -71,7 +73,7 @@ export const isRace = ({ cause }: ServerProblem): boolean =>
 /** Whether another connection kept the database locked for as long as this one waits. */
 export const isLocked = ({ cause }: ServerProblem): boolean => cause?.code === "SQLITE_BUSY"
 
-/** The code of the first error in the chain of causes that has one. */
+/** Returns the code of the first error in the chain of causes that has one. */
 const deepCode = (error: unknown, depth = 0): string => {
   const code = codeOf(error)
   return code === "unknown" && depth < 5 && typeof error === "object" && error !== null && "cause" in error

@@ -1,4 +1,4 @@
-/** The tables, made on first use and migrated by `@effect/sql`'s migrator. */
+/** The tables, created on first use and migrated by `@effect/sql`'s migrator. */
 import * as Migrator from "@effect/sql/Migrator"
 import * as SqlClient from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
@@ -13,12 +13,12 @@ import { isRace } from "./SqlProblem.js"
 import { bytesOf, columnsOf, type Tables } from "./SqlTables.js"
 
 /**
- * `record` is null where the entry was removed: its row stays, so that its version and its fence go on
- * rising. `owner` is null where nobody holds the lease. `fence`: the highest one written, or granted.
+ * `record` is null if the entry was removed. Its row stays, so that its version and its fence keep rising.
+ * `owner` is null if nobody holds the lease. `fence`: the highest one written or granted.
  */
 const first = (sql: SqlClient.SqlClient, names: Tables) => {
   const integer = sql.literal(sql.onDialectOrElse({ pg: () => "BIGINT", orElse: () => "INTEGER" }))
-  return Effect.zipRight(
+  return Effect.andThen(
     sql`CREATE TABLE ${sql(names.entries)} (
       account TEXT NOT NULL PRIMARY KEY,
       version ${integer} NOT NULL,
@@ -35,7 +35,7 @@ const first = (sql: SqlClient.SqlClient, names: Tables) => {
   )
 }
 
-/** Adds the index to a table that may hold entries already. A record that cannot be read is not due. */
+/** Adds the index to a table that may already hold entries. A record that cannot be read is not due. */
 const second = (sql: SqlClient.SqlClient, names: Tables): Effect.Effect<void, SqlError> =>
   Effect.gen(function* () {
     const integer = sql.literal(sql.onDialectOrElse({ pg: () => "BIGINT", orElse: () => "INTEGER" }))
@@ -84,10 +84,10 @@ const migrations = (sql: SqlClient.SqlClient, names: Tables): ReadonlyArray<Migr
   [2, "due", Effect.succeed(second(sql, names))]
 ]
 
-/** Another process may be at the same migration: who loses that race looks again. */
+/** Another process may run the same migration. The loser of that race checks again. */
 const attempts = 10
 
-/** Brings the tables to this version. `fails` sorts what the client says. */
+/** Migrates the tables to this version. `fails` classifies the client's errors. */
 export const ensure = (
   sql: SqlClient.SqlClient,
   names: Tables,
@@ -104,7 +104,7 @@ export const ensure = (
     table: names.migrations
   }).pipe(
     Effect.provideService(SqlClient.SqlClient, sql),
-    // A migration that fails, and a transaction that cannot be ended, come as defects.
+    // A migration that fails, and a transaction that cannot be ended, are reported as defects.
     Effect.catchAllDefect((defect) => Effect.fail(fails(defect))),
     Effect.mapError((error) => (error instanceof ServerProblem ? error : fails(error)))
   )
@@ -115,7 +115,7 @@ export const ensure = (
       if (version > newest) {
         return yield* new ServerProblem({
           reason: "NewerFormat",
-          message: `The tables of ${database} are at version ${version}, this one knows ${newest}: upgrade @latchkey.`
+          message: `${database} has the format ${version} of a later version, and this one reads formats up to ${newest}: upgrade @latchkey.`
         })
       }
       const migrated = yield* Effect.either(migrate)

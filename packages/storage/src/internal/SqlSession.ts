@@ -1,4 +1,7 @@
-/** One database as the storage and the leases use it: its statements, bounded in time, their failures typed. */
+/**
+ * A database in the form that the storage and the leases use: statements with a time limit and typed
+ * failures.
+ */
 import * as SqlClient from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import type { Fragment, Identifier } from "@effect/sql/Statement"
@@ -19,11 +22,11 @@ export interface Session {
   readonly tables: SqlTables.Tables
   /** For people and for messages. */
   readonly location: string
-  /** Runs statements, the tables being there, outside any transaction of the caller's. */
+  /** Runs statements once the tables exist, outside any transaction of the caller. */
   readonly run: <A>(statement: Effect.Effect<A, SqlError>) => Effect.Effect<A, ServerProblem>
-  /** A text column as bytes: some drivers end the process over text that is not UTF-8. */
+  /** A text column as bytes, because some drivers crash the process on text that is not UTF-8. */
   readonly bytes: (column: Fragment | Identifier) => Fragment
-  /** The time that leases go by, epoch milliseconds: the server's, or this host's clock for a file. */
+  /** The time for leases, in epoch milliseconds: the server's, or this host's clock for a file. */
   readonly now: Effect.Effect<Fragment>
 }
 
@@ -35,7 +38,7 @@ export interface Settings {
 
 export const make = (client: SqlClient.SqlClient, dialect: Dialect, settings: Settings): Session => {
   const { location, prefix, timeoutMillis } = settings
-  // The columns are called as they are called here.
+  // The columns keep their names.
   const sql = client.withoutTransforms()
   const tables = SqlTables.tables(prefix)
   const fails = fromClient(location)
@@ -50,7 +53,7 @@ export const make = (client: SqlClient.SqlClient, dialect: Dialect, settings: Se
   const late = () =>
     new ServerProblem({
       reason: "Unavailable",
-      message: `${location} did not answer within ${timeoutMillis} ms: look whether it hangs, or try again.`
+      message: `${location} did not answer within ${timeoutMillis} ms: check whether it hangs, or try again.`
     })
   return {
     sql,
@@ -58,9 +61,9 @@ export const make = (client: SqlClient.SqlClient, dialect: Dialect, settings: Se
     tables,
     location,
     run: (statement) =>
-      Effect.zipRight(ensure, Effect.mapError(statement, fails)).pipe(
+      Effect.andThen(ensure, Effect.mapError(statement, fails)).pipe(
         outside,
-        // The client's own spans end with its own errors, which may quote what was stored.
+        // The client's own spans end with its own errors, which may quote stored data.
         Effect.withTracerEnabled(false),
         (call) => bounded(call, timeoutMillis, late)
       ),
@@ -72,7 +75,7 @@ export const make = (client: SqlClient.SqlClient, dialect: Dialect, settings: Se
   }
 }
 
-/** What is acknowledged must not hang on whether a transaction of the caller's commits. */
+/** An acknowledged write must not depend on whether a transaction of the caller commits. */
 const outside = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
   Effect.mapInputContext(effect, (context: Context.Context<never>) =>
     Context.omit(SqlClient.TransactionConnection)(context as Context.Context<SqlClient.TransactionConnection>)

@@ -11,38 +11,42 @@ import type * as Stream from "effect/Stream"
 import { createHash } from "node:crypto"
 import * as Batcher from "./Batcher.js"
 import type * as Record from "./Record.js"
+import { markOf } from "./RecordKeys.js"
 import * as RecordText from "./RecordText.js"
 import { ServerProblem, toStorageError } from "./ServerProblem.js"
 import { isLocked, isRace } from "./SqlProblem.js"
 import type { Session } from "./SqlSession.js"
-import { bytesOf, columnsOf } from "./SqlTables.js"
+import { bytesOf, columnsOf, wellFormed } from "./SqlTables.js"
 
-/** What tells of a change: the channel of one table, and in it the account; nothing where that is too long. */
+/**
+ * A change is reported on the channel of its table, with the account as the payload, or an empty one if the
+ * account is too long.
+ */
 export const channelOf = (session: Session): string => session.tables.entries
 const payloadOf = (account: string): string => (Buffer.byteLength(account) < longestPayload ? account : "")
 
-/** The account that a payload names; none where it may be any. */
+/** Returns the account that a payload names. None if it may be any. */
 export const accountIn = (payload: Option.Option<string>): Option.Option<string> =>
   Option.filter(payload, (account) => account !== "")
 
-/** In bytes; PostgreSQL refuses 8000. */
+/** In bytes. PostgreSQL refuses 8000. */
 const longestPayload = 7_900
 
 export const make = (
-  session: Session,
-  reads: Reader,
+  entries: Table,
   account: string,
   changes: Option.Option<Stream.Stream<void, StorageError>>
 ): Context.Tag.Service<TokenStorage> => {
+  const { session } = entries
   const location = `${session.location}, account ${account}`
   return {
     location,
-    // Made when it is asked for: who only commits has no use for its statement.
+    // Created on access, because a storage that only commits does not need its statement.
     get load() {
-      return Effect.mapError(load(reads, account, location), toStorageError("load", location))
+      return Effect.mapError(load(entries, account, location), toStorageError("load", location))
     },
     commit: (entry, expected) =>
-      commit(session, reads, { account, location }, entry, expected).pipe(
+      commit(entries, { account, location }, entry, expected).pipe(
         Effect.catchTag("ServerProblem", (problem) => toStorageError("commit", location)(problem))
       ),
     get remove() {
@@ -53,40 +57,65 @@ export const make = (
 }
 
 interface Row {
-  /** 0 where there is none yet. */
+  /** 0 if there is none yet. */
   readonly number: number
   readonly fence: number
   readonly granted: number
   readonly held: Option.Option<Record.Record & { readonly version: Version }>
 }
 
-/** The digest tells of a record that was put back or edited behind our back. */
-const versionOf = (number: number, text: Uint8Array): Version =>
-  // In one piece: a slice would keep what it was cut from.
+/** The digest reveals a record that another program restored or edited. */
+const versionOf = (number: number, text: Uint8Array | string, document: Record.Record["document"]): Version =>
+  // In one piece, because a slice would keep the buffer that it was cut from.
   Buffer.from(
-    `${number}-${createHash("sha256").update(text).digest("hex").slice(0, 16)}`
+    `${number}-${createHash("sha256").update(text).digest("hex").slice(0, 16)}${markOf(document)}`
   ).toString() as Version
 
-/** A row as it came. */
+/** A record that holds only our fields, by its version. */
+interface Known {
+  readonly number: number
+  readonly digest: string
+}
+
+const knownBy = (version: Version): Known | undefined => {
+  const [, number, digest = ""] = /^(\d+)-([0-9a-f]+)$/.exec(version) ?? []
+  return number === undefined ? undefined : { number: Number(number), digest }
+}
+
+/** A row as the driver returns it. */
 interface Found {
   readonly number: number
   readonly fence: number
   readonly granted: number
-  /** None where there is no record, nothing in it where it is too large. */
+  /** None if there is no record. Its content is undefined if it is too large. */
   readonly record: Option.Option<Uint8Array | undefined>
 }
 
-/** Reads the row of an account. Those that are asked for together are read by one query. */
-export type Reader = (account: string) => Effect.Effect<Found, ServerProblem>
+/** The table of entries. Concurrent reads, and concurrent writes under leases, share a statement. */
+export interface Table {
+  readonly session: Session
+  readonly read: (account: string) => Effect.Effect<Found, ServerProblem>
+  /** Returns whether it was written. If not, the reason is not known. */
+  readonly replace: (next: Replacement) => Effect.Effect<boolean, ServerProblem>
+}
 
-export const reader = (session: Session): Reader =>
-  Batcher.make({
+export const table = (session: Session): Table => ({
+  session,
+  read: Batcher.make({
     most: mostTogether,
-    ask: (accounts) => readAll(session, accounts),
-    isOfOne: ({ reason }) => reason !== "Unavailable"
+    ask: (accounts: ReadonlyArray<string>) => readAll(session, accounts),
+    isOfOne
+  }),
+  replace: Batcher.make({
+    most: mostTogether,
+    ask: (all: ReadonlyArray<Replacement>) => replaceAll(session, all),
+    isOfOne
   })
+})
 
-/** How many records come with one answer: each may be as long as a record can be. */
+const isOfOne = ({ reason }: ServerProblem): boolean => reason !== "Unavailable"
+
+/** How many records go with one statement. Each may have the maximum length. */
 const mostTogether = 128
 
 const readAll = (
@@ -95,8 +124,8 @@ const readAll = (
 ): Effect.Effect<ReadonlyArray<Found>, ServerProblem> => {
   const { sql, tables } = session
   const bytes = session.bytes(sql("kept.record"))
-  // One text, however many they are: the statement stays the same. Drivers do the same to text that is not well-formed.
-  const names = JSON.stringify(accounts.map((account) => Buffer.from(account).toString()))
+  // One text, however many they are, so the statement stays the same.
+  const names = JSON.stringify(accounts.map(wellFormed))
   const asked =
     session.dialect === "pg"
       ? sql`json_array_elements_text(CAST(${names} AS JSON)) WITH ORDINALITY AS asked(account, place)`
@@ -121,9 +150,9 @@ const readAll = (
   })
 }
 
-const read = (reads: Reader, account: string, location: string): Effect.Effect<Row, ServerProblem> =>
+const read = (entries: Table, account: string, location: string): Effect.Effect<Row, ServerProblem> =>
   Effect.gen(function* () {
-    const { fence, granted, number, record: text } = yield* reads(account)
+    const { fence, granted, number, record: text } = yield* entries.read(account)
     if (Option.isNone(text)) return { number, fence, granted, held: Option.none() }
     if (text.value === undefined) return yield* RecordText.tooLarge(location)
     const record = yield* RecordText.decode(text.value, location, yield* Clock.currentTimeMillis)
@@ -131,29 +160,117 @@ const read = (reads: Reader, account: string, location: string): Effect.Effect<R
       number,
       fence,
       granted,
-      held: Option.some({ ...record, version: versionOf(number, text.value) })
+      held: Option.some({ ...record, version: versionOf(number, text.value, record.document) })
     }
   })
 
-const load = (reads: Reader, account: string, location: string) =>
-  Effect.map(read(reads, account, location), ({ held }) =>
+const load = (entries: Table, account: string, location: string) =>
+  Effect.map(read(entries, account, location), ({ held }) =>
     Option.map(held, ({ entry, version }) => ({ entry, version }))
   )
 
-/** How often a row that moves under our hands is looked at again. */
+/** How often a row that keeps changing is read again. */
 const maxRaces = 20
 
 const commit = (
+  entries: Table,
+  place: Place,
+  entry: Entry.Entry,
+  expected: Option.Option<Version>
+): Effect.Effect<Version, ServerProblem | Refusal> =>
+  Effect.flatMap(replaceUnread(entries, place, entry, expected), (version) =>
+    version === undefined ? commitToRead(entries, place, entry, expected) : Effect.succeed(version)
+  )
+
+interface Place {
+  readonly account: string
+  readonly location: string
+}
+
+/**
+ * Writes under a lease what takes the place of a record that is known by its version, in one statement, as nearly every
+ * commit of a refresh does. Undefined where it was not written; what is there has then to be read, to say why.
+ */
+const replaceUnread = (
+  { replace, session }: Table,
+  { account, location }: Place,
+  entry: Entry.Entry,
+  expected: Option.Option<Version>
+): Effect.Effect<Version | undefined, ServerProblem> =>
+  Effect.gen(function* () {
+    const known = Option.isSome(expected) ? knownBy(expected.value) : undefined
+    // SQLite has no digests, and reads without a round trip.
+    if (known === undefined || entry.fence === 0 || session.dialect !== "pg") return undefined
+    const text = yield* RecordText.encode({}, entry, location, yield* Clock.currentTimeMillis)
+    const isWritten = yield* replace({
+      ...known,
+      account,
+      fence: entry.fence,
+      record: text,
+      ...columnsOf(entry)
+    })
+    return isWritten ? versionOf(known.number + 1, text, {}) : undefined
+  })
+
+/** What takes the place of a record, under a lease. */
+interface Replacement extends Known {
+  readonly account: string
+  readonly fence: number
+  readonly record: string
+  readonly state: string
+  readonly due: number | null
+}
+
+/**
+ * Writes each where its row is still the one that is known, and no later lease was granted; which were written. A row that is
+ * locked is left out, so that no account waits for another. The rows of the leases are locked meanwhile, see {@link write}.
+ */
+const replaceAll = (
   session: Session,
-  reads: Reader,
-  place: { readonly account: string; readonly location: string },
+  all: ReadonlyArray<Replacement>
+): Effect.Effect<ReadonlyArray<boolean>, ServerProblem> => {
+  const { sql, tables } = session
+  const rows = JSON.stringify(
+    all.map((one, place) => {
+      const account = wellFormed(one.account)
+      return { ...one, place, account, digest: `${one.digest}%`, payload: payloadOf(account) }
+    })
+  )
+  const [entries, leases] = [sql(tables.entries), sql(tables.leases)]
+  const statement = sql<{ readonly place: unknown }>`
+    WITH asked AS MATERIALIZED (
+      SELECT * FROM json_to_recordset(CAST(${rows} AS JSON)) AS one(place INT, account TEXT, number BIGINT,
+        fence BIGINT, digest TEXT, record TEXT, state TEXT, due BIGINT, payload TEXT)
+    ), leased AS (
+      SELECT asked.place FROM asked JOIN ${leases} AS held ON held.account = asked.account
+      WHERE held.fence <= asked.fence FOR SHARE OF held SKIP LOCKED
+    ), same AS (
+      SELECT asked.place FROM asked JOIN ${entries} AS kept ON kept.account = asked.account
+      WHERE kept.version = asked.number AND kept.fence <= asked.fence
+        AND encode(sha256(convert_to(kept.record, 'UTF8')), 'hex') LIKE asked.digest
+      FOR UPDATE OF kept SKIP LOCKED
+    )
+    UPDATE ${entries} AS kept
+    SET version = asked.number + 1, fence = asked.fence, record = asked.record, state = asked.state, due = asked.due
+    FROM asked JOIN leased ON leased.place = asked.place JOIN same ON same.place = asked.place
+    WHERE kept.account = asked.account AND kept.version = asked.number
+    RETURNING asked.place, pg_notify(${channelOf(session)}, asked.payload)`
+  return Effect.map(session.run(statement), (written) => {
+    const places = new Set(written.map(({ place }) => Number(place)))
+    return all.map((_, place) => places.has(place))
+  })
+}
+
+const commitToRead = (
+  entries: Table,
+  place: Place,
   entry: Entry.Entry,
   expected: Option.Option<Version>,
   races = 0
 ): Effect.Effect<Version, ServerProblem | Refusal> =>
   Effect.gen(function* () {
     const { account, location } = place
-    const { number, fence, granted, held } = yield* read(reads, account, location)
+    const { number, fence, granted, held } = yield* read(entries, account, location)
     const version = Option.map(held, (h) => h.version)
     if (Option.getOrUndefined(version) !== Option.getOrUndefined(expected)) {
       return yield* new CommitRefused({ reason: "Conflict", location })
@@ -163,15 +280,15 @@ const commit = (
     const kept = Entry.keepFence(entry, seen)
     const document = Option.match(held, { onNone: () => ({}), onSome: (h) => h.document })
     const text = yield* RecordText.encode(document, kept, location, yield* Clock.currentTimeMillis)
-    const written = yield* write(session, account, {
+    const written = yield* write(entries.session, account, {
       number,
       text,
       fence: kept.fence,
       lease: entry.fence,
       ...columnsOf(kept)
     })
-    if (written) return versionOf(number + 1, new TextEncoder().encode(text))
-    if (races < maxRaces) return yield* commit(session, reads, place, entry, expected, races + 1)
+    if (written) return versionOf(number + 1, text, document)
+    if (races < maxRaces) return yield* commitToRead(entries, place, entry, expected, races + 1)
     return yield* new ServerProblem({
       reason: "Unavailable",
       message: `Others keep changing ${location}: try again.`
@@ -179,8 +296,8 @@ const commit = (
   })
 
 /**
- * Writes the entry where its row is still the one that was read and no later lease was granted; whether it
- * was so. On PostgreSQL the lease's row is locked meanwhile: a grant comes wholly before or after.
+ * Writes the entry if its row is still the one that was read and no later lease was granted. Returns whether
+ * it did. On PostgreSQL the lease's row is locked meanwhile: a grant comes completely before or after.
  */
 const write = (
   session: Session,
@@ -214,7 +331,7 @@ const write = (
     )
     .pipe(
       Effect.map((rows) => rows.length > 0),
-      // Who has waited for a lock does not wait for it again.
+      // A writer that has already waited for a lock does not wait again.
       Effect.catchIf(
         (problem) => isRace(problem) && !isLocked(problem),
         () => Effect.succeed(false)
@@ -233,11 +350,13 @@ const remove = (session: Session, account: string): Effect.Effect<boolean, Serve
   )
 }
 
-/** A write-ahead log keeps what was removed until it is folded into the file: done now, if nobody reads. */
+/**
+ * A write-ahead log keeps removed data until it is merged into the file. This merges it now, if nobody reads.
+ */
 const forget = (session: Session): Effect.Effect<void> =>
   Effect.ignore(session.run(session.sql`PRAGMA wal_checkpoint(TRUNCATE)`))
 
-/** In the statement that makes the change: it is told if and only if that is committed. */
+/** In the statement that makes the change, so it is reported if and only if the change is committed. */
 const tell = (session: Session, account: string) =>
   session.dialect === "pg"
     ? session.sql`, pg_notify(${channelOf(session)}, ${payloadOf(account)})`

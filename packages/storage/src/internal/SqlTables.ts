@@ -21,7 +21,10 @@ export const columnsOf = (entry: Entry.Entry): { readonly state: string; readonl
   return { state, due: Option.getOrNull(dueAt) }
 }
 
-/** What a driver gives for bytes. */
+/** A name as drivers send it: JSON cannot hold half of a surrogate pair. */
+export const wellFormed = (account: string): string => Buffer.from(account).toString()
+
+/** The value that a driver returns for bytes. */
 export const bytesOf = (value: unknown): Uint8Array =>
   value instanceof ArrayBuffer
     ? new Uint8Array(value)

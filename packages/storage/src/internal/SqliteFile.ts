@@ -1,4 +1,4 @@
-/** The file of a database: private from its first moment on. SQLite gives its companions the same mode. */
+/** The file of a database, private from the start. SQLite gives its companions the same mode. */
 import * as Effect from "effect/Effect"
 import * as fs from "node:fs/promises"
 import { attempt, codeOf, FileProblem } from "./FileProblem.js"
@@ -7,7 +7,7 @@ import * as PrivateFile from "./PrivateFile.js"
 
 export type Problem = FileProblem | ServerProblem
 
-/** The file at the end of the links: all who use it must find the same companions. */
+/** Returns the file at the end of the links, because all its users must find the same companions. */
 export const prepare = (filename: string): Effect.Effect<string, FileProblem> =>
   Effect.gen(function* () {
     const target = yield* PrivateFile.resolve(filename, "follow")
@@ -26,7 +26,7 @@ export const prepare = (filename: string): Effect.Effect<string, FileProblem> =>
       return yield* new FileProblem({
         reason: "Insecure",
         message:
-          `${target} has mode 0${mode.toString(8).padStart(3, "0")}, which lets others at the credentials; ` +
+          `${target} has mode 0${mode.toString(8).padStart(3, "0")}, so other users can access the credentials; ` +
           `repair it with: chmod 600 ${JSON.stringify(target)}`
       })
     }

@@ -1,6 +1,6 @@
 /**
- * JSON as a credential file must have it: one object, no key twice, bounded in depth. What it refuses it
- * names by place, never by content. Numbers that JavaScript would change are carried through as written.
+ * Strict JSON for a credential file: one object, no key twice, bounded in depth. Errors name the place, never
+ * the content. Numbers that JavaScript would change keep their text.
  */
 import * as Data from "effect/Data"
 import * as Either from "effect/Either"
@@ -12,12 +12,20 @@ export type JsonObject = { readonly [key: string]: unknown }
 /** Deeper than any credential file, and shallow enough for every recursive reader. */
 export const maxDepth = 500
 
-/** A number with more digits than a double holds: kept as it was written. */
-class RawNumber extends Data.Class<{ readonly text: string }> {}
+/** Marks a number that is written as it is. No document can contain it by chance. */
+const mark = randomUUID()
+const marked = new RegExp(`"${mark}([^"]+)"`, "g")
+
+/** A number with more digits than a double holds, kept as written. */
+class RawNumber extends Data.Class<{ readonly text: string }> {
+  toJSON(): string {
+    return mark + this.text
+  }
+}
 
 class Refused extends Data.TaggedError("Refused")<{ readonly problem: string; readonly at: number }> {}
 
-/** The document in these bytes, or in words what is wrong with them and where. */
+/** Parses the document in these bytes, or describes the problem and its place. */
 export const parse = (bytes: Uint8Array): Either.Either<JsonObject, string> => {
   const encoding = encodingProblem(bytes)
   if (encoding !== undefined) return Either.left(encoding)
@@ -39,16 +47,11 @@ export const parse = (bytes: Uint8Array): Either.Either<JsonObject, string> => {
   }
 }
 
-/** The text of a document, laid out as `like` is. */
+/** Returns the text of a document, formatted like `like`. */
 export const stringify = (document: JsonObject, like = ""): string => {
   const indent = /^\s*\{(\r?\n)([ \t]+)"/.exec(like)
-  const mark = randomUUID()
-  const text = JSON.stringify(
-    document,
-    (_, value: unknown) => (value instanceof RawNumber ? mark + value.text : value),
-    like === "" ? 2 : (indent?.[2] ?? "")
-  )
-  return `${text.replace(new RegExp(`"${mark}([^"]+)"`, "g"), "$1")}\n`
+  const text = JSON.stringify(document, undefined, like === "" ? 2 : (indent?.[2] ?? ""))
+  return `${text.includes(mark) ? text.replace(marked, "$1") : text}\n`
 }
 
 export const isObject = (value: unknown): value is JsonObject =>
@@ -119,14 +122,14 @@ class Reader {
     do {
       this.blanks()
       const start = this.at
-      if (this.text[start] !== '"') this.refuse("is no JSON: a key is due")
+      if (this.text[start] !== '"') this.refuse("is not JSON: a key is missing")
       const key = this.string()
       if (key === "__proto__") this.refuse("has a key that is not allowed (__proto__)", start)
-      if (Object.hasOwn(found, key)) this.refuse("has a key for the second time", start)
-      if (!this.take(":")) this.refuse("is no JSON: a colon is due")
+      if (Object.hasOwn(found, key)) this.refuse("has a key twice", start)
+      if (!this.take(":")) this.refuse("is not JSON: a colon is missing")
       found[key] = this.value(depth + 1)
     } while (this.take(","))
-    if (!this.take("}")) this.refuse("is no JSON: a comma or closing brace is due")
+    if (!this.take("}")) this.refuse("is not JSON: a comma or closing brace is missing")
     return found
   }
 
@@ -136,7 +139,7 @@ class Reader {
     if (this.take("]")) return found
     do found.push(this.value(depth + 1))
     while (this.take(","))
-    if (!this.take("]")) this.refuse("is no JSON: a comma or closing bracket is due")
+    if (!this.take("]")) this.refuse("is not JSON: a comma or closing bracket is missing")
     return found
   }
 
@@ -148,17 +151,17 @@ class Reader {
       if (code === 0x5c) {
         escapePattern.lastIndex = this.at
         const escape = escapePattern.exec(this.text)
-        if (escape === null) this.refuse("is no JSON: an escape is not valid")
+        if (escape === null) this.refuse("is not JSON: an escape is not valid")
         this.at += escape[0].length
       } else if (code >= 0x20) this.at++
-      else this.refuse("is no JSON: a control character in a string")
+      else this.refuse("is not JSON: a control character in a string")
     }
     return JSON.parse(this.text.slice(start, ++this.at)) as string
   }
 
   private number(): number | RawNumber {
     numberPattern.lastIndex = this.at
-    const [raw] = numberPattern.exec(this.text) ?? this.refuse("is no JSON: a value is due")
+    const [raw] = numberPattern.exec(this.text) ?? this.refuse("is not JSON: a value is missing")
     this.at += raw.length
     const value = Number(raw)
     const digits = raw.replace(/[eE].*|[-.]/g, "").length

@@ -16,30 +16,30 @@ import { createHash } from "node:crypto"
 import type { FileFormat } from "../FileFormat.js"
 import * as Record from "./Record.js"
 
-/** What went wrong with a cell, before it is known for which operation. */
+/** A problem with a cell, before it is known which operation it belongs to. */
 export interface Problem {
   readonly reason: Failure["reason"]
   readonly message: string
   readonly cause?: unknown
 }
 
-/** Where the text is kept. */
+/** Where the text is stored. */
 export interface Cell {
   readonly location: string
-  /** How its text holds the entry. */
+  /** How the text holds the entry. */
   readonly format: FileFormat
-  /** The longest text that it takes, and that is believed to be a record. */
+  /** The longest text that it accepts, and that can be a record. */
   readonly maxBytes: number
-  /** Appended to the message where a text is too long to be written. */
+  /** Appended to the message if a text is too long to write. */
   readonly tooLongAdvice: string
   readonly get: Effect.Effect<Option.Option<string>, Problem>
   readonly set: (text: string) => Effect.Effect<void, Problem>
   readonly remove: Effect.Effect<void, Problem>
-  /** The highest fence of the leases granted for it, 0 where it knows of none. */
+  /** The highest fence of the leases granted for it, 0 if it knows of none. */
   readonly grantedFence: Effect.Effect<number, Problem>
-  /** Runs alone among all who use the cell in this way. */
+  /** Runs exclusively among all users of the cell that do so. */
   readonly alone: <A, E>(use: Effect.Effect<A, E>) => Effect.Effect<A, E | Problem>
-  /** Runs what only looks: not while a text is half written. */
+  /** Runs a read, not while a text is half written. */
   readonly looking: <A, E>(use: Effect.Effect<A, E>) => Effect.Effect<A, E | Problem>
 }
 
@@ -47,7 +47,7 @@ interface Held extends Record.Document {
   readonly version: Version
 }
 
-/** What a text that is sound but holds no grant is: to those who look, a problem; to those who write, room. */
+/** A text that is sound but holds no grant is a problem for reads, and free room for writes. */
 type WithoutGrant = "problem" | "room"
 
 export const make = (cell: Cell): Context.Tag.Service<TokenStorage> => {
@@ -94,7 +94,7 @@ export const make = (cell: Cell): Context.Tag.Service<TokenStorage> => {
   }
 }
 
-/** The fence of what the cell holds; 0 where that cannot be told. */
+/** Returns the fence of what the cell holds, 0 if it cannot be determined. */
 export const writtenFence = (cell: Cell): Effect.Effect<number> =>
   cell.looking(read(cell)).pipe(
     Effect.map(Option.match({ onNone: () => 0, onSome: fenceOf })),

@@ -1,5 +1,5 @@
-/** The part of `fs-native-extensions` that is used here; the package has no types of its own. */
+/** The part of `fs-native-extensions` that is used here. The package has no types of its own. */
 declare module "fs-native-extensions" {
-  /** Takes an exclusive lock on the open file, or says that somebody else has it. Never waits. */
+  /** Takes an exclusive lock on the open file, or reports that another holder has it. Never waits. */
   export const tryLock: (fd: number) => boolean
 }

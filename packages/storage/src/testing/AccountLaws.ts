@@ -1,13 +1,12 @@
 /**
- * What every `TokenStorages` must do beside its storages: find what is due, and list and count all. See {@link Law} for how
- * to run them.
+ * What every `TokenStorages` must do besides its storages: find due accounts, list all accounts, count them.
+ * See {@link Law} for how to run the laws.
  *
  * @since 0.1.0
  */
 import * as Credentials from "@latchkey/core/Credentials"
 import * as Entry from "@latchkey/core/Entry"
 import * as TokenStorages from "@latchkey/core/TokenStorages"
-import * as Chunk from "effect/Chunk"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -16,7 +15,7 @@ import * as Stream from "effect/Stream"
 import { check, type Law, law } from "./Law.js"
 
 /**
- * Two handles on the same accounts, of which there are none yet.
+ * Two handles on the same accounts, initially none.
  *
  * @since 0.1.0
  * @category models
@@ -37,7 +36,7 @@ export interface Options<E> {
 const start = 1_800_000_000_000
 
 /**
- * An entry whose token ends at this time, epoch milliseconds.
+ * Creates an entry whose token expires at this time, in epoch milliseconds.
  *
  * @since 0.1.0
  * @category samples
@@ -66,7 +65,7 @@ const write = (
     )
   )
 
-/** All that is due, in pages. */
+/** Returns everything that is due, in pages. */
 const pages = (
   storages: Context.Tag.Service<TokenStorages.TokenStorages>,
   before: number,
@@ -82,7 +81,7 @@ const pages = (
 }
 
 const listed = (storages: Context.Tag.Service<TokenStorages.TokenStorages>, after?: string) =>
-  Effect.map(Stream.runCollect(storages.accounts(after)), Chunk.toReadonlyArray)
+  Effect.map(Stream.runCollect(storages.accounts(after)), (all) => Array.from(all))
 
 const same = (what: string, found: unknown, expected: unknown) =>
   check(
@@ -106,7 +105,7 @@ export const laws = <E>(options: Options<E>): ReadonlyArray<Law> => {
     ),
     define("what is due comes the earliest first, in pages, through either handle", ({ first, second }) =>
       Effect.gen(function* () {
-        // Many that are due at the same time, and names that sort otherwise than their times.
+        // Many that are due at the same time, with names that do not sort like their times.
         const names = Array.from({ length: 25 }, (_, i) => `account ${String.fromCharCode(122 - i)} é%{}`)
         const dueAt = (i: number) => start + Math.floor(i / 6) * 1000
         yield* Effect.forEach(names, (name, i) => write(first, name, () => entryOf(name, dueAt(i))), {

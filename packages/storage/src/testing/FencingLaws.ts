@@ -1,6 +1,6 @@
 /**
- * What a storage must do that knows the leases granted for its grant: what a holder writes after another
- * was granted the lease is refused. See {@link Law} for how to run them.
+ * What a storage that knows the leases of its grant must do: refuse a write by a holder after another one was
+ * granted the lease. See {@link Law} for how to run the laws.
  *
  * @since 0.1.0
  */
@@ -26,7 +26,7 @@ export interface Handle {
 }
 
 /**
- * Two handles on one store and its leases; `account` is what the leases of this store's grant are called.
+ * Two handles on one store and its leases. `account` is the name of the grant in its leases.
  *
  * @since 0.1.0
  * @category models
@@ -43,7 +43,7 @@ export interface Backend {
  */
 export interface Options<E> {
   readonly make: Effect.Effect<Backend, E, Scope.Scope>
-  /** How long the leases last: 1 second unless given. */
+  /** How long the leases last. Default: 1 second. */
   readonly ttl?: Duration.DurationInput | undefined
 }
 

@@ -1,9 +1,9 @@
 /**
- * Random histories on one store through two handles, each step judged by a small reference model. See
- * {@link Law} for how to run them.
+ * Random histories on one store through two handles. A small reference model judges each step. See
+ * {@link Law} for how to run the laws.
  *
- * Steps that follow each other must do exactly what the model does. In a step of several commits on one
- * version at once, exactly one wins, and what is loaded meanwhile is the state before or after it.
+ * Steps in sequence must do exactly what the model does. In a step of several concurrent commits on one
+ * version, exactly one wins, and a concurrent load returns the state before or after it.
  *
  * @since 0.1.0
  */
@@ -17,8 +17,8 @@ import * as Cause from "effect/Cause"
 import * as FastCheck from "effect/FastCheck"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
-import * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
+import { Fibers } from "@latchkey/core/internal-api"
 import { check, type Law, LawBroken, live, render } from "./Law.js"
 import * as Sample from "./Sample.js"
 import type { Stores } from "./StorageLaws.js"
@@ -29,9 +29,9 @@ import type { Stores } from "./StorageLaws.js"
  */
 export interface Options<E> {
   readonly make: Effect.Effect<Stores, E, Scope.Scope>
-  /** How many histories: 50 unless given. */
+  /** How many histories. Default: 50. */
   readonly histories?: number | undefined
-  /** Of the histories; a failure names the one it had. */
+  /** The seed of the histories. A failure names the seed it had. */
   readonly seed?: number | undefined
 }
 
@@ -49,7 +49,7 @@ export const laws = <E>(options: Options<E>): ReadonlyArray<Law> => [
 type Step = { readonly handle: 0 | 1 } & (
   | { readonly do: "load" }
   | { readonly do: "remove" }
-  /** `expect`: 0 the current version, 1 the one before it, and so on; -1 none. */
+  /** `expect`: 0 is the current version, 1 the one before it, and so on; -1 is none. */
   | { readonly do: "commit"; readonly entry: Entry.Entry; readonly expect: number }
   | { readonly do: "race"; readonly entries: ReadonlyArray<Entry.Entry> }
 )
@@ -89,13 +89,13 @@ const step: FastCheck.Arbitrary<Step> = FastCheck.oneof(
 
 const runAll = <E>(options: Options<E>): Effect.Effect<void, LawBroken> =>
   Effect.gen(function* () {
-    const runtime = yield* Effect.runtime()
+    const runtime = yield* Fibers.running()
     const seed = options.seed ?? (yield* Random.nextIntBetween(1, 2_147_483_647))
     const property = FastCheck.asyncProperty(
       FastCheck.array(step, { minLength: 1, maxLength: 12 }),
       async (steps) => {
         const history = Effect.scoped(Effect.flatMap(options.make, (stores) => runHistory(stores, steps)))
-        const exit = await Runtime.runPromiseExit(runtime)(history)
+        const exit = await Fibers.runPromiseExit(runtime)(history)
         if (Exit.isFailure(exit)) throw new Error(Cause.pretty(exit.cause))
       }
     )
@@ -118,8 +118,8 @@ const describe = (s: Step): string =>
       : "")
 
 /**
- * What the store must hold. Of the fence only bounds are known: a store may or may not remember, beyond a
- * removal, the highest one it has seen.
+ * What the store must hold. Only bounds of the fence are known: after a removal, a store may or may not
+ * remember the highest one it has seen.
  */
 class Model {
   current = Option.none<Versioned>()

@@ -1,7 +1,8 @@
 /**
  * What every storage and every lease must do, as values that any test runner can run.
  *
- * Each `…Laws.laws(options)` returns a list of {@link Law}s; take the lists that fit what the backend can do:
+ * Each `…Laws.laws(options)` returns a list of {@link Law}s. Use the lists that match the abilities of the
+ * backend:
  *
  * - `StorageLaws`: every `TokenStorage`.
  * - `HistoryLaws`: the same, model-checked over random histories with concurrent commits.
@@ -15,29 +16,29 @@
  * import { StorageLaws } from "@latchkey/storage/testing"
  *
  * const make = Effect.gen(function* () {
- *   const name = yield* freshName // a store nobody has used, for each law
+ *   const name = yield* freshName // an unused store for each law
  *   return { first: yield* open(name), second: yield* open(name) } // two handles, as in two processes
  * })
  * for (const law of StorageLaws.laws({ make })) it.live(law.name, () => law.effect)
  * ```
  *
- * `make` is run once for each law (and history), in a scope that closes at its end, so that it can clean
- * up. `second` must share nothing with `first` but the store itself: another connection, another file
- * handle. Only what lives in one process by nature may give the same value twice.
+ * `make` runs once for each law (and history), in a scope that closes at its end, so that it can clean up.
+ * `second` must share nothing with `first` except the store itself: use another connection or another file
+ * handle. Only a store that lives in one process by nature may return the same value twice.
  *
- * Laws run under the live clock, whatever clock the runner sets, since a backend's time may be elsewhere.
- * A broken one fails with {@link LawBroken}; other failures are the backend's own.
+ * Laws run under the live clock, whatever clock the runner sets, because a backend's time may be elsewhere. A
+ * broken law fails with {@link LawBroken}. Other failures are the backend's own.
  *
  * @since 0.1.0
  */
 import type { CommitRefused } from "@latchkey/core/TokenStorage"
 import { type StorageError } from "@latchkey/core/TokenStorage"
 import * as Entry from "@latchkey/core/Entry"
-import * as Clock from "effect/Clock"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import type * as Scope from "effect/Scope"
+import { Fibers } from "@latchkey/core/internal-api"
 
 /**
  * One law: a name for the runner, and the check.
@@ -59,7 +60,7 @@ export interface Law {
 export class LawBroken extends Data.TaggedError("LawBroken")<{ readonly message: string }> {}
 
 /**
- * A law over a fresh backend.
+ * Creates a law over a fresh backend.
  *
  * @since 0.1.0
  * @category constructors
@@ -78,7 +79,7 @@ export const law =
  * @category utils
  */
 export const live: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R> = Effect.withClock(
-  Clock.make()
+  Fibers.systemClock
 )
 
 /**
@@ -91,8 +92,8 @@ export const check = (holds: boolean, otherwise: string): Effect.Effect<void, La
   holds ? Effect.void : Effect.fail(new LawBroken({ message: otherwise }))
 
 /**
- * An entry as a text that is the same for equal entries, however their objects are ordered. For test
- * entries: it shows their tokens.
+ * Formats an entry as a text that is the same for equal entries, whatever the order of their keys. For test
+ * entries only: it shows their tokens.
  *
  * @since 0.1.0
  * @category checks
@@ -100,7 +101,7 @@ export const check = (holds: boolean, otherwise: string): Effect.Effect<void, La
 export const render = (entry: Entry.Entry): string => JSON.stringify(sorted(Entry.toJson(entry)))
 
 /**
- * Fails unless both entries are alike, all fields and extras.
+ * Fails unless both entries are equal, including all fields and extras.
  *
  * @since 0.1.0
  * @category checks
@@ -113,7 +114,7 @@ export const checkSame = (
   check(render(actual) === render(expected), `${what}: expected ${render(expected)}, found ${render(actual)}`)
 
 /**
- * Fails unless the commit was refused, for one of the reasons.
+ * Fails unless the commit was refused for one of the reasons.
  *
  * @since 0.1.0
  * @category checks

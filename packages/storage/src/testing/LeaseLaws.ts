@@ -1,8 +1,8 @@
 /**
- * What every `RefreshLease` must do. See {@link Law} for how to run them.
+ * What every `RefreshLease` must do. See {@link Law} for how to run the laws.
  *
- * A holder that is stopped is played by a clock whose sleeps never end: a lease must be renewed by the
- * clock of the fiber that acquired it.
+ * A clock whose sleeps never end simulates a stopped holder, because a lease must be renewed by the clock of
+ * the fiber that acquired it.
  *
  * @since 0.1.0
  */
@@ -16,10 +16,11 @@ import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
+import { Fibers } from "@latchkey/core/internal-api"
 import { check, type Law, law, LawBroken } from "./Law.js"
 
 /**
- * Two handles on the same leases, of which none is held.
+ * Two handles on the same leases, none of them held.
  *
  * @since 0.1.0
  * @category models
@@ -35,13 +36,13 @@ export interface Leases {
  */
 export interface Options<E> {
   readonly make: Effect.Effect<Leases, E, Scope.Scope>
-  /** How long the leases last: 1 second unless given. Long enough for a round trip on a busy machine. */
+  /** How long the leases last. Default: 1 second. Long enough for a round trip on a busy machine. */
   readonly ttl?: Duration.DurationInput | undefined
-  /** Whether it is renewed while held, as the port asks: true unless given. */
+  /** Whether the lease is renewed while it is held, as the port requires. Default: true. */
   readonly renews?: boolean | undefined
   /**
-   * Whether it lasts for its ttl, no more and no less, though the wall clock of a holder or a waiter is wrong by
-   * years: false unless given. Any backend should that outlives a process.
+   * Whether the lease lasts exactly for its ttl, even if the wall clock of a holder or a waiter is wrong by
+   * years. Default: false. Any backend that outlives a process should do so.
    */
   readonly bearsWrongClocks?: boolean | undefined
 }
@@ -55,7 +56,7 @@ const account = "laws@example.com"
 export const laws = <E>(options: Options<E>): ReadonlyArray<Law> => {
   const define = law(options.make)
   const ttl = Duration.decode(options.ttl ?? "1 second")
-  // Where it must not lapse, however busy the machine.
+  // For leases that must not lapse, even on a busy machine.
   const long = Duration.times(ttl, 60)
   const renewal = define("it is renewed while its scope is open", ({ first, second }) =>
     unlessStalled(
@@ -154,7 +155,7 @@ export const laws = <E>(options: Options<E>): ReadonlyArray<Law> => {
         const granted = yield* Deferred.make<void>()
         const holding = first
           .acquire(account, long)
-          .pipe(Effect.zipRight(Deferred.succeed(granted, undefined)), Effect.zipRight(Effect.never))
+          .pipe(Effect.andThen(Deferred.succeed(granted, undefined)), Effect.andThen(Effect.never))
         const holder = yield* Effect.fork(Effect.scoped(holding))
         yield* Effect.raceFirst(Deferred.await(granted), Fiber.join(holder))
         yield* checkBusy(second, account, ttl)
@@ -201,18 +202,15 @@ export const laws = <E>(options: Options<E>): ReadonlyArray<Law> => {
 
 const years = [-10, 10]
 
-/** A clock that is wrong on the wall and right in what it says of time that passes. */
+/** A clock that is wrong as a wall clock, but measures elapsed time correctly. */
 const wrongBy = (inYears: number): Clock.Clock => {
-  const real = Clock.make()
+  const real = Fibers.systemClock
   const millis = () => real.unsafeCurrentTimeMillis() + inYears * 31_557_600_000
-  return {
-    [Clock.ClockTypeId]: Clock.ClockTypeId,
-    unsafeCurrentTimeMillis: millis,
-    unsafeCurrentTimeNanos: () => real.unsafeCurrentTimeNanos(),
-    currentTimeMillis: Effect.sync(millis),
-    currentTimeNanos: real.currentTimeNanos,
-    sleep: (duration) => real.sleep(duration)
-  }
+  return Fibers.makeClock(
+    millis,
+    (duration) => real.sleep(duration),
+    () => Fibers.monotonicNanos(real)
+  )
 }
 
 const isBusy = (handle: Context.Tag.Service<RefreshLease>, name: string, ttl: Duration.Duration) =>
@@ -227,7 +225,7 @@ const isBusy = (handle: Context.Tag.Service<RefreshLease>, name: string, ttl: Du
 const checkBusy = (handle: Context.Tag.Service<RefreshLease>, name: string, ttl: Duration.Duration) =>
   Effect.flatMap(isBusy(handle, name, ttl), (busy) => check(busy, "a second holder was granted it"))
 
-/** A process that stood still for part of a ttl has lost its lease by right: what it saw says nothing. */
+/** A process that stood still for part of a ttl has rightly lost its lease. What it saw proves nothing. */
 const unlessStalled = <E>(
   ttl: Duration.Duration,
   attempt: Effect.Effect<void, E, Scope.Scope>
@@ -250,8 +248,8 @@ const unlessStalled = <E>(
   })
 
 /**
- * A lease whose holder stops the moment it has it. `close` ends its scope, as when it wakes up again. `real` is the
- * holder's clock, the system's unless given.
+ * Acquires a lease whose holder stops at once. `close` ends its scope, as when the holder wakes up again.
+ * `real` is the holder's clock, by default the system's.
  *
  * @since 0.1.0
  * @category utils
@@ -260,31 +258,28 @@ export const acquireStalled = (
   handle: Context.Tag.Service<RefreshLease>,
   name: string,
   ttl: Duration.Duration,
-  real: Clock.Clock = Clock.make()
+  real: Clock.Clock = Fibers.systemClock
 ) =>
   Effect.gen(function* () {
     const scope = yield* Effect.acquireRelease(Scope.make(), (s) => Scope.close(s, Exit.void))
     let stopped = false
-    const clock: Clock.Clock = {
-      [Clock.ClockTypeId]: Clock.ClockTypeId,
-      unsafeCurrentTimeMillis: () => real.unsafeCurrentTimeMillis(),
-      unsafeCurrentTimeNanos: () => real.unsafeCurrentTimeNanos(),
-      currentTimeMillis: real.currentTimeMillis,
-      currentTimeNanos: real.currentTimeNanos,
-      sleep: (duration) =>
-        Effect.zipRight(
+    const clock = Fibers.makeClock(
+      () => real.unsafeCurrentTimeMillis(),
+      (duration) =>
+        Effect.andThen(
           real.sleep(duration),
           Effect.suspend(() => (stopped ? Effect.never : Effect.void))
-        )
-    }
+        ),
+      () => Fibers.monotonicNanos(real)
+    )
     const lease = yield* handle.acquire(name, ttl).pipe(Scope.extend(scope), Effect.withClock(clock))
     stopped = true
     return { lease, close: Scope.close(scope, Exit.void) }
   })
 
 /**
- * Asks for a lease until it is granted, as long as a lapsed one may last; `next` is how long that one lasts,
- * as long as the lapsed one unless given.
+ * Requests a lease until it is granted, for as long as a lapsed one may last. `next` is how long the new one
+ * lasts, by default as long as the lapsed one.
  *
  * @since 0.1.0
  * @category utils

@@ -1,7 +1,7 @@
 /**
- * What a storage must do with a record that was damaged behind its back: say so by type, name the place and
- * no value, and leave the record as it is. For storages that keep an entry as one JSON text. See
- * {@link Law} for how to run them.
+ * What a storage must do with a record that was damaged behind its back: fail with the right type, name the
+ * place and no value, and leave the record unchanged. For storages that keep an entry as one JSON text. See
+ * {@link Law} for how to run the laws.
  *
  * @since 0.1.0
  */
@@ -17,7 +17,7 @@ import { check, type Law, law, LawBroken } from "./Law.js"
 import * as Sample from "./Sample.js"
 
 /**
- * One store that nobody has used, and a way around the storage to the bytes of its record.
+ * One unused store, and direct access to the bytes of its record.
  *
  * @since 0.1.0
  * @category models
@@ -39,7 +39,7 @@ export interface Options<E> {
 }
 
 /**
- * A way to damage a record, and what the storage may then answer.
+ * A way to damage a record, and the results that the storage may then return.
  *
  * @since 0.1.0
  * @category models
@@ -47,7 +47,7 @@ export interface Options<E> {
 export interface Damage {
   readonly name: string
   readonly reasons: ReadonlyArray<StorageError["reason"]>
-  /** The bytes put in place of a sound record. */
+  /** Returns the bytes that replace a sound record. */
   readonly apply: (sound: Uint8Array) => Uint8Array
 }
 
@@ -63,7 +63,7 @@ const damage = (
   reasons: Damage["reasons"] = ["Malformed"]
 ): Damage => ({ name, reasons, apply: (sound) => encoder.encode(apply(textOf(sound))) })
 
-/** Puts a value in the place of a field, wherever in the record it stands. */
+/** Replaces a field's value, wherever the field is in the record. */
 const setting = (field: string, value: string) => (sound: string) =>
   sound.replace(new RegExp(`("${field}"\\s*:\\s*)("[^"]*"|-?[\\d.]+)`), (_, before: string) => before + value)
 
@@ -71,7 +71,7 @@ const setting = (field: string, value: string) => (sound: string) =>
 const deep = "[".repeat(10_000) + "]".repeat(10_000)
 
 /**
- * The damages of a JSON record; the fields are those of `Entry.toJson`.
+ * The damages of a JSON record. The fields are those of `Entry.toJson`.
  *
  * @since 0.1.0
  * @category inputs

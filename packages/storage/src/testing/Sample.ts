@@ -1,5 +1,5 @@
 /**
- * Entries to put into a storage: a plain one, one with every field, and arbitrary ones. None holds a real
+ * Sample entries for a storage: a plain one, one with every field, and arbitrary ones. None holds a real
  * token.
  *
  * @since 0.1.0
@@ -11,7 +11,7 @@ import * as FastCheck from "effect/FastCheck"
 import * as Option from "effect/Option"
 
 /**
- * A first entry whose tokens end in `name`.
+ * Creates a first entry whose tokens end in `name`.
  *
  * @since 0.1.0
  * @category samples
@@ -28,7 +28,7 @@ export const plain = (name: string): Entry.Entry =>
   )
 
 /**
- * An entry with every field filled.
+ * An entry with every field set.
  *
  * @since 0.1.0
  * @category samples

@@ -1,5 +1,5 @@
 /**
- * What every `TokenStorage` must do. See {@link Law} for how to run them.
+ * What every `TokenStorage` must do. See {@link Law} for how to run the laws.
  *
  * @since 0.1.0
  */
@@ -16,7 +16,7 @@ import { check, checkRefused, checkSame, type Law, law, LawBroken } from "./Law.
 import * as Sample from "./Sample.js"
 
 /**
- * Two handles on one store that nobody has used.
+ * Two handles on one unused store.
  *
  * @since 0.1.0
  * @category models
@@ -32,7 +32,7 @@ export interface Stores {
  */
 export interface Options<E> {
   readonly make: Effect.Effect<Stores, E, Scope.Scope>
-  /** Whether the backend has `changes`; the laws hold it to that. */
+  /** Whether the backend has `changes`. The laws check that it does. */
   readonly changes: boolean
 }
 
@@ -180,7 +180,7 @@ export const laws = <E>(options: Options<E>): ReadonlyArray<Law> => {
             Effect.gen(function* () {
               yield* check(options.changes, "it has a stream of changes")
               const seen = yield* Effect.fork(Stream.runHead(changes))
-              // The subscription may take a moment: write until it tells.
+              // The subscription may take a moment: write until it reports a change.
               const write = Effect.gen(function* () {
                 const version = Option.map(yield* second.load, (loaded) => loaded.version)
                 yield* second.commit(Sample.plain("changed"), version)

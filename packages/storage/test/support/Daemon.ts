@@ -1,4 +1,4 @@
-/** A server process of a test: started, stopped, started again, and never left behind. */
+/** A server process of a test: started, stopped, started again, and never left running. */
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
@@ -49,7 +49,7 @@ export const make = (program: Program): Effect.Effect<Daemon, never, Scope.Scope
       })
       pid = Number(line)
     })
-    const start = Effect.zipRight(
+    const start = Effect.andThen(
       launch,
       program.ready.pipe(
         Effect.repeat({ until: (ready) => ready, schedule: Schedule.spaced("20 millis") }),

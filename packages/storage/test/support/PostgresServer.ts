@@ -1,4 +1,4 @@
-/** A PostgreSQL of a test's own, in a directory of its own, reached through a socket there. */
+/** A PostgreSQL for one test, in its own directory, reached through a socket there. */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { execFile } from "node:child_process"

@@ -1,4 +1,4 @@
-/** A Redis of a test's own on a free port of the loopback interface; it keeps its data through a restart. */
+/** A Redis for one test, on a free port of the loopback interface. It keeps its data through a restart. */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as fs from "node:fs"

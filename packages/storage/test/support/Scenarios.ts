@@ -1,4 +1,4 @@
-/** Canaries in stores: sound ones, and ones that hold them where something else is due. */
+/** Canaries in stores: sound stores, and stores with canaries in wrong places. */
 import { KeyValueStore } from "@effect/platform"
 import { SystemError } from "@effect/platform/Error"
 import { Credentials, Entry, RefreshLease, TokenStorage } from "@latchkey/core"

@@ -1,4 +1,4 @@
-/** The file system's promises with faults: the calls that change something are counted, and fail as planned. */
+/** The file system's promises with faults: calls that change something are counted, and fail as planned. */
 import type * as fs from "node:fs/promises"
 
 /** A call that changes something, or makes it last. */

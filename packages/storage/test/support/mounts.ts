@@ -1,4 +1,7 @@
-/** Mounts that a test makes and removes; where this process may not, the tests that need them are skipped. */
+/**
+ * Mounts that a test creates and removes. If this process may not mount, the tests that need them are
+ * skipped.
+ */
 import * as Effect from "effect/Effect"
 import * as ChildProcess from "node:child_process"
 import * as fs from "node:fs"

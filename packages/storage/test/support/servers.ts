@@ -1,4 +1,4 @@
-/** What is tested of every server that keeps grants. */
+/** The tests of every server that stores grants. */
 import * as Entry from "@latchkey/core/Entry"
 import type { RefreshLease } from "@latchkey/core/RefreshLease"
 import type { TokenStorage } from "@latchkey/core/TokenStorage"
@@ -68,7 +68,7 @@ export const crashes = (
     assert.isTrue(yield* isHeld)
   })
 
-/** Many accounts over one connection, and which one changed; `longest` may not be told by its name. */
+/** Many accounts over one connection, and the one that changed. `longest` may be reported without its name. */
 export const manyAccounts = (storages: Context.Tag.Service<TokenStorages>, tellsLongest: boolean) =>
   Effect.gen(function* () {
     const of = (name: string) => Either.getOrThrow(storages.of(name))

@@ -1,5 +1,5 @@
-/** Which fault meets which request, and how many came. */
-import type * as Utils from "effect/Utils"
+/** Assigns faults to requests, and counts the requests. */
+import type { Seeded } from "@latchkey/core/internal-api"
 import * as Fault from "../../testing/Fault.js"
 import type { Endpoint, Options } from "./model.js"
 
@@ -20,7 +20,7 @@ export class FaultPlan {
 
   constructor(
     private readonly chances: NonNullable<Options["chances"]>,
-    private readonly random: Utils.PCGRandom
+    private readonly random: Seeded.Seeded
   ) {}
 
   plan(faults: ReadonlyArray<Fault.Fault>, endpoint: Endpoint): void {
@@ -35,7 +35,7 @@ export class FaultPlan {
     this.standing.set(endpoint, fault)
   }
 
-  /** The fault that meets the next request to an endpoint. */
+  /** Returns the fault for the next request to an endpoint. */
   meet(endpoint: Endpoint): Fault.Fault {
     const number = ++this.arrived[endpoint]
     return (
@@ -46,7 +46,7 @@ export class FaultPlan {
     )
   }
 
-  /** Counts what is under way at the token endpoint. */
+  /** Counts the running requests to the token endpoint. */
   enter(endpoint: Endpoint): void {
     if (endpoint === "token") this.mostAtOnce = Math.max(this.mostAtOnce, ++this.underWay)
   }

@@ -1,4 +1,4 @@
-/** The device authorizations that the hostile server waits for (RFC 8628). */
+/** The pending device authorizations of the hostile server (RFC 8628). */
 
 interface Device {
   readonly userCode: string
@@ -32,7 +32,7 @@ export class Devices {
     return { deviceCode, userCode, interval: interval / 1000, expiresIn: lifetime / 1000 }
   }
 
-  /** The scopes granted, or the error to answer (§3.5). An approved code is good for one poll. */
+  /** Returns the granted scopes, or the error to send (§3.5). An approved code is good for one poll. */
   poll(deviceCode: string, now: number): ReadonlyArray<string> | string {
     const device = this.devices.get(deviceCode)
     if (device === undefined) return "invalid_grant"
@@ -48,7 +48,7 @@ export class Devices {
     return device.answer === "Approved" ? device.scopes : "access_denied"
   }
 
-  /** What the user did at the verification page; whether there is such a code. */
+  /** Records what the user did at the verification page. Returns whether there is such a code. */
   answer(userCode: string, answer: "Approved" | "Denied"): boolean {
     const device = [...this.devices.values()].find((d) => d.userCode === userCode)
     if (device !== undefined) device.answer = answer

@@ -1,4 +1,4 @@
-/** Where the hostile server and its resource are. */
+/** The URLs of the hostile server and its resource. */
 import type { Endpoint } from "./model.js"
 import type { Endpoints } from "../../Server.js"
 
@@ -37,6 +37,6 @@ const doors: Readonly<Record<string, Endpoint>> = {
   [endpoints.userinfoEndpoint]: "userinfo"
 }
 
-/** Which endpoint a URL is, if any; the resource is everything at its origin. */
+/** Returns the endpoint of a URL, if it is one. Everything at the resource's origin is the resource. */
 export const endpointOf = (url: URL): Endpoint | undefined =>
   url.href.startsWith(resource) ? "resource" : doors[`${url.origin}${url.pathname}`]

@@ -1,13 +1,13 @@
 /**
- * What the hostile server knows of its grants: families, their refresh tokens, the access tokens. All in
- * memory, synchronous, with the time handed in.
+ * The grants of the hostile server: families, their refresh tokens, the access tokens. All in memory and
+ * synchronous, with the time as an argument.
  */
 import * as Fingerprint from "@latchkey/core/Fingerprint"
 import * as Redacted from "effect/Redacted"
 import type { Redemption } from "./model.js"
 import type { Rotation } from "../../testing/Rotation.js"
 
-/** The tokens that go back one login. */
+/** The tokens that come from one login. */
 export interface Family {
   readonly number: number
   readonly subject: string
@@ -18,14 +18,14 @@ export interface Family {
 interface RefreshToken {
   readonly family: Family
   readonly expiresAt: number
-  /** When it was redeemed first. */
+  /** When it was first redeemed. */
   spentAt: number | undefined
-  /** What it brought, the last one last. */
+  /** The pairs it brought, oldest first. */
   readonly brought: Array<Pair>
 }
 
 export interface AccessToken {
-  /** None for a client's own. */
+  /** None for a client's own token. */
   readonly family: Family | undefined
   readonly subject: string
   readonly scopes: ReadonlyArray<string>
@@ -33,7 +33,7 @@ export interface AccessToken {
   revoked: boolean
 }
 
-/** What an answer brings; `refreshToken` where a new one is given. */
+/** The tokens of a response. `refreshToken` is set if a new one is given. */
 export interface Pair {
   readonly accessToken: string
   readonly refreshToken: string | undefined
@@ -57,22 +57,22 @@ export class Grants {
   constructor(
     private readonly rotation: Rotation,
     private readonly lifetimes: Lifetimes,
-    /** Never the same twice. */
+    /** Never returns the same token twice. */
     private readonly newToken: (kind: "at" | "rt") => string
   ) {}
 
-  /** A login. */
+  /** Begins a family after a login. */
   begin(subject: string | undefined, scopes: ReadonlyArray<string>, now: number): Pair {
     const number = ++this.families
     return this.issue({ number, subject: subject ?? `user-${number}`, scopes, alive: true }, scopes, now)
   }
 
-  /** A token for the client itself. */
+  /** Issues a token for the client itself. */
   issueToClient(subject: string, scopes: ReadonlyArray<string>, now: number): Pair {
     return this.issueAccess(undefined, subject, scopes, now)
   }
 
-  /** RFC 6749 §6. None where it is refused; `scopes` narrows the access token, never the grant. */
+  /** RFC 6749 §6. None if the redemption is refused. `scopes` narrows the access token, never the grant. */
   redeem(
     token: string,
     scopes: ReadonlyArray<string> | undefined,
@@ -98,7 +98,7 @@ export class Grants {
     return this.note(token, held, first ? "Granted" : "Replayed", now, pair)
   }
 
-  /** Whether a refresh with it would succeed now. */
+  /** Whether a refresh with this token would succeed now. */
   canRefresh(token: string, now: number): boolean {
     const held = this.refreshTokens.get(token)
     if (held === undefined || !held.family.alive || now >= held.expiresAt) return false
@@ -109,7 +109,7 @@ export class Grants {
     return this.refreshTokens.get(refreshToken)?.family
   }
 
-  /** The access token, if it is accepted now. */
+  /** Returns the access token, if it is accepted now. */
   accepted(token: string, now: number): AccessToken | undefined {
     const held = this.accessTokens.get(token)
     return held !== undefined && !held.revoked && held.family?.alive !== false && now < held.expiresAt

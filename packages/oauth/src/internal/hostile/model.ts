@@ -1,4 +1,4 @@
-/** What the hostile server is made of, and what it records. */
+/** The types of the hostile server, and its records. */
 import type { Fingerprint } from "@latchkey/core/Fingerprint"
 import type * as Duration from "effect/Duration"
 import type * as Redacted from "effect/Redacted"
@@ -6,7 +6,7 @@ import type { Fault } from "../../testing/Fault.js"
 import type * as Rotation from "../../testing/Rotation.js"
 
 /**
- * Which of the server's doors a request goes to.
+ * The endpoints of the server.
  *
  * @since 0.1.0
  * @category models
@@ -15,9 +15,13 @@ export type Endpoint =
   "discovery" | "token" | "revocation" | "introspection" | "device" | "userinfo" | "resource"
 
 /**
- * One redemption of a refresh token; tokens by fingerprint, families by number in the order of their
- * logins. `Granted`: on its first use. `Replayed`: again, within a window. `Reused`: again, outside of one.
- * `Refused`: of a family that had ended.
+ * One redemption of a refresh token. Tokens are fingerprints. Families are numbers in the order of their
+ * logins.
+ *
+ * - `Granted`: the first use.
+ * - `Replayed`: a later use within a window.
+ * - `Reused`: a later use outside of a window.
+ * - `Refused`: a use after the family had ended.
  *
  * @since 0.1.0
  * @category models
@@ -27,41 +31,47 @@ export interface Redemption {
   readonly family: number
   readonly redeemed: Fingerprint
   readonly outcome: "Granted" | "Replayed" | "Reused" | "Refused"
-  /** The refresh token to be used next, where tokens were given out. */
+  /** The refresh token to use next, if tokens were given. */
   readonly brought: Fingerprint | undefined
 }
 
 /**
- * How the server is; each has a default.
+ * The behaviour of the server. Each setting has a default.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Options {
-  /** What is random follows from it; 0. */
+  /** Everything random follows from it. Default: 0. */
   readonly seed?: number
-  /** What becomes of a used refresh token; `Rotation.strict()`. */
+  /** What the server does with a spent refresh token. Default: `Rotation.strict()`. */
   readonly rotation?: Rotation.Rotation
-  /** The `expires_in` of answers; 1 hour. */
+  /** The `expires_in` of responses. Default: 1 hour. */
   readonly accessTokenLifetime?: Duration.DurationInput
-  /** For how long the resource really takes an access token; as long as `expires_in` says. */
+  /** How long the resource really accepts an access token. Default: as long as `expires_in` says. */
   readonly acceptedFor?: Duration.DurationInput
-  /** For how long a refresh token is good; for ever. */
+  /** How long a refresh token is valid. Default: without limit. */
   readonly refreshTokenLifetime?: Duration.DurationInput
   /**
-   * How far the server's clock is ahead, in milliseconds; negative is behind. It shows in `Date` and `exp`. A
-   * function is asked with each answer: where it gives what a test sets its clock by, the server's stays right.
+   * How far the server's clock is ahead, in milliseconds. Negative: behind. It shows in `Date` and `exp`. A
+   * function is called for each response, so that the server's clock stays right while a test sets its own.
    */
   readonly clockSkew?: number | (() => number)
-  /** How long requests and answers travel, each: always the same, or drawn anew in whole milliseconds; 0. */
+  /**
+   * How long requests and responses travel, each: a fixed time, or a random number of whole milliseconds.
+   * Default: 0.
+   */
   readonly latency?:
     Duration.DurationInput | { readonly min: Duration.DurationInput; readonly max: Duration.DurationInput }
-  /** Faults of requests for which none is planned, each with its probability; at the token endpoint unless given. */
+  /**
+   * Faults of requests without a planned fault, each with its probability. Default endpoint: the token
+   * endpoint.
+   */
   readonly chances?: ReadonlyArray<{
     readonly fault: Fault
     readonly probability: number
     readonly endpoint?: Endpoint
   }>
-  /** The only client that it knows (none, basic or post); without it, it takes everyone. */
+  /** The only client that it accepts (none, basic or post). Default: any client. */
   readonly client?: { readonly clientId: string; readonly secret?: Redacted.Redacted }
 }

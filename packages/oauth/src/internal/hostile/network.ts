@@ -1,4 +1,4 @@
-/** The way to the hostile server and back, as a platform `HttpClient`. */
+/** The connection to the hostile server, as a platform `HttpClient`. */
 import * as HttpClient from "@effect/platform/HttpClient"
 import { RequestError } from "@effect/platform/HttpClientError"
 import type { HttpClientRequest } from "@effect/platform/HttpClientRequest"
@@ -7,7 +7,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
-import type * as Utils from "effect/Utils"
+import type { Seeded } from "@latchkey/core/internal-api"
 import type { Fault, Outcome, Reply } from "../../testing/Fault.js"
 import type { Endpoint } from "./model.js"
 import { endpointOf, issuer } from "./endpoints.js"
@@ -17,8 +17,8 @@ import { respond, type Incoming, type Site } from "./routes.js"
 export interface Options {
   readonly faultPlan: FaultPlan
   readonly site: Site
-  readonly random: Utils.PCGRandom
-  /** How long each way takes, in milliseconds: from, to. */
+  readonly random: Seeded.Seeded
+  /** How long each direction takes, in milliseconds: minimum, maximum. */
   readonly latency: readonly [number, number]
 }
 
@@ -36,10 +36,10 @@ export const make = ({
         faultPlan.enter(endpoint)
         const [there, back] = [fault.requestDelay + travel(), fault.answerDelay + travel()]
         return pause(there).pipe(
-          Effect.zipRight(
+          Effect.andThen(
             Effect.map(Clock.currentTimeMillis, (now) => answer(site, endpoint, incoming, fault, now))
           ),
-          Effect.zipLeft(pause(back)),
+          Effect.tap(() => pause(back)),
           Effect.ensuring(Effect.sync(() => faultPlan.leave(endpoint)))
         )
       })
@@ -50,7 +50,7 @@ export const make = ({
           ? Effect.succeed(toResponse(request, { status: 404, headers: {}, body: "" }))
           : Effect.fail(noConnection(request, "ENOTFOUND"))
       }
-      // A client that gives up does not call its request back: the server's part is a fiber of its own.
+      // A client that gives up does not take its request back, so the server's part runs in its own fiber.
       return serve(endpoint, toIncoming(request)).pipe(
         Effect.forkIn(scope),
         Effect.flatMap(Fiber.join),
@@ -132,7 +132,7 @@ const toIncoming = (request: HttpClientRequest): Incoming => {
   }
 }
 
-/** A body in JSON, as some servers want it. */
+/** A JSON body, which some servers want. */
 const jsonForm = (text: string): URLSearchParams => {
   try {
     const value: unknown = JSON.parse(text)

@@ -1,4 +1,4 @@
-/** The honest answers of the hostile server: what a sound server would say to each request. */
+/** The honest responses of the hostile server: what a correct server would send. */
 import { json, type Reply } from "../../testing/Fault.js"
 import type { Endpoint } from "./model.js"
 import { metadata, verificationUri } from "./endpoints.js"
@@ -15,7 +15,7 @@ export interface Site {
   readonly grants: Grants
   readonly devices: Devices
   readonly client: { readonly clientId: string; readonly secret: string | undefined } | undefined
-  /** What the token endpoint tells, in milliseconds. */
+  /** The lifetime that the token endpoint states, in milliseconds. */
   readonly toldLifetime: number
   /** How far the server's clock is ahead, in milliseconds. */
   readonly skew: () => number
@@ -92,7 +92,7 @@ const tokens = (site: Site, pair: Pair, now: number): Reply =>
 
 const posts = {
   token,
-  /** RFC 7009 §2.2: what is unknown is revoked already. */
+  /** RFC 7009 §2.2: an unknown token counts as revoked. */
   revocation: ({ grants }: Site, { form }: Incoming): Reply => {
     grants.revoke(form.get("token") ?? "")
     return { status: 200, headers: {}, body: "" }
@@ -122,7 +122,7 @@ const posts = {
   }
 }
 
-/** RFC 6750 §3: without a token no error code, with a bad one `invalid_token`. */
+/** RFC 6750 §3: without a token there is no error code; with a bad one it is `invalid_token`. */
 const protectedBy = (
   { grants }: Site,
   request: Incoming,
