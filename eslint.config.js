@@ -67,7 +67,10 @@ const pure = [
   ...["internal/EntrySchema", "internal/ResponseFields"]
 ]
 /** Those of the MCP package, which know the records and checks of the OAuth wire too. */
-const pureOfMcp = ["Binding", "Discovery", "Registration", "Scopes", "internal/recovery", "internal/refusals"]
+const pureOfMcp = [
+  ...["Binding", "Discovery", "Registration", "Scopes"],
+  ...["event", "need", "reason", "recovery", "refusals"].map((name) => `internal/${name}`)
+]
 const pureImports = [
   ...[
     "Array",
@@ -292,8 +295,15 @@ export default tseslint.config(
     [
       ...pureImports.map((name) => `effect/${name}`),
       ...["core/Credentials", "core/GrantIdentity"].map((name) => `@latchkey/${name}`),
-      ...["Challenge", "ClientAuth", "Endpoint", "Server"].map((name) => `@latchkey/oauth/${name}`),
-      ...pureOfMcp.flatMap((name) => [`./${name}.js`, `../${name}.js`])
+      ...["Challenge", "ClientAuth", "Endpoint", "LoginError", "Server"].map(
+        (name) => `@latchkey/oauth/${name}`
+      ),
+      "../McpError.js",
+      ...pureOfMcp.flatMap((name) => [
+        `./${name}.js`,
+        `../${name}.js`,
+        `./${name.replace("internal/", "")}.js`
+      ])
     ],
     "this module is pure and imports only data modules and other pure modules"
   ),

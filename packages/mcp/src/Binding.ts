@@ -1,9 +1,9 @@
 /**
- * What a login at an MCP server keeps beside its tokens, in the same record: the server that they are for, the
- * authorization server that issued them, and the client that they were issued to. Pure.
+ * The origin of a grant for an MCP server: the MCP server, the authorization server that issued the grant, and the
+ * client that received it. Pure.
  *
- * It lies in the credentials' `extras`, so that every storage, wrapper and lease serves it unchanged. It holds the secret of
- * a client that was registered on the spot.
+ * It is stored in the credentials' `extras`, in the same record as the tokens, so it works with every storage. It
+ * contains the secret of a dynamically registered client.
  *
  * @since 0.1.0
  */
@@ -18,10 +18,12 @@ import { Registered } from "./Registration.js"
 /**
  * The origin of a grant for an MCP server.
  *
- * - `serverUrl`: the server. `resource`: its identifier, as it goes into requests (RFC 8707).
- * - `issuer`: the authorization server. `endpoints`: where it has no metadata, what stands in for them.
- * - `requested`: the scopes that the login asked for.
- * - `registrations`: the clients by issuer, that of the grant among them.
+ * - `serverUrl`: the MCP server.
+ * - `resource`: its identifier, for the `resource` parameter of requests (RFC 8707).
+ * - `issuer`: the authorization server.
+ * - `hasMetadata`: whether the authorization server publishes its metadata. If not, it has default endpoints.
+ * - `requested`: the scopes that the login requested.
+ * - `registrations`: the clients by issuer, including the client of the grant.
  *
  * @since 0.1.0
  * @category models
@@ -61,11 +63,11 @@ const Json = Schema.Struct({
 const decode = Schema.decodeUnknownOption(Json)
 const encode = Schema.encodeSync(Json)
 
-/** More authorization servers than an MCP server moves between; the oldest are dropped. */
+/** An MCP server rarely moves between more authorization servers. The oldest registrations are dropped. */
 const mostRegistrations = 8
 
 /**
- * The binding of a grant; none where it is no grant for an MCP server.
+ * Returns the binding of a grant. None if the grant is not for an MCP server.
  *
  * @since 0.1.0
  * @category getters
@@ -88,12 +90,12 @@ export const of = (credentials: Credentials): Option.Option<Binding> => {
   return binding
 }
 
-/** It is asked for again and again of credentials that do not change. */
+/** A cache, because the same credentials are read for every request. */
 const bindings = new WeakMap<object, Option.Option<Binding>>()
 
 /**
- * The credentials with this binding. A server's field of the same name is replaced: no server chooses where its grant is
- * sent.
+ * Adds a binding to credentials. It replaces a field of the same name in the server's response, so that no server can
+ * choose where its grant is sent.
  *
  * @since 0.1.0
  * @category combinators
@@ -111,7 +113,7 @@ export const attach = (credentials: Credentials, binding: Binding): Credentials 
 }
 
 /**
- * The registrations with one more, which comes last: the last are kept.
+ * Adds a registration at the end. {@link attach} keeps the last ones.
  *
  * @since 0.1.0
  * @category combinators
@@ -126,7 +128,7 @@ export const register = (
 }
 
 /**
- * The client that the grant was issued to.
+ * Returns the client that received the grant.
  *
  * @since 0.1.0
  * @category getters
@@ -135,7 +137,7 @@ export const client = ({ issuer, registrations }: Binding): Option.Option<Regist
   Object.hasOwn(registrations, issuer) ? Option.fromNullable(registrations[issuer]) : Option.none()
 
 /**
- * The identity that the grant names itself; see `TokenRefresher`.
+ * Returns the identity of the grant, from the grant itself; see `identityIn` of `TokenRefresher`.
  *
  * @since 0.1.0
  * @category getters

@@ -1,6 +1,5 @@
 /**
- * Where a protected MCP server says which authorization servers it trusts (RFC 9728), and what to make of it. Pure: the
- * requests are sent elsewhere.
+ * Finds the authorization servers of a protected MCP server (RFC 9728). Pure: it sends no requests.
  *
  * @since 0.1.0
  */
@@ -12,11 +11,11 @@ import * as Endpoint from "@latchkey/oauth/Endpoint"
 import type * as Server from "@latchkey/oauth/Server"
 
 /**
- * What the metadata of a protected resource says (RFC 9728 §2), as far as a client needs it.
+ * The metadata of a protected resource (RFC 9728 §2), as far as a client needs it.
  *
- * - `resource`: as the document writes it; it goes into every `resource` parameter (RFC 8707).
- * - `issuers`: its authorization servers, in its order. Empty where it names none.
- * - `scopes`: `scopes_supported`, where it is there.
+ * - `resource`: the identifier as the document has it, for every `resource` parameter (RFC 8707).
+ * - `issuers`: the authorization servers, in the order of the document. May be empty.
+ * - `scopes`: `scopes_supported`, if present.
  *
  * @since 0.1.0
  * @category models
@@ -28,7 +27,7 @@ export class ProtectedResource extends Data.Class<{
 }> {}
 
 /**
- * What a 401 or 403 of an MCP server says to a client (RFC 6750 §3, RFC 9728 §5.1).
+ * The challenge in a 401 or 403 of an MCP server (RFC 6750 §3, RFC 9728 §5.1).
  *
  * @since 0.1.0
  * @category models
@@ -40,7 +39,7 @@ export class ServerChallenge extends Data.Class<{
 }> {}
 
 /**
- * No challenge at all: a server that answers 401 without a word.
+ * The challenge of a 401 without `WWW-Authenticate`.
  *
  * @since 0.1.0
  * @category constructors
@@ -52,7 +51,7 @@ export const noChallenge = new ServerChallenge({
 })
 
 /**
- * The challenge in a `WWW-Authenticate` header. Of several for a token, each parameter's first value counts.
+ * Reads a `WWW-Authenticate` header. If it has several challenges for tokens, the first value of each parameter counts.
  *
  * @since 0.1.0
  * @category constructors
@@ -72,14 +71,14 @@ export const challenge = (header: string | undefined): ServerChallenge => {
   })
 }
 
-/** Scopes as RFC 6749 §3.3 writes them; what is none is left out. */
+/** Splits a list of scopes (RFC 6749 §3.3). Drops words that are not scopes. */
 const words = (text: string): ReadonlyArray<string> => [
   ...new Set(text.split(/\s+/).filter((word) => /^[\x21\x23-\x5b\x5d-\x7e]+$/.test(word)))
 ]
 
 /**
- * Where the metadata of the server may be, in the order in which to look: where the challenge says; else at the well-known
- * place of the server's path, then at that of its host (RFC 9728 §3.1).
+ * Returns the URLs to try for the metadata of the server, in order: the one in the challenge, or else the well-known
+ * URL of the server's path and then of its host (RFC 9728 §3.1).
  *
  * @since 0.1.0
  * @category getters
@@ -92,7 +91,7 @@ export const metadataUrls = (serverUrl: URL, challenged: Option.Option<string>):
 }
 
 /**
- * Where an authorization server's metadata may be, in the order of the MCP specification.
+ * The places of an authorization server's metadata, in the order of the MCP specification.
  *
  * @since 0.1.0
  * @category constants
@@ -100,7 +99,7 @@ export const metadataUrls = (serverUrl: URL, challenged: Option.Option<string>):
 export const places: ReadonlyArray<Server.Place> = ["oauth2", "oidcInserted", "oidc"]
 
 /**
- * Whether a resource identifier covers a URL: the same origin, and the same path or one above it.
+ * Whether a resource identifier covers a URL: it has the same origin, and the same path or a parent of it.
  *
  * @since 0.1.0
  * @category predicates
@@ -108,7 +107,7 @@ export const places: ReadonlyArray<Server.Place> = ["oauth2", "oidcInserted", "o
 export const covers = (resource: string, url: URL): boolean => {
   if (!URL.canParse(resource) || resource.includes("#")) return false
   const { origin, pathname, search, username } = new URL(resource)
-  // `null` is the origin of everything that has none.
+  // URLs without an origin all have the origin `null`.
   if (origin === "null" || origin !== url.origin || username !== "") return false
   if (search !== "" && search !== url.search) return false
   const above = pathname.replace(/\/+$/, "")
@@ -116,7 +115,7 @@ export const covers = (resource: string, url: URL): boolean => {
 }
 
 /**
- * The identifier of a server that has no metadata: its URL, without the slash after the host.
+ * Returns the identifier of a server without metadata: its URL, without a slash after the host.
  *
  * @since 0.1.0
  * @category getters
@@ -125,9 +124,9 @@ export const canonical = (serverUrl: URL): string =>
   serverUrl.pathname === "/" && serverUrl.search === "" ? serverUrl.origin : serverUrl.href
 
 /**
- * Reads a metadata document of the server. What is wrong with it comes in words; then nothing in it may be used.
+ * Reads a metadata document of the server. Returns the problem in words if the document must not be used.
  *
- * Issuers that no request may go to are left out: see `Endpoint.checkDiscovered`.
+ * Drops issuers that no request may be sent to; see `Endpoint.checkDiscovered`.
  *
  * @since 0.1.0
  * @category constructors
@@ -141,20 +140,20 @@ export const parse = (
   if (typeof resource !== "string" || resource === "") return Either.left("names no resource (RFC 9728 §2)")
   if (!covers(resource, serverUrl)) {
     return Either.left(
-      `is of the resource ${Endpoint.display(resource)}, which does not cover ${Endpoint.display(serverUrl)} (RFC 9728 §3.3)`
+      `is for the resource ${Endpoint.display(resource)}, which does not cover ${Endpoint.display(serverUrl)} (RFC 9728 §3.3)`
     )
   }
   if (issuers !== undefined && !isTexts(issuers))
-    return Either.left("has authorization_servers that are no list")
+    return Either.left("has authorization_servers that are not a list of strings")
   const usable = (issuers ?? []).filter(
     (issuer) =>
-      // It is shown to people as it is.
+      // Messages show it unchanged.
       /^[\x21-\x7e]+$/.test(issuer) &&
       Either.isRight(Endpoint.checkDiscovered("issuer", issuer, serverUrl, options))
   )
   if (issuers !== undefined && issuers.length > 0 && usable.length === 0) {
     return Either.left(
-      "names only authorization servers that nothing may be sent to: each must be https, and public unless the MCP server is in the same network"
+      "names only authorization servers that no request may be sent to: each must use https, and be public unless the MCP server is in the same network"
     )
   }
   return Either.right(
@@ -170,8 +169,8 @@ const isTexts = (value: unknown): value is ReadonlyArray<string> =>
   Array.isArray(value) && value.every((each) => typeof each === "string")
 
 /**
- * What a server without metadata is taken for, by the first edition of the specification (2025-03-26): it is its own
- * authorization server.
+ * Returns the defaults for a server without metadata (MCP specification of 2025-03-26): it is its own authorization
+ * server.
  *
  * @since 0.1.0
  * @category constructors
@@ -184,8 +183,8 @@ export const withoutMetadata = (serverUrl: URL): ProtectedResource =>
   })
 
 /**
- * The authorization server to log in at: the one that issued the stored grant, if it is still listed; else the preferred
- * one, if it is listed; else the first.
+ * Selects the authorization server to log in at: the issuer of the stored grant if it is still listed, or else the
+ * preferred one if it is listed, or else the first.
  *
  * @since 0.1.0
  * @category getters
@@ -202,7 +201,7 @@ export const selectIssuer = (
   ])
 
 /**
- * Whether the grant of this issuer may still be used at the resource. A resource that lists no issuer does not say.
+ * Whether the resource still trusts this issuer. A resource that lists no issuers trusts all.
  *
  * @since 0.1.0
  * @category predicates
@@ -211,8 +210,8 @@ export const trusts = ({ issuers }: ProtectedResource, issuer: string): boolean 
   issuers.length === 0 || issuers.includes(issuer)
 
 /**
- * Why a login by code may not go to an authorization server, or none: the MCP specification wants it to say that it supports
- * PKCE (RFC 7636) with S256.
+ * Returns why a login with a code is not allowed at an authorization server: the MCP specification requires it to
+ * advertise PKCE (RFC 7636) with S256.
  *
  * @since 0.1.0
  * @category validation
@@ -221,5 +220,5 @@ export const pkceProblem = (metadata: Server.Metadata): Option.Option<string> =>
   metadata.code_challenge_methods_supported?.includes("S256") === true
     ? Option.none()
     : Option.some(
-        `${metadata.issuer} does not say that it supports PKCE with S256 (code_challenge_methods_supported), which MCP clients must have: nothing was sent. Set allowUnadvertisedPkce if you know that it does.`
+        `${metadata.issuer} does not advertise PKCE with S256 (code_challenge_methods_supported), which MCP clients require: nothing was sent. If you know that it supports PKCE, set allowUnadvertisedPkce.`
       )

@@ -1,6 +1,5 @@
 /**
- * How a user is asked to log in to an MCP server: in the browser of this machine, on another device, by hand, or in a way
- * of the program's own.
+ * The ways to log in to an MCP server: in the browser of this machine, on another device, by hand, or by your own code.
  *
  * @since 0.1.0
  */
@@ -18,26 +17,15 @@ import * as Effect from "effect/Effect"
 import * as Hash from "effect/Hash"
 import type * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
+import type { Reason } from "./internal/reason.js"
 import type { Registered } from "./Registration.js"
 import type { Scopes } from "./Scopes.js"
 
-/**
- * Why the user is needed.
- *
- * - `Asked`: the program calls `login`. `FirstLogin`: nobody has logged in here.
- * - `GrantEnded`: the authorization server ended the grant, or it ended by itself.
- * - `ServerMoved`: the MCP server trusts another authorization server now.
- * - `ClientForgotten`: the authorization server does not know the client any more.
- * - `StepUp`: the server wants more scopes than the token has.
- *
- * @since 0.1.0
- * @category models
- */
-export type Reason = "Asked" | "FirstLogin" | "GrantEnded" | "ServerMoved" | "ClientForgotten" | "StepUp"
+export type { Reason } from "./internal/reason.js"
 
 /**
- * A login that is to be made, for a {@link Way}. `options` are ready for the logins of `@latchkey/oauth`: the
- * authorization server, the client, the scopes and the resource are in them.
+ * A login for a {@link Way} to perform. Pass `options` to a login of `@latchkey/oauth`: they contain the authorization
+ * server, the client, the scopes and the resource.
  *
  * @since 0.1.0
  * @category models
@@ -52,8 +40,8 @@ export interface Request {
 }
 
 /**
- * A way to log in. `redirectUris` are registered for the program where it registers itself; none for a login without
- * redirects.
+ * A way to log in. A dynamic registration contains its `redirectUris` and `grantTypes`. A login without redirects has no
+ * `redirectUris`.
  *
  * @since 0.1.0
  * @category models
@@ -65,22 +53,26 @@ export interface Way {
 }
 
 /**
+ * Options of {@link browser}.
+ *
  * @since 0.1.0
  * @category models
  */
 export interface BrowserOptions {
-  /** Takes the user to the URL; `SystemBrowser.open` unless given. */
+  /** Takes the user to the URL. Default: `SystemBrowser.open`. */
   readonly openUrl?: ((url: URL, request: Request) => Effect.Effect<void, LoginError>) | undefined
-  /** Where the answer comes back to, as it is registered. Without one, see {@link browser}. */
+  /** The redirect URI, as registered. Default: see {@link browser}. */
   readonly redirectUri?: string | undefined
-  /** How long the user may take; 5 minutes. */
+  /** How long the user may take. Default: 5 minutes. */
   readonly patience?: Duration.DurationInput | undefined
 }
 
 /**
- * In the browser of this machine. Without a `redirectUri`, a client that registers itself uses one of three loopback ports
- * that are always the same for one server: some authorization servers compare the port too, against RFC 8252 §7.3. Other
- * clients come back to any free port at `http://127.0.0.1/callback`.
+ * Logs in with the browser of this machine.
+ *
+ * Without a `redirectUri`, a dynamically registered client uses one of three loopback ports, which depend only on the
+ * server's URL: some authorization servers compare ports, despite RFC 8252 §7.3. Other clients use
+ * `http://127.0.0.1/callback` with any free port.
  *
  * @since 0.1.0
  * @category constructors
@@ -99,7 +91,7 @@ export const browser = (options: BrowserOptions = {}): Way => ({
       })
     if (options.redirectUri !== undefined) return login(options.redirectUri)
     const [first, ...others] = request.registered.redirectUris
-    // A port that is taken is found before anybody sees a page.
+    // A busy port fails before the browser opens, so the next port can be tried.
     return others.reduce(
       (attempt, next) =>
         Effect.catchIf(
@@ -114,7 +106,7 @@ export const browser = (options: BrowserOptions = {}): Way => ({
 
 const codeGrant = ["authorization_code", "refresh_token"]
 
-/** Below the ports that systems give to clients by themselves. */
+/** Below the ports that operating systems assign to clients. */
 const loopbackUris = (serverUrl: URL): ReadonlyArray<string> => {
   const from = Math.abs(Hash.string(serverUrl.href)) % portCount
   return [0, 1, 2].map((step) => {
@@ -127,22 +119,24 @@ const firstPort = 20_000
 const portCount = 12_000
 
 /**
+ * Options of {@link manual}.
+ *
  * @since 0.1.0
  * @category models
  */
 export interface ManualOptions {
-  /** Shows the URL and gives what the user pasted; see `ManualLogin`. */
+  /** Shows the URL and returns the text that the user pasted; see `ManualLogin`. */
   readonly ask: (
     url: URL,
     openBefore: Option.Option<number>,
     request: Request
   ) => Effect.Effect<string | Redacted.Redacted, LoginError>
-  /** As it is registered; `http://127.0.0.1/callback` unless given. */
+  /** The redirect URI, as registered. Default: `http://127.0.0.1/callback`. */
   readonly redirectUri?: string | undefined
 }
 
 /**
- * In any browser, the answer carried over by hand.
+ * Logs in with any browser. The user pastes the URL that the browser ends at.
  *
  * @since 0.1.0
  * @category constructors
@@ -159,7 +153,7 @@ export const manual = ({ ask, redirectUri = "http://127.0.0.1/callback" }: Manua
 })
 
 /**
- * On another device (RFC 8628), where the authorization server has it.
+ * Logs in on another device (RFC 8628), if the authorization server supports it.
  *
  * @since 0.1.0
  * @category constructors
@@ -174,8 +168,8 @@ export const device = (options: {
 })
 
 /**
- * A way of the program's own, such as a page of its web server: `AuthorizationCode.begin(request.options, redirectUri)`
- * gives it the URL, and redeems the answer.
+ * Logs in by your own code, such as a page of a web server. `AuthorizationCode.begin(request.options, redirectUri)`
+ * returns the URL for the user, and redeems the response.
  *
  * @since 0.1.0
  * @category constructors

@@ -1,6 +1,6 @@
 /**
- * An HTTP client for one MCP server: its requests carry the token, and what the server says against it is answered by a
- * refresh, a login or a step-up.
+ * An HTTP client for one MCP server: it sends the token, and recovers from a 401 or 403 by a refresh, a login or a
+ * step-up.
  *
  * @since 0.1.0
  */
@@ -20,7 +20,7 @@ import { McpAuth, type Service } from "./McpAuth.js"
 import type { LoginFailure } from "./McpError.js"
 
 /**
- * An `HttpClient` that may fail for want of a token.
+ * An `HttpClient` whose requests also fail if there is no token.
  *
  * @since 0.1.0
  * @category models
@@ -28,7 +28,7 @@ import type { LoginFailure } from "./McpError.js"
 export type Client = HttpClient.HttpClient.With<HttpClientError | LoginFailure>
 
 /**
- * The client of a program that has one MCP server. Logins and refreshes use the plain `HttpClient`.
+ * The client of a program that uses one MCP server. Logins and refreshes use the plain `HttpClient`.
  *
  * @since 0.1.0
  * @category tags
@@ -36,13 +36,13 @@ export type Client = HttpClient.HttpClient.With<HttpClientError | LoginFailure>
 export class McpClient extends Context.Tag("@latchkey/mcp/McpClient")<McpClient, Client>() {}
 
 /**
- * Wraps a client so that requests to the server's origin carry the token; others pass untouched.
+ * Wraps a client so that requests to the server's origin carry the token. Other requests are not changed.
  *
- * - A 401 has the token replaced, by a refresh or a login; a 403 `insufficient_scope` has the user asked for the scopes.
- *   Each happens once for a request, which is then sent again, if its body can be (no stream). What the server answers
- *   then is the answer.
- * - A token that was refused twice is reported to the manager, which cools down if fresh tokens keep being refused.
- * - Redirects are not followed with a token: wrap `HttpClient.followRedirects` around this client, not inside it.
+ * - After a 401, the token is replaced by a refresh or a login. After a 403 `insufficient_scope`, the user is asked for
+ *   the scopes. Each happens once for a request. Then the request is sent again, unless its body is a stream, and the
+ *   second response is returned.
+ * - The manager learns of a token that was refused twice. It cools down if fresh tokens are refused repeatedly.
+ * - A redirect is not followed with a token: wrap `HttpClient.followRedirects` around this client, not inside it.
  *
  * @since 0.1.0
  * @category constructors
@@ -69,7 +69,7 @@ export const transform = (
   })
 
 /**
- * The client over the `HttpClient` in the context; see {@link transform}.
+ * Makes the client from the `HttpClient` in the context; see {@link transform}.
  *
  * @since 0.1.0
  * @category constructors
@@ -78,7 +78,7 @@ export const make = (auth: Service): Effect.Effect<Client, never, HttpClient.Htt
   Effect.zipWith(transform(auth), HttpClient.HttpClient, (wrap, client) => wrap(client))
 
 /**
- * {@link make} as a layer.
+ * Provides {@link make} as a layer.
  *
  * @since 0.1.0
  * @category layers
@@ -88,7 +88,7 @@ export const layer: Layer.Layer<McpClient, never, HttpClient.HttpClient | McpAut
   Effect.flatMap(McpAuth, make)
 )
 
-/** What sends a request with a token and keeps it out of what is seen afterwards. */
+/** Sends requests with a token, and removes the token from the request that callers see. */
 interface Parts {
   readonly auth: Service
   readonly sender: BearerSender.Sender
@@ -101,7 +101,7 @@ const exchange = <E, R>(
   request: HttpClientRequest
 ): Effect.Effect<HttpClientResponse, E | HttpClientError | LoginFailure, R> =>
   Effect.gen(function* () {
-    // What goes elsewhere needs no token, and must not wait for one.
+    // A request to another origin needs no token, and must not wait for one.
     if (originOf(request).some((origin) => !sender.origins.has(origin))) return yield* client.execute(request)
     const done = new Set<Recovery.Recovery>()
     while (true) {
@@ -121,7 +121,7 @@ const exchange = <E, R>(
         : "Take"
       if (recovery === "Take") {
         const isRefusedAgain = done.has("Authorize") && response.status === 401
-        // The manager counts refusals of fresh tokens, and stops refreshing where they repeat.
+        // The manager counts refusals of fresh tokens, and stops refreshing if they repeat.
         if (isRefusedAgain && Option.isSome(refused)) yield* Effect.ignore(auth.manager.reject(refused.value))
         return response
       }
@@ -138,14 +138,14 @@ const exchange = <E, R>(
     }
   })
 
-/** None where it is relative: a client below may complete it. */
+/** Empty for a relative URL, which an inner client may complete. */
 const originOf = ({ url }: HttpClientRequest): ReadonlyArray<string> =>
   URL.canParse(url) ? [new URL(url).origin] : []
 
 const canBeSentAgain = ({ body }: HttpClientRequest): boolean =>
   body._tag === "Raw" ? typeof body.body === "string" : body._tag !== "Stream"
 
-/** How much of an answer that is not wanted is read, so that its connection can be used again. */
+/** How much of a discarded response is read, in bytes, so that its connection can be reused. */
 const maxDiscarded = 65_536
 
 const discard = (response: HttpClientResponse): Effect.Effect<void> => {

@@ -1,5 +1,5 @@
 /**
- * Why an MCP server cannot be used, in words that say what to do next.
+ * The errors of MCP logins. Their messages say what to do next.
  *
  * @since 0.1.0
  */
@@ -10,26 +10,25 @@ import type { OAuthError } from "@latchkey/oauth/OAuthError"
 import * as Schema from "effect/Schema"
 
 /**
- * - `LoginRequired`: the user is needed, and the program gave no way to log in.
+ * - `LoginRequired`: the user must log in, and the program has no way to ask.
  * - `InsufficientScope`: the token lacks a scope, and another login does not help.
- * - `Refused`: the server answers 401 although its authorization server says that the token is good.
- * - `Discovery`: the server's metadata, or its authorization server's, cannot be used.
- * - `Registration`: no client can be had at the authorization server.
+ * - `Discovery`: the metadata of the server, or of its authorization server, cannot be used.
+ * - `Registration`: the program has no client at the authorization server.
  *
  * @since 0.1.0
  * @category errors
  */
 export class McpError extends Schema.TaggedError<McpError>("@latchkey/mcp/McpError")("McpError", {
-  reason: Schema.Literal("LoginRequired", "InsufficientScope", "Refused", "Discovery", "Registration"),
+  reason: Schema.Literal("LoginRequired", "InsufficientScope", "Discovery", "Registration"),
   /** The MCP server, without its query. */
   serverUrl: Schema.String,
   message: Schema.String,
-  /** The scopes that the server wants, where it said so. */
+  /** The scopes that the server wants, if it named them. */
   scopes: Schema.optional(Schema.Array(Schema.String))
 }) {}
 
 /**
- * All that a login can fail with.
+ * All errors of a login.
  *
  * @since 0.1.0
  * @category errors

@@ -1,8 +1,8 @@
 /**
- * The login at an MCP server for code that is not written in Effect, such as the official SDK's transports: a `fetch`, and
- * providers of tokens.
+ * The login at an MCP server for code without Effect, such as the official SDK: a `fetch`, and providers for the SDK's
+ * transports.
  *
- * Tokens are returned in clear: pass them to the client that needs them, and do not log them.
+ * Tokens are plain strings here: pass them to the client that needs them, and do not log them.
  *
  * @since 0.1.0
  */
@@ -22,7 +22,7 @@ import * as Refusals from "./internal/refusals.js"
 import { McpAuth, type Service } from "./McpAuth.js"
 
 /**
- * What `fetch` is, as the SDK's transports take it.
+ * The type of `fetch` in the SDK's transports.
  *
  * @since 0.1.0
  * @category models
@@ -30,55 +30,57 @@ import { McpAuth, type Service } from "./McpAuth.js"
 export type Fetch = (url: string | URL, init?: RequestInit) => Promise<Response>
 
 /**
- * The login at an MCP server in promises; see `McpAuth.Service` for what each member does. A failure rejects with an
- * `Error`: the error itself, so that its `_tag` and `reason` can be asked for.
+ * The login at an MCP server in promises; see `McpAuth.Service`. A failure rejects with the error itself, with its `_tag`
+ * and `reason`.
  *
  * @since 0.1.0
  * @category models
  */
 export interface McpPromise {
   /**
-   * A `fetch` whose requests to the server's origin carry the token: pass it to the SDK's transport as `fetch`, without an
-   * `authProvider`. A 401 has the token replaced by a refresh or a login, a 403 `insufficient_scope` by a step-up, each once
-   * for a request, which is then sent again, unless its body is a stream.
+   * A `fetch` whose requests to the server's origin carry the token. Pass it to the SDK's transport as `fetch`, without
+   * an `authProvider`. After a 401, it replaces the token by a refresh or a login, and after a 403 `insufficient_scope`
+   * by a step-up. Each happens once for a request. Then the request is sent again, unless its body is a stream.
    */
   readonly fetch: Fetch
   /**
-   * For the SDK's transports, as `authProvider`. It does not see a 403: the transport throws `InsufficientScopeError`, whose
-   * scopes `login` takes. Prefer `fetch`, which knows the token that was refused.
+   * An `authProvider` for the SDK's transports. It does not see a 403: the transport throws `InsufficientScopeError`.
+   * Pass its scopes to `login`. Prefer `fetch`, which knows which token was refused.
    */
   readonly provider: Required<AuthProvider>
-  /** A token that is valid now; undefined while nobody is logged in. */
+  /** Returns a token that is valid now. Undefined until someone logs in. */
   readonly token: () => Promise<string | undefined>
   /** Asks the user to log in now. */
   readonly login: (options?: { readonly scopes?: ReadonlyArray<string> | undefined }) => Promise<string>
-  /** Ends the grant at its server, and removes it here; whether there was one. */
+  /** Ends the grant at its server, and removes it from the storage. Returns whether there was one. */
   readonly logout: () => Promise<boolean>
   readonly status: () => Promise<AuthStatus>
 }
 
 /**
- * One that owns its layer.
+ * A login that owns its layer.
  *
  * @since 0.1.0
  * @category models
  */
 export interface OwnMcpPromise extends McpPromise {
-  /** Waits for a refresh that is under way and its commit, then releases everything. */
+  /** Waits for a running refresh and its commit, then releases all resources. */
   readonly close: () => Promise<void>
 }
 
 /**
+ * Options of {@link make} and {@link open}.
+ *
  * @since 0.1.0
  * @category models
  */
 export interface Options {
-  /** What sends the requests; the global `fetch` unless given. */
+  /** Sends the requests. Default: the global `fetch`. */
   readonly fetch?: Fetch | undefined
 }
 
 /**
- * The login in promises; it lives as long as the scope of the login.
+ * Makes the promises of a login. They work until the scope of the login closes.
  *
  * @since 0.1.0
  * @category constructors
@@ -106,8 +108,8 @@ export const make = (auth: Service, options: Options = {}): Effect.Effect<McpPro
   })
 
 /**
- * Builds the layer and returns its login in promises: all that a program without Effect needs. Rejects where the layer cannot
- * be built. Call `close` at the end of the program.
+ * Builds the layer and returns its login in promises. A program without Effect needs nothing else. Rejects if the layer
+ * cannot be built. Call `close` at the end of the program.
  *
  * @since 0.1.0
  * @category constructors
@@ -119,7 +121,7 @@ export const open = async <E>(
   const runtime = ManagedRuntime.make(layer)
   const exit = await runtime.runPromiseExit(Effect.flatMap(McpAuth, (auth) => make(auth, options)))
   if (Exit.isSuccess(exit)) return { ...exit.value, close: () => runtime.dispose() }
-  // Why the layer could not be built matters more than a failure to release it.
+  // The failure to build the layer matters more than a failure to release it.
   await runtime.dispose().catch(() => undefined)
   throw errorOf(exit.cause)
 }
@@ -178,11 +180,12 @@ const makeProvider = (auth: Service, run: Run): Required<AuthProvider> => {
   }
 }
 
-/** The failure as an `Error`: itself where it is one. What is none may hold a secret, and is not quoted. */
+/** Returns the failure if it is an `Error`. Any other value may contain a secret, so the message does not quote it. */
 const errorOf = (cause: Cause.Cause<unknown>): Error => {
-  if (Cause.isInterruptedOnly(cause)) return new Error("It was interrupted: the login is closed or closing")
+  if (Cause.isInterruptedOnly(cause))
+    return new Error("The call was interrupted: the login is closed or closing")
   const failure = Cause.squash(cause)
   return failure instanceof Error
     ? failure
-    : new Error("It failed with a value that is no Error: see the cause", { cause: failure })
+    : new Error("The call failed with a value that is not an Error: see the cause", { cause: failure })
 }

@@ -1,6 +1,6 @@
 /**
- * As which client a login is made at an authorization server: pre-registered, by a client ID metadata document, or
- * registered on the spot (RFC 7591). Pure: the requests are sent elsewhere.
+ * Decides which client a login uses: a pre-registered one, a client ID metadata document, or a dynamic registration
+ * (RFC 7591). Pure: it sends no requests.
  *
  * @since 0.1.0
  */
@@ -13,38 +13,38 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 
 /**
- * A client that was registered at one authorization server by hand.
+ * A client that you registered at an authorization server.
  *
  * @since 0.1.0
  * @category models
  */
 export interface PreRegistered extends ClientAuth.Client {
-  /** The server that it is registered at: at another one the login fails. The first one that is met, unless given. */
+  /** The issuer that it is registered at. A login at another one fails. Default: any issuer. */
   readonly issuer?: string | undefined
 }
 
 /**
- * Who the program is to authorization servers.
+ * How the program identifies itself to authorization servers.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Options {
-  /** A client that is registered already; it comes first. */
+  /** A client that you registered. First choice. */
   readonly client?: PreRegistered | undefined
   /**
-   * The https URL of the program's client ID metadata document, which is its client id at every server that supports
-   * these; it comes second. The redirect URIs of the logins must be in the document.
+   * The https URL of the program's client ID metadata document, which is its client ID at every server that supports
+   * such documents. Second choice. The document must contain the redirect URIs of the logins.
    */
   readonly clientMetadataUrl?: string | undefined
-  /** What users are shown where the program registers itself; `Latchkey` unless given. */
+  /** The name that users see after a dynamic registration. Default: `Latchkey`. */
   readonly clientName?: string | undefined
-  /** More fields of the registration (RFC 7591 §2), such as `logo_uri` or `software_id`. */
+  /** Further fields of a dynamic registration (RFC 7591 §2), such as `logo_uri` or `software_id`. */
   readonly clientMetadata?: Readonly<Record<string, unknown>> | undefined
 }
 
 /**
- * How a client authenticates at the token endpoint, as far as a registration can say.
+ * How a registered client authenticates at the token endpoint.
  *
  * @since 0.1.0
  * @category models
@@ -52,8 +52,8 @@ export interface Options {
 export type Method = "none" | "client_secret_basic" | "client_secret_post"
 
 /**
- * The client of a login, as it is stored beside the grant. `redirectUris` and `secretExpiresAt` (epoch milliseconds) are
- * those of a registration on the spot.
+ * The client of a login, as stored with the grant. Only a dynamic registration has `redirectUris` and `secretExpiresAt`
+ * (epoch milliseconds).
  *
  * @since 0.1.0
  * @category models
@@ -68,8 +68,8 @@ export class Registered extends Data.Class<{
 }> {}
 
 /**
- * How to get a client at an authorization server. `Use`: there is one. `Register`: send `body` to `endpoint`. `Refuse`:
- * none can be had; `problem` says why, and what to do.
+ * How to get a client at an authorization server. `Use`: use this one. `Register`: send `body` to `endpoint`. `Refuse`:
+ * there is no way; `problem` says why, and what to do.
  *
  * @since 0.1.0
  * @category models
@@ -83,7 +83,7 @@ export type Plan = Data.TaggedEnum<{
 const { Refuse, Register, Use } = Data.taggedEnum<Plan>()
 
 /**
- * What is known when a client is needed.
+ * The input of {@link plan}.
  *
  * @since 0.1.0
  * @category models
@@ -91,16 +91,16 @@ const { Refuse, Register, Use } = Data.taggedEnum<Plan>()
 export interface Known {
   readonly options: Options
   readonly metadata: Server.Metadata
-  /** What earlier logins registered at this issuer. */
+  /** The client that an earlier login registered at this issuer. */
   readonly stored: Option.Option<Registered>
-  /** Where the login's answer may come back to; empty for a login on another device. */
+  /** The redirect URIs of the login. Empty for a login on another device. */
   readonly redirectUris: ReadonlyArray<string>
   readonly grantTypes: ReadonlyArray<string>
   readonly now: number
 }
 
 /**
- * Which client to use, by the priority of the MCP specification.
+ * Chooses a client, with the priorities of the MCP specification.
  *
  * @since 0.1.0
  * @category constructors
@@ -123,15 +123,15 @@ export const plan = (known: Known): Plan => {
   return Refuse({
     problem:
       unusable === undefined
-        ? `${metadata.issuer} registers no clients on the spot${options.clientMetadataUrl === undefined ? "" : " and takes no client ID metadata documents"}: register one there by hand, and set it as the client`
-        : `${metadata.issuer} names a registration_endpoint that cannot be used: ${unusable}`
+        ? `${metadata.issuer} does not support dynamic registration${options.clientMetadataUrl === undefined ? "" : " or client ID metadata documents"}: register a client there, and set it as \`client\``
+        : `${metadata.issuer} has a registration_endpoint that cannot be used: ${unusable}`
   })
 }
 
 const preRegistered = ({ auth, clientId, issuer }: PreRegistered, at: string): Plan =>
   issuer !== undefined && issuer !== at
     ? Refuse({
-        problem: `The client is registered at ${issuer}, but the MCP server now trusts ${at}: register it there, and set the new client`
+        problem: `The client is registered at ${issuer}, but the MCP server now trusts ${at}: register a client there, and set it as \`client\``
       })
     : Use({
         registered: new Registered({
@@ -140,7 +140,7 @@ const preRegistered = ({ auth, clientId, issuer }: PreRegistered, at: string): P
         })
       })
 
-/** What a record says of a client whose authentication is in the program's settings. */
+/** The stored method of a client whose authentication is in the program's settings. */
 const methodOf = (auth: ClientAuth.ClientAuth): Method =>
   auth._tag === "ClientSecretPost" ? "client_secret_post" : "client_secret_basic"
 
@@ -155,7 +155,7 @@ const registered = (way: Registered["way"], clientId: string): Registered =>
   })
 
 /**
- * What is wrong with the URL of a client ID metadata document, or none: it must be https and have a path.
+ * Returns the problem with the URL of a client ID metadata document: it must use https and have a path.
  *
  * @since 0.1.0
  * @category validation
@@ -168,13 +168,13 @@ export const documentUrlProblem = (url: string): Option.Option<string> => {
     : Option.some("clientMetadataUrl must be an https URL with a path")
 }
 
-/** A registration on the spot serves another login that comes back to the same place, while its secret lasts. */
+/** A dynamic registration can be reused for the same redirect URIs, until its secret expires. */
 const isUsable = (registration: Registered, { now, redirectUris }: Known): boolean =>
   registration.way === "Dynamic" &&
   redirectUris.every((uri) => registration.redirectUris.includes(uri)) &&
   !Option.exists(registration.secretExpiresAt, (at) => at <= now)
 
-/** The fields of a registration request (RFC 7591 §2); no scopes, which would bound those of later step-ups. */
+/** The fields of a registration request (RFC 7591 §2). Without scopes, which would limit later step-ups. */
 const request = (known: Known): Readonly<Record<string, unknown>> => {
   const { grantTypes, options, redirectUris } = known
   return {
@@ -184,12 +184,12 @@ const request = (known: Known): Readonly<Record<string, unknown>> => {
     grant_types: grantTypes,
     response_types: redirectUris.length > 0 ? ["code"] : [],
     token_endpoint_auth_method: preferredMethod(known.metadata),
-    // OpenID Connect Registration §2: without it a server takes the program for a web site, and refuses loopback.
+    // OpenID Connect Registration §2: the default is a web site, for which servers refuse loopback addresses.
     application_type: redirectUris.every(isNative) ? "native" : "web"
   }
 }
 
-/** RFC 8252 §7: a private-use scheme, or a loopback address. */
+/** A private-use scheme or a loopback address (RFC 8252 §7). */
 const isNative = (uri: string): boolean => {
   const url = new URL(uri)
   return (url.protocol !== "https:" && url.protocol !== "http:") || Endpoint.isLoopback(url)
@@ -197,12 +197,12 @@ const isNative = (uri: string): boolean => {
 
 const methods: ReadonlyArray<Method> = ["none", "client_secret_basic", "client_secret_post"]
 
-/** A program on a user's machine keeps no secret, so that it asks for none where it may (RFC 8252 §8.4). */
+/** A program on a user's machine cannot keep a secret, so it prefers to have none (RFC 8252 §8.4). */
 const preferredMethod = ({ token_endpoint_auth_methods_supported: supported }: Server.Metadata): Method =>
   methods.find((method) => supported === undefined || supported.includes(method)) ?? "none"
 
 /**
- * The client in the answer to a registration (RFC 7591 §3.2.1), or what is wrong with it in words.
+ * Reads the response to a registration (RFC 7591 §3.2.1). Returns the problem in words if it cannot be used.
  *
  * @since 0.1.0
  * @category constructors
@@ -214,13 +214,13 @@ export const fromResponse = (
   const { client_id: clientId, client_secret: secret, client_secret_expires_at: expires } = response
   if (typeof clientId !== "string" || clientId === "") return Either.left("has no client_id")
   if (secret !== undefined && secret !== null && typeof secret !== "string") {
-    return Either.left("has a client_secret that is no string")
+    return Either.left("has a client_secret that is not a string")
   }
   const hasSecret = typeof secret === "string" && secret !== ""
   const method = methodIn(response, hasSecret, asked.metadata)
   if (method === undefined) {
     return Either.left(
-      "gives the client a way to authenticate that is not supported here: none, client_secret_basic and client_secret_post are"
+      "assigns the client an unsupported token_endpoint_auth_method: none, client_secret_basic and client_secret_post are supported"
     )
   }
   if (method !== "none" && !hasSecret) return Either.left(`has no client_secret for ${method}`)
@@ -231,7 +231,7 @@ export const fromResponse = (
       method,
       secret: hasSecret && method !== "none" ? Option.some(Redacted.make(secret)) : Option.none(),
       redirectUris: asked.redirectUris,
-      // RFC 7591 §3.2.1: seconds, and 0 for never.
+      // RFC 7591 §3.2.1: in seconds; 0 means never.
       secretExpiresAt:
         typeof expires === "number" && expires > 0 && hasSecret ? Option.some(expires * 1000) : Option.none()
     })
@@ -243,8 +243,8 @@ const methodIn = (
   hasSecret: boolean,
   { token_endpoint_auth_methods_supported: supported }: Server.Metadata
 ): Method | undefined => {
-  const told = response["token_endpoint_auth_method"]
-  if (typeof told === "string" && told !== "") return methods.find((method) => method === told)
+  const assigned = response["token_endpoint_auth_method"]
+  if (typeof assigned === "string" && assigned !== "") return methods.find((method) => method === assigned)
   if (!hasSecret) return "none"
   return supported === undefined || supported.includes("client_secret_basic")
     ? "client_secret_basic"
@@ -252,8 +252,8 @@ const methodIn = (
 }
 
 /**
- * The client as requests name it. Its secret comes from the registration or, for a pre-registered one, from the program's
- * settings.
+ * Returns the client for requests. Its secret comes from the registration or, for a pre-registered client, from the
+ * program's settings.
  *
  * @since 0.1.0
  * @category conversions
@@ -268,8 +268,8 @@ export const toClient = (registration: Registered, options: Options): ClientAuth
 }
 
 /**
- * Whether a server that answers with this code has forgotten the client, so that a new registration helps: only one on the
- * spot can be made again.
+ * Whether this error code means that the server has forgotten the client and a new registration helps. Only a dynamic
+ * registration can be repeated.
  *
  * @since 0.1.0
  * @category predicates

@@ -1,5 +1,5 @@
 /**
- * Which scopes a login asks for, and whether another one can help. Pure.
+ * Decides which scopes a login requests, and whether a step-up can help. Pure.
  *
  * @since 0.1.0
  */
@@ -7,7 +7,7 @@ import * as Data from "effect/Data"
 import * as Option from "effect/Option"
 
 /**
- * A set of scopes in the order in which they came.
+ * Scopes, in order.
  *
  * @since 0.1.0
  * @category models
@@ -15,7 +15,7 @@ import * as Option from "effect/Option"
 export type Scopes = ReadonlyArray<string>
 
 /**
- * Each scope once, in the order in which they came first.
+ * Returns each scope once, in the order of first appearance.
  *
  * @since 0.1.0
  * @category combinators
@@ -23,7 +23,7 @@ export type Scopes = ReadonlyArray<string>
 export const union = (...all: ReadonlyArray<Scopes>): Scopes => [...new Set(all.flat())]
 
 /**
- * The scopes of `wanted` that are not in `held`.
+ * Returns the scopes of `wanted` that are not in `held`.
  *
  * @since 0.1.0
  * @category combinators
@@ -32,11 +32,13 @@ export const missing = (wanted: Scopes, held: Scopes): Scopes =>
   wanted.filter((scope) => !held.includes(scope))
 
 /**
- * What is known when a login begins.
+ * The input of {@link forLogin}.
  *
- * - `challenged`: the scopes of the server's challenge. `supported`: those of its metadata. `asked`: the program's own.
- * - `before`: what the last login asked for, and what it brought; empty for the first login.
- * - `offline`: whether the authorization server names `offline_access` among its scopes.
+ * - `challenged`: the scopes in the server's challenge.
+ * - `supported`: the scopes in the server's metadata.
+ * - `asked`: the scopes that the program requests.
+ * - `before`: the scopes that the last login requested. Empty for the first login.
+ * - `offline`: whether the authorization server supports the scope `offline_access`.
  *
  * @since 0.1.0
  * @category models
@@ -50,9 +52,11 @@ export interface Known {
 }
 
 /**
- * The scopes that a login asks for: those of the challenge, or else all that the server's metadata names, beside what the
- * program asks for and what earlier logins had, so that nobody loses a permission. `offline_access` is added where the
- * authorization server has it, but never alone: the server's own default would be lost.
+ * Returns the scopes that a login requests: those of the program and of the last login, so that no permission is lost,
+ * and those of the challenge. If all of these are empty, the scopes in the server's metadata.
+ *
+ * Adds `offline_access` if the authorization server supports it, but never alone: that would replace the server's
+ * default scopes.
  *
  * @since 0.1.0
  * @category constructors
@@ -69,9 +73,9 @@ export const forLogin = ({ asked, before, challenged, offline, supported }: Know
 /**
  * Whether a step-up can help.
  *
- * - `Ask`: the user is asked for `scopes`, which hold all that the grant has, and the `lacking` ones.
- * - `Refuse`: it cannot. `Granted`: the token has what the server says is missing. `Asked`: the user was asked for it
- *   before, and it was not granted. `Unknown`: the server does not say what is missing.
+ * - `Ask`: ask the user for `scopes`, which are the scopes of the grant and the `lacking` ones.
+ * - `Refuse`: a step-up cannot help. `Granted`: the token already has the scopes. `Asked`: the user was asked before and
+ *   did not grant them. `Unknown`: the server does not name the missing scopes.
  *
  * @since 0.1.0
  * @category models
@@ -84,8 +88,9 @@ export type StepUp = Data.TaggedEnum<{
 const { Ask, Refuse } = Data.taggedEnum<StepUp>()
 
 /**
- * What to do about a 403 `insufficient_scope`. `granted` is what the token has, `requested` what its login asked for, and
- * `tried` what this process asked for since without success. Each scope is asked for once: there is no loop.
+ * Decides about a 403 `insufficient_scope`. `granted` are the scopes of the token, `requested` those that its login
+ * requested, and `tried` those that this process has requested since without success. Each scope is requested once, so
+ * there is no loop.
  *
  * @since 0.1.0
  * @category constructors

@@ -123,15 +123,15 @@ describe("the server's metadata", () => {
       { resource: "https://evil.example.com/mcp?secret" },
       /https:\/\/evil.example.com\/mcp, which/
     ],
-    ["issuers that are no list", { authorization_servers: issuer }, /no list/],
-    ["issuers that are no texts", { authorization_servers: [1] }, /no list/],
-    ["an insecure issuer", { authorization_servers: ["http://auth.example.com"] }, /nothing may be sent/],
+    ["issuers that are not a list", { authorization_servers: issuer }, /not a list/],
+    ["issuers that are not strings", { authorization_servers: [1] }, /not a list/],
+    ["an insecure issuer", { authorization_servers: ["http://auth.example.com"] }, /no request may be sent/],
     [
       "an issuer in a private network",
       { authorization_servers: ["https://10.0.0.1"] },
-      /nothing may be sent/
+      /no request may be sent/
     ],
-    ["an issuer on this machine", { authorization_servers: ["http://127.0.0.1:1"] }, /nothing may be sent/]
+    ["an issuer on this machine", { authorization_servers: ["http://127.0.0.1:1"] }, /no request may be sent/]
   ])("with %s is not used", (_, change, problem) => {
     const read = Discovery.parse({ ...document, ...change }, server)
     expect(Either.getOrThrow(Either.flip(read))).toMatch(problem)

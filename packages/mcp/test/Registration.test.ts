@@ -92,7 +92,7 @@ describe("a client is", () => {
     expect(changed({ way: "Document" })).toBe("Register")
   })
 
-  it("registered on the spot", () => {
+  it("registered dynamically", () => {
     expect(plan()).toEqual({
       _tag: "Register",
       endpoint: `${issuer}/register`,
@@ -138,7 +138,7 @@ describe("a client is", () => {
   it("none, where the server takes none, in words", () => {
     expect(plan({ metadata: { issuer } })).toMatchObject({
       _tag: "Refuse",
-      problem: `${issuer} registers no clients on the spot: register one there by hand, and set it as the client`
+      problem: `${issuer} does not support dynamic registration: register a client there, and set it as \`client\``
     })
     const unusable = { issuer, unusable_fields: { registration_endpoint: "is no URL" } }
     expect(plan({ metadata: unusable })).toMatchObject({ problem: expect.stringContaining("is no URL") })
@@ -218,7 +218,7 @@ describe("the answer to a registration", () => {
   })
 })
 
-it("only a client that was registered on the spot can be registered again", () => {
+it("only a dynamically registered client can be registered again", () => {
   const forgets = (way: Registration.Registered["way"], code: string | undefined) =>
     Registration.isForgotten(new Registration.Registered({ ...dynamic, way }), code)
   expect(forgets("Dynamic", "invalid_client")).toBe(true)

@@ -1,4 +1,4 @@
-/** A storage whose grant is for one MCP server: a grant for another one is never loaded, and never replaced. */
+/** A storage for the grant of one MCP server. It neither loads nor replaces a grant for another server. */
 import { type Credentials } from "@latchkey/core/Credentials"
 import { StorageError, TokenStorage, type Versioned } from "@latchkey/core/TokenStorage"
 import * as Endpoint from "@latchkey/oauth/Endpoint"
@@ -34,8 +34,8 @@ const ofAnother = (location: string, loaded: Option.Option<Versioned>, serverUrl
     message: `${location} holds a grant ${Option.match(
       Option.flatMap(loaded, ({ entry }) => Binding.of(entry.credentials)),
       {
-        onNone: () => "that no MCP login made",
+        onNone: () => "that does not come from an MCP login",
         onSome: (binding) => `for ${Endpoint.display(binding.serverUrl)}`
       }
-    )}, not one for ${Endpoint.display(serverUrl)}: it was not used. Give each MCP server a place of its own.`
+    )}, not one for ${Endpoint.display(serverUrl)}: it was not used. Give each MCP server its own place in storage.`
   })

@@ -1,4 +1,4 @@
-/** The requests of discovery: the server's metadata, and its authorization server's. */
+/** Sends the requests of discovery: for the metadata of the MCP server and of its authorization server. */
 import * as Answer from "@latchkey/oauth/Answer"
 import * as Endpoint from "@latchkey/oauth/Endpoint"
 import type { OAuthError } from "@latchkey/oauth/OAuthError"
@@ -18,7 +18,7 @@ export interface Settings extends Endpoint.DiscoveredOptions {
   readonly wire: Wire.Wire
 }
 
-/** The metadata of the MCP server, and whether it has any. */
+/** The metadata of the MCP server. `hasMetadata` is false if it has none, and defaults apply. */
 export interface Found {
   readonly resource: Discovery.ProtectedResource
   readonly hasMetadata: boolean
@@ -27,7 +27,7 @@ export interface Found {
 export const problem = (serverUrl: URL, message: string): McpError =>
   new McpError({ reason: "Discovery", serverUrl: Endpoint.display(serverUrl), message })
 
-/** Looks at each place until one has a document. A server that has none is taken for its own authorization server. */
+/** Tries each place until one has a document. A server without one counts as its own authorization server. */
 export const resource = (
   settings: Settings,
   challenged: Option.Option<string>
@@ -49,7 +49,7 @@ export const resource = (
         if (Either.isRight(read)) return { resource: read.right, hasMetadata: true }
         return yield* problem(
           serverUrl,
-          `The server's metadata at ${answer.endpoint} ${read.left}. Nothing was sent; tell those who run the server.`
+          `The server's metadata at ${answer.endpoint} ${read.left}. Nothing was sent. Report it to the operator of the server.`
         )
       }
       const error = Answer.toError(answer)
@@ -65,8 +65,31 @@ const documentRequest: Wire.FetchInit = {
   redirect: "manual"
 }
 
-/** An authorization server of an MCP server. Without metadata it has the endpoints of the first specification. */
-export const server = (
+/** Returns an authorization server, by its issuer. */
+export type Servers = (
+  issuer: string,
+  hasMetadata: boolean
+) => Effect.Effect<Context.Tag.Service<Server.Server>, Endpoint.OAuthConfigError>
+
+/** Keeps each server, because a server caches its metadata. */
+export const servers = (options: Endpoint.DiscoveredOptions): Effect.Effect<Servers, never, HttpClient> =>
+  Effect.map(Effect.context<HttpClient>(), (http): Servers => {
+    const made = new Map<string, Context.Tag.Service<Server.Server>>()
+    return (issuer, hasMetadata) =>
+      Effect.suspend(() => {
+        const key = `${hasMetadata} ${issuer}`
+        const known = made.get(key)
+        return known !== undefined
+          ? Effect.succeed(known)
+          : makeServer(issuer, hasMetadata, options).pipe(
+              Effect.tap((server) => Effect.sync(() => made.set(key, server))),
+              Effect.provide(http)
+            )
+      })
+  })
+
+/** A server without metadata has the endpoints of the MCP specification of 2025-03-26. */
+const makeServer = (
   issuer: string,
   hasMetadata: boolean,
   options: Endpoint.DiscoveredOptions
@@ -80,6 +103,6 @@ export const server = (
         registrationEndpoint: `${issuer}/register`
       })
 
-/** There is no such document at any of the places. */
+/** Whether none of the places has a metadata document. */
 export const isAbsent = (error: OAuthError): boolean =>
   error.reason === "Misconfigured" && error.status !== undefined && error.status >= 400

@@ -3,8 +3,8 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 
 /**
- * Effects that run once for all who ask for the same key at the same time. They run in the scope: interrupting one who
- * waits, the first included, leaves them to the others.
+ * Runs an effect once for all concurrent callers with the same key. It runs in the scope, so interrupting a caller, even
+ * the first, does not interrupt it.
  */
 export interface Joined<A, E> {
   readonly run: (key: string, effect: Effect.Effect<A, E>) => Effect.Effect<A, E>

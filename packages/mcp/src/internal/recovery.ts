@@ -1,11 +1,11 @@
-/** What a client does about an answer of an MCP server. Pure. */
+/** Decides what a client does after a response of an MCP server. Pure. */
 import * as Option from "effect/Option"
 import * as Discovery from "../Discovery.js"
 
-/** `Take`: it is the answer. `Authorize`: another token is needed. `StepUp`: more scopes are. */
+/** `Take`: return the response. `Authorize`: get another token. `StepUp`: get more scopes. */
 export type Recovery = "Take" | "Authorize" | "StepUp"
 
-/** Each recovery is tried once for a request, so that no server keeps a client busy. */
+/** Each recovery happens once for a request, so no server can keep a client in a loop. */
 export const of = (
   status: number,
   wwwAuthenticate: string | undefined,
@@ -17,7 +17,7 @@ export const of = (
 
 const wants = (status: number, wwwAuthenticate: string | undefined): Recovery => {
   if (status !== 401 && status !== 403) return "Take"
-  // Some servers say it with a 401.
+  // Some servers send `insufficient_scope` with a 401.
   if (Option.contains(Discovery.challenge(wwwAuthenticate).error, "insufficient_scope")) return "StepUp"
   return status === 401 ? "Authorize" : "Take"
 }

@@ -1,10 +1,10 @@
 /**
- * Which token a 401 was for, where nobody says so: the SDK's `AuthProvider` hands out tokens, and is only told that one was
- * refused. Pure.
+ * Decides which token a 401 was for. The SDK asks an `AuthProvider` for tokens, but does not name the token that the
+ * server refused. Pure.
  */
 import * as Option from "effect/Option"
 
-/** The last token that was handed out, since when, and whether another one was in use shortly before. */
+/** The token that the SDK uses now, since when, and whether it replaced another token. */
 export interface Handed {
   readonly token: Option.Option<string>
   readonly since: number
@@ -13,15 +13,15 @@ export interface Handed {
 
 export const none: Handed = { token: Option.none(), since: -Infinity, isSuccessor: false }
 
-/** `Former`: a token that was replaced since. `None`: no token was sent. */
+/** `Former`: a token that has been replaced. `None`: the request had no token. */
 export type Refused =
   | { readonly _tag: "Former" }
   | { readonly _tag: "None" }
   | { readonly _tag: "Current"; readonly token: string }
 
 /**
- * For how long after a token was replaced a 401 may still be for the one before, in milliseconds: about as long as an
- * answer takes. A token that is refused within that time is replaced at the next 401.
+ * How long after a replacement a 401 may still be for the former token, in milliseconds: about the time of one response.
+ * If the server refuses the new token within this time, the next 401 replaces it.
  */
 export const settling = 500
 
@@ -32,8 +32,8 @@ export const handOut = (state: Handed, token: Option.Option<string>, now: number
 }
 
 /**
- * A 401 right after a replacement is that of the token before, once: the transport sends again, with the new one. A refresh
- * for it would be one too many.
+ * The first 401 right after a replacement is for the former token: the transport sends the request again with the new
+ * token, and no refresh is needed.
  */
 export const refuse = (state: Handed, now: number): { readonly refused: Refused; readonly state: Handed } => {
   if (Option.isNone(state.token)) return { refused: { _tag: "None" }, state }

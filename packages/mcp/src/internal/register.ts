@@ -1,4 +1,4 @@
-/** The request of a registration on the spot (RFC 7591 §3). */
+/** Sends the request of a dynamic registration (RFC 7591 §3). */
 import * as Answer from "@latchkey/oauth/Answer"
 import * as Endpoint from "@latchkey/oauth/Endpoint"
 import type { OAuthError } from "@latchkey/oauth/OAuthError"
@@ -39,7 +39,7 @@ export const register = (asked: Asked): Effect.Effect<Registration.Registered, M
       if (error.reason === "Transient" || error.reason === "MaybeSent") return yield* error
       return yield* problem(
         serverUrl,
-        `${metadata.issuer} does not register this client: ${error.message} Register one there by hand, and set it as the client.`
+        `${metadata.issuer} did not register this client: ${error.message} Register a client there, and set it as \`client\`.`
       )
     }
     if (Option.isSome(answer.cut)) return yield* answer.cut.value
@@ -48,5 +48,5 @@ export const register = (asked: Asked): Effect.Effect<Registration.Registered, M
     )
     return Either.isRight(read)
       ? read.right
-      : yield* problem(serverUrl, `The registration that ${metadata.issuer} answered ${read.left}.`)
+      : yield* problem(serverUrl, `The registration response of ${metadata.issuer} ${read.left}.`)
   })
