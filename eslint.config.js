@@ -69,7 +69,7 @@ const pure = [
 /** Those of the MCP package, which know the records and checks of the OAuth wire too. */
 const pureOfMcp = [
   ...["Binding", "Discovery", "Registration", "Scopes"],
-  ...["event", "need", "reason", "recovery", "refusals"].map((name) => `internal/${name}`)
+  ...["event", "need", "reason", "recovery", "refusals", "sdkRequest"].map((name) => `internal/${name}`)
 ]
 const pureImports = [
   ...[

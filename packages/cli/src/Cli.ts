@@ -313,10 +313,12 @@ const mcpLogin = Command.make(
     manual: way.manual,
     scopes: Options.text("scope").pipe(
       Options.withPseudoName("SCOPE"),
-      Options.withDescription("A scope to ask for beside those that the server wants; may be repeated."),
+      Options.withDescription(
+        "A scope to request in addition to those that the server wants; may be repeated."
+      ),
       Options.repeated
     ),
-    clientId: optionalText("client-id", "ID", "A client that is registered at the server already."),
+    clientId: optionalText("client-id", "ID", "A client that you registered at the authorization server."),
     clientMetadataUrl: optionalText("client-metadata", "URL", "The client ID metadata document to use."),
     json
   },
@@ -332,7 +334,7 @@ const mcpLogout = Command.make(
   {
     url: serverUrl,
     local: Options.boolean("local").pipe(
-      Options.withDescription("Remove the grant here alone, and leave it alive at the server.")
+      Options.withDescription("Only remove the grant here. It stays alive at the server.")
     ),
     json
   },
@@ -348,17 +350,17 @@ const mcpList = Command.make("list", { json }, (options) =>
     () => import("./commands/Mcp.js"),
     (Mcp) => Mcp.list(options)
   )
-).pipe(Command.withDescription("Show the MCP servers; ends with 0 only if all have a token or can get one."))
+).pipe(Command.withDescription("Show the MCP servers. Exits with 0 only if each has a token or can get one."))
 
 const mcpProxy = Command.make("proxy", { url: serverUrl }, (options) =>
   does(
     () => import("./commands/McpProxy.js"),
     (McpProxy) => McpProxy.run(options)
   )
-).pipe(Command.withDescription("Be an MCP server on stdin and stdout: the one at the URL, with its token."))
+).pipe(Command.withDescription("Run an MCP server on stdin and stdout that forwards to URL with the token."))
 
 const mcp = Command.make("mcp").pipe(
-  Command.withDescription("Log in to MCP servers; latchkey token mcp:URL prints the token of one."),
+  Command.withDescription("Log in to MCP servers. To print a token: latchkey token mcp:URL."),
   Command.withSubcommands([mcpLogin, mcpLogout, mcpList, mcpProxy])
 )
 

@@ -1,5 +1,5 @@
 /**
- * The MCP servers that this user has logged in to: each in a small file of its own, and its grant in the store.
+ * The MCP servers that this user has logged in to. Each has its own small file. Its grant is in the store.
  *
  * @since 0.1.0
  */
@@ -33,7 +33,7 @@ import type { OpenError } from "./Store.js"
 import { Workspace } from "./Workspace.js"
 
 /**
- * What is known of a server beside its grant. Nothing secret.
+ * The record of a server, without its grant. It contains no secret.
  *
  * @since 0.1.0
  * @category models
@@ -42,12 +42,14 @@ export const McpServer = Schema.Struct({
   latchkey: Schema.Literal(1),
   url: Schema.NonEmptyString,
   encryption: Encryption,
-  /** A client that was registered by hand, where it has no secret. */
+  /** A client that the user registered, without a secret. */
   clientId: Schema.optional(Schema.NonEmptyString),
   clientMetadataUrl: Schema.optional(Schema.NonEmptyString)
 })
 
 /**
+ * The type of {@link McpServer}.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -58,7 +60,7 @@ const encode = Schema.encodeSync(Schema.parseJson(McpServer, { space: 2 }))
 
 const folderOf = (paths: Paths): string => Path.join(paths.data, "mcp")
 
-/** A URL has characters that a file's name may not have. */
+/** A hash, because a URL has characters that are not allowed in a file's name. */
 const fileOf = (paths: Paths, url: string): string =>
   Path.join(folderOf(paths), `${createHash("sha256").update(url).digest("hex").slice(0, 32)}.json`)
 
@@ -66,7 +68,7 @@ const failed = (problem: PrivateText.FileProblem): Failure.Failure =>
   Failure.storage("McpServers", PrivateText.describe(problem), "latchkey doctor")
 
 /**
- * The URL of a server as it is compared, or what is wrong with it.
+ * Returns the URL of a server in its normal form, or the problem with it.
  *
  * @since 0.1.0
  * @category constructors
@@ -78,7 +80,7 @@ export const checkUrl = (text: string): Either.Either<string, Failure.Failure> =
   })
 
 /**
- * The server of this URL, none where nobody has logged in to it here.
+ * Returns the server of this URL. None until the user logs in to it.
  *
  * @since 0.1.0
  * @category operations
@@ -97,8 +99,8 @@ const read = (file: string): Effect.Effect<Option.Option<McpServer>, Failure.Fai
             Effect.fail(
               Failure.storage(
                 "McpServers",
-                `${file} does not say what an MCP server is: it was changed, or a later version wrote it.`,
-                "upgrade latchkey; or move the file away, and log in again"
+                `${file} is not a valid record of an MCP server: it was changed, or a later version wrote it.`,
+                "upgrade latchkey, or move the file away and log in again"
               )
             ),
           onRight: Effect.succeedSome
@@ -107,7 +109,7 @@ const read = (file: string): Effect.Effect<Option.Option<McpServer>, Failure.Fai
   )
 
 /**
- * All servers, by their URLs.
+ * Returns all servers, sorted by URL.
  *
  * @since 0.1.0
  * @category operations
@@ -125,7 +127,7 @@ export const list: Effect.Effect<ReadonlyArray<McpServer>, Failure.Failure, Work
 )
 
 /**
- * Keeps what is known of a server.
+ * Stores the record of a server.
  *
  * @since 0.1.0
  * @category operations
@@ -136,7 +138,7 @@ export const put = (server: McpServer): Effect.Effect<void, Failure.Failure, Wor
   )
 
 /**
- * Forgets a server; its grant is another matter.
+ * Removes the record of a server, but not its grant.
  *
  * @since 0.1.0
  * @category operations
@@ -147,7 +149,7 @@ export const remove = (server: McpServer): Effect.Effect<void, Failure.Failure, 
   )
 
 /**
- * Who the failures are about.
+ * Returns the account and the login command for the messages of failures.
  *
  * @since 0.1.0
  * @category getters
@@ -158,7 +160,7 @@ export const aboutOf = (url: string): Failure.About => ({
 })
 
 /**
- * The store that cannot be opened, for the user of a server.
+ * Explains to the user of a server why the store cannot be opened.
  *
  * @since 0.1.0
  * @category conversions
@@ -169,7 +171,7 @@ export const unopened =
     Failure.fromToken(error, aboutOf(url))
 
 /**
- * The login at a server; without a way, nobody is asked.
+ * Opens the login at a server. Without a way to log in, it never asks the user.
  *
  * @since 0.1.0
  * @category constructors
@@ -211,8 +213,8 @@ export const open = (
   })
 
 /**
- * A login in the browser of this machine, and by hand where none can be opened; or by hand at once. What the user is to do
- * stands on stderr.
+ * Returns a way to log in: `browser` uses the browser of this machine, and continues by hand if it cannot be opened.
+ * `manual` starts by hand. Instructions for the user go to stderr.
  *
  * @since 0.1.0
  * @category logins
@@ -225,9 +227,9 @@ export const wayOf = (way: "browser" | "manual"): Effect.Effect<Login.Way, never
         Effect.zipRight(
           SystemBrowser.open(url),
           say(
-            `Log in to ${Endpoint.display(serverUrl)} in the browser that has opened; if none has, open this:`,
+            `Log in to ${Endpoint.display(serverUrl)} in the browser that has opened. If none has, open this URL:`,
             ...["", `  ${url.href}`, ""],
-            "Waiting for the browser to come back. Ctrl-C gives up."
+            "Waiting for the browser. Press Ctrl-C to give up."
           )
         )
     })
@@ -237,9 +239,9 @@ export const wayOf = (way: "browser" | "manual"): Effect.Effect<Login.Way, never
         redirectUri: request.registered.redirectUris[0],
         ask: (url) =>
           say(
-            `Open this in any browser, and log in to ${Endpoint.display(request.serverUrl)}:`,
+            `Open this URL in any browser, and log in to ${Endpoint.display(request.serverUrl)}:`,
             ...["", `  ${url.href}`, ""],
-            "Then paste the address that the browser ends at."
+            "Then paste the address of the last page, even if it shows an error."
           ).pipe(
             Effect.zipRight(Prompt.line("Paste it here: ", notPasted)),
             Effect.mapError(({ message }) => new LoginError({ reason: "Cancelled", message })),
@@ -257,7 +259,7 @@ export const wayOf = (way: "browser" | "manual"): Effect.Effect<Login.Way, never
               (error) =>
                 error._tag === "LoginError" && (error.reason === "NoBrowser" || error.reason === "PortBusy"),
               (error) =>
-                Effect.zipRight(say(`${error.message.split(": ")[0]}: going on by hand.`), byHand(request))
+                Effect.zipRight(say(`${error.message.split(": ")[0]}: continue by hand.`), byHand(request))
             )
     }
   })
@@ -266,7 +268,7 @@ const notPasted = (why: Prompt.NoAnswer): Failure.Failure =>
   Failure.usage(`The login was not finished (${why}): nothing was pasted.`)
 
 /**
- * Why there is no token for a server, for its user.
+ * Explains to the user of a server why there is no token.
  *
  * @since 0.1.0
  * @category conversions

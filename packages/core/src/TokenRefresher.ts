@@ -129,8 +129,8 @@ export class TokenRefresher extends Context.Tag("@latchkey/core/TokenRefresher")
      */
     readonly clientIdIn?: ((credentials: Credentials) => Option.Option<string>) | undefined
     /**
-     * The whole identity that a grant names itself, where one refresher redeems the grants of several servers, each at its
-     * own; it takes the place of `identity` and `clientIdIn`.
+     * Returns the identity that a grant contains, for a refresher that sends each grant to its own server. Replaces
+     * `identity` and `clientIdIn`.
      */
     readonly identityIn?: ((credentials: Credentials) => Option.Option<GrantIdentity>) | undefined
     readonly refresh: (previous: Option.Option<Credentials>) => Effect.Effect<Credentials, RefreshError>

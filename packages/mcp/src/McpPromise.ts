@@ -7,7 +7,6 @@
  * @since 0.1.0
  */
 import * as Cause from "effect/Cause"
-import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Layer from "effect/Layer"
@@ -15,10 +14,10 @@ import * as ManagedRuntime from "effect/ManagedRuntime"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Runtime from "effect/Runtime"
-import type { AuthProvider } from "@modelcontextprotocol/client"
+import type { AuthProvider, OAuthClientProvider } from "@modelcontextprotocol/client"
 import type { AuthStatus } from "@latchkey/core/AuthStatus"
 import * as Recovery from "./internal/recovery.js"
-import * as Refusals from "./internal/refusals.js"
+import * as sdk from "./internal/sdkProviders.js"
 import { McpAuth, type Service } from "./McpAuth.js"
 
 /**
@@ -48,6 +47,12 @@ export interface McpPromise {
    * Pass its scopes to `login`. Prefer `fetch`, which knows which token was refused.
    */
   readonly provider: Required<AuthProvider>
+  /**
+   * An `OAuthClientProvider`, for code that accepts nothing else. The SDK gets no refresh token and makes no login of its
+   * own. It cannot learn that a refused token has been replaced: after each recovery from a 401 or 403, that call still
+   * fails with the SDK's `UnauthorizedError`. Then call or connect again, without `finishAuth`.
+   */
+  readonly oauthProvider: OAuthClientProvider
   /** Returns a token that is valid now. Undefined until someone logs in. */
   readonly token: () => Promise<string | undefined>
   /** Asks the user to log in now. */
@@ -99,7 +104,8 @@ export const make = (auth: Service, options: Options = {}): Effect.Effect<McpPro
       run(Effect.map(auth.token, (current) => Option.getOrUndefined(Option.map(current, Redacted.value))))
     return {
       fetch: makeFetch(auth, run, options.fetch ?? ((url, init) => globalThis.fetch(url, init))),
-      provider: makeProvider(auth, run),
+      provider: sdk.authProvider(auth, run),
+      oauthProvider: sdk.oauthClientProvider(auth, run),
       token,
       login: (asked) => run(Effect.map(auth.login(asked), Redacted.value)),
       logout: () => run(auth.logout),
@@ -126,10 +132,8 @@ export const open = async <E>(
   throw errorOf(exit.cause)
 }
 
-type Run = <A, E>(effect: Effect.Effect<A, E>, signal?: AbortSignal | null) => Promise<A>
-
 const makeFetch =
-  (auth: Service, run: Run, send: Fetch): Fetch =>
+  (auth: Service, run: sdk.Run, send: Fetch): Fetch =>
   async (url, init) => {
     if (new URL(url).origin !== auth.serverUrl.origin) return send(url, init)
     const done = new Set<Recovery.Recovery>()
@@ -159,26 +163,6 @@ const makeFetch =
       await run(replaced, init?.signal)
     }
   }
-
-const makeProvider = (auth: Service, run: Run): Required<AuthProvider> => {
-  let handed = Refusals.none
-  return {
-    token: async () => {
-      const [current, now] = await run(Effect.zip(auth.token, Clock.currentTimeMillis))
-      const token = Option.map(current, Redacted.value)
-      handed = Refusals.handOut(handed, token, now)
-      return Option.getOrUndefined(token)
-    },
-    onUnauthorized: async ({ response }) => {
-      const header = response.headers.get("www-authenticate") ?? undefined
-      const { refused, state } = Refusals.refuse(handed, await run(Clock.currentTimeMillis))
-      handed = state
-      if (refused._tag === "Former") return
-      const token = refused._tag === "None" ? Option.none() : Option.some(Redacted.make(refused.token))
-      await run(auth.unauthorized(token, header))
-    }
-  }
-}
 
 /** Returns the failure if it is an `Error`. Any other value may contain a secret, so the message does not quote it. */
 const errorOf = (cause: Cause.Cause<unknown>): Error => {

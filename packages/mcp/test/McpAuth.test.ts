@@ -73,6 +73,72 @@ it.scopedLive("a token that expires is replaced before: no request meets an expi
   }).pipe(Effect.provide(World.memory))
 )
 
+it.scopedLive("an OAuthClientProvider keeps the login, and the SDK neither refreshes nor registers", () =>
+  Effect.gen(function* () {
+    const world = yield* World.make()
+    const auth = yield* McpAuth.make({ serverUrl: world.url, login: world.browser, onEvent: quiet })
+    const { oauthProvider } = yield* McpPromise.make(auth)
+    const open = Effect.gen(function* () {
+      const client = new Client({ name: "test", version: "1.0.0" })
+      yield* Effect.addFinalizer(() => Effect.promise(() => client.close()))
+      const transport = new StreamableHTTPClientTransport(auth.serverUrl, { authProvider: oauthProvider })
+      yield* Effect.tryPromise({ try: () => client.connect(transport), catch: (error) => error })
+      return client
+    })
+    const failsOnce = <A, R>(call: Effect.Effect<A, unknown, R>) =>
+      Effect.gen(function* () {
+        expect(yield* Effect.flip(call)).toMatchObject({ name: "UnauthorizedError" })
+        return yield* Effect.orDie(call)
+      })
+    const client = yield* failsOnce(open)
+    const call = Effect.tryPromise({
+      try: async () => (await client.callTool({ name: "ping", arguments: {} })).content,
+      catch: (error) => error
+    })
+    expect(yield* call).toEqual(pong)
+    expect([world.logins(), world.registrations(), world.refreshes()]).toEqual([1, 1, 0])
+    expect(world.asked()).toEqual(["mcp:read offline_access"])
+    for (let refusal = 1; refusal <= 5; refusal++) {
+      yield* Effect.sleep(settling)
+      yield* world.endAccessTokens
+      expect(yield* failsOnce(call)).toEqual(pong)
+      expect(world.refreshes()).toBe(refusal)
+    }
+    expect([world.logins(), world.registrations()]).toEqual([1, 1])
+
+    yield* Effect.sleep(settling)
+    world.require("mcp:write")
+    expect(yield* failsOnce(call)).toEqual(pong)
+    expect(world.asked().at(-1)).toBe("mcp:read offline_access mcp:write")
+    expect([world.logins(), world.registrations()]).toEqual([2, 1])
+
+    const tokens = yield* Effect.promise(async () => oauthProvider.tokens())
+    expect(tokens).not.toHaveProperty("refresh_token")
+    expect(
+      yield* Effect.promise(async () => oauthProvider.tokens({ issuer: world.auth.issuer }))
+    ).toBeUndefined()
+  }).pipe(Effect.provide(World.memory))
+)
+
+it.scopedLive("an OAuthClientProvider renews a token before it expires: no call fails", () =>
+  Effect.gen(function* () {
+    const world = yield* World.make({ accessTokenTtl: 2 })
+    const auth = yield* McpAuth.make({ serverUrl: world.url, login: world.browser, onEvent: quiet })
+    yield* auth.login()
+    const { oauthProvider } = yield* McpPromise.make(auth)
+    const client = new Client({ name: "test", version: "1.0.0" })
+    yield* Effect.addFinalizer(() => Effect.promise(() => client.close()))
+    const transport = new StreamableHTTPClientTransport(auth.serverUrl, { authProvider: oauthProvider })
+    yield* Effect.promise(() => client.connect(transport))
+    while (world.refreshes() < 3) {
+      expect(yield* ping(client)).toEqual(pong)
+      yield* Effect.sleep("100 millis")
+    }
+    expect(world.statuses).not.toContain(401)
+    expect(world.logins()).toBe(1)
+  }).pipe(Effect.provide(World.memory))
+)
+
 it.scopedLive("a grant says what it is for", () =>
   Effect.gen(function* () {
     const world = yield* World.make()

@@ -18,7 +18,7 @@ import type { Services } from "../Run.js"
 import { Workspace } from "../Workspace.js"
 
 /**
- * What is asked for on the command line.
+ * The options of `latchkey mcp login`.
  *
  * @since 0.1.0
  * @category models
@@ -33,7 +33,7 @@ export interface LoginOptions {
 }
 
 /**
- * Logs in, or logs in again. What was there is replaced only once the login has succeeded.
+ * Logs in, or logs in again. An earlier grant is replaced only after the login has succeeded.
  *
  * @since 0.1.0
  * @category commands
@@ -48,11 +48,11 @@ export const login = (options: LoginOptions): Effect.Effect<ExitCode, Failure.Fa
     yield* McpServers.put(server)
     const row = yield* rowOf(server)
     if (options.json) yield* Output.printJson(row)
-    else yield* Output.say(`Logged in to ${url}, by ${row.issuer ?? "its authorization server"}.`)
+    else yield* Output.say(`Logged in to ${url} through ${row.issuer ?? "its authorization server"}.`)
     return ExitCode.ok
   }).pipe(Effect.scoped)
 
-/** As it was, where it was logged in to before; new grants are encrypted as those of other accounts are. */
+/** Returns the stored record with the new options, or a new one. New grants are encrypted like those of other accounts. */
 const serverFor = (
   url: string,
   { clientId, clientMetadataUrl }: LoginOptions
@@ -67,12 +67,12 @@ const serverFor = (
     if (Option.isSome(before)) return { ...before.value, ...asked }
     const { encryption, why } = yield* Effect.mapError(store.choose, McpServers.unopened(url))
     if (why !== undefined)
-      yield* Output.say(`The grant will be kept in clear, in a file for you alone: ${why}`)
+      yield* Output.say(`The grant will be stored unencrypted, in a file that only you can read: ${why}`)
     return { latchkey: 1, url, encryption, ...asked }
   })
 
 /**
- * Ends the grant at the server that issued it, and removes it here; with `local`, only the latter.
+ * Ends the grant at the server that issued it, and removes it from the store. With `local`, only removes it.
  *
  * @since 0.1.0
  * @category commands
@@ -87,7 +87,7 @@ export const logout = (options: {
     const server = yield* McpServers.get(url)
     const removed = Option.isNone(server) ? false : yield* forget(server.value, options.local)
     if (options.json) yield* Output.printJson({ url, removed })
-    else yield* Output.say(removed ? `Logged out of ${url}.` : `${url} was not logged in to.`)
+    else yield* Output.say(removed ? `Logged out of ${url}.` : `There is no login to ${url}.`)
     return ExitCode.ok
   }).pipe(Effect.scoped)
 
@@ -102,7 +102,7 @@ const forget = (server: McpServers.McpServer, local: boolean) =>
   })
 
 /**
- * Lists the servers; ends with 0 only if each has a token, or can get one.
+ * Lists the servers. Exits with 0 only if each has a token or can get one.
  *
  * @since 0.1.0
  * @category commands
@@ -119,7 +119,7 @@ export const list = (options: {
       for (const { expiresAt, issuer, state, url } of rows) {
         const until = expiresAt === null ? "" : `, for ${Format.span(Math.max(0, expiresAt - now))}`
         yield* Output.print(
-          `${url}  ${state}${state === "valid" ? until : ""}${issuer === null ? "" : `  by ${Endpoint.display(issuer)}`}`
+          `${url}  ${state}${state === "valid" ? until : ""}${issuer === null ? "" : `  through ${Endpoint.display(issuer)}`}`
         )
       }
       if (rows.length === 0) {
@@ -131,7 +131,7 @@ export const list = (options: {
   })
 
 /**
- * A server as it is shown. `expiresAt` is epoch milliseconds.
+ * A server in the output. `expiresAt` is in epoch milliseconds.
  *
  * @since 0.1.0
  * @category models
@@ -144,7 +144,7 @@ export interface Row {
   readonly scopes: ReadonlyArray<string>
 }
 
-/** Of a grant without a valid token; by the words of `latchkey status`. */
+/** The state of a grant without a valid token, in the words of `latchkey status`. */
 const stateOf = (credentials: Option.Option<Credentials>, isDead: boolean): Row["state"] => {
   if (Option.isNone(credentials)) return "absent"
   if (isDead) return "dead"

@@ -1,6 +1,6 @@
 /**
- * `latchkey mcp proxy URL`: an MCP server on standard input and output that is the one at the URL, with the token. All
- * bridges to a server share one login.
+ * `latchkey mcp proxy URL`: an MCP server on standard input and output that forwards to the server at the URL, with the
+ * token. All bridges to a server share one login.
  *
  * @since 0.1.0
  */
@@ -22,7 +22,7 @@ import * as McpServers from "../McpServers.js"
 import type { Services } from "../Run.js"
 
 /**
- * Runs until the standard input ends. What the server cannot answer is answered here, with an error that says why.
+ * Runs until the standard input ends. If a request cannot be forwarded, its response is an error that says why.
  *
  * @since 0.1.0
  * @category commands
@@ -36,7 +36,7 @@ export const run = (options: { readonly url: string }): Effect.Effect<ExitCode, 
       return yield* new Failure.Failure({
         code: ExitCode.loginRequired,
         reason: "NoCredentials",
-        message: `${account}: nobody has logged in to this server here.`,
+        message: `${account}: There is no login to this server yet.`,
         next: login
       })
     }
@@ -52,14 +52,14 @@ export const run = (options: { readonly url: string }): Effect.Effect<ExitCode, 
     return ExitCode.ok
   }).pipe(Effect.scoped)
 
-/** The reserved code for an error of the server's own (JSON-RPC 2.0 §5.1). */
+/** The code of an internal error (JSON-RPC 2.0 §5.1). */
 const internalError = -32603
 
-/** Hands each message on, in both directions. */
+/** Forwards each message, in both directions. */
 const bridge = async (url: URL, fetch: McpPromise.Fetch, onEnd: () => void): Promise<() => Promise<void>> => {
   const program = new StdioServerTransport()
   const server = new StreamableHTTPClientTransport(url, { fetch })
-  // Which of the server's answers names the version of the protocol.
+  // The id of the request whose response contains the protocol version.
   let initialize: unknown
   server.onmessage = (message) => {
     if (isJSONRPCResultResponse(message) && message.id === initialize) {
@@ -85,12 +85,12 @@ const bridge = async (url: URL, fetch: McpPromise.Fetch, onEnd: () => void): Pro
   }
 }
 
-/** Only a request is answered. */
+/** Returns the error response. Undefined for a notification, which has no response. */
 const failed = (message: JSONRPCMessage, error: unknown): JSONRPCMessage | undefined =>
   isJSONRPCRequest(message)
     ? {
         jsonrpc: "2.0",
         id: message.id,
-        error: { code: internalError, message: error instanceof Error ? error.message : "It failed" }
+        error: { code: internalError, message: error instanceof Error ? error.message : "The request failed" }
       }
     : undefined

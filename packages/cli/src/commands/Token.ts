@@ -85,10 +85,10 @@ const ofAccount = (name: string, minValidity: number) =>
     return { about: session.about, manager: yield* Session.manager(session, { force: false, minValidity }) }
   })
 
-/** The prefix of the URL of an MCP server, in the place of an account. */
+/** The prefix of an MCP server's URL in place of an account's name. */
 const mcpPrefix = "mcp:"
 
-/** Loaded only on use, because other accounts do not need it. */
+/** Imported on use, because other accounts do not need it. */
 const ofMcpServer = (text: string) =>
   Effect.gen(function* () {
     const McpServers = yield* Effect.promise(() => import("../McpServers.js"))
