@@ -17,7 +17,7 @@ const pages = readdirSync(join(root, guide))
   .map((name) => readFileSync(join(root, guide, name), "utf8"))
 const runbook = plain(pages.join("\n"))
 
-const sources = ["core", "oauth", "storage", "providers"].flatMap((name) =>
+const sources = ["core", "oauth", "storage", "providers", "mcp"].flatMap((name) =>
   readdirSync(join(root, `packages/${name}/src`), { recursive: true, encoding: "utf8" })
     .filter((file) => file.endsWith(".ts") && !/(?:^|\/)(?:testing|hostile)\//.test(file))
     .map((file) => `packages/${name}/src/${file}`)
@@ -139,6 +139,7 @@ it("every error and every reason has its place", () => {
     "GrantMismatch",
     "LeaseError",
     "LoginError",
+    "McpError",
     "OAuthConfigError",
     "OAuthError",
     "ProfileError",

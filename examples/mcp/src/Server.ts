@@ -1,6 +1,6 @@
 /**
- * A protected MCP server that is its own authorization server, on this machine: it lets everybody in who asks, and its
- * tokens end when it is told so.
+ * A protected MCP server on this machine, which is its own authorization server. It grants every login. The example ends
+ * its tokens with `endToken`.
  */
 import { createMcpHandler, McpServer } from "@modelcontextprotocol/server"
 import * as Http from "node:http"
@@ -11,14 +11,14 @@ export interface Server {
   readonly url: string
   readonly logins: () => number
   readonly refreshes: () => number
-  /** Ends the access token that is valid now. */
+  /** Ends the current access token. */
   readonly endToken: () => void
   readonly stop: () => void
 }
 
 const mcp = createMcpHandler(() => {
   const server = new McpServer({ name: "clock", version: "1.0.0" })
-  server.registerTool("day", { description: "Says what day it is." }, () => ({
+  server.registerTool("day", { description: "Returns the day of the week." }, () => ({
     content: [{ type: "text", text: "Friday" }]
   }))
   return server

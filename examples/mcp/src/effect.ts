@@ -1,4 +1,4 @@
-/** The same login in a program that is written in Effect: an `HttpClient` that carries the token. */
+/** The same login in a program with Effect: an `HttpClient` that sends the token. */
 import { FetchHttpClient, HttpClientRequest } from "@effect/platform"
 import { TokenConfig } from "@latchkey/core"
 import { type Login, McpAuth, McpClient } from "@latchkey/mcp"
@@ -11,7 +11,7 @@ const layer = (serverUrl: string, path: string, login: Login.Way) =>
     Layer.provide([File.layer({ path }), TokenConfig.layer(), FetchHttpClient.layer])
   )
 
-/** The status of a request to the server. */
+/** Sends a request to the server, and returns the status of the response. */
 export const status = (serverUrl: string, path: string, login: Login.Way) =>
   Effect.gen(function* () {
     const client = yield* McpClient.McpClient

@@ -1,6 +1,6 @@
 /**
- * Two programs share one login at an MCP server, through a file: one uses the official SDK, the other Effect. The user is
- * asked once, and a token that ends is refreshed once.
+ * Two programs share one login at an MCP server through a file: one uses the official SDK, the other Effect. The user logs
+ * in once, and an expired token is refreshed once.
  */
 import { Login } from "@latchkey/mcp"
 import { Effect, Logger, LogLevel } from "effect"
@@ -12,7 +12,7 @@ import { status } from "./effect.js"
 import { connect } from "./sdk.js"
 import * as Server from "./Server.js"
 
-/** A browser whose user agrees at once: it follows the redirects. `Login.browser()` opens the real one. */
+/** Stands for a browser whose user agrees at once: it follows the redirects. `Login.browser()` opens the real one. */
 const visit = (url: URL): Promise<void> =>
   new Promise((done, failed) => {
     Http.get(url, (response) => {
@@ -37,11 +37,11 @@ const report = (what: string, kept: boolean) => {
 const program = await connect(server.url, path, login)
 report("the SDK's client logs in", (await program.day()) === "Friday" && server.logins() === 1)
 const other = status(server.url, path, login).pipe(Logger.withMinimumLogLevel(LogLevel.Warning))
-report("a program in Effect is logged in by the same file", (await Effect.runPromise(other)) < 400)
+report("a program in Effect uses the same login", (await Effect.runPromise(other)) < 400)
 server.endToken()
 const both = await Promise.all([program.day(), Effect.runPromise(other)])
-report("both meet a token that has ended", both[0] === "Friday" && both[1] < 400)
-report("with one login, and one refresh", server.logins() === 1 && server.refreshes() === 1)
+report("both recover from an expired token", both[0] === "Friday" && both[1] < 400)
+report("with one login and one refresh", server.logins() === 1 && server.refreshes() === 1)
 
 await program.close()
 server.stop()

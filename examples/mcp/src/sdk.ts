@@ -1,4 +1,4 @@
-/** A program that uses the official SDK, and no Effect of its own beside the layer that it opens. */
+/** A program with the official SDK. It uses Effect only for the layer that it opens. */
 import { FetchHttpClient } from "@effect/platform"
 import { TokenConfig } from "@latchkey/core"
 import { type Login, McpAuth, McpPromise } from "@latchkey/mcp"

@@ -1,6 +1,6 @@
 /**
- * `mcp`: the public conformance cases for the authorization of MCP clients, each against the official SDK's client over
- * `@latchkey/mcp`, at the wire of one revision of the specification.
+ * `mcp`: runs the public conformance cases for the authorization of MCP clients, for one revision of the specification.
+ * The client under test is the official SDK's client with `@latchkey/mcp`.
  */
 import { execFile } from "node:child_process"
 import { existsSync } from "node:fs"
@@ -20,7 +20,7 @@ const both = [
   ...["token-endpoint-auth-basic", "token-endpoint-auth-post", "token-endpoint-auth-none"]
 ]
 
-/** The cases of each revision, by the requirements that the suite has of it; those of 2025-03-26 are for old servers. */
+/** The cases that the suite requires for each revision. Those of 2025-03-26 are for old servers. */
 const cases: Readonly<Record<string, ReadonlyArray<string>>> = {
   "2025-11-25": both,
   "2026-07-28": [
@@ -32,7 +32,7 @@ const cases: Readonly<Record<string, ReadonlyArray<string>>> = {
   "2025-03-26": ["2025-03-26-oauth-metadata-backcompat", "2025-03-26-oauth-endpoint-fallback"]
 }
 
-/** The suite's own Node. */
+/** The Node version that the suite needs. */
 const leastNode = 22
 
 export const run = async (revision: string): Promise<Campaign.Figures | { readonly skipped: string }> => {

@@ -1,7 +1,7 @@
 /**
- * `mcp-expiries`: several clients of the official SDK share one login at an MCP server, whose authorization server rotates
- * with reuse detection, and meet each expiry at once. With the login of `@latchkey/mcp`, and with the SDK's own over a
- * shared store, side by side.
+ * `mcp-expiries`: several clients of the official SDK share one login at an MCP server, and all meet each expiry at the same
+ * time. The authorization server rotates with reuse detection. Compares the login of `@latchkey/mcp` with the SDK's own
+ * over a shared store.
  */
 import {
   Client,
@@ -60,7 +60,7 @@ const ours = (world: World.World): Effect.Effect<ReadonlyArray<Call>, unknown, S
     )
   }).pipe(Effect.provide(World.memory))
 
-/** What a program keeps for the SDK: one store for all clients. */
+/** The provider of a program that uses the SDK's own login: one store for all clients. */
 const sdkProvider = (): {
   readonly provider: OAuthClientProvider
   readonly answer: () => URLSearchParams
@@ -79,7 +79,7 @@ const sdkProvider = (): {
         client_name: "campaign",
         redirect_uris: [redirectUrl],
         token_endpoint_auth_method: "none",
-        // Without it the SDK asks for no refresh token.
+        // Without it, the SDK requests no refresh token.
         grant_types: ["authorization_code", "refresh_token"],
         response_types: ["code"]
       },
@@ -125,7 +125,7 @@ const sdks = async (world: World.World): Promise<ReadonlyArray<Call>> => {
     try {
       return await ping(client)
     } catch (error) {
-      // The program sends its user to the login, and goes on.
+      // The program sends its user to the login, and continues.
       if (error instanceof Error && error.name === "UnauthorizedError") await transport.finishAuth(answer())
       throw error
     }
@@ -137,7 +137,7 @@ const play = (
   connect: (world: World.World) => Effect.Effect<ReadonlyArray<Call>, unknown, Scope.Scope>
 ): Effect.Effect<Outcome, unknown> =>
   Effect.gen(function* () {
-    // The SDK registers the scopes that it will ask for.
+    // The SDK registers the scopes that it will request.
     const world = yield* World.make({
       configuration: { scopes: ["openid", "offline_access", ...World.scopes] }
     })

@@ -1,6 +1,6 @@
 /**
- * The client under test of the MCP conformance suite: the official SDK's client over the login of `@latchkey/mcp`. The
- * suite gives the server's URL, and what a scenario needs in its environment.
+ * The client under test of the MCP conformance suite: the official SDK's client with the login of `@latchkey/mcp`. The
+ * suite passes the server's URL as an argument, and the input of the scenario in the environment.
  */
 import { FetchHttpClient } from "@effect/platform"
 import { RefreshLease, TokenConfig, TokenStorage } from "@latchkey/core"
@@ -16,7 +16,7 @@ const context = JSON.parse(process.env["MCP_CONFORMANCE_CONTEXT"] ?? "{}") as {
 }
 const version = process.env["MCP_CONFORMANCE_PROTOCOL_VERSION"]
 
-/** The user of the suite is at once where the login begins, and is sent back without a page. */
+/** The suite's authorization server redirects back at once, without a page. */
 const login = Login.manual({
   redirectUri: "http://127.0.0.1:3000/callback",
   ask: (url) =>
