@@ -224,7 +224,7 @@ export const wayOf = (way: "browser" | "manual"): Effect.Effect<Login.Way, never
     const say = (...lines: ReadonlyArray<string>) => Effect.provide(Output.say(...lines), output)
     const browser = Login.browser({
       openUrl: (url, { serverUrl }) =>
-        Effect.zipRight(
+        Effect.andThen(
           SystemBrowser.open(url),
           say(
             `Log in to ${Endpoint.display(serverUrl)} in the browser that has opened. If none has, open this URL:`,
@@ -243,7 +243,7 @@ export const wayOf = (way: "browser" | "manual"): Effect.Effect<Login.Way, never
             ...["", `  ${url.href}`, ""],
             "Then paste the address of the last page, even if it shows an error."
           ).pipe(
-            Effect.zipRight(Prompt.line("Paste it here: ", notPasted)),
+            Effect.andThen(Prompt.line("Paste it here: ", notPasted)),
             Effect.mapError(({ message }) => new LoginError({ reason: "Cancelled", message })),
             Effect.provide(output)
           )
@@ -259,7 +259,7 @@ export const wayOf = (way: "browser" | "manual"): Effect.Effect<Login.Way, never
               (error) =>
                 error._tag === "LoginError" && (error.reason === "NoBrowser" || error.reason === "PortBusy"),
               (error) =>
-                Effect.zipRight(say(`${error.message.split(": ")[0]}: continue by hand.`), byHand(request))
+                Effect.andThen(say(`${error.message.split(": ")[0]}: continue by hand.`), byHand(request))
             )
     }
   })

@@ -134,7 +134,7 @@ const exchange = <E, R>(
         yield* Effect.ignore(replaced)
         return response
       }
-      yield* Effect.zipRight(discard(response), replaced)
+      yield* Effect.andThen(discard(response), replaced)
     }
   })
 
