@@ -382,7 +382,7 @@ const options: Readonly<Record<string, () => ReadonlyArray<string>>> = {
   doctor: () => optionsOf(doctor),
   import: () => optionsOf(importing),
   export: () => optionsOf(exporting),
-  mcp: () => [mcpLogin, mcpLogout, mcpList, mcpProxy].flatMap((command) => optionsOf(command))
+  mcp: () => [...optionsOf(mcpLogin), ...optionsOf(mcpLogout), ...optionsOf(mcpList), ...optionsOf(mcpProxy)]
 }
 const commands = Object.keys(options)
 
