@@ -62,6 +62,11 @@ export interface Options extends Registration.Options, Endpoint.DiscoveredOption
    * challenge is sent anyway. Default: no.
    */
   readonly allowUnadvertisedPkce?: boolean | undefined
+  /**
+   * Whether to bind the tokens to a key (RFC 9449), so that a stolen token is useless. Both servers must support it.
+   * The SDK's providers cannot send such tokens: use `McpClient` or `fetch`. Default: no.
+   */
+  readonly dpop?: boolean | undefined
   /** The name of the grant for the lease. Default: the storage's location. */
   readonly account?: string | undefined
   /** Whether to renew the grant in the background before it is due; see `TokenManager.Options`. */

@@ -9,12 +9,11 @@ import type { HttpClientError } from "@effect/platform/HttpClientError"
 import type { HttpClientRequest } from "@effect/platform/HttpClientRequest"
 import type { HttpClientResponse } from "@effect/platform/HttpClientResponse"
 import * as DPoP from "@latchkey/oauth/DPoP"
-import { BearerSender, BearerToken, ServerClock } from "@latchkey/oauth/internal-api"
+import { BearerAttempt, type BearerSender, BearerToken, ServerClock } from "@latchkey/oauth/internal-api"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Stream from "effect/Stream"
 import * as Recovery from "./internal/recovery.js"
 import { McpAuth, type Service } from "./McpAuth.js"
 import type { LoginFailure } from "./McpError.js"
@@ -112,7 +111,7 @@ const exchange = <E, R>(
             request,
             used: Option.none<BearerSender.Used>()
           }))
-        : BearerSender.send(sender, client, request, tokens.current)
+        : BearerAttempt.send(sender, client, request, tokens.current)
       const { response } = sent
       const refused = Option.map(sent.used, ({ credentials }) => credentials.accessToken)
       const header = response.headers["www-authenticate"]
@@ -130,27 +129,14 @@ const exchange = <E, R>(
         recovery === "StepUp" && Option.isSome(refused)
           ? auth.insufficientScope(refused.value, header)
           : auth.unauthorized(refused, header)
-      if (!canBeSentAgain(sent.request)) {
+      if (!BearerAttempt.canBeSentAgain(sent.request)) {
         yield* Effect.ignore(replaced)
         return response
       }
-      yield* Effect.andThen(discard(response), replaced)
+      yield* Effect.andThen(BearerAttempt.discard(response), replaced)
     }
   })
 
 /** Empty for a relative URL, which an inner client may complete. */
 const originOf = ({ url }: HttpClientRequest): ReadonlyArray<string> =>
   URL.canParse(url) ? [new URL(url).origin] : []
-
-const canBeSentAgain = ({ body }: HttpClientRequest): boolean =>
-  body._tag === "Raw" ? typeof body.body === "string" : body._tag !== "Stream"
-
-/** How much of a discarded response is read, in bytes, so that its connection can be reused. */
-const maxDiscarded = 65_536
-
-const discard = (response: HttpClientResponse): Effect.Effect<void> => {
-  let left = maxDiscarded
-  return Stream.runForEachWhile(response.stream, (chunk) =>
-    Effect.sync(() => (left -= chunk.length) > 0)
-  ).pipe(Effect.timeout("1 second"), Effect.ignore)
-}

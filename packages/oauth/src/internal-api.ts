@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+export * as BearerAttempt from "./internal/bearerAttempt.js"
 export * as BearerSender from "./internal/bearerSender.js"
 export * as BearerToken from "./internal/bearerToken.js"
 export * as ServerClock from "./internal/serverClock.js"

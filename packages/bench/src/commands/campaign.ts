@@ -79,7 +79,7 @@ const campaigns: Readonly<Record<string, Campaign>> = {
   },
   mcp: {
     n: 1,
-    backends: ["2026-07-28", "2025-11-25", "2025-03-26"],
+    backends: ["2026-07-28", "2025-11-25", "2025-03-26", "extension"],
     run: async ({ backend }) => (await import("../campaigns/McpConformance.js")).run(backend)
   },
   "mcp-expiries": {

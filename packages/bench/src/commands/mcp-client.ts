@@ -14,6 +14,7 @@ const context = JSON.parse(process.env["MCP_CONFORMANCE_CONTEXT"] ?? "{}") as {
   readonly client_id?: string
   readonly client_secret?: string
 }
+const isBound = process.env["MCP_CONFORMANCE_SCENARIO"]?.startsWith("auth/dpop") === true
 const version = process.env["MCP_CONFORMANCE_PROTOCOL_VERSION"]
 
 /** The suite's authorization server redirects back at once, without a page. */
@@ -27,6 +28,7 @@ const auth = await McpPromise.open(
   McpAuth.layer({
     serverUrl,
     login,
+    dpop: isBound,
     clientMetadataUrl: "https://conformance-test.local/client-metadata.json",
     ...(context.client_id !== undefined && {
       client: {

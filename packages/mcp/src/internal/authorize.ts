@@ -27,6 +27,7 @@ export interface Options extends Registration.Options {
   readonly scopes?: ReadonlyArray<string> | undefined
   readonly authorizationServer?: string | undefined
   readonly allowUnadvertisedPkce?: boolean | undefined
+  readonly dpop?: boolean | undefined
   readonly timeout?: Duration.DurationInput | undefined
   readonly onLoginEvent?: LoginEvent.Options["onEvent"]
 }
@@ -74,6 +75,7 @@ export const authorize = (
           client: Registration.toClient(registered, options),
           scopes,
           resource: resource.resource,
+          dpop: options.dpop,
           timeout: options.timeout,
           onEvent: options.onLoginEvent
         }

@@ -1,19 +1,25 @@
 /** The two kinds of providers that the official SDK's transports take. */
 import type { AuthProvider, OAuthClientProvider, OAuthDiscoveryState } from "@modelcontextprotocol/client"
+import type { Credentials } from "@latchkey/core/Credentials"
+import * as DPoP from "@latchkey/oauth/DPoP"
+import * as Endpoint from "@latchkey/oauth/Endpoint"
+import { BearerToken } from "@latchkey/oauth/internal-api"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type { Service } from "../McpAuth.js"
 import * as Refusals from "./refusals.js"
+import type { Run } from "./run.js"
 import * as SdkRequest from "./sdkRequest.js"
 
-export type Run = <A, E>(effect: Effect.Effect<A, E>, signal?: AbortSignal | null) => Promise<A>
-
 export const authProvider = (auth: Service, run: Run): Required<AuthProvider> => {
-  const { recover, token } = makeTokens(auth, run)
+  const { credentials, recover } = makeTokens(auth, run)
   return {
-    token,
+    token: async () => {
+      const current = await credentials()
+      return current === undefined ? undefined : Redacted.value(current.accessToken)
+    },
     onUnauthorized: ({ response }) =>
       recover({ isStepUp: false, challenge: response.headers.get("www-authenticate") ?? undefined })
   }
@@ -28,7 +34,7 @@ const redirectUrl = "http://127.0.0.1/callback"
  * signal to recover, by a refresh or a login. The URL itself is not used.
  */
 export const oauthClientProvider = (auth: Service, run: Run): OAuthClientProvider => {
-  const { recover, token } = makeTokens(auth, run)
+  const { credentials, recover } = makeTokens(auth, run)
   let discovered: OAuthDiscoveryState | undefined
   return {
     redirectUrl,
@@ -40,15 +46,14 @@ export const oauthClientProvider = (auth: Service, run: Run): OAuthClientProvide
     tokens: async (context) => {
       // The SDK passes a context only when it looks for a refresh token.
       if (context !== undefined) return undefined
-      const current = await token()
-      if (current === undefined) return undefined
-      const credentials = await run(auth.manager.credentials)
-      const scopes = Option.match(credentials, { onNone: () => [], onSome: ({ scopes }) => scopes })
-      return {
-        access_token: current,
-        token_type: "Bearer",
-        scope: [...scopes, SdkRequest.stepUpMark].join(" ")
-      }
+      const current = await credentials()
+      return current === undefined
+        ? undefined
+        : {
+            access_token: Redacted.value(current.accessToken),
+            token_type: "Bearer",
+            scope: [...current.scopes, SdkRequest.stepUpMark].join(" ")
+          }
     },
     saveDiscoveryState: (state) => {
       discovered = state
@@ -63,15 +68,26 @@ export const oauthClientProvider = (auth: Service, run: Run): OAuthClientProvide
 const notNeeded = () =>
   new Error("Do not call finishAuth with this provider: it has logged in already. Connect or call again.")
 
+const bound = (serverUrl: URL) =>
+  new Error(
+    `The token for ${Endpoint.display(serverUrl)} is bound to a key (DPoP), and an SDK provider cannot prove it: pass fetch to the transport instead, without an authProvider.`
+  )
+
 /** The tokens that the SDK asks for, and the recovery from the refusal of one. */
 const makeTokens = (auth: Service, run: Run) => {
+  const { current } = BearerToken.make(auth.manager)
+  const ready = Effect.flatMap(
+    auth.token,
+    Option.match({ onNone: () => Effect.succeedNone, onSome: () => Effect.asSome(current) })
+  )
   let handed = Refusals.none
   return {
-    token: async (): Promise<string | undefined> => {
-      const [current, now] = await run(Effect.zip(auth.token, Clock.currentTimeMillis))
-      const token = Option.map(current, Redacted.value)
+    credentials: async (): Promise<Credentials | undefined> => {
+      const [credentials, now] = await run(Effect.zip(ready, Clock.currentTimeMillis))
+      if (Option.exists(credentials, DPoP.isBound)) throw bound(auth.serverUrl)
+      const token = Option.map(credentials, ({ accessToken }) => Redacted.value(accessToken))
       handed = Refusals.handOut(handed, token, now)
-      return Option.getOrUndefined(token)
+      return Option.getOrUndefined(credentials)
     },
     recover: async ({ challenge, isStepUp }: SdkRequest.SdkRequest): Promise<void> => {
       const { refused, state } = Refusals.refuse(handed, await run(Clock.currentTimeMillis))
