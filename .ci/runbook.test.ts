@@ -89,7 +89,13 @@ const messages = parsed.flatMap(({ file, source }) =>
 )
 
 /** Where the words of messages are written that have no `message` beside them. */
-const tables = ["packages/core/src/tokenErrors.ts", "packages/core/src/GrantIdentity.ts"]
+const tables = [
+  ...["core/src/tokenErrors.ts", "core/src/GrantIdentity.ts"],
+  ...["Discovery", "Registration", "internal/need", "internal/discover", "internal/register"].map(
+    (name) => `mcp/src/${name}.ts`
+  ),
+  ...["internal/refresher", "internal/run", "internal/sdkProviders"].map((name) => `mcp/src/${name}.ts`)
+].map((path) => `packages/${path}`)
 const tabled = parsed
   .filter(({ file }) => tables.includes(file))
   .flatMap(({ file, source }) =>

@@ -10,6 +10,7 @@
 import { Credentials } from "@latchkey/core/Credentials"
 import * as GrantIdentity from "@latchkey/core/GrantIdentity"
 import * as Data from "effect/Data"
+import * as Equal from "effect/Equal"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
@@ -135,6 +136,20 @@ export const register = (
  */
 export const client = ({ issuer, registrations }: Binding): Option.Option<Registered> =>
   Object.hasOwn(registrations, issuer) ? Option.fromNullable(registrations[issuer]) : Option.none()
+
+/**
+ * Whether the grants of two bindings are refreshed in the same way: at the same server, by the same client.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
+export const hasSameClient = (a: Binding, b: Binding): boolean =>
+  a.issuer === b.issuer &&
+  a.hasMetadata === b.hasMetadata &&
+  a.resource === b.resource &&
+  Equal.equals(Option.map(client(a), authentication), Option.map(client(b), authentication))
+
+const authentication = ({ clientId, method, secret }: Registered) => Data.tuple(clientId, method, secret)
 
 /**
  * Returns the identity of the grant, from the grant itself; see `identityIn` of `TokenRefresher`.

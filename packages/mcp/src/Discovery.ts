@@ -222,3 +222,16 @@ export const pkceProblem = (metadata: Server.Metadata): Option.Option<string> =>
     : Option.some(
         `${metadata.issuer} does not advertise PKCE with S256 (code_challenge_methods_supported), which MCP clients require: nothing was sent. If you know that it supports PKCE, set allowUnadvertisedPkce.`
       )
+
+/**
+ * Returns why a login on another device (RFC 8628) is not possible at an authorization server.
+ *
+ * @since 0.1.0
+ * @category validation
+ */
+export const deviceProblem = (metadata: Server.Metadata): Option.Option<string> =>
+  metadata.device_authorization_endpoint === undefined
+    ? Option.some(
+        `${metadata.issuer} does not support logins on another device (device_authorization_endpoint): nothing was sent. Use another way to log in, such as Login.browser or Login.manual.`
+      )
+    : Option.none()

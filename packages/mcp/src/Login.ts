@@ -17,6 +17,7 @@ import * as Effect from "effect/Effect"
 import * as Hash from "effect/Hash"
 import type * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
+import { deviceGrant } from "./internal/deviceGrant.js"
 import type { Reason } from "./internal/reason.js"
 import type { Registered } from "./Registration.js"
 import type { Scopes } from "./Scopes.js"
@@ -162,7 +163,7 @@ export const device = (options: {
   readonly prompt: (prompt: DeviceLogin.Prompt, request: Request) => Effect.Effect<void, LoginError>
 }): Way => ({
   redirectUris: () => [],
-  grantTypes: ["urn:ietf:params:oauth:grant-type:device_code", "refresh_token"],
+  grantTypes: [deviceGrant, "refresh_token"],
   run: (request) =>
     DeviceLogin.login({ ...request.options, prompt: (prompt) => options.prompt(prompt, request) })
 })

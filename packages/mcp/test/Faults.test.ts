@@ -210,6 +210,26 @@ it.scopedLive("a server that refuses every token does not keep anybody busy", ()
   }).pipe(Effect.provide(World.memory))
 )
 
+it.scopedLive(
+  "a storm of refusals brings one refresh for each expiry, also for responses that come late",
+  () =>
+    Effect.gen(function* () {
+      const { get, server } = yield* setUp
+      expect(yield* get).toBe(200)
+      for (let expiry = 1; expiry <= 5; expiry++) {
+        server.state.valid = "ended"
+        const storm = yield* Effect.all(
+          Array.from({ length: 100 }, (_, n) => Effect.delay(get, n % 20)),
+          { concurrency: "unbounded" }
+        )
+        expect(storm.filter((status) => status === 200)).toHaveLength(100)
+        expect(server.count(refresh)).toBe(expiry)
+      }
+      expect(server.asked).toEqual(["FirstLogin"])
+      expect(server.count("POST /register")).toBe(1)
+    }).pipe(Effect.provide(World.memory))
+)
+
 it.scopedLive("a user who does not want to is left alone for a minute, unless the program asks", () =>
   Effect.gen(function* () {
     const server = yield* scripted

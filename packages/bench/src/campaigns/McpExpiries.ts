@@ -19,7 +19,8 @@ import * as World from "../../../mcp/test/support/World.js"
 import { consent } from "../../../oauth/test/support/interaction.js"
 import type * as Campaign from "./Campaign.js"
 
-const clients = 8
+/** For each expiry: several clients, which compete, and one alone. */
+const sizes = [8, 1]
 
 interface Outcome {
   readonly calls: number
@@ -42,7 +43,10 @@ const open = async (
   return [client, transport]
 }
 
-const ours = (world: World.World): Effect.Effect<ReadonlyArray<Call>, unknown, Scope.Scope> =>
+const ours = (
+  world: World.World,
+  clients: number
+): Effect.Effect<ReadonlyArray<Call>, unknown, Scope.Scope> =>
   Effect.gen(function* () {
     const auth = yield* McpAuth.make({
       serverUrl: world.url,
@@ -111,13 +115,14 @@ const sdkProvider = (): {
   }
 }
 
-const sdks = async (world: World.World): Promise<ReadonlyArray<Call>> => {
+const sdks = async (world: World.World, clients: number): Promise<ReadonlyArray<Call>> => {
   const { answer, provider } = sdkProvider()
   const first = new StreamableHTTPClientTransport(new URL(world.url), { authProvider: provider })
   await new Client({ name: "campaign", version: "1.0.0" }).connect(first).catch((error: unknown) => {
     if (!(error instanceof Error && error.name === "UnauthorizedError")) throw error
   })
   await first.finishAuth(answer())
+  await first.close()
   const opened = await Promise.all(
     Array.from({ length: clients }, () => open(world.url, { authProvider: provider }))
   )
@@ -134,14 +139,15 @@ const sdks = async (world: World.World): Promise<ReadonlyArray<Call>> => {
 
 const play = (
   expiries: number,
-  connect: (world: World.World) => Effect.Effect<ReadonlyArray<Call>, unknown, Scope.Scope>
+  clients: number,
+  connect: (world: World.World, clients: number) => Effect.Effect<ReadonlyArray<Call>, unknown, Scope.Scope>
 ): Effect.Effect<Outcome, unknown> =>
   Effect.gen(function* () {
     // The SDK registers the scopes that it will request.
     const world = yield* World.make({
       configuration: { scopes: ["openid", "offline_access", ...World.scopes] }
     })
-    const calls = yield* connect(world)
+    const calls = yield* connect(world, clients)
     let failed = 0
     for (let expiry = 0; expiry < expiries; expiry++) {
       yield* world.endAccessTokens
@@ -152,12 +158,18 @@ const play = (
   }).pipe(Effect.scoped)
 
 export const run = async (expiries: number): Promise<Campaign.Figures> => {
-  const latchkey = await Effect.runPromise(play(expiries, ours))
-  const sdk = await Effect.runPromise(play(expiries, (world) => Effect.promise(() => sdks(world))))
-  const broken = [
-    ...(latchkey.failed > 0 ? [`${latchkey.failed} calls failed`] : []),
-    ...(latchkey.refreshes === expiries ? [] : [`${latchkey.refreshes} refreshes in ${expiries} expiries`]),
-    ...(latchkey.logins === 1 ? [] : [`the user was asked ${latchkey.logins} times`])
-  ]
-  return { clients, expiries, latchkey, sdk, broken }
+  const results = []
+  for (const clients of sizes) {
+    const latchkey = await Effect.runPromise(play(expiries, clients, ours))
+    const sdk = await Effect.runPromise(
+      play(expiries, clients, (world) => Effect.promise(() => sdks(world, clients)))
+    )
+    results.push({ clients, latchkey, sdk })
+  }
+  const broken = results.flatMap(({ clients, latchkey: { failed, logins, refreshes } }) => [
+    ...(failed > 0 ? [`${clients} clients: ${failed} calls failed`] : []),
+    ...(refreshes === expiries ? [] : [`${clients} clients: ${refreshes} refreshes in ${expiries} expiries`]),
+    ...(logins === 1 ? [] : [`${clients} clients: the user was asked ${logins} times`])
+  ])
+  return { expiries, results, broken }
 }

@@ -13,6 +13,7 @@ import type * as Redacted from "effect/Redacted"
 import * as Binding from "../Binding.js"
 import * as Discovery from "../Discovery.js"
 import type * as Login from "../Login.js"
+import { deviceGrant } from "./deviceGrant.js"
 import type { LoginFailure } from "../McpError.js"
 import * as Registration from "../Registration.js"
 import * as Scopes from "../Scopes.js"
@@ -53,7 +54,7 @@ export const authorize = (
     const stored = yield* grant.binding
     const chosen = yield* chooseServer(parts, need.challenge, stored)
     const { hasMetadata, issuer, metadata, resource, server } = chosen
-    yield* checkPkce(parts, way, chosen)
+    yield* checkWay(parts, way, chosen)
     const scopes = Scopes.forLogin({
       challenged: need.challenge.scopes,
       supported: resource.scopes,
@@ -145,15 +146,22 @@ const chooseServer = (
     return { resource, issuer, hasMetadata: false, server, metadata: yield* server.metadata }
   })
 
-const checkPkce = ({ options, serverUrl }: Parts, way: Login.Way, { hasMetadata, metadata }: Chosen) => {
-  const isExempt =
-    !hasMetadata || !way.grantTypes.includes("authorization_code") || options.allowUnadvertisedPkce === true
-  return isExempt
-    ? Effect.void
-    : Option.match(Discovery.pkceProblem(metadata), {
-        onNone: () => Effect.void,
-        onSome: (message) => discover.problem(serverUrl, message)
-      })
+/** Fails if the authorization server does not support the way to log in. */
+const checkWay = (
+  { options, serverUrl }: Parts,
+  { grantTypes }: Login.Way,
+  { hasMetadata, metadata }: Chosen
+): Effect.Effect<void, LoginFailure> => {
+  const problems = [
+    grantTypes.includes(deviceGrant) ? Discovery.deviceProblem(metadata) : Option.none(),
+    grantTypes.includes("authorization_code") && hasMetadata && options.allowUnadvertisedPkce !== true
+      ? Discovery.pkceProblem(metadata)
+      : Option.none()
+  ]
+  return Option.match(Option.firstSomeOf(problems), {
+    onNone: () => Effect.void,
+    onSome: (message) => discover.problem(serverUrl, message)
+  })
 }
 
 /** Returns the client for the login, and registers one first if the plan says so. */

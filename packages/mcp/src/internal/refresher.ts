@@ -21,11 +21,11 @@ export interface Settings {
 
 export const make = (settings: Settings): Effect.Effect<Refresher, never, HttpClient> =>
   Effect.map(Effect.context<HttpClient>(), (context) => {
-    // One is enough: an MCP server has one grant.
+    // One is enough: an MCP server has one grant. It remembers the nonces and the clock of the server.
     let last: { readonly of: Binding.Binding; readonly refresher: Refresher } | undefined
     const refresherOf = (binding: Binding.Binding) =>
       Effect.gen(function* () {
-        if (last?.of === binding) return last.refresher
+        if (last !== undefined && Binding.hasSameClient(last.of, binding)) return last.refresher
         const client = Binding.client(binding)
         if (Option.isNone(client)) return yield* misconfigured("names no client")
         const refresher = yield* RefreshToken.make({

@@ -17,6 +17,7 @@ import { Readable } from "node:stream"
 import * as Provider from "../../../oauth/test/Provider.js"
 import { consent } from "../../../oauth/test/support/interaction.js"
 import * as Login from "../../src/Login.js"
+import * as Proof from "./Proof.js"
 
 export interface World {
   /** The URL of the MCP server. */
@@ -44,7 +45,11 @@ export const scopes = ["mcp:read", "mcp:write"]
 
 /** The authorization server, with clients that register themselves. */
 export const authorizationServer = (
-  options: { readonly accessTokenTtl?: number; readonly configuration?: Record<string, unknown> } = {}
+  options: {
+    readonly accessTokenTtl?: number
+    readonly configuration?: Record<string, unknown>
+    readonly features?: Record<string, unknown>
+  } = {}
 ): Effect.Effect<Provider.Harness, never, Scope.Scope> =>
   Provider.start({
     clients: [],
@@ -61,7 +66,8 @@ export const authorizationServer = (
           accessTokenFormat: "opaque",
           accessTokenTTL: options.accessTokenTtl ?? 600
         })
-      }
+      },
+      ...options.features
     },
     configuration: { scopes: ["openid", "offline_access"], ...options.configuration }
   })
@@ -125,7 +131,9 @@ export const make = (
         requiredScopes: [required],
         resourceMetadataUrl
       })
-      const allowed = await gate(request)
+      const refused = await Proof.check(request, async (token) => auth.provider.AccessToken.find(token))
+      if (refused !== undefined) return refused
+      const allowed = await gate(Proof.asBearer(request))
       return allowed instanceof Response ? allowed : mcp.fetch(request, { authInfo: allowed })
     }
     const { url: origin } = yield* Provider.listen((incoming, outgoing) => {
