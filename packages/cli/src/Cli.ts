@@ -249,9 +249,11 @@ const onlyWay = <Way extends string>(ways: Readonly<Record<Way, boolean>>) => {
     ? Effect.succeed(Option.fromNullable(first))
     : Failure.usage(
         "More than one kind of login was given.",
-        "give only one of --browser, --device, --manual, --client-credentials"
+        `give only one of ${Object.keys(ways).map(flagOf).join(", ")}`
       )
 }
+
+const flagOf = (name: string): string => `--${name.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`)}`
 
 const logout = Command.make(
   "logout",
@@ -310,6 +312,8 @@ const mcpLogin = Command.make(
   "login",
   {
     url: serverUrl,
+    browser: way.browser,
+    device: way.device,
     manual: way.manual,
     scopes: Options.text("scope").pipe(
       Options.withPseudoName("SCOPE"),
@@ -322,10 +326,12 @@ const mcpLogin = Command.make(
     clientMetadataUrl: optionalText("client-metadata", "URL", "The client ID metadata document to use."),
     json
   },
-  (options) =>
-    does(
-      () => import("./commands/Mcp.js"),
-      (Mcp) => Mcp.login(options)
+  ({ browser, device, manual, ...options }) =>
+    Effect.flatMap(onlyWay({ browser, device, manual }), (chosen) =>
+      does(
+        () => import("./commands/Mcp.js"),
+        (Mcp) => Mcp.login({ ...options, way: Option.getOrElse(chosen, () => "browser" as const) })
+      )
     )
 ).pipe(Command.withDescription("Log in to an MCP server, or log in again."))
 

@@ -6,14 +6,11 @@
 import { TokenStorage } from "@latchkey/core/TokenStorage"
 import { RefreshLease } from "@latchkey/core/RefreshLease"
 import * as TokenConfig from "@latchkey/core/TokenConfig"
-import * as Login from "@latchkey/mcp/Login"
+import type * as Login from "@latchkey/mcp/Login"
 import * as McpAuth from "@latchkey/mcp/McpAuth"
 import type { LoginFailure } from "@latchkey/mcp/McpError"
 import type * as Registration from "@latchkey/mcp/Registration"
 import * as Endpoint from "@latchkey/oauth/Endpoint"
-import { LoginError } from "@latchkey/oauth/LoginError"
-import * as ManualLogin from "@latchkey/oauth/ManualLogin"
-import * as SystemBrowser from "@latchkey/oauth/SystemBrowser"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
@@ -25,9 +22,7 @@ import { Encryption } from "./Account.js"
 import { ExitCode } from "./ExitCode.js"
 import * as Failure from "./Failure.js"
 import * as PrivateText from "./internal/PrivateText.js"
-import * as Output from "./Output.js"
 import type { Paths } from "./Paths.js"
-import * as Prompt from "./Prompt.js"
 import * as ProviderWire from "./ProviderWire.js"
 import type { OpenError } from "./Store.js"
 import { Workspace } from "./Workspace.js"
@@ -211,61 +206,6 @@ export const open = (
       )
     )
   })
-
-/**
- * Returns a way to log in: `browser` uses the browser of this machine, and continues by hand if it cannot be opened.
- * `manual` starts by hand. Instructions for the user go to stderr.
- *
- * @since 0.1.0
- * @category logins
- */
-export const wayOf = (way: "browser" | "manual"): Effect.Effect<Login.Way, never, Output.Output> =>
-  Effect.map(Effect.context<Output.Output>(), (output) => {
-    const say = (...lines: ReadonlyArray<string>) => Effect.provide(Output.say(...lines), output)
-    const browser = Login.browser({
-      openUrl: (url, { serverUrl }) =>
-        Effect.andThen(
-          SystemBrowser.open(url),
-          say(
-            `Log in to ${Endpoint.display(serverUrl)} in the browser that has opened. If none has, open this URL:`,
-            ...["", `  ${url.href}`, ""],
-            "Waiting for the browser. Press Ctrl-C to give up."
-          )
-        )
-    })
-    const byHand: Login.Way["run"] = (request) =>
-      ManualLogin.login({
-        ...request.options,
-        redirectUri: request.registered.redirectUris[0],
-        ask: (url) =>
-          say(
-            `Open this URL in any browser, and log in to ${Endpoint.display(request.serverUrl)}:`,
-            ...["", `  ${url.href}`, ""],
-            "Then paste the address of the last page, even if it shows an error."
-          ).pipe(
-            Effect.andThen(Prompt.line("Paste it here: ", notPasted)),
-            Effect.mapError(({ message }) => new LoginError({ reason: "Cancelled", message })),
-            Effect.provide(output)
-          )
-      })
-    return {
-      redirectUris: browser.redirectUris,
-      grantTypes: browser.grantTypes,
-      run: (request) =>
-        way === "manual"
-          ? byHand(request)
-          : Effect.catchIf(
-              browser.run(request),
-              (error) =>
-                error._tag === "LoginError" && (error.reason === "NoBrowser" || error.reason === "PortBusy"),
-              (error) =>
-                Effect.andThen(say(`${error.message.split(": ")[0]}: continue by hand.`), byHand(request))
-            )
-    }
-  })
-
-const notPasted = (why: Prompt.NoAnswer): Failure.Failure =>
-  Failure.usage(`The login was not finished (${why}): nothing was pasted.`)
 
 /**
  * Explains to the user of a server why there is no token.

@@ -7,7 +7,7 @@ import { get } from "node:http"
 import { join } from "node:path"
 import { afterAll, beforeAll, expect, it, vi } from "vitest"
 import * as World from "../../mcp/test/support/World.js"
-import { consent } from "../../oauth/test/support/interaction.js"
+import { confirmCode, consent } from "../../oauth/test/support/interaction.js"
 import * as Terminal from "./support/Terminal.js"
 
 let scope: Scope.CloseableScope
@@ -19,7 +19,9 @@ beforeAll(async () => {
   vi.spyOn(console, "info").mockReturnValue(undefined)
   scope = Effect.runSync(Scope.make())
   program = Terminal.bundle()
-  world = await Effect.runPromise(Scope.extend(World.make(), scope))
+  world = await Effect.runPromise(
+    Scope.extend(World.make({ features: { deviceFlow: { enabled: true } } }), scope)
+  )
   room = Terminal.room()
 }, 60_000)
 afterAll(async () => {
@@ -92,6 +94,19 @@ it("a login by hand", async () => {
   await login.until(/Logged in to/)
   expect(await login.ended).toBe(0)
   expect(world.registrations()).toBe(1)
+})
+
+it("a login on another device", async () => {
+  const login = Terminal.open(program, room, ["mcp", "login", world.url, "--device"])
+  const [url] = await login.until(/https?:\/\/127\.0\.0\.1:\d+\/device\?user_code=\S+/)
+  await Effect.runPromise(confirmCode(new URL(url)))
+  await login.until(/Logged in to/)
+  expect(await login.ended).toBe(0)
+  expect(await run("token", `mcp:${world.url}`)).toMatchObject({ code: 0 })
+  expect(await run("mcp", "login", world.url, "--device", "--manual")).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining("give only one of --browser, --device, --manual")
+  })
 })
 
 it("a logout", async () => {

@@ -56,6 +56,7 @@ const Json = Schema.Struct({
       method: Schema.Literal("none", "client_secret_basic", "client_secret_post"),
       secret: option(Schema.Redacted(Schema.NonEmptyString)),
       redirectUris: Schema.Array(Schema.String),
+      grantTypes: Schema.Array(Schema.String),
       secretExpiresAt: option(Schema.Number)
     })
   )

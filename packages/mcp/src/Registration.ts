@@ -52,8 +52,8 @@ export interface Options {
 export type Method = "none" | "client_secret_basic" | "client_secret_post"
 
 /**
- * The client of a login, as stored with the grant. Only a dynamic registration has `redirectUris` and `secretExpiresAt`
- * (epoch milliseconds).
+ * The client of a login, as stored with the grant. Only a dynamic registration has `redirectUris`, `grantTypes` and
+ * `secretExpiresAt` (epoch milliseconds).
  *
  * @since 0.1.0
  * @category models
@@ -64,6 +64,7 @@ export class Registered extends Data.Class<{
   readonly method: Method
   readonly secret: Option.Option<Redacted.Redacted>
   readonly redirectUris: ReadonlyArray<string>
+  readonly grantTypes: ReadonlyArray<string>
   readonly secretExpiresAt: Option.Option<number>
 }> {}
 
@@ -151,6 +152,7 @@ const registered = (way: Registered["way"], clientId: string): Registered =>
     method: "none",
     secret: Option.none(),
     redirectUris: [],
+    grantTypes: [],
     secretExpiresAt: Option.none()
   })
 
@@ -168,10 +170,11 @@ export const documentUrlProblem = (url: string): Option.Option<string> => {
     : Option.some("clientMetadataUrl must be an https URL with a path")
 }
 
-/** A dynamic registration can be reused for the same redirect URIs, until its secret expires. */
-const isUsable = (registration: Registered, { now, redirectUris }: Known): boolean =>
+/** A dynamic registration can be reused for the same redirect URIs and grant types, until its secret expires. */
+const isUsable = (registration: Registered, { grantTypes, now, redirectUris }: Known): boolean =>
   registration.way === "Dynamic" &&
   redirectUris.every((uri) => registration.redirectUris.includes(uri)) &&
+  grantTypes.every((type) => registration.grantTypes.includes(type)) &&
   !Option.exists(registration.secretExpiresAt, (at) => at <= now)
 
 /** The fields of a registration request (RFC 7591 §2). Without scopes, which would limit later step-ups. */
@@ -209,7 +212,7 @@ const preferredMethod = ({ token_endpoint_auth_methods_supported: supported }: S
  */
 export const fromResponse = (
   response: Readonly<Record<string, unknown>>,
-  asked: { readonly redirectUris: ReadonlyArray<string>; readonly metadata: Server.Metadata }
+  asked: Pick<Known, "grantTypes" | "metadata" | "redirectUris">
 ): Either.Either<Registered, string> => {
   const { client_id: clientId, client_secret: secret, client_secret_expires_at: expires } = response
   if (typeof clientId !== "string" || clientId === "") return Either.left("has no client_id")
@@ -231,6 +234,7 @@ export const fromResponse = (
       method,
       secret: hasSecret && method !== "none" ? Option.some(Redacted.make(secret)) : Option.none(),
       redirectUris: asked.redirectUris,
+      grantTypes: asked.grantTypes,
       // RFC 7591 §3.2.1: in seconds; 0 means never.
       secretExpiresAt:
         typeof expires === "number" && expires > 0 && hasSecret ? Option.some(expires * 1000) : Option.none()

@@ -14,6 +14,7 @@ const registered = new Registered({
   method: "client_secret_basic",
   secret: Option.some(Redacted.make(secret)),
   redirectUris: ["http://127.0.0.1:20001/callback"],
+  grantTypes: ["authorization_code", "refresh_token"],
   secretExpiresAt: Option.some(5_000_000_000_000)
 })
 

@@ -14,6 +14,7 @@ const dynamic = new Registration.Registered({
   method: "none",
   secret: Option.none(),
   redirectUris,
+  grantTypes: ["authorization_code", "refresh_token"],
   secretExpiresAt: Option.none()
 })
 
@@ -87,6 +88,8 @@ describe("a client is", () => {
       plan({ stored: Option.some(new Registration.Registered({ ...dynamic, ...fields })) })._tag
     expect(changed({ redirectUris: ["http://127.0.0.1:1/callback"] })).toBe("Register")
     expect(changed({ redirectUris: [...redirectUris, "http://127.0.0.1:1/callback"] })).toBe("Use")
+    expect(changed({ grantTypes: ["device_code", "refresh_token"] })).toBe("Register")
+    expect(changed({ grantTypes: [...known.grantTypes, "device_code"] })).toBe("Use")
     expect(changed({ secretExpiresAt: Option.some(1000) })).toBe("Register")
     expect(changed({ secretExpiresAt: Option.some(1001) })).toBe("Use")
     expect(changed({ way: "Document" })).toBe("Register")
@@ -149,6 +152,7 @@ describe("the answer to a registration", () => {
   const read = (response: Readonly<Record<string, unknown>>, supported?: Array<string>) =>
     Registration.fromResponse(response, {
       redirectUris,
+      grantTypes: known.grantTypes,
       metadata: { issuer, ...(supported && { token_endpoint_auth_methods_supported: supported }) }
     })
 

@@ -13,6 +13,7 @@ import { ExitCode } from "../ExitCode.js"
 import type * as Failure from "../Failure.js"
 import * as Format from "../Format.js"
 import * as McpServers from "../McpServers.js"
+import * as McpWays from "../McpWays.js"
 import * as Output from "../Output.js"
 import type { Services } from "../Run.js"
 import { Workspace } from "../Workspace.js"
@@ -25,7 +26,7 @@ import { Workspace } from "../Workspace.js"
  */
 export interface LoginOptions {
   readonly url: string
-  readonly manual: boolean
+  readonly way: McpWays.Name
   readonly scopes: ReadonlyArray<string>
   readonly clientId: Option.Option<string>
   readonly clientMetadataUrl: Option.Option<string>
@@ -42,7 +43,7 @@ export const login = (options: LoginOptions): Effect.Effect<ExitCode, Failure.Fa
   Effect.gen(function* () {
     const url = yield* McpServers.checkUrl(options.url)
     const server = yield* serverFor(url, options)
-    const way = yield* McpServers.wayOf(options.manual ? "manual" : "browser")
+    const way = yield* McpWays.make(options.way)
     const auth = yield* McpServers.open(server, { login: way, scopes: options.scopes })
     yield* Effect.mapError(auth.login(), (error) => McpServers.failure(error, url))
     yield* McpServers.put(server)

@@ -19,6 +19,7 @@ import * as Option from "effect/Option"
 import { ExitCode } from "../ExitCode.js"
 import * as Failure from "../Failure.js"
 import * as McpServers from "../McpServers.js"
+import * as McpWays from "../McpWays.js"
 import type { Services } from "../Run.js"
 
 /**
@@ -40,7 +41,7 @@ export const run = (options: { readonly url: string }): Effect.Effect<ExitCode, 
         next: login
       })
     }
-    const login = yield* McpServers.wayOf("browser")
+    const login = yield* McpWays.make("browser")
     const auth = yield* McpServers.open(server.value, { login })
     const { fetch } = yield* McpPromise.make(auth)
     const ended = yield* Deferred.make<void>()

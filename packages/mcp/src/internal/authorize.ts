@@ -190,7 +190,11 @@ const clientAt = (
       case "Refuse":
         return yield* registering.problem(serverUrl, `${plan.problem}.`)
       case "Register": {
-        const made = yield* registering.register({ ...plan, serverUrl, wire, metadata, redirectUris })
+        const made = yield* registering.register({
+          ...plan,
+          ...{ serverUrl, wire, metadata, redirectUris },
+          grantTypes: way.grantTypes
+        })
         yield* report(event.registered(issuer, made.clientId))
         return made
       }

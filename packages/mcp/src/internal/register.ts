@@ -21,11 +21,12 @@ export interface Asked {
   readonly endpoint: string
   readonly body: Readonly<Record<string, unknown>>
   readonly redirectUris: ReadonlyArray<string>
+  readonly grantTypes: ReadonlyArray<string>
 }
 
 export const register = (asked: Asked): Effect.Effect<Registration.Registered, McpError | OAuthError> =>
   Effect.gen(function* () {
-    const { body, endpoint, metadata, redirectUris, serverUrl, wire } = asked
+    const { body, endpoint, grantTypes, metadata, redirectUris, serverUrl, wire } = asked
     const answer = yield* wire.send((options) =>
       options[oauth.customFetch](endpoint, {
         method: "POST",
@@ -44,7 +45,7 @@ export const register = (asked: Asked): Effect.Effect<Registration.Registered, M
     }
     if (Option.isSome(answer.cut)) return yield* answer.cut.value
     const read = Either.flatMap(Answer.json(answer), (response) =>
-      Registration.fromResponse(response, { redirectUris, metadata })
+      Registration.fromResponse(response, { grantTypes, redirectUris, metadata })
     )
     return Either.isRight(read)
       ? read.right
