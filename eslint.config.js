@@ -69,7 +69,9 @@ const pure = [
 /** Those of the MCP package, which know the records and checks of the OAuth wire too. */
 const pureOfMcp = [
   ...["Binding", "Discovery", "Registration", "Scopes"],
-  ...["event", "need", "reason", "recovery", "refusals", "sdkRequest"].map((name) => `internal/${name}`)
+  ...["deviceGrant", "event", "need", "reason", "recovery", "refusals", "sdkRequest"].map(
+    (name) => `internal/${name}`
+  )
 ]
 const pureImports = [
   ...[
