@@ -7,7 +7,7 @@ import tseslint from "typescript-eslint"
  */
 
 const src = (name) => `packages/${name}/src/**/*.ts`
-const published = ["core", "oauth", "storage", "providers", "cli"]
+const published = ["core", "oauth", "storage", "providers", "mcp", "cli"]
 
 /** What each package may import, besides its own files. Arrows point down only. */
 const arrows = {
@@ -36,16 +36,27 @@ const arrows = {
     "@effect/platform/*",
     "smol-toml"
   ],
+  mcp: [
+    "effect/*",
+    "@latchkey/core/*",
+    "@latchkey/oauth/*",
+    "@effect/platform/*",
+    "@modelcontextprotocol/client",
+    "oauth4webapi"
+  ],
   cli: [
     "effect/*",
     "node:*",
     "@latchkey/core/*",
+    "@latchkey/mcp/*",
     "@latchkey/oauth/*",
     "@latchkey/providers/*",
     "@latchkey/storage/*",
     "@effect/cli/*",
     "@effect/platform/*",
-    "@effect/platform-node/*"
+    "@effect/platform-node/*",
+    "@modelcontextprotocol/client",
+    "@modelcontextprotocol/server/stdio"
   ]
 }
 
@@ -54,6 +65,13 @@ const pure = [
   ...["AuthStatus", "Credentials", "Decision", "Entry", "Fingerprint", "GrantIdentity", "RotationPolicy"],
   ...["Snapshot", "grant/BackOff", "grant/Decision", "grant/Describe", "grant/Expiry"],
   ...["internal/EntrySchema", "internal/ResponseFields"]
+]
+/** Those of the MCP package, which know the records and checks of the OAuth wire too. */
+const pureOfMcp = [
+  ...["Binding", "Discovery", "Registration", "Scopes"],
+  ...["deviceGrant", "event", "need", "reason", "recovery", "refusals", "sdkRequest"].map(
+    (name) => `internal/${name}`
+  )
 ]
 const pureImports = [
   ...[
@@ -275,6 +293,23 @@ export default tseslint.config(
       // Reads what a decoder reports, which each edition of Effect shapes differently.
       "./edition/Problems.js",
       ...pure.flatMap((name) => [`./${name}.js`, `./${name.replace("internal/", "")}.js`])
+    ],
+    "this module is pure and imports only data modules and other pure modules"
+  ),
+  importsOf(
+    pureOfMcp.map((name) => `packages/mcp/src/${name}.ts`),
+    [
+      ...pureImports.map((name) => `effect/${name}`),
+      ...["core/Credentials", "core/GrantIdentity"].map((name) => `@latchkey/${name}`),
+      ...["Challenge", "ClientAuth", "Endpoint", "LoginError", "Server"].map(
+        (name) => `@latchkey/oauth/${name}`
+      ),
+      "../McpError.js",
+      ...pureOfMcp.flatMap((name) => [
+        `./${name}.js`,
+        `../${name}.js`,
+        `./${name.replace("internal/", "")}.js`
+      ])
     ],
     "this module is pure and imports only data modules and other pure modules"
   ),

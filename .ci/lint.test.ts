@@ -13,6 +13,8 @@ const pure = "packages/core/src/Decision.ts"
 const oauth = "packages/oauth/src/Planted.ts"
 const storage = "packages/storage/src/Planted.ts"
 const cli = "packages/cli/src/Planted.ts"
+const mcp = "packages/mcp/src/McpAuth.ts"
+const mcpPure = "packages/mcp/src/Discovery.ts"
 const bench = "packages/bench/src/planted.ts"
 const test = "packages/core/test/Planted.test.ts"
 
@@ -77,6 +79,10 @@ const planted: ReadonlyArray<readonly [file: string, code: string, complaint: Re
   [storage, 'import * as Refresh from "@latchkey/oauth/Refresh"', /may not be imported here: storage/],
   [storage, 'import * as Bench from "@latchkey/bench"', /may not be imported here: storage/],
   [cli, 'import * as Bench from "@latchkey/bench"', /may not be imported here: cli/],
+  [mcp, 'import * as File from "@latchkey/storage/File"', /may not be imported here: mcp/],
+  [mcp, 'import * as Fs from "node:fs"', /may not be imported here: mcp/],
+  [mcpPure, 'import * as Effect from "effect/Effect"\nexport { Effect }', /this module is pure/],
+  [mcpPure, 'import * as McpAuth from "./McpAuth.js"\nexport { McpAuth }', /this module is pure/],
   [cli, 'console.log("x")', /no-console/],
   [cli, "export const x = Date.now()", /'Date.now' is restricted/],
   // escapes

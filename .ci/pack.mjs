@@ -47,7 +47,9 @@ const snippetOf = (name) => {
 }
 
 /** The other packages that the user installs, in the tested versions. */
-const beside = ["effect", "@effect/platform", "@types/node"].map((name) => `${name}@${devDependencies[name]}`)
+const beside = ["effect", "@effect/platform", "@modelcontextprotocol/client", "@types/node"].map(
+  (name) => `${name}@${devDependencies[name]}`
+)
 
 writeFileSync(join(project, "package.json"), JSON.stringify({ name: "empty", private: true, type: "module" }))
 writeFileSync(

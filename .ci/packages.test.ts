@@ -55,9 +55,9 @@ const problemOf = (link: string, folder: string, files: ReadonlyArray<string>): 
   return existsSync(join(root, folder, path)) ? undefined : `${link} does not exist`
 }
 
-it("five packages are published", () => {
+it("six packages are published", () => {
   expect(packages.map(({ manifest }) => manifest.name).sort()).toEqual(
-    ["cli", "core", "oauth", "providers", "storage"].map((name) => `@latchkey/${name}`)
+    ["cli", "core", "mcp", "oauth", "providers", "storage"].map((name) => `@latchkey/${name}`)
   )
 })
 

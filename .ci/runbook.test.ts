@@ -17,7 +17,7 @@ const pages = readdirSync(join(root, guide))
   .map((name) => readFileSync(join(root, guide, name), "utf8"))
 const runbook = plain(pages.join("\n"))
 
-const sources = ["core", "oauth", "storage", "providers"].flatMap((name) =>
+const sources = ["core", "oauth", "storage", "providers", "mcp"].flatMap((name) =>
   readdirSync(join(root, `packages/${name}/src`), { recursive: true, encoding: "utf8" })
     .filter((file) => file.endsWith(".ts") && !/(?:^|\/)(?:testing|hostile)\//.test(file))
     .map((file) => `packages/${name}/src/${file}`)
@@ -89,7 +89,13 @@ const messages = parsed.flatMap(({ file, source }) =>
 )
 
 /** Where the words of messages are written that have no `message` beside them. */
-const tables = ["packages/core/src/tokenErrors.ts", "packages/core/src/GrantIdentity.ts"]
+const tables = [
+  ...["core/src/tokenErrors.ts", "core/src/GrantIdentity.ts"],
+  ...["Discovery", "Registration", "internal/need", "internal/discover", "internal/register"].map(
+    (name) => `mcp/src/${name}.ts`
+  ),
+  ...["internal/refresher", "internal/run", "internal/sdkProviders"].map((name) => `mcp/src/${name}.ts`)
+].map((path) => `packages/${path}`)
 const tabled = parsed
   .filter(({ file }) => tables.includes(file))
   .flatMap(({ file, source }) =>
@@ -139,6 +145,7 @@ it("every error and every reason has its place", () => {
     "GrantMismatch",
     "LeaseError",
     "LoginError",
+    "McpError",
     "OAuthConfigError",
     "OAuthError",
     "ProfileError",

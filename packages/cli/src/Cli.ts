@@ -249,9 +249,11 @@ const onlyWay = <Way extends string>(ways: Readonly<Record<Way, boolean>>) => {
     ? Effect.succeed(Option.fromNullable(first))
     : Failure.usage(
         "More than one kind of login was given.",
-        "give only one of --browser, --device, --manual, --client-credentials"
+        `give only one of ${Object.keys(ways).map(flagOf).join(", ")}`
       )
 }
+
+const flagOf = (name: string): string => `--${name.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`)}`
 
 const logout = Command.make(
   "logout",
@@ -301,6 +303,73 @@ const exporting = Command.make(
     )
 ).pipe(Command.withDescription("Write the grant into a credential file of the provider's own program."))
 
+const serverUrl = Args.text({ name: "URL" }).pipe(
+  Args.withDescription("The URL of an MCP server, as its clients use it."),
+  noOption
+)
+
+const mcpLogin = Command.make(
+  "login",
+  {
+    url: serverUrl,
+    browser: way.browser,
+    device: way.device,
+    manual: way.manual,
+    scopes: Options.text("scope").pipe(
+      Options.withPseudoName("SCOPE"),
+      Options.withDescription(
+        "A scope to request in addition to those that the server wants; may be repeated."
+      ),
+      Options.repeated
+    ),
+    clientId: optionalText("client-id", "ID", "A client that you registered at the authorization server."),
+    clientMetadataUrl: optionalText("client-metadata", "URL", "The client ID metadata document to use."),
+    json
+  },
+  ({ browser, device, manual, ...options }) =>
+    Effect.flatMap(onlyWay({ browser, device, manual }), (chosen) =>
+      does(
+        () => import("./commands/Mcp.js"),
+        (Mcp) => Mcp.login({ ...options, way: Option.getOrElse(chosen, () => "browser" as const) })
+      )
+    )
+).pipe(Command.withDescription("Log in to an MCP server, or log in again."))
+
+const mcpLogout = Command.make(
+  "logout",
+  {
+    url: serverUrl,
+    local: Options.boolean("local").pipe(
+      Options.withDescription("Only remove the grant here. It stays alive at the server.")
+    ),
+    json
+  },
+  (options) =>
+    does(
+      () => import("./commands/Mcp.js"),
+      (Mcp) => Mcp.logout(options)
+    )
+).pipe(Command.withDescription("End the grant for an MCP server, then remove it here."))
+
+const mcpList = Command.make("list", { json }, (options) =>
+  does(
+    () => import("./commands/Mcp.js"),
+    (Mcp) => Mcp.list(options)
+  )
+).pipe(Command.withDescription("Show the MCP servers. Exits with 0 only if each has a token or can get one."))
+
+const mcpProxy = Command.make("proxy", { url: serverUrl }, (options) =>
+  does(
+    () => import("./commands/McpProxy.js"),
+    (McpProxy) => McpProxy.run(options)
+  )
+).pipe(Command.withDescription("Run an MCP server on stdin and stdout that forwards to URL with the token."))
+
+const mcp = Command.make("mcp").pipe(
+  Command.withDescription("Log in to MCP servers. To print a token: latchkey token mcp:URL."),
+  Command.withSubcommands([mcpLogin, mcpLogout, mcpList, mcpProxy])
+)
+
 /** The options of a command as they are typed, from its help. */
 const optionsOf = <Name extends string, R, E, A>(command: Command.Command<Name, R, E, A>) => {
   const help = plain(HelpDoc.toAnsiText(Command.getHelp(command, CliConfig.defaultConfig)))
@@ -318,7 +387,8 @@ const options: Readonly<Record<string, () => ReadonlyArray<string>>> = {
   explain: () => optionsOf(explain),
   doctor: () => optionsOf(doctor),
   import: () => optionsOf(importing),
-  export: () => optionsOf(exporting)
+  export: () => optionsOf(exporting),
+  mcp: () => [...optionsOf(mcpLogin), ...optionsOf(mcpLogout), ...optionsOf(mcpList), ...optionsOf(mcpProxy)]
 }
 const commands = Object.keys(options)
 
@@ -337,7 +407,8 @@ const root = Command.make("latchkey").pipe(
     explain,
     doctor,
     importing,
-    exporting
+    exporting,
+    mcp
   ])
 )
 

@@ -4,7 +4,6 @@
  * @since 0.1.0
  */
 import type { Credentials } from "@latchkey/core/Credentials"
-import type { Prompt as DevicePrompt } from "@latchkey/oauth/DeviceLogin"
 import type { LoginEvent } from "@latchkey/oauth/LoginEvent"
 import type { LoginError } from "@latchkey/oauth/LoginError"
 import * as SystemBrowser from "@latchkey/oauth/SystemBrowser"
@@ -15,6 +14,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { defaultName } from "./Account.js"
 import { ExitCode } from "./ExitCode.js"
+import * as DeviceCode from "./internal/DeviceCode.js"
 import * as Failure from "./Failure.js"
 import * as Format from "./Format.js"
 import * as Output from "./Output.js"
@@ -143,34 +143,7 @@ const noCodeWords: Readonly<Record<Prompt.NoAnswer, string>> = {
 }
 
 const device: Way = (provider, options) =>
-  Effect.scoped(
-    Login.device(provider, {
-      ...options,
-      prompt: (prompt) => Effect.zipRight(showCode(prompt), Effect.forkScoped(countDown(prompt)))
-    }).pipe(Effect.ensuring(Output.endProgress))
-  )
-
-const showCode = (prompt: DevicePrompt) =>
-  Effect.gen(function* () {
-    yield* Output.say(
-      ...["On any device, open", "", `  ${prompt.verificationUri.href}`, ""],
-      ...["and enter the code", "", `  ${prompt.userCode}`, ""]
-    )
-    if (Option.isSome(prompt.verificationUriComplete)) {
-      yield* Output.say(
-        ...["or open this address, which contains the code:", ""],
-        ...[`  ${prompt.verificationUriComplete.value.href}`, ""]
-      )
-    }
-    yield* Output.say("Waiting until you have logged in. Press Ctrl-C to give up.")
-  })
-
-const countDown = ({ expiresAt }: DevicePrompt): Effect.Effect<never, never, Output.Output> =>
-  Clock.currentTimeMillis.pipe(
-    Effect.flatMap((now) => Output.progress(`The code is valid for ${Format.span(expiresAt - now)}.`)),
-    Effect.zipRight(Effect.sleep("1 second")),
-    Effect.forever
-  )
+  DeviceCode.showing((prompt) => Login.device(provider, { ...options, prompt }))
 
 const clientCredentials: Way = (provider, options) => Login.clientCredentials(provider, options)
 

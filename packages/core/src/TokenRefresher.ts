@@ -128,6 +128,11 @@ export class TokenRefresher extends Context.Tag("@latchkey/core/TokenRefresher")
      * that of `identity`.
      */
     readonly clientIdIn?: ((credentials: Credentials) => Option.Option<string>) | undefined
+    /**
+     * Returns the identity that a grant contains, for a refresher that sends each grant to its own server. Replaces
+     * `identity` and `clientIdIn`.
+     */
+    readonly identityIn?: ((credentials: Credentials) => Option.Option<GrantIdentity>) | undefined
     readonly refresh: (previous: Option.Option<Credentials>) => Effect.Effect<Credentials, RefreshError>
   }
 >() {}
@@ -142,6 +147,7 @@ export interface Origin {
   readonly identity?: GrantIdentity | undefined
   readonly formerly?: ReadonlyArray<string> | undefined
   readonly clientIdIn?: ((credentials: Credentials) => Option.Option<string>) | undefined
+  readonly identityIn?: ((credentials: Credentials) => Option.Option<GrantIdentity>) | undefined
 }
 
 /**
@@ -151,15 +157,17 @@ export interface Origin {
  * @category getters
  */
 export const identityOf = (
-  { clientIdIn, identity }: Origin,
+  { clientIdIn, identity, identityIn }: Origin,
   credentials: Credentials
 ): Option.Option<GrantIdentity> =>
-  Option.map(Option.fromNullable(identity), (own) =>
-    Option.match(clientIdIn?.(credentials) ?? Option.none(), {
-      onNone: () => own,
-      onSome: (clientId) => withClientId(own, clientId)
-    })
-  )
+  identityIn !== undefined
+    ? identityIn(credentials)
+    : Option.map(Option.fromNullable(identity), (own) =>
+        Option.match(clientIdIn?.(credentials) ?? Option.none(), {
+          onNone: () => own,
+          onSome: (clientId) => withClientId(own, clientId)
+        })
+      )
 
 const unknownAhead = (): number => 0
 
@@ -183,6 +191,7 @@ export const make = (
     identity: options.identity,
     formerly: options.formerly,
     clientIdIn: options.clientIdIn,
+    identityIn: options.identityIn,
     needsRefreshToken: true,
     rotation: options.rotation ?? rotating(),
     serverAhead: options.serverAhead ?? unknownAhead,
@@ -220,6 +229,7 @@ export const makeIndependent = (
     identity: options.identity,
     formerly: options.formerly,
     clientIdIn: options.clientIdIn,
+    identityIn: options.identityIn,
     needsRefreshToken: false,
     rotation: reusable,
     serverAhead: options.serverAhead ?? unknownAhead,

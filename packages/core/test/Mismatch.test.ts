@@ -529,3 +529,20 @@ describe("token sets", () => {
     })
   )
 })
+
+it("a grant that names its whole identity is that server's and client's, whatever else the refresher says", () => {
+  const theirs = GrantIdentity.make({ issuer: "https://b.example", clientId: "other" })
+  const origin: TokenRefresher.Origin = {
+    identity: mine,
+    clientIdIn: () => Option.some("mine"),
+    identityIn: ({ accountId }) => Option.as(accountId, theirs)
+  }
+  const named = Credentials.make({ accessToken: "a", accountId: "alice" })
+  expect(TokenRefresher.identityOf(origin, named)).toEqual(Option.some(theirs))
+  // One that names none is nobody's: nothing is bound or compared.
+  expect(TokenRefresher.identityOf(origin, Credentials.make({ accessToken: "a" }))).toEqual(Option.none())
+  const { clientIdIn, identity } = origin
+  expect(TokenRefresher.identityOf({ clientIdIn, identity }, named)).toEqual(
+    Option.some(GrantIdentity.withClientId(mine, "mine"))
+  )
+})

@@ -7,7 +7,7 @@ import { basename, join, posix } from "node:path"
 
 const root = join(import.meta.dirname, "../../..")
 const packages = join(root, "packages")
-const published = ["core", "oauth", "storage", "providers", "cli"]
+const published = ["core", "oauth", "storage", "providers", "mcp", "cli"]
 
 const markdownIn = (folder) =>
   readdirSync(join(packages, folder))

@@ -11,7 +11,6 @@ import * as HttpClient from "@effect/platform/HttpClient"
 import type { HttpClientError } from "@effect/platform/HttpClientError"
 import type { HttpClientRequest } from "@effect/platform/HttpClientRequest"
 import type { HttpClientResponse } from "@effect/platform/HttpClientResponse"
-import type { Credentials } from "@latchkey/core/Credentials"
 import type { TokenError } from "@latchkey/core/TokenError"
 import { type Manager, TokenManager } from "@latchkey/core/TokenManager"
 import * as Context from "effect/Context"
@@ -19,12 +18,12 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Stream from "effect/Stream"
 import * as Challenge from "./Challenge.js"
 import * as DPoP from "./DPoP.js"
 import * as Http from "./edition/Http.js"
 import { check, invalid, type OAuthConfigError } from "./Endpoint.js"
-import * as BearerSender from "./internal/bearerSender.js"
+import * as BearerAttempt from "./internal/bearerAttempt.js"
+import type * as BearerSender from "./internal/bearerSender.js"
 import * as BearerToken from "./internal/bearerToken.js"
 import * as ServerClock from "./internal/serverClock.js"
 import { peekable } from "./internal/peekable.js"
@@ -214,47 +213,25 @@ const exchange = <E, R>(
   request: HttpClientRequest
 ): Effect.Effect<HttpClientResponse, E | HttpClientError | TokenError, R> =>
   Effect.gen(function* () {
-    const first = yield* attempt(parts, client, request, parts.tokens.current)
+    const first = yield* BearerAttempt.send(parts.sender, client, request, parts.tokens.current)
     if (Option.isNone(first.used)) return first.response
     const { isRefused, response } = yield* judge(parts, first.response)
     if (!isRefused) return response
     const { credentials } = first.used.value
-    if (!canBeSentAgain(first.request)) {
+    if (!BearerAttempt.canBeSentAgain(first.request)) {
       yield* Effect.ignore(parts.tokens.replace(credentials))
       return response
     }
-    const fresh = yield* Effect.tapError(parts.tokens.replace(credentials), () => discard(response))
+    const fresh = yield* Effect.tapError(parts.tokens.replace(credentials), () =>
+      BearerAttempt.discard(response)
+    )
     if (Option.isNone(fresh)) return response
-    yield* discard(response)
-    const second = yield* attempt(parts, client, request, Effect.succeed(fresh.value))
+    yield* BearerAttempt.discard(response)
+    const second = yield* BearerAttempt.send(parts.sender, client, request, Effect.succeed(fresh.value))
     if (Option.isNone(second.used)) return second.response
     const again = yield* judge(parts, second.response)
     if (again.isRefused) yield* Effect.ignore(parts.tokens.replace(second.used.value.credentials))
     return again.response
-  })
-
-/**
- * Sends with one token. It sends twice if the server wants a nonce in the proof (RFC 9449 §9), or refuses a
- * proof that was dated by a clock other than its own.
- */
-const attempt = <E, R>(
-  parts: Parts,
-  client: HttpClient.HttpClient.With<E, R>,
-  request: HttpClientRequest,
-  credentials: Effect.Effect<Credentials, TokenError>
-): Effect.Effect<BearerSender.Sent, E | HttpClientError | TokenError, R> =>
-  Effect.gen(function* () {
-    const sent = yield* BearerSender.send(parts.sender, client, request, credentials)
-    if (Option.isNone(sent.used)) return sent
-    const { url, ...used } = sent.used.value
-    const brought = parts.sender.nonces.keep(url, sent.response.headers)
-    const isMisdated = sent.wasMisdated && DPoP.isBound(used.credentials) && refusesProof(sent.response)
-    const isAsked = (brought && wantsNonce(sent.response)) || isMisdated
-    if (!isAsked || !canBeSentAgain(sent.request)) return sent
-    yield* discard(sent.response)
-    const again = yield* BearerSender.send(parts.sender, client, request, Effect.succeed(used.credentials))
-    parts.sender.nonces.keep(url, again.response.headers)
-    return again
   })
 
 interface Judged {
@@ -291,33 +268,6 @@ const isRefusedByChallenge = (response: HttpClientResponse): boolean => {
   const challenges = Challenge.forTokens(response.headers["www-authenticate"])
   const errors = challenges.flatMap(({ parameters }) => parameters.get("error") ?? [])
   return challenges.length > 0 && errors.every((error) => error === "invalid_token")
-}
-
-const wantsNonce = (response: HttpClientResponse): boolean =>
-  response.status === 401 &&
-  Challenge.forTokens(response.headers["www-authenticate"]).some(
-    ({ parameters, scheme }) => scheme === "dpop" && parameters.get("error") === "use_dpop_nonce"
-  )
-
-/** Some servers report a wrongly dated proof as an invalid token. */
-const refusesProof = (response: HttpClientResponse): boolean =>
-  response.status === 401 &&
-  Challenge.forTokens(response.headers["www-authenticate"]).some(
-    ({ parameters, scheme }) =>
-      scheme === "dpop" && ["invalid_dpop_proof", "invalid_token"].includes(parameters.get("error") ?? "")
-  )
-
-const canBeSentAgain = ({ body }: HttpClientRequest): boolean =>
-  body._tag === "Raw" ? typeof body.body === "string" : body._tag !== "Stream"
-
-/** How much of an unwanted response is read, so that its connection can be used again. */
-const maxDiscarded = 65_536
-
-const discard = (response: HttpClientResponse): Effect.Effect<void> => {
-  let left = maxDiscarded
-  return Stream.runForEachWhile(response.stream, (chunk) =>
-    Effect.sync(() => (left -= chunk.length) > 0)
-  ).pipe(Effect.timeout("1 second"), Effect.ignore)
 }
 
 const checkOrigins = (

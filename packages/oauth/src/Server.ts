@@ -65,6 +65,7 @@ const settings: Readonly<Record<Parsed.EndpointField, string>> = {
   introspection_endpoint: "server.introspectionEndpoint",
   userinfo_endpoint: "server.userinfoEndpoint",
   pushed_authorization_request_endpoint: "server.pushedAuthorizationRequestEndpoint",
+  registration_endpoint: "server.registrationEndpoint",
   jwks_uri: "server.jwksUri"
 }
 
@@ -84,10 +85,21 @@ export interface Endpoints {
   readonly introspectionEndpoint?: string | undefined
   readonly userinfoEndpoint?: string | undefined
   readonly pushedAuthorizationRequestEndpoint?: string | undefined
+  readonly registrationEndpoint?: string | undefined
   readonly jwksUri?: string | undefined
   /** Issuers and token endpoints that the server had before. A grant that was obtained there is accepted. */
   readonly formerly?: ReadonlyArray<string> | undefined
 }
+
+/**
+ * Where an issuer's metadata may be. `oidc` appends `/.well-known/openid-configuration` to the issuer (OpenID Connect
+ * Discovery §4). `oauth2` puts `/.well-known/oauth-authorization-server` before its path (RFC 8414 §3.1), and
+ * `oidcInserted` puts `/.well-known/openid-configuration` there (RFC 8414 §5).
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Place = "oidc" | "oauth2" | "oidcInserted"
 
 /**
  * A server to discover by its issuer.
@@ -98,11 +110,8 @@ export interface Endpoints {
 export interface Discovery {
   /** Exactly as the server writes it (RFC 8414 §3.3). */
   readonly issuer: string
-  /**
-   * Where to look. `oidc` appends `/.well-known/openid-configuration`. `oauth2` puts
-   * `/.well-known/oauth-authorization-server` before the path. Default: both, in this order.
-   */
-  readonly discovery?: "oidc" | "oauth2" | undefined
+  /** Where to look, in this order, until a place has a document. Default: `oidc`, then `oauth2`. */
+  readonly discovery?: Place | ReadonlyArray<Place> | undefined
   /**
    * Whether to accept endpoints on loopback, link-local and private addresses from an issuer that is on no
    * such address itself. Default: false. See {@link checkDiscovered}.
@@ -210,6 +219,7 @@ const byHand = (endpoints: Endpoints): Either.Either<Metadata, OAuthConfigError>
       introspection_endpoint: yield* optional("introspectionEndpoint"),
       userinfo_endpoint: yield* optional("userinfoEndpoint"),
       pushed_authorization_request_endpoint: yield* optional("pushedAuthorizationRequestEndpoint"),
+      registration_endpoint: yield* optional("registrationEndpoint"),
       jwks_uri: yield* optional("jwksUri")
     }
     yield* optional("issuer")
@@ -240,15 +250,21 @@ const discover = (
     if (issuer.search !== "")
       return yield* invalid("server.issuer", "has a query: leave out the ? and what follows")
     const wire = yield* Wire.make({ timeout: options.timeout })
-    const look = (algorithm: "oidc" | "oauth2") =>
+    const look = (place: Place) =>
       Effect.flatMap(
-        wire.send((sendOptions) => oauth.discoveryRequest(issuer, { ...sendOptions, algorithm })),
+        wire.send((sendOptions) =>
+          place === "oidcInserted"
+            ? sendOptions[oauth.customFetch](insertedConfiguration(issuer).href, documentRequest)
+            : oauth.discoveryRequest(issuer, { ...sendOptions, algorithm: place })
+        ),
         (answer) => readMetadata(options, answer)
       )
-    const find =
-      options.discovery === undefined
-        ? Effect.catchIf(look("oidc"), isElsewhere, () => look("oauth2"))
-        : look(options.discovery)
+    const [first, ...others] = placesOf(issuer, options.discovery)
+    if (first === undefined) return yield* invalid("server.discovery", "is empty: name a place to look at")
+    const find = others.reduce(
+      (found, place) => Effect.catchIf(found, isElsewhere, () => look(place)),
+      look(first)
+    )
     const ttl = millisOf(options.ttl ?? "1 hour")
     if (Number.isNaN(ttl)) return yield* invalid("server.ttl", "must be a duration, not negative")
     return Server.of({
@@ -257,6 +273,24 @@ const discover = (
       formerly: options.formerly
     })
   })
+
+const placesOf = (issuer: URL, asked: Discovery["discovery"]): ReadonlyArray<Place> => {
+  const places: ReadonlyArray<Place> =
+    asked === undefined ? ["oidc", "oauth2"] : typeof asked === "string" ? [asked] : asked
+  // Without a path both are the same place.
+  const same = issuer.pathname === "/" && places.includes("oidc")
+  return places.filter((place) => !(same && place === "oidcInserted"))
+}
+
+const insertedConfiguration = (issuer: URL): URL =>
+  new URL(`/.well-known/openid-configuration${issuer.pathname.replace(/\/$/, "")}`, issuer)
+
+const documentRequest: Wire.FetchInit = {
+  method: "GET",
+  headers: { accept: "application/json" },
+  body: undefined,
+  redirect: "manual"
+}
 
 /** There is no such document here. There may be one at the other location. */
 const isElsewhere = (error: OAuthError): boolean =>

@@ -79,6 +79,24 @@ describe("discovery", () => {
     })
   )
 
+  it.effect(
+    "the places are looked at in the order that is given, OpenID's before the path too (RFC 8414 §5)",
+    () =>
+      Effect.gen(function* () {
+        const absent = { status: 404, body: "" }
+        const found = yield* discover(
+          { discovery: ["oauth2", "oidcInserted", "oidc"] },
+          ...[absent, absent, { body: document }]
+        )
+        expect(found.result).toMatchObject({ _tag: "Right", right: document })
+        expect(found.urls).toEqual([
+          "GET https://auth.example.com/.well-known/oauth-authorization-server/tenant/1",
+          "GET https://auth.example.com/.well-known/openid-configuration/tenant/1",
+          "GET https://auth.example.com/tenant/1/.well-known/openid-configuration"
+        ])
+      })
+  )
+
   it.effect("what is not at the one place may be at the other; a failure is no such hint", () =>
     Effect.gen(function* () {
       const found = yield* discover({}, { status: 404, body: "" }, { body: document })

@@ -48,7 +48,16 @@ declare module "oidc-provider" {
     ): void
     readonly AccessToken: {
       new (properties: Record<string, unknown>): Token
-      find(value: string): Promise<{ destroy(): Promise<void> } | undefined>
+      find(value: string): Promise<
+        | {
+            destroy(): Promise<void>
+            readonly jti: string
+            readonly clientId: string
+            readonly scopes: ReadonlySet<string>
+            readonly exp: number
+          }
+        | undefined
+      >
       revokeByGrantId(grantId: string): Promise<void>
     }
   }

@@ -77,6 +77,15 @@ const campaigns: Readonly<Record<string, Campaign>> = {
         (text) => void process.stderr.write(`${text}\n`)
       )
   },
+  mcp: {
+    n: 1,
+    backends: ["2026-07-28", "2025-11-25", "2025-03-26", "extension"],
+    run: async ({ backend }) => (await import("../campaigns/McpConformance.js")).run(backend)
+  },
+  "mcp-expiries": {
+    n: 50,
+    run: async ({ n }) => (await import("../campaigns/McpExpiries.js")).run(n)
+  },
   startup: { n: 15, run: async ({ n }) => (await import("../campaigns/Startup.js")).run(n) },
   canary: {
     n: 100,

@@ -60,15 +60,15 @@ export interface Token {
  */
 export const get = (name: string, minValidity: number) =>
   Effect.gen(function* () {
-    const session = yield* Session.open(yield* Session.find(name))
-    const request = { force: false, minValidity }
-    const manager = yield* Session.manager(session, request)
+    const { about, manager } = yield* name.startsWith(mcpPrefix)
+      ? ofMcpServer(name.slice(mcpPrefix.length))
+      : ofAccount(name, minValidity)
     const asked = minValidity > 0 ? manager.getAccessTokenFor({ minValidity }) : manager.getAccessToken
-    const accessToken = yield* Effect.mapError(asked, (error) => Failure.fromToken(error, session.about))
+    const accessToken = yield* Effect.mapError(asked, (error) => Failure.fromToken(error, about))
     const credentials = yield* Effect.orElseSucceed(manager.credentials, Option.none)
     const now = yield* Clock.currentTimeMillis
     return {
-      account: session.about.account,
+      account: about.account,
       accessToken,
       tokenType: Option.match(credentials, { onNone: () => "Bearer", onSome: (c) => c.tokenType }),
       // By this clock, although another one may have dated it.
@@ -77,6 +77,34 @@ export const get = (name: string, minValidity: number) =>
         (left) => now + left
       )
     } satisfies Token
+  })
+
+const ofAccount = (name: string, minValidity: number) =>
+  Effect.gen(function* () {
+    const session = yield* Session.open(yield* Session.find(name))
+    return { about: session.about, manager: yield* Session.manager(session, { force: false, minValidity }) }
+  })
+
+/** The prefix of an MCP server's URL in place of an account's name. */
+const mcpPrefix = "mcp:"
+
+/** Imported on use, because other accounts do not need it. */
+const ofMcpServer = (text: string) =>
+  Effect.gen(function* () {
+    const McpServers = yield* Effect.promise(() => import("../McpServers.js"))
+    const url = yield* McpServers.checkUrl(text)
+    const about = McpServers.aboutOf(url)
+    const server = yield* McpServers.get(url)
+    if (Option.isNone(server)) {
+      return yield* new Failure.Failure({
+        code: ExitCode.loginRequired,
+        reason: "NoCredentials",
+        message: `${about.account}: There are no credentials yet.`,
+        next: about.login
+      })
+    }
+    const { manager } = yield* McpServers.open(server.value)
+    return { about, manager }
   })
 
 /** A DPoP-bound token is useless without a proof for each request, so no header is printed for a shell. */

@@ -10,6 +10,7 @@ import type * as oauth from "oauth4webapi"
  */
 export interface Metadata extends oauth.AuthorizationServer {
   readonly prompt_values_supported?: Array<string>
+  readonly client_id_metadata_document_supported?: boolean
   readonly unusable_fields?: Readonly<Record<string, string>>
 }
 
@@ -21,6 +22,7 @@ const endpoints = [
   "introspection_endpoint",
   "userinfo_endpoint",
   "pushed_authorization_request_endpoint",
+  "registration_endpoint",
   "jwks_uri"
 ] as const
 
@@ -73,6 +75,7 @@ const flags = [
   "require_signed_request_object",
   "require_pushed_authorization_requests",
   "authorization_response_iss_parameter_supported",
+  "client_id_metadata_document_supported",
   "tls_client_certificate_bound_access_tokens",
   "backchannel_logout_supported",
   "backchannel_logout_session_supported",
