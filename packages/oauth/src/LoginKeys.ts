@@ -56,7 +56,7 @@ export const make = (
     const of = (key: Redacted.Redacted, index: number) =>
       Effect.flatMap(
         Either.mapLeft(bytesOf(key), (problem) =>
-          invalid("keys", `must each be usable: key ${index + 1} ${problem}`)
+          invalid(`keys[${index}]`, `${problem}: make a key with openssl rand -base64 32`)
         ),
         Sealing.importKey
       )

@@ -40,7 +40,7 @@ import * as ReloginLink from "./ReloginLink.js"
 import * as ReturnAddress from "./ReturnAddress.js"
 
 /**
- * The paths of the routes, each with its prefix, if you mount the routes below one.
+ * The paths of the routes. Mount the routes at the root: the callback's path is a part of the redirect URI.
  *
  * @since 0.1.0
  * @category models

@@ -215,14 +215,14 @@ describe("a stored login", () => {
 
 describe("the keys", () => {
   it.effect.each([
-    [[""], "key 1 is 0 bytes"],
-    [["canary!"], "key 1 is not base64"],
-    [[Redacted.value(key(1)), "Y2FuYXJ5"], "key 2 is 6 bytes"]
+    [[""], "keys[0] is 0 bytes"],
+    [["canary!"], "keys[0] is not base64"],
+    [[Redacted.value(key(1)), "Y2FuYXJ5"], "keys[1] is 6 bytes"]
   ] as const)("%j are refused by their place", ([keys, problem]) =>
     Effect.gen(function* () {
       const [first, ...others] = keys.map((text) => Redacted.make<string>(text))
       const error = yield* Effect.flip(LoginKeys.make([first!, ...others]))
-      expect(error).toMatchObject({ _tag: "OAuthConfigError", setting: "keys" })
+      expect(error._tag).toBe("OAuthConfigError")
       expect(error.message).toContain(problem)
       expect(error.message).not.toContain("canary")
     })

@@ -77,7 +77,9 @@ const onSqlite: Two = Effect.gen(function* () {
 
 describe("SQLite", () => {
   it.scopedLive("gives a value to one of many", () => isTakenOnce(onSqlite))
+
   it.scopedLive("refuses a key in use and a time that is none", () => refusesMisuse(onSqlite))
+
   it.scoped("dates by this host's clock", () =>
     Effect.gen(function* () {
       const [a, b] = yield* onSqlite
@@ -90,6 +92,7 @@ describe("SQLite", () => {
       assert.deepStrictEqual(yield* b.take("long"), Option.some("y"))
     })
   )
+
   it.scopedLive("leaves the other tables as they are", () =>
     Effect.gen(function* () {
       const filename = Path.join(yield* freshDirectory, "credentials.db")
@@ -102,25 +105,36 @@ describe("SQLite", () => {
   )
 })
 
+const laws = [isTakenOnce, refusesMisuse, expires]
+
 describeWith(postgres, "PostgreSQL", () => {
-  const onPostgres: Two = Effect.gen(function* () {
-    const server = yield* PostgresServer.make()
-    const client = Postgres.layerClient({ url: Redacted.make(server.url), maxConnections: 4 })
-    const open = built(Layer.provide(Sql.layerOneTime(), client))
-    return [yield* open, yield* open] as const
-  })
-  it.scopedLive("gives a value to one of many", () => isTakenOnce(onPostgres), 60_000)
-  it.scopedLive("refuses a key in use and a time that is none", () => refusesMisuse(onPostgres), 60_000)
-  it.scopedLive("lets values expire", () => expires(onPostgres), 60_000)
+  it.scopedLive(
+    "gives a value to one of many, refuses misuse, and lets values expire by its own clock",
+    () =>
+      Effect.gen(function* () {
+        const { url } = yield* PostgresServer.make
+        for (const [i, law] of laws.entries()) {
+          const client = Postgres.layerClient({ url: Redacted.make(url), maxConnections: 4 })
+          const open = built(Layer.provide(Sql.layerOneTime({ tables: `t${i}` }), client))
+          yield* law(Effect.all([open, open]))
+        }
+      }),
+    60_000
+  )
 })
 
 describeWith(redis, "Redis", () => {
-  const onRedis: Two = Effect.gen(function* () {
-    const server = yield* RedisServer.make()
-    const open = built(Layer.provide(Redis.layerOneTime(), Redis.layerConnection({ server: server.url })))
-    return [yield* open, yield* open] as const
-  })
-  it.scopedLive("gives a value to one of many", () => isTakenOnce(onRedis), 60_000)
-  it.scopedLive("refuses a key in use and a time that is none", () => refusesMisuse(onRedis), 60_000)
-  it.scopedLive("lets values expire", () => expires(onRedis), 60_000)
+  it.scopedLive(
+    "gives a value to one of many, refuses misuse, and lets values expire by its own clock",
+    () =>
+      Effect.gen(function* () {
+        const { url } = yield* RedisServer.make()
+        for (const [i, law] of laws.entries()) {
+          const connection = Redis.layerConnection({ server: url })
+          const open = built(Layer.provide(Redis.layerOneTime({ prefix: `t${i}` }), connection))
+          yield* law(Effect.all([open, open]))
+        }
+      }),
+    60_000
+  )
 })
