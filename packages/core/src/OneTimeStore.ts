@@ -37,10 +37,10 @@ export class OneTimeStore extends Context.Tag("@latchkey/core/OneTimeStore")<
 >() {}
 
 /** How many values are kept in memory. Beyond that, the oldest are dropped. */
-const mostValues = 100_000
+const mostValues = 50_000
 
 /**
- * Creates a store in the memory of this process. It keeps at most 100,000 values, and drops the oldest ones
+ * Creates a store in the memory of this process. It keeps at most 50,000 values, and drops the oldest ones
  * beyond that.
  *
  * @since 0.1.0

@@ -23,6 +23,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
+import { notUnderWay } from "./internal/loginProblem.js"
 import * as Sealing from "./internal/sealing.js"
 import * as LoginAttempt from "./LoginAttempt.js"
 import { LoginError } from "./LoginError.js"
@@ -91,13 +92,13 @@ export const layerSealed: Layer.Layer<AttemptStore, never, LoginKeys> = Layer.ef
         Effect.gen(function* () {
           const text = yield* Effect.mapError(
             Sealing.open(keys, "attempt", Redacted.value(ticket)),
-            () => unknown
+            () => notUnderWay
           )
           const login = yield* LoginAttempt.fromJson(text)
           const now = yield* Clock.currentTimeMillis
           const late = LoginAttempt.expiry(login, now)
           if (Option.isSome(late)) return yield* late.value
-          return finish(Redacted.value(login.state), login.expiresAt, now) ? login : yield* unknown
+          return finish(Redacted.value(login.state), login.expiresAt, now) ? login : yield* notUnderWay
         })
     }
   })
@@ -125,10 +126,10 @@ export const layerStored: Layer.Layer<AttemptStore, never, OneTimeStore> = Layer
       }),
     take: (ticket) =>
       Effect.gen(function* () {
-        const locker = yield* Effect.mapError(Sealing.lockerOf(Redacted.value(ticket)), () => unknown)
+        const locker = yield* Effect.mapError(Sealing.lockerOf(Redacted.value(ticket)), () => notUnderWay)
         const sealed = yield* store.take(locker.place)
-        if (Option.isNone(sealed)) return yield* unknown
-        const text = yield* Effect.mapError(locker.open(sealed.value), () => unknown)
+        if (Option.isNone(sealed)) return yield* notUnderWay
+        const text = yield* Effect.mapError(locker.open(sealed.value), () => notUnderWay)
         const login = yield* LoginAttempt.fromJson(text)
         const late = LoginAttempt.expiry(login, yield* Clock.currentTimeMillis)
         return Option.isSome(late) ? yield* late.value : login
@@ -137,19 +138,12 @@ export const layerStored: Layer.Layer<AttemptStore, never, OneTimeStore> = Layer
 )
 
 /**
- * Keeps logins in the memory of this process, at most 100,000. Beyond that, the oldest are dropped.
+ * Keeps logins in the memory of this process, at most 50,000. Beyond that, the oldest are dropped.
  *
  * @since 0.1.0
  * @category layers
  */
 export const layerMemory: Layer.Layer<AttemptStore> = Layer.provide(layerStored, OneTimeStores.layerMemory)
-
-/** @internal */
-export const unknown = new LoginError({
-  reason: "StateMismatch",
-  message:
-    "No login is under way in this browser, or it is over: start the login again, and allow cookies for this site."
-})
 
 const tooLong = new LoginError({
   reason: "Misconfigured",

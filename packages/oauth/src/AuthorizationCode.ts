@@ -19,6 +19,7 @@ import * as DPoP from "./DPoP.js"
 import { invalid, type OAuthConfigError } from "./Endpoint.js"
 import * as AuthorizationResponse from "./internal/authorizationResponse.js"
 import * as LoginGrant from "./internal/loginGrant.js"
+import { unreadable } from "./internal/loginProblem.js"
 import * as OfflineAccess from "./internal/offlineAccess.js"
 import * as PushedRequest from "./internal/pushedRequest.js"
 import * as Target from "./internal/target.js"
@@ -339,7 +340,7 @@ const checkState = (login: LoginAttempt.LoginAttempt, response: URLSearchParams)
 const keyOf = ({ dpopKey }: LoginAttempt.LoginAttempt): Effect.Effect<Option.Option<DPoP.Key>, LoginError> =>
   Option.match(dpopKey, {
     onNone: () => Effect.succeedNone,
-    onSome: (jwk) => Effect.asSome(Effect.mapError(DPoP.fromJwk(jwk), () => LoginAttempt.unreadable))
+    onSome: (jwk) => Effect.asSome(Effect.mapError(DPoP.fromJwk(jwk), () => unreadable))
   })
 
 const listed = (parameters: ReadonlyArray<readonly [string, string | undefined]>): URLSearchParams => {

@@ -10,6 +10,7 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import type * as oauth from "oauth4webapi"
+import { unreadable } from "./internal/loginProblem.js"
 import { LoginError } from "./LoginError.js"
 import * as ReturnAddress from "./ReturnAddress.js"
 
@@ -179,12 +180,6 @@ const parseJson = (text: string): Either.Either<unknown, LoginError> =>
 
 const isJwk = (value: unknown): value is oauth.JWK =>
   typeof value === "object" && value !== null && "kty" in value && typeof value.kty === "string"
-
-/** @internal */
-export const unreadable = new LoginError({
-  reason: "Malformed",
-  message: "The record of this login cannot be read: start the login again."
-})
 
 /**
  * Returns the digest by which an attempt is bound to a session, so that the attempt does not hold the session's

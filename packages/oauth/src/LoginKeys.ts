@@ -4,7 +4,7 @@
  *
  * A key is 32 random bytes in base64: `openssl rand -base64 32`. To rotate without down-time, give all
  * instances the new key after the old one, then before it. Drop the old one when no link sealed with it is
- * valid any more.
+ * valid any more. One key is safe for 2^32 logins, because each seals with a random nonce of 96 bits.
  *
  * Each use has its own AES-256 key, derived with HKDF (RFC 5869). So a cookie does not open as a link, and the
  * same 32 bytes may also be a key of `EncryptionKeys`: what visitors cause to be sealed does not count towards

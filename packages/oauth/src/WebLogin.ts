@@ -25,14 +25,15 @@ import * as Clock from "effect/Clock"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
-import * as AttemptStores from "./AttemptStore.js"
 import { AttemptStore } from "./AttemptStore.js"
 import * as AuthorizationCode from "./AuthorizationCode.js"
 import { check, invalid, type OAuthConfigError } from "./Endpoint.js"
 import * as BrowserRequest from "./internal/browserRequest.js"
 import * as LoginCookie from "./internal/loginCookie.js"
+import { notUnderWay } from "./internal/loginProblem.js"
 import type { LoginAttempt } from "./LoginAttempt.js"
 import { LoginError, type LoginReason } from "./LoginError.js"
 import type { LoginKeys } from "./LoginKeys.js"
@@ -135,7 +136,8 @@ export interface Options<E = never, R = never> extends AuthorizationCode.Options
  * another account logged in, 409 if the grant may not replace the stored one, 500 for settings, 502 if the
  * server fails, 503 if storage fails. Nothing is stored then, and a grant that was stored before is unchanged.
  *
- * Fails if the settings cannot work. Any number of requests may run concurrently.
+ * Fails if the settings cannot work. Any number of requests may run concurrently. A login whose browser goes away
+ * during the callback is still stored.
  *
  * @since 0.1.0
  * @category constructors
@@ -200,13 +202,12 @@ export const make = <E = never, R = never>(
     const accountFor = (credentials: Credentials, attempt: LoginAttempt) => {
       if (Option.isSome(attempt.account)) return Effect.succeed(attempt.account.value)
       if (options.account !== undefined) return options.account(credentials, attempt)
-      return Effect.mapError(credentials.accountId, () => nameless)
+      return Option.match(credentials.accountId, { onNone: () => nameless, onSome: Effect.succeed })
     }
 
     /** Redeems the code and stores the grant. */
-    const finish = (ticket: Redacted.Redacted, response: URLSearchParams) =>
+    const finish = (ticket: Redacted.Redacted, response: URLSearchParams, current: Option.Option<string>) =>
       Effect.gen(function* () {
-        const current = yield* session
         const store = yield* AttemptStore
         const attempt = yield* store.take(ticket)
         const credentials = yield* logins.finish(attempt, response, {
@@ -219,17 +220,19 @@ export const make = <E = never, R = never>(
         return { account, credentials, attempt } satisfies Login
       }).pipe(
         Effect.scoped,
-        // A browser that goes away must not leave a grant at the server that nobody has.
-        Effect.uninterruptible
+        // A browser that goes away interrupts the request. It must not leave a grant at the server that is stored
+        // nowhere. In a fiber of its own, because a region without interruption would outlast its time limits.
+        Effect.forkDaemon,
+        Effect.flatMap(Fiber.join)
       )
 
     const callback = Effect.gen(function* () {
       const request = yield* HttpServerRequest.HttpServerRequest
       const response = yield* opened
       const found = LoginCookie.find(request.cookies, response.get("state") ?? "")
-      if (Option.isNone(found)) return yield* AttemptStores.unknown
+      if (Option.isNone(found)) return yield* notUnderWay
       const { name, ticket } = found.value
-      return yield* finish(ticket, response).pipe(
+      return yield* finish(ticket, response, yield* session).pipe(
         Effect.flatMap((login) =>
           options.signIn(login, redirect(Option.getOrElse(login.attempt.returnTo, () => "/")))
         ),
@@ -255,7 +258,7 @@ export const make = <E = never, R = never>(
       Effect.catchAll(handler, (error): Effect.Effect<HttpServerResponse.HttpServerResponse, E, R> => {
         if (!isFailure(error)) return Effect.fail(error)
         const status = statusOf(error)
-        return Effect.zipRight(
+        return Effect.andThen(
           status === 500 ? Effect.logError(`latchkey: a web login failed: ${wordsOf(error)}`) : Effect.void,
           page(error, status)
         )

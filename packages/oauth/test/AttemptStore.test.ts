@@ -182,7 +182,7 @@ describe("a stored login", () => {
       const inner = yield* OneTimeStore.makeMemory
       const store = yield* stored({
         put: (key, value, timeToLive) =>
-          Effect.zipRight(
+          Effect.andThen(
             Effect.sync(() => kept.push([key, value])),
             inner.put(key, value, timeToLive)
           ),

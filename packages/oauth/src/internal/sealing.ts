@@ -23,7 +23,7 @@ export interface Keys {
 }
 
 /** It was not sealed for this use with one of the keys, or was changed since. Web Crypto does not say why. */
-export class NotOpened extends Data.TaggedError("NotOpened") {}
+class NotOpened extends Data.TaggedError("NotOpened") {}
 
 const format = 1
 const nonceBytes = 12
