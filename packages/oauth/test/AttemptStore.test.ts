@@ -38,13 +38,13 @@ const sealed = (...keys: ReadonlyArray<number>) =>
     Layer.build(
       Layer.provide(AttemptStore.layerSealed, LoginKeys.layer([key(keys[0]!), ...keys.slice(1).map(key)]))
     ),
-    Context.get(AttemptStore.AttemptStore)
+    (context) => Context.get(context, AttemptStore.AttemptStore)
   )
 
 const stored = (store: Context.Tag.Service<OneTimeStore.OneTimeStore>) =>
   Effect.map(
     Layer.build(Layer.provide(AttemptStore.layerStored, Layer.succeed(OneTimeStore.OneTimeStore, store))),
-    Context.get(AttemptStore.AttemptStore)
+    (context) => Context.get(context, AttemptStore.AttemptStore)
   )
 
 /** Two instances of an application. */
@@ -214,11 +214,11 @@ describe("a stored login", () => {
 })
 
 describe("the keys", () => {
-  it.effect.each([
+  it.effect.each<readonly [ReadonlyArray<string>, string]>([
     [[""], "keys[0] is 0 bytes"],
     [["canary!"], "keys[0] is not base64"],
     [[Redacted.value(key(1)), "Y2FuYXJ5"], "keys[1] is 6 bytes"]
-  ] as const)("%j are refused by their place", ([keys, problem]) =>
+  ])("%j are refused by their place", ([keys, problem]) =>
     Effect.gen(function* () {
       const [first, ...others] = keys.map((text) => Redacted.make<string>(text))
       const error = yield* Effect.flip(LoginKeys.make([first!, ...others]))

@@ -344,7 +344,12 @@ describe("logging out", () => {
       const { a, browser } = yield* two()
       const out = yield* browser.send(a.app, "/logout", { method: "POST", headers: { origin: site.origin } })
       expect([out.status, out.headers.get("x-signed-out")]).toEqual([303, "yes"])
-      for (const headers of [{}, { origin: "https://evil.example" }, { "sec-fetch-site": "cross-site" }]) {
+      const foreign: ReadonlyArray<Record<string, string>> = [
+        {},
+        { origin: "https://evil.example" },
+        { "sec-fetch-site": "cross-site" }
+      ]
+      for (const headers of foreign) {
         const refused = yield* browser.send(a.app, "/logout", { method: "POST", headers })
         yield* isRefused(refused, 403, "did not come from a page of this site")
         expect(refused.headers.get("x-signed-out")).toBe(null)

@@ -25,7 +25,7 @@ type Store = Context.Tag.Service<OneTimeStore>
 type Two = Effect.Effect<readonly [Store, Store], unknown, Scope.Scope>
 
 const built = <E, R>(layer: Layer.Layer<OneTimeStore, E, R>) =>
-  Effect.map(Layer.build(Layer.fresh(layer)), Context.get(OneTimeStore))
+  Effect.map(Layer.build(Layer.fresh(layer)), (context) => Context.get(context, OneTimeStore))
 
 const isTakenOnce = (two: Two) =>
   Effect.gen(function* () {
