@@ -1,5 +1,4 @@
 const folders = [".ci", "tools/edition", "packages/*/test", "examples/*/test"]
-const globalSetup = new URL(".ci/skipped.ts", import.meta.url).pathname
 
 /** These replace a module, or the services of all tests, for the whole of their process. */
 const alone = [
@@ -17,11 +16,12 @@ export default [
     extends: true as const,
     test: {
       name: "latchkey",
-      globalSetup,
+      // At the end, for the test files of both.
+      globalSetup: new URL(".ci/skipped.ts", import.meta.url).pathname,
       include: folders.map((folder) => `${folder}/**/*.test.ts`),
       exclude: alone,
       isolate: false
     }
   },
-  { extends: true as const, test: { name: "alone", globalSetup, include: alone } }
+  { extends: true as const, test: { name: "alone", include: alone } }
 ]

@@ -16,7 +16,10 @@ const { status, stdout } = spawnSync("npm", ["start", "--silent"], {
 process.stdout.write(stdout)
 if (status !== 0) process.exit(1)
 
-/** A line without what differs from run to run: fingerprints, numbers, and the plural that a number has. */
+/**
+ * A line without what differs from run to run: fingerprints, numbers, the plural that a number has, and, if the wait of
+ * an earlier attempt still ran when the token expired, the sentence about that wait.
+ */
 const shapeOf = (text) =>
   text.split("\n").map((line) =>
     line
@@ -24,6 +27,7 @@ const shapeOf = (text) =>
       .replace(/\d[\d,.]*/g, "N")
       .replace(/ +N s {2}/, " N s  ")
       .replace(/\brequests\b/g, "request")
+      .replace("The last refresh failed; nothing is sent before the retry time. ", "")
   )
 
 if (process.argv.includes("--write")) writeFileSync(file, stdout)

@@ -64,7 +64,9 @@ const program = Effect.gen(function* () {
       yield* child.said("ready")
       return { ...child, instance, port } satisfies Runner
     })
-  const [first, second] = yield* Effect.all([start("first"), start("second")], { concurrency: 2 })
+  // One after the other: the cluster's own tables cannot be created by two runners at once.
+  const first = yield* start("first")
+  const second = yield* start("second")
 
   return yield* Effect.gen(function* () {
     const shares = yield* until(spread, (held) => held(first) > 0 && held(second) > 0)

@@ -176,6 +176,17 @@ const stateColors = {
   unreadable: "red"
 } as const
 
+/** The columns of the table of accounts. If it is too wide, the tokens go before the account is cut. */
+export const columns: ReadonlyArray<Table.Column> = [
+  { title: "PROVIDER" },
+  { title: "ACCOUNT", shrinks: "last" },
+  { title: "STATE" },
+  { title: "EXPIRES" },
+  { title: "ACCESS TOKEN", optional: true },
+  { title: "REFRESH TOKEN", optional: true },
+  { title: "STORAGE", shrinks: true }
+]
+
 /** The table of accounts at `now`, with the time that is left. */
 const table = (
   rows: ReadonlyArray<Row>,
@@ -183,15 +194,7 @@ const table = (
   options: { readonly width: number; readonly colors: boolean }
 ): ReadonlyArray<string> =>
   Table.render(
-    [
-      { title: "PROVIDER" },
-      { title: "ACCOUNT", shrinks: "last" },
-      { title: "STATE" },
-      { title: "EXPIRES" },
-      { title: "ACCESS TOKEN", optional: true },
-      { title: "REFRESH TOKEN", optional: true },
-      { title: "STORAGE", shrinks: true }
-    ],
+    columns,
     rows.map((r) => [
       { text: r.provider },
       { text: r.accountId === null ? r.account : `${r.account} (${r.accountId})` },

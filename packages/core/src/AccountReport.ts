@@ -76,16 +76,13 @@ const lastError = (entry: Entry.Entry, now: number): Option.Option<LastError> =>
   const answerLost = Option.map(lost, ({ at, attempt }): LastError => {
     const message =
       `A refresh was started and its answer was not stored (attempt ${attempt}). Latchkey repeats it when the account is due or ` +
-      +"someone asks for a token. If the server refuses, someone must log in again."
+      "someone asks for a token. If the server refuses, someone must log in again."
     return { reason: "AnswerLost", message, at }
   })
   const wait = Option.map(entry.serverWait, ({ at, until }): LastError => {
-    const end = Option.getOrElse(isoOf(until), () => "it says so")
-    return {
-      reason: "ServerAsked",
-      message: `The server could not answer, or asked to wait. Nothing is sent until ${end}.`,
-      at
-    }
+    const end = Option.match(isoOf(until), { onNone: () => "for now", onSome: (time) => `until ${time}` })
+    const message = `The server could not answer, or asked to wait. Nothing is sent ${end}.`
+    return { reason: "ServerAsked", message, at }
   })
   return [answerLost, wait]
     .flatMap(Option.toArray)

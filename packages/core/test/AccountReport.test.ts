@@ -103,10 +103,12 @@ describe("the report of an account", () => {
       message: "The server refused the refresh token: invalid_grant: gone. Log in again.",
       at: now - 1
     })
-    expect(messageOf(intent(0)).message).toContain("(attempt 2)")
+    expect(messageOf(intent(0)).message).toBe(
+      "A refresh was started and its answer was not stored (attempt 2). Latchkey repeats it when the account is due or someone asks for a token. If the server refuses, someone must log in again."
+    )
     expect(messageOf(wait(0, now)).message).toContain(new Date(now).toISOString())
     // No clock makes it throw.
     for (const until of [1e300, Infinity, NaN])
-      expect(messageOf(wait(0, until)).message).toContain("it says so")
+      expect(messageOf(wait(0, until)).message).toContain("Nothing is sent for now.")
   })
 })

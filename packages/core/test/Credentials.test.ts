@@ -4,7 +4,7 @@ import { Either, FastCheck as FC, Option, Redacted } from "effect"
 import * as Credentials from "@latchkey/core/Credentials"
 import * as Entry from "@latchkey/core/Entry"
 import { credentials as anyCredentials, runs, token } from "./support/Arbitraries.js"
-import * as Edition from "./support/Edition.js"
+import * as Properties from "./support/Properties.js"
 
 // Two Redacted are equal when their secrets are.
 addEqualityTesters()
@@ -622,7 +622,7 @@ const anyContext = FC.record({
 })
 
 describe("fromResponse, always", () => {
-  Edition.prop(
+  Properties.prop(
     "a usable new refresh token is never lost: it is in the credentials, or salvaged with the previous ones",
     { response: anyResponse, refreshToken: token, before: anyCredentials, context: anyContext },
     ({ before, context, refreshToken, response }) => {
@@ -646,7 +646,7 @@ describe("fromResponse, always", () => {
     runs(2000)
   )
 
-  Edition.prop(
+  Properties.prop(
     "any object gives credentials without NaN or a problem with a name",
     {
       response: anyResponse,

@@ -5,7 +5,7 @@ import { BackOff, Decision, Describe, Expiry } from "@latchkey/core/internal-api
 import * as RotationPolicy from "@latchkey/core/RotationPolicy"
 import { absurd, held, instant, policy, request, runs } from "./support/Arbitraries.js"
 import * as Replay from "../src/grant/Replay.js"
-import * as Edition from "./support/Edition.js"
+import * as Properties from "./support/Properties.js"
 
 const hour = 3_600_000
 
@@ -68,7 +68,7 @@ const clockHistory = FC.record({
 })
 
 describe("total", () => {
-  Edition.prop(
+  Properties.prop(
     "whatever the clock does and the lifetimes are: no NaN, and never an expired token",
     { held: held(FC.oneof(instant, absurd)), policy, request, clock: clockHistory },
     ({ clock, held, policy, request }) => {
@@ -80,7 +80,7 @@ describe("total", () => {
     runs(2000)
   )
 
-  Edition.prop(
+  Properties.prop(
     "nothing in memory is always read",
     { now: absurd, policy, request },
     ({ now, policy, request }) => {
@@ -91,7 +91,7 @@ describe("total", () => {
     runs(200)
   )
 
-  Edition.prop(
+  Properties.prop(
     "the parts of it, on numbers of any kind",
     { expiresAt: absurd, obtainedAt: absurd, now: absurd, span: absurd, loadedAt: absurd },
     ({ expiresAt, loadedAt, now, obtainedAt, span }) => {
@@ -116,7 +116,7 @@ describe("total", () => {
 describe("monotone in time", () => {
   const later = FC.tuple(instant, FC.nat({ max: 100_000_000 })).map(([t, d]) => [t, t + d] as const)
 
-  Edition.prop(
+  Properties.prop(
     "less is left, and what has expired, is due or is stale remains so",
     { held: held(instant), times: later, grace: FC.integer({ min: -hour, max: 2 * hour }) },
     ({ grace, held, times: [before, after] }) => {
@@ -133,7 +133,7 @@ describe("monotone in time", () => {
     runs(1000)
   )
 
-  Edition.prop(
+  Properties.prop(
     "a token that is used later would have been used before, but for a lost answer that was to be had then",
     { held: held(instant), policy, request, times: later },
     ({ held, policy, request, times: [before, after] }) => {
@@ -146,7 +146,7 @@ describe("monotone in time", () => {
     runs(1000)
   )
 
-  Edition.prop(
+  Properties.prop(
     "until nextCheckAt the answer stays the same",
     { held: held(instant), policy, at: FC.double({ min: 0, max: 1, noNaN: true }) },
     ({ at, held, policy }) => {
@@ -163,7 +163,7 @@ describe("monotone in time", () => {
 })
 
 describe("a lost answer", () => {
-  Edition.prop(
+  Properties.prop(
     "is never asked for outside the window while the token can be used and nobody insists",
     { held: held(instant), policy, now: instant },
     ({ held, now, policy }) => {
@@ -176,7 +176,7 @@ describe("a lost answer", () => {
     runs(1000)
   )
 
-  Edition.prop(
+  Properties.prop(
     "is asked for in the window, unless that cannot be or has to wait",
     { held: held(instant), policy, now: instant },
     ({ held, now, policy }) => {
@@ -191,7 +191,7 @@ describe("a lost answer", () => {
 })
 
 describe("grace", () => {
-  Edition.prop(
+  Properties.prop(
     "takes at most half of a lifetime, so that no token is due when it arrives",
     { obtainedAt: instant, lifetime: FC.integer({ min: 1, max: 100 * hour }), grace: absurd, policy },
     ({ grace, lifetime, obtainedAt, policy }) => {
@@ -227,7 +227,7 @@ describe("grace", () => {
 })
 
 describe("coolDown", () => {
-  Edition.prop(
+  Properties.prop(
     "never ends before it begins, grows with the failures, and lasts no longer than is allowed",
     {
       failures: FC.integer({ min: 1, max: 2000 }),
@@ -253,7 +253,7 @@ describe("coolDown", () => {
 })
 
 describe("jitterShare", () => {
-  Edition.prop(
+  Properties.prop(
     "is from 0 to below 1",
     [FC.string({ unit: "binary", maxLength: 200 })],
     ([text]) => {

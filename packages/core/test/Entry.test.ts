@@ -7,7 +7,7 @@ import * as Fingerprint from "@latchkey/core/Fingerprint"
 import * as GrantIdentity from "@latchkey/core/GrantIdentity"
 import { entry as anyEntry, runs } from "./support/Arbitraries.js"
 import { openIntent } from "../src/grant/Marks.js"
-import * as Edition from "./support/Edition.js"
+import * as Properties from "./support/Properties.js"
 
 // Two Redacted are equal when their secrets are.
 addEqualityTesters()
@@ -339,7 +339,7 @@ describe("fromJson and toJson", () => {
     expect(Entry.toJson(Entry.first(grant("rt-1")))["latchkey"]).toBe(Entry.formatVersion)
   })
 
-  Edition.prop(
+  Properties.prop(
     "what is written is read back the same",
     [anyEntry],
     ([entry]) => {
@@ -511,7 +511,7 @@ describe("fromJson, bad records", () => {
     expect(Either.isRight(Entry.fromJson({ ...full, expiresAt: 600_000 }, 0))).toBe(true)
   })
 
-  Edition.prop(
+  Properties.prop(
     "any JSON value is an entry or a problem with a place",
     [FC.oneof(FC.jsonValue(), anyRecord)],
     ([json]) => {

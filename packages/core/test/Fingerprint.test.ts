@@ -3,7 +3,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { FastCheck as FC, Redacted } from "effect"
 import * as Fingerprint from "@latchkey/core/Fingerprint"
 import { runs } from "./support/Arbitraries.js"
-import * as Edition from "./support/Edition.js"
+import * as Properties from "./support/Properties.js"
 
 const platform = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex")
 
@@ -26,7 +26,7 @@ describe("sha256", () => {
     }
   })
 
-  Edition.prop(
+  Properties.prop(
     "agrees with the platform",
     [FC.uint8Array({ maxLength: 400, size: "max" })],
     ([bytes]) => {
@@ -44,7 +44,7 @@ describe("sha256", () => {
 })
 
 describe("of", () => {
-  Edition.prop(
+  Properties.prop(
     "is the first 12 hex digits of the digest of the secret's UTF-8",
     [FC.string({ unit: "binary", maxLength: 100 })],
     ([secret]) => {

@@ -5,7 +5,7 @@ import * as Entry from "@latchkey/core/Entry"
 import * as GrantIdentity from "@latchkey/core/GrantIdentity"
 import { identity as anyIdentity, runs } from "./support/Arbitraries.js"
 import * as Mismatch from "../src/grant/Mismatch.js"
-import * as Edition from "./support/Edition.js"
+import * as Properties from "./support/Properties.js"
 
 type Fields = Parameters<typeof GrantIdentity.make>[0]
 
@@ -201,7 +201,7 @@ describe("compare: a grant that was stored without an identity", () => {
 })
 
 describe("compare", () => {
-  Edition.prop(
+  Properties.prop(
     "is none for itself, and for what the entry codec makes of it",
     { identity: anyIdentity },
     ({ identity }) => {
@@ -216,7 +216,7 @@ describe("compare", () => {
     runs(200)
   )
 
-  Edition.prop(
+  Properties.prop(
     "never lets a grant go to another client, or to an endpoint of which it does not know",
     { was: anyIdentity, is: anyIdentity },
     ({ is, was }) => {
@@ -232,7 +232,7 @@ describe("compare", () => {
     runs(2000)
   )
 
-  Edition.prop(
+  Properties.prop(
     "accounts: the same, or one that is not known",
     { a: FC.option(FC.constantFrom("ada", "bob")), b: FC.option(FC.constantFrom("ada", "bob")) },
     ({ a, b }) => {

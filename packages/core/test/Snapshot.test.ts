@@ -4,7 +4,7 @@ import { FastCheck as FC, Option, Redacted } from "effect"
 import * as Credentials from "@latchkey/core/Credentials"
 import * as Snapshot from "@latchkey/core/Snapshot"
 import { runs } from "./support/Arbitraries.js"
-import * as Edition from "./support/Edition.js"
+import * as Properties from "./support/Properties.js"
 
 // Two Redacted are equal when their secrets are.
 addEqualityTesters()
@@ -45,7 +45,7 @@ describe("mask", () => {
     expect(Snapshot.mask(secret, visible)).toBe(masked)
   })
 
-  Edition.prop(
+  Properties.prop(
     "never shows more than asked for, nor the whole",
     [FC.string({ unit: "grapheme", minLength: 1, maxLength: 40 }), FC.double({ min: -5, max: 25 })],
     ([secret, visible]) => {

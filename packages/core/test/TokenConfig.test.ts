@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import type { ConfigError} from "effect";
+import type { ConfigError } from "effect"
 import { Duration, Effect, Either, Layer } from "effect"
 import * as TokenConfig from "@latchkey/core/TokenConfig"
 import * as Edition from "./support/Edition.js"

@@ -3,7 +3,7 @@ import { ManualLogin } from "@latchkey/oauth"
 import { Effect, FastCheck, Redacted } from "effect"
 import { inspect } from "node:util"
 import { answering } from "./Memory.js"
-import * as Edition from "../../core/test/support/Edition.js"
+import * as Properties from "../../core/test/support/Properties.js"
 
 const redirectUri = "https://console.example.com/oauth/code/callback"
 
@@ -100,7 +100,7 @@ describe("what is pasted", () => {
     })
   )
 
-  Edition.propEffect("any code comes through, bare, encoded, and in a URL", [code], ([given]) =>
+  Properties.propEffect("any code comes through, bare, encoded, and in a URL", [code], ([given]) =>
     Effect.gen(function* () {
       const pastes: ReadonlyArray<(state: string) => string> = [
         () => encodeURIComponent(given),

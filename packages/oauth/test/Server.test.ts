@@ -32,6 +32,7 @@ import { clients } from "./Clients.js"
 import { answering, type Asked, type Reply } from "./Memory.js"
 import * as Provider from "./Provider.js"
 import * as Edition from "../../core/test/support/Edition.js"
+import * as Properties from "../../core/test/support/Properties.js"
 
 const issuer = "https://auth.example.com/tenant/1"
 const document = { issuer, token_endpoint: "https://auth.example.com/token" }
@@ -269,7 +270,7 @@ describe("metadata with a field that is wrong (F24, F25)", () => {
     })
   )
 
-  Edition.propEffect(
+  Properties.propEffect(
     "whatever the document holds, nothing is a defect",
     {
       over: FastCheck.dictionary(

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Either from "effect/Either"
 import * as FastCheck from "effect/FastCheck"
 import { maxDepth, parse, stringify } from "../src/internal/StrictJson.js"
-import * as Edition from "../../core/test/support/Edition.js"
+import * as Properties from "../../core/test/support/Properties.js"
 
 const encode = (text: string) => new TextEncoder().encode(text)
 const document = FastCheck.dictionary(FastCheck.string(), FastCheck.jsonValue(), { noNullPrototype: true })
@@ -51,7 +51,7 @@ describe("strict JSON", () => {
     }
   })
 
-  Edition.prop("reads what JSON.parse reads", [document], ([value]) => {
+  Properties.prop("reads what JSON.parse reads", [document], ([value]) => {
     FastCheck.pre(!JSON.stringify(value).includes("__proto__"))
     for (const indent of [0, 2]) {
       const text = JSON.stringify(value, null, indent)
@@ -59,7 +59,7 @@ describe("strict JSON", () => {
     }
   })
 
-  Edition.prop(
+  Properties.prop(
     "takes nothing that JSON.parse does not take",
     [document, FastCheck.nat(), FastCheck.constantFrom(...'{}[]",:\\ 0-1.eE+tx\n')],
     ([value, at, char]) => {

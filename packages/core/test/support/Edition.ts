@@ -1,5 +1,4 @@
 /** Test helpers that differ between the editions of Effect. */
-import { it } from "@effect/vitest"
 import {
   Cause,
   ConfigError,
@@ -20,12 +19,6 @@ import {
 
 /** The services of tests: a clock that stands still. */
 export const testServices = TestContext.TestContext
-
-/** A property of values from arbitraries of fast-check. */
-export const prop = it.prop
-
-/** The same, as an effect. */
-export const propEffect = it.effect.prop
 
 /** The exit of a fiber that has ended. */
 export const poll = <A, E>(fiber: Fiber.RuntimeFiber<A, E>): Effect.Effect<Option.Option<Exit.Exit<A, E>>> =>

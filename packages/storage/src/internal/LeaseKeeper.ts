@@ -145,7 +145,8 @@ const isHeld = (backend: Backend, account: string, { mine, renewedAt, ttl }: Hel
   Effect.flatMap(Effect.zip(thisMoment, Ref.get(renewedAt)), ([now, since]) => {
     const elapsed = now.monotonic - since.monotonic
     const isSure = elapsed < ttl / 2 && Math.abs(now.wall - since.wall) < ttl / 2
-    if (backend.datedBy === "server" ? isSure : elapsed >= ttl) return Effect.succeed(isSure)
+    if (backend.datedBy === "server" && isSure) return Effect.succeed(true)
+    if (backend.datedBy === "clients" && elapsed >= ttl) return Effect.succeed(false)
     return backend.isHeld(account, ownerOf(mine, ttl))
   })
 

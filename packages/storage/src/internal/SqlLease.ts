@@ -2,11 +2,10 @@
 import type { Fragment, Statement } from "@effect/sql/Statement"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Batcher from "./Batcher.js"
 import type { Answer, Backend, Request } from "./LeaseKeeper.js"
 import type { ServerProblem } from "./ServerProblem.js"
 import { isRace } from "./SqlProblem.js"
-import { type Session, textOf } from "./SqlSession.js"
+import { batched, type Session, textOf } from "./SqlSession.js"
 import { wellFormed } from "./SqlTables.js"
 
 export const make = (session: Session): Backend => {
@@ -14,11 +13,7 @@ export const make = (session: Session): Backend => {
   const leases = sql(session.tables.leases)
   const attempt: Try =
     session.dialect === "pg" ? together(session) : (request) => lookThenTake(session, request)
-  const ended = Batcher.make({
-    most: mostTogether,
-    ask: (all: ReadonlyArray<Ended>) => endAll(session, all),
-    isOfOne
-  })
+  const ended = batched((all: ReadonlyArray<Ended>) => endAll(session, all))
   const release = (account: string, owner: string) =>
     finds(
       session,
@@ -107,11 +102,7 @@ type Try = (request: Request) => Effect.Effect<Attempt, ServerProblem>
 
 /** Combines concurrent requests. A request whose lease is locked is sent again alone, and waits. */
 const together = (session: Session): Try => {
-  const all = Batcher.make({
-    most: mostTogether,
-    ask: (requests: ReadonlyArray<Request>) => lookAndTake(session, requests, false),
-    isOfOne
-  })
+  const all = batched((requests: ReadonlyArray<Request>) => lookAndTake(session, requests, false))
   const alone = (request: Request) =>
     Effect.map(lookAndTake(session, [request], true), ([tried = notTaken]) => tried)
   const isAnswered = ({ fence, found }: Attempt, over: string | undefined): boolean =>
@@ -124,10 +115,6 @@ const together = (session: Session): Try => {
           isAnswered(tried, Option.getOrUndefined(request.over)) ? Effect.succeed(tried) : alone(request)
         )
 }
-
-const mostTogether = 128
-
-const isOfOne = ({ reason }: ServerProblem): boolean => reason !== "Unavailable"
 
 const grant = (session: Session, attempt: Try, request: Request): Effect.Effect<Answer, ServerProblem> =>
   Effect.gen(function* () {

@@ -8,6 +8,7 @@ import type { Fragment, Identifier } from "@effect/sql/Statement"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Batcher from "./Batcher.js"
 import { bounded } from "./Bounded.js"
 import { ServerProblem } from "./ServerProblem.js"
 import { fromClient } from "./SqlProblem.js"
@@ -80,5 +81,11 @@ const outside = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
   Effect.mapInputContext(effect, (context: Context.Context<never>) =>
     Context.omit(SqlClient.TransactionConnection)(context as Context.Context<SqlClient.TransactionConnection>)
   )
+
+/** Combines concurrent requests into one statement. Each record that goes with it may have the maximum length. */
+export const batched = <K, A>(
+  ask: (keys: ReadonlyArray<K>) => Effect.Effect<ReadonlyArray<A>, ServerProblem>
+): ((key: K) => Effect.Effect<A, ServerProblem>) =>
+  Batcher.make({ most: 128, ask, isOfOne: ({ reason }) => reason !== "Unavailable" })
 
 export const textOf = (value: unknown): string => new TextDecoder().decode(SqlTables.bytesOf(value))

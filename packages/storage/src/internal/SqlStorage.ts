@@ -9,13 +9,12 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Stream from "effect/Stream"
 import { createHash } from "node:crypto"
-import * as Batcher from "./Batcher.js"
 import type * as Record from "./Record.js"
 import { markOf } from "./RecordKeys.js"
 import * as RecordText from "./RecordText.js"
 import { ServerProblem, toStorageError } from "./ServerProblem.js"
 import { isLocked, isRace } from "./SqlProblem.js"
-import type { Session } from "./SqlSession.js"
+import { batched, type Session } from "./SqlSession.js"
 import { bytesOf, columnsOf, wellFormed } from "./SqlTables.js"
 
 /**
@@ -101,22 +100,9 @@ export interface Table {
 
 export const table = (session: Session): Table => ({
   session,
-  read: Batcher.make({
-    most: mostTogether,
-    ask: (accounts: ReadonlyArray<string>) => readAll(session, accounts),
-    isOfOne
-  }),
-  replace: Batcher.make({
-    most: mostTogether,
-    ask: (all: ReadonlyArray<Replacement>) => replaceAll(session, all),
-    isOfOne
-  })
+  read: batched((accounts: ReadonlyArray<string>) => readAll(session, accounts)),
+  replace: batched((all: ReadonlyArray<Replacement>) => replaceAll(session, all))
 })
-
-const isOfOne = ({ reason }: ServerProblem): boolean => reason !== "Unavailable"
-
-/** How many records go with one statement. Each may have the maximum length. */
-const mostTogether = 128
 
 const readAll = (
   session: Session,

@@ -2,7 +2,7 @@ import { Entry, TokenStorage } from "@latchkey/core"
 import { EntryText } from "@latchkey/storage"
 import { Clock, Effect, Option } from "effect"
 
-/** A row of your database. It outlives the entry in it: its number and its fence never fall. */
+/** A row of your database. It stays when its record is removed: its number and its fence never decrease. */
 export interface Row {
   readonly number: number
   readonly fence: number
@@ -13,7 +13,7 @@ const none: Row = { number: 0, fence: 0, record: undefined }
 
 export const make = (rows: Map<string, Row>, account: string) => {
   const location = `my database, account ${account}`
-  /** The row, and what is in it. A damaged record is an error: it is never taken for an absent one. */
+  /** Reads the row and the record in it. */
   const read = (operation: "load" | "commit") =>
     Effect.gen(function* () {
       const row = rows.get(account) ?? none
@@ -21,7 +21,7 @@ export const make = (rows: Map<string, Row>, account: string) => {
       const context = { location, operation, now }
       const stored =
         row.record === undefined ? Option.none() : Option.some(yield* EntryText.decode(row.record, context))
-      // The bytes belong to the version, so that a record put back from a backup has another one.
+      // The version includes the bytes, so a record that was restored from a backup has another version.
       const digest = row.record === undefined ? "" : Buffer.from(row.record).toString("base64").slice(-40)
       return { row, context, stored, version: `${row.number}-${digest}` as TokenStorage.Version }
     })
@@ -42,7 +42,7 @@ export const make = (rows: Map<string, Row>, account: string) => {
         }
         const kept = Entry.keepFence(entry, row.fence)
         const record = yield* EntryText.encode(kept, stored, context)
-        // In a real database: one statement that writes where the row's number is still this one, else `Conflict`.
+        // In a real database: one statement that writes only if the row still has this number, else `Conflict`.
         rows.set(account, { number: row.number + 1, fence: kept.fence, record })
         return (yield* read("commit")).version
       }),
