@@ -346,7 +346,7 @@ const credential = Command.make(
     )
 ).pipe(
   Command.withDescription(
-    "Serve tokens to git, Docker or Bazel as their credential helper. `latchkey setup` configures it."
+    "Serve tokens to git, Docker or Bazel as their helper. `latchkey setup` configures it."
   )
 )
 

@@ -22,15 +22,8 @@ export interface HelperToken {
   readonly expiresAt: Option.Option<number>
 }
 
-/**
- * Whether the token may be sent as it is. A token of another type, such as DPoP, needs a proof for each
- * request.
- *
- * @since 3.1.0
- * @category predicates
- */
-export const isBearer = ({ tokenType }: Pick<HelperToken, "tokenType">): boolean =>
-  /^bearer$/i.test(tokenType)
+/** Whether the token may be sent as it is. Another type, such as DPoP, needs a proof for each request. */
+const isBearer = ({ tokenType }: Pick<HelperToken, "tokenType">): boolean => /^bearer$/i.test(tokenType)
 
 /**
  * Returns the token as text for a protocol, or why the protocol cannot carry it: its type, or a character

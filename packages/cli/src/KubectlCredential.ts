@@ -21,13 +21,10 @@ export const apiVersion = "client.authentication.k8s.io/v1"
 const known: ReadonlyArray<string> = [apiVersion, "client.authentication.k8s.io/v1beta1"]
 
 /**
- * Returns the version that kubectl expects in the answer, from the value of `KUBERNETES_EXEC_INFO`. Without
- * one, nobody expects any.
- *
- * @since 3.1.0
- * @category parsing
+ * Returns the version that kubectl expects in the answer, from the value of `KUBERNETES_EXEC_INFO`. If that is
+ * not set, kubectl is not the caller.
  */
-export const versionIn = (execInfo: string): Either.Either<string, Failure> => {
+const versionIn = (execInfo: string): Either.Either<string, Failure> => {
   if (execInfo === "") return Either.right(apiVersion)
   const found = versionField(execInfo)
   return found !== undefined && known.includes(found)

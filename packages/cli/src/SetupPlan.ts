@@ -324,12 +324,7 @@ export const conflict = (path: string, why: string, next: string): Failure =>
 
 const makers = { git, docker, kubectl, bazel } as const
 
-/**
- * The hosts that a provider is known for, by program.
- *
- * @since 3.1.0
- * @category constants
- */
+/** The hosts that a provider is known for, by program. */
 const knownHosts: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   git: { github: "github.com" },
   docker: { github: "ghcr.io" }

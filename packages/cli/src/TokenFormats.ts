@@ -123,11 +123,7 @@ const renders = { "header-json": headerJson, git, kubectl, bazel, docker, gcloud
  */
 export type Format = keyof typeof renders
 
-/**
- * @since 3.1.0
- * @category constants
- */
-export const names = Object.keys(renders) as ReadonlyArray<Format>
+const names = Object.keys(renders)
 
 /**
  * Checks the name of a format. `aws` gets a reason of its own: `credential_process` returns access keys,

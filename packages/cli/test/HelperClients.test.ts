@@ -1,7 +1,7 @@
 /**
  * The helper protocols with the programs that use them, each as its users run it: git, Docker and kubectl, if
- * they are installed. Bazel's requests are played from the bytes in its specification, and so are those of a
- * git since 2.46, unless this one is as recent. The server requires the account's current token everywhere.
+ * they are installed. Bazel's requests, those of a git since 2.46, and Google's environment are played from
+ * the bytes that their documents and sources show. The server requires the account's current token.
  */
 import { Credentials, Entry } from "@latchkey/core"
 import { execFileSync, spawn } from "node:child_process"
@@ -10,6 +10,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from "node:net"
 import { join } from "node:path"
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest"
+import { describeWith } from "../../../.ci/describeWith.js"
 import { docker, git, kubectl } from "../../../.ci/programs.js"
 import * as Terminal from "./support/Terminal.js"
 
@@ -258,7 +259,7 @@ describe("the command as a helper", () => {
   })
 })
 
-describe.runIf(git.path !== undefined)(git.missing ?? "git", () => {
+describeWith(git, "git", () => {
   const fill = () => run("git credential fill", asked())
 
   beforeEach(async () => {
@@ -316,7 +317,7 @@ describe.runIf(git.path !== undefined)(git.missing ?? "git", () => {
   })
 })
 
-describe.runIf(docker.path !== undefined)(docker.missing ?? "Docker", () => {
+describeWith(docker, "Docker", () => {
   it("reads a manifest of a registry that requires the token", { timeout: 60_000 }, async () => {
     const bin = join(room.folder, "bin")
     const env = { DOCKER_CONFIG: join(room.folder, "docker"), DOCKER_CLI_EXPERIMENTAL: "enabled" }
@@ -328,7 +329,7 @@ describe.runIf(docker.path !== undefined)(docker.missing ?? "Docker", () => {
   })
 })
 
-describe.runIf(kubectl.path !== undefined)(kubectl.missing ?? "kubectl", () => {
+describeWith(kubectl, "kubectl", () => {
   it("asks a cluster that requires the token", { timeout: 60_000 }, async () => {
     const env = { KUBECONFIG: join(room.folder, "kube") }
     expect(await run("latchkey setup kubectl acme --write", "", env)).toMatchObject({ code: 0 })

@@ -4,6 +4,7 @@ import { existsSync } from "node:fs"
 import { lstat, mkdir, readFile, readdir, stat, symlink, writeFile } from "node:fs/promises"
 import { dirname, join } from "node:path"
 import { afterAll, beforeEach, describe, expect, it } from "vitest"
+import { describeWith } from "../../../.ci/describeWith.js"
 import { git, kubectl } from "../../../.ci/programs.js"
 import * as SetupPlan from "../src/SetupPlan.js"
 import * as Desk from "./support/Desk.js"
@@ -85,7 +86,7 @@ it.each([
   expect(stderr).toContain("next: ")
 })
 
-describe.runIf(git.path !== undefined)("git", () => {
+describeWith(git, "git", () => {
   it("adds its section once, and keeps the rest of the file byte by byte, its mode, and a link to it", async () => {
     const theirs = "# mine\n[user]\n\tname = Ada   # me\n[credential]\n\thelper = store\n"
     const real = await put(at("dotfiles", "gitconfig"), theirs)
@@ -221,7 +222,7 @@ describe("Bazel", () => {
   })
 })
 
-describe.runIf(kubectl.path !== undefined)("kubectl", () => {
+describeWith(kubectl, "kubectl", () => {
   it(
     "adds its user once, keeps the others, and replaces none of the same name",
     { timeout: 60_000 },

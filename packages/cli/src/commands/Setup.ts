@@ -159,7 +159,9 @@ const changeOf = (
 ): Effect.Effect<Option.Option<string>, Failure.Failure> => {
   switch (change._tag) {
     case "Text":
-      return change.edit(text)
+      return Effect.gen(function* () {
+        return yield* change.edit(text)
+      })
     case "Git":
       return changedBy(text, real, (copy) => gitAdds(copy, path, change.key, change.helper))
     case "Kubectl":
