@@ -33,6 +33,9 @@ const script = (protocol: string, host: string) =>
 const section = (host: string) =>
   `[credential "https://${host}"]\n\thelper =\n\thelper = !latchkey credential git --for ${host}=claude/default\n`
 
+/** As git itself writes it. */
+const written = (host: string) => section(host).replace("helper =\n", "helper = \n")
+
 it("prints the lines on stdout and where they belong on stderr, and writes nothing", async () => {
   const before = await readdir(desk.home)
   expect(await desk.run("setup git claude --host Git.example.com")).toEqual({
@@ -93,12 +96,12 @@ describeWith(git, "git", () => {
     await symlink(real, at(".gitconfig"))
     const first = await desk.run("setup git claude --host git.example.com --write")
     expect(first).toEqual({ code: 0, stdout: "", stderr: "~/.gitconfig: written\n" })
-    expect(await readFile(real, "utf8")).toBe(theirs + section("git.example.com"))
+    expect(await readFile(real, "utf8")).toBe(theirs + written("git.example.com"))
     expect((await lstat(at(".gitconfig"))).isSymbolicLink()).toBe(true)
     expect((await stat(real)).mode & 0o777).toBe(0o600)
     const again = await desk.run("setup git claude --host git.example.com --write --json")
     expect(JSON.parse(again.stdout)).toMatchObject({ files: [{ changed: false }] })
-    expect(await readFile(real, "utf8")).toBe(theirs + section("git.example.com"))
+    expect(await readFile(real, "utf8")).toBe(theirs + written("git.example.com"))
     expect(await readdir(at("dotfiles"))).toEqual(["gitconfig"])
   })
 
