@@ -149,7 +149,7 @@ const written = ({ files }: SetupPlan.Plan) =>
   })
 
 const checkedFile = ({ change, path }: SetupPlan.FilePlan) =>
-  ConfigFile.edit(path, 0, (text, real) => Effect.as(changeOf(change, path, text, real), Option.none()))
+  Effect.flatMap(ConfigFile.current(path), (text) => changeOf(change, path, text, path))
 
 const changeOf = (
   change: SetupPlan.Change,

@@ -55,6 +55,10 @@ const locked = (path: string) =>
       })
   )
 
+/** Returns the text of a file without changing anything. None if there is no file. */
+export const current = (path: string): Effect.Effect<Option.Option<string>, Failure.Failure> =>
+  Effect.mapError(read(path), failed)
+
 const same = (a: Option.Option<string>, b: Option.Option<string>): boolean =>
   Option.getOrUndefined(a) === Option.getOrUndefined(b)
 
@@ -74,10 +78,10 @@ export const edit = <R>(
   Effect.gen(function* () {
     const real = yield* Effect.mapError(target(path), failed)
     yield* locked(real)
-    const before = yield* Effect.mapError(read(real), failed)
+    const before = yield* current(real)
     const after = yield* change(before, real)
     if (Option.isNone(after) || same(before, after)) return false
-    if (!same(before, yield* Effect.mapError(read(real), failed))) {
+    if (!same(before, yield* current(real))) {
       return yield* new Failure.Failure({
         code: ExitCode.tryLater,
         reason: "Busy",
@@ -141,7 +145,7 @@ export const inCopy = <A, R>(
     (copy) =>
       Effect.andThen(
         use(copy),
-        Effect.map(Effect.mapError(read(copy), failed), (changed) => Option.getOrElse(changed, () => ""))
+        Effect.map(current(copy), (changed) => Option.getOrElse(changed, () => ""))
       ),
     (copy) => Effect.promise(() => fs.rm(copy, { force: true }))
   )
