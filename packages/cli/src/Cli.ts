@@ -86,18 +86,47 @@ const minValidity = Options.text("min-validity").pipe(
   spanOption("--min-validity")
 )
 
+const optionalText = (name: string, pseudoName: string, description: string) =>
+  Options.text(name).pipe(
+    Options.withPseudoName(pseudoName),
+    Options.withDescription(description),
+    Options.optional
+  )
+
+const username = optionalText(
+  "username",
+  "NAME",
+  "The user name that goes with the token, if a server wants one."
+)
+
+const bearer = Options.boolean("bearer").pipe(
+  Options.withDescription("For git 2.46 or later: send the token as a bearer token, not as a password.")
+)
+
 const token = Command.make(
   "token",
   {
     account,
     minValidity,
     header: Options.boolean("header").pipe(Options.withDescription("Print a complete Authorization header.")),
+    format: optionalText(
+      "format",
+      "FORMAT",
+      "Print what another program expects: header-json, git, kubectl, bazel, docker, gcloud, env or netrc."
+    ),
+    host: optionalText("host", "HOST", "The server of the token, for the formats docker and netrc."),
+    username,
+    variable: optionalText("env", "NAME", "The variable of the format env. Default: ACCESS_TOKEN."),
     json
   },
-  (options) =>
+  ({ format, host, username, variable, ...options }) =>
     does(
       () => import("./commands/Token.js"),
-      (Token) => Token.run(options)
+      (Token) =>
+        Token.run({
+          ...options,
+          form: Option.map(format, (name) => ({ format: name, host, username, variable }))
+        })
     )
 ).pipe(Command.withDescription("Print a valid token and nothing else. Refresh it first if it is due."))
 
@@ -184,13 +213,6 @@ const way = {
     Options.withDescription("Log in as the client itself, without a user.")
   )
 }
-
-const optionalText = (name: string, pseudoName: string, description: string) =>
-  Options.text(name).pipe(
-    Options.withPseudoName(pseudoName),
-    Options.withDescription(description),
-    Options.optional
-  )
 
 const login = Command.make(
   "login",
@@ -301,6 +323,63 @@ const exporting = Command.make(
     )
 ).pipe(Command.withDescription("Write the grant into a credential file of the provider's own program."))
 
+const credential = Command.make(
+  "credential",
+  {
+    protocol: Args.text({ name: "PROTOCOL" }).pipe(Args.withDescription("git, docker or bazel."), noOption),
+    action: Args.text({ name: "ACTION" }).pipe(
+      Args.withDescription("What the program asks for. It adds this itself."),
+      noOption
+    ),
+    served: Options.text("for").pipe(
+      Options.withPseudoName("HOST=ACCOUNT"),
+      Options.withDescription("A host that may have the token of an account. You can repeat it."),
+      Options.repeated
+    ),
+    username,
+    bearer
+  },
+  (options) =>
+    does(
+      () => import("./commands/Credential.js"),
+      (Credential) => Credential.run(options)
+    )
+).pipe(
+  Command.withDescription(
+    "Serve tokens to git, Docker or Bazel as their helper. `latchkey setup` configures it."
+  )
+)
+
+const setup = Command.make(
+  "setup",
+  {
+    program: Args.text({ name: "PROGRAM" }).pipe(
+      Args.withDescription("git, docker, kubectl or bazel."),
+      noOption
+    ),
+    account,
+    host: optionalText("host", "HOST", "The host that may have the token. Default for github: its own."),
+    username,
+    bearer,
+    directory: optionalText(
+      "directory",
+      "DIRECTORY",
+      "Where the script for Docker goes: a directory in PATH. Default: ~/.local/bin."
+    ),
+    write: Options.boolean("write").pipe(
+      Options.withDescription("Write the settings. Those of others stay as they are.")
+    ),
+    json
+  },
+  (options) =>
+    does(
+      () => import("./commands/Setup.js"),
+      (Setup) => Setup.run(options)
+    )
+).pipe(
+  Command.withDescription("Print the settings with which another program uses an account, or write them.")
+)
+
 /** The options of a command as they are typed, from its help. */
 const optionsOf = <Name extends string, R, E, A>(command: Command.Command<Name, R, E, A>) => {
   const help = plain(HelpDoc.toAnsiText(Command.getHelp(command, CliConfig.defaultConfig)))
@@ -318,7 +397,9 @@ const options: Readonly<Record<string, () => ReadonlyArray<string>>> = {
   explain: () => optionsOf(explain),
   doctor: () => optionsOf(doctor),
   import: () => optionsOf(importing),
-  export: () => optionsOf(exporting)
+  export: () => optionsOf(exporting),
+  credential: () => optionsOf(credential),
+  setup: () => optionsOf(setup)
 }
 const commands = Object.keys(options)
 
@@ -337,7 +418,9 @@ const root = Command.make("latchkey").pipe(
     explain,
     doctor,
     importing,
-    exporting
+    exporting,
+    setup,
+    credential
   ])
 )
 
