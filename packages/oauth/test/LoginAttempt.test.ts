@@ -3,7 +3,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { LoginAttempt, ReturnAddress } from "@latchkey/oauth"
 import { Either, FastCheck as fc, Option, Redacted } from "effect"
 import { inspect } from "node:util"
-import * as Edition from "../../core/test/support/Edition.js"
+import * as Properties from "../../core/test/support/Properties.js"
 import * as BrowserRequest from "../src/internal/browserRequest.js"
 import * as LoginCookie from "../src/internal/loginCookie.js"
 
@@ -40,7 +40,7 @@ const json = (over: Record<string, unknown> = {}) =>
 describe("the record of a login", () => {
   const optional = fc.option(fc.string({ minLength: 1 })).map(Option.fromNullable)
   const random = fc.stringMatching(/^[\w-]{43}$/)
-  Edition.prop(
+  Properties.prop(
     "is the same after its JSON",
     {
       issuer: optional,
@@ -191,7 +191,7 @@ describe("a return address", () => {
     "evil.example",
     "https:"
   )
-  Edition.prop(
+  Properties.prop(
     "stays at its site, in visible ASCII, and is in its normal form",
     {
       input: fc.oneof(
