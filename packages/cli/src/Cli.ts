@@ -380,6 +380,40 @@ const setup = Command.make(
   Command.withDescription("Print the settings with which another program uses an account, or write them.")
 )
 
+const port = Options.integer("port").pipe(
+  Options.withPseudoName("PORT"),
+  Options.withDescription("The port on 127.0.0.1. Default: any free port."),
+  Options.withDefault(0)
+)
+
+const secretFile = optionalText(
+  "secret-file",
+  "FILE",
+  "The file with the local secret. Created if it is missing."
+)
+
+const proxy = Command.make(
+  "proxy",
+  {
+    account: Options.text("account").pipe(
+      Options.withPseudoName("ACCOUNT"),
+      Options.withDescription("The account whose token the requests get.")
+    ),
+    to: Options.text("to").pipe(
+      Options.withPseudoName("URL"),
+      Options.withDescription("The server that the requests go to, such as https://api.example.com.")
+    ),
+    port,
+    secretFile,
+    json
+  },
+  (options) =>
+    does(
+      () => import("./commands/Proxy.js"),
+      (Proxy) => Proxy.run(options)
+    )
+).pipe(Command.withDescription("Forward requests of this machine to a server, with a valid token."))
+
 /** The options of a command as they are typed, from its help. */
 const optionsOf = <Name extends string, R, E, A>(command: Command.Command<Name, R, E, A>) => {
   const help = plain(HelpDoc.toAnsiText(Command.getHelp(command, CliConfig.defaultConfig)))
@@ -399,7 +433,8 @@ const options: Readonly<Record<string, () => ReadonlyArray<string>>> = {
   import: () => optionsOf(importing),
   export: () => optionsOf(exporting),
   credential: () => optionsOf(credential),
-  setup: () => optionsOf(setup)
+  setup: () => optionsOf(setup),
+  proxy: () => optionsOf(proxy)
 }
 const commands = Object.keys(options)
 
@@ -420,7 +455,8 @@ const root = Command.make("latchkey").pipe(
     importing,
     exporting,
     setup,
-    credential
+    credential,
+    proxy
   ])
 )
 
