@@ -98,6 +98,21 @@ export const kubectl = program(
   onPath("kubectl")
 )
 
+/** Clients of the agent. */
+export const curl = program("curl as a client of the agent", "install Debian's curl", onPath("curl"))
+
+export const python = program(
+  "Python as a client of the agent",
+  "install Debian's python3",
+  onPath("python3")
+)
+
+export const systemdActivate = program(
+  "the agent with a socket from systemd",
+  "install Debian's systemd",
+  onPath("systemd-socket-activate")
+)
+
 /** Not a program, but skipped in the same way. */
 export const root = program(
   "files of other users",

@@ -392,6 +392,36 @@ const secretFile = optionalText(
   "The file with the local secret. Created if it is missing."
 )
 
+const agent = Command.make(
+  "agent",
+  {
+    accounts: Options.text("account").pipe(
+      Options.withPseudoName("ACCOUNT"),
+      Options.withDescription("An account that clients may use. You can repeat it."),
+      Options.repeated
+    ),
+    scopes: Options.text("scope").pipe(
+      Options.withPseudoName("SCOPE"),
+      Options.withDescription("Give out only tokens without any other scope. You can repeat it."),
+      Options.repeated
+    ),
+    socket: optionalText("socket", "PATH", "The Unix socket to listen on."),
+    port: Options.integer("port").pipe(
+      Options.withPseudoName("PORT"),
+      Options.withDescription("A port on 127.0.0.1 instead of a socket. 0 is any free port."),
+      Options.optional
+    ),
+    secretFile,
+    config: optionalText("config", "FILE", "A JSON file with several kinds of clients."),
+    json
+  },
+  (options) =>
+    does(
+      () => import("./commands/Agent.js"),
+      (Agent) => Agent.run(options)
+    )
+).pipe(Command.withDescription("Give other programs tokens of these accounts, over a socket or a port."))
+
 const proxy = Command.make(
   "proxy",
   {
@@ -434,6 +464,7 @@ const options: Readonly<Record<string, () => ReadonlyArray<string>>> = {
   export: () => optionsOf(exporting),
   credential: () => optionsOf(credential),
   setup: () => optionsOf(setup),
+  agent: () => optionsOf(agent),
   proxy: () => optionsOf(proxy)
 }
 const commands = Object.keys(options)
@@ -456,6 +487,7 @@ const root = Command.make("latchkey").pipe(
     exporting,
     setup,
     credential,
+    agent,
     proxy
   ])
 )

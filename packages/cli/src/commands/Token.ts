@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import * as Decision from "@latchkey/core/Decision"
+import type * as TokenManager from "@latchkey/core/TokenManager"
 import * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
@@ -16,6 +17,7 @@ import type { HelperToken } from "../HelperToken.js"
 import * as Output from "../Output.js"
 import type { Services } from "../Run.js"
 import * as Session from "../Session.js"
+import type { Workspace } from "../Workspace.js"
 
 /**
  * A form of the token for another program: the name of the format, and what it may need besides the token.
@@ -105,38 +107,70 @@ const formatted = (
   })
 
 /**
- * Returns a valid token of an account, refreshed if it is due.
+ * Returns a valid token of an account, refreshed if it is due: from the agent of `LATCHKEY_AGENT`, if it is
+ * set, and otherwise from this machine's own accounts.
  *
  * @since 0.1.0
  * @category operations
  */
-export const get = (name: string, minValidity: number) =>
+export const get = (
+  name: string,
+  minValidity: number
+): Effect.Effect<HelperToken, Failure.Failure, Workspace | Scope.Scope> =>
   Effect.gen(function* () {
+    const agent = yield* variable("LATCHKEY_AGENT")
+    if (agent !== "") {
+      const AgentClient = yield* Effect.promise(() => import("../AgentClient.js"))
+      return yield* AgentClient.get(agent, yield* variable("LATCHKEY_AGENT_SECRET_FILE"), name, minValidity)
+    }
     const session = yield* Session.open(yield* Session.find(name))
-    const request = { force: false, minValidity }
-    const manager = yield* Session.manager(session, request)
-    const asked = minValidity > 0 ? manager.getAccessTokenFor({ minValidity }) : manager.getAccessToken
-    const accessToken = yield* Effect.mapError(asked, (error) => Failure.fromToken(error, session.about))
+    return yield* from(yield* Session.manager(session, { force: false, minValidity }), session, minValidity)
+  })
+
+/**
+ * Returns a valid token of a manager, with its scopes. `rejected`: a token that a server has refused, so that
+ * another one is needed.
+ *
+ * @since 3.1.0
+ * @category operations
+ */
+export const from = (
+  manager: TokenManager.Manager,
+  { about }: Session.Session,
+  minValidity: number,
+  rejected?: Redacted.Redacted
+): Effect.Effect<HelperToken & { readonly scopes: ReadonlyArray<string> }, Failure.Failure> =>
+  Effect.gen(function* () {
+    const valid = minValidity > 0 ? manager.getAccessTokenFor({ minValidity }) : manager.getAccessToken
+    const asked = rejected === undefined ? valid : manager.reject(rejected)
+    const accessToken = yield* Effect.mapError(asked, (error) => Failure.fromToken(error, about))
     const credentials = yield* Effect.orElseSucceed(manager.credentials, Option.none)
     const now = yield* Clock.currentTimeMillis
     return {
-      account: session.about.account,
+      account: about.account,
       accessToken,
       idToken: Option.flatMap(credentials, (c) => c.idToken),
       tokenType: Option.match(credentials, { onNone: () => "Bearer", onSome: (c) => c.tokenType }),
+      scopes: Option.match(credentials, { onNone: () => [], onSome: (c) => c.scopes }),
       // By this clock, although another one may have dated it.
       expiresAt: Option.map(
         Option.flatMap(credentials, (c) => Decision.timeToExpiry(c, now)),
         (left) => now + left
       )
-    } satisfies HelperToken
+    }
   })
 
 /** A DPoP-bound token is useless without a proof for each request, so no header is printed for a shell. */
 const headerOf = ({ accessToken, tokenType }: HelperToken): string =>
   `Authorization: ${/^bearer$/i.test(tokenType) ? "Bearer" : tokenType} ${Redacted.value(accessToken)}`
 
-const describe = (token: HelperToken, header: boolean) =>
+/**
+ * The fields of a token, as `--json` prints them. Instants are epoch milliseconds.
+ *
+ * @since 3.1.0
+ * @category getters
+ */
+export const describe = (token: HelperToken, header: boolean) =>
   Effect.map(Clock.currentTimeMillis, (now) => {
     const expiresAt = Option.getOrNull(token.expiresAt)
     return {
