@@ -22,6 +22,8 @@ let origin: string
 let room: Terminal.Room
 let socket: string
 const running = new Set<ChildProcess>()
+/** How many tokens the server gave, in all and in this test. */
+let given = 0
 let refreshes = 0
 
 const guide = readFileSync(fileURLToPath(new URL("../../docs/guide/agent.md", import.meta.url)), "utf8")
@@ -35,12 +37,12 @@ const read = async (message: AsyncIterable<unknown>): Promise<string> => {
   return text
 }
 
-/** Each token has the scopes of its account. */
 const answer = async (request: Http.IncomingMessage, response: Http.ServerResponse) => {
   await read(request)
+  refreshes++
   const tokens = {
-    access_token: `canary-fresh-${++refreshes}`,
-    refresh_token: `canary-refresh-${refreshes}`,
+    access_token: `canary-fresh-${++given}`,
+    refresh_token: `canary-refresh-${given}`,
     token_type: "Bearer",
     expires_in: 3600
   }
@@ -63,8 +65,10 @@ beforeAll(async () => {
   await importGrant("work", ["read", "write"])
   await importGrant("other", [])
   await importGrant("expired", [], -1000)
+  await importGrant("guide", [], -1000)
   socket = join(room.folder, "own", "agent.sock")
-  await open(["--account", "acme/work", "--account", "acme/expired", "--socket", socket])
+  const accounts = ["acme/work", "acme/expired", "acme/guide"].flatMap((account) => ["--account", account])
+  await open([...accounts, "--socket", socket])
 }, 60_000)
 afterAll(async () => {
   for (const child of running) await stop(child)
@@ -172,7 +176,7 @@ describe("a client on the socket", () => {
     const answers = await Promise.all(
       Array.from({ length: 100 }, () => ask({ socketPath: socket }, "/token?account=acme/expired"))
     )
-    expect(new Set(answers.map(({ value }) => value["token"]))).toEqual(new Set(["canary-fresh-1"]))
+    expect(new Set(answers.map(({ value }) => value["token"]))).toEqual(new Set([`canary-fresh-${given}`]))
     expect(refreshes).toBe(1)
   })
 
@@ -182,8 +186,9 @@ describe("a client on the socket", () => {
     const reject = () =>
       ask({ socketPath: socket }, "/reject?account=acme/expired", { method: "POST" }, String(value["token"]))
     const [first, second] = await Promise.all([reject(), reject()])
-    expect(first.value["token"]).toBe("canary-fresh-1")
-    expect(second.value["token"]).toBe("canary-fresh-1")
+    expect(first.value["token"]).toBe(`canary-fresh-${given}`)
+    expect(second.value["token"]).toBe(`canary-fresh-${given}`)
+    expect(first.value["token"]).not.toBe(value["token"])
     expect(refreshes).toBe(1)
   })
 
@@ -362,9 +367,10 @@ describe("the clients of the guide", () => {
         token: string
       ) => Promise<{ readonly token: string }>
     }
-    const { token } = await getToken(socket, "acme/expired")
+    const { token } = await getToken(socket, "acme/guide")
     expect(token).toMatch(/^canary-fresh-/)
-    expect((await rejectToken(socket, "acme/expired", token)).token).toBe("canary-fresh-1")
+    expect((await rejectToken(socket, "acme/guide", token)).token).toBe(`canary-fresh-${given}`)
+    expect(refreshes).toBe(2)
     await expect(getToken(socket, "acme/other")).rejects.toThrow("This client may not use")
   })
 })
@@ -393,9 +399,13 @@ describeWith(curl, "curl", () => {
 describeWith(systemdActivate, "systemd", () => {
   it("opens the socket, and starts the agent when it is used", async () => {
     const place = join(room.folder, "own", "systemd.sock")
+    // It passes on no other variables.
+    const passed = ["XDG_DATA_HOME", "XDG_CONFIG_HOME", "LATCHKEY_ENCRYPTION"].map(
+      (name) => `--setenv=${name}`
+    )
     const child = spawn(
       systemdActivate.path!,
-      [`--listen=${place}`, process.execPath, program, "agent", "--account", "acme/work"],
+      [`--listen=${place}`, ...passed, process.execPath, program, "agent", "--account", "acme/work"],
       { cwd: room.folder, env: room.environment }
     )
     running.add(child)
