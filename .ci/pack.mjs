@@ -17,8 +17,12 @@ const { devDependencies } = JSON.parse(readFileSync(join(root, "package.json"), 
 const names = Registry.published
 const project = mkdtempSync(join(tmpdir(), "latchkey-packed-"))
 const bin = (name) => join(root, "node_modules/.bin", name)
-const run = (command, args, cwd = project) =>
-  execFileSync(command, args, { cwd, encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] })
+const run = (command, args, { cwd = project, env = process.env } = {}) =>
+  execFileSync(command, args, { cwd, env, encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] })
+
+/** No snippet may use the grants of the person who runs this. */
+const nobody = { ...process.env, HOME: project, LATCHKEY_CLAUDE_CREDENTIALS_KEYCHAIN: "false" }
+delete nobody.CLAUDE_CONFIG_DIR
 
 const problems = []
 const attempt = async (what, work) => {
@@ -73,7 +77,9 @@ if (installed) {
   await attempt("type-check the snippets", () => void run(bin("tsc"), ["-p", "."]))
   for (const name of names) {
     if (snippetOf(name) === null) continue
-    await attempt(`run the snippet of @latchkey/${name}`, () => run(bin("tsx"), [`${name}.ts`]).trim())
+    await attempt(`run the snippet of @latchkey/${name}`, () =>
+      run(bin("tsx"), [`${name}.ts`], { env: nobody }).trim()
+    )
   }
   await attempt("use the command", () => useCommand(project))
 }

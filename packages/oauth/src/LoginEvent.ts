@@ -38,8 +38,9 @@ export interface Options {
   /** Receives the events of the login. Default: they are logged as warnings. */
   readonly onEvent?: ((event: LoginEvent) => Effect.Effect<void>) | undefined
   /**
-   * Whether a login without a refresh token causes a `NoRefreshToken` event. Default: true, except at servers
-   * that give tokens that do not expire (GitHub).
+   * Whether a login without a refresh token causes a `NoRefreshToken` event. Default: true, except at
+   * `github.com`, where a setting of the app decides whether tokens expire. Set it to true for an app whose
+   * tokens expire.
    */
   readonly expectsRefreshToken?: boolean | undefined
 }

@@ -85,15 +85,16 @@ const section = <const Fields extends Schema.Struct.Fields>(description: string,
  */
 export const ErrorRule = Schema.Struct({
   means: Schema.Literal("dead", "transient", "misconfigured").annotations({
-    description: "The grant has ended; the server cannot now; or it refuses the client or the request."
+    description:
+      "dead: the grant has ended. transient: the server cannot answer now. misconfigured: it refuses the client or the request."
   }),
   status: Schema.optional(
     Schema.Array(Schema.Int.pipe(Schema.between(100, 599))).annotations({
-      description: "The HTTP statuses; any unless given."
+      description: "The HTTP statuses. Default: any."
     })
   ),
-  path: Schema.optional(path("The keys that lead to a field of the body, through arrays too.")),
-  values: texts("What may stand there, as text; anything but null unless given."),
+  path: Schema.optional(path("The path of keys to a field of the body. It may lead through arrays.")),
+  values: texts("The values of that field, as text. Default: any value but null."),
   contains: text("A text that the body contains.")
 })
 
@@ -104,176 +105,187 @@ export const ErrorRule = Schema.Struct({
  * @category schemas
  */
 export const Settings = Schema.Struct({
-  displayName: text("The name for people."),
-  name: text("The name in snapshots and profiles; the id unless given."),
+  displayName: text("The name that is shown to people."),
+  name: text("The name in snapshots and profiles. Default: the id."),
   server: section(
-    "The authorization server: its issuer, to be discovered, or at least its token endpoint. An issuer without a token endpoint replaces the whole server of the provider that is extended.",
+    "The authorization server. Give its issuer, and Latchkey discovers the endpoints. Or give at least its token endpoint. If you extend a provider, an issuer without a token endpoint replaces the whole server of that provider.",
     {
-      issuer: url("As the server writes it, to the letter (RFC 8414 §3.3)."),
-      discovery: choice("Where to look for its metadata; both unless given.", "oidc", "oauth2"),
-      tokenEndpoint: url("With it nothing is discovered."),
+      issuer: url("The issuer, exactly as the server writes it (RFC 8414 §3.3)."),
+      discovery: choice("Which metadata document to look for. Default: both.", "oidc", "oauth2"),
+      tokenEndpoint: url("The token endpoint. If it is set, Latchkey discovers nothing."),
       formerly: texts(
-        "Issuers and token endpoints that this server had before: a grant that was obtained there is used here. Not inherited where the issuer or the token endpoint is replaced."
+        "Earlier issuers and token endpoints of this server. A grant from there is accepted here. Not inherited if you replace the issuer or the token endpoint."
       ),
-      authorizationEndpoint: url("Where a browser goes to log in."),
-      deviceAuthorizationEndpoint: url("Where a login on another device begins (RFC 8628)."),
-      revocationEndpoint: url("Where a grant is ended (RFC 7009)."),
-      introspectionEndpoint: url("Where a token is looked up (RFC 7662)."),
-      userinfoEndpoint: url("Where the account's claims are (OpenID Connect Core §5.3)."),
-      pushedAuthorizationRequestEndpoint: url("Where an authorization request is left first (RFC 9126)."),
-      jwksUri: url("Where the server's keys are."),
+      authorizationEndpoint: url("The authorization endpoint, where a browser logs in."),
+      deviceAuthorizationEndpoint: url("The endpoint that starts a login on another device (RFC 8628)."),
+      revocationEndpoint: url("The endpoint that revokes a grant (RFC 7009)."),
+      introspectionEndpoint: url("The endpoint that describes a token (RFC 7662)."),
+      userinfoEndpoint: url(
+        "The endpoint that returns the claims of the account (OpenID Connect Core §5.3)."
+      ),
+      pushedAuthorizationRequestEndpoint: url("The endpoint for pushed authorization requests (RFC 9126)."),
+      jwksUri: url("The URL of the server's keys."),
       allowPrivateEndpoints: flag(
-        "Whether endpoints on loopback, link-local and private addresses are accepted from the metadata of an issuer that is on no such address itself; false."
+        "Whether the metadata of a public issuer may name endpoints on loopback, link-local and private addresses. Default: false. It has no effect with a tokenEndpoint."
       )
     }
   ),
   client: section("The client, as it is registered with the server.", {
     id: text("The client id."),
     authentication: choice(
-      "How it shows who it is; basic where there is a secret, else none. basicRaw is basic for servers that do not form-decode it.",
+      "How the client authenticates. Default: basic with a secret, otherwise none. basicRaw is basic for servers that do not form-decode the header.",
       ...(["none", "basic", "post", "secretJwt", "basicRaw"] as const)
     ),
     secret: Schema.optional(
       Schema.Redacted(Schema.NonEmptyString).annotations({
-        description: "Better in the environment than in a file: LATCHKEY_<ID>_CLIENT_SECRET."
+        description:
+          "The client secret. Set it in the environment, as LATCHKEY_<ID>_CLIENT_SECRET, rather than in a file."
       })
     )
   }),
-  scopes: texts("What a login asks for."),
-  login: section("How a login goes.", {
+  scopes: texts("The scopes that a login requests."),
+  login: section("How a user logs in.", {
     ways: Schema.optional(
       Schema.NonEmptyArray(Login).annotations({
         description:
-          "The ways that the server offers, the one to try first in front; browser and manual unless given."
+          "The logins that the server offers. The first one is tried first. Default: browser and manual."
       })
     ),
     redirectUri: url(
-      "The loopback address as it is registered; http://127.0.0.1/callback with any port unless given."
+      "The loopback redirect URI, as it is registered. Default: http://127.0.0.1/callback, with any port."
     ),
     manualRedirectUri: url(
-      "The page of the server that shows the code to be pasted; redirectUri unless given."
+      "The page of the server that shows the code that the user pastes. Default: redirectUri."
     ),
-    authorizationParameters: record("More parameters of the authorization URL."),
-    deviceParameters: record("More parameters of the device authorization request."),
-    sendState: flag("Whether the code is redeemed together with the state."),
+    authorizationParameters: record("Additional parameters of the authorization URL."),
+    deviceParameters: record("Additional parameters of the device authorization request."),
+    sendState: flag("Whether to send the state when the code is redeemed. Default: false."),
     pushAuthorizationRequest: flag(
-      "Whether the authorization request is left at the server first (RFC 9126); if the server's metadata requires it, unless given."
+      "Whether to push the authorization request to the server first (RFC 9126). Default: only if the server's metadata requires it."
     ),
     promptForConsent: flag(
-      "Whether prompt=consent goes with the scope offline_access (OpenID Connect Core §11); true, except at servers that are known to give refresh tokens without it."
+      "Whether to send prompt=consent with the scope offline_access (OpenID Connect Core §11). Default: true, except at servers that are known not to need it: Google, Entra, Auth0, Okta and GitHub."
     ),
     expectsRefreshToken: flag(
-      "Whether a login without a refresh token is worth a warning; true, except where tokens are known not to expire."
+      "Whether a login without a refresh token causes a warning. Default: true, except at github.com, where a setting of the app decides whether there is one. Always false if refresh.by is not refreshToken."
     )
   }),
-  token: section("What the token endpoint expects and returns beyond the standard.", {
-    encoding: choice("How requests are written; form unless given.", "form", "json"),
-    parameters: record("More parameters of every request."),
-    headers: record("More headers of every request."),
+  token: section("How the token endpoint differs from the standard.", {
+    encoding: choice("The format of requests. Default: form.", "form", "json"),
+    parameters: record("Additional parameters of every request."),
+    headers: record("Additional headers of every request."),
     defaultType: text(
-      "The type of a token where the answer does not say: Bearer. Without it such an answer is refused."
+      "The token type if a response names none: Bearer. Default: such a response is refused."
     ),
-    scopeSeparator: text("Between scopes in the answer; a space unless given."),
+    scopeSeparator: text("The separator between the scopes in a response. Default: a space."),
     expiry: choice(
-      "Where a token's expiry comes from: expires_in of the response, or exp of the access token.",
+      "The source of a token's expiry: expires_in of the response, or exp of the access token. Default: response.",
       ...(["response", "accessToken"] as const)
     ),
     deadCodes: texts("Error codes that end a grant, in addition to invalid_grant."),
     errors: Schema.optional(
       Schema.Array(ErrorRule).annotations({
         description:
-          "What errors mean that the server does not put in the words of OAuth; the first rule that matches counts."
+          "The meaning of errors that are not standard OAuth errors. The first rule that matches counts."
       })
     )
   }),
   refresh: section("How a grant is renewed.", {
     by: choice(
-      "The refresh grant unless given; an exchange shows a long-lived token for a short-lived one.",
+      "How Latchkey gets the next token. exchange: a long-lived token is exchanged for a short-lived one. Default: refreshToken.",
       ...(["refreshToken", "exchange", "clientCredentials", "none"] as const)
     ),
-    sendScopes: flag("Whether the refresh grant names the scopes."),
-    scopes: texts("Those of the scopes that it names, where that is not all of them."),
-    endpoint: url("exchange: the address of the short-lived token, for a GET."),
-    headers: record("exchange: more headers of the request."),
-    token: text("exchange: the answer's field with the token."),
-    expiresAt: text("exchange: the answer's field with the expiry, in epoch seconds."),
-    refreshIn: text("exchange: the answer's field with the seconds until the token is to be renewed.")
+    sendScopes: flag("Whether a refresh request sends the scopes. Default: false."),
+    scopes: texts("The scopes that a refresh request sends. Default: those of the login."),
+    endpoint: url("exchange: the URL that returns the short-lived token, by GET."),
+    headers: record("exchange: additional headers of the request."),
+    token: text("exchange: the field of the response that holds the token. Default: token."),
+    expiresAt: text(
+      "exchange: the field of the response that holds the expiry, in epoch seconds. Default: expires_at."
+    ),
+    refreshIn: text(
+      "exchange: the field of the response that holds the number of seconds until the token should be renewed. Default: refresh_in."
+    )
   }),
-  rotation: section("What becomes of a refresh token once used.", {
-    policy: choice("rotating unless given, which is the safe assumption.", "reusable", "rotating"),
-    window: span("For how long the spent one may be sent again to get the answer again; none unless given.")
+  rotation: section("What the server does with a used refresh token.", {
+    policy: choice("Default: rotating, which is safe with every server.", "reusable", "rotating"),
+    window: span("How long the server accepts a used refresh token again. Default: not at all.")
   }),
-  account: section("Where the account is named; the subject of the id token unless given.", {
+  account: section("Where to read the account. Default: the subject of the id token.", {
     from: choice(
-      "In the token response, or a claim of one of its tokens.",
+      "The token response, or the claims of one of its tokens. Default: response.",
       ...(["response", "idToken", "accessToken"] as const)
     ),
-    path: path("The keys that lead to it.")
+    path: path("The path of keys to the account.")
   }),
-  credentials: section(
-    "The file of the provider's own program; without it the credentials live in the store.",
-    {
-      format: choice("How the file holds them.", "latchkey", "claude", "codex", "copilot", "gemini"),
-      file: Schema.NonEmptyString.annotations({ description: "Its path; ~ is the home directory." }),
-      directoryVariable: text("The environment variable that names its directory."),
-      directoryForm: choice(
-        "The Unicode form that its program brings the directory's path into; as it is unless given.",
-        ...(["NFC", "NFD"] as const)
-      ),
-      keychainService: text(
-        "The keychain item that is read before the file, on macOS unless keychain says otherwise."
-      ),
-      keychainAccount: text("The account of that item where the user has no name that its program takes."),
-      keychainName: choice(
-        "What distinguishes the items of its directories: the user with a hash behind the service where its variable is set, or cli| and a hash of its path; user unless given.",
-        ...(["user", "directory"] as const)
-      ),
-      keychain: flag("Whether the keychain is used: on macOS unless given."),
-      locks: Schema.optional(
-        Schema.Array(
-          Schema.Struct({
-            path: Schema.NonEmptyString.annotations({
-              description: "Its name in the directory of the credentials."
-            }),
-            kind: Schema.Literal("directory", "kernel").annotations({
-              description: "A directory that its holder makes, or a kernel lock on a file."
-            }),
-            during: Schema.Literal("refresh", "write", "both").annotations({
-              description: "What its program holds it for."
-            }),
-            stale: span("How long a directory that nobody touches counts; 60 seconds unless given.")
-          })
-        ).annotations({
-          description:
-            "The locks that its program holds: Latchkey waits for them, and takes them for the same purpose."
+  credentials: section("The file of the provider's own program. Default: the credentials are in the store.", {
+    format: choice(
+      "The format of the file. Default: latchkey.",
+      "latchkey",
+      "claude",
+      "codex",
+      "copilot",
+      "gemini"
+    ),
+    file: Schema.NonEmptyString.annotations({
+      description: "The path of the file. ~ is the home directory."
+    }),
+    directoryVariable: text("The environment variable that names the directory of the file."),
+    directoryForm: choice(
+      "The Unicode form into which the program normalizes the path of the directory. Default: no normalization.",
+      ...(["NFC", "NFD"] as const)
+    ),
+    keychainService: text("The keychain item that is read before the file. See keychain."),
+    keychainAccount: text("The account of the keychain item if the program cannot use the name of the user."),
+    keychainName: choice(
+      "How the program names the keychain items of several directories. user: the account is the user, and a hash follows the service if directoryVariable is set. directory: the account is cli| and a hash of the path. Default: user.",
+      ...(["user", "directory"] as const)
+    ),
+    keychain: flag("Whether to use the keychain. Default: only on macOS."),
+    locks: Schema.optional(
+      Schema.Array(
+        Schema.Struct({
+          path: Schema.NonEmptyString.annotations({
+            description: "The name of the lock in the directory of the credentials."
+          }),
+          kind: Schema.Literal("directory", "kernel").annotations({
+            description: "directory: a directory that the holder creates. kernel: a kernel lock on a file."
+          }),
+          during: Schema.Literal("refresh", "write", "both").annotations({
+            description: "When the program holds the lock."
+          }),
+          stale: span("How long a directory counts as a lock after it was last touched. Default: 60 seconds.")
         })
-      ),
-      importFrom: texts(
-        "Files of other programs that hold grants of the same kind, to import one from; $XDG_CONFIG_HOME is the directory of settings, %LOCALAPPDATA% on Windows."
-      ),
-      storeSetting: section(
-        "The setting of its own program, in a TOML file of its directory, that says where the credentials are: file, keyring, auto or ephemeral. It takes the place of keychain.",
-        {
-          file: Schema.NonEmptyString.annotations({ description: "The name of the file." }),
-          key: Schema.NonEmptyString.annotations({ description: "The key at its top level." })
-        }
-      )
-    }
-  ),
+      ).annotations({
+        description:
+          "The locks that the program holds. Latchkey waits for them, and takes them at the same times."
+      })
+    ),
+    importFrom: texts(
+      "Files of other programs from which a grant can be imported. $XDG_CONFIG_HOME is the directory of settings. On Windows, it is %LOCALAPPDATA%."
+    ),
+    storeSetting: section(
+      "The setting of the program that selects where the credentials are: file, keyring, auto or ephemeral. It is in a TOML file in the directory of the program, and replaces keychain.",
+      {
+        file: Schema.NonEmptyString.annotations({ description: "The name of the TOML file." }),
+        key: Schema.NonEmptyString.annotations({ description: "The key at the top level of the file." })
+      }
+    )
+  }),
   profile: section("Where the account's profile comes from.", {
     from: choice(
-      "userinfo, an endpoint of the provider's own, the id token, or none.",
+      "The source of the profile: userinfo, an endpoint of the provider, the id token, or none. Default: endpoint if that is set, otherwise none.",
       ...(["userinfo", "endpoint", "idToken", "none"] as const)
     ),
-    endpoint: url("endpoint: its address."),
-    file: text("Where the provider's own program keeps the endpoint's answer."),
-    token: choice("Which token is shown to it.", "accessToken", "refreshToken"),
-    headers: record("More headers of the request."),
-    accountId: Schema.optional(path("The keys that lead to the account's id.")),
-    email: Schema.optional(path("The keys that lead to its address.")),
+    endpoint: url("endpoint: the URL of the endpoint."),
+    file: text("The file in which the provider's own program keeps the answer of the endpoint."),
+    token: choice("Which token the request sends. Default: accessToken.", "accessToken", "refreshToken"),
+    headers: record("Additional headers of the request."),
+    accountId: Schema.optional(path("The path of keys to the id of the account. Default: sub.")),
+    email: Schema.optional(path("The path of keys to the e-mail address. Default: email.")),
     displayName: Schema.optional(
       Schema.NonEmptyArray(Schema.NonEmptyArray(Schema.NonEmptyString)).annotations({
-        description: "The keys that lead to its name; several ways, the first that is there."
+        description: "Paths of keys to the name. The first one that exists counts. Default: name."
       })
     )
   })
@@ -300,7 +312,9 @@ export type Encoded = (typeof Settings)["Encoded"]
  * @category schemas
  */
 export const File = Schema.Struct({
-  $schema: Schema.optional(Schema.String.annotations({ description: "For editors; not read." })),
+  $schema: Schema.optional(
+    Schema.String.annotations({ description: "The JSON Schema, for editors. Latchkey ignores it." })
+  ),
   providers: Schema.Record({
     key: Schema.String.pipe(
       Schema.pattern(idPattern, {
@@ -308,7 +322,9 @@ export const File = Schema.Struct({
       })
     ),
     value: Schema.Struct({
-      extends: text("The provider whose settings these change; the built-in one of this id unless given."),
+      extends: text(
+        "The provider whose settings these change. Default: the built-in provider of the same id."
+      ),
       ...Settings.fields
     })
   })

@@ -13,6 +13,7 @@
  * | `OAUTH_GRANT` | `refresh_token` (default) or `client_credentials`, which needs no login |
  * | `OAUTH_SCOPES` | separated by spaces; leave it out for everything that was granted |
  * | `OAUTH_TOKEN_TYPE` | `Bearer`, if the server does not state the type of its tokens |
+ * | `OAUTH_ROTATION_WINDOW_SECONDS` | how long the server accepts a used refresh token again; default: not at all |
  * | `OAUTH_ALLOW_PRIVATE_ENDPOINTS` | whether the issuer's metadata may name private addresses; default `false` |
  * | `OAUTH_CREDENTIALS_FILE` | where the grant is stored; required for a user's grant; default for `client_credentials`: memory |
  * | `OAUTH_CREDENTIALS_EXPOSED` | `refuse` (default) or `accept` a file that others may read, such as a mounted secret |
@@ -23,6 +24,7 @@
  */
 import type { HttpClient } from "@effect/platform/HttpClient"
 import * as RefreshLease from "@latchkey/core/RefreshLease"
+import * as RotationPolicy from "@latchkey/core/RotationPolicy"
 import * as TokenConfig from "@latchkey/core/TokenConfig"
 import * as TokenManager from "@latchkey/core/TokenManager"
 import type { TokenRefresher } from "@latchkey/core/TokenRefresher"
@@ -36,6 +38,7 @@ import * as File from "@latchkey/storage/File"
 import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
 import type * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
@@ -56,6 +59,8 @@ export interface Settings {
   readonly scopes: ReadonlyArray<string>
   /** The token type if the response names none. */
   readonly defaultTokenType?: string
+  /** What the server does with a used refresh token. Default: it rotates, without a replay window. */
+  readonly rotation?: RotationPolicy.RotationPolicy
   /**
    * Where the grant is stored. Without it the grant is in memory, because a grant that needs no login can be
    * requested again.
@@ -120,24 +125,35 @@ export const settings = (prefix = "OAUTH_"): Config.Config<Settings> => {
           oneOf(name("GRANT"), "refresh_token", "client_credentials"),
           "refresh_token"
         ),
-        file: orNone(text("CREDENTIALS_FILE"))
+        file: orNone(text("CREDENTIALS_FILE")),
+        window: orNone(seconds(name("ROTATION_WINDOW_SECONDS")))
       }),
-      (kept) =>
-        kept.grant === "refresh_token" && Option.isNone(kept.file)
-          ? Either.left(
-              Problems.missingSetting(
-                [name("CREDENTIALS_FILE")],
-                `Give ${name("CREDENTIALS_FILE")}, the file that keeps the grant: without it, each start needs a login`
-              )
+      (kept) => {
+        if (kept.grant === "refresh_token" && Option.isNone(kept.file)) {
+          return Either.left(
+            Problems.missingSetting(
+              [name("CREDENTIALS_FILE")],
+              `Give ${name("CREDENTIALS_FILE")}, the file that keeps the grant: without it, each start needs a login`
             )
-          : Either.right(kept)
+          )
+        }
+        if (kept.grant === "client_credentials" && Option.isSome(kept.window)) {
+          return Either.left(
+            Problems.invalidSetting(
+              [name("ROTATION_WINDOW_SECONDS")],
+              `${name("ROTATION_WINDOW_SECONDS")} has no effect with ${name("GRANT")} client_credentials, which has no refresh token: leave it out`
+            )
+          )
+        }
+        return Either.right(kept)
+      }
     ),
     scopes: Config.withDefault(text("SCOPES"), ""),
     exposed: Config.withDefault(oneOf(name("CREDENTIALS_EXPOSED"), "refuse", "accept"), "refuse")
   })
   return Problems.mapSettings(
     all,
-    ({ auth, clientId, exposed, kept: { file, grant }, scopes, secret, server, tokenType }) =>
+    ({ auth, clientId, exposed, kept: { file, grant, window }, scopes, secret, server, tokenType }) =>
       Either.gen(function* () {
         if (grant === "client_credentials" && Option.isNone(secret)) {
           return yield* Either.left(
@@ -156,6 +172,7 @@ export const settings = (prefix = "OAUTH_"): Config.Config<Settings> => {
           grant,
           scopes: scopes.split(/\s+/).filter((scope) => scope !== ""),
           ...(Option.isSome(tokenType) && { defaultTokenType: tokenType.value }),
+          ...(Option.isSome(window) && { rotation: RotationPolicy.rotating(window.value) }),
           ...(Option.isSome(file) && { file: file.value }),
           ...(exposed === "accept" && { exposed })
         }
@@ -220,15 +237,25 @@ const oneOf = <A extends string>(variable: string, ...choices: ReadonlyArray<A>)
     )
   )
 
+/** Does not quote its input either. */
+const seconds = (variable: string): Config.Config<Duration.Duration> =>
+  Problems.textSetting(variable, (text) => {
+    const value = text.trim() === "" ? Number.NaN : Number(text)
+    return Number.isFinite(value) && value >= 0
+      ? Either.right(Duration.seconds(value))
+      : Either.left(`${variable} must be a number of seconds, finite and not negative`)
+  })
+
 const refresherOf = ({
   client,
   defaultTokenType,
   grant,
+  rotation,
   scopes,
   server
 }: Settings): Layer.Layer<TokenRefresher, OAuthConfigError, HttpClient> =>
   grant === "refresh_token"
-    ? RefreshToken.layer({ server, client, scopes, defaultTokenType })
+    ? RefreshToken.layer({ server, client, scopes, defaultTokenType, rotation })
     : ClientCredentials.layer({ server, client, scopes, defaultTokenType })
 
 const serverOf = (
@@ -238,6 +265,14 @@ const serverOf = (
   name: (variable: string) => string
 ): Either.Either<Settings["server"], ConfigError.ConfigError> => {
   if (Option.isSome(tokenEndpoint)) {
+    if (allowPrivateEndpoints) {
+      return Either.left(
+        Problems.invalidSetting(
+          [name("ALLOW_PRIVATE_ENDPOINTS")],
+          `${name("ALLOW_PRIVATE_ENDPOINTS")} has no effect with ${name("TOKEN_ENDPOINT")}, which may be on a private address anyway: leave it out`
+        )
+      )
+    }
     return Either.right({ tokenEndpoint: tokenEndpoint.value, issuer: Option.getOrUndefined(issuer) })
   }
   return Either.fromOption(

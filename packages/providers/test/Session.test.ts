@@ -1,10 +1,10 @@
 /** A session from configuration alone: what it reads, what it refuses, and that it works. */
 import { describe, expect, it } from "@effect/vitest"
 import { HttpClient } from "@effect/platform"
-import { TokenManager } from "@latchkey/core"
-import { HostileServer } from "@latchkey/oauth/testing"
+import { RotationPolicy, TokenManager } from "@latchkey/core"
+import { Fault, HostileServer, Rotation } from "@latchkey/oauth/testing"
 import { Session } from "@latchkey/providers"
-import { Effect, Either, Layer, Option, Redacted } from "effect"
+import { Effect, Either, Layer, Option, Redacted, TestClock } from "effect"
 import { mkdtempSync, rmSync, statSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -124,15 +124,46 @@ describe("the settings", () => {
     )
   })
 
+  it("refuse ALLOW_PRIVATE_ENDPOINTS beside a token endpoint, where it has no effect", () => {
+    const endpoint = { ...least, OAUTH_TOKEN_ENDPOINT: "https://10.0.0.7/token" }
+    const error = Either.flip(read({ ...endpoint, OAUTH_ALLOW_PRIVATE_ENDPOINTS: "true" }))
+    expect(String(Either.getOrThrow(error))).toContain(
+      "OAUTH_ALLOW_PRIVATE_ENDPOINTS has no effect with OAUTH_TOKEN_ENDPOINT"
+    )
+    const allowed = read({ ...endpoint, OAUTH_ALLOW_PRIVATE_ENDPOINTS: "false" })
+    expect(Either.getOrThrow(allowed).server).toEqual({
+      tokenEndpoint: "https://10.0.0.7/token",
+      issuer: "https://id.example.com"
+    })
+  })
+
+  it("take the replay window of a server that rotates, in seconds", () => {
+    const window = (text: string) => read({ ...least, OAUTH_ROTATION_WINDOW_SECONDS: text })
+    expect(Either.getOrThrow(window("30")).rotation).toEqual(RotationPolicy.rotating("30 seconds"))
+    expect(Either.getOrThrow(window("0")).rotation).toEqual(RotationPolicy.rotating())
+    expect(Either.getOrThrow(read(least))).not.toHaveProperty("rotation")
+    for (const text of ["", " ", "-1", "NaN", "Infinity", "30 seconds"]) {
+      const error = String(Either.getOrThrow(Either.flip(window(text))))
+      expect(error).toContain("OAUTH_ROTATION_WINDOW_SECONDS must be a number of seconds")
+    }
+    const independent = Either.flip(read({ ...machine, OAUTH_ROTATION_WINDOW_SECONDS: "30" }))
+    expect(String(Either.getOrThrow(independent))).toContain(
+      "OAUTH_ROTATION_WINDOW_SECONDS has no effect with OAUTH_GRANT client_credentials"
+    )
+  })
+
   it("name all that is missing at once", () => {
     const problem = String(Either.getOrThrow(Either.flip(read({}))))
     for (const name of Object.keys(least)) expect(problem).toContain(name)
   })
 
-  it.each(["OAUTH_CLIENT_AUTH", "OAUTH_GRANT"])("do not quote a secret that came into %s", (name) => {
-    const error = Either.getOrThrow(Either.flip(read({ ...least, [name]: "hush-hush" })))
-    expect(inspect(error, { depth: 20, showHidden: true })).not.toContain("hush")
-  })
+  it.each(["OAUTH_CLIENT_AUTH", "OAUTH_GRANT", "OAUTH_ROTATION_WINDOW_SECONDS"])(
+    "do not quote a secret that came into %s",
+    (name) => {
+      const error = Either.getOrThrow(Either.flip(read({ ...least, [name]: "hush-hush" })))
+      expect(inspect(error, { depth: 20, showHidden: true })).not.toContain("hush")
+    }
+  )
 })
 
 class Second extends TokenManager.Tag("test/Second")<Second>() {}
@@ -155,6 +186,36 @@ describe("the layer", () => {
         expect(Redacted.value(second)).not.toBe(Redacted.value(first.accessToken))
         expect(Option.getOrThrow(yield* manager.snapshot).provider).toBe("example")
       }).pipe(Effect.provide(session))
+    })
+  )
+
+  it.scoped("repeats a refresh whose answer was lost only within the window", () =>
+    Effect.gen(function* () {
+      const path = yield* folder
+      const refreshes = (variables: Variables) =>
+        Effect.gen(function* () {
+          const { client, control } = yield* HostileServer.make({ rotation: Rotation.samePair("1 minute") })
+          const session = Session.layerConfig().pipe(
+            Layer.provide(Layer.succeed(HttpClient.HttpClient, client)),
+            Layer.provide(env({ ...least, OAUTH_ISSUER: HostileServer.issuer, ...variables }))
+          )
+          yield* Effect.gen(function* () {
+            const manager = yield* TokenManager.TokenManager
+            yield* manager.save(yield* control.issueGrant())
+            yield* control.faultAt(1, Fault.lostAnswer)
+            yield* TestClock.adjust("59 minutes")
+            yield* manager.getAccessToken
+            yield* TestClock.adjust("10 seconds")
+            yield* manager.getAccessToken
+          }).pipe(Effect.provide(session))
+          return (yield* control.counts).refreshes
+        })
+      const strict = { OAUTH_CREDENTIALS_FILE: join(path, "strict.json") }
+      const lenient = {
+        OAUTH_CREDENTIALS_FILE: join(path, "lenient.json"),
+        OAUTH_ROTATION_WINDOW_SECONDS: "60"
+      }
+      expect([yield* refreshes(strict), yield* refreshes(lenient)]).toEqual([1, 2])
     })
   )
 

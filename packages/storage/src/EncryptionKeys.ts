@@ -118,7 +118,15 @@ export const layerConfig = (
 ): Layer.Layer<EncryptionKeys, ConfigError.ConfigError> =>
   Layer.effect(
     EncryptionKeys,
-    Effect.flatMap(Config.redacted(setting), (value) => make(split(value), setting))
+    Effect.flatMap(required(setting), (value) => make(split(value), setting))
+  )
+
+/** Effect's own message for a missing secret is only "<redacted>". */
+const required = (setting: string): Config.Config<Redacted.Redacted> =>
+  Problems.mapSettings(Config.option(Config.redacted(setting)), (value) =>
+    Either.fromOption(value, () =>
+      Problems.missingSetting([setting], `Give ${setting}, the keys that encrypt the credentials. ${advice}`)
+    )
   )
 
 const keyBytes = 32

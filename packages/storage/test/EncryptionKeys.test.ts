@@ -59,7 +59,8 @@ describe("keys from the configuration", () => {
     Effect.gen(function* () {
       const missing = yield* Effect.flip(fromConfig({}))
       assert.strictEqual(missing._op, "MissingData")
-      assert.include(String(missing), setting)
+      assert.include(String(missing), `Give ${setting}, the keys that encrypt the credentials`)
+      assert.include(String(missing), "openssl rand -base64 32")
       const other = yield* Effect.flip(fromConfig({ [setting]: text("a") }, "OTHER_KEYS"))
       assert.include(String(other), "OTHER_KEYS")
     })

@@ -28,7 +28,7 @@ export interface Secret {
 }
 
 const alternatives =
-  "Or store the credentials in a file, encrypted with a key from the configuration (`File`, `Encrypted`)."
+  "You can also store the credentials in a file, encrypted with a key from the configuration (`File`, `Encrypted`)."
 
 export const tooLongAdvice =
   "Store the credentials in an encrypted file, and only its key in the keychain (`File`, `Encrypted`, " +

@@ -1,7 +1,7 @@
 /** The keys of our own record at the top level of a document. */
 import type { JsonObject } from "./StrictJson.js"
 
-/** Those that say more of the grant than its credentials do. */
+/** The keys that describe the grant beyond its credentials. */
 export const journalKeys = ["family", "generation", "fence", "intent", "dead", "serverWait", "identity"]
 
 export const recordKeys: ReadonlySet<string> = new Set([
@@ -11,8 +11,8 @@ export const recordKeys: ReadonlySet<string> = new Set([
 ])
 
 /**
- * What the version of a record ends in: a mark where it has fields that are not ours. It must be read then before another
- * takes its place, which is to keep them.
+ * Returns the end of a record's version: a mark if the record has fields that are not ours. Such a record must
+ * be read before it is replaced, because the new record keeps those fields.
  */
 export const markOf = (document: JsonObject): string =>
   Object.keys(document).every((key) => recordKeys.has(key)) ? "" : mark

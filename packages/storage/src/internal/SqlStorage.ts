@@ -70,7 +70,7 @@ const versionOf = (number: number, text: Uint8Array | string, document: Record.R
     `${number}-${createHash("sha256").update(text).digest("hex").slice(0, 16)}${markOf(document)}`
   ).toString() as Version
 
-/** A record that holds only our fields, by its version. */
+/** The version of a record that holds only our fields, parsed. */
 interface Known {
   readonly number: number
   readonly digest: string
@@ -110,7 +110,7 @@ const readAll = (
 ): Effect.Effect<ReadonlyArray<Found>, ServerProblem> => {
   const { sql, tables } = session
   const bytes = session.bytes(sql("kept.record"))
-  // One text, however many they are, so the statement stays the same.
+  // One parameter for any number of accounts, so the statement is the same each time and can be reused.
   const names = JSON.stringify(accounts.map(wellFormed))
   const asked =
     session.dialect === "pg"
@@ -155,7 +155,7 @@ const load = (entries: Table, account: string, location: string) =>
     Option.map(held, ({ entry, version }) => ({ entry, version }))
   )
 
-/** How often a row that keeps changing is read again. */
+/** How often a commit reads a row again that keeps changing, before it fails. */
 const maxRaces = 20
 
 const commit = (
@@ -174,8 +174,9 @@ interface Place {
 }
 
 /**
- * Writes under a lease what takes the place of a record that is known by its version, in one statement, as nearly every
- * commit of a refresh does. Undefined where it was not written; what is there has then to be read, to say why.
+ * Replaces, under a lease, a record whose version is known, without reading it: one statement. Nearly every
+ * commit of a refresh takes this path. Returns undefined if it wrote nothing. The caller must then read the
+ * row to find out why.
  */
 const replaceUnread = (
   { replace, session }: Table,
@@ -198,7 +199,7 @@ const replaceUnread = (
     return isWritten ? versionOf(known.number + 1, text, {}) : undefined
   })
 
-/** What takes the place of a record, under a lease. */
+/** A new record, written under a lease, and the version that it replaces. */
 interface Replacement extends Known {
   readonly account: string
   readonly fence: number
@@ -208,8 +209,9 @@ interface Replacement extends Known {
 }
 
 /**
- * Writes each where its row is still the one that is known, and no later lease was granted; which were written. A row that is
- * locked is left out, so that no account waits for another. The rows of the leases are locked meanwhile, see {@link write}.
+ * Writes each record whose row still has the known version, if no later lease was granted. Returns which of
+ * them were written. It skips locked rows, so that no account waits for another. Meanwhile it locks the rows of
+ * the leases, as {@link write} does.
  */
 const replaceAll = (
   session: Session,
