@@ -8,6 +8,7 @@ import { execFileSync, spawn } from "node:child_process"
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { createHash } from "node:crypto"
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
+import { createServer as createTlsServer } from "node:https"
 import type { AddressInfo } from "node:net"
 import { join } from "node:path"
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest"
@@ -346,12 +347,22 @@ describeWith(kubectl, "kubectl", () => {
   it("asks a cluster that requires the token", { timeout: 60_000 }, async () => {
     const env = { KUBECONFIG: join(room.folder, "kube") }
     expect(await run("latchkey setup kubectl acme --write", "", env)).toMatchObject({ code: 0 })
+    // kubectl sends no token over plain http.
+    const file = (name: string) => readFileSync(join(import.meta.dirname, "../../oauth/test/fixtures", name))
+    const cluster = createTlsServer(
+      { key: file("self-signed.key"), cert: file("self-signed.pem") },
+      (request, response) => void answer(request, response)
+    )
+    await new Promise<void>((resolve) => cluster.listen(0, "127.0.0.1", resolve))
+    const { port } = cluster.address() as AddressInfo
     await run(
-      `kubectl config set-cluster c --server=http://${host} && kubectl config set-context c --cluster=c --user=latchkey-acme-default && kubectl config use-context c`,
+      `kubectl config set-cluster c --server=https://127.0.0.1:${port} --insecure-skip-tls-verify=true && kubectl config set-context c --cluster=c --user=latchkey-acme-default && kubectl config use-context c`,
       "",
       env
     )
     const ended = await run("kubectl get --raw /version", "", env)
+    cluster.close()
+    cluster.closeAllConnections()
     expect(ended).toMatchObject({ code: 0, stdout: expect.stringContaining("v1.30.0") })
     expect(seen.at(-1)).toMatchObject({ authorization: "Bearer canary-access" })
   })

@@ -135,6 +135,8 @@ export const make = (
     const deliver = (notice: AccountNotice.AccountNotice) =>
       attempt(message(notice)).pipe(
         Effect.retry(pauses(attempts)),
+        // One message that dies of a defect does not stop the others. The defect is dropped: it may hold a secret.
+        Effect.catchAllDefect(() => Effect.fail({ message: "an unexpected error" })),
         Effect.catchAll((problem) =>
           Effect.logWarning(
             `latchkey: a webhook message was not delivered: ${notice._tag} of ${notice.account}: ${problem.message}`
