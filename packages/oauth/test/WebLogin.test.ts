@@ -1,5 +1,5 @@
 /** Logins of a web application that runs as several instances, in memory and at a real server. */
-import { FetchHttpClient, HttpClient, HttpServerRequest, HttpServerResponse } from "@effect/platform"
+import { FetchHttpClient, type HttpClient, HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { describe, expect, it } from "@effect/vitest"
 import {
   Credentials,
@@ -11,7 +11,7 @@ import {
   TokenStorages
 } from "@latchkey/core"
 import { AttemptStore, AuthorizationCode, LoginKeys, RefreshToken, WebLogin } from "@latchkey/oauth"
-import { Clock, Context, Effect, Either, Encoding, Layer, Option, Redacted, TestClock } from "effect"
+import { Clock, type Context, Effect, Either, Encoding, Layer, Option, Redacted, TestClock } from "effect"
 import { answering, type Reply } from "./Memory.js"
 import * as Provider from "./Provider.js"
 import { consent } from "./support/interaction.js"

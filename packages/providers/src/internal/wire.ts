@@ -69,7 +69,9 @@ const adapt =
     return {
       ...rest,
       ...(token.expiry === "response" && lifetime !== undefined && { expires_in: lifetime }),
-      ...(typeof scope === "string" && { scope: scope.split(token.scopeSeparator).join(" ") })
+      ...(typeof scope === "string" && { scope: scope.split(token.scopeSeparator).join(" ") }),
+      // Twitch sends a list.
+      ...(Array.isArray(scope) && scope.every((one) => typeof one === "string") && { scope: scope.join(" ") })
     }
   }
 
