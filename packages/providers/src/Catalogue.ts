@@ -1,5 +1,5 @@
 /**
- * More servers as settings, each with the source of its facts: what becomes of a used refresh token, when an
+ * More servers as settings, each with the source of its facts: what it does with a used refresh token, when an
  * unused grant ends, and where the server departs from the standard. Register a client of your own with the
  * server, and give its ID.
  *
@@ -101,6 +101,7 @@ export const atlassian: Item = {
         { means: "dead", status: [403], contains: "Unknown or invalid refresh token" }
       ]
     },
+    refresh: { keepAlive: "75 days" },
     rotation: rotating("10 minutes")
   },
   source:
@@ -110,7 +111,8 @@ export const atlassian: Item = {
 }
 
 /**
- * Slack, for an app with token rotation. Errors come with status 200 and `"ok": false`.
+ * Slack, for an app with token rotation. It calls the type of a token `bot` or `user`. Errors come with status
+ * 200 and `"ok": false`.
  *
  * @since 0.1.0
  * @category servers
@@ -126,7 +128,7 @@ export const slack: Item = {
     login: { ways: ["browser"] },
     token: {
       scopeSeparator: ",",
-      defaultType: "Bearer",
+      type: "Bearer",
       errors: [
         {
           means: "dead",
@@ -169,6 +171,7 @@ export const salesforce: Item = {
     client: { authentication: "post" },
     scopes: ["api", "refresh_token"],
     account: { from: "response", path: ["id"] },
+    refresh: { keepAlive: "24 days" },
     rotation: rotating("0 seconds"),
     profile: { from: "userinfo" }
   },
@@ -216,6 +219,7 @@ export const xero: Item = {
     },
     client: { authentication: "basic" },
     scopes: ["openid", "profile", "email", "offline_access"],
+    refresh: { keepAlive: "48 days" },
     rotation: rotating("30 minutes")
   },
   source: "https://developer.xero.com/faq/oauth2",
@@ -238,6 +242,7 @@ export const quickbooks: Item = {
     },
     client: { authentication: "basic" },
     scopes: ["com.intuit.quickbooks.accounting"],
+    refresh: { keepAlive: "80 days" },
     rotation: rotating("24 hours")
   },
   source: "https://developer.intuit.com/app/developer/qbo/docs/develop/authentication-and-authorization/faq",
@@ -365,6 +370,7 @@ export const shopify = (shop: string): Item => ({
     client: { authentication: "post" },
     login: { ways: ["browser"] },
     token: { scopeSeparator: ",", defaultType: "Bearer", parameters: { expiring: "1" } },
+    refresh: { keepAlive: "75 days" },
     rotation: rotating("30 days")
   },
   source: "https://shopify.dev/changelog/more-resilient-refreshes-for-expiring-offline-access-tokens",
@@ -383,6 +389,7 @@ export const auth0 = (domain: string): Item => ({
     displayName: "Auth0",
     server: { issuer: `https://${domain}/` },
     scopes: ["openid", "profile", "email", "offline_access"],
+    refresh: { keepAlive: "12 days" },
     rotation: rotating("0 seconds"),
     profile: { from: "userinfo" }
   },
@@ -402,6 +409,7 @@ export const okta = (domain: string, authorizationServer = "default"): Item => (
     displayName: "Okta",
     server: { issuer: `https://${domain}/oauth2/${authorizationServer}` },
     scopes: ["openid", "profile", "email", "offline_access"],
+    refresh: { keepAlive: "5 days" },
     rotation: rotating("30 seconds"),
     profile: { from: "userinfo" }
   },
@@ -422,6 +430,7 @@ export const keycloak = (address: string, realm: string): Item => ({
     displayName: "Keycloak",
     server: { issuer: `${address.replace(/\/$/, "")}/realms/${realm}` },
     scopes: ["openid", "profile", "email", "offline_access"],
+    refresh: { keepAlive: "24 days" },
     rotation: rotating("0 seconds"),
     profile: { from: "userinfo" }
   },

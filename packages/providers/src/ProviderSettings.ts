@@ -173,6 +173,9 @@ export const Settings = Schema.Struct({
     defaultType: text(
       "The type of a token where the answer does not say: Bearer. Without it such an answer is refused."
     ),
+    type: text(
+      "The type of every token, whatever the answer says: Bearer for Slack, which says bot or user."
+    ),
     scopeSeparator: text("Between scopes in the answer; a space unless given."),
     expiry: choice(
       "Where a token's expiry comes from: expires_in of the response, or exp of the access token.",
@@ -193,6 +196,9 @@ export const Settings = Schema.Struct({
     ),
     sendScopes: flag("Whether the refresh grant names the scopes."),
     scopes: texts("Those of the scopes that it names, where that is not all of them."),
+    keepAlive: span(
+      "After how long a grant is refreshed although its token is valid, where the server ends a grant that is not used; a day at least, never unless given."
+    ),
     endpoint: url("exchange: the address of the short-lived token, for a GET."),
     headers: record("exchange: more headers of the request."),
     token: text("exchange: the answer's field with the token."),

@@ -113,7 +113,7 @@ const played: Readonly<Record<string, Played>> = {
   shopify: {
     item: Catalogue.shopify("my-shop"),
     window: 30 * 24 * hour,
-    refuses: { status: 400, body: { error: "invalid_request", error_description: "invalid_grant" } },
+    refuses: standard,
     answers: { token_type: undefined, scope: "read_products,write_orders" },
     asks: { parameters: { expiring: "1" } },
     scopes: ["read_products", "write_orders"]
