@@ -180,7 +180,7 @@ describe("the page", () => {
       expect(headers.get("cache-control")).toBe("no-store")
       expect(html).not.toMatch(/canary|<script|<img|javascript:/)
       expect(html).toContain("123 stored")
-      expect(html).toContain("30 refreshes and 1 failures in the last hour")
+      expect(html).toContain("30 refreshes and 1 failure in the last hour")
       // Whoever must log in comes first.
       expect(html.indexOf("grace@example.com")).toBeLessThan(html.indexOf("ada@example.com"))
       expect(html).toContain("The server refused the refresh token: invalid_grant. Log in again.")

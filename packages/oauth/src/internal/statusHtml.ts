@@ -40,6 +40,7 @@ export const style = `
 :root{color-scheme:light dark;--line:#8884;--bad:#c62828;--good:#2e7d32}
 body{font:16px/1.5 system-ui,sans-serif;max-width:62rem;margin:0 auto;padding:1rem}
 h1{font-size:1.5rem;margin:0}
+h2{font-size:1.1rem;margin:1rem 0 .5rem}
 nav a{display:inline-block;padding:.25rem .75rem;margin:.5rem .25rem .5rem 0;border:1px solid var(--line);border-radius:1rem;color:inherit;text-decoration:none}
 nav a[aria-current]{background:#8883;font-weight:600}
 table{border-collapse:collapse;width:100%}
@@ -98,10 +99,12 @@ const rowOf = (row: Shown, now: number): string => {
 <td>${action}</td></tr>`
 }
 
+const counted = (n: number, word: string, plural: string): string => `${n} ${word}${n === 1 ? "" : plural}`
+
 const chart = (hour: Activity): string => {
   const most = Math.max(1, ...hour.map(({ failed, refreshed }) => failed + refreshed))
   const total = (key: "refreshed" | "failed") => hour.reduce((sum, one) => sum + one[key], 0)
-  const words = `${total("refreshed")} refreshes and ${total("failed")} failures in the last hour`
+  const words = `${counted(total("refreshed"), "refresh", "es")} and ${counted(total("failed"), "failure", "s")} in the last hour`
   const bars = hour.flatMap(({ failed, refreshed }, i) => {
     const good = (refreshed / most) * 100
     const bad = (failed / most) * 100
