@@ -1,3 +1,5 @@
+export * as AccountNotice from "./AccountNotice.js"
+export * as AccountNotices from "./AccountNotices.js"
 export * as AccountReport from "./AccountReport.js"
 export * as AuthStatus from "./AuthStatus.js"
 export * as Credentials from "./Credentials.js"

@@ -76,6 +76,8 @@ export interface LoginOptions {
   readonly account?: string | undefined
   /** The account at the server that must log in. Another one is refused with `OtherAccount`. */
   readonly expectedAccount?: string | undefined
+  /** The fingerprint of the stored grant that the login replaces. See `LoginAttempt.grantProblem`. */
+  readonly replaces?: string | undefined
   /** The session that may finish the login: the ID of the session or of the user. */
   readonly session?: string | undefined
   /** How long the user may take, if {@link Logins.finish} ends the login. Default: 10 minutes. */
@@ -278,6 +280,7 @@ export const make = (options: Options): Effect.Effect<Logins, OAuthConfigError, 
           returnTo,
           account: Option.fromNullable(login.account),
           expectedAccount: Option.fromNullable(login.expectedAccount),
+          replaces: Option.fromNullable(login.replaces),
           session: Option.map(Option.fromNullable(login.session), LoginAttempt.sessionDigest),
           createdAt: now,
           expiresAt: now + lifetime

@@ -53,6 +53,8 @@ export class LoginAttempt extends Data.Class<
     readonly account: Option.Option<string>
     /** The account at the server that must log in. A login by another one is refused. */
     readonly expectedAccount: Option.Option<string>
+    /** The fingerprint of the stored grant that the login replaces, if it may replace no other one. */
+    readonly replaces: Option.Option<string>
     /** A digest of the session that the login is bound to. See {@link sessionDigest}. */
     readonly session: Option.Option<string>
     /** Epoch milliseconds. */
@@ -81,6 +83,7 @@ const Json = Schema.Struct({
   returnTo: Text,
   account: Text,
   expectedAccount: Text,
+  replaces: Text,
   session: Text,
   createdAt: Schema.Number,
   expiresAt: Schema.Number
@@ -111,6 +114,7 @@ export const toJson = (attempt: LoginAttempt): Redacted.Redacted => {
     returnTo: Option.getOrNull(attempt.returnTo),
     account: Option.getOrNull(attempt.account),
     expectedAccount: Option.getOrNull(attempt.expectedAccount),
+    replaces: Option.getOrNull(attempt.replaces),
     session: Option.getOrNull(attempt.session),
     createdAt: attempt.createdAt,
     expiresAt: attempt.expiresAt
@@ -146,6 +150,7 @@ export const fromJson = (text: Redacted.Redacted): Either.Either<LoginAttempt, L
       returnTo: Option.fromNullable(json.returnTo),
       account: Option.fromNullable(json.account),
       expectedAccount: Option.fromNullable(json.expectedAccount),
+      replaces: Option.fromNullable(json.replaces),
       session: Option.fromNullable(json.session),
       createdAt: json.createdAt,
       expiresAt: json.expiresAt
@@ -163,9 +168,12 @@ const isPlausible = (json: typeof Json.Type): boolean =>
   (json.session === null || /^[0-9a-f]{64}$/.test(json.session)) &&
   json.account !== "" &&
   json.expectedAccount !== "" &&
+  (json.replaces === null || isFingerprint(json.replaces)) &&
   Number.isSafeInteger(json.createdAt) &&
   Number.isSafeInteger(json.expiresAt) &&
   json.createdAt < json.expiresAt
+
+const isFingerprint = (text: string): boolean => /^[0-9a-f]{12}$/.test(text)
 
 /** 256 random bits in base64url. */
 const isRandom = (text: string): boolean => /^[\w-]{43}$/.test(text)
@@ -274,4 +282,23 @@ const otherAccount = new LoginError({
   reason: "OtherAccount",
   message:
     "Another account logged in than this login is for. Nothing was stored, and the old grant is unchanged: log out at the server, and start again with the right account."
+})
+
+/**
+ * Returns the reason to refuse a login that may replace one grant only, if another one is stored now, or none
+ * (`Expired`). `stored` is the fingerprint of the stored grant, see `Entry.grantFingerprint`.
+ *
+ * @since 0.1.0
+ * @category decisions
+ */
+export const grantProblem = (
+  { replaces }: Pick<LoginAttempt, "replaces">,
+  stored: Option.Option<string>
+): Option.Option<LoginError> =>
+  Option.isNone(replaces) || same(replaces, stored) ? Option.none() : Option.some(linkOver)
+
+const linkOver = new LoginError({
+  reason: "Expired",
+  message:
+    "This link was used already, or the account has a new grant since it was made. Nothing was changed: ask for a new link if you need one."
 })

@@ -5,7 +5,11 @@
  * The link is sealed with AES-256-GCM: nobody without the keys can make or change one, and it shows no account.
  * It gives no access. It only decides which account the login is for and who must log in: the user still logs in
  * at the authorization server, and another identity is refused. So it is no harm if the link is forwarded, or
- * opened by a scanner of mails. Until it expires, it can be opened any number of times.
+ * opened by a scanner of mails.
+ *
+ * One login can succeed with it. The link is for the grant that is stored when it is made, and is refused as
+ * soon as another grant is stored, by this login or otherwise. A link for a grant that is alive is therefore
+ * over at the next rotation. Logins that two browsers finish at the same instant may both succeed.
  *
  * @since 0.1.0
  */
@@ -32,6 +36,8 @@ export class ReloginLink extends Data.Class<{
   readonly account: string
   /** The account at the server that must log in: `Credentials.accountId`. */
   readonly expectedAccount: string
+  /** The fingerprint of the grant that the login replaces. */
+  readonly replaces: string
   /** What to send as `login_hint`. Servers differ: an email address, or the subject. */
   readonly loginHint: string
   readonly returnTo: Option.Option<string>
@@ -43,6 +49,7 @@ const Json = Schema.Struct({
   format: Schema.Literal(1),
   account: Schema.String,
   expectedAccount: Schema.String,
+  replaces: Schema.String,
   loginHint: Schema.String,
   returnTo: Schema.NullOr(Schema.String),
   expiresAt: Schema.Number
@@ -80,18 +87,20 @@ const read = (text: string): Either.Either<ReloginLink, LoginError> =>
   Either.try({ try: (): unknown => JSON.parse(text), catch: () => notALink }).pipe(
     Either.flatMap((json) => Either.mapLeft(decodeJson(json), () => notALink)),
     Either.filterOrLeft(
-      ({ account, expectedAccount, expiresAt, returnTo }) =>
+      ({ account, expectedAccount, expiresAt, replaces, returnTo }) =>
         account !== "" &&
         expectedAccount !== "" &&
+        replaces !== "" &&
         Number.isSafeInteger(expiresAt) &&
         (returnTo === null || Option.contains(ReturnAddress.parse(returnTo), returnTo)),
       () => notALink
     ),
     Either.map(
-      ({ account, expectedAccount, expiresAt, loginHint, returnTo }) =>
+      ({ account, expectedAccount, expiresAt, loginHint, replaces, returnTo }) =>
         new ReloginLink({
           account,
           expectedAccount,
+          replaces,
           loginHint,
           returnTo: Option.fromNullable(returnTo),
           expiresAt

@@ -18,7 +18,9 @@ import * as HttpRouter from "@effect/platform/HttpRouter"
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import type { Credentials } from "@latchkey/core/Credentials"
+import * as Entry from "@latchkey/core/Entry"
 import type { GrantMismatch } from "@latchkey/core/TokenError"
+import type { Manager } from "@latchkey/core/TokenManager"
 import { millisOf } from "@latchkey/core/TokenConfig"
 import { type SetupError, TokenManagers } from "@latchkey/core/TokenManagers"
 import * as Clock from "effect/Clock"
@@ -34,7 +36,7 @@ import { check, invalid, type OAuthConfigError } from "./Endpoint.js"
 import * as BrowserRequest from "./internal/browserRequest.js"
 import * as LoginCookie from "./internal/loginCookie.js"
 import { notUnderWay } from "./internal/loginProblem.js"
-import type { LoginAttempt } from "./LoginAttempt.js"
+import * as LoginAttempt from "./LoginAttempt.js"
 import { LoginError, type LoginReason } from "./LoginError.js"
 import type { LoginKeys } from "./LoginKeys.js"
 import * as ReloginLink from "./ReloginLink.js"
@@ -75,7 +77,7 @@ export interface Site {
 export interface Login {
   readonly account: string
   readonly credentials: Credentials
-  readonly attempt: LoginAttempt
+  readonly attempt: LoginAttempt.LoginAttempt
 }
 
 /**
@@ -105,7 +107,8 @@ export interface Options<E = never, R = never> extends AuthorizationCode.Options
    * `credentials.accountId`.
    */
   readonly account?:
-    ((credentials: Credentials, attempt: LoginAttempt) => Effect.Effect<string, E, R>) | undefined
+    | ((credentials: Credentials, attempt: LoginAttempt.LoginAttempt) => Effect.Effect<string, E, R>)
+    | undefined
   /** Begins your own session, with a new ID, on the response that redirects to the return address. */
   readonly signIn: (
     login: Login,
@@ -191,15 +194,17 @@ export const make = <E = never, R = never>(
     const relogin = Effect.gen(function* () {
       const query = yield* opened
       const link = yield* ReloginLink.open(query.get("link") ?? "")
+      yield* checkGrant(link.account, { replaces: Option.some(link.replaces) })
       return yield* begin({
         account: link.account,
         expectedAccount: link.expectedAccount,
+        replaces: link.replaces,
         returnTo: Option.getOrUndefined(link.returnTo),
         authorizationParameters: { login_hint: link.loginHint }
       })
     })
 
-    const accountFor = (credentials: Credentials, attempt: LoginAttempt) => {
+    const accountFor = (credentials: Credentials, attempt: LoginAttempt.LoginAttempt) => {
       if (Option.isSome(attempt.account)) return Effect.succeed(attempt.account.value)
       if (options.account !== undefined) return options.account(credentials, attempt)
       return Option.match(credentials.accountId, { onNone: () => nameless, onSome: Effect.succeed })
@@ -210,6 +215,8 @@ export const make = <E = never, R = never>(
       Effect.gen(function* () {
         const store = yield* AttemptStore
         const attempt = yield* store.take(ticket)
+        // Before the code is redeemed: a grant at the server that nobody stores would stay there.
+        if (Option.isSome(attempt.account)) yield* checkGrant(attempt.account.value, attempt)
         const credentials = yield* logins.finish(attempt, response, {
           session: Option.getOrUndefined(current)
         })
@@ -313,13 +320,15 @@ export const reloginLink = (
     }
     const managers = yield* TokenManagers
     const manager = yield* managers.get(account)
-    const stored = Option.flatMap(yield* manager.credentials, ({ accountId }) => accountId)
-    if (Option.isNone(stored)) return yield* unidentified
+    const stored = yield* storedIn(manager)
+    const known = Option.flatMap(stored, ({ accountId }) => accountId)
+    if (Option.isNone(stored) || Option.isNone(known)) return yield* unidentified
     const sealed = yield* ReloginLink.seal(
       new ReloginLink.ReloginLink({
         account,
-        expectedAccount: stored.value,
-        loginHint: loginHint ?? stored.value,
+        expectedAccount: known.value,
+        replaces: Entry.grantFingerprint(stored.value),
+        loginHint: loginHint ?? known.value,
         returnTo: Option.flatten(address),
         expiresAt: (yield* Clock.currentTimeMillis) + lifetime
       })
@@ -328,6 +337,19 @@ export const reloginLink = (
     url.searchParams.set("link", sealed)
     return url
   }).pipe(Effect.scoped)
+
+/** Fails if the account's stored grant is not the one that the login may replace. */
+const checkGrant = (account: string, login: Pick<LoginAttempt.LoginAttempt, "replaces">) =>
+  Effect.gen(function* () {
+    if (Option.isNone(login.replaces)) return
+    const managers = yield* TokenManagers
+    const stored = yield* Effect.flatMap(managers.get(account), storedIn)
+    const problem = LoginAttempt.grantProblem(login, Option.map(stored, Entry.grantFingerprint))
+    if (Option.isSome(problem)) return yield* problem.value
+  }).pipe(Effect.scoped)
+
+/** Reads storage: another instance may have replaced the grant that is in memory. */
+const storedIn = (manager: Manager) => Effect.andThen(manager.invalidate, manager.credentials)
 
 const originOf = ({ origin }: Site): Either.Either<string, OAuthConfigError> =>
   Either.filterOrLeft(

@@ -27,6 +27,7 @@ const attempt = (over: Partial<LoginAttempt.LoginAttempt> = {}) =>
     returnTo: Option.none(),
     account: Option.none(),
     expectedAccount: Option.none(),
+    replaces: Option.none(),
     session: Option.none(),
     createdAt: start,
     expiresAt: start + minutes(10),
@@ -155,6 +156,7 @@ describe("a sealed login", () => {
       const link = new ReloginLink.ReloginLink({
         account: "alice",
         expectedAccount: "sub-1",
+        replaces: "0123456789ab",
         loginHint: "alice@example.com",
         returnTo: Option.some("/inbox"),
         expiresAt: start + minutes(1)

@@ -26,6 +26,7 @@ const attempt = (over: Partial<LoginAttempt.LoginAttempt> = {}) =>
     returnTo: Option.some("/inbox?x=1#y"),
     account: Option.none(),
     expectedAccount: Option.none(),
+    replaces: Option.none(),
     session: Option.none(),
     createdAt: 1000,
     expiresAt: 601_000,
@@ -79,6 +80,7 @@ describe("the record of a login", () => {
     ["a session that is no digest", json({ session: "me" })],
     ["a blank account", json({ account: "" })],
     ["a blank expected account", json({ expectedAccount: "" })],
+    ["no fingerprint of a grant", json({ replaces: "rt-secret" })],
     ["a key that is none", json({ dpopKey: "{}" })],
     ["a time that is none", json({ expiresAt: "soon" })],
     ["an end before its beginning", json({ expiresAt: 1000 })]

@@ -1,5 +1,5 @@
 /** Logins of a web application that runs as several instances, in memory and at a real server. */
-import { FetchHttpClient, HttpClient, HttpServerRequest, HttpServerResponse } from "@effect/platform"
+import { FetchHttpClient, type HttpClient, HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { describe, expect, it } from "@effect/vitest"
 import {
   Credentials,
@@ -11,7 +11,7 @@ import {
   TokenStorages
 } from "@latchkey/core"
 import { AttemptStore, AuthorizationCode, LoginKeys, RefreshToken, WebLogin } from "@latchkey/oauth"
-import { Clock, Context, Effect, Either, Encoding, Layer, Option, Redacted, TestClock } from "effect"
+import { Clock, type Context, Effect, Either, Encoding, Layer, Option, Redacted, TestClock } from "effect"
 import { answering, type Reply } from "./Memory.js"
 import * as Provider from "./Provider.js"
 import { consent } from "./support/interaction.js"
@@ -124,10 +124,11 @@ const idToken = (nonce: string, sub: string, now: number): string =>
 /** An authorization server at which `user.name` logs in. */
 const memoryServer = () => {
   const user = { name: "alice", nonce: "" }
+  let grants = 0
   const { asked, layer } = answering((): Reply => ({
     body: {
       access_token: `at-${user.name}`,
-      refresh_token: `rt-${user.name}`,
+      refresh_token: `rt-${user.name}-${++grants}`,
       token_type: "Bearer",
       expires_in: 3600,
       ...(user.name !== "" && { id_token: idToken(user.nonce, user.name, start) })
@@ -402,6 +403,38 @@ describe("a relogin link", () => {
       const ended = yield* browser.send(a.app, back(begun))
       expect([ended.headers.get("location"), ended.headers.get("x-signed-in")]).toEqual(["/inbox", "alice"])
       expect(Option.getOrThrow(yield* stored(storages, "alice")).dead).toEqual(Option.none())
+    })
+  )
+
+  it.scoped("lets one login succeed, at whichever instance", () =>
+    Effect.gen(function* () {
+      const { a, asked, b, back, storages } = yield* dead()
+      const link = yield* a.link("alice")
+      const [first, second] = [makeBrowser(), makeBrowser()]
+      // Opened by a scanner of mails and in two browsers: that spends nothing.
+      yield* open(makeBrowser(), a.app, link)
+      const [begun, slow] = [yield* open(first, b.app, link), yield* open(second, b.app, link)]
+      expect((yield* first.send(a.app, back(begun))).status).toBe(302)
+      const requests = asked.length
+      const entry = yield* stored(storages, "alice")
+      yield* isRefused(yield* second.send(b.app, back(slow)), 400, "This link was used already")
+      for (const app of [a.app, b.app]) {
+        yield* isRefused(yield* open(makeBrowser(), app, link), 400, "This link was used already")
+      }
+      expect(asked).toHaveLength(requests)
+      expect(yield* stored(storages, "alice")).toEqual(entry)
+    })
+  )
+
+  it.scoped("is over if the account logged in otherwise, or its grant was removed", () =>
+    Effect.gen(function* () {
+      const { a, b, back, browser, storages } = yield* dead()
+      const link = yield* a.link("alice")
+      yield* browser.send(a.app, back(yield* browser.send(b.app, "/login")))
+      yield* isRefused(yield* open(browser, b.app, link), 400, "or the account has a new grant")
+      const next = yield* a.link("alice")
+      yield* Either.getOrThrow(storages.of("alice")).remove
+      yield* isRefused(yield* open(browser, b.app, next), 400, "or the account has a new grant")
     })
   )
 

@@ -211,20 +211,17 @@ const kubectlAdds = (copy: string, path: string, user: string, exec: SetupPlan.E
       )
     }
     if (state === "present") return
-    const steps = [
-      [
-        "set-credentials",
-        user,
-        `--exec-api-version=${exec.apiVersion}`,
-        `--exec-command=${exec.command}`,
-        ...exec.args.map((arg) => `--exec-arg=${arg}`)
-      ],
-      ["set", `users.${user}.exec.interactiveMode`, exec.interactiveMode]
-    ]
-    for (const step of steps) {
-      const done = yield* runs("kubectl", [...inFile, ...step])
-      if (done.code !== 0) return yield* refused("kubectl", path)
-    }
+    const done = yield* runs("kubectl", [
+      ...inFile,
+      "set-credentials",
+      user,
+      `--exec-api-version=${exec.apiVersion}`,
+      `--exec-command=${exec.command}`,
+      ...exec.args.map((arg) => `--exec-arg=${arg}`),
+      // `config set` cannot write this field. A kubectl that does not know the option changes nothing.
+      `--exec-interactive-mode=${exec.interactiveMode}`
+    ])
+    if (done.code !== 0) return yield* refused("kubectl", path)
   })
 
 /** What the program says may quote its file, which may hold secrets. */
