@@ -402,7 +402,7 @@ const agent = Command.make(
     ),
     scopes: Options.text("scope").pipe(
       Options.withPseudoName("SCOPE"),
-      Options.withDescription("Give out only tokens without any other scope. You can repeat it."),
+      Options.withDescription("Return only tokens without any other scope. You can repeat it."),
       Options.repeated
     ),
     socket: optionalText("socket", "PATH", "The Unix socket to listen on."),

@@ -5,8 +5,7 @@
  * @since 3.1.0
  */
 import * as Either from "effect/Either"
-import type * as Redacted from "effect/Redacted"
-import { value } from "effect/Redacted"
+import * as Redacted from "effect/Redacted"
 import { createHash, timingSafeEqual } from "node:crypto"
 
 /**
@@ -75,7 +74,7 @@ export const admit = (
 const isSecret = (secret: Redacted.Redacted, header: string | undefined): boolean => {
   if (header === undefined) return false
   const given = header.replace(/^bearer +/i, "")
-  return timingSafeEqual(digest(given), digest(value(secret)))
+  return timingSafeEqual(digest(given), digest(Redacted.value(secret)))
 }
 
 const digest = (text: string): Buffer => createHash("sha256").update(text).digest()

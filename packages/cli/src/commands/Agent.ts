@@ -1,6 +1,6 @@
 /**
- * `latchkey agent`: one process that refreshes for all programs of this machine, and gives them access tokens
- * over a Unix socket or a loopback port. It never gives out a refresh token.
+ * `latchkey agent`: one process that refreshes for all programs of this machine, and returns access tokens to
+ * them over a Unix socket or a loopback port. It never returns a refresh token.
  *
  * @since 3.1.0
  */
@@ -164,7 +164,7 @@ const placeOf = (options: Options): Effect.Effect<LocalServer.Place, Failure.Fai
     }
   })
 
-/** Whoever can write into the directory of a socket can put another socket in its place. */
+/** A user who can write into the directory of a socket can put another socket in its place. */
 const prepare = (place: LocalServer.Place): Effect.Effect<void, Failure.Failure> => {
   if (!("socket" in place)) return Effect.void
   const directory = Path.dirname(place.socket)

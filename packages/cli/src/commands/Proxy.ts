@@ -47,7 +47,7 @@ export interface Options {
 /** A body up to this size is kept until the response, so that the request can be sent again with a new token. */
 const largestKept = 65_536
 
-/** Where the metrics are, for those who have the secret. No server uses a path that begins with a dot. */
+/** Where the metrics are, for clients that have the secret. No server uses a path that begins with a dot. */
 const metricsPath = "/.latchkey/metrics"
 
 /**
