@@ -50,6 +50,9 @@ const expected = [
   /^skipped: PostgreSQL /m,
   /^skipped: the keychain /m,
   /^skipped: locks that Codex takes /m,
+  /^skipped: git with the command as its helper /m,
+  /^skipped: Docker with the command as its helper /m,
+  /^skipped: kubectl with the command as its plugin /m,
   /^skipped: full, read-only and single mounted files /m
 ]
 

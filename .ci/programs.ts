@@ -83,6 +83,36 @@ export const flock = program(
   process.platform === "linux" ? onPath("flock") : undefined
 )
 
+/** The real clients of the command's helper protocols. */
+export const git = program("git with the command as its helper", "install Debian's git", onPath("git"))
+
+export const docker = program(
+  "Docker with the command as its helper",
+  "install Debian's docker-cli",
+  onPath("docker")
+)
+
+export const kubectl = program(
+  "kubectl with the command as its plugin",
+  "install Debian's kubernetes-client",
+  onPath("kubectl")
+)
+
+/** Clients of the agent. */
+export const curl = program("curl as a client of the agent", "install Debian's curl", onPath("curl"))
+
+export const python = program(
+  "Python as a client of the agent",
+  "install Debian's python3",
+  onPath("python3")
+)
+
+export const systemdActivate = program(
+  "the agent with a socket from systemd",
+  "install Debian's systemd",
+  onPath("systemd-socket-activate")
+)
+
 /** Not a program, but skipped in the same way. */
 export const root = program(
   "files of other users",

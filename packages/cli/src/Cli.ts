@@ -86,18 +86,47 @@ const minValidity = Options.text("min-validity").pipe(
   spanOption("--min-validity")
 )
 
+const optionalText = (name: string, pseudoName: string, description: string) =>
+  Options.text(name).pipe(
+    Options.withPseudoName(pseudoName),
+    Options.withDescription(description),
+    Options.optional
+  )
+
+const username = optionalText(
+  "username",
+  "NAME",
+  "The user name that goes with the token, if a server wants one."
+)
+
+const bearer = Options.boolean("bearer").pipe(
+  Options.withDescription("For git 2.46 or later: send the token as a bearer token, not as a password.")
+)
+
 const token = Command.make(
   "token",
   {
     account,
     minValidity,
     header: Options.boolean("header").pipe(Options.withDescription("Print a complete Authorization header.")),
+    format: optionalText(
+      "format",
+      "FORMAT",
+      "Print what another program expects: header-json, git, kubectl, bazel, docker, gcloud, env or netrc."
+    ),
+    host: optionalText("host", "HOST", "The server of the token, for the formats docker and netrc."),
+    username,
+    variable: optionalText("env", "NAME", "The variable of the format env. Default: ACCESS_TOKEN."),
     json
   },
-  (options) =>
+  ({ format, host, username, variable, ...options }) =>
     does(
       () => import("./commands/Token.js"),
-      (Token) => Token.run(options)
+      (Token) =>
+        Token.run({
+          ...options,
+          form: Option.map(format, (name) => ({ format: name, host, username, variable }))
+        })
     )
 ).pipe(Command.withDescription("Print a valid token and nothing else. Refresh it first if it is due."))
 
@@ -184,13 +213,6 @@ const way = {
     Options.withDescription("Log in as the client itself, without a user.")
   )
 }
-
-const optionalText = (name: string, pseudoName: string, description: string) =>
-  Options.text(name).pipe(
-    Options.withPseudoName(pseudoName),
-    Options.withDescription(description),
-    Options.optional
-  )
 
 const login = Command.make(
   "login",
@@ -370,6 +392,127 @@ const mcp = Command.make("mcp").pipe(
   Command.withSubcommands([mcpLogin, mcpLogout, mcpList, mcpProxy])
 )
 
+const credential = Command.make(
+  "credential",
+  {
+    protocol: Args.text({ name: "PROTOCOL" }).pipe(Args.withDescription("git, docker or bazel."), noOption),
+    action: Args.text({ name: "ACTION" }).pipe(
+      Args.withDescription("What the program asks for. It adds this itself."),
+      noOption
+    ),
+    served: Options.text("for").pipe(
+      Options.withPseudoName("HOST=ACCOUNT"),
+      Options.withDescription("A host that may have the token of an account. You can repeat it."),
+      Options.repeated
+    ),
+    username,
+    bearer
+  },
+  (options) =>
+    does(
+      () => import("./commands/Credential.js"),
+      (Credential) => Credential.run(options)
+    )
+).pipe(
+  Command.withDescription(
+    "Serve tokens to git, Docker or Bazel as their helper. `latchkey setup` configures it."
+  )
+)
+
+const setup = Command.make(
+  "setup",
+  {
+    program: Args.text({ name: "PROGRAM" }).pipe(
+      Args.withDescription("git, docker, kubectl or bazel."),
+      noOption
+    ),
+    account,
+    host: optionalText("host", "HOST", "The host that may have the token. Default for github: its own."),
+    username,
+    bearer,
+    directory: optionalText(
+      "directory",
+      "DIRECTORY",
+      "Where the script for Docker goes: a directory in PATH. Default: ~/.local/bin."
+    ),
+    write: Options.boolean("write").pipe(
+      Options.withDescription("Write the settings. Those of others stay as they are.")
+    ),
+    json
+  },
+  (options) =>
+    does(
+      () => import("./commands/Setup.js"),
+      (Setup) => Setup.run(options)
+    )
+).pipe(
+  Command.withDescription("Print the settings with which another program uses an account, or write them.")
+)
+
+const port = Options.integer("port").pipe(
+  Options.withPseudoName("PORT"),
+  Options.withDescription("The port on 127.0.0.1. Default: any free port."),
+  Options.withDefault(0)
+)
+
+const secretFile = optionalText(
+  "secret-file",
+  "FILE",
+  "The file with the local secret. Created if it is missing."
+)
+
+const agent = Command.make(
+  "agent",
+  {
+    accounts: Options.text("account").pipe(
+      Options.withPseudoName("ACCOUNT"),
+      Options.withDescription("An account that clients may use. You can repeat it."),
+      Options.repeated
+    ),
+    scopes: Options.text("scope").pipe(
+      Options.withPseudoName("SCOPE"),
+      Options.withDescription("Return only tokens without any other scope. You can repeat it."),
+      Options.repeated
+    ),
+    socket: optionalText("socket", "PATH", "The Unix socket to listen on."),
+    port: Options.integer("port").pipe(
+      Options.withPseudoName("PORT"),
+      Options.withDescription("A port on 127.0.0.1 instead of a socket. 0 is any free port."),
+      Options.optional
+    ),
+    secretFile,
+    config: optionalText("config", "FILE", "A JSON file with several kinds of clients."),
+    json
+  },
+  (options) =>
+    does(
+      () => import("./commands/Agent.js"),
+      (Agent) => Agent.run(options)
+    )
+).pipe(Command.withDescription("Give other programs tokens of these accounts, over a socket or a port."))
+
+const proxy = Command.make(
+  "proxy",
+  {
+    account: Options.text("account").pipe(
+      Options.withPseudoName("ACCOUNT"),
+      Options.withDescription("The account whose token the requests get.")
+    ),
+    to: Options.text("to").pipe(
+      Options.withPseudoName("URL"),
+      Options.withDescription("The server that the requests go to, such as https://api.example.com.")
+    ),
+    port,
+    secretFile,
+    json
+  },
+  (options) =>
+    does(
+      () => import("./commands/Proxy.js"),
+      (Proxy) => Proxy.run(options)
+    )
+).pipe(Command.withDescription("Forward requests of this machine to a server, with a valid token."))
+
 /** The options of a command as they are typed, from its help. */
 const optionsOf = <Name extends string, R, E, A>(command: Command.Command<Name, R, E, A>) => {
   const help = plain(HelpDoc.toAnsiText(Command.getHelp(command, CliConfig.defaultConfig)))
@@ -388,7 +531,11 @@ const options: Readonly<Record<string, () => ReadonlyArray<string>>> = {
   doctor: () => optionsOf(doctor),
   import: () => optionsOf(importing),
   export: () => optionsOf(exporting),
-  mcp: () => [...optionsOf(mcpLogin), ...optionsOf(mcpLogout), ...optionsOf(mcpList), ...optionsOf(mcpProxy)]
+  mcp: () => [...optionsOf(mcpLogin), ...optionsOf(mcpLogout), ...optionsOf(mcpList), ...optionsOf(mcpProxy)],
+  credential: () => optionsOf(credential),
+  setup: () => optionsOf(setup),
+  agent: () => optionsOf(agent),
+  proxy: () => optionsOf(proxy)
 }
 const commands = Object.keys(options)
 
@@ -408,7 +555,11 @@ const root = Command.make("latchkey").pipe(
     doctor,
     importing,
     exporting,
-    mcp
+    mcp,
+    setup,
+    credential,
+    agent,
+    proxy
   ])
 )
 

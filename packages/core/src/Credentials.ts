@@ -34,8 +34,8 @@ interface Fields {
   readonly serverTime: Option.Option<number>
   readonly expiresAt: Option.Option<number>
   /**
-   * The time from which the server wants the access token to be renewed, if the server gave one
-   * (`refresh_in`).
+   * The time from which the access token must be renewed although it is valid: the server wants it
+   * (`refresh_in`), or would end a grant that is not used for longer (`keepAlive` of `@latchkey/oauth`).
    */
   readonly refreshAt: Option.Option<number>
   readonly scopes: ReadonlyArray<string>

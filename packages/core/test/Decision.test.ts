@@ -199,6 +199,46 @@ describe("clampedGrace", () => {
   })
 })
 
+describe("keepAlive", () => {
+  const kept = (lifetime: number | undefined, after: number, from: number | null = now - 10 * day) =>
+    new Credentials.Credentials({
+      ...expiring(lifetime === undefined ? undefined : now + lifetime, from ?? undefined),
+      obtainedAt: Option.fromNullable(from),
+      refreshAt: Option.some(now + after)
+    })
+
+  it.each([
+    ["1 ms before it", kept(30 * day, 1), "Use"],
+    ["at it, although half of the lifetime is not over", kept(30 * day, 0), "Refresh"],
+    ["at it, for a token without an expiry", kept(undefined, 0), "Refresh"],
+    ["before it, for a token without an expiry", kept(undefined, 1), "Use"],
+    ["a wish of the server's within a day", kept(30 * day, 0, now - day + 1), "Use"],
+    ["exactly a day", kept(30 * day, 0, now - day), "Refresh"],
+    ["a token of unknown age", kept(undefined, 0, null), "Use"]
+  ])("%s", (_, credentials, expected) => {
+    const held = holding(credentials)
+    const decision = Decision.judge(held, now, policy)
+    expect(decision).toMatchObject({
+      _tag: expected,
+      ...(expected === "Refresh" && { reason: "KeepAlive", fallback: Option.some(token) })
+    })
+    if (expected === "Refresh") {
+      expect(Decision.judge(held, now, background)).toMatchObject({
+        _tag: "UseAndRefresh",
+        reason: "KeepAlive"
+      })
+    }
+  })
+
+  it("renews nothing that cannot be renewed, and waits for a cool-down", () => {
+    const due = kept(30 * day, 0)
+    expect(Decision.judge(holding(due, { refreshable: false }), now, policy)).toMatchObject({ _tag: "Use" })
+    expect(
+      Decision.judge(holding(due, { serverWait: Option.some({ at: now, until: now + minute }) }), now, policy)
+    ).toMatchObject({ _tag: "CoolDown", fallback: Option.some(token) })
+  })
+})
+
 describe("isGraceTooLong", () => {
   it.each([
     ["1 ms below the lifetime", minute - 1, raw(now + minute, now), false],

@@ -30,6 +30,17 @@ const intended = (ago: number) =>
   })
 const noRefreshToken = Entry.first(Credentials.make({ accessToken: "at", expiresAt: start + minute }))
 const noExpiry = Entry.first(Credentials.make({ accessToken: "at", refreshToken: "rt" }))
+const day = 24 * 60 * minute
+const kept = (lifetime?: number) =>
+  Entry.first(
+    Credentials.make({
+      accessToken: "at",
+      refreshToken: "rt",
+      obtainedAt: start,
+      refreshAt: start + 6 * day,
+      ...(lifetime !== undefined && { expiresAt: start + lifetime })
+    })
+  )
 const silent: State.Policy = { ...policy, reportsChanges: false }
 
 const read = (at: number) => ({ task: "Read", at })
@@ -78,6 +89,16 @@ describe("a grant is renewed", () => {
     ["or for ten minutes, where it does not say so", silent, holding(dead), start, read(start + 10 * minute)],
     ["so is one without a refresh token", silent, holding(noRefreshToken), start, read(start + 10 * minute)],
     ["a token without an end needs nothing", silent, holding(noExpiry), start, read(Infinity)],
+    ["unless its grant ends when it is not used", policy, holding(kept()), start, renew(start + 6 * day)],
+    ["which may be overdue", policy, holding(kept()), start + 7 * day, renew(start + 7 * day)],
+    [
+      "or be sooner than a long life of the token",
+      policy,
+      holding(kept(60 * day)),
+      start,
+      renew(start + 6 * day)
+    ],
+    ["or later than a short one", policy, holding(kept(10 * minute)), start, renew(due)],
     [
       "nothing is planned during a flight",
       policy,

@@ -20,9 +20,12 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Encoding from "effect/Encoding"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
+import * as Activity from "./internal/activity.js"
+import * as StatusHtml from "./internal/statusHtml.js"
 
 /**
  * Why an account was not renewed. `reason` is one of those of `AccountReport.LastError`, `StorageError` and
@@ -142,6 +145,122 @@ const together = 128
 /** How many due accounts are counted. */
 const mostDue = 1000
 
+/**
+ * Counts the refreshes and failures of this process in the last hour, for the chart of {@link page}.
+ *
+ * @since 0.1.0
+ * @category tags
+ */
+export class History extends Context.Tag("@latchkey/oauth/Accounts/History")<
+  History,
+  { readonly lastHour: (now: number) => Activity.Activity }
+>() {}
+
+/**
+ * Subscribes to the events of the pool. Keeps sixty counts, however many accounts there are.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerHistory: Layer.Layer<History, never, TokenManagers> = Layer.scoped(
+  History,
+  Effect.gen(function* () {
+    const { events } = yield* TokenManagers
+    let activity: Activity.Activity = []
+    const count = ({ event }: AccountEvent): void => {
+      if (event._tag === "Refreshed") activity = Activity.note(activity, event.at, "refreshed")
+      if (event._tag === "RefreshFailed") activity = Activity.note(activity, event.at, "failed")
+    }
+    yield* Effect.forkScoped(Stream.runForEach(events, (happened) => Effect.sync(() => count(happened))))
+    return { lastHour: (now) => Activity.lastHour(activity, now) }
+  })
+)
+
+/**
+ * The options of {@link page}.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface PageOptions<E = never, R = never> {
+  /** Whether the request may see the page. Yours: a session, a client certificate, a header of your proxy. */
+  readonly authorize: Effect.Effect<boolean, E, R>
+  /** Returns the relogin link of an account, such as by `WebLogin.reloginLink`. Default: no link is shown. */
+  readonly link?: ((account: string) => Effect.Effect<Option.Option<URL>, E, R>) | undefined
+}
+
+/**
+ * The accounts as a page for people, at `GET /` of where you mount it: which there are, by state; when each is
+ * renewed next; what went wrong last, in words; who must log in again, with the link; and a chart of the last
+ * hour from {@link layerHistory}. Rendered here, without a script, and for narrow and wide screens.
+ *
+ * It shows no token. A request that `authorize` refuses gets 403 and nothing else. The links that it shows let
+ * a user log in, as this user only: show the page to operators, not to everybody.
+ *
+ * @since 0.1.0
+ * @category routes
+ */
+export const page = <E = never, R = never>(
+  options: PageOptions<E, R>
+): HttpRouter.HttpRouter<E, HttpRouter.HttpRouter.ExcludeProvided<R> | TokenStorages> =>
+  HttpRouter.empty.pipe(HttpRouter.get("/", shown(options)))
+
+const shown = Effect.fnUntraced(function* <E, R>({ authorize, link }: PageOptions<E, R>) {
+  if (!(yield* authorize)) return text(403, "You may not see this page: log in as an operator.")
+  const asked = parse(yield* ParsedSearchParams)
+  if (Either.isLeft(asked)) return text(400, asked.left)
+  const now = yield* Clock.currentTimeMillis
+  const found = yield* Effect.either(pageOf(asked.right, now))
+  const counts = yield* Effect.either(countsAt(now))
+  if (Either.isLeft(found)) return text(503, found.left.message)
+  if (Either.isLeft(counts)) return text(503, counts.left.message)
+  const history = yield* Effect.serviceOption(History)
+  const rows = yield* Effect.forEach(found.right.accounts, (row) =>
+    link === undefined || !row.mustLogIn
+      ? Effect.succeed({ ...row, link: undefined })
+      : Effect.map(link(row.account), (url) => ({
+          ...row,
+          link: Option.getOrUndefined(Option.map(Option.filter(url, isWeb), ({ href }) => href))
+        }))
+  )
+  return HttpServerResponse.text(
+    StatusHtml.render({
+      now,
+      rows,
+      state: asked.right.state,
+      count: counts.right.count,
+      due: counts.right.due.length,
+      next: found.right.next ?? undefined,
+      hour: Option.match(history, {
+        onNone: () => Activity.lastHour([], now),
+        onSome: ({ lastHour }) => lastHour(now)
+      })
+    }),
+    { contentType: "text/html; charset=utf-8", headers: { ...pageHeaders, ...(yield* policy) } }
+  )
+})
+
+const isWeb = ({ protocol }: URL): boolean => protocol === "https:" || protocol === "http:"
+
+const pageHeaders = {
+  "cache-control": "no-store",
+  "referrer-policy": "no-referrer",
+  "x-content-type-options": "nosniff",
+  "x-frame-options": "DENY"
+}
+
+/** Nothing runs on the page and nothing is loaded, and its own style is the only one. */
+const policy = Effect.promise(async () => {
+  const bytes = await globalThis.crypto.subtle.digest("SHA-256", new TextEncoder().encode(StatusHtml.style))
+  const hash = Encoding.encodeBase64(new Uint8Array(bytes))
+  return {
+    "content-security-policy": `default-src 'none'; style-src 'sha256-${hash}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`
+  }
+})
+
+const text = (status: number, words: string) =>
+  HttpServerResponse.text(words, { status, headers: pageHeaders })
+
 const json = (status: number, body: unknown) =>
   HttpServerResponse.unsafeJson(body, { status, headers: { "cache-control": "no-store" } })
 
@@ -159,7 +278,11 @@ const answer = <R>(
 const list = Effect.gen(function* () {
   const asked = parse(yield* ParsedSearchParams)
   if (Either.isLeft(asked)) return refuse(400, "BadRequest", asked.left)
-  const { after, limit, state } = asked.right
+  return json(200, yield* pageOf(asked.right, yield* Clock.currentTimeMillis))
+})
+
+/** Reads the rows of a page, and the name after which the next page begins. */
+const pageOf = Effect.fnUntraced(function* ({ after, limit, state }: Asked, now: number) {
   const { accounts } = yield* TokenStorages
   const found = yield* accounts(after).pipe(
     Stream.filter((listed) => state === undefined || listed.state === state),
@@ -169,15 +292,14 @@ const list = Effect.gen(function* () {
     Effect.map((all) => Array.from(all))
   )
   const page = found.slice(0, limit)
-  const now = yield* Clock.currentTimeMillis
   const read = Effect.forEach(page, (listed) => rowOf(listed, now), { concurrency: together })
   const rows = yield* withWarnings((yield* read).flatMap(Option.toArray))
   const next = found.length > limit ? page.at(-1)?.account : undefined
-  return json(200, {
+  return {
     // The entry may have changed since the index was read.
     accounts: rows.filter((row) => state === undefined || row.state === state),
     next: next ?? null
-  })
+  }
 })
 
 const one = Effect.gen(function* () {
@@ -202,13 +324,16 @@ const accounts = Effect.gen(function* () {
   return yield* isOne ? one : list
 })
 
+const countsAt = (before: number) =>
+  Effect.flatMap(TokenStorages, ({ count, due }) =>
+    Effect.all({ count, due: due({ before, limit: mostDue }) })
+  )
+
 const summary = Effect.gen(function* () {
-  const { count, due } = yield* TokenStorages
-  const before = yield* Clock.currentTimeMillis
-  const found = yield* due({ before, limit: mostDue })
+  const { count, due: found } = yield* countsAt(yield* Clock.currentTimeMillis)
   const renewer = yield* Effect.serviceOption(Renewer)
   return json(200, {
-    count: yield* count,
+    count,
     due: found.length,
     oldestDue: iso(Option.map(Option.fromNullable(found[0]), ({ dueAt }) => dueAt)),
     renewer: Option.isNone(renewer)

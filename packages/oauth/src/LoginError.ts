@@ -13,6 +13,7 @@ import type { OAuthError } from "./OAuthError.js"
  * - `Expired`: the code expired, or was used before.
  * - `StateMismatch`: the response does not belong to this login, or came a second time.
  * - `IssuerMismatch`: the response comes from another server (RFC 9207).
+ * - `OtherAccount`: another account logged in than the one expected.
  * - `PortBusy`: the loopback port could not be opened.
  * - `NoBrowser`: the browser could not be opened.
  * - `Cancelled`: nothing was entered.
@@ -30,6 +31,7 @@ export const LoginReason = Schema.Literal(
   "Expired",
   "StateMismatch",
   "IssuerMismatch",
+  "OtherAccount",
   "PortBusy",
   "NoBrowser",
   "Cancelled",

@@ -7,6 +7,7 @@
 import type { HttpClient } from "@effect/platform/HttpClient"
 import { Credentials, type Extras, tokenProblem } from "@latchkey/core/Credentials"
 import * as GrantIdentity from "@latchkey/core/GrantIdentity"
+import { millisOf } from "@latchkey/core/TokenConfig"
 import { type Origin, RefreshError } from "@latchkey/core/TokenRefresher"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -17,7 +18,7 @@ import * as oauth from "oauth4webapi"
 import * as Answer from "./Answer.js"
 import * as ClientAuth from "./ClientAuth.js"
 import * as DPoP from "./DPoP.js"
-import type { OAuthConfigError } from "./Endpoint.js"
+import { invalid, type OAuthConfigError } from "./Endpoint.js"
 import * as IdToken from "./IdToken.js"
 import * as ServerClock from "./internal/serverClock.js"
 import * as SignedSender from "./internal/signedSender.js"
@@ -57,6 +58,12 @@ export interface Options extends Answer.ErrorSettings {
   readonly checkIdToken?: boolean | undefined
   /** Whether to bind tokens to a key (RFC 9449). A grant that is already bound stays bound in any case. */
   readonly dpop?: boolean | undefined
+  /**
+   * For servers that end a grant that is not used: a grant is refreshed after this time, even if its token is
+   * still valid or has no known expiry. A day at least. Something must run for that: a `Renewer`, or a manager
+   * that is asked for a token. Default: never.
+   */
+  readonly keepAlive?: Duration.DurationInput | undefined
   /** How long a request may take. Default and maximum: 30 s. */
   readonly timeout?: Duration.DurationInput | undefined
 }
@@ -121,6 +128,7 @@ export const make = (options: Options): Effect.Effect<TokenEndpoint, OAuthConfig
     const server = yield* Server.from(options.server)
     const auth = yield* ClientAuth.authenticate(options.client)
     const nonces = yield* DPoP.makeNonces
+    const keepAlive = yield* checkKeepAlive(options.keepAlive)
     const clocks = ServerClock.make()
     const isSigned = SignedSender.signs(options.client.auth)
     let serverAhead = 0
@@ -206,7 +214,7 @@ export const make = (options: Options): Effect.Effect<TokenEndpoint, OAuthConfig
             : yield* idTokenProblem(metadata, options.client.clientId, answer, idToken.value)
         if (Option.isSome(refused)) return yield* TokenResponse.unusable(answer, context, refused.value)
         // Attached again, because a field of the server's must not replace the key.
-        return attach(key)(asAsked(credentials, response, asked))
+        return attach(key)(keptAlive(asAsked(credentials, response, asked), keepAlive))
       }
     )
     const originOf: TokenEndpoint["originOf"] = (grantType, subject) => ({
@@ -221,6 +229,27 @@ export const make = (options: Options): Effect.Effect<TokenEndpoint, OAuthConfig
     })
     return { request, serverAhead: () => serverAhead, originOf }
   })
+
+const shortestKeepAlive = 86_400_000
+
+const checkKeepAlive = (
+  input: Duration.DurationInput | undefined
+): Either.Either<Option.Option<number>, OAuthConfigError> => {
+  if (input === undefined) return Either.right(Option.none())
+  const millis = millisOf(input)
+  return millis >= shortestKeepAlive && Number.isFinite(millis)
+    ? Either.right(Option.some(millis))
+    : Either.left(invalid("keepAlive", "must be a finite time, a day at least"))
+}
+
+/** Adds the time by which the grant must be used again, if the server wants no earlier renewal. */
+const keptAlive = (credentials: Credentials, keepAlive: Option.Option<number>): Credentials => {
+  if (Option.isNone(credentials.refreshToken)) return credentials
+  const at = Option.zipWith(credentials.obtainedAt, keepAlive, (from, millis) => from + millis)
+  if (Option.isNone(at)) return credentials
+  const refreshAt = Math.min(at.value, ...Option.toArray(credentials.refreshAt))
+  return new Credentials({ ...credentials, refreshAt: Option.some(refreshAt) })
+}
 
 const unsaved = (error: OAuthError | RefreshError): RefreshError =>
   error._tag === "RefreshError" ? error : toRefreshError(error, Option.none())

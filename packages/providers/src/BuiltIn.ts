@@ -167,6 +167,8 @@ export const github: Encoded = {
   scopes: ["read:user"],
   login: { ways: ["browser", "device", "manual"] },
   token: { scopeSeparator: ",", deadCodes: ["bad_refresh_token"] },
+  // A refresh token ends after six months.
+  refresh: { keepAlive: "150 days" },
   profile: {
     endpoint: "https://api.github.com/user",
     accountId: ["id"],
@@ -190,6 +192,8 @@ export const google: Encoded = {
     ways: ["browser", "device", "manual"],
     authorizationParameters: { access_type: "offline", prompt: "consent" }
   },
+  // A grant ends if it is not used for six months. That of an app in testing ends after 7 days in any case.
+  refresh: { keepAlive: "150 days" },
   rotation: { policy: "reusable" },
   profile: { from: "userinfo" }
 }
@@ -266,6 +270,8 @@ export const microsoft: Encoded = {
       { means: "dead", status: [400, 401], path: ["error_codes"], values: signInCodes }
     ]
   },
+  // A grant ends if it is not used for 90 days.
+  refresh: { keepAlive: "75 days" },
   rotation: { policy: "reusable" },
   profile: { from: "userinfo" }
 }

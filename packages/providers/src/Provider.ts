@@ -77,6 +77,8 @@ export interface TokenSettings {
   readonly headers: Readonly<Record<string, string>>
   /** The token type if the response names none. */
   readonly defaultType: string | undefined
+  /** The token type, whatever the response says. */
+  readonly type: string | undefined
   readonly scopeSeparator: string
   readonly expiry: "response" | "accessToken"
   readonly deadCodes: ReadonlyArray<string>
@@ -101,6 +103,8 @@ export type Refresh =
       readonly sendScopes: boolean
       /** The scopes to send. Undefined: all of the provider's. */
       readonly scopes?: ReadonlyArray<string> | undefined
+      /** After how many milliseconds an unused grant is refreshed. Undefined: never. */
+      readonly keepAlive?: number | undefined
     }
   | {
       readonly by: "exchange"
@@ -337,6 +341,7 @@ const tokenOf = (token: Part<"token">): TokenSettings => ({
   parameters: token.parameters ?? {},
   headers: token.headers ?? {},
   defaultType: token.defaultType,
+  type: token.type,
   scopeSeparator: token.scopeSeparator ?? " ",
   expiry: token.expiry ?? "response",
   deadCodes: token.deadCodes ?? [],
@@ -346,7 +351,12 @@ const tokenOf = (token: Part<"token">): TokenSettings => ({
 const refreshOf = (refresh: Part<"refresh">): Either.Either<Refresh, string> => {
   const { by = "refreshToken" } = refresh
   if (by === "refreshToken") {
-    return Either.right({ by, sendScopes: refresh.sendScopes ?? false, scopes: refresh.scopes })
+    const keepAlive = Option.getOrUndefined(
+      Option.map(Duration.decodeUnknown(refresh.keepAlive), Duration.toMillis)
+    )
+    return keepAlive !== undefined && keepAlive < Duration.toMillis(Duration.days(1))
+      ? Either.left("refresh.keepAlive is shorter than a day: give a longer time, or leave it out")
+      : Either.right({ by, sendScopes: refresh.sendScopes ?? false, scopes: refresh.scopes, keepAlive })
   }
   if (by !== "exchange") return Either.right({ by })
   const { endpoint } = refresh

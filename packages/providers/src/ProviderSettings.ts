@@ -178,6 +178,9 @@ export const Settings = Schema.Struct({
     defaultType: text(
       "The token type if a response names none: Bearer. Default: such a response is refused."
     ),
+    type: text(
+      "The type of every token, whatever a response says: Bearer for Slack, which says bot or user."
+    ),
     scopeSeparator: text("The separator between the scopes in a response. Default: a space."),
     expiry: choice(
       "The source of a token's expiry: expires_in of the response, or exp of the access token. Default: response.",
@@ -198,6 +201,9 @@ export const Settings = Schema.Struct({
     ),
     sendScopes: flag("Whether a refresh request sends the scopes. Default: false."),
     scopes: texts("The scopes that a refresh request sends. Default: those of the login."),
+    keepAlive: span(
+      "How long a grant may be unused before Latchkey refreshes it, although its token is valid: for servers that end an unused grant. A day at least. Default: never."
+    ),
     endpoint: url("exchange: the URL that returns the short-lived token, by GET."),
     headers: record("exchange: additional headers of the request."),
     token: text("exchange: the field of the response that holds the token. Default: token."),

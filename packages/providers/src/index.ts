@@ -1,4 +1,5 @@
 export * as BuiltIn from "./BuiltIn.js"
+export * as Catalogue from "./Catalogue.js"
 export * as ClaudeFile from "./ClaudeFile.js"
 export * as CodexFile from "./CodexFile.js"
 export * as CopilotFile from "./CopilotFile.js"

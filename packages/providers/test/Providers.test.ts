@@ -104,6 +104,7 @@ describe("the user's file", () => {
       { server: { ...issuer, jwksUri: "https://id.example.com/jwks" } },
       "server.jwksUri needs a tokenEndpoint"
     ],
+    [{ server: issuer, refresh: { keepAlive: "23 hours" } }, "refresh.keepAlive is shorter than a day"],
     [{ server: issuer, client: { secret: 5150 } }, "client.secret is not valid here"],
     [{ server: issuer, client: { id: "" } }, "client.id is not valid here"],
     [

@@ -25,6 +25,7 @@
  *
  * @since 0.1.0
  */
+import { OneTimeStore } from "@latchkey/core/OneTimeStore"
 import type { RefreshLease as Lease } from "@latchkey/core/RefreshLease"
 import { RefreshLease } from "@latchkey/core/RefreshLease"
 import { millisOf } from "@latchkey/core/TokenConfig"
@@ -47,6 +48,7 @@ import * as LeaseKeeper from "./internal/LeaseKeeper.js"
 import * as RedisClient from "./internal/RedisClient.js"
 import * as RedisGrant from "./internal/RedisGrant.js"
 import * as RedisIndex from "./internal/RedisIndex.js"
+import * as RedisOneTime from "./internal/RedisOneTime.js"
 import { toStorageError } from "./internal/ServerProblem.js"
 
 /**
@@ -269,6 +271,33 @@ export const layerLease = (
   options: KeyOptions & ConnectionOptions
 ): Layer.Layer<Lease, StorageError | ConfigError.ConfigError> =>
   Layer.provide(Layer.effect(RefreshLease, makeLease(options)), layerConnection(options))
+
+/**
+ * Creates a store of values that can be taken once, each under a key that Redis expires.
+ * `AttemptStore.layerStored` of `@latchkey/oauth` keeps web logins there. If Redis fails over to a replica that
+ * lags behind, a value that was taken may be there again.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const makeOneTime = (
+  options: KeyOptions = {}
+): Effect.Effect<Context.Tag.Service<OneTimeStore>, StorageError, RedisConnection> =>
+  Effect.gen(function* () {
+    const prefix = yield* resolvePrefix(options)
+    return RedisOneTime.make(yield* RedisConnection, prefix)
+  })
+
+/**
+ * {@link makeOneTime} as a layer, on a shared connection.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerOneTime = (
+  options: KeyOptions = {}
+): Layer.Layer<OneTimeStore, StorageError, RedisConnection> =>
+  Layer.effect(OneTimeStore, makeOneTime(options))
 
 const misuse = (message: string): StorageError =>
   new StorageError({ reason: "Malformed", operation: "load", location: "Redis", message })

@@ -24,6 +24,7 @@
  *
  * @since 0.1.0
  */
+import { OneTimeStore } from "@latchkey/core/OneTimeStore"
 import type { RefreshLease as Lease } from "@latchkey/core/RefreshLease"
 import { RefreshLease } from "@latchkey/core/RefreshLease"
 import { millisOf } from "@latchkey/core/TokenConfig"
@@ -42,6 +43,7 @@ import * as LeaseKeeper from "./internal/LeaseKeeper.js"
 import { toStorageError } from "./internal/ServerProblem.js"
 import * as SqlIndex from "./internal/SqlIndex.js"
 import * as SqlLease from "./internal/SqlLease.js"
+import * as SqlOneTime from "./internal/SqlOneTime.js"
 import * as SqlSession from "./internal/SqlSession.js"
 import * as SqlStorage from "./internal/SqlStorage.js"
 
@@ -239,6 +241,30 @@ export const layerStorage = (
 export const layerLease = (
   options: TableOptions = {}
 ): Layer.Layer<Lease, StorageError, SqlClient.SqlClient> => Layer.effect(RefreshLease, makeLease(options))
+
+/**
+ * Creates a store of values that can be taken once, in a table of its own. `AttemptStore.layerStored` of
+ * `@latchkey/oauth` keeps web logins there. What the database has acknowledged as taken is taken: no other
+ * process gets it. Values that nobody took are removed when others are stored.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const makeOneTime = (
+  options: TableOptions = {}
+): Effect.Effect<Context.Tag.Service<OneTimeStore>, StorageError, SqlClient.SqlClient> =>
+  Effect.map(open(options), ({ session }) => SqlOneTime.make(session))
+
+/**
+ * {@link makeOneTime} as a layer.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerOneTime = (
+  options: TableOptions = {}
+): Layer.Layer<OneTimeStore, StorageError, SqlClient.SqlClient> =>
+  Layer.effect(OneTimeStore, makeOneTime(options))
 
 const misuse = (message: string): StorageError =>
   new StorageError({ reason: "Malformed", operation: "load", location: "the database", message })

@@ -1,5 +1,6 @@
 /** Parses the arguments of commands that are served before the parser of all commands is loaded. */
 import * as Either from "effect/Either"
+import * as Option from "effect/Option"
 import * as Format from "../Format.js"
 import type * as Token from "../commands/Token.js"
 
@@ -18,17 +19,23 @@ export const splitRest = (
 export const plainToken = (argv: ReadonlyArray<string>): Token.Options | undefined => {
   const [command, ...args] = argv
   if (command !== "token") return undefined
+  let form = Option.none<Token.Form>()
   const found = { account: "", minValidity: 0, header: false, json: false }
   for (let at = 0; at < args.length; at++) {
     const argument = args[at]!
     if (argument === "--header") found.header = true
     else if (argument === "--json") found.json = true
-    else if (argument === "--min-validity") {
+    else if (argument === "--format") {
+      // kubectl runs the command for every one of its own.
+      const format = args[++at]
+      if (format === undefined || format.startsWith("-")) return undefined
+      form = Option.some({ format, host: Option.none(), username: Option.none(), variable: Option.none() })
+    } else if (argument === "--min-validity") {
       const span = Format.parseSpan(args[++at] ?? "")
       if (Either.isLeft(span)) return undefined
       found.minValidity = span.right
     } else if (argument.startsWith("-") || argument === "" || found.account !== "") return undefined
     else found.account = argument
   }
-  return found.account === "" ? undefined : found
+  return found.account === "" ? undefined : { ...found, form }
 }

@@ -27,7 +27,7 @@ export const tidy = (help: string, command: string | undefined): string =>
 const listed = (paragraph: string): string =>
   paragraph.replace(
     /^ {2}- (\S+).*? {2,}(\S.*)$/,
-    (_, name: string, does: string) => `  ${name.padEnd(9)}${does}`
+    (_, name: string, does: string) => `  ${name.padEnd(12)}${does}`
   )
 
 const usage = (paragraph: string, command: string | undefined): string =>
@@ -54,7 +54,8 @@ const examples: Readonly<Record<string, ReadonlyArray<string>>> = {
   token: [
     "latchkey token github",
     'curl -H "$(latchkey token github/work --header)" https://api.github.com/user',
-    "latchkey token github --min-validity 10m --json"
+    "latchkey token github --min-validity 10m --json",
+    "latchkey token acme --format header-json"
   ],
   exec: ["latchkey exec github -- ./deploy.sh", "latchkey exec github --env GH_TOKEN -- gh repo list"],
   status: ["latchkey status github/work", "latchkey status --json"],
@@ -64,7 +65,17 @@ const examples: Readonly<Record<string, ReadonlyArray<string>>> = {
   logout: ["latchkey logout github", "latchkey logout github --local"],
   doctor: ["latchkey doctor", "latchkey doctor --json"],
   import: ["latchkey import claude", "latchkey import codex ~/backup/auth.json --account old"],
-  export: ["latchkey export claude/work ./credentials.json"]
+  export: ["latchkey export claude/work ./credentials.json"],
+  setup: [
+    "latchkey setup git github",
+    "latchkey setup docker github --host ghcr.io --write",
+    "latchkey setup kubectl acme --write",
+    "latchkey setup bazel acme --host cache.example.com"
+  ],
+  credential: [
+    "printf 'protocol=https\\nhost=github.com\\n\\n' | latchkey credential git --for github.com=github get",
+    "echo ghcr.io | latchkey credential docker --for ghcr.io=github get"
+  ]
 }
 
 const examplesOf = (command: string | undefined): string => {

@@ -21,6 +21,7 @@ import {
   isAgeUnknown,
   isExpired,
   isFresh,
+  keepAliveAt,
   leftAtFirst,
   timeToExpiry,
   type Witness
@@ -100,12 +101,21 @@ export type UseReason = "NotDue" | "NoRefreshToken" | "GrantDead" | "AnswerLost"
  *   repetition.
  * - `AgeUnknown`: a clock was wrong when it was obtained, or is wrong now, so nobody knows whether it has
  *   expired.
+ * - `KeepAlive`: the token is valid, but the server ends a grant that is not used.
  *
  * @since 0.1.0
  * @category models
  */
 export type DueReason =
-  "NoToken" | "Expired" | "AgeUnknown" | "InGrace" | "MinValidity" | "Forced" | "Rejected" | "AnswerLost"
+  | "NoToken"
+  | "Expired"
+  | "AgeUnknown"
+  | "InGrace"
+  | "KeepAlive"
+  | "MinValidity"
+  | "Forced"
+  | "Rejected"
+  | "AnswerLost"
 
 /**
  * Why a user must log in again.
@@ -245,11 +255,14 @@ export const judge = (held: Held, now: number, policy: Policy, request: Request 
     }
   }
   const fallback = usable ? Option.some(token) : Option.none()
-  const inBackground = due.value === "AnswerLost" || (policy.mode === "background" && due.value === "InGrace")
+  const inBackground = due.value === "AnswerLost" || (policy.mode === "background" && canWait.has(due.value))
   return inBackground && usable && Option.isNone(cooling(held, now))
     ? UseAndRefresh({ token, reason: due.value, replay })
     : refreshOrCoolDown(held, now, { reason: due.value, fallback, replay }, request.force)
 }
+
+/** The token can be served meanwhile. */
+const canWait: ReadonlySet<DueReason> = new Set(["InGrace", "KeepAlive"])
 
 const dueReason = (
   { rejected, witness }: Held,
@@ -264,6 +277,7 @@ const dueReason = (
   if (request.force) return Option.some("Forced")
   if (isAgeUnknown(credentials, now, witness)) return Option.some("AgeUnknown")
   if (endsWithin(left, grace)) return Option.some("InGrace")
+  if (keepAliveAt(credentials) <= now) return Option.some("KeepAlive")
   return endsWithin(left, request.minValidity) ? Option.some("MinValidity") : Option.none()
 }
 

@@ -67,6 +67,7 @@ const dueWords = {
   Expired: "the token has expired",
   AgeUnknown: "a clock was changed, so the age of the token is unknown",
   InGrace: "the token is within the grace of its expiry",
+  KeepAlive: "the server ends a grant that is not used for long",
   MinValidity: "the token does not live as long as was asked for",
   Forced: "a refresh was asked for",
   Rejected: "a resource server rejected the token",

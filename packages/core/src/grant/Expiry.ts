@@ -236,6 +236,23 @@ const requestedGrace = ({ expiresAt, refreshAt }: Credentials.Credentials): numb
     { onNone: () => 0, onSome: atLeastZero }
   )
 
+/** A renewal that is wanted sooner after a token was obtained concerns the token, not the grant. */
+const shortestKeepAlive = 86_400_000
+
+/**
+ * When the grant must be used so that the server does not end it: `refreshAt`, if that is a day or more after
+ * the token was obtained. `Infinity` if there is no such time. Unlike a grace, half of the token's lifetime
+ * does not limit it.
+ *
+ * @since 0.1.0
+ * @category getters
+ */
+export const keepAliveAt = ({ obtainedAt, refreshAt }: Credentials.Credentials): number =>
+  Option.getOrElse(
+    Option.filter(refreshAt, (at) => Option.exists(obtainedAt, (from) => at - from >= shortestKeepAlive)),
+    () => Infinity
+  )
+
 const atMostHalfOfLife = (credentials: Credentials.Credentials, span: number): number =>
   Option.match(Credentials.lifetime(credentials), {
     onNone: () => span,

@@ -3,7 +3,7 @@ import * as Option from "effect/Option"
 import * as Credentials from "../Credentials.js"
 import { cooling } from "./BackOff.js"
 import type { Held } from "./Decision.js"
-import { clampedGrace, earliness, isAgeUnknown, timeToExpiry } from "./Expiry.js"
+import { clampedGrace, earliness, isAgeUnknown, keepAliveAt, timeToExpiry } from "./Expiry.js"
 import * as Replay from "./Replay.js"
 import type { Policy, State, Want } from "./State.js"
 import { heldOf, replayOf } from "./View.js"
@@ -62,9 +62,10 @@ const renewAt = (held: Held, now: number, policy: Policy, early: number): number
   if (Option.exists(replay, ({ open }) => open)) return cooled
   if (isAgeUnknown(credentials, now, held.witness) && Option.isNone(replay)) return cooled
   const left = timeToExpiry(credentials, now, held.witness)
-  if (Option.isNone(left)) return Infinity
+  const keepAlive = Option.isSome(replay) ? Infinity : keepAliveAt(credentials)
   const ahead = Option.isSome(replay) ? 0 : lead(credentials, policy, early, held)
-  return Math.max(cooled, now + left.value - ahead)
+  const expiry = Option.match(left, { onNone: () => Infinity, onSome: (millis) => now + millis - ahead })
+  return Math.max(cooled, Math.min(keepAlive, expiry))
 }
 
 /**

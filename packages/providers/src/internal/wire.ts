@@ -51,6 +51,7 @@ export const endpointOf = (provider: Provider): Either.Either<TokenEndpoint.Opti
     ...errorsOf(provider),
     adapt: adapt(provider),
     defaultTokenType: provider.token.defaultType,
+    ...(provider.refresh.by === "refreshToken" && { keepAlive: provider.refresh.keepAlive }),
     accountId: accountOf(provider)
   }))
 
@@ -68,8 +69,11 @@ const adapt =
     const { scope } = response
     return {
       ...rest,
+      ...(token.type !== undefined && { token_type: token.type }),
       ...(token.expiry === "response" && lifetime !== undefined && { expires_in: lifetime }),
-      ...(typeof scope === "string" && { scope: scope.split(token.scopeSeparator).join(" ") })
+      ...(typeof scope === "string" && { scope: scope.split(token.scopeSeparator).join(" ") }),
+      // Twitch sends a list.
+      ...(Array.isArray(scope) && scope.every((one) => typeof one === "string") && { scope: scope.join(" ") })
     }
   }
 

@@ -7,12 +7,14 @@ export interface Tables {
   readonly entries: string
   readonly leases: string
   readonly migrations: string
+  readonly oneTime: string
 }
 
 export const tables = (prefix: string): Tables => ({
   entries: `${prefix}_entries`,
   leases: `${prefix}_leases`,
-  migrations: `${prefix}_migrations`
+  migrations: `${prefix}_migrations`,
+  oneTime: `${prefix}_one_time`
 })
 
 /** The columns of an entry, for the statement that writes it. */

@@ -1,0 +1,107 @@
+/**
+ * Decides who may use a listener of this machine: a request needs the local secret, must name the listener
+ * itself as its host, and must not come from a web page. Pure.
+ *
+ * @since 3.1.0
+ */
+import * as Either from "effect/Either"
+import * as Redacted from "effect/Redacted"
+import { createHash, timingSafeEqual } from "node:crypto"
+
+/**
+ * `hosts`: the values of `Host` that mean this listener. Empty on a Unix socket, where any host will do.
+ * `secret`: undefined on a Unix socket, whose file decides who may connect.
+ *
+ * @since 3.1.0
+ * @category models
+ */
+export interface Gate {
+  readonly hosts: ReadonlyArray<string>
+  readonly secret: Redacted.Redacted | undefined
+}
+
+/**
+ * Why a request is refused.
+ *
+ * - `Host`: it names another host, as after DNS rebinding.
+ * - `WebPage`: a browser sent it.
+ * - `Secret`: the local secret is missing or wrong.
+ *
+ * @since 3.1.0
+ * @category models
+ */
+export type Refusal = "Host" | "WebPage" | "Secret"
+
+type Headers = Readonly<Record<string, string | undefined>>
+
+/** Headers that only a browser sends. A page cannot remove them. */
+const ofBrowsers = ["origin", "sec-fetch-site", "sec-fetch-mode"]
+
+/** Headers in which SDKs send their API key. None of them is forwarded. */
+const carriers = ["authorization", "x-api-key", "x-latchkey-secret"]
+
+/**
+ * The hosts that mean a listener on a port of the loopback address.
+ *
+ * @since 3.1.0
+ * @category constructors
+ */
+export const hostsOf = (port: number): ReadonlyArray<string> => {
+  const names = ["127.0.0.1", "localhost", "[::1]"]
+  return [...names.map((name) => `${name}:${port}`), ...(port === 80 ? names : [])]
+}
+
+/**
+ * Returns the headers without the local secret, or why the request is refused. The names of `headers` are in
+ * lower case.
+ *
+ * @since 3.1.0
+ * @category predicates
+ */
+export const admit = (
+  { hosts, secret }: Gate,
+  headers: Headers
+): Either.Either<Readonly<Record<string, string>>, Refusal> => {
+  if (hosts.length > 0 && !hosts.includes((headers["host"] ?? "").toLowerCase())) return Either.left("Host")
+  if (ofBrowsers.some((name) => headers[name] !== undefined)) return Either.left("WebPage")
+  if (secret !== undefined && !carriers.some((name) => isSecret(secret, headers[name]))) {
+    return Either.left("Secret")
+  }
+  return Either.right(without(headers, carriers))
+}
+
+/** Compares digests, so that the time of the comparison shows neither the text nor its length. */
+const isSecret = (secret: Redacted.Redacted, header: string | undefined): boolean => {
+  if (header === undefined) return false
+  const given = header.replace(/^bearer +/i, "")
+  return timingSafeEqual(digest(given), digest(Redacted.value(secret)))
+}
+
+const digest = (text: string): Buffer => createHash("sha256").update(text).digest()
+
+/**
+ * Returns the headers without those names.
+ *
+ * @since 3.1.0
+ * @category getters
+ */
+export const without = (headers: Headers, names: ReadonlyArray<string>): Readonly<Record<string, string>> =>
+  Object.fromEntries(
+    Object.entries(headers).filter(
+      (entry): entry is [string, string] => entry[1] !== undefined && !names.includes(entry[0])
+    )
+  )
+
+/**
+ * Explains a refusal to the program that sent the request.
+ *
+ * @since 3.1.0
+ * @category getters
+ */
+export const describe = (refusal: Refusal): string => explanations[refusal]
+
+const explanations: Readonly<Record<Refusal, string>> = {
+  Host: "The request names another host. Use the address that latchkey printed.",
+  WebPage: "Web pages may not use this address.",
+  Secret: "The local secret is missing or wrong. Send it as Authorization: Bearer SECRET, or as X-Api-Key."
+}

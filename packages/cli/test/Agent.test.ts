@@ -1,0 +1,436 @@
+/**
+ * `latchkey agent` in its own process, with the clients of the guide exactly as printed, and with those who
+ * should get nothing.
+ */
+import { Credentials, Entry } from "@latchkey/core"
+import { type ChildProcess, spawn } from "node:child_process"
+import { once } from "node:events"
+import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs"
+import * as Http from "node:http"
+import type { AddressInfo } from "node:net"
+import { join } from "node:path"
+import { createInterface } from "node:readline"
+import { fileURLToPath, pathToFileURL } from "node:url"
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest"
+import { describeWith } from "../../../.ci/describeWith.js"
+import { curl, python, root, systemdActivate } from "../../../.ci/programs.js"
+import * as Terminal from "./support/Terminal.js"
+
+let program: string
+let server: Http.Server
+let origin: string
+let room: Terminal.Room
+let socket: string
+const running = new Set<ChildProcess>()
+/** How many tokens the server gave, in all and in this test. */
+let given = 0
+let refreshes = 0
+
+const guide = readFileSync(fileURLToPath(new URL("../../docs/guide/agent.md", import.meta.url)), "utf8")
+/** A block of the guide. */
+const block = (language: string): string =>
+  new RegExp(`\`\`\`${language} agent-client\n(.*?)\`\`\``, "s").exec(guide)![1]!
+
+const read = async (message: AsyncIterable<unknown>): Promise<string> => {
+  let text = ""
+  for await (const part of message) text += String(part)
+  return text
+}
+
+const answer = async (request: Http.IncomingMessage, response: Http.ServerResponse) => {
+  await read(request)
+  refreshes++
+  const tokens = {
+    access_token: `canary-fresh-${++given}`,
+    refresh_token: `canary-refresh-${given}`,
+    token_type: "Bearer",
+    expires_in: 3600
+  }
+  setTimeout(
+    () => response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(tokens)),
+    50
+  )
+}
+
+beforeAll(async () => {
+  program = Terminal.bundle()
+  server = Http.createServer((request, response) => void answer(request, response))
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
+  origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  room = Terminal.room()
+  const config = join(room.folder, "config", "latchkey")
+  mkdirSync(config, { recursive: true })
+  const acme = { server: { tokenEndpoint: `${origin}/token` }, client: { id: "acme" } }
+  writeFileSync(join(config, "providers.json"), JSON.stringify({ providers: { acme } }), { mode: 0o600 })
+  await importGrant("work", ["read", "write"])
+  await importGrant("other", [])
+  await importGrant("expired", [], -1000)
+  await importGrant("guide", [], -1000)
+  socket = join(room.folder, "own", "agent.sock")
+  const accounts = ["acme/work", "acme/expired", "acme/guide"].flatMap((account) => ["--account", account])
+  await open([...accounts, "--socket", socket])
+}, 60_000)
+afterAll(async () => {
+  for (const child of running) await stop(child)
+  room.remove()
+  server.close()
+  server.closeAllConnections()
+})
+beforeEach(() => {
+  refreshes = 0
+})
+
+const stop = async (child: ChildProcess, signal: NodeJS.Signals = "SIGTERM") => {
+  child.kill(signal)
+  if (child.exitCode === null && child.signalCode === null) await once(child, "exit")
+  running.delete(child)
+}
+
+const run = async (
+  args: ReadonlyArray<string>,
+  variables: Readonly<Record<string, string>> = {},
+  command = process.execPath
+) => {
+  const child = spawn(command, [...args], {
+    cwd: room.folder,
+    env: { ...room.environment, ...variables }
+  })
+  const output = Promise.all([read(child.stdout), read(child.stderr)])
+  const [code] = (await once(child, "close")) as [number]
+  const [stdout, stderr] = await output
+  return { code, stdout, stderr }
+}
+const latchkey = (args: ReadonlyArray<string>, variables: Readonly<Record<string, string>> = {}) =>
+  run([program, ...args], variables)
+
+const importGrant = async (name: string, scopes: ReadonlyArray<string>, lifetime = 3_600_000) => {
+  const grant = Credentials.make({
+    accessToken: `canary-access-${name}`,
+    refreshToken: "canary-refresh",
+    scopes,
+    expiresAt: Math.floor(Date.now() / 1000) * 1000 + lifetime
+  })
+  writeFileSync(join(room.folder, "grant.json"), JSON.stringify(Entry.toJson(Entry.first(grant))), {
+    mode: 0o600
+  })
+  expect(await latchkey(["import", "acme", "grant.json", "--account", name])).toMatchObject({ code: 0 })
+}
+
+interface Listening {
+  readonly child: ChildProcess
+  readonly addresses: ReadonlyArray<string>
+}
+
+const open = async (args: ReadonlyArray<string>): Promise<Listening> => {
+  const child = spawn(process.execPath, [program, "agent", "--json", ...args], {
+    cwd: room.folder,
+    env: room.environment
+  })
+  running.add(child)
+  const [line] = (await once(createInterface({ input: child.stdout }), "line")) as [string]
+  const { listeners } = JSON.parse(line) as {
+    readonly listeners: ReadonlyArray<{ readonly address: string }>
+  }
+  return { child, addresses: listeners.map(({ address }) => address) }
+}
+
+interface Answer {
+  readonly status: number
+  readonly value: Record<string, unknown>
+}
+
+const ask = (
+  place: { readonly socketPath: string } | { readonly port: number },
+  path: string,
+  options: Http.RequestOptions = {},
+  body = ""
+): Promise<Answer> =>
+  new Promise((resolve, reject) => {
+    const request = Http.request(
+      { host: "127.0.0.1", ...place, path, ...options, agent: false },
+      (response) =>
+        void read(response).then(
+          (text) => resolve({ status: response.statusCode ?? 0, value: JSON.parse(text) as never }),
+          reject
+        )
+    )
+    request.once("error", reject)
+    request.end(body)
+  })
+
+const problem = (status: number, reason: string) => ({ status, value: { error: { reason } } })
+
+describe("a client on the socket", () => {
+  it("gets what `latchkey token --json` prints, and never a refresh token", async () => {
+    const { status, value } = await ask({ socketPath: socket }, "/token?account=acme/work")
+    expect(status).toBe(200)
+    const { stdout } = await latchkey(["token", "acme/work", "--json"])
+    expect({ ...value, expiresInSeconds: 0 }).toEqual({
+      ...(JSON.parse(stdout) as object),
+      expiresInSeconds: 0
+    })
+    expect(JSON.stringify(value)).not.toContain("refresh")
+  })
+
+  it("shares one refresh with a hundred others", async () => {
+    const answers = await Promise.all(
+      Array.from({ length: 100 }, () => ask({ socketPath: socket }, "/token?account=acme/expired"))
+    )
+    expect(new Set(answers.map(({ value }) => value["token"]))).toEqual(new Set([`canary-fresh-${given}`]))
+    expect(refreshes).toBe(1)
+  })
+
+  it("gets another token for one that was rejected, once", async () => {
+    const path = "/token?account=acme/expired"
+    const { value } = await ask({ socketPath: socket }, path)
+    const reject = () =>
+      ask({ socketPath: socket }, "/reject?account=acme/expired", { method: "POST" }, String(value["token"]))
+    const [first, second] = await Promise.all([reject(), reject()])
+    expect(first.value["token"]).toBe(`canary-fresh-${given}`)
+    expect(second.value["token"]).toBe(`canary-fresh-${given}`)
+    expect(first.value["token"]).not.toBe(value["token"])
+    expect(refreshes).toBe(1)
+  })
+
+  it("may not use another account, nor learn whether it exists", async () => {
+    const known = await ask({ socketPath: socket }, "/token?account=acme/other")
+    const unknown = await ask({ socketPath: socket }, "/token?account=acme/never")
+    expect(known).toMatchObject(problem(403, "NotAllowed"))
+    expect(JSON.stringify(known).replace("other", "never")).toBe(JSON.stringify(unknown))
+  })
+
+  it.each([
+    ["GET", "/", 400],
+    ["GET", "/token", 400],
+    ["GET", "/token?account=acme/work&min_validity=soon", 400],
+    ["POST", "/token?account=acme/work", 400],
+    ["GET", "/reject?account=acme/work", 400]
+  ])("%s %s is explained", async (method, path, status) => {
+    const refused = await ask({ socketPath: socket }, path, { method })
+    expect(refused.status).toBe(status)
+    expect(refused.value["error"]).toMatchObject({ reason: "Usage" })
+  })
+
+  it("gets no token with a scope that it may not have, nor one of unknown scopes", async () => {
+    const place = join(room.folder, "own", "scoped.sock")
+    const { child } = await open([
+      ...["--account", "acme/work", "--account", "acme/other"],
+      ...["--scope", "read", "--socket", place]
+    ])
+    expect(await ask({ socketPath: place }, "/token?account=acme/work")).toMatchObject(problem(403, "Scopes"))
+    expect(await ask({ socketPath: place }, "/token?account=acme/other")).toMatchObject(
+      problem(403, "Scopes")
+    )
+    await stop(child)
+  })
+})
+
+describe("the socket", () => {
+  it("is for its user alone", async () => {
+    expect(statSync(socket).mode & 0o777).toBe(0o600)
+    expect(statSync(join(room.folder, "own")).mode & 0o777).toBe(0o700)
+  })
+
+  it("is not taken from a live agent, and is taken over from a dead one", async () => {
+    const place = join(room.folder, "own", "second.sock")
+    const args = ["--account", "acme/work", "--socket", place]
+    const { child } = await open(args)
+    const { code, stderr } = await latchkey(["agent", ...args])
+    expect(code).toBe(6)
+    expect(stderr).toContain("another program uses it")
+    await stop(child, "SIGKILL")
+    expect(existsSync(place)).toBe(true)
+    const again = await open(args)
+    expect(await ask({ socketPath: place }, "/token?account=acme/work")).toMatchObject({ status: 200 })
+    await stop(again.child)
+    expect(existsSync(place)).toBe(false)
+  })
+
+  it("is not opened where others could put theirs", async () => {
+    const shared = join(room.folder, "shared")
+    mkdirSync(shared)
+    chmodSync(shared, 0o777)
+    const place = join(shared, "agent.sock")
+    const { code, stderr } = await latchkey(["agent", "--account", "acme/work", "--socket", place])
+    expect(code).toBe(5)
+    expect(stderr).toContain(`chmod 700 ${shared}`)
+  })
+
+  it("does not replace a file", async () => {
+    const place = join(room.folder, "own", "file")
+    writeFileSync(place, "precious")
+    const { code } = await latchkey(["agent", "--account", "acme/work", "--socket", place])
+    expect(code).toBe(6)
+    expect(readFileSync(place, "utf8")).toBe("precious")
+  })
+})
+
+describe("a port", () => {
+  it("needs the secret, its own host, and no web page", async () => {
+    const secretFile = join(room.folder, "agent.secret")
+    const { addresses, child } = await open([
+      ...["--account", "acme/work", "--port", "0", "--secret-file", secretFile]
+    ])
+    const port = Number(new URL(addresses[0]!).port)
+    const authorization = `Bearer ${readFileSync(secretFile, "utf8").trim()}`
+    const path = "/token?account=acme/work"
+    expect(await ask({ port }, path)).toMatchObject(problem(401, "Secret"))
+    expect(await ask({ port }, path, { headers: { authorization } })).toMatchObject({ status: 200 })
+    expect(await ask({ port }, path, { headers: { authorization, host: "evil.example" } })).toMatchObject(
+      problem(403, "Host")
+    )
+    expect(
+      await ask({ port }, path, { headers: { authorization, origin: "http://localhost" } })
+    ).toMatchObject(problem(403, "WebPage"))
+    const variables = { LATCHKEY_AGENT: addresses[0]!, LATCHKEY_AGENT_SECRET_FILE: secretFile }
+    expect(await latchkey(["token", "acme/work"], variables)).toEqual({
+      code: 0,
+      stdout: "canary-access-work\n",
+      stderr: ""
+    })
+    await stop(child)
+  })
+})
+
+describe("the command with LATCHKEY_AGENT", () => {
+  const elsewhere = () => ({ HOME: join(room.folder, "empty"), XDG_DATA_HOME: join(room.folder, "empty") })
+
+  it("needs no accounts of its own", async () => {
+    const variables = { ...elsewhere(), LATCHKEY_AGENT: socket }
+    expect(await latchkey(["token", "acme/work", "--header"], variables)).toMatchObject({
+      code: 0,
+      stdout: "Authorization: Bearer canary-access-work\n"
+    })
+    expect(
+      await latchkey(["exec", "acme/work", "--", "sh", "-c", "echo $ACCESS_TOKEN"], variables)
+    ).toMatchObject({ code: 0, stdout: "canary-access-work\n" })
+  })
+
+  it.each([
+    ["is not there", () => join(room.folder, "none.sock"), 4, "there is no such socket"],
+    ["is no address", () => "agent.sock", 6, "neither the path of a socket nor an address"],
+    ["is another machine", () => "http://agent.example:80", 6, "neither the path of a socket nor an address"]
+  ])("says so if the agent %s", async (_, address, code, words) => {
+    const ended = await latchkey(["token", "acme/work"], { ...elsewhere(), LATCHKEY_AGENT: address() })
+    expect(ended.code).toBe(code)
+    expect(ended.stderr).toContain(words)
+  })
+
+  it("passes the agent's refusal on", async () => {
+    const ended = await latchkey(["token", "acme/other"], { LATCHKEY_AGENT: socket })
+    expect(ended.code).toBe(2)
+    expect(ended.stderr).toContain("This client may not use")
+  })
+})
+
+describe("a file of clients", () => {
+  const write = (config: unknown): string => {
+    const path = join(room.folder, "agent.json")
+    writeFileSync(path, typeof config === "string" ? config : JSON.stringify(config))
+    return path
+  }
+
+  it("gives each client its own socket and accounts", async () => {
+    const [one, two] = [join(room.folder, "own", "1.sock"), join(room.folder, "own", "2.sock")]
+    const clients = [
+      { socket: one, accounts: ["acme/work"] },
+      { socket: two, accounts: ["acme/other"] }
+    ]
+    const { child } = await open(["--config", write({ clients })])
+    expect(await ask({ socketPath: one }, "/token?account=acme/work")).toMatchObject({ status: 200 })
+    expect(await ask({ socketPath: one }, "/token?account=acme/other")).toMatchObject({ status: 403 })
+    expect(await ask({ socketPath: two }, "/token?account=acme/other")).toMatchObject({ status: 200 })
+    await stop(child)
+  })
+
+  it.each([
+    ["{", "is no file of an agent"],
+    [{ clients: [] }, "is no file of an agent"],
+    [{ clients: [{ accounts: ["acme/work"] }] }, "either socket, or port"],
+    [{ clients: [{ socket: "/x", account: ["acme/work"] }] }, "is no file of an agent"]
+  ])("%j is explained", async (config, words) => {
+    const { code, stderr } = await latchkey(["agent", "--config", write(config)])
+    expect(code).toBe(6)
+    expect(stderr).toContain(words)
+  })
+})
+
+describe("the clients of the guide", () => {
+  it("TypeScript", async () => {
+    const file = join(room.folder, "client.mts")
+    writeFileSync(file, block("ts"))
+    const { getToken, rejectToken } = (await import(/* @vite-ignore */ pathToFileURL(file).href)) as {
+      readonly getToken: (socket: string, account: string) => Promise<{ readonly token: string }>
+      readonly rejectToken: (
+        socket: string,
+        account: string,
+        token: string
+      ) => Promise<{ readonly token: string }>
+    }
+    const { token } = await getToken(socket, "acme/guide")
+    expect(token).toMatch(/^canary-fresh-/)
+    expect((await rejectToken(socket, "acme/guide", token)).token).toBe(`canary-fresh-${given}`)
+    expect(refreshes).toBe(2)
+    await expect(getToken(socket, "acme/other")).rejects.toThrow("This client may not use")
+  })
+})
+
+describeWith(python, "Python", () => {
+  it("has a client of its own", async () => {
+    const file = join(room.folder, "client.py")
+    writeFileSync(file, `${block("python")}\nimport sys\nprint(get_token(sys.argv[1], sys.argv[2]))\n`)
+    expect(await run([file, socket, "acme/work"], {}, python.path)).toMatchObject({
+      code: 0,
+      stdout: "canary-access-work\n"
+    })
+  })
+})
+
+describeWith(curl, "curl", () => {
+  it("asks in one line", async () => {
+    const line = /^curl .*--unix-socket.*$/m.exec(guide)![0]
+    const own = line.replace("~/agent.sock", socket).replace("github/work", "acme/work")
+    const { code, stdout } = await run(["-c", own], {}, "/bin/sh")
+    expect(code).toBe(0)
+    expect(JSON.parse(stdout)).toMatchObject({ account: "acme/work", token: "canary-access-work" })
+  })
+})
+
+describeWith(systemdActivate, "systemd", () => {
+  it("opens the socket, and starts the agent when it is used", async () => {
+    const place = join(room.folder, "own", "systemd.sock")
+    // It passes on no other variables.
+    const passed = ["XDG_DATA_HOME", "XDG_CONFIG_HOME", "LATCHKEY_ENCRYPTION"].map(
+      (name) => `--setenv=${name}`
+    )
+    const child = spawn(
+      systemdActivate.path!,
+      [`--listen=${place}`, ...passed, process.execPath, program, "agent", "--account", "acme/work"],
+      { cwd: room.folder, env: room.environment }
+    )
+    running.add(child)
+    await expect.poll(() => existsSync(place)).toBe(true)
+    expect(await ask({ socketPath: place }, "/token?account=acme/work")).toMatchObject({ status: 200 })
+    await stop(child)
+  })
+})
+
+describeWith(root, "another user of the host", () => {
+  it("cannot connect to the socket", async () => {
+    chmodSync(room.folder, 0o755)
+    const script = `require("node:net").connect(${JSON.stringify(socket)}).on("connect", () => console.log("in")).on("error", (e) => console.log(e.code))`
+    const child = spawn(process.execPath, ["-e", script], { uid: 65_534, gid: 65_534, env: {}, cwd: "/" })
+    expect((await read(child.stdout)).trim()).toBe("EACCES")
+  })
+
+  it("cannot have the command ask a socket of theirs", async () => {
+    const place = join(room.folder, "own", "theirs.sock")
+    const theirs = Http.createServer().listen(place)
+    await once(theirs, "listening")
+    chownSync(place, 65_534, 65_534)
+    const { code, stderr } = await latchkey(["token", "acme/work"], { LATCHKEY_AGENT: place })
+    expect(code).toBe(6)
+    expect(stderr).toContain("belongs to another user")
+    theirs.close()
+  })
+})
