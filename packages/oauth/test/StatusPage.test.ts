@@ -136,8 +136,8 @@ const served = Effect.gen(function* () {
   ]
   const pool = Layer.succeed(TokenManagers.TokenManagers, {
     events: Stream.fromIterable(events),
-    status: () => Effect.succeed(new Map())
-  } as unknown as TokenManagers.Managers)
+    status: () => Effect.succeed(new Map<string, never>())
+  } as TokenManagers.Managers)
   const history = yield* Layer.build(Layer.provide(Accounts.layerHistory, pool))
   yield* Effect.sleep("20 millis")
   const page = Accounts.page({
