@@ -34,7 +34,7 @@ interface Fields {
   readonly serverTime: Option.Option<number>
   readonly expiresAt: Option.Option<number>
   /**
-   * The time from which the access token is to be renewed although it is valid: the server wants it
+   * The time from which the access token should be renewed although it is valid: the server wants it
    * (`refresh_in`), or would end a grant that is not used for longer (`keepAlive` of `@latchkey/oauth`).
    */
   readonly refreshAt: Option.Option<number>
