@@ -31,13 +31,8 @@ export const Client = Schema.Struct({
  */
 export type Client = typeof Client.Type
 
-/**
- * The file of an agent that serves several kinds of clients.
- *
- * @since 3.1.0
- * @category models
- */
-export const Config = Schema.Struct({ clients: Schema.NonEmptyArray(Client) })
+/** The file of an agent that serves several kinds of clients. */
+const Config = Schema.Struct({ clients: Schema.NonEmptyArray(Client) })
 
 /**
  * Parses the text of an agent's file.

@@ -105,6 +105,8 @@ const dead = (entry: Entry.Entry, at: number) =>
     )
   })
 
+const unused = Effect.die("The page asks for no token.")
+
 /** The page at a real server: its address, and whether requests may see it. */
 const served = Effect.gen(function* () {
   const now = yield* Clock.currentTimeMillis
@@ -136,8 +138,14 @@ const served = Effect.gen(function* () {
   ]
   const pool = Layer.succeed(TokenManagers.TokenManagers, {
     events: Stream.fromIterable(events),
-    status: () => Effect.succeed(new Map())
-  } as unknown as TokenManagers.Managers)
+    status: () => Effect.succeed(new Map<string, never>()),
+    accounts: Effect.succeed([]),
+    unsafePeek: () => Option.none(),
+    get: () => unused,
+    getAccessToken: () => unused,
+    renew: () => unused,
+    serverOf: (account) => account
+  })
   const history = yield* Layer.build(Layer.provide(Accounts.layerHistory, pool))
   yield* Effect.sleep("20 millis")
   const page = Accounts.page({

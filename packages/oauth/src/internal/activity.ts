@@ -10,7 +10,7 @@ export interface Minute {
 /** The minutes with something in them, the oldest first. */
 export type Activity = ReadonlyArray<Minute>
 
-export const length = 60
+const length = 60
 
 const minuteOf = (at: number): number => Math.floor(at / 60_000)
 
