@@ -34,11 +34,7 @@ interface Fields {
   readonly serverTime: Option.Option<number>
   readonly expiresAt: Option.Option<number>
   /**
-<<<<<<< HEAD
-   * The time from which the access token must be renewed although it is valid: the server wants it
-=======
    * The time from which the access token should be renewed although it is valid: the server wants it
->>>>>>> weblogin
    * (`refresh_in`), or would end a grant that is not used for longer (`keepAlive` of `@latchkey/oauth`).
    */
   readonly refreshAt: Option.Option<number>

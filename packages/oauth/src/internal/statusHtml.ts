@@ -136,11 +136,7 @@ export const render = (content: Content): string => {
     ([name, words]) =>
       `<a href="${escape(query(name))}"${name === state ? ' aria-current="page"' : ""}>${words}</a>`
   )
-<<<<<<< HEAD
-  // Accounts that need a login come first.
-=======
   // The accounts whose user must act come first.
->>>>>>> weblogin
   const sorted = [...rows].sort((a, b) => Number(b.mustLogIn) - Number(a.mustLogIn))
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
