@@ -68,7 +68,8 @@ describe("the plain forms of token", () => {
       account: "a",
       minValidity: 0,
       header: false,
-      json: true
+      json: true,
+      form: Option.none()
     })
     expect(plainToken(["token", "--min-validity", "5m", "--header", "a"])).toMatchObject({
       minValidity: 300_000,

@@ -72,6 +72,13 @@ const examples: Readonly<Record<string, ReadonlyArray<string>>> = {
     "latchkey setup kubectl acme --write",
     "latchkey setup bazel acme --host cache.example.com"
   ],
+  mcp: [
+    "latchkey mcp login https://mcp.example.com/mcp",
+    "latchkey token mcp:https://mcp.example.com/mcp",
+    "latchkey mcp proxy https://mcp.example.com/mcp"
+  ],
+  agent: ["latchkey agent --account github/work", "latchkey agent --config agent.json"],
+  proxy: ["latchkey proxy --account github/work --to https://api.github.com --port 8484"],
   credential: [
     "printf 'protocol=https\\nhost=github.com\\n\\n' | latchkey credential git --for github.com=github get",
     "echo ghcr.io | latchkey credential docker --for ghcr.io=github get"

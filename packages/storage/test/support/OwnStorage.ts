@@ -13,7 +13,6 @@ const none: Row = { number: 0, fence: 0, record: undefined }
 
 export const make = (rows: Map<string, Row>, account: string) => {
   const location = `my database, account ${account}`
-  /** Reads the row and the record in it. */
   const read = (operation: "load" | "commit") =>
     Effect.gen(function* () {
       const row = rows.get(account) ?? none
