@@ -5,7 +5,6 @@
  */
 import * as Effect from "effect/Effect"
 import { execFile } from "node:child_process"
-import { createHash } from "node:crypto"
 import * as fs from "node:fs"
 import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
@@ -16,7 +15,7 @@ import { postgres } from "../../.ci/programs.js"
 import * as PostgresServer from "../../packages/storage/test/support/PostgresServer.js"
 import { cross } from "./crossing.js"
 import { all, shared } from "./packages.js"
-import { output as edition, root, writeWorkspace } from "./workspace.js"
+import { output as edition, root } from "./workspace.js"
 
 const scratch = fs.mkdtempSync(path.join(tmpdir(), "latchkey-edition-"))
 /** At most this share of the time that a fresh token takes on Effect 3. */
@@ -61,21 +60,6 @@ const npm = (args: ReadonlyArray<string>, cwd: string): Promise<string> =>
 const lastLine = (text: string): string => text.split("\n").at(-1) ?? ""
 
 const generate = async (): Promise<string> => lastLine(await run("npm", ["run", "-s", "edition"], root))
-
-const manifests = ["package.json", ...all.map((name) => `packages/${name}/package.json`)]
-
-/** Installs what the manifests ask for, unless they are those of the last time. */
-const install = async (): Promise<string> => {
-  writeWorkspace()
-  const hash = createHash("sha256")
-  for (const file of manifests) hash.update(fs.readFileSync(path.join(edition, file)))
-  const stamp = path.join(edition, "node_modules/.manifests")
-  const wanted = hash.digest("hex")
-  if (fs.existsSync(stamp) && fs.readFileSync(stamp, "utf8") === wanted) return "as it was"
-  await npm(["install", "--no-package-lock"], edition)
-  fs.writeFileSync(stamp, wanted)
-  return "new"
-}
 
 const compile = async (): Promise<undefined> => {
   await run(bin("tsc"), ["-p", "tsconfig.json"], edition)
