@@ -168,7 +168,7 @@ const served = Effect.gen(function* () {
     Context.mergeAll(server, history, Context.make(TokenStorages.TokenStorages, storages))
   )
   const address = Context.get(server, HttpServer.HttpServer).address
-  if (address._tag !== "TcpAddress") throw new Error("No port")
+  if (!("port" in address)) throw new Error("No port")
   return `http://127.0.0.1:${address.port}/status/`
 })
 

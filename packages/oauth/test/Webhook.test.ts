@@ -118,7 +118,7 @@ describe("a message", () => {
         let body = ""
         request.setEncoding("utf8").on("data", (part: string) => (body += part))
         request.on("end", () => {
-          Queue.unsafeOffer(received, { headers: { ...request.headers } as Record<string, string>, body })
+          received.unsafeOffer({ headers: { ...request.headers } as Record<string, string>, body })
           response.writeHead(204).end()
         })
       })

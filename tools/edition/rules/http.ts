@@ -48,7 +48,8 @@ export const routers: Rule = {
     )
     all.forEach((each, at) => {
       const next = all[at + 1]
-      if (next !== undefined && paths.includes(paths[at]?.replace(/"$/, '/*"'))) {
+      const isOneOf = paths[at]?.endsWith('"') === true && paths.includes(paths[at].replace(/"$/, '/*"'))
+      if (next !== undefined && isOneOf) {
         edit.change(each.getStart(), next.getStart(), "")
       }
     })
