@@ -101,7 +101,11 @@ export const exported: Readonly<Record<string, Readonly<Record<string, string>>>
     encodeBase64Url: "Base64Url.encode",
     decodeBase64Url: "Base64Url.decode"
   },
-  HttpServerResponse: { unsafeJson: "jsonUnsafe" },
+  HttpServerResponse: {
+    unsafeJson: "jsonUnsafe",
+    unsafeSetCookie: "setCookieUnsafe",
+    expireCookie: "expireCookieUnsafe"
+  },
   HttpBody: { unsafeJson: "jsonUnsafe" },
   HttpClientRequest: { bodyUnsafeJson: "bodyJsonUnsafe" },
   UrlParams: { makeUrl: "Url.make" },

@@ -3,21 +3,19 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import { createWrappedNode, type SourceFile, ts } from "ts-morph"
 import type { Problem } from "./Edit.js"
+import { install } from "./install.js"
 import { all, pages } from "./packages.js"
 import { rules } from "./rules/index.js"
 import { translate } from "./translate.js"
-import { copyFile, output, root, settingsOfCompiler, write, written, writeWorkspace } from "./workspace.js"
+import { copyFile, output, root, settingsOfCompiler, write, written } from "./workspace.js"
 
 const modules = path.join(import.meta.dirname, "modules")
 const chosen = process.argv.slice(2)
 const packages = chosen.length === 0 ? all : chosen
 
+// The names of Effect 4 are read from its packages.
+await install()
 const began = Date.now()
-writeWorkspace()
-if (!fs.existsSync(path.join(output, "node_modules/effect"))) {
-  console.error("The names of Effect 4 are read from its packages: run npm install in .edition first")
-  process.exit(1)
-}
 const fence = /^(```ts\b(?! effect-4).*\n)([^]*?)^```$/gm
 /** A snippet that a page shows for Effect 4 as well, after the one for Effect 3. */
 const shown = /^```ts effect-4\n([^]*?)^```$/gm

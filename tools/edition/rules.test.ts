@@ -44,6 +44,16 @@ const cases: ReadonlyArray<readonly [name: string, before: string, after: string
     'import * as Schema from "effect/Schema"\nexport const a = Schema.check(Schema.makeFilter((n: number) => n > 0))\n'
   ],
   [
+    "routers whose routes may fail",
+    'import { HttpRouter } from "@effect/platform"\nexport type A<E, R> = HttpRouter.HttpRouter<E, HttpRouter.HttpRouter.ExcludeProvided<R> | number>\n',
+    'import * as Layer from "effect/Layer"\nimport * as HttpRouter from "effect/http/HttpRouter"\nexport type A<E, R> = Layer.Layer<never, never, HttpRouter.HttpRouter | HttpRouter.Request.From<"Requires", Exclude<R, HttpRouter.Provided> | number> | HttpRouter.Request.From<"Error", E>>\n'
+  ],
+  [
+    "routes whose paths are known later",
+    'import { HttpRouter } from "@effect/platform"\nexport const a = HttpRouter.empty.pipe(HttpRouter.get(from, b), HttpRouter.post(to, c))\n',
+    'import * as Layer from "effect/Layer"\nimport * as HttpRouter from "effect/http/HttpRouter"\nexport const a = Layer.mergeAll(HttpRouter.add("GET", from, b), HttpRouter.add("POST", to, c))\n'
+  ],
+  [
     "yields without a call",
     'import { Effect } from "effect"\nexport const a = Effect.repeatN(Effect.yieldNow(), 5)\n',
     'import * as Effect from "effect/Effect"\nexport const a = Effect.repeat(Effect.yieldNow, { times: 5 })\n'

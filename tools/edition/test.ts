@@ -4,19 +4,17 @@
  * It wants Node 24.
  */
 import * as Effect from "effect/Effect"
-import { execFile } from "node:child_process"
-import { createHash } from "node:crypto"
 import * as fs from "node:fs"
 import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
 import { tmpdir } from "node:os"
 import * as path from "node:path"
-import { promisify } from "node:util"
 import { postgres } from "../../.ci/programs.js"
 import * as PostgresServer from "../../packages/storage/test/support/PostgresServer.js"
 import { cross } from "./crossing.js"
+import { install, npm, run } from "./install.js"
 import { all, shared } from "./packages.js"
-import { output as edition, root, writeWorkspace } from "./workspace.js"
+import { output as edition, root } from "./workspace.js"
 
 const scratch = fs.mkdtempSync(path.join(tmpdir(), "latchkey-edition-"))
 /** At most this share of the time that a fresh token takes on Effect 3. */
@@ -25,17 +23,6 @@ const expiries = 20
 
 const [major = 0] = process.versions.node.split(".").map(Number)
 if (major < 24) throw new Error(`Effect 4's tests run on Node 24, this is ${process.version}`)
-
-const run = async (
-  command: string,
-  args: ReadonlyArray<string>,
-  cwd: string,
-  variables: Readonly<Record<string, string>> = {}
-): Promise<string> => {
-  const env = { ...process.env, ...variables }
-  const { stdout } = await promisify(execFile)(command, args, { cwd, env, maxBuffer: 1 << 26 })
-  return stdout.trim()
-}
 
 const failed: Array<string> = []
 const step = async (what: string, work: () => Promise<string | undefined>): Promise<boolean> => {
@@ -54,28 +41,9 @@ const step = async (what: string, work: () => Promise<string | undefined>): Prom
 }
 
 const bin = (name: string): string => path.join(edition, "node_modules/.bin", name)
-const npm = (args: ReadonlyArray<string>, cwd: string): Promise<string> =>
-  // Its errors are read, also where npm runs this without a word.
-  run("npm", [...args, "--no-audit", "--no-fund", "--loglevel=error"], cwd)
-
 const lastLine = (text: string): string => text.split("\n").at(-1) ?? ""
 
 const generate = async (): Promise<string> => lastLine(await run("npm", ["run", "-s", "edition"], root))
-
-const manifests = ["package.json", ...all.map((name) => `packages/${name}/package.json`)]
-
-/** Installs what the manifests ask for, unless they are those of the last time. */
-const install = async (): Promise<string> => {
-  writeWorkspace()
-  const hash = createHash("sha256")
-  for (const file of manifests) hash.update(fs.readFileSync(path.join(edition, file)))
-  const stamp = path.join(edition, "node_modules/.manifests")
-  const wanted = hash.digest("hex")
-  if (fs.existsSync(stamp) && fs.readFileSync(stamp, "utf8") === wanted) return "as it was"
-  await npm(["install", "--no-package-lock"], edition)
-  fs.writeFileSync(stamp, wanted)
-  return "new"
-}
 
 const compile = async (): Promise<undefined> => {
   await run(bin("tsc"), ["-p", "tsconfig.json"], edition)

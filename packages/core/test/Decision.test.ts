@@ -234,7 +234,11 @@ describe("keepAlive", () => {
     const due = kept(30 * day, 0)
     expect(Decision.judge(holding(due, { refreshable: false }), now, policy)).toMatchObject({ _tag: "Use" })
     expect(
-      Decision.judge(holding(due, { serverWait: Option.some({ at: now, until: now + minute }) }), now, policy)
+      Decision.judge(
+        holding(due, { serverWait: Option.some(new Entry.ServerWait({ at: now, until: now + minute })) }),
+        now,
+        policy
+      )
     ).toMatchObject({ _tag: "CoolDown", fallback: Option.some(token) })
   })
 })

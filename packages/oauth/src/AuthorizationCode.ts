@@ -214,7 +214,10 @@ export const make = (options: Options): Effect.Effect<Logins, OAuthConfigError, 
         return credentials
       })
 
-    const codeIn = (response: URLSearchParams, metadata: Server.Metadata) =>
+    const codeIn = (
+      response: URLSearchParams,
+      metadata: Server.Metadata
+    ): Either.Either<Redacted.Redacted, LoginError> =>
       AuthorizationResponse.code(response, {
         issuer: server.issuer,
         sendsIssuer: metadata.authorization_response_iss_parameter_supported === true
@@ -336,8 +339,10 @@ export const begin = (
 ): Effect.Effect<Attempt, OAuthConfigError | LoginError, HttpClient> =>
   Effect.flatMap(make(options), (logins) => logins.begin(redirectUri, login))
 
-const checkState = (login: LoginAttempt.LoginAttempt, response: URLSearchParams) =>
-  AuthorizationResponse.checkState(response, Redacted.value(login.state))
+const checkState = (
+  login: LoginAttempt.LoginAttempt,
+  response: URLSearchParams
+): Either.Either<void, LoginError> => AuthorizationResponse.checkState(response, Redacted.value(login.state))
 
 /** A key that cannot be imported was not written by a login. */
 const keyOf = ({ dpopKey }: LoginAttempt.LoginAttempt): Effect.Effect<Option.Option<DPoP.Key>, LoginError> =>

@@ -23,14 +23,13 @@ import type * as Arr from "effect/Array"
 import * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Encoding from "effect/Encoding"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Random from "effect/Random"
 import * as Redacted from "effect/Redacted"
-import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as oauth from "oauth4webapi"
@@ -68,14 +67,12 @@ export interface Options {
 /** How many messages are on their way at a time. */
 const together = 8
 
-const longestPause = Duration.hours(1)
+const longestPause = 3_600_000
 
 /** 5 s, 15 s, 45 s, 2 min, 7 min, 20 min, 1 h, 1 h …, each up to a fifth longer or shorter. */
-const pauses = (attempts: number) =>
-  Schedule.exponential("5 seconds", 3).pipe(
-    Schedule.union(Schedule.spaced(longestPause)),
-    Schedule.jittered,
-    Schedule.intersect(Schedule.recurs(attempts - 1))
+const pauseAfter = (sent: number): Effect.Effect<void> =>
+  Effect.flatMap(Random.next, (random) =>
+    Effect.sleep(Math.min(5000 * 3 ** (sent - 1), longestPause) * (0.8 + 0.4 * random))
   )
 
 /**
@@ -132,9 +129,13 @@ export const make = (
         if (status < 200 || status > 299) return yield* Effect.fail({ message: `it answered ${status}` })
       })
 
+    const repeated = (message: Message, sent = 1): ReturnType<typeof attempt> =>
+      Effect.catchAll(attempt(message), (problem) =>
+        sent < attempts ? Effect.andThen(pauseAfter(sent), repeated(message, sent + 1)) : Effect.fail(problem)
+      )
+
     const deliver = (notice: AccountNotice.AccountNotice) =>
-      attempt(message(notice)).pipe(
-        Effect.retry(pauses(attempts)),
+      repeated(message(notice)).pipe(
         // One message that dies of a defect does not stop the others. The defect is dropped: it may hold a secret.
         Effect.catchAllDefect(() => Effect.fail({ message: "an unexpected error" })),
         Effect.catchAll((problem) =>

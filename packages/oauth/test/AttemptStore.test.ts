@@ -2,7 +2,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { OneTimeStore } from "@latchkey/core"
 import { AttemptStore, LoginAttempt, LoginKeys, ReloginLink } from "@latchkey/oauth"
-import { Context, Effect, Encoding, Layer, Option, Redacted, TestClock } from "effect"
+import { Context, Effect, Either, Encoding, Layer, Option, Redacted, TestClock } from "effect"
 import { inspect } from "node:util"
 
 const start = 1_700_000_000_000
@@ -210,7 +210,7 @@ describe("a stored login", () => {
         Array.from({ length: 20 }, () => Effect.either(store.take(ticket))),
         { concurrency: "unbounded" }
       )
-      expect(all.filter(({ _tag }) => _tag === "Right")).toHaveLength(1)
+      expect(all.filter(Either.isRight)).toHaveLength(1)
     })
   )
 })

@@ -1,5 +1,5 @@
 /** The page of the accounts: what it says, what it never shows, and how it looks in a real browser. */
-import { HttpRouter, HttpServer, HttpServerRequest } from "@effect/platform"
+import { HttpServer, HttpServerRequest } from "@effect/platform"
 import { NodeHttpServer } from "@effect/platform-node"
 import { describe, expect, it } from "@effect/vitest"
 import { Credentials, Entry, TokenEvent, TokenManagers, TokenStorages } from "@latchkey/core"
@@ -11,6 +11,7 @@ import { chromium } from "../../../.ci/programs.js"
 import * as Activity from "../src/internal/activity.js"
 import * as StatusHtml from "../src/internal/statusHtml.js"
 import * as Chromium from "./support/Chromium.js"
+import { handlerOf, mounted } from "./support/serving.js"
 
 const minute = 60_000
 const start = 1_700_000_000_000
@@ -161,13 +162,13 @@ const served = Effect.gen(function* () {
       )
   })
   const server = yield* Layer.build(NodeHttpServer.layer(createServer, { port: 0, host: "127.0.0.1" }))
-  const app = HttpRouter.empty.pipe(HttpRouter.mount("/status", page))
+  const app = yield* handlerOf(mounted(page, "/status"))
   yield* Effect.provide(
     HttpServer.serveEffect(app),
     Context.mergeAll(server, history, Context.make(TokenStorages.TokenStorages, storages))
   )
   const address = Context.get(server, HttpServer.HttpServer).address
-  if (address._tag !== "TcpAddress") throw new Error("No port")
+  if (!("port" in address)) throw new Error("No port")
   return `http://127.0.0.1:${address.port}/status/`
 })
 

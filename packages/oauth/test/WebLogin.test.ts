@@ -15,6 +15,7 @@ import { Clock, type Context, Effect, Either, Encoding, Layer, Option, Redacted,
 import { answering, type Reply } from "./Memory.js"
 import * as Provider from "./Provider.js"
 import { consent } from "./support/interaction.js"
+import { handlerOf } from "./support/serving.js"
 
 const start = 1_700_000_000_000
 const issuer = "https://id.example.com"
@@ -67,9 +68,10 @@ const instance = (
     const context = yield* Layer.build(
       Layer.mergeAll(pool, http, store).pipe(Layer.provideMerge(LoginKeys.layer([key(1)])))
     )
-    const router = yield* Effect.provide(WebLogin.make(options), context)
+    const routes = yield* Effect.provide(WebLogin.make(options), context)
+    const handler = yield* handlerOf(routes)
     const app: App = (request) =>
-      router.pipe(
+      handler.pipe(
         Effect.provideService(HttpServerRequest.HttpServerRequest, HttpServerRequest.fromWeb(request)),
         Effect.provide(context),
         Effect.map((response) => HttpServerResponse.toWeb(response)),

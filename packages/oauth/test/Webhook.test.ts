@@ -3,10 +3,11 @@ import { FetchHttpClient } from "@effect/platform"
 import { describe, expect, it } from "@effect/vitest"
 import { AccountNotice, AccountNotices } from "@latchkey/core"
 import { Webhook } from "@latchkey/oauth"
-import { Clock, ConfigProvider, Effect, Layer, Queue, Redacted, Stream, TestClock } from "effect"
+import { Clock, Effect, Layer, Queue, Redacted, Stream, TestClock } from "effect"
 import { createHmac } from "node:crypto"
 import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
+import * as Edition from "../../core/test/support/Edition.js"
 import { answering, type Reply } from "./Memory.js"
 
 const secretBytes = Buffer.alloc(32, 7)
@@ -117,7 +118,7 @@ describe("a message", () => {
         let body = ""
         request.setEncoding("utf8").on("data", (part: string) => (body += part))
         request.on("end", () => {
-          Queue.unsafeOffer(received, { headers: { ...request.headers } as Record<string, string>, body })
+          received.unsafeOffer({ headers: { ...request.headers } as Record<string, string>, body })
           response.writeHead(204).end()
         })
       })
@@ -176,14 +177,14 @@ describe("the settings", () => {
     Effect.gen(function* () {
       const source = yield* notices
       const { asked, layer } = answering({ status: 200, body: "" })
-      const env = new Map([
-        ["AUTH__WEBHOOK_URL", url],
-        ["AUTH__WEBHOOK_SECRETS", `${Redacted.value(secret)},${Redacted.value(old)}`]
-      ])
+      const variables = {
+        AUTH__WEBHOOK_URL: url,
+        AUTH__WEBHOOK_SECRETS: `${Redacted.value(secret)},${Redacted.value(old)}`
+      }
       yield* Layer.build(
         Webhook.layerConfig().pipe(
           Layer.provide([layer, source.layer]),
-          Layer.provide(Layer.setConfigProvider(ConfigProvider.fromMap(env)))
+          Layer.provide(Edition.layerVariables(variables))
         )
       )
       yield* source.send(needs)

@@ -352,7 +352,10 @@ const refreshOf = (refresh: Part<"refresh">): Either.Either<Refresh, string> => 
   const { by = "refreshToken" } = refresh
   if (by === "refreshToken") {
     const keepAlive = Option.getOrUndefined(
-      Option.map(Duration.decodeUnknown(refresh.keepAlive), Duration.toMillis)
+      Option.fromNullable(refresh.keepAlive).pipe(
+        Option.flatMap((text) => Duration.decodeUnknown(text as Duration.DurationInput)),
+        Option.map(Duration.toMillis)
+      )
     )
     return keepAlive !== undefined && keepAlive < Duration.toMillis(Duration.days(1))
       ? Either.left("refresh.keepAlive is shorter than a day: give a longer time, or leave it out")

@@ -1,9 +1,10 @@
 /** The catalogue's servers, each played by a small server that behaves as the source of its facts says. */
-import { HttpClient, HttpClientError, HttpClientResponse } from "@effect/platform"
+import { HttpClient, HttpClientResponse } from "@effect/platform"
 import { describe, expect, it } from "@effect/vitest"
 import { Credentials } from "@latchkey/core"
 import { Catalogue, Provider } from "@latchkey/providers"
 import { Clock, Duration, Effect, Either, Layer, Option, Redacted, TestClock } from "effect"
+import * as Http from "../../oauth/src/edition/Http.js"
 import { inMemory, now } from "./support/world.js"
 
 const minute = 60_000
@@ -188,7 +189,7 @@ const serverOf = ({ answers = {}, asks = {}, refuses, window }: Played, lose = 0
       const { body, status } = decide(sent["refresh_token"], yield* Clock.currentTimeMillis)
       if (left-- > 0) {
         const cause = Object.assign(new Error("socket hang up"), { code: "ECONNRESET" })
-        return yield* new HttpClientError.RequestError({ request, reason: "Transport", cause })
+        return yield* Http.requestError(request, "Transport", { cause })
       }
       const headers = { "content-type": "application/json" }
       return HttpClientResponse.fromWeb(request, new Response(JSON.stringify(body), { status, headers }))

@@ -1,7 +1,7 @@
 import { Node, SyntaxKind } from "ts-morph"
 import type { Edit, Rule } from "../Edit.js"
 
-/** `HttpRouter.HttpRouter<never, R>` → the layer of its routes. */
+/** `HttpRouter.HttpRouter<E, R>` → the layer of its routes, and what a router provides. */
 export const routerTypes: Rule = {
   name: "http: router types",
   kinds: [SyntaxKind.TypeReference],
@@ -9,15 +9,19 @@ export const routerTypes: Rule = {
     if (!Node.isTypeReference(node)) return
     const name = node.getTypeName()
     const [error, services] = node.getTypeArguments()
+    if (/^HttpRouter\.HttpRouter\.ExcludeProvided$/.test(name.getText()) && error !== undefined) {
+      edit.replace(name, "Exclude")
+      return edit.after(error, ", HttpRouter.Provided")
+    }
     if (!Node.isQualifiedName(name) || edit.moduleOf(name.getLeft()) !== "HttpRouter") return
-    if (name.getRight().getText() !== "HttpRouter" || services === undefined) return
-    if (error?.getText() !== "never") return edit.fail(node, "a router whose routes fail")
+    if (name.getRight().getText() !== "HttpRouter" || error === undefined || services === undefined) return
     edit.before(
       node,
       `${edit.use("Layer")}.Layer<never, never, HttpRouter.HttpRouter | HttpRouter.Request.From<"Requires", `
     )
     edit.change(node.getStart(), services.getStart(), "")
-    edit.after(node, ">")
+    const fails = error.getText() !== "never"
+    edit.after(node, fails ? ` | HttpRouter.Request.From<"Error", ${error.getText()}>>` : ">")
   }
 }
 
@@ -28,10 +32,11 @@ export const routers: Rule = {
   apply: (node, edit) => {
     if (!Node.isCallExpression(node)) return
     const callee = node.getExpression()
-    if (edit.callOf(node)?.module === "HttpRouter" && edit.callOf(node)?.name === "get") {
+    const call = edit.callOf(node)
+    if (call?.module === "HttpRouter" && /^(?:get|post)$/.test(call.name)) {
       edit.replace(callee, "HttpRouter.add")
       const [path] = node.getArguments()
-      if (path !== undefined) edit.before(path, '"GET", ')
+      if (path !== undefined) edit.before(path, `"${call.name.toUpperCase()}", `)
     }
     if (!Node.isPropertyAccessExpression(callee) || callee.getName() !== "pipe") return
     if (!isEmptyRouter(callee.getExpression(), edit)) return
@@ -43,7 +48,8 @@ export const routers: Rule = {
     )
     all.forEach((each, at) => {
       const next = all[at + 1]
-      if (next !== undefined && paths.includes(paths[at]?.replace(/"$/, '/*"'))) {
+      const isOneOf = paths[at]?.endsWith('"') === true && paths.includes(paths[at].replace(/"$/, '/*"'))
+      if (next !== undefined && isOneOf) {
         edit.change(each.getStart(), next.getStart(), "")
       }
     })

@@ -58,9 +58,10 @@ export const verify = (
   })
   const pairs = keys.flatMap((key) => signatures.map((signature) => ({ key, signature })))
   // The platform compares in constant time.
-  return Effect.exists(pairs, ({ key, signature }) =>
+  const compared = Effect.forEach(pairs, ({ key, signature }) =>
     Effect.promise(() =>
       globalThis.crypto.subtle.verify("HMAC", key, signature, content({ id, timestamp, body }))
     )
   )
+  return Effect.map(compared, (all) => all.includes(true))
 }

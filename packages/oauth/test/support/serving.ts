@@ -6,6 +6,13 @@ import { Context, Effect, Layer, type Scope } from "effect"
 
 export type Routes = HttpRouter.HttpRouter<never, TokenStorages.TokenStorages>
 
+/** The routes as the effect that answers one request. */
+export const handlerOf = <E, R>(routes: HttpRouter.HttpRouter<E, R>) => Effect.succeed(routes)
+
+/** The routes under a path. */
+export const mounted = <E, R>(routes: HttpRouter.HttpRouter<E, R>, path: `/${string}`) =>
+  HttpRouter.mount(HttpRouter.empty, path, routes)
+
 /** Serves routes until the scope closes, with a client for them. */
 export const serve = (
   routes: Routes,
@@ -19,8 +26,7 @@ export const serve = (
 
 /** Routes under a path, for those who send this `Authorization`. */
 export const guarded = (routes: Routes, path: `/${string}`, authorization: string): Routes =>
-  HttpRouter.empty.pipe(
-    HttpRouter.mount(path, routes),
+  mounted(routes, path).pipe(
     HttpRouter.use((route) =>
       Effect.flatMap(HttpServerRequest.HttpServerRequest, ({ headers }) =>
         headers["authorization"] === authorization ? route : HttpServerResponse.empty({ status: 401 })

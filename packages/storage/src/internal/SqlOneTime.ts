@@ -45,7 +45,7 @@ export const make = (session: Session): Context.Tag.Service<OneTimeStore> => {
   const ensure = Effect.suspend(() =>
     ready
       ? Effect.void
-      : Effect.tap(create(attempts), () => {
+      : Effect.map(create(attempts), () => {
           ready = true
         })
   )

@@ -17,6 +17,19 @@ export type Routes = Layer.Layer<
   HttpRouter.HttpRouter | HttpRouter.Request.From<"Requires", TokenStorages.TokenStorages>
 >
 
+/** The routes as the effect that answers one request. */
+export const handlerOf = <R>(routes: Layer.Layer<never, never, R>) => HttpRouter.toHttpEffect(routes)
+
+/** The routes under a path. */
+export const mounted = <R>(routes: Layer.Layer<never, never, R>, path: `/${string}`) =>
+  Layer.provide(
+    routes,
+    Layer.effect(
+      HttpRouter.HttpRouter,
+      Effect.map(HttpRouter.HttpRouter, (router) => router.prefixed(path))
+    )
+  )
+
 /** Serves routes until the scope closes, with a client for them. */
 export const serve = (
   routes: Routes,
@@ -32,13 +45,7 @@ export const serve = (
 /** Routes under a path, for those who send this `Authorization`. */
 export const guarded = (routes: Routes, path: `/${string}`, authorization: string): Routes =>
   Layer.mergeAll(
-    Layer.provide(
-      routes,
-      Layer.effect(
-        HttpRouter.HttpRouter,
-        Effect.map(HttpRouter.HttpRouter, (router) => router.prefixed(path))
-      )
-    ),
+    mounted(routes, path),
     HttpRouter.middleware(
       (route) =>
         Effect.flatMap(HttpServerRequest.HttpServerRequest, ({ headers }) =>
