@@ -29,6 +29,9 @@ const Problem = Schema.Struct({
   })
 })
 
+/** An agent answers within this time, even if it has to refresh first. */
+const longestWait = "2 minutes"
+
 /** Longer answers are none of an agent's. */
 const longestAnswer = 1_048_576
 
@@ -123,7 +126,7 @@ const ask = (
   address: string,
   options: Http.RequestOptions
 ): Effect.Effect<{ readonly status: number; readonly body: string }, Failure.Failure> =>
-  Effect.async((resume) => {
+  Effect.async<{ readonly status: number; readonly body: string }, Failure.Failure>((resume) => {
     const request = Http.get({ ...options, agent: false }, (response) => {
       let body = ""
       response.setEncoding("utf8").on("data", (part: string) => {
@@ -131,9 +134,13 @@ const ask = (
         if (body.length > longestAnswer) request.destroy(new Error())
       })
       response.once("end", () => resume(Effect.succeed({ status: response.statusCode ?? 0, body })))
+      // After an end this does nothing.
+      response.once("close", () => resume(unreachable(address, "the connection broke")))
     })
     request.once("error", (error: NodeJS.ErrnoException) =>
       resume(unreachable(address, error.code ?? "the connection broke"))
     )
     return Effect.sync(() => request.destroy())
-  })
+  }).pipe(
+    Effect.timeoutFail({ duration: longestWait, onTimeout: () => unreachable(address, "it took too long") })
+  )

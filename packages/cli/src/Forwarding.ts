@@ -70,18 +70,25 @@ const isLoopback = (hostname: string): boolean => /^(?:localhost|127(?:\.\d{1,3}
 
 /**
  * The URL that a request goes to: its path and query below the target. None if the request names anything
- * else, or its path leads out of the target's.
+ * else, or its path leads out of the target's, also once a server has decoded it.
  *
  * @since 3.1.0
  * @category getters
  */
 export const urlOf = (target: URL, path: string): Option.Option<URL> => {
-  if (!path.startsWith("/")) return Option.none()
+  if (!path.startsWith("/") || leadsUp(path)) return Option.none()
   const base = target.href.replace(/\/+$/, "")
   const url = URL.canParse(base + path) ? new URL(base + path) : undefined
   const isBelow = url !== undefined && (url.href === base || /^[/?]/.test(url.href.slice(base.length)))
   return isBelow && url.href.startsWith(base) ? Option.some(url) : Option.none()
 }
+
+/** Dots beside an encoded slash or backslash are no segment here, but may be one for the server. */
+const leadsUp = (path: string): boolean =>
+  path
+    .replace(/[?#].*/s, "")
+    .split(/[/\\]|%2f|%5c/i)
+    .some((segment) => /^(?:\.|%2e){2}(?:;|$)/i.test(segment))
 
 /**
  * The headers of the response to the program. A redirect within the target becomes one within the proxy, so
@@ -97,8 +104,8 @@ export const responseHeaders = (target: URL, requested: URL, headers: Headers): 
   if (location === undefined || !URL.canParse(location, requested.href)) return kept
   const to = new URL(location, requested.href)
   const base = target.pathname.replace(/\/+$/, "")
-  const isBelow = to.origin === target.origin && to.pathname.startsWith(`${base}/`)
-  return isBelow
-    ? { ...kept, location: to.pathname.slice(base.length) + to.search + to.hash }
-    : { ...kept, location: to.href }
+  const path = to.pathname.slice(base.length)
+  // A path that begins with two slashes would be another host, which would get the local secret.
+  const isBelow = to.origin === target.origin && to.pathname.startsWith(`${base}/`) && !path.startsWith("//")
+  return isBelow ? { ...kept, location: path + to.search + to.hash } : { ...kept, location: to.href }
 }

@@ -34,8 +34,11 @@ export type Refusal = "Host" | "WebPage" | "Secret"
 
 type Headers = Readonly<Record<string, string | undefined>>
 
-/** Headers that only a browser sends. A page cannot remove them. */
-const ofBrowsers = ["origin", "sec-fetch-site", "sec-fetch-mode"]
+/**
+ * Headers that only a browser sends. A page cannot remove them. `Sec-Fetch-Mode` is none of them: the `fetch` of
+ * Node, and so every SDK that uses it, sends it too.
+ */
+const ofBrowsers = ["origin", "sec-fetch-site"]
 
 /** Headers in which SDKs send their API key. None of them is forwarded. */
 const carriers = ["authorization", "x-api-key", "x-latchkey-secret"]
@@ -53,7 +56,7 @@ export const hostsOf = (port: number): ReadonlyArray<string> => {
 
 /**
  * Returns the headers without the local secret, or why the request is refused. The names of `headers` are in
- * lower case.
+ * lower case. An SDK may send its key in several headers: none that holds the secret is returned.
  *
  * @since 3.1.0
  * @category predicates
@@ -67,7 +70,9 @@ export const admit = (
   if (secret !== undefined && !carriers.some((name) => isSecret(secret, headers[name]))) {
     return Either.left("Secret")
   }
-  return Either.right(without(headers, carriers))
+  const known = secret === undefined ? undefined : Redacted.value(secret)
+  const holders = Object.keys(headers).filter((name) => known !== undefined && headers[name]?.includes(known))
+  return Either.right(without(headers, [...carriers, ...holders]))
 }
 
 /** Compares digests, so that the time of the comparison shows neither the text nor its length. */

@@ -22,7 +22,7 @@ import * as Failure from "./Failure.js"
  */
 export type Place = { readonly port: number } | { readonly socket: string } | { readonly descriptor: number }
 
-/** A program on this machine needs few connections. More than these wait. */
+/** A program on this machine needs few connections. More than these are closed at once. */
 const maxConnections = 256
 
 /** How long a client may take for the headers of a request, in milliseconds. */

@@ -316,6 +316,19 @@ describe("the command with LATCHKEY_AGENT", () => {
     expect(ended.stderr).toContain(words)
   })
 
+  it("says so if the agent breaks off its answer", async () => {
+    const place = join(room.folder, "own", "broken.sock")
+    const broken = Http.createServer((_, response) => {
+      response.writeHead(200, { "content-length": "100" }).write("{")
+      setTimeout(() => response.destroy(), 50)
+    }).listen(place)
+    await once(broken, "listening")
+    const { code, stderr } = await latchkey(["token", "acme/work"], { LATCHKEY_AGENT: place })
+    expect(code).toBe(4)
+    expect(stderr).toContain("the connection broke")
+    broken.close()
+  })
+
   it("passes the agent's refusal on", async () => {
     const ended = await latchkey(["token", "acme/other"], { LATCHKEY_AGENT: socket })
     expect(ended.code).toBe(2)

@@ -62,6 +62,11 @@ const answer = async (request: Http.IncomingMessage, response: Http.ServerRespon
   }
   if (url === "/api/away") return response.writeHead(302, { location: "https://other.example/x" }).end()
   if (url === "/api/moved") return response.writeHead(302, { location: `${origin}/api/new?a=1` }).end()
+  if (url === "/api/host") return response.writeHead(302, { location: `${origin}/api//other.example` }).end()
+  if (url === "/api/broken") {
+    response.write("part")
+    return setTimeout(() => request.socket.destroy(), 50)
+  }
   if (url === "/api/cookies") return response.writeHead(204, { "set-cookie": ["a=1", "b=2; Path=/"] }).end()
   return response.writeHead(200, { "content-type": "text/plain", "x-own": "1" }).end(`got ${body}`)
 }
@@ -229,6 +234,20 @@ describe("a request", () => {
     expect(JSON.stringify(seen)).not.toContain(proxy.secret)
   })
 
+  it("has the secret in no other header, and not in its address", async () => {
+    const { secret } = proxy
+    const headers = { "x-goog-api-key": secret, cookie: `a=1; key=${secret}` }
+    expect(await send(proxy, "/x", { headers })).toMatchObject({ status: 200 })
+    expect(await send(proxy, `/x?key=${secret}`)).toMatchObject({ status: 400 })
+    expect(seen).toHaveLength(1)
+    expect(JSON.stringify(seen)).not.toContain(secret)
+  })
+
+  it("may come from the fetch of Node", async () => {
+    const headers = { authorization: `Bearer ${proxy.secret}` }
+    expect((await fetch(`${proxy.url}/x`, { headers })).status).toBe(200)
+  })
+
   it("is sent again once with a new token after a 401", async () => {
     await alone(async () => {
       await importGrant()
@@ -266,7 +285,11 @@ describe("a request", () => {
 
   it.each([
     ["/../secret", 400],
-    ["/..%2fsecret", 200],
+    ["/..%2fsecret", 400],
+    ["/x%2F%2e.%5csecret", 400],
+    ["/..;/secret", 400],
+    ["/group%2Fproject/a..b", 200],
+    ["/x?path=../y", 200],
     ["/%2e%2e/secret", 400],
     ["http://other.example/", 400],
     ["//other.example/x", 200]
@@ -318,6 +341,17 @@ describe("a response", () => {
       status: 302,
       headers: { location: "https://other.example/x" }
     })
+  })
+
+  it("never redirects a path of the server to another host", async () => {
+    expect(await send(proxy, "/host")).toMatchObject({
+      status: 302,
+      headers: { location: `${origin}/api//other.example` }
+    })
+  })
+
+  it("that broke off does not look complete", async () => {
+    await expect(send(proxy, "/broken")).rejects.toThrow("aborted")
   })
 
   it("keeps several cookies apart", async () => {

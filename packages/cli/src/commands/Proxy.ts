@@ -12,11 +12,14 @@ import type * as HttpClientResponse from "@effect/platform/HttpClientResponse"
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
+import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
 import type { TokenError } from "@latchkey/core/TokenError"
 import * as BearerClient from "@latchkey/oauth/BearerClient"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import * as Stream from "effect/Stream"
 import * as Path from "node:path"
 import * as Failure from "../Failure.js"
 import * as Forwarding from "../Forwarding.js"
@@ -110,6 +113,13 @@ const serve = (parts: Parts, request: HttpServerRequest.HttpServerRequest) =>
     if (request.url === metricsPath) {
       return HttpServerResponse.text(metrics.text(), { contentType: "text/plain; version=0.0.4" })
     }
+    if (gate.secret !== undefined && request.url.includes(Redacted.value(gate.secret))) {
+      return LocalServer.problem(
+        400,
+        "Secret",
+        "The local secret is in the address. Send it in a header only."
+      )
+    }
     const url = Forwarding.urlOf(target, request.url)
     if (Option.isNone(url)) {
       return LocalServer.problem(400, "Path", "The request's path leads out of the proxy's server.")
@@ -131,7 +141,7 @@ const forward = (
       HttpClientRequest.setHeaders(Forwarding.requestHeaders(headers))
     )
     const response = yield* client.execute(outgoing)
-    return toProgram(response, Forwarding.responseHeaders(target, url, response.headers), request.method)
+    return toProgram(response, Forwarding.responseHeaders(target, url, response.headers), request)
   }).pipe(Effect.catchAll((error) => Effect.succeed(failed(error))))
 
 /** A small body is read first. Every other one is passed on as it comes. */
@@ -148,15 +158,22 @@ const bodyOf = (request: HttpServerRequest.HttpServerRequest) => {
 const toProgram = (
   response: HttpClientResponse.HttpClientResponse,
   headers: Readonly<Record<string, string>>,
-  method: string
+  request: HttpServerRequest.HttpServerRequest
 ): HttpServerResponse.HttpServerResponse => {
   const { status } = response
   const options = { status, headers, cookies: cookiesOf(response) }
-  const isEmpty = method === "HEAD" || status === 204 || status === 304
+  const isEmpty = request.method === "HEAD" || status === 204 || status === 304
   return isEmpty
     ? HttpServerResponse.empty(options)
-    : HttpServerResponse.stream(response.stream, { ...options, contentType: headers["content-type"] })
+    : HttpServerResponse.stream(
+        Stream.onError(response.stream, () => broken(request)),
+        { ...options, contentType: headers["content-type"] }
+      )
 }
+
+/** A body that broke off must not look complete to the program. */
+const broken = (request: HttpServerRequest.HttpServerRequest) =>
+  Effect.sync(() => void NodeHttpServerRequest.toIncomingMessage(request).socket.destroy())
 
 const cookiesOf = ({ cookies }: HttpClientResponse.HttpClientResponse): Cookies.Cookies | undefined =>
   Cookies.isEmpty(cookies) ? undefined : cookies

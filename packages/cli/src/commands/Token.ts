@@ -8,6 +8,7 @@ import type * as TokenManager from "@latchkey/core/TokenManager"
 import * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
+import * as Equal from "effect/Equal"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
@@ -153,7 +154,11 @@ export const from = (
       accessToken,
       idToken: Option.flatMap(credentials, (c) => c.idToken),
       tokenType: Option.match(credentials, { onNone: () => "Bearer", onSome: (c) => c.tokenType }),
-      scopes: Option.match(credentials, { onNone: () => [], onSome: (c) => c.scopes }),
+      // Those of this token: another process may have replaced the grant since, perhaps with fewer scopes.
+      scopes: Option.match(
+        Option.filter(credentials, (c) => Equal.equals(c.accessToken, accessToken)),
+        { onNone: () => [], onSome: (c) => c.scopes }
+      ),
       // By this clock, although another one may have dated it.
       expiresAt: Option.map(
         Option.flatMap(credentials, (c) => Decision.timeToExpiry(c, now)),
