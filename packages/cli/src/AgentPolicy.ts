@@ -73,17 +73,23 @@ export interface Question {
   readonly minValidity: number
 }
 
+/** The path of each method. */
+const paths: ReadonlyMap<string, string> = new Map([
+  ["GET", "/token"],
+  ["POST", "/reject"]
+])
+
 /**
- * Parses the path and the query of a request: `/token?account=ACCOUNT&min_validity=SPAN`.
+ * Parses the method, the path and the query of a request: `/token?account=ACCOUNT&min_validity=SPAN`.
  *
  * @since 3.1.0
  * @category parsing
  */
-export const question = (path: string, wanted: "/token" | "/reject"): Either.Either<Question, Failure> => {
+export const question = (method: string, path: string): Either.Either<Question, Failure> => {
   const at = path.indexOf("?")
   const query = new URLSearchParams(at === -1 ? "" : path.slice(at + 1))
   const account = query.get("account") ?? ""
-  const isPath = (at === -1 ? path : path.slice(0, at)) === wanted
+  const isPath = (at === -1 ? path : path.slice(0, at)) === paths.get(method)
   if (!isPath || account === "") {
     return Either.left(
       usage("The agent answers GET /token?account=ACCOUNT and POST /reject?account=ACCOUNT.")

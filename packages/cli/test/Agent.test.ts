@@ -204,6 +204,7 @@ describe("a client on the socket", () => {
     ["GET", "/token", 400],
     ["GET", "/token?account=acme/work&min_validity=soon", 400],
     ["POST", "/token?account=acme/work", 400],
+    ["DELETE", "/token?account=acme/work", 400],
     ["GET", "/reject?account=acme/work", 400]
   ])("%s %s is explained", async (method, path, status) => {
     const refused = await ask({ socketPath: socket }, path, { method })

@@ -222,6 +222,7 @@ describe("a request", () => {
       headers: { "x-trace": "7", "content-type": "application/json", host: new URL(origin).host }
     })
     expect(seen[0]!.headers).not.toHaveProperty("x-hop")
+    expect(seen[0]!.headers).not.toHaveProperty("traceparent")
     expect(JSON.stringify(seen)).not.toContain(proxy.secret)
     expect(proxy.written()).not.toContain(proxy.secret)
     expect(proxy.written()).not.toContain("canary")

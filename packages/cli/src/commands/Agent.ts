@@ -232,7 +232,7 @@ const answer = (
   }
   return Effect.gen(function* () {
     const isRejection = request.method === "POST"
-    const question = yield* AgentPolicy.question(request.url, isRejection ? "/reject" : "/token")
+    const question = yield* AgentPolicy.question(request.method, request.url)
     const account = yield* AgentPolicy.admit(client, question)
     const { manager, session } = yield* RcMap.get(sessions, account)
     const rejected = isRejection ? yield* bodyOf(request) : undefined

@@ -7,6 +7,7 @@
 import * as Cookies from "@effect/platform/Cookies"
 import * as HttpBody from "@effect/platform/HttpBody"
 import type * as HttpClientError from "@effect/platform/HttpClientError"
+import * as HttpClient from "@effect/platform/HttpClient"
 import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
 import type * as HttpClientResponse from "@effect/platform/HttpClientResponse"
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
@@ -70,12 +71,17 @@ export const run = (options: Options): Effect.Effect<never, Failure.Failure, Ser
     const client = yield* Effect.mapError(BearerClient.make({ manager, origins: [target.origin] }), (error) =>
       Failure.usage(error.message)
     )
+    // The request is the program's own, and gets no header for tracing.
+    const untraced = HttpClient.withTracerPropagation(client, false)
     const { port, server } = yield* LocalServer.listen({ port: options.port })
     const metrics = ProxyMetrics.make()
     yield* LocalServer.handle(
       server,
       Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) =>
-        serve({ client, metrics, target, gate: { hosts: LocalGate.hostsOf(port), secret } }, request)
+        serve(
+          { client: untraced, metrics, target, gate: { hosts: LocalGate.hostsOf(port), secret } },
+          request
+        )
       )
     )
     const url = `http://127.0.0.1:${port}`
