@@ -13,6 +13,7 @@ import {
 } from "@latchkey/core"
 import { Clock, Effect, Either, HashMap, Layer, Option, Stream, TestClock } from "effect"
 import { minute, settle, start } from "./support/Bench.js"
+import * as Edition from "./support/Edition.js"
 
 const alive = (grant: string) => Option.some({ grant, dead: false })
 const dead = (grant: string) => Option.some({ grant, dead: true })
@@ -174,7 +175,7 @@ describe("the notices of a pool", () => {
         Effect.provideService(TokenStorages.TokenStorages, storages),
         Effect.provideService(TokenManagers.TokenManagers, {} as TokenManagers.Managers)
       )
-      expect(yield* Effect.flip(made)).toMatchObject({ _op: "InvalidData" })
+      expect(Edition.settingProblem(yield* Effect.flip(made))).toBe("invalid")
     })
   )
 })
