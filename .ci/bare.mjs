@@ -53,6 +53,9 @@ const expected = [
   /^skipped: git with the command as its helper /m,
   /^skipped: Docker with the command as its helper /m,
   /^skipped: kubectl with the command as its plugin /m,
+  /^skipped: curl as a client of the agent /m,
+  /^skipped: Python as a client of the agent /m,
+  /^skipped: the agent with a socket from systemd /m,
   /^skipped: full, read-only and single mounted files /m
 ]
 
