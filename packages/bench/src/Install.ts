@@ -1,4 +1,4 @@
-/** Installs the peers on first use, so that the install of the repository stays small. */
+/** Installs the peers, and what judges campaigns, on first use: the install of the repository stays small. */
 import { spawnSync } from "node:child_process"
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
@@ -9,6 +9,7 @@ const root = fileURLToPath(new URL("..", import.meta.url))
 interface Manifest {
   readonly version?: string
   readonly dependencies?: Readonly<Record<string, string>>
+  readonly devDependencies?: Readonly<Record<string, string>>
 }
 
 const read = (path: string): Manifest => JSON.parse(readFileSync(join(root, path), "utf8")) as Manifest
@@ -26,10 +27,11 @@ const environment = Object.fromEntries(
   Object.entries(process.env).filter(([name]) => !/^npm_(config_local_prefix|package_|lifecycle_)/.test(name))
 )
 
-/** Installs the peers unless the pinned versions are there. Returns their names. */
+/** Installs all of `package.json` unless the pinned versions are there. Returns the names of the peers: its dependencies. */
 export const installPeers = (): ReadonlyArray<string> => {
-  const pinned = Object.entries(read("package.json").dependencies ?? {})
-  const names = pinned.map(([name]) => name)
+  const { dependencies = {}, devDependencies = {} } = read("package.json")
+  const pinned = Object.entries({ ...dependencies, ...devDependencies })
+  const names = Object.keys(dependencies)
   if (pinned.every(([name, version]) => versionOf(name) === version)) return names
   process.stderr.write("installing the libraries that are measured\n")
   const { status } = spawnSync(
