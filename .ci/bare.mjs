@@ -1,11 +1,23 @@
 /*
  * The first commands of a newcomer, from a fresh clone on a machine with only Node, npm and a shell: npm
  * install, npm test, npm start. Tests that cannot run there are skipped, with one line for each part.
+ * `bare.mjs DIRECTORY` writes there what the tests reported, as bare.json, and the files in which some were
+ * skipped, as skipped.txt.
  */
 import { execFileSync, spawnSync } from "node:child_process"
-import { accessSync, constants, mkdirSync, mkdtempSync, rmSync, symlinkSync } from "node:fs"
+import {
+  accessSync,
+  constants,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync
+} from "node:fs"
 import { tmpdir } from "node:os"
-import { delimiter, dirname, join } from "node:path"
+import { delimiter, dirname, join, relative } from "node:path"
 
 const root = join(import.meta.dirname, "..")
 /** The programs in a slim image of Node. */
@@ -119,8 +131,15 @@ const run = (...args) => {
   return output
 }
 
+const [, , reports] = process.argv
+const reporters =
+  reports === undefined
+    ? []
+    : ["--", "--reporter=default", "--reporter=json", `--outputFile.json=${join(reports, "bare.json")}`]
+
+console.log(`Node ${process.version}`)
 run("install")
-const tested = run("test")
+const tested = run("test", ...reporters)
 console.log(
   tested
     .split("\n")
@@ -135,3 +154,10 @@ for (const line of expected) {
   }
 }
 run("start")
+if (reports !== undefined) {
+  const { testResults } = JSON.parse(readFileSync(join(reports, "bare.json"), "utf8"))
+  const files = testResults
+    .filter(({ assertionResults }) => assertionResults.some(({ status }) => status !== "passed"))
+    .map(({ name }) => relative(realpathSync(clone), name))
+  writeFileSync(join(reports, "skipped.txt"), files.join("\n"))
+}
