@@ -40,7 +40,9 @@ export const manifestFor = (manifest: Manifest): Manifest => {
     ...(dependencies === undefined ? {} : { dependencies: own(dependencies) }),
     peerDependencies: peers,
     ...(optional.length === 0 ? {} : { peerDependenciesMeta: Object.fromEntries(optional) }),
-    ...(devDependencies === undefined ? {} : { devDependencies: ranges(manifest.name, devDependencies, "") })
+    ...(devDependencies === undefined
+      ? {}
+      : { devDependencies: own(ranges(manifest.name, devDependencies, "")) })
   }
 }
 

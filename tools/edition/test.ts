@@ -134,6 +134,14 @@ const startIssuer = async () => {
   return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, stop }
 }
 
+/** What a user installs with the packages: the newest Effect 4, and what the snippets import. */
+const beside = [
+  "effect@latest",
+  "@effect/platform-node@latest",
+  "@modelcontextprotocol/client@2",
+  "@types/node@24"
+]
+
 /** The first page, and that of each package. */
 const firstSnippets = ["", ...all.map((name) => `packages/${name}`)]
 
@@ -217,7 +225,7 @@ const inTurn = async (): Promise<void> => {
     const folder = emptyProject("latest")
     const isInstalled = await step("install beside effect@latest, in an empty folder", async () => {
       await npm(
-        ["install", ...tarballs, "effect@latest", "@effect/platform-node@latest", "@types/node@24"],
+        ["install", ...tarballs, ...beside],
         folder
       )
       return undefined

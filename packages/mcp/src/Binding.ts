@@ -150,7 +150,11 @@ export const hasSameClient = (a: Binding, b: Binding): boolean =>
   a.resource === b.resource &&
   Equal.equals(Option.map(client(a), authentication), Option.map(client(b), authentication))
 
-const authentication = ({ clientId, method, secret }: Registered) => Data.tuple(clientId, method, secret)
+/** Compared by value. */
+class Authentication extends Data.Class<Pick<Registered, "clientId" | "method" | "secret">> {}
+
+const authentication = ({ clientId, method, secret }: Registered) =>
+  new Authentication({ clientId, method, secret })
 
 /**
  * Returns the identity of the grant, from the grant itself; see `identityIn` of `TokenRefresher`.

@@ -14,6 +14,7 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type { AuthProvider, OAuthClientProvider } from "@modelcontextprotocol/client"
 import type { AuthStatus } from "@latchkey/core/AuthStatus"
+import { Fibers } from "@latchkey/core/internal-api"
 import * as Run from "./internal/run.js"
 import * as sdk from "./internal/sdkProviders.js"
 import * as tokenFetch from "./internal/tokenFetch.js"
@@ -85,7 +86,7 @@ export interface Options {
  */
 export const make = (auth: Service, options: Options = {}): Effect.Effect<McpPromise> =>
   Effect.gen(function* () {
-    const run = Run.make(yield* Effect.runtime())
+    const run = Run.make(yield* Fibers.running())
     return {
       fetch: yield* tokenFetch.make(auth, run, options.fetch ?? ((url, init) => globalThis.fetch(url, init))),
       provider: sdk.authProvider(auth, run),

@@ -269,7 +269,7 @@ it.scopedLive("interrupting one who waits leaves the login to the others", () =>
     yield* Effect.sleep("50 millis")
     yield* Fiber.interrupt(first)
     yield* Deferred.succeed(there, undefined)
-    expect(Redacted.value(yield* second)).toBe("access-1")
+    expect(Redacted.value(yield* Fiber.join(second))).toBe("access-1")
   }).pipe(Effect.provide(World.memory))
 )
 

@@ -1,14 +1,14 @@
 /** Runs effects for callers without Effect. */
+import { Fibers } from "@latchkey/core/internal-api"
 import * as Cause from "effect/Cause"
 import type * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Runtime from "effect/Runtime"
 
 /** Rejects with the failure itself. If the signal aborts, it interrupts the effect and rejects with the signal's reason. */
 export type Run = <A, E>(effect: Effect.Effect<A, E>, signal?: AbortSignal | null) => Promise<A>
 
-export const make = (runtime: Runtime.Runtime<never>): Run => {
-  const runExit = Runtime.runPromiseExit(runtime)
+export const make = (running: Fibers.Running): Run => {
+  const runExit = Fibers.runPromiseExit(running)
   return async (effect, signal) => {
     signal?.throwIfAborted()
     const exit = await runExit(effect, signal == null ? {} : { signal })

@@ -45,7 +45,7 @@ export const make = (auth: Service, run: Run, send: Fetch): Effect.Effect<Fetch>
       })
       return Effect.map(
         // The program decides which other headers a request carries.
-        HttpClient.withTracerPropagation(wrap(client), false).execute(request),
+        Effect.locally(wrap(client).execute(request), HttpClient.currentTracerPropagation, false),
         () => last
       )
     })
