@@ -19,7 +19,7 @@ const three = {
     "@effect/sql-pg": { optional: true },
     pg: { optional: true }
   },
-  devDependencies: { "@effect/sql-pg": "0.53.0", pg: "8.23.1" }
+  devDependencies: { "@effect/sql-pg": "0.53.0", "@latchkey/oauth": "3.2.1", pg: "8.23.1" }
 }
 
 describe("a manifest for Effect 4", () => {
@@ -32,7 +32,7 @@ describe("a manifest for Effect 4", () => {
       dependencies: { "@latchkey/core": "4.2.1", "fs-native-extensions": "1.5.1" },
       peerDependencies: { "@effect/sql-pg": "^4.0.5", effect: "^4.1.0", pg: "^8.16.3" },
       peerDependenciesMeta: { "@effect/sql-pg": { optional: true }, pg: { optional: true } },
-      devDependencies: { "@effect/sql-pg": "4.0.5", pg: "8.23.1" }
+      devDependencies: { "@effect/sql-pg": "4.0.5", "@latchkey/oauth": "4.2.1", pg: "8.23.1" }
     })
   })
 

@@ -63,6 +63,23 @@ it("a grant names its issuer and its client", () => {
   })
 })
 
+it("grants are refreshed in the same way if server, client and the value of its secret are the same", () => {
+  const withClient = (client: Partial<Registered>, rest: Partial<Binding.Binding> = {}) =>
+    new Binding.Binding({
+      ...binding,
+      ...rest,
+      registrations: { [binding.issuer]: new Registered({ ...registered, ...client }) }
+    })
+  const isSame = (other: Binding.Binding) => Binding.hasSameClient(binding, other)
+  expect(isSame(withClient({ secret: Option.some(Redacted.make(secret)), redirectUris: [] }))).toBe(true)
+  expect(isSame(withClient({ secret: Option.some(Redacted.make("another")) }))).toBe(false)
+  expect(isSame(withClient({ secret: Option.none() }))).toBe(false)
+  expect(isSame(withClient({ clientId: "another" }))).toBe(false)
+  expect(isSame(withClient({ method: "client_secret_post" }))).toBe(false)
+  expect(isSame(withClient({}, { hasMetadata: false }))).toBe(false)
+  expect(isSame(withClient({}, { resource: "https://other.example.com" }))).toBe(false)
+})
+
 it("the last registrations are kept, one for each issuer", () => {
   let all: Binding.Binding["registrations"] = {}
   for (let n = 0; n < 12; n++) all = Binding.register(all, `https://as${n}.example.com`, registered)
