@@ -3,6 +3,7 @@
  *
  * @since 3.1.0
  */
+import { isLoopback } from "@latchkey/oauth/Endpoint"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import { type Failure, usage } from "./Failure.js"
@@ -55,7 +56,7 @@ export const parseTarget = (text: string): Either.Either<URL, Failure> => {
   const url = URL.canParse(text) ? new URL(text) : undefined
   const isPlain =
     url !== undefined && url.username === "" && url.password === "" && url.search === "" && !/[?#]/.test(text)
-  const isSafe = url?.protocol === "https:" || (url?.protocol === "http:" && isLoopback(url.hostname))
+  const isSafe = url?.protocol === "https:" || (url?.protocol === "http:" && isLoopback(url))
   return isPlain && isSafe
     ? Either.right(url)
     : Either.left(
@@ -65,8 +66,6 @@ export const parseTarget = (text: string): Either.Either<URL, Failure> => {
         )
       )
 }
-
-const isLoopback = (hostname: string): boolean => /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/.test(hostname)
 
 /**
  * The URL that a request goes to: its path and query below the target. None if the request names anything

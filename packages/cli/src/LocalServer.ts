@@ -13,6 +13,7 @@ import * as fs from "node:fs/promises"
 import * as Http from "node:http"
 import * as Net from "node:net"
 import * as Failure from "./Failure.js"
+import * as LocalGate from "./LocalGate.js"
 
 /**
  * Where to listen. Port 0 is any free port. `descriptor` is a socket that the parent process has opened.
@@ -121,3 +122,12 @@ export const problem = (
   headers: Readonly<Record<string, string>> = {}
 ): HttpServerResponse.HttpServerResponse =>
   HttpServerResponse.unsafeJson({ error: { reason, message } }, { status, headers })
+
+/**
+ * The response to a request that the gate does not admit. It ends the connection.
+ *
+ * @since 3.1.0
+ * @category constructors
+ */
+export const refused = (refusal: LocalGate.Refusal): HttpServerResponse.HttpServerResponse =>
+  problem(refusal === "Secret" ? 401 : 403, refusal, LocalGate.describe(refusal), { connection: "close" })

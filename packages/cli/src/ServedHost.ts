@@ -4,6 +4,7 @@
  *
  * @since 3.1.0
  */
+import * as Endpoint from "@latchkey/oauth/Endpoint"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import { type Failure, usage } from "./Failure.js"
@@ -100,8 +101,16 @@ export const find = (
     : Either.left("Insecure")
 }
 
-const isLoopback = (host: string): boolean =>
-  /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d+)?$/.test(host)
+/**
+ * Whether a host, perhaps with a port, is this machine.
+ *
+ * @since 3.1.0
+ * @category predicates
+ */
+export const isLoopback = (host: string): boolean => {
+  const url = `http://${host}`
+  return URL.canParse(url) && Endpoint.isLoopback(new URL(url))
+}
 
 /**
  * The failure for a host whose requests are not encrypted.

@@ -9,6 +9,7 @@ import * as Option from "effect/Option"
 import * as Path from "node:path"
 import { configuration, type Failure, usage } from "./Failure.js"
 import { apiVersion } from "./KubectlCredential.js"
+import { isLoopback } from "./ServedHost.js"
 import { shellWord } from "./TokenFormats.js"
 
 /**
@@ -115,8 +116,6 @@ const git: Make = (request, { gitConfig }) => {
     then: Option.none()
   }
 }
-
-const isLoopback = (host: string): boolean => /^(?:localhost|127\.|\[::1\])/.test(host)
 
 /**
  * Whether the helpers of a URL, in order, end in ours alone; or whether there are none. An empty one ends

@@ -76,6 +76,19 @@ it("prints the lines on stdout and where they belong on stderr, and writes nothi
 })
 
 it.each([
+  ["localhost", "http"],
+  ["127.1.2.3:8080", "http"],
+  ["[::1]:8080", "http"],
+  ["localhost.example.com", "https"],
+  ["127.example.com", "https"],
+  ["127.0.0.1.example.com", "https"],
+  ["[::1:2]", "https"]
+])("git reads %s by %s: without TLS from this machine alone", async (host, scheme) => {
+  const { stdout } = await desk.run(`setup git claude --host ${host}`)
+  expect(stdout).toContain(`[credential "${scheme}://${host}"]`)
+})
+
+it.each([
   ["setup svn claude --host a.example", /no setup for "svn"/],
   ["setup git claude", /needs the host/],
   ["setup git claude --host https://a.example", /is not a host/],

@@ -2,7 +2,10 @@
 import { Client, StreamableHTTPClientTransport } from "@modelcontextprotocol/client"
 import { Effect, Layer, Option, Redacted } from "effect"
 import { describe, expect, it } from "@effect/vitest"
+import { AuthorizationCode } from "@latchkey/oauth"
+import { consent } from "../../oauth/test/support/interaction.js"
 import * as Binding from "../src/Binding.js"
+import * as Login from "../src/Login.js"
 import * as McpAuth from "../src/McpAuth.js"
 import * as McpPromise from "../src/McpPromise.js"
 import { settling } from "../src/internal/refusals.js"
@@ -252,4 +255,39 @@ it.scopedLive("without a way to log in, an error says what is needed", () =>
     )
     expect(error).toMatchObject({ _tag: "McpError", reason: "LoginRequired", scopes: ["mcp:read"] })
   }).pipe(Effect.provide(Layer.fresh(World.memory)))
+)
+
+it.scopedLive("a login by the program's own page keeps the client logged in like the others", () =>
+  Effect.gen(function* () {
+    const world = yield* World.make()
+    const redirectUri = "https://app.example/mcp/callback"
+    const seen: Array<Login.Request> = []
+    const login = Login.custom({
+      redirectUris: [redirectUri],
+      run: (request) => {
+        seen.push(request)
+        return Effect.gen(function* () {
+          const attempt = yield* AuthorizationCode.begin(request.options, redirectUri)
+          const end = yield* consent(attempt.url)
+          expect(end.href.startsWith(`${redirectUri}?`)).toBe(true)
+          return yield* attempt.redeem(end.searchParams)
+        })
+      }
+    })
+    const auth = yield* McpAuth.make({ serverUrl: world.url, login, onEvent: quiet })
+    const client = yield* connect(auth, "fetch")
+    expect(yield* ping(client)).toEqual(pong)
+    for (let expiry = 1; expiry <= 3; expiry++) {
+      yield* world.endAccessTokens
+      expect(yield* ping(client)).toEqual(pong)
+      expect(world.refreshes()).toBe(expiry)
+    }
+    expect([world.logins(), world.registrations()]).toEqual([1, 1])
+    expect(seen.map(({ issuer, reason }) => [issuer, reason])).toEqual([[world.auth.issuer, "FirstLogin"]])
+    expect(seen[0]?.registered.redirectUris).toEqual([redirectUri])
+    yield* Effect.sleep(settling)
+    world.require("mcp:write")
+    expect(yield* ping(client)).toEqual(pong)
+    expect(seen.map(({ reason }) => reason)).toEqual(["FirstLogin", "StepUp"])
+  }).pipe(Effect.provide(World.memory))
 )

@@ -220,16 +220,7 @@ const answer = (
   request: HttpServerRequest.HttpServerRequest
 ) => {
   const admitted = LocalGate.admit(gate, request.headers)
-  if (Either.isLeft(admitted)) {
-    return Effect.succeed(
-      LocalServer.problem(
-        admitted.left === "Secret" ? 401 : 403,
-        admitted.left,
-        LocalGate.describe(admitted.left),
-        { connection: "close" }
-      )
-    )
-  }
+  if (Either.isLeft(admitted)) return Effect.succeed(LocalServer.refused(admitted.left))
   return Effect.gen(function* () {
     const isRejection = request.method === "POST"
     const question = yield* AgentPolicy.question(request.method, request.url)

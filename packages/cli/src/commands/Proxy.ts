@@ -109,12 +109,7 @@ const serve = (parts: Parts, request: HttpServerRequest.HttpServerRequest) =>
     const admitted = LocalGate.admit(gate, request.headers)
     if (Either.isLeft(admitted)) {
       metrics.refused(admitted.left)
-      return LocalServer.problem(
-        admitted.left === "Secret" ? 401 : 403,
-        admitted.left,
-        LocalGate.describe(admitted.left),
-        { connection: "close" }
-      )
+      return LocalServer.refused(admitted.left)
     }
     if (request.url === metricsPath) {
       return HttpServerResponse.text(metrics.text(), { contentType: "text/plain; version=0.0.4" })

@@ -20,7 +20,7 @@ export const codeOf = (error: unknown): string => {
   return typeof code === "string" ? code : "unknown"
 }
 
-const attempt = <A>(path: string, use: () => Promise<A>): Effect.Effect<A, FileProblem> =>
+export const attempt = <A>(path: string, use: () => Promise<A>): Effect.Effect<A, FileProblem> =>
   Effect.tryPromise({ try: use, catch: (error) => new FileProblem({ path, code: codeOf(error) }) })
 
 /** None if there is no file. */
@@ -39,24 +39,40 @@ export const read = (path: string): Effect.Effect<Option.Option<string>, FilePro
     }
   })
 
+/** A name for a copy beside a file, which no other process uses. */
+export const beside = (path: string): string => `${path}.${randomBytes(6).toString("hex")}.tmp`
+
+/**
+ * Replaces a file: completely or not at all, even after a crash. The new one is private until `settle` has set its owner
+ * and mode.
+ */
+export const replace = async (
+  path: string,
+  text: string,
+  settle?: (handle: fs.FileHandle) => Promise<void>
+): Promise<void> => {
+  const temporary = beside(path)
+  try {
+    const handle = await fs.open(temporary, "wx", 0o600)
+    try {
+      await handle.writeFile(text)
+      await settle?.(handle)
+      await handle.sync()
+    } finally {
+      await handle.close()
+    }
+    await fs.rename(temporary, path)
+  } catch (error) {
+    await fs.rm(temporary, { force: true })
+    throw error
+  }
+}
+
 /** Private from the start. Complete or not at all, even after a crash. */
 export const write = (path: string, text: string): Effect.Effect<void, FileProblem> =>
   attempt(path, async () => {
     await PrivateDirectory.make(Path.dirname(path))
-    const temporary = `${path}.${randomBytes(6).toString("hex")}.tmp`
-    try {
-      const handle = await fs.open(temporary, "wx", 0o600)
-      try {
-        await handle.writeFile(text)
-        await handle.sync()
-      } finally {
-        await handle.close()
-      }
-      await fs.rename(temporary, path)
-    } catch (error) {
-      await fs.rm(temporary, { force: true })
-      throw error
-    }
+    await replace(path, text)
   })
 
 export const remove = (path: string): Effect.Effect<void, FileProblem> =>

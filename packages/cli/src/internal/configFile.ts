@@ -4,18 +4,13 @@
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { randomBytes } from "node:crypto"
-import type { Stats } from "node:fs"
 import * as fs from "node:fs/promises"
 import * as Path from "node:path"
 import { ExitCode } from "../ExitCode.js"
 import * as Failure from "../Failure.js"
-import { codeOf, describe, FileProblem, read } from "./PrivateText.js"
+import { attempt, beside, codeOf, describe, type FileProblem, read, replace } from "./PrivateText.js"
 
 const failed = (problem: FileProblem): Failure.Failure => Failure.storage("Settings", describe(problem))
-
-const attempt = <A>(path: string, use: () => Promise<A>): Effect.Effect<A, FileProblem> =>
-  Effect.tryPromise({ try: use, catch: (error) => new FileProblem({ path, code: codeOf(error) }) })
 
 const ifAny = <A>(found: Promise<A>): Promise<A | undefined> =>
   found.catch((error: unknown) => {
@@ -90,34 +85,21 @@ export const edit = <R>(
       })
     }
     yield* Effect.mapError(
-      attempt(real, () => replace(real, after.value, mode)),
+      attempt(real, () => replaceAlike(real, after.value, mode)),
       failed
     )
     return true
   }).pipe(Effect.scoped, Effect.uninterruptible)
 
-const beside = (path: string): string => `${path}.${randomBytes(6).toString("hex")}.tmp`
-
-const replace = async (path: string, text: string, mode: number): Promise<void> => {
-  const old: Stats | undefined = await ifAny(fs.stat(path))
-  const temporary = beside(path)
-  try {
-    const handle = await fs.open(temporary, "wx", 0o600)
-    try {
-      await handle.writeFile(text)
-      if (old !== undefined && (old.uid !== process.getuid?.() || old.gid !== process.getgid?.())) {
-        await handle.chown(old.uid, old.gid)
-      }
-      await handle.chmod(old === undefined ? mode : old.mode & 0o7777)
-      await handle.sync()
-    } finally {
-      await handle.close()
+/** The new file has owner and mode of the old one. */
+const replaceAlike = async (path: string, text: string, mode: number): Promise<void> => {
+  const old = await ifAny(fs.stat(path))
+  await replace(path, text, async (handle) => {
+    if (old !== undefined && (old.uid !== process.getuid?.() || old.gid !== process.getgid?.())) {
+      await handle.chown(old.uid, old.gid)
     }
-    await fs.rename(temporary, path)
-  } catch (error) {
-    await fs.rm(temporary, { force: true })
-    throw error
-  }
+    await handle.chmod(old === undefined ? mode : old.mode & 0o7777)
+  })
 }
 
 /**
