@@ -75,8 +75,14 @@ export const admit = (
   return Either.right(without(headers, [...carriers, ...holders]))
 }
 
-/** Compares digests, so that the time of the comparison shows neither the text nor its length. */
-const isSecret = (secret: Redacted.Redacted, header: string | undefined): boolean => {
+/**
+ * Whether a header is the secret, perhaps after `Bearer`. Compares digests, so that the time of the comparison
+ * shows neither the text nor its length.
+ *
+ * @since 3.1.0
+ * @category predicates
+ */
+export const isSecret = (secret: Redacted.Redacted, header: string | undefined): boolean => {
   if (header === undefined) return false
   const given = header.replace(/^bearer +/i, "")
   return timingSafeEqual(digest(given), digest(Redacted.value(secret)))
