@@ -427,6 +427,52 @@ describeWith(systemdActivate, "systemd", () => {
     expect(await ask({ socketPath: place }, "/token?account=acme/work")).toMatchObject({ status: 200 })
     await stop(child)
   })
+
+  const activated = async (listen: string, connect: Parameters<typeof ask>[0], mode?: number) => {
+    const child = spawn(
+      systemdActivate.path!,
+      [
+        `--listen=${listen}`,
+        ...["XDG_DATA_HOME", "XDG_CONFIG_HOME", "LATCHKEY_ENCRYPTION"].map((name) => `--setenv=${name}`),
+        ...[process.execPath, program, "agent", "--account", "acme/work"]
+      ],
+      { cwd: room.folder, env: room.environment }
+    )
+    running.add(child)
+    let stderr = ""
+    child.stderr.on("data", (part) => (stderr += String(part)))
+    await expect.poll(() => stderr).toContain("Listening on")
+    if (mode !== undefined) chmodSync(listen, mode)
+    const answer = await ask(connect, "/token?account=acme/work").catch(() => undefined)
+    if (answer === undefined) await expect.poll(() => stderr, { timeout: 10_000 }).toContain("next:")
+    await stop(child)
+    return { answer, stderr }
+  }
+
+  it("may not open it to others", async () => {
+    const shared = join(room.folder, "listening")
+    mkdirSync(shared)
+    chmodSync(shared, 0o755)
+    const place = join(shared, "open.sock")
+    const open = await activated(place, { socketPath: place }, 0o666)
+    expect(open.answer).toBeUndefined()
+    expect(open.stderr).toContain(`The socket ${place} that systemd has opened lets other users connect.`)
+    expect(open.stderr).toContain("SocketMode=0600")
+    const own = join(shared, "own.sock")
+    expect(await activated(own, { socketPath: own }, 0o600)).toMatchObject({ answer: { status: 200 } })
+  })
+
+  it("may not give it a port that other machines reach", async () => {
+    const free = Http.createServer().listen(0, "127.0.0.1")
+    await once(free, "listening")
+    const { port } = free.address() as AddressInfo
+    free.close()
+    await once(free, "close")
+    const wide = await activated(`0.0.0.0:${port}`, { port })
+    expect(wide.answer).toBeUndefined()
+    expect(wide.stderr).toContain(`ListenStream=127.0.0.1:${port}`)
+    expect(await activated(`127.0.0.1:${port}`, { port })).toMatchObject({ answer: { status: 401 } })
+  })
 })
 
 describeWith(root, "another user of the host", () => {
