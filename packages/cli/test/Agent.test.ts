@@ -8,7 +8,7 @@ import { once } from "node:events"
 import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs"
 import * as Http from "node:http"
 import type { AddressInfo } from "node:net"
-import { join } from "node:path"
+import { dirname, join } from "node:path"
 import { createInterface } from "node:readline"
 import { fileURLToPath, pathToFileURL } from "node:url"
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest"
@@ -448,6 +448,31 @@ describeWith(systemdActivate, "systemd", () => {
     await stop(child)
     return { answer, stderr }
   }
+
+  it("accepts the units of the guide, and says so if there is a mistake in them", async () => {
+    const units = join(room.folder, "units")
+    mkdirSync(units)
+    const [socketUnit = "", serviceUnit = ""] = [...guide.matchAll(/```ini\n(.*?)```/gs)].map(
+      ([, text]) => text
+    )
+    const verify = async (socketText: string) => {
+      const files = [join(units, "latchkey.socket"), join(units, "latchkey.service")] as const
+      writeFileSync(files[0], socketText)
+      writeFileSync(files[1], serviceUnit.replace("/usr/local/bin/latchkey", process.execPath))
+      const { code, stderr } = await run(
+        ["verify", "--user", "--man=no", ...files],
+        { XDG_RUNTIME_DIR: room.folder },
+        join(dirname(systemdActivate.path!), "systemd-analyze")
+      )
+      return { code, stderr }
+    }
+    expect(await verify(socketUnit)).toEqual({ code: 0, stderr: "" })
+    expect((await verify(socketUnit.replace("SocketMode", "SocketMod"))).stderr).toContain("Unknown key")
+    // The container of the guide finds that socket.
+    const [, folder = "", inside = ""] = /- (\/run\/user\/1000\/\S+):(\S+):ro/.exec(guide) ?? []
+    expect(socketUnit).toContain(`ListenStream=${folder.replace("/run/user/1000", "%t")}/agent.sock`)
+    expect(guide).toContain(`LATCHKEY_AGENT: ${inside}/agent.sock`)
+  })
 
   it("may not open it to others", async () => {
     const shared = join(room.folder, "listening")
