@@ -226,6 +226,23 @@ describe("a client on the socket", () => {
   })
 })
 
+describe("clients that go away", () => {
+  it("hold up no other one, not even before the account is opened", async () => {
+    const place = join(room.folder, "own", "away.sock")
+    const { child } = await open(["--account", "acme/work", "--account", "acme/expired", "--socket", place])
+    for (const account of ["acme/work", "acme/expired"]) {
+      for (let i = 0; i < 20; i++) {
+        const gone = Http.get({ socketPath: place, path: `/token?account=${account}`, agent: false })
+        gone.once("error", () => undefined)
+        await once(gone, "finish")
+        setTimeout(() => gone.destroy(), i)
+      }
+      expect(await ask({ socketPath: place }, `/token?account=${account}`)).toMatchObject({ status: 200 })
+    }
+    await stop(child)
+  })
+})
+
 describe("the socket", () => {
   it("is for its user alone", async () => {
     expect(statSync(socket).mode & 0o777).toBe(0o600)

@@ -16,6 +16,7 @@ import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import { constTrue } from "effect/Function"
+import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as fs from "node:fs/promises"
 import * as Body from "./internal/body.js"
@@ -189,7 +190,7 @@ const fieldOf = (text: string, field: string): unknown => {
 /** A longer one is no token. */
 const longest = 65_536
 
-/** A metadata server is near. */
+/** A file and a metadata server are near. */
 const patience = "10 seconds"
 
 const failed = (reason: RefreshError["reason"], message: string) => new RefreshError({ reason, message })
@@ -215,7 +216,16 @@ export const read = (source: Source): Effect.Effect<Redacted.Redacted, RefreshEr
       failed("Misconfigured", `The identity of this workload is not known: ${problem}.`)
     )
     return yield* planned._tag === "File" ? fromFile(planned.path) : fromServer(planned)
-  })
+  }).pipe(
+    Effect.timeoutOption(patience),
+    Effect.flatMap(
+      Option.match({
+        onNone: () =>
+          Effect.fail(failed("NotSent", "The identity of this workload could not be fetched in time.")),
+        onSome: Effect.succeed
+      })
+    )
+  )
 
 const fromFile = (path: string): Effect.Effect<Redacted.Redacted, RefreshError> =>
   Effect.tryPromise({
@@ -287,9 +297,5 @@ const fromServer = (
   }).pipe(
     Effect.scoped,
     Effect.locally(HttpClient.currentTracerDisabledWhen, constTrue),
-    Effect.provideService(FetchHttpClient.RequestInit, { redirect: "manual" }),
-    Effect.timeoutFail({
-      duration: patience,
-      onTimeout: () => failed("NotSent", "The identity of this workload could not be fetched in time.")
-    })
+    Effect.provideService(FetchHttpClient.RequestInit, { redirect: "manual" })
   )

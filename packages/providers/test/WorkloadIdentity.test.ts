@@ -3,12 +3,15 @@ import { FetchHttpClient } from "@effect/platform"
 import { describe, expect, it } from "@effect/vitest"
 import { Provider, Refresher } from "@latchkey/providers"
 import { ClientAuth, Revocation, WorkloadIdentity } from "@latchkey/oauth"
-import { ConfigProvider, Effect, Either, Inspectable, Option, Redacted } from "effect"
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { Effect, Either, Fiber, Option, Redacted, TestClock } from "effect"
+import { execFileSync } from "node:child_process"
+import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from "node:fs"
 import * as Http from "node:http"
 import type { AddressInfo } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { inspect } from "node:util"
+import { withVariables } from "../../core/test/support/Edition.js"
 
 interface Asked {
   readonly url: string
@@ -65,10 +68,7 @@ const platform = Effect.acquireRelease(
 )
 
 const read = (source: WorkloadIdentity.Source, variables: Readonly<Record<string, string>> = {}) =>
-  WorkloadIdentity.read(source).pipe(
-    Effect.provide(FetchHttpClient.layer),
-    Effect.withConfigProvider(ConfigProvider.fromMap(new Map(Object.entries(variables))))
-  )
+  withVariables(variables)(Effect.provide(WorkloadIdentity.read(source), FetchHttpClient.layer))
 
 const github = (origin: string, path = "/github?api-version=2.0") => ({
   ACTIONS_ID_TOKEN_REQUEST_URL: `${origin}${path}`,
@@ -134,6 +134,18 @@ describe("the token", () => {
     })
   )
 
+  it.scoped("is not waited for longer than ten seconds, although its file never ends", () =>
+    Effect.gen(function* () {
+      const { folder } = yield* platform
+      const path = join(folder, "pipe")
+      execFileSync("mkfifo", [path])
+      const reading = yield* Effect.fork(Effect.flip(read({ from: "file", path })))
+      yield* TestClock.adjust("10 seconds")
+      expect((yield* Fiber.join(reading)).message).toContain("could not be fetched in time")
+      closeSync(openSync(path, "r+"))
+    })
+  )
+
   it.scopedLive("comes from the endpoint of the platform", () =>
     Effect.gen(function* () {
       const { asked, origin } = yield* platform
@@ -158,7 +170,7 @@ describe("the token", () => {
       const { asked, origin } = yield* platform
       const error = yield* Effect.flip(read({ from: "githubActions", audience: "a" }, github(origin, path)))
       expect(error.reason).toBe(reason)
-      expect(Inspectable.format(error) + String(error)).not.toContain("canary")
+      expect(inspect(error) + String(error)).not.toContain("canary")
       expect(asked.map(({ url }) => url)).toEqual([`${path}audience=a`])
     })
   )
