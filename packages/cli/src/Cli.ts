@@ -156,7 +156,11 @@ const watch = Options.boolean("watch").pipe(
   Options.withDescription("Keep the table up to date until you press Ctrl-C.")
 )
 
-const status = Command.make("status", { account: maybeAccount, json, watch }, (options) =>
+const web = Options.boolean("web").pipe(
+  Options.withDescription("Show them as a page on this machine, until you press Ctrl-C. Prints its link.")
+)
+
+const status = Command.make("status", { account: maybeAccount, json, watch, web }, (options) =>
   does(
     () => import("./commands/Status.js"),
     (Status) => Status.run(options)

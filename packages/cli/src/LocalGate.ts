@@ -32,6 +32,46 @@ export interface Gate {
  */
 export type Refusal = "Host" | "WebPage" | "Secret"
 
+/**
+ * The owner and the mode of a file, as the system has them.
+ *
+ * @since 3.1.0
+ * @category models
+ */
+export interface Owned {
+  readonly uid: number
+  readonly mode: number
+}
+
+/**
+ * Whether only this user, and root, can connect to a Unix socket that another process made: by its own mode, or
+ * because nobody else can enter its directory. A socket without a file is open to everybody.
+ *
+ * @since 3.1.0
+ * @category predicates
+ */
+export const isPrivateSocket = (
+  user: number | undefined,
+  socket: Owned | undefined,
+  directory: Owned | undefined
+): boolean => {
+  const isOwn = ({ mode, uid }: Owned) => (uid === user || uid === 0) && (mode & 0o077) === 0
+  return socket !== undefined && (isOwn(socket) || (directory !== undefined && isOwn(directory)))
+}
+
+/**
+ * The path of a Unix socket, from the text of `/proc/net/unix` and its inode (proc(5)). An abstract name begins
+ * with `@`.
+ *
+ * @since 3.1.0
+ * @category parsing
+ */
+export const socketPath = (sockets: string, inode: number): string | undefined =>
+  sockets
+    .split("\n")
+    .map((line) => /^\S+: (?:\S+ +){5} *(\d+) (.+)$/.exec(line))
+    .find((found) => Number(found?.[1]) === inode)?.[2]
+
 type Headers = Readonly<Record<string, string | undefined>>
 
 /**
@@ -75,8 +115,14 @@ export const admit = (
   return Either.right(without(headers, [...carriers, ...holders]))
 }
 
-/** Compares digests, so that the time of the comparison shows neither the text nor its length. */
-const isSecret = (secret: Redacted.Redacted, header: string | undefined): boolean => {
+/**
+ * Whether a header is the secret, perhaps after `Bearer`. Compares digests, so that the time of the comparison
+ * shows neither the text nor its length.
+ *
+ * @since 3.1.0
+ * @category predicates
+ */
+export const isSecret = (secret: Redacted.Redacted, header: string | undefined): boolean => {
   if (header === undefined) return false
   const given = header.replace(/^bearer +/i, "")
   return timingSafeEqual(digest(given), digest(Redacted.value(secret)))

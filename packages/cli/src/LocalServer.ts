@@ -7,11 +7,14 @@ import type * as HttpApp from "@effect/platform/HttpApp"
 import type * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import { fstatSync } from "node:fs"
 import * as fs from "node:fs/promises"
 import * as Http from "node:http"
 import * as Net from "node:net"
+import * as Path from "node:path"
 import * as Failure from "./Failure.js"
 import * as LocalGate from "./LocalGate.js"
 
@@ -49,23 +52,39 @@ const notOpened = (place: Place, { code = "unknown" }: NodeJS.ErrnoException): F
   )
 
 /**
+ * A server that listens. Its requests wait until {@link handle} answers them.
+ *
+ * @since 3.1.0
+ * @category models
+ */
+export interface Server {
+  readonly handler: Deferred.Deferred<Http.RequestListener>
+}
+
+/**
  * Listens until the scope closes. Returns the port, which is 0 on a Unix socket. Then {@link handle} answers.
  *
  * A Unix socket has mode 0600, so that the system lets only its user connect. One that a dead process left
- * behind is replaced. One that answers, and any other file, stays.
+ * behind is replaced. One that answers, and any other file, stays. A socket that systemd has opened is refused
+ * if other users may connect to it, or other machines.
  *
  * @since 3.1.0
  * @category constructors
  */
 export const listen = (
   place: Place
-): Effect.Effect<{ readonly server: Http.Server; readonly port: number }, Failure.Failure, Scope.Scope> =>
+): Effect.Effect<{ readonly server: Server; readonly port: number }, Failure.Failure, Scope.Scope> =>
   Effect.gen(function* () {
+    const handler = yield* Deferred.make<Http.RequestListener>()
     if ("socket" in place) yield* Effect.promise(() => removeDead(place.socket))
     const server = yield* Effect.acquireRelease(
       Effect.async<Http.Server, Failure.Failure>((resume) => {
         const made = Http.createServer({ headersTimeout, requestTimeout: 0 })
         made.maxConnections = maxConnections
+        // A client may have connected before systemd started this process. Its request waits for the handler.
+        made.on("request", (request, response) =>
+          Effect.runFork(Effect.map(Deferred.await(handler), (answer) => answer(request, response)))
+        )
         made.once("error", (error) => resume(Effect.fail(notOpened(place, error))))
         const opened = () => resume(Effect.succeed(made))
         // From its creation, nobody else may connect to the socket.
@@ -82,8 +101,44 @@ export const listen = (
         })
     )
     const address = server.address()
-    return { server, port: typeof address === "object" && address !== null ? address.port : 0 }
+    if ("descriptor" in place) yield* checkHandedOver(place.descriptor, address)
+    return { server: { handler }, port: typeof address === "object" && address !== null ? address.port : 0 }
   })
+
+/** The mode of a socket that systemd has opened is that of its unit, which by default lets everybody in. */
+const checkHandedOver = (
+  descriptor: number,
+  address: Net.AddressInfo | string | null
+): Effect.Effect<void, Failure.Failure> =>
+  Effect.gen(function* () {
+    if (typeof address === "object" && address !== null) {
+      if (/^(?:127\.|::1$)/.test(address.address)) return
+      return yield* Failure.configuration(
+        `The port ${address.port} that systemd has opened can be reached from other machines.`,
+        `set ListenStream=127.0.0.1:${address.port} in the .socket unit`,
+        "Listen"
+      )
+    }
+    const path = yield* Effect.promise(() => pathOf(descriptor))
+    const ownedBy = (file: string) =>
+      Effect.promise(() => fs.stat(file).catch((): LocalGate.Owned | undefined => undefined))
+    const isFile = path !== undefined && Path.isAbsolute(path)
+    const [socket, directory] = isFile
+      ? [yield* ownedBy(path), yield* ownedBy(Path.dirname(path))]
+      : [undefined, undefined]
+    if (LocalGate.isPrivateSocket(process.getuid?.(), socket, directory)) return
+    return yield* Failure.storage(
+      "Socket",
+      `The socket ${isFile ? path : "without a path"} that systemd has opened lets other users connect.`,
+      "set SocketMode=0600 in the .socket unit, and ListenStream= to a path"
+    )
+  })
+
+/** Node does not know the path of a socket that it has not made. Linux does. */
+const pathOf = async (descriptor: number): Promise<string | undefined> => {
+  const sockets = await fs.readFile("/proc/net/unix", "utf8").catch(() => "")
+  return LocalGate.socketPath(sockets, fstatSync(descriptor).ino)
+}
 
 const removeDead = async (path: string): Promise<void> => {
   const found = await fs.lstat(path).catch(() => undefined)
@@ -98,16 +153,19 @@ const removeDead = async (path: string): Promise<void> => {
 }
 
 /**
- * Answers the requests of a server with an app. A defect becomes a 500 that says nothing.
+ * Answers the requests of a server with an app. A defect becomes a 500 that says nothing. The app is
+ * interrupted when the client goes away.
  *
  * @since 3.1.0
  * @category operations
  */
 export const handle = <E, R>(
-  server: Http.Server,
+  { handler }: Server,
   app: HttpApp.Default<E, R>
 ): Effect.Effect<void, never, Exclude<R, HttpServerRequest.HttpServerRequest | Scope.Scope>> =>
-  Effect.map(NodeHttpServer.makeHandler(app), (handler) => void server.on("request", handler))
+  Effect.flatMap(NodeHttpServer.makeHandler(Effect.interruptible(app)), (answer) =>
+    Effect.asVoid(Deferred.succeed(handler, answer))
+  )
 
 /**
  * A response that says why there is no other one.

@@ -227,7 +227,9 @@ const secretSource = (
     const kept = given[0] ?? Option.getOrUndefined(before)?.clientSecret
     if (kept !== undefined) return kept
     const needed =
-      client.secret === undefined && (grant === "client-credentials" || client.authentication !== "none")
+      client.secret === undefined &&
+      client.authentication !== "assertion" &&
+      (grant === "client-credentials" || client.authentication !== "none")
     return needed ? { from: "stored" } : undefined
   })
 

@@ -8,7 +8,7 @@ import { once } from "node:events"
 import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs"
 import * as Http from "node:http"
 import type { AddressInfo } from "node:net"
-import { join } from "node:path"
+import { dirname, join } from "node:path"
 import { createInterface } from "node:readline"
 import { fileURLToPath, pathToFileURL } from "node:url"
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest"
@@ -226,6 +226,23 @@ describe("a client on the socket", () => {
   })
 })
 
+describe("clients that go away", () => {
+  it("hold up no other one, not even before the account is opened", async () => {
+    const place = join(room.folder, "own", "away.sock")
+    const { child } = await open(["--account", "acme/work", "--account", "acme/expired", "--socket", place])
+    for (const account of ["acme/work", "acme/expired"]) {
+      for (let i = 0; i < 20; i++) {
+        const gone = Http.get({ socketPath: place, path: `/token?account=${account}`, agent: false })
+        gone.once("error", () => undefined)
+        await once(gone, "finish")
+        setTimeout(() => gone.destroy(), i)
+      }
+      expect(await ask({ socketPath: place }, `/token?account=${account}`)).toMatchObject({ status: 200 })
+    }
+    await stop(child)
+  })
+})
+
 describe("the socket", () => {
   it("is for its user alone", async () => {
     expect(statSync(socket).mode & 0o777).toBe(0o600)
@@ -426,6 +443,77 @@ describeWith(systemdActivate, "systemd", () => {
     await expect.poll(() => existsSync(place)).toBe(true)
     expect(await ask({ socketPath: place }, "/token?account=acme/work")).toMatchObject({ status: 200 })
     await stop(child)
+  })
+
+  const activated = async (listen: string, connect: Parameters<typeof ask>[0], mode?: number) => {
+    const child = spawn(
+      systemdActivate.path!,
+      [
+        `--listen=${listen}`,
+        ...["XDG_DATA_HOME", "XDG_CONFIG_HOME", "LATCHKEY_ENCRYPTION"].map((name) => `--setenv=${name}`),
+        ...[process.execPath, program, "agent", "--account", "acme/work"]
+      ],
+      { cwd: room.folder, env: room.environment }
+    )
+    running.add(child)
+    let stderr = ""
+    child.stderr.on("data", (part) => (stderr += String(part)))
+    await expect.poll(() => stderr).toContain("Listening on")
+    if (mode !== undefined) chmodSync(listen, mode)
+    const answer = await ask(connect, "/token?account=acme/work").catch(() => undefined)
+    if (answer === undefined) await expect.poll(() => stderr, { timeout: 10_000 }).toContain("next:")
+    await stop(child)
+    return { answer, stderr }
+  }
+
+  it("accepts the units of the guide, and says so if there is a mistake in them", async () => {
+    const units = join(room.folder, "units")
+    mkdirSync(units)
+    const [socketUnit = "", serviceUnit = ""] = [...guide.matchAll(/```ini\n(.*?)```/gs)].map(
+      ([, text]) => text
+    )
+    const verify = async (socketText: string) => {
+      const files = [join(units, "latchkey.socket"), join(units, "latchkey.service")] as const
+      writeFileSync(files[0], socketText)
+      writeFileSync(files[1], serviceUnit.replace("/usr/local/bin/latchkey", process.execPath))
+      const { code, stderr } = await run(
+        ["verify", "--user", "--man=no", ...files],
+        { XDG_RUNTIME_DIR: room.folder },
+        join(dirname(systemdActivate.path!), "systemd-analyze")
+      )
+      return { code, stderr }
+    }
+    expect(await verify(socketUnit)).toEqual({ code: 0, stderr: "" })
+    expect((await verify(socketUnit.replace("SocketMode", "SocketMod"))).stderr).toContain("Unknown key")
+    // The container of the guide finds that socket.
+    const [, folder = "", inside = ""] = /- (\/run\/user\/1000\/\S+):(\S+):ro/.exec(guide) ?? []
+    expect(socketUnit).toContain(`ListenStream=${folder.replace("/run/user/1000", "%t")}/agent.sock`)
+    expect(guide).toContain(`LATCHKEY_AGENT: ${inside}/agent.sock`)
+  })
+
+  it("may not open it to others", async () => {
+    const shared = join(room.folder, "listening")
+    mkdirSync(shared)
+    chmodSync(shared, 0o755)
+    const place = join(shared, "open.sock")
+    const open = await activated(place, { socketPath: place }, 0o666)
+    expect(open.answer).toBeUndefined()
+    expect(open.stderr).toContain(`The socket ${place} that systemd has opened lets other users connect.`)
+    expect(open.stderr).toContain("SocketMode=0600")
+    const own = join(shared, "own.sock")
+    expect(await activated(own, { socketPath: own }, 0o600)).toMatchObject({ answer: { status: 200 } })
+  })
+
+  it("may not give it a port that other machines reach", async () => {
+    const free = Http.createServer().listen(0, "127.0.0.1")
+    await once(free, "listening")
+    const { port } = free.address() as AddressInfo
+    free.close()
+    await once(free, "close")
+    const wide = await activated(`0.0.0.0:${port}`, { port })
+    expect(wide.answer).toBeUndefined()
+    expect(wide.stderr).toContain(`ListenStream=127.0.0.1:${port}`)
+    expect(await activated(`127.0.0.1:${port}`, { port })).toMatchObject({ answer: { status: 401 } })
   })
 })
 

@@ -55,6 +55,10 @@ const answer = async (request: Http.IncomingMessage, response: Http.ServerRespon
     await once(server, "second")
     return response.end("data: second\n\n")
   }
+  if (url === "/api/slow") {
+    server.emit("slow")
+    return response.once("close", () => server.emit("given up"))
+  }
   const body = await read(request)
   seen.push({ url, headers: request.headers, body })
   if (![`Bearer ${current}`, "Bearer canary-shared"].includes(request.headers.authorization ?? "")) {
@@ -332,6 +336,24 @@ describe("bodies", () => {
     expect(String((await once(response, "data"))[0])).toBe("data: first\n\n")
     server.emit("second")
     expect(String((await once(response, "data"))[0])).toBe("data: second\n\n")
+  })
+})
+
+describe("a program that goes away", () => {
+  it.each([
+    ["without a body", "GET", ""],
+    ["with a body", "POST", "x"]
+  ])("before the response ends the request %s at the server at once", async (_, method, body) => {
+    const arrived = once(server, "slow")
+    const givenUp = once(server, "given up")
+    const { port } = new URL(proxy.url)
+    const headers = { authorization: `Bearer ${proxy.secret}`, "content-length": `${body.length}` }
+    const request = Http.request({ port, host: "127.0.0.1", path: "/slow", method, headers, agent: false })
+    request.once("error", () => undefined)
+    request.end(body)
+    await arrived
+    request.destroy()
+    await givenUp
   })
 })
 

@@ -187,12 +187,14 @@ export interface PageOptions<E = never, R = never> {
   readonly authorize: Effect.Effect<boolean, E, R>
   /** Returns the relogin link of an account, such as by `WebLogin.reloginLink`. Default: no link is shown. */
   readonly link?: ((account: string) => Effect.Effect<Option.Option<URL>, E, R>) | undefined
+  /** What to do if an account without a link needs a login. Default: "Its user must log in again". */
+  readonly advice?: ((account: string) => string) | undefined
 }
 
 /**
  * The accounts as a page for people, at `GET /` of where you mount it: which there are, by state; when each is
  * renewed next; what went wrong last, in words; who must log in again, with the link; and a chart of the last
- * hour from {@link layerHistory}. Rendered here, without a script, and for narrow and wide screens.
+ * hour, if {@link layerHistory} is in context. Rendered here, without a script, and for narrow and wide screens.
  *
  * It shows no token. A request that `authorize` refuses gets 403 and nothing else. The links that it shows let
  * a user log in, as this user only: show the page to operators, not to everybody.
@@ -205,7 +207,7 @@ export const page = <E = never, R = never>(
 ): HttpRouter.HttpRouter<E, HttpRouter.HttpRouter.ExcludeProvided<R> | TokenStorages> =>
   HttpRouter.empty.pipe(HttpRouter.get("/", shown(options)))
 
-const shown = Effect.fnUntraced(function* <E, R>({ authorize, link }: PageOptions<E, R>) {
+const shown = Effect.fnUntraced(function* <E, R>({ advice, authorize, link }: PageOptions<E, R>) {
   if (!(yield* authorize)) return text(403, "You may not see this page: log in as an operator.")
   const asked = parse(yield* ParsedSearchParams)
   if (Either.isLeft(asked)) return text(400, asked.left)
@@ -217,9 +219,10 @@ const shown = Effect.fnUntraced(function* <E, R>({ authorize, link }: PageOption
   const history = yield* Effect.serviceOption(History)
   const rows = yield* Effect.forEach(found.right.accounts, (row) =>
     link === undefined || !row.mustLogIn
-      ? Effect.succeed({ ...row, link: undefined })
+      ? Effect.succeed({ ...row, advice: advice?.(row.account), link: undefined })
       : Effect.map(link(row.account), (url) => ({
           ...row,
+          advice: advice?.(row.account),
           link: Option.getOrUndefined(Option.map(Option.filter(url, isWeb), ({ href }) => href))
         }))
   )
@@ -231,10 +234,7 @@ const shown = Effect.fnUntraced(function* <E, R>({ authorize, link }: PageOption
       count: counts.right.count,
       due: counts.right.due.length,
       next: found.right.next ?? undefined,
-      hour: Option.match(history, {
-        onNone: () => Activity.lastHour([], now),
-        onSome: ({ lastHour }) => lastHour(now)
-      })
+      hour: Option.getOrUndefined(Option.map(history, ({ lastHour }) => lastHour(now)))
     }),
     { contentType: "text/html; charset=utf-8", headers: { ...pageHeaders, ...(yield* policy) } }
   )

@@ -4,6 +4,8 @@
  *
  * @since 0.1.0
  */
+import type { HttpClient } from "@effect/platform/HttpClient"
+import type { RefreshError } from "@latchkey/core/TokenRefresher"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import * as oauth from "oauth4webapi"
@@ -27,6 +29,10 @@ export type ClientAuth =
       readonly key: oauth.CryptoKey | Redacted.Redacted<oauth.JWK>
       readonly kid?: string
       readonly audience?: string
+    }
+  | {
+      readonly _tag: "ClientAssertion"
+      readonly assertion: Effect.Effect<Redacted.Redacted, RefreshError, HttpClient>
     }
 
 /**
@@ -101,6 +107,19 @@ export const privateKeyJwt = (options: {
 }): ClientAuth => ({ _tag: "PrivateKeyJwt", ...options })
 
 /**
+ * Sends an assertion that somebody else has signed (RFC 7523 §2.2): the identity of a workload, for example. The
+ * effect runs for each request. Only token requests can be sent with it: introspection, revocation and logins
+ * fail with `OAuthConfigError`.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const assertion = (given: Effect.Effect<Redacted.Redacted, RefreshError, HttpClient>): ClientAuth => ({
+  _tag: "ClientAssertion",
+  assertion: given
+})
+
+/**
  * Converts a client to the terms of `oauth4webapi`, for its functions.
  *
  * @since 0.1.0
@@ -139,6 +158,10 @@ export const toOAuth = (auth: ClientAuth): Effect.Effect<oauth.ClientAuth, OAuth
     case "ClientSecretJwt":
       return Effect.map(secretOf(auth.secret), (secret) =>
         oauth.ClientSecretJwt(secret, audience(auth.audience))
+      )
+    case "ClientAssertion":
+      return Effect.fail(
+        invalid("client.auth", "is an assertion from outside, which only token requests can carry")
       )
     case "PrivateKeyJwt":
       return Effect.flatMap(importKey(auth.key), (key) =>

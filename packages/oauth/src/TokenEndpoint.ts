@@ -13,7 +13,7 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
-import type * as Redacted from "effect/Redacted"
+import * as Redacted from "effect/Redacted"
 import * as oauth from "oauth4webapi"
 import * as Answer from "./Answer.js"
 import * as ClientAuth from "./ClientAuth.js"
@@ -126,7 +126,17 @@ export const make = (options: Options): Effect.Effect<TokenEndpoint, OAuthConfig
   Effect.gen(function* () {
     const wire = yield* Wire.make({ timeout: options.timeout })
     const server = yield* Server.from(options.server)
-    const auth = yield* ClientAuth.authenticate(options.client)
+    const { auth: given, clientId } = options.client
+    const supplied = given?._tag === "ClientAssertion" ? given.assertion : undefined
+    const auth = yield* ClientAuth.authenticate(supplied === undefined ? options.client : { clientId })
+    const http = yield* Effect.context<HttpClient>()
+    const assertion =
+      supplied === undefined
+        ? Effect.succeed({})
+        : Effect.map(Effect.provide(supplied, http), (token) => ({
+            client_assertion_type: "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+            client_assertion: Redacted.value(token)
+          }))
     const nonces = yield* DPoP.makeNonces
     const keepAlive = yield* checkKeepAlive(options.keepAlive)
     const clocks = ServerClock.make()
@@ -174,7 +184,7 @@ export const make = (options: Options): Effect.Effect<TokenEndpoint, OAuthConfig
         }
         return Effect.gen(function* () {
           const skew = yield* Wire.clockSkew(requestedAt + ahead)
-          const signed = yield* asked.signed?.(ahead) ?? Effect.succeed({})
+          const signed = { ...(yield* asked.signed?.(ahead) ?? Effect.succeed({})), ...(yield* assertion) }
           const proof = Option.isNone(key)
             ? {}
             : { DPoP: yield* DPoP.handle(key.value, nonces.get(endpoint), ahead) }

@@ -104,10 +104,14 @@ export interface Options<E = never, R = never> extends AuthorizationCode.Options
   readonly session?: Effect.Effect<Option.Option<string>, E, R> | undefined
   /**
    * Chooses the account that the grant is stored under. Not called for a relogin link, which names it. Default:
-   * `credentials.accountId`.
+   * `credentials.accountId`, which is unique at one server only. Where users of several servers share a pool, use
+   * {@link accountOfServer}.
    */
   readonly account?:
-    | ((credentials: Credentials, attempt: LoginAttempt.LoginAttempt) => Effect.Effect<string, E, R>)
+    | ((
+        credentials: Credentials,
+        attempt: LoginAttempt.LoginAttempt
+      ) => Effect.Effect<string, LoginError | E, R>)
     | undefined
   /** Begins your own session, with a new ID, on the response that redirects to the return address. */
   readonly signIn: (
@@ -124,6 +128,31 @@ export interface Options<E = never, R = never> extends AuthorizationCode.Options
     | undefined
   /** How long a user may take to log in. Default: 10 minutes. */
   readonly timeToLive?: Duration.DurationInput | undefined
+}
+
+/**
+ * Names an account after its server and its ID there, such as `https://id.example.com#248289761001`, for `account`:
+ * the same ID at another server is another account (OpenID Connect Core §2, `iss` and `sub`). The server is the
+ * issuer, or the token endpoint of one without. A server that moves gets new accounts.
+ *
+ * Fails if the server's answer names no account.
+ *
+ * @since 0.1.0
+ * @category accounts
+ */
+export const accountOfServer = (
+  { accountId }: Pick<Credentials, "accountId">,
+  { issuer, tokenEndpoint }: LoginAttempt.Party
+): Effect.Effect<string, LoginError> => {
+  const server = Option.getOrElse(
+    Option.orElse(issuer, () => tokenEndpoint),
+    () => ""
+  )
+  return Option.match(accountId, {
+    onNone: () => nameless,
+    // Neither an issuer nor a token endpoint has a fragment, so that no two pairs have the same name.
+    onSome: (id) => Effect.succeed(`${server}#${id}`)
+  })
 }
 
 /**

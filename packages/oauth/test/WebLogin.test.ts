@@ -322,6 +322,36 @@ describe("a login", () => {
     })
   )
 
+  it.scoped("of the same user ID at two servers is two accounts, if the application names them so", () =>
+    Effect.gen(function* () {
+      const { a, b, back, browser, storages, user } = yield* two({ account: WebLogin.accountOfServer })
+      const begun = yield* browser.send(a.app, "/login")
+      const ended = yield* browser.send(b.app, back(begun))
+      expect(ended.headers.get("x-signed-in")).toBe(`${issuer}#alice`)
+      expect(Option.isSome(yield* stored(storages, `${issuer}#alice`))).toBe(true)
+      const again = yield* browser.send(a.app, "/login")
+      user.name = ""
+      yield* isRefused(yield* browser.send(b.app, back(again)), 500, "")
+      const accountId = Option.some("alice")
+      const server = { issuer: Option.none(), tokenEndpoint: Option.none(), clientId: "app" }
+      const names = yield* Effect.forEach(
+        [
+          { ...server, issuer: Option.some("https://one.example") },
+          { ...server, issuer: Option.some("https://two.example"), tokenEndpoint: Option.some("https://x/") },
+          { ...server, tokenEndpoint: Option.some("https://one.example/token") }
+        ],
+        (party) => WebLogin.accountOfServer({ accountId }, party)
+      )
+      expect(names).toEqual([
+        "https://one.example#alice",
+        "https://two.example#alice",
+        "https://one.example/token#alice"
+      ])
+      const nameless = WebLogin.accountOfServer({ accountId: Option.none() }, server)
+      expect((yield* Effect.flip(nameless)).reason).toBe("Misconfigured")
+    })
+  )
+
   it.scoped("is stored under the account that the application chooses, and replaces no other's grant", () =>
     Effect.gen(function* () {
       const { a, b, back, browser, storages, user } = yield* two({

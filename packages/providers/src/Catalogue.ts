@@ -24,10 +24,12 @@ export interface Item {
   readonly settings: Encoded
   /** Where the server's own documents say so. */
   readonly source: string
-  /** After how many days without a refresh the grant ends. Undefined: never, or nobody says. */
+  /** After how many days without a refresh the grant ends. Undefined: not published. */
   readonly idleDays?: number
-  /** After how many days the grant ends in any case. */
+  /** After how many days the grant ends in any case. Undefined: not published. */
   readonly lifeDays?: number
+  /** Where `idleDays` and `lifeDays` are from. */
+  readonly endSource?: string
   /** What else to know, in a sentence. */
   readonly note?: string
 }
@@ -72,9 +74,13 @@ export const bitbucket: Item = {
     },
     client: { authentication: "basic" },
     login: { ways: ["browser"] },
+    refresh: { keepAlive: "75 days" },
     rotation: rotating("10 minutes")
   },
   source: "https://developer.atlassian.com/cloud/bitbucket/oauth-2/",
+  idleDays: 90,
+  endSource:
+    "https://community.developer.atlassian.com/t/oauth-2-0-and-api-authentication-changes-for-bitbucket-cloud/99003",
   note: "The scopes are those of the consumer, and a login does not name them."
 }
 
@@ -107,7 +113,9 @@ export const atlassian: Item = {
   source:
     "https://community.developer.atlassian.com/t/the-old-access-token-will-be-revoked-during-the-refresh-token-exchange/83103",
   idleDays: 90,
-  lifeDays: 365
+  lifeDays: 365,
+  endSource:
+    "https://community.developer.atlassian.com/t/updated-31-january-2022-action-required-deprecating-persistent-refresh-tokens/54172"
 }
 
 /**
@@ -177,6 +185,7 @@ export const salesforce: Item = {
   },
   source: "https://help.salesforce.com/s/articleView?id=xcloud.connected_app_limit_idle_ttl.htm",
   idleDays: 30,
+  endSource: "https://help.salesforce.com/s/articleView?id=xcloud.connected_app_limit_idle_ttl.htm",
   note: "Rotation is a setting of the app. Without it the refresh token stays: set the policy to reusable."
 }
 
@@ -223,7 +232,8 @@ export const xero: Item = {
     rotation: rotating("30 minutes")
   },
   source: "https://developer.xero.com/faq/oauth2",
-  idleDays: 60
+  idleDays: 60,
+  endSource: "https://developer.xero.com/faq/oauth2"
 }
 
 /**
@@ -247,7 +257,8 @@ export const quickbooks: Item = {
   },
   source: "https://developer.intuit.com/app/developer/qbo/docs/develop/authentication-and-authorization/faq",
   idleDays: 100,
-  lifeDays: 1826
+  lifeDays: 1826,
+  endSource: "https://blogs.a.intuit.com/2025/11/12/important-changes-to-refresh-token-policy"
 }
 
 /**
@@ -375,6 +386,8 @@ export const shopify = (shop: string): Item => ({
   },
   source: "https://shopify.dev/changelog/more-resilient-refreshes-for-expiring-offline-access-tokens",
   idleDays: 90,
+  endSource:
+    "https://community.shopify.dev/t/expiring-offline-access-tokens-required-for-new-public-apps-as-of-april-1/32607",
   note: "The API wants the token in X-Shopify-Access-Token."
 })
 
@@ -395,7 +408,8 @@ export const auth0 = (domain: string): Item => ({
   },
   source: "https://auth0.com/docs/secure/tokens/refresh-tokens/configure-refresh-token-rotation",
   idleDays: 15,
-  lifeDays: 30
+  lifeDays: 30,
+  endSource: "https://auth0.com/docs/secure/tokens/refresh-tokens/configure-refresh-token-expiration"
 })
 
 /**
@@ -415,6 +429,8 @@ export const okta = (domain: string, authorizationServer = "default"): Item => (
   },
   source: "https://developer.okta.com/docs/guides/refresh-tokens/main/",
   idleDays: 7,
+  endSource:
+    "https://registry.terraform.io/providers/okta/okta/4.11.1/docs/resources/auth_server_policy_rule#refresh_token_window_minutes",
   note: "The window and the days are settings of the application and of its access policy."
 })
 
@@ -436,6 +452,8 @@ export const keycloak = (address: string, realm: string): Item => ({
   },
   source: "https://www.keycloak.org/docs/latest/server_admin/#_timeouts",
   idleDays: 30,
+  endSource:
+    "https://github.com/keycloak/keycloak/blob/main/server-spi-private/src/main/java/org/keycloak/models/Constants.java",
   note: "Without revocation of refresh tokens in the realm, a used one stays valid, which this does not rely on."
 })
 
@@ -456,7 +474,9 @@ export const cognito = (region: string, pool: string): Item => ({
   },
   source:
     "https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_RefreshTokenRotationType.html",
-  lifeDays: 30
+  lifeDays: 30,
+  endSource:
+    "https://docs.aws.amazon.com/cognito/latest/developerguide/amazon-cognito-user-pools-using-the-refresh-token.html"
 })
 
 /**

@@ -10,6 +10,7 @@
 import type { RotationPolicy } from "@latchkey/core/TokenRefresher"
 import type { ErrorRule } from "@latchkey/oauth/ErrorRule"
 import type { Discovery, Endpoints } from "@latchkey/oauth/Server"
+import type * as WorkloadIdentity from "@latchkey/oauth/WorkloadIdentity"
 import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Either from "effect/Either"
@@ -39,6 +40,8 @@ export interface Client {
   readonly clientId: string | undefined
   readonly authentication: NonNullable<Settings.Settings["client"]>["authentication"] & string
   readonly secret: Redacted.Redacted | undefined
+  /** Where its assertion is from, for the authentication `assertion`. */
+  readonly assertion?: WorkloadIdentity.Source | undefined
 }
 
 /**
@@ -265,6 +268,9 @@ export const fromSettings = (
     const refresh = yield* Either.mapLeft(refreshOf(s.refresh ?? {}), (problem) =>
       malformed(`In ${where}, ${problem}.`)
     )
+    if (s.client?.authentication === "assertion" && s.client.assertion === undefined) {
+      return yield* Either.left(malformed(`In ${where}, client.assertion is missing.`))
+    }
     const profile = profileOf(s.profile)
     if (profile.from === "endpoint" && profile.endpoint === undefined) {
       return yield* Either.left(malformed(`In ${where}, profile.endpoint is missing.`))
@@ -276,8 +282,9 @@ export const fromSettings = (
       server,
       client: {
         clientId: s.client?.id,
-        authentication: s.client?.authentication ?? (s.client?.secret === undefined ? "none" : "basic"),
-        secret: s.client?.secret
+        authentication: s.client?.authentication ?? authenticationOf(s.client ?? {}),
+        secret: s.client?.secret,
+        assertion: s.client?.assertion
       },
       scopes: s.scopes ?? [],
       login: loginOf(s.login ?? {}),
@@ -309,6 +316,11 @@ export const fromSettings = (
   })
 
 type Part<Key extends keyof Settings.Settings> = NonNullable<Settings.Settings[Key]>
+
+const authenticationOf = ({ assertion, secret }: Part<"client">): Client["authentication"] => {
+  if (assertion !== undefined) return "assertion"
+  return secret === undefined ? "none" : "basic"
+}
 
 const serverOf = (server: Part<"server">): Either.Either<Endpoints | Discovery, string> => {
   const { allowPrivateEndpoints, discovery, formerly, issuer, tokenEndpoint, ...endpoints } = server

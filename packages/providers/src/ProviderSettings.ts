@@ -134,8 +134,23 @@ export const Settings = Schema.Struct({
   client: section("The client, as it is registered with the server.", {
     id: text("The client id."),
     authentication: choice(
-      "How the client authenticates. Default: basic with a secret, otherwise none. basicRaw is basic for servers that do not form-decode the header.",
-      ...(["none", "basic", "post", "secretJwt", "basicRaw"] as const)
+      "How the client authenticates. Default: assertion if that is set, basic with a secret, otherwise none. basicRaw is basic for servers that do not form-decode the header.",
+      ...(["none", "basic", "post", "secretJwt", "basicRaw", "assertion"] as const)
+    ),
+    assertion: section(
+      "assertion: where the client's assertion is from, a token that the platform gives to the program (RFC 7523 §2.2). For refresh.by clientCredentials.",
+      {
+        from: Schema.Literal("file", "githubActions", "google", "azure").annotations({
+          description:
+            "file: a file that the platform renews. githubActions: the OIDC endpoint of a job. google, azure: the metadata server of the cloud."
+        }),
+        path: text("file: the path of the file."),
+        variable: text(
+          "file: the environment variable that names the file, such as AZURE_FEDERATED_TOKEN_FILE."
+        ),
+        audience: text("githubActions, google, azure: the audience of the token."),
+        clientId: text("azure: the client id of a user-assigned identity.")
+      }
     ),
     secret: Schema.optional(
       Schema.Redacted(Schema.NonEmptyString).annotations({

@@ -265,8 +265,17 @@ describe.each(cases)("%s", (_, server) => {
   )
 })
 
-it("every server has a source, and no two the same name", () => {
-  for (const { item } of Object.values(played)) expect(item.source).toMatch(/^https:\/\//)
+it("every server has a source, also for when its grants end, and no two the same name", () => {
+  for (const { item } of Object.values(played)) {
+    const { endSource, idleDays, lifeDays, settings, source } = item
+    expect(source).toMatch(/^https:\/\//)
+    const ends = idleDays !== undefined || lifeDays !== undefined
+    expect([settings.displayName, /^https:\/\//.test(endSource ?? "")]).toEqual([settings.displayName, ends])
+    // A grant is refreshed before it ends, and only for a reason that has a source.
+    const keepAlive = /^(\d+) days$/.exec(settings.refresh?.keepAlive ?? "")
+    expect([settings.displayName, keepAlive !== null]).toEqual([settings.displayName, idleDays !== undefined])
+    expect(Number(keepAlive?.[1] ?? 0)).toBeLessThan(idleDays ?? 1)
+  }
   for (const [id, item] of Object.entries(Catalogue.items)) expect(played[id]?.item).toBe(item)
   const names = Object.values(played).map(({ item }) => item.settings.displayName)
   expect(new Set(names).size).toBe(names.length)

@@ -21,12 +21,22 @@ import type { Workspace } from "../Workspace.js"
  */
 export const rowOf = (session: Session.Session): Effect.Effect<Report.Row, Failure.Failure, Workspace> =>
   Effect.gen(function* () {
-    const { about, storage } = session
-    const found = yield* Effect.mapError(storage.load, (error) => Failure.fromToken(error, about))
-    return yield* rowWith(
-      session,
-      Option.map(found, (f) => f.entry)
-    )
+    return yield* rowWith(session, yield* read(session))
+  })
+
+/**
+ * Reads an account's grant.
+ *
+ * @since 3.1.0
+ * @category operations
+ */
+export const read = ({
+  about,
+  storage
+}: Session.Session): Effect.Effect<Option.Option<Entry>, Failure.Failure> =>
+  Effect.mapBoth(storage.load, {
+    onFailure: (error) => Failure.fromToken(error, about),
+    onSuccess: Option.map(({ entry }) => entry)
   })
 
 /**

@@ -1,6 +1,6 @@
 /**
  * `latchkey status [ACCOUNT]` and `latchkey list`: show the accounts and whether they work. They refresh
- * nothing.
+ * nothing. `--web` shows them as a page.
  *
  * @since 0.1.0
  */
@@ -10,7 +10,7 @@ import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import type { Account } from "../Account.js"
 import { ExitCode } from "../ExitCode.js"
-import type * as Failure from "../Failure.js"
+import * as Failure from "../Failure.js"
 import * as Output from "../Output.js"
 import * as Report from "../Report.js"
 import type { Services } from "../Run.js"
@@ -26,15 +26,25 @@ export interface Options {
   readonly account: Option.Option<string>
   readonly json: boolean
   readonly watch: boolean
+  /** Whether to serve a page. Default: no. */
+  readonly web?: boolean | undefined
 }
 
 /**
- * Ends with 0 only if every account is valid or can be refreshed.
+ * With `web`, it serves until it is interrupted. Otherwise it ends with 0 only if every account is valid or can be refreshed.
  *
  * @since 0.1.0
  * @category commands
  */
 export const run = (options: Options): Effect.Effect<ExitCode, Failure.Failure, Services> => {
+  if (options.web === true) {
+    return options.watch
+      ? Failure.usage("--web was given with --watch.", "give only one of both")
+      : Effect.flatMap(
+          Effect.promise(() => import("./StatusWeb.js")),
+          (page) => page.run(options)
+        )
+  }
   const look = report(options.account)
   return options.watch
     ? watch(look, options.json)

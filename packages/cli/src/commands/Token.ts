@@ -138,7 +138,7 @@ export const get = (
  * @category operations
  */
 export const from = (
-  manager: TokenManager.Manager,
+  manager: Pick<TokenManager.Manager, "getAccessToken" | "getAccessTokenFor" | "reject" | "credentials">,
   about: Failure.About,
   minValidity: number,
   rejected?: Redacted.Redacted
@@ -149,19 +149,17 @@ export const from = (
     const accessToken = yield* Effect.mapError(asked, (error) => Failure.fromToken(error, about))
     const credentials = yield* Effect.orElseSucceed(manager.credentials, Option.none)
     const now = yield* Clock.currentTimeMillis
+    // Another process may have replaced the grant since, with another expiry, and perhaps with fewer scopes.
+    const own = Option.filter(credentials, (c) => Equal.equals(c.accessToken, accessToken))
     return {
       account: about.account,
       accessToken,
       idToken: Option.flatMap(credentials, (c) => c.idToken),
-      tokenType: Option.match(credentials, { onNone: () => "Bearer", onSome: (c) => c.tokenType }),
-      // Those of this token: another process may have replaced the grant since, perhaps with fewer scopes.
-      scopes: Option.match(
-        Option.filter(credentials, (c) => Equal.equals(c.accessToken, accessToken)),
-        { onNone: () => [], onSome: (c) => c.scopes }
-      ),
+      tokenType: Option.match(own, { onNone: () => "Bearer", onSome: (c) => c.tokenType }),
+      scopes: Option.match(own, { onNone: () => [], onSome: (c) => c.scopes }),
       // By this clock, although another one may have dated it.
       expiresAt: Option.map(
-        Option.flatMap(credentials, (c) => Decision.timeToExpiry(c, now)),
+        Option.flatMap(own, (c) => Decision.timeToExpiry(c, now)),
         (left) => now + left
       )
     }

@@ -58,7 +58,7 @@ const examples: Readonly<Record<string, ReadonlyArray<string>>> = {
     "latchkey token acme --format header-json"
   ],
   exec: ["latchkey exec github -- ./deploy.sh", "latchkey exec github --env GH_TOKEN -- gh repo list"],
-  status: ["latchkey status github/work", "latchkey status --json"],
+  status: ["latchkey status github/work", "latchkey status --json", "latchkey status --web"],
   list: ["latchkey list", "latchkey list --watch"],
   refresh: ["latchkey refresh github"],
   explain: ["latchkey explain github"],

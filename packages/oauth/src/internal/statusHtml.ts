@@ -11,6 +11,8 @@ export interface Shown {
   readonly lastError: { readonly message: string } | null
   /** Where its user logs in again. */
   readonly link: string | undefined
+  /** What to do if there is no link. */
+  readonly advice?: string | undefined
 }
 
 export interface Content {
@@ -20,7 +22,8 @@ export interface Content {
   readonly state: Account["state"] | undefined
   readonly rows: ReadonlyArray<Shown>
   readonly next: string | undefined
-  readonly hour: Activity
+  /** Undefined: nothing was counted. */
+  readonly hour: Activity | undefined
 }
 
 const escapes: Readonly<Record<string, string>> = {
@@ -89,7 +92,7 @@ const rowOf = (row: Shown, now: number): string => {
     row.link !== undefined
       ? `<a class="button" rel="noreferrer" href="${escape(row.link)}">Log in again</a>`
       : row.mustLogIn
-        ? "Its user must log in again"
+        ? escape(row.advice ?? "Its user must log in again")
         : ""
   const error = row.lastError === null ? "" : escape(row.lastError.message)
   return `<tr${row.mustLogIn ? ' class="needs"' : ""}><td><strong>${escape(row.account)}</strong></td>
@@ -143,7 +146,7 @@ export const render = (content: Content): string => {
 <meta name="referrer" content="no-referrer"><title>Accounts</title><style>${style}</style></head>
 <body><h1>Accounts</h1>
 <p>${count} stored, ${due} due now. ${needs} on this page must log in again.</p>
-${chart(hour)}
+${hour === undefined ? "" : chart(hour)}
 <nav aria-label="State">${links.join("")}</nav>
 ${
   rows.length === 0

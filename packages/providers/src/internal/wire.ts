@@ -5,6 +5,7 @@ import * as ClientAuth from "@latchkey/oauth/ClientAuth"
 import * as ErrorRule from "@latchkey/oauth/ErrorRule"
 import * as Jwt from "@latchkey/oauth/Jwt"
 import type * as TokenEndpoint from "@latchkey/oauth/TokenEndpoint"
+import * as WorkloadIdentity from "@latchkey/oauth/WorkloadIdentity"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
@@ -15,7 +16,7 @@ import { variable } from "./variables.js"
 
 /** Returns the client, or what is missing. */
 export const clientOf = (provider: Provider): Either.Either<ClientAuth.Client, ProviderError> => {
-  const { authentication, clientId, secret } = provider.client
+  const { assertion, authentication, clientId, secret } = provider.client
   const missing = (what: string, name: string) =>
     Either.left(
       new ProviderError({
@@ -26,6 +27,11 @@ export const clientOf = (provider: Provider): Either.Either<ClientAuth.Client, P
     )
   if (clientId === undefined) return missing("a client id of your own", "id")
   if (authentication === "none") return Either.right({ clientId })
+  if (authentication === "assertion") {
+    return assertion === undefined
+      ? missing("the source of the client's assertion", "assertion")
+      : Either.right({ clientId, auth: ClientAuth.assertion(WorkloadIdentity.read(assertion)) })
+  }
   if (secret === undefined) return missing("the client's secret", "secret")
   const auth = {
     basic: ClientAuth.basic,
