@@ -60,7 +60,7 @@ const ratio = (value: number): string => (Number.isFinite(value) ? `× ${value.t
 
 export const ratioText = (row: Row | undefined): string => ratio(row?.ratio?.median ?? Number.NaN)
 
-export const dividedBy = ({ high, low, median }: Spread, by: number): Spread => ({
+const dividedBy = ({ high, low, median }: Spread, by: number): Spread => ({
   median: median / by,
   low: low / by,
   high: high / by

@@ -41,7 +41,7 @@ export const command: Bench = async ({ packages, small }) => {
   run([program, "import", "github", grant])
   const agent = spawn(process.execPath, [program, "agent", "--account", account, "--socket", socket], {
     env,
-    stdio: ["ignore", "pipe", "inherit"]
+    stdio: ["ignore", "pipe", "ignore"]
   })
   try {
     // It prints the path of its socket once it listens.
