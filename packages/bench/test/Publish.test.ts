@@ -95,14 +95,19 @@ it("a page is left as it is outside of the marks, and what was not reached is a 
 it("the accounts of the campaign are judged by the largest number, and drawn by all", () => {
   mkdirSync(join(root, "packages/bench/results"), { recursive: true })
   const accounts = { accounts: 2_000_000, rss: 110, rssOfFew: 100, dueMillis: 11, renewalsPerSecond: 300 }
-  writeFileSync(join(root, accountsData), JSON.stringify([accounts, { ...accounts, accounts: 500, rss: 99 }]))
+  writeFileSync(
+    join(root, accountsData),
+    JSON.stringify([accounts, { ...accounts, accounts: 20_000, rss: 99 }])
+  )
   publish(root, {})
   expect(cells("2,000,000 accounts on PostgreSQL")?.slice(3, 6)).toEqual([
     "≤ × 1.10, ≤ 10 ms a query for 500 due, ≥ 300 renewals a second",
     "× 1.10, 11 ms a query for 500 due, 300 renewals a second",
     "**not reached**"
   ])
-  expect(read(guidePage)).toContain('x-axis ["500", "2,000,000"]\n  y-axis 0 --> 150\n  bar [99, 110]')
+  expect(read(guidePage)).toContain(
+    "x-axis [10000, 20000, 2000000]\n  y-axis 0 --> 150\n  bar [100, 99, 110]"
+  )
 })
 
 it("a page without its place, and results that are none, are reported", () => {
