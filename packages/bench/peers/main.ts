@@ -24,7 +24,7 @@ const peers: ReadonlyArray<Peer> = [
   library("smithy identity", true, () => import("./Smithy.js")),
   library("@badgateway/oauth2-client", true, () => import("./Badgateway.js")),
   // Its tokens are due five seconds before they expire: always, if they live for two.
-  library("better-auth", true, () => import("./BetterAuth.js"), "process"),
+  { ...library("better-auth", true, () => import("./BetterAuth.js"), "process"), hooks: true },
   // It cannot load a grant from a file.
   library("@azure/msal-node", true, () => import("./Msal.js"), "process"),
   library("@azure/identity", true, () => import("./Azure.js"), "fresh"),

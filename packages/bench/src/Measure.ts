@@ -98,6 +98,20 @@ export const compare = async (
   return against(samples, entries[0]?.[0] ?? "")
 }
 
+type Candidates = Readonly<Record<string, Candidate>>
+
+/** The same, and after it candidates that are opened only then, because they would slow the others. */
+export const compareInTwo = async (
+  candidates: Candidates,
+  later: () => Promise<Candidates>,
+  options: Options
+): Promise<ReadonlyArray<Measured>> => {
+  const found = await compare(candidates, options)
+  const first = Object.fromEntries(Object.entries(candidates).slice(0, 1))
+  const more = await compare({ ...first, ...(await later()) }, options)
+  return [...found, ...more.slice(1)]
+}
+
 /** Runs Node with these arguments, from its start to its end. */
 export const wholeProcess =
   (args: ReadonlyArray<string>, options: SpawnSyncOptions = {}): Candidate =>

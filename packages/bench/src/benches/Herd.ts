@@ -5,7 +5,7 @@ import * as FiberId from "effect/FiberId"
 import type { Bench, Context } from "../Bench.js"
 import { managerOf, sessionOf } from "../candidates/Latchkey.js"
 import { inTurn, spread } from "../Measure.js"
-import { type Held, requestByFetch, type Session, sharing } from "../Peer.js"
+import { type Held, requestByFetch, type Server, type Session, sharing, withHooks } from "../Peer.js"
 import { type Goal, row, rowOf, type Table } from "../Report.js"
 
 /** Calls all at once. Returns how many failed. */
@@ -41,7 +41,9 @@ const inFibersEach = "latchkey, a fiber each"
 /** The cost of making that many fibers wait for anything. */
 const limitInFibers = "one Deferred, a fiber each"
 
-const candidates = ({ peers, server }: Context): Record<string, (held: Held) => Promise<Gathered>> => ({
+type Candidates = Readonly<Record<string, (held: Held) => Promise<Gathered>>>
+
+const own = (server: Server): Candidates => ({
   [ours]: async (held) => {
     const session = sessionOf(await managerOf(server, held))
     return { crowd: promised(session), refresh: session.refresh }
@@ -58,9 +60,12 @@ const candidates = ({ peers, server }: Context): Record<string, (held: Held) => 
       return inFibers(Deferred.await(done))(callers)
     }
     return { crowd, refresh }
-  },
-  ...Object.fromEntries(
-    peers
+  }
+})
+
+const ofPeers = ({ peers, server }: Context, hooks: boolean): Candidates =>
+  Object.fromEntries(
+    withHooks(peers, hooks)
       .filter(({ only }) => only !== "fresh")
       .map((peer) => [
         peer.name,
@@ -70,7 +75,6 @@ const candidates = ({ peers, server }: Context): Record<string, (held: Held) => 
         }
       ])
   )
-})
 
 interface Seen {
   readonly milliseconds: Array<number>
@@ -80,8 +84,13 @@ interface Seen {
 }
 
 /** A library that floods the server runs once, the others every round. */
-const herdOf = async (context: Context, callers: number, rounds: number): Promise<Table> => {
-  const all = Object.entries(candidates(context))
+const herdOf = async (
+  context: Context,
+  candidates: Candidates,
+  callers: number
+): Promise<ReadonlyMap<string, Seen>> => {
+  const all = Object.entries(candidates)
+  const rounds = context.small ? 1 : 9
   const seen = new Map<string, Seen>()
   // The first round is for warming up.
   for (let round = 0; round <= rounds; round++) {
@@ -107,6 +116,10 @@ const herdOf = async (context: Context, callers: number, rounds: number): Promis
       )
     }
   }
+  return seen
+}
+
+const tableOf = (callers: number, seen: ReadonlyMap<string, Seen>): Table => {
   const first = spread(seen.get(ours)?.milliseconds ?? []).median
   return {
     title: `${callers.toLocaleString("en")} callers at expiry`,
@@ -150,12 +163,19 @@ const sizes = [
 ]
 
 export const herd: Bench = async (context) => {
-  const tables: Array<Table> = []
-  const goals: Array<Goal> = []
-  for (const { callers, most } of sizes) {
-    const table = await herdOf(context, context.small ? callers / 100 : callers, context.small ? 1 : 9)
-    tables.push(table)
-    goals.push(...goalsOf(context, table, most))
+  const found = sizes.map(({ callers, most }) => ({
+    callers: context.small ? callers / 100 : callers,
+    most,
+    seen: new Map<string, Seen>()
+  }))
+  for (const candidates of [{ ...own(context.server), ...ofPeers(context, false) }, ofPeers(context, true)]) {
+    for (const { callers, seen } of found) {
+      for (const [name, one] of await herdOf(context, candidates, callers)) seen.set(name, one)
+    }
   }
-  return { tables, goals }
+  const tables = found.map(({ callers, most, seen }) => ({ most, table: tableOf(callers, seen) }))
+  return {
+    tables: tables.map(({ table }) => table),
+    goals: tables.flatMap(({ most, table }) => goalsOf(context, table, most))
+  }
 }

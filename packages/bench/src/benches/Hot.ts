@@ -3,8 +3,8 @@ import * as Effect from "effect/Effect"
 import type { Bench, Context } from "../Bench.js"
 import { editionFiber, inFiberOnEffect4, noEdition } from "../candidates/Edition.js"
 import { managerOf, sessionOf } from "../candidates/Latchkey.js"
-import { type Candidate, compare } from "../Measure.js"
-import { type Held, type Session, wallClock } from "../Peer.js"
+import { type Candidate, compareInTwo } from "../Measure.js"
+import { type Held, type Session, wallClock, withHooks } from "../Peer.js"
 import { durations, type Goal, ratioOf } from "../Report.js"
 
 const byPromise = "latchkey"
@@ -37,16 +37,21 @@ export const hot: Bench = async (context) => {
   await Effect.runPromise(manager.getAccessToken)
   const four = await editionFiber(context.packages)
   if (four === undefined) process.stderr.write(`${noEdition}\n`)
-  const candidates: Record<string, Candidate> = {
+  const ofPeers = async (hooks: boolean): Promise<Record<string, Candidate>> => {
+    const opened: Record<string, Candidate> = {}
+    for (const peer of withHooks(context.peers, hooks)) {
+      opened[peer.name] = awaited((await peer.open(context.server, await fresh(context))).get)
+    }
+    return opened
+  }
+  const candidates = {
     [byPromise]: awaited(sessionOf(manager).get),
     [inOneFiber]: inFiber(manager.getAccessToken),
-    ...(four !== undefined && { [inFiberOnEffect4]: four })
-  }
-  for (const peer of context.peers) {
-    candidates[peer.name] = awaited((await peer.open(context.server, await fresh(context))).get)
+    ...(four !== undefined && { [inFiberOnEffect4]: four }),
+    ...(await ofPeers(false))
   }
   const how = context.small ? { milliseconds: 0.1, rounds: 1 } : { rounds: 41 }
-  const table = durations("A fresh token", "ns", await compare(candidates, how))
+  const table = durations("A fresh token", "ns", await compareInTwo(candidates, () => ofPeers(true), how))
   const full = context.peers.filter((peer) => peer.full)
   const goal = (
     row: string,

@@ -2,8 +2,8 @@
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import type { Bench } from "../Bench.js"
 import { managerOf, sessionOf, transactionOf } from "../candidates/Latchkey.js"
-import { type Candidate, compare, processorTime } from "../Measure.js"
-import { type Held, requestByFetch, type Session } from "../Peer.js"
+import { type Candidate, compare, compareInTwo, processorTime } from "../Measure.js"
+import { type Held, requestByFetch, type Session, withHooks } from "../Peer.js"
 import { durations, rowOf } from "../Report.js"
 
 /** In milliseconds: a common sum of the network's and the server's time. */
@@ -28,24 +28,6 @@ export const refresh: Bench = async ({ login, peers, server, small }) => {
   let { refreshToken } = await grant()
   const request = async () => ({ refreshToken } = await requestByFetch(server, refreshToken))
   const overUndici = await managerOf(server, await grant(), NodeHttpClient.layerUndici)
-  const candidates: Record<string, Candidate> = {
-    [bare]: repeated(request),
-    [ours]: repeated(sessionOf(await managerOf(server, await grant())).refresh),
-    "latchkey over undici": repeated(sessionOf(overUndici).refresh)
-  }
-  for (const peer of peers) {
-    if (peer.only !== "fresh") {
-      candidates[peer.name] = repeated((await peer.open(server, await grant())).refresh)
-    }
-  }
-  const distant = durations(
-    `One refresh at a server that answers after ${distance} ms`,
-    "ms",
-    await compare(
-      candidates,
-      small ? { operations: 1, rounds: 1 } : { operations: 5, rounds: 31, warmUp: 50 }
-    )
-  )
   const processor = durations(
     "One refresh, of the processor",
     "ms",
@@ -56,6 +38,26 @@ export const refresh: Bench = async ({ login, peers, server, small }) => {
         clock: processorTime
       }
     )
+  )
+  const ofPeers = async (hooks: boolean): Promise<Record<string, Candidate>> => {
+    const opened: Record<string, Candidate> = {}
+    for (const peer of withHooks(peers, hooks)) {
+      if (peer.only !== "fresh")
+        opened[peer.name] = repeated((await peer.open(server, await grant())).refresh)
+    }
+    return opened
+  }
+  const candidates = {
+    [bare]: repeated(request),
+    [ours]: repeated(sessionOf(await managerOf(server, await grant())).refresh),
+    "latchkey over undici": repeated(sessionOf(overUndici).refresh),
+    ...(await ofPeers(false))
+  }
+  const how = small ? { operations: 1, rounds: 1 } : { operations: 5, rounds: 31, warmUp: 50 }
+  const distant = durations(
+    `One refresh at a server that answers after ${distance} ms`,
+    "ms",
+    await compareInTwo(candidates, () => ofPeers(true), how)
   )
   return {
     tables: [distant, processor],
