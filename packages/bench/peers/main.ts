@@ -11,29 +11,33 @@ import type { ServerFigures } from "../src/Servers.js"
 type Library = Promise<{ readonly open: Open }>
 
 /** A library is loaded when it is used: a process that measures one of them does not wait for the others. */
-const library = (name: string, full: boolean, load: () => Library, only?: Peer["only"]): Peer => ({
+const library = (name: string, load: () => Library, how: Omit<Peer, "name" | "open">): Peer => ({
   name,
-  full,
-  ...(only !== undefined && { only }),
+  ...how,
   open: async (server, held) => (await load()).open(server, held)
 })
 
+const full = { full: true }
+const part = { full: false }
+/** It refreshes only at its vendor's own servers. */
+const fresh = { full: true, last: true, only: "fresh" } as const
+
 /** Only the bench installs these. See `package.json` here. */
 const peers: ReadonlyArray<Peer> = [
-  library("google-auth-library", true, () => import("./GoogleAuth.js")),
-  library("smithy identity", true, () => import("./Smithy.js")),
-  library("@badgateway/oauth2-client", true, () => import("./Badgateway.js")),
-  // Its tokens are due five seconds before they expire: always, if they live for two.
-  { ...library("better-auth", true, () => import("./BetterAuth.js"), "process"), hooks: true },
+  library("google-auth-library", () => import("./GoogleAuth.js"), full),
+  library("smithy identity", () => import("./Smithy.js"), full),
+  library("@badgateway/oauth2-client", () => import("./Badgateway.js"), full),
   // It cannot load a grant from a file.
-  library("@azure/msal-node", true, () => import("./Msal.js"), "process"),
-  library("@azure/identity", true, () => import("./Azure.js"), "fresh"),
-  library("@aws-sdk/token-providers", true, () => import("./Aws.js"), "fresh"),
-  library("@atproto/oauth-client-node", true, () => import("./Atproto.js"), "fresh"),
-  library("openid-client", false, () => import("./OpenidClient.js")),
-  library("simple-oauth2", false, () => import("./SimpleOauth2.js")),
-  library("@modelcontextprotocol/client", false, () => import("./Mcp.js")),
-  library("arctic, a Promise cache", false, () => import("./Arctic.js")),
+  library("@azure/msal-node", () => import("./Msal.js"), { full: true, last: true, only: "process" }),
+  library("@azure/identity", () => import("./Azure.js"), fresh),
+  library("@aws-sdk/token-providers", () => import("./Aws.js"), fresh),
+  library("@atproto/oauth-client-node", () => import("./Atproto.js"), fresh),
+  // Its tokens are due five seconds before they expire: always, if they live for two.
+  library("better-auth", () => import("./BetterAuth.js"), { full: true, last: true, only: "process" }),
+  library("openid-client", () => import("./OpenidClient.js"), part),
+  library("simple-oauth2", () => import("./SimpleOauth2.js"), part),
+  library("@modelcontextprotocol/client", () => import("./Mcp.js"), part),
+  library("arctic, a Promise cache", () => import("./Arctic.js"), part),
   {
     name: "by hand, a Promise cache",
     full: false,

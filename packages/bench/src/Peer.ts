@@ -35,14 +35,14 @@ export interface Peer {
   readonly full: boolean
   /** `fresh`: it refreshes at its vendor's server alone. `process`: it cannot share a grant by a file. */
   readonly only?: "fresh" | "process"
-  /** Whether it turns on Node's hooks for promises, which slow every promise of the process from then on. */
-  readonly hooks?: boolean
+  /** Whether it slows its process from then on, by hooks for promises or many timers. It comes after the others. */
+  readonly last?: boolean
   readonly open: Open
 }
 
 /** Returns the peers that can be opened with all others, or those that come after them. */
-export const withHooks = (peers: ReadonlyArray<Peer>, hooks: boolean): ReadonlyArray<Peer> =>
-  peers.filter((peer) => (peer.hooks ?? false) === hooks)
+export const inPart = (peers: ReadonlyArray<Peer>, last: boolean): ReadonlyArray<Peer> =>
+  peers.filter((peer) => (peer.last ?? false) === last)
 
 /** The response of a token endpoint. It always has a rotated refresh token and a lifetime. */
 export interface Answer {

@@ -81,7 +81,7 @@ const accountsGoal = ({ accounts, dueMillis, renewalsPerSecond, rss, rssOfFew }:
   against: "memory with 10,000 accounts",
   limits: [
     { atMost: 1.1, found: rss / rssOfFew },
-    { what: "ms a query for 500 due", atMost: 10, found: dueMillis },
+    { what: "ms a query", atMost: 10, found: dueMillis },
     { what: "renewals a second", atLeast: 300, found: renewalsPerSecond }
   ]
 })
@@ -112,24 +112,24 @@ interface Column {
   readonly show: (row: Row) => string
 }
 
-const isLost = (row: Row): boolean => row.more?.["grant"] === "lost"
+/** The page explains it. */
+const mark = (row: Row): string => (row.more?.["grant"] === "lost" ? "†" : "")
 
 const columns: ReadonlyArray<Column> = [
   { head: "fresh, ns", bench: "hot", title: /fresh/, show: (row) => figure(row.value.median) },
   { head: "refresh, × fetch", bench: "refresh", title: /server/, show: (row) => ratioText(row) },
-  ...["1,000", "10,000"].map((callers): Column => ({
-    head: `${callers} callers: requests, ms`,
+  {
+    head: "10,000 callers: requests, ms",
     bench: "herd",
-    title: new RegExp(`^${callers} callers`),
-    show: (row) =>
-      `${figure(Number(row.more?.["requests"]))}, ${figure(row.value.median)}${isLost(row) ? ", **lost**" : ""}`
-  })),
-  ...[8, 32].map((processes): Column => ({
-    head: `${processes} processes: requests, grant`,
+    title: /^10,000/,
+    show: (row) => `${figure(Number(row.more?.["requests"]))}, ${figure(row.value.median)}${mark(row)}`
+  },
+  {
+    head: "8 processes: requests",
     bench: "procs",
-    title: new RegExp(`^${processes} processes`),
-    show: (row) => `${figure(row.value.median)}, ${isLost(row) ? "**lost**" : "alive"}`
-  }))
+    title: /^8 /,
+    show: (row) => `${figure(row.value.median)}${mark(row)}`
+  }
 ]
 
 const libraries = (all: Results): string => {

@@ -101,8 +101,8 @@ it("the accounts of the campaign are judged by the largest number, and drawn by 
   )
   publish(root, {})
   expect(cells("2,000,000 accounts on PostgreSQL")?.slice(3, 6)).toEqual([
-    "≤ × 1.10, ≤ 10 ms a query for 500 due, ≥ 300 renewals a second",
-    "× 1.10, 11 ms a query for 500 due, 300 renewals a second",
+    "≤ × 1.10, ≤ 10 ms a query, ≥ 300 renewals a second",
+    "× 1.10, 11 ms a query, 300 renewals a second",
     "**not reached**"
   ])
   expect(read(guidePage)).toContain(

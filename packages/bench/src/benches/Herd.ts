@@ -5,7 +5,7 @@ import * as FiberId from "effect/FiberId"
 import type { Bench, Context } from "../Bench.js"
 import { managerOf, sessionOf } from "../candidates/Latchkey.js"
 import { inTurn, spread } from "../Measure.js"
-import { type Held, requestByFetch, type Server, type Session, sharing, withHooks } from "../Peer.js"
+import { type Held, requestByFetch, type Server, type Session, sharing, inPart } from "../Peer.js"
 import { type Goal, row, rowOf, type Table } from "../Report.js"
 
 /** Calls all at once. Returns how many failed. */
@@ -63,9 +63,9 @@ const own = (server: Server): Candidates => ({
   }
 })
 
-const ofPeers = ({ peers, server }: Context, hooks: boolean): Candidates =>
+const ofPeers = ({ peers, server }: Context, last: boolean): Candidates =>
   Object.fromEntries(
-    withHooks(peers, hooks)
+    inPart(peers, last)
       .filter(({ only }) => only !== "fresh")
       .map((peer) => [
         peer.name,

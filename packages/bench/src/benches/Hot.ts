@@ -4,7 +4,7 @@ import type { Bench, Context } from "../Bench.js"
 import { editionFiber, inFiberOnEffect4, noEdition } from "../candidates/Edition.js"
 import { managerOf, sessionOf } from "../candidates/Latchkey.js"
 import { type Candidate, compareInTwo } from "../Measure.js"
-import { type Held, type Session, wallClock, withHooks } from "../Peer.js"
+import { type Held, type Session, wallClock, inPart } from "../Peer.js"
 import { durations, type Goal, ratioOf } from "../Report.js"
 
 const byPromise = "latchkey"
@@ -37,9 +37,9 @@ export const hot: Bench = async (context) => {
   await Effect.runPromise(manager.getAccessToken)
   const four = await editionFiber(context.packages)
   if (four === undefined) process.stderr.write(`${noEdition}\n`)
-  const ofPeers = async (hooks: boolean): Promise<Record<string, Candidate>> => {
+  const ofPeers = async (last: boolean): Promise<Record<string, Candidate>> => {
     const opened: Record<string, Candidate> = {}
-    for (const peer of withHooks(context.peers, hooks)) {
+    for (const peer of inPart(context.peers, last)) {
       opened[peer.name] = awaited((await peer.open(context.server, await fresh(context))).get)
     }
     return opened
@@ -50,7 +50,7 @@ export const hot: Bench = async (context) => {
     ...(four !== undefined && { [inFiberOnEffect4]: four }),
     ...(await ofPeers(false))
   }
-  const how = context.small ? { milliseconds: 0.1, rounds: 1 } : { rounds: 41 }
+  const how = context.small ? { milliseconds: 0.1, rounds: 1 } : { rounds: 81 }
   const table = durations("A fresh token", "ns", await compareInTwo(candidates, () => ofPeers(true), how))
   const full = context.peers.filter((peer) => peer.full)
   const goal = (

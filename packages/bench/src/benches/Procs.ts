@@ -158,7 +158,7 @@ export const procs: Bench = async (context) => {
         row: `${processes} processes on one rotating grant`,
         against: "the number of expiries",
         limits: [
-          { what: "requests that were no refresh", atMost: 0, found: requests - refreshes },
+          { what: "requests too many", atMost: 0, found: requests - refreshes },
           { what: "grants lost", atMost: 0, found: alive && refreshes > 0 ? 0 : 1 }
         ]
       })

@@ -3,7 +3,7 @@ import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import type { Bench } from "../Bench.js"
 import { managerOf, sessionOf, transactionOf } from "../candidates/Latchkey.js"
 import { type Candidate, compare, compareInTwo, processorTime } from "../Measure.js"
-import { type Held, requestByFetch, type Session, withHooks } from "../Peer.js"
+import { type Held, requestByFetch, type Session, inPart } from "../Peer.js"
 import { durations, rowOf } from "../Report.js"
 
 /** In milliseconds: a common sum of the network's and the server's time. */
@@ -39,9 +39,9 @@ export const refresh: Bench = async ({ login, peers, server, small }) => {
       }
     )
   )
-  const ofPeers = async (hooks: boolean): Promise<Record<string, Candidate>> => {
+  const ofPeers = async (last: boolean): Promise<Record<string, Candidate>> => {
     const opened: Record<string, Candidate> = {}
-    for (const peer of withHooks(peers, hooks)) {
+    for (const peer of inPart(peers, last)) {
       if (peer.only !== "fresh")
         opened[peer.name] = repeated((await peer.open(server, await grant())).refresh)
     }
@@ -53,7 +53,7 @@ export const refresh: Bench = async ({ login, peers, server, small }) => {
     "latchkey over undici": repeated(sessionOf(overUndici).refresh),
     ...(await ofPeers(false))
   }
-  const how = small ? { operations: 1, rounds: 1 } : { operations: 5, rounds: 31, warmUp: 50 }
+  const how = small ? { operations: 1, rounds: 1 } : { operations: 10, rounds: 31, warmUp: 100 }
   const distant = durations(
     `One refresh at a server that answers after ${distance} ms`,
     "ms",
