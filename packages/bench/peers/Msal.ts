@@ -1,6 +1,6 @@
 /** `@azure/msal-node`: silent acquisition from its cache, which refreshes with the cached refresh token. */
 import { type AuthenticationResult, type Configuration, PublicClientApplication } from "@azure/msal-node"
-import { type Held, type Peer, type Server, wallClock } from "../src/Peer.js"
+import { type Held, type Open, type Server, wallClock } from "../src/Peer.js"
 
 /** It accepts only https as an authority, but any token endpoint in its metadata. */
 const authority = "https://localhost/"
@@ -29,32 +29,28 @@ const refreshTokenOf = (application: PublicClientApplication): string => {
   return Object.values(cache.RefreshToken ?? {}).at(-1)?.secret ?? ""
 }
 
-export const msal: Peer = {
-  name: "@azure/msal-node",
-  full: true,
-  open: async (server, first) => {
-    const application = new PublicClientApplication(configuration(server))
-    const login = await application.acquireTokenByRefreshToken({
-      refreshToken: first.refreshToken,
-      scopes,
-      forceCache: true
+export const open: Open = async (server, first) => {
+  const application = new PublicClientApplication(configuration(server))
+  const login = await application.acquireTokenByRefreshToken({
+    refreshToken: first.refreshToken,
+    scopes,
+    forceCache: true
+  })
+  let last = given(login)
+  const account = last.account
+  if (account === null) throw new Error("There is no account in its cache.")
+  const get = async (forceRefresh: boolean) => {
+    last = given(await application.acquireTokenSilent({ account, scopes, forceRefresh }))
+    return last.accessToken
+  }
+  return {
+    get: () => get(false),
+    refresh: () => get(true),
+    held: (): Held => ({
+      accessToken: last.accessToken,
+      refreshToken: refreshTokenOf(application),
+      expiresAt: last.expiresOn?.getTime() ?? wallClock()
     })
-    let last = given(login)
-    const account = last.account
-    if (account === null) throw new Error("There is no account in its cache.")
-    const get = async (forceRefresh: boolean) => {
-      last = given(await application.acquireTokenSilent({ account, scopes, forceRefresh }))
-      return last.accessToken
-    }
-    return {
-      get: () => get(false),
-      refresh: () => get(true),
-      held: (): Held => ({
-        accessToken: last.accessToken,
-        refreshToken: refreshTokenOf(application),
-        expiresAt: last.expiresOn?.getTime() ?? wallClock()
-      })
-    }
   }
 }
 

@@ -2,91 +2,81 @@
 import { fork } from "node:child_process"
 import { once } from "node:events"
 import type { Context } from "../src/Bench.js"
-import { alone, type Job as ColdJob } from "../src/benches/Cold.js"
-import { grow, type Job as GrowthJob } from "../src/benches/Growth.js"
 import { benches } from "../src/benches/index.js"
-import { type Job as MemoryJob, weigh } from "../src/benches/Memory.js"
-import { effectCache, effectCached } from "../src/candidates/Effects.js"
-import { ask, type Job as ProcsJob } from "../src/benches/Procs.js"
-import type { Peer } from "../src/Peer.js"
+import { ask, type Job } from "../src/benches/Procs.js"
+import { effects } from "../src/candidates/Effects.js"
+import { type Open, type Peer, requestByFetch, sharing } from "../src/Peer.js"
 import type { ServerFigures } from "../src/Servers.js"
-import { badgateway } from "./Badgateway.js"
-import { byHand, fieldRead } from "./ByHand.js"
-import { googleAuth } from "./GoogleAuth.js"
-import { msal } from "./Msal.js"
-import { openidClient } from "./OpenidClient.js"
-import { simpleOauth2 } from "./SimpleOauth2.js"
-import { smithy } from "./Smithy.js"
+
+type Library = Promise<{ readonly open: Open }>
+
+/** A library is loaded when it is used: a process that measures one of them does not wait for the others. */
+const library = (name: string, load: () => Library, how: Omit<Peer, "name" | "open">): Peer => ({
+  name,
+  ...how,
+  open: async (server, held) => (await load()).open(server, held)
+})
+
+const full = { full: true }
+const part = { full: false }
+/** It refreshes only at its vendor's own servers. */
+const fresh = { full: true, last: true, only: "fresh" } as const
 
 /** Only the bench installs these. See `package.json` here. */
 const peers: ReadonlyArray<Peer> = [
-  googleAuth,
-  msal,
-  smithy,
-  badgateway,
-  openidClient,
-  simpleOauth2,
-  effectCache,
-  effectCached,
-  byHand
+  library("google-auth-library", () => import("./GoogleAuth.js"), full),
+  library("smithy identity", () => import("./Smithy.js"), full),
+  library("@badgateway/oauth2-client", () => import("./Badgateway.js"), full),
+  // It cannot load a grant from a file.
+  library("@azure/msal-node", () => import("./Msal.js"), { full: true, last: true, only: "process" }),
+  library("@azure/identity", () => import("./Azure.js"), fresh),
+  library("@aws-sdk/token-providers", () => import("./Aws.js"), fresh),
+  library("@atproto/oauth-client-node", () => import("./Atproto.js"), fresh),
+  // Its tokens are due five seconds before they expire: always, if they live for two.
+  library("better-auth", () => import("./BetterAuth.js"), { full: true, last: true, only: "process" }),
+  library("openid-client", () => import("./OpenidClient.js"), part),
+  library("simple-oauth2", () => import("./SimpleOauth2.js"), part),
+  library("@modelcontextprotocol/client", () => import("./Mcp.js"), part),
+  library("arctic, a Promise cache", () => import("./Arctic.js"), part),
+  {
+    name: "by hand, a Promise cache",
+    full: false,
+    open: (server, held) => sharing(held, ({ refreshToken }) => requestByFetch(server, refreshToken))
+  },
+  ...effects
 ]
-
-type Jobs = ColdJob | GrowthJob | MemoryJob | ProcsJob
 
 /** The arguments of a bench. */
 interface Given {
   readonly issuer: string
   readonly small: boolean
-  readonly libraries: ReadonlyArray<string>
   readonly packages: string
 }
 
-const told = async (): Promise<unknown> => (await once(process, "message"))[0] as unknown
+// Some libraries warn of each failed refresh.
+console.warn = () => undefined
+
+const received = async (): Promise<unknown> => (await once(process, "message"))[0] as unknown
 
 const inquire = (question: string): Promise<unknown> => {
-  const answer = told()
+  const answer = received()
   process.send?.({ question })
   return answer
 }
 
-let kept: unknown
-const keep = (value: unknown): void => {
-  kept = value
-}
-
 const [, , name = "", given = ""] = process.argv
 
-/** Runs a bench's job in a separate process. */
-const perform = (job: Jobs): Promise<unknown> => {
-  switch (job.job) {
-    case "cold":
-      return alone(job)
-    case "memory":
-      return weigh(job, peers, keep)
-    case "growth":
-      return grow(job)
-    case "ask":
-      return ask(job, peers)
-  }
-}
-
-const contextOf = ({ issuer, libraries, packages, small }: Given): Context => ({
+const contextOf = ({ issuer, packages, small }: Given): Context => ({
   small,
-  libraries,
   packages,
   peers,
   server: { issuer, tokenEndpoint: `${issuer}/token`, clientId: "public-client" },
-  keep,
-  fieldRead: (held) => fieldRead(held, keep),
   login: async () => String(await inquire("login")),
   figures: async () => (await inquire("figures")) as ServerFigures,
-  child: async (job, flags = []) => {
-    const child = fork(process.argv[1] ?? "", ["child"], {
-      execArgv: [...flags],
-      serialization: "advanced"
-    })
+  child: async (job) => {
+    const child = fork(process.argv[1] ?? "", ["child"], { serialization: "advanced" })
     const ended = once(child, "exit").then(([code]) => {
-      throw new Error(`The process for ${JSON.stringify(job)} ended with ${String(code)}.`)
+      throw new Error(`The process of ${name} ended with ${String(code)}.`)
     })
     // Not as an argument: a job may hold tokens, and any user can see the arguments of a process.
     child.send(job)
@@ -98,10 +88,9 @@ const contextOf = ({ issuer, libraries, packages, small }: Given): Context => ({
 })
 
 if (name === "child") {
-  process.send?.(await perform((await told()) as Jobs))
+  process.send?.(await ask((await received()) as Job, peers))
 } else {
-  const findings = await benches[name]?.run(contextOf(JSON.parse(given) as Given))
-  process.send?.({ findings, kept: typeof kept })
+  process.send?.({ findings: await benches[name]?.run(contextOf(JSON.parse(given) as Given)) })
   process.disconnect()
   process.exit()
 }

@@ -1,5 +1,5 @@
 /** The input and the result of a bench. */
-import type { Held, Peer, Server } from "./Peer.js"
+import type { Peer, Server } from "./Peer.js"
 import type { Findings } from "./Report.js"
 import type { ServerFigures } from "./Servers.js"
 
@@ -7,21 +7,15 @@ export interface Context {
   /** The smallest run that shows that it works. It judges nothing. */
   readonly small: boolean
   readonly peers: ReadonlyArray<Peer>
-  /** The package names of the installed libraries to compare with. */
-  readonly libraries: ReadonlyArray<string>
   /** The directory of this repository's packages, built. */
   readonly packages: string
-  /** The lower limit of a measurement: reads a field and the clock, `n` times. */
-  readonly fieldRead: (held: Held) => (n: number) => void
-  /** Receives results that must not be optimised away. */
-  readonly keep: (value: unknown) => void
   /** A real authorization server in another process. */
   readonly server: Server
   /** Creates a grant and returns its refresh token. */
   readonly login: () => Promise<string>
   readonly figures: () => Promise<ServerFigures>
   /** Runs this program in a separate process with another job. Returns its result. */
-  readonly child: (job: object, flags?: ReadonlyArray<string>) => Promise<unknown>
+  readonly child: (job: object) => Promise<unknown>
 }
 
 export type Bench = (context: Context) => Promise<Findings>

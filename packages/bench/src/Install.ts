@@ -43,11 +43,10 @@ export const installPeers = (): ReadonlyArray<string> => {
   return names
 }
 
-/** Builds the core as it is published, for the benches that load it in that form. */
-export const buildCore = (): void => {
+/** Builds the packages of a small program as they are published, for the bench that loads them in that form. */
+export const buildPackages = (): void => {
   const compiler = fileURLToPath(import.meta.resolve("typescript/bin/tsc"))
-  const { status } = spawnSync(process.execPath, [compiler, "-b", join(root, "../core")], {
-    stdio: ["ignore", 2, 2]
-  })
-  if (status !== 0) throw new Error("The core could not be built: see above.")
+  const projects = ["../oauth", "../storage"].map((name) => join(root, name))
+  const { status } = spawnSync(process.execPath, [compiler, "-b", ...projects], { stdio: ["ignore", 2, 2] })
+  if (status !== 0) throw new Error("The packages could not be built: see above.")
 }

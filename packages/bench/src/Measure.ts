@@ -38,7 +38,7 @@ export const inTurn = <A>(all: ReadonlyArray<A>, round: number): ReadonlyArray<A
  * Summarizes samples of candidates by round. The ratio is computed within each round, so a slow second
  * cancels out.
  */
-export const against = (
+const against = (
   samples: ReadonlyMap<string, ReadonlyArray<number>>,
   first: string
 ): ReadonlyArray<Measured> =>
@@ -57,38 +57,59 @@ export const processorTime = (): number => {
 }
 
 export interface Options {
-  readonly operations: number
+  /** The operations of a sample. Default: as many as take `milliseconds`, for each candidate. */
+  readonly operations?: number
+  /** Default: 5. */
+  readonly milliseconds?: number
   readonly rounds: number
   readonly warmUp?: number
   /** In nanoseconds. */
   readonly clock?: () => number
 }
 
-/** The time of an operation, in nanoseconds, by candidate and round. */
-export type Samples = Map<string, Array<number>>
+/** Returns how many operations take so long. It has then run twice as many. */
+const enough = async (run: Candidate, milliseconds: number): Promise<number> => {
+  for (let n = 1; ; n *= 2) {
+    const began = wall()
+    await run(n)
+    if (wall() - began >= milliseconds * 1e6) return n
+  }
+}
 
 export const compare = async (
   candidates: Readonly<Record<string, Candidate>>,
-  options: Options
-): Promise<ReadonlyArray<Measured>> =>
-  against(await sample(candidates, options), Object.keys(candidates)[0] ?? "")
-
-export const sample = async (
-  candidates: Readonly<Record<string, Candidate>>,
-  options: Options
-): Promise<Samples> => {
-  const { clock = wall } = options
+  { clock = wall, milliseconds = 5, operations, rounds, warmUp = operations }: Options
+): Promise<ReadonlyArray<Measured>> => {
   const entries = Object.entries(candidates)
-  const samples: Samples = new Map(entries.map(([name]) => [name, []]))
-  for (const [, run] of entries) await run(options.warmUp ?? options.operations)
-  for (let round = 0; round < options.rounds; round++) {
+  const samples = new Map<string, Array<number>>(entries.map(([name]) => [name, []]))
+  const counts = new Map<string, number>()
+  for (const [name, run] of entries) {
+    if (warmUp !== undefined) await run(warmUp)
+    counts.set(name, operations ?? (await enough(run, milliseconds)))
+  }
+  for (let round = 0; round < rounds; round++) {
     for (const [name, run] of inTurn(entries, round)) {
+      const n = counts.get(name) ?? 1
       const began = clock()
-      await run(options.operations)
-      samples.get(name)?.push((clock() - began) / options.operations)
+      await run(n)
+      samples.get(name)?.push((clock() - began) / n)
     }
   }
-  return samples
+  return against(samples, entries[0]?.[0] ?? "")
+}
+
+type Candidates = Readonly<Record<string, Candidate>>
+
+/** The same, and after it candidates that are opened only then, because they would slow the others. */
+export const compareInTwo = async (
+  candidates: Candidates,
+  later: () => Promise<Candidates>,
+  options: Options
+): Promise<ReadonlyArray<Measured>> => {
+  const found = await compare(candidates, options)
+  const first = Object.fromEntries(Object.entries(candidates).slice(0, 1))
+  const more = await compare({ ...first, ...(await later()) }, options)
+  return [...found, ...more.slice(1)]
 }
 
 /** Runs Node with these arguments, from its start to its end. */

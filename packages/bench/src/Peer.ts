@@ -3,8 +3,6 @@
  * says.
  */
 
-import * as Undici from "@effect/platform-node/Undici"
-
 /** An application's state of a grant. `expiresAt` is in epoch milliseconds. */
 export interface Held {
   readonly accessToken: string
@@ -28,12 +26,23 @@ export interface Session {
   readonly held: () => Held
 }
 
+/** Opens a session of a library. */
+export type Open = (server: Server, held: Held) => Promise<Session> | Session
+
 export interface Peer {
   readonly name: string
   /** Whether it keeps the token, detects its expiry, and refreshes, without other code. */
   readonly full: boolean
-  readonly open: (server: Server, held: Held) => Promise<Session> | Session
+  /** `fresh`: it refreshes at its vendor's server alone. `process`: it cannot share a grant by a file. */
+  readonly only?: "fresh" | "process"
+  /** Whether it slows its process from then on, by hooks for promises or many timers. It comes after the others. */
+  readonly last?: boolean
+  readonly open: Open
 }
+
+/** Returns the peers that can be opened with all others, or those that come after them. */
+export const inPart = (peers: ReadonlyArray<Peer>, last: boolean): ReadonlyArray<Peer> =>
+  peers.filter((peer) => (peer.last ?? false) === last)
 
 /** The response of a token endpoint. It always has a rotated refresh token and a lifetime. */
 export interface Answer {
@@ -60,29 +69,34 @@ export const heldAfter = (answer: {
   }
 }
 
-const refreshForm = (server: Server, refreshToken: string): URLSearchParams =>
-  new URLSearchParams({
+/** Sends the refresh request with plain `fetch`. */
+export const requestByFetch = async (server: Server, refreshToken: string): Promise<Held> => {
+  const body = new URLSearchParams({
     grant_type: "refresh_token",
     refresh_token: refreshToken,
     client_id: server.clientId
   })
-
-/** Sends the refresh request with plain `fetch`. */
-export const requestByFetch = async (server: Server, refreshToken: string): Promise<Held> => {
-  const body = refreshForm(server, refreshToken)
   const response = await fetch(server.tokenEndpoint, { method: "POST", body })
   if (!response.ok)
     throw new Error(`The token endpoint answered ${response.status}: ${await response.text()}`)
   return heldAfter((await response.json()) as Answer)
 }
 
-/** Sends the refresh request with plain undici. */
-export const requestByUndici = async (server: Server, refreshToken: string): Promise<Held> => {
-  const { body, statusCode } = await Undici.request(server.tokenEndpoint, {
-    method: "POST",
-    headers: { "content-type": "application/x-www-form-urlencoded" },
-    body: refreshForm(server, refreshToken).toString()
-  })
-  if (statusCode !== 200) throw new Error(`The token endpoint answered ${statusCode}: ${await body.text()}`)
-  return heldAfter((await body.json()) as Answer)
+type Renew = (held: Held) => Promise<Held>
+
+/** An application that holds the token of a library without a cache, and checks its expiry before each use. */
+export const checking = (first: Held, renew: Renew): Session => {
+  let held = first
+  const refresh = async () => (held = await renew(held)).accessToken
+  return {
+    get: async () => (held.expiresAt <= wallClock() ? await refresh() : held.accessToken),
+    refresh,
+    held: () => held
+  }
+}
+
+/** The same with a promise of the one running refresh. */
+export const sharing = (first: Held, renew: Renew): Session => {
+  let pending: Promise<Held> | undefined
+  return checking(first, (held) => (pending ??= renew(held).finally(() => (pending = undefined))))
 }

@@ -1,7 +1,19 @@
-/** Publishes the results: the data, the table of the guide on performance, and the goals. */
+/** Publishes the results: the data, and the tables and charts of the guide on performance. */
+import * as Option from "effect/Option"
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { type Findings, figure, isMet, rowOf, type Table } from "./Report.js"
+import {
+  type Findings,
+  figure,
+  foundBy,
+  type Goal,
+  isMet,
+  ratioText,
+  type Row,
+  rowOf,
+  type Table,
+  toReach
+} from "./Report.js"
 
 export interface Run {
   readonly date: string
@@ -12,93 +24,51 @@ export interface Run {
 
 export type Results = Readonly<Record<string, Run>>
 
-const results = "packages/bench/results"
+/** What the campaign `accounts` found on PostgreSQL with so many accounts. `rssOfFew`: with 10,000 of them. */
+export interface Accounts {
+  readonly accounts: number
+  readonly rss: number
+  readonly rssOfFew: number
+  readonly dueMillis: number
+  readonly renewalsPerSecond: number
+}
+
+const data = "packages/bench/results/speed.json"
+const accountsData = "packages/bench/results/accounts.json"
 const guidePage = "packages/docs/guide/performance.md"
-const goalsPage = `${results}/goals.md`
 
 /** Merges the new runs with those of other benches and writes everything again. Returns the written files. */
 export const publish = (root: string, fresh: Results): ReadonlyArray<string> => {
-  mkdirSync(join(root, results), { recursive: true })
-  const data = join(root, results, "speed.json")
-  const all: Results = { ...read(data), ...fresh }
-  writeFileSync(data, `${JSON.stringify(all, undefined, 2)}\n`)
+  mkdirSync(join(root, "packages/bench/results"), { recursive: true })
+  const all: Results = { ...read<Results>(join(root, data), {}), ...fresh }
+  const accounts = read<ReadonlyArray<Accounts>>(join(root, accountsData), [])
+  writeFileSync(join(root, data), `${JSON.stringify(all, undefined, 2)}\n`)
   const page = join(root, guidePage)
-  writeFileSync(page, withSection(readFileSync(page, "utf8"), comparison(all)))
-  writeFileSync(join(root, goalsPage), goals(all))
-  return [`${results}/speed.json`, guidePage, goalsPage]
+  const sections = {
+    rows: `${rows(all, accounts)}\n\n${ranBy(all)}.`,
+    libraries: libraries(all),
+    growth: growth(accounts)
+  }
+  writeFileSync(page, Object.entries(sections).reduce(replace, readFileSync(page, "utf8")))
+  return [data, guidePage]
 }
 
-const read = (file: string): Results => {
+const read = <A>(file: string, otherwise: A): A => {
   try {
-    return JSON.parse(readFileSync(file, "utf8")) as Results
+    return JSON.parse(readFileSync(file, "utf8")) as A
   } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return {}
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return otherwise
     throw new Error(`${file} is not what the bench wrote: mend it, or remove it.`, { cause: error })
   }
 }
 
-const begin = "<!-- what the bench wrote -->"
-const end = "<!-- until here -->"
-
-const withSection = (page: string, text: string): string => {
+/** Replaces what is between the marks of a section. */
+const replace = (page: string, [name, text]: readonly [string, string]): string => {
+  const [begin, end] = [`<!-- ${name} -->`, `<!-- /${name} -->`]
   const [from, to] = [page.indexOf(begin), page.indexOf(end)]
-  if (from < 0 || to < from)
-    throw new Error(`${guidePage} has no place for the table: "${begin}" and "${end}".`)
-  return `${page.slice(0, from)}${begin}\n\n${text}\n${page.slice(to)}`
+  if (from < 0 || to < from) throw new Error(`${guidePage} has no place for the bench: "${begin}", "${end}".`)
+  return `${page.slice(0, from)}${begin}\n\n${text}\n\n${page.slice(to)}`
 }
-
-/** The columns of the table: a bench, one of its tables, and the value of a row. */
-interface Column {
-  readonly head: string
-  readonly of: (results: Results, name: string) => string
-}
-
-const tableOf = (results: Results, bench: string, title: RegExp): Table | undefined =>
-  results[bench]?.findings.tables.find((table) => title.test(table.title))
-
-/** Names a library by its package if it was loaded, and elsewhere by the part that was used. */
-const packageOf: Readonly<Record<string, string>> = {
-  latchkey: "@latchkey/core",
-  "smithy identity": "@smithy/core"
-}
-
-const median = (head: string, bench: string, title: RegExp, rename = false): Column => ({
-  head,
-  of: (all, name) => {
-    const row = rowOf(tableOf(all, bench, title), rename ? (packageOf[name] ?? name) : name)
-    return row === undefined ? "" : figure(row.value.median)
-  }
-})
-
-const columns: ReadonlyArray<Column> = [
-  median("fresh, ns", "hot", /by await$/),
-  {
-    head: "refresh, × fetch",
-    of: (all, name) => {
-      const ratio = rowOf(all["cold"]?.findings.tables[0], name)?.ratio
-      return ratio === undefined ? "" : figure(ratio.median)
-    }
-  },
-  ...["1,000", "10,000"].map((callers): Column => ({
-    head: `${callers} callers: requests, ms`,
-    of: (all, name) => {
-      const row = rowOf(tableOf(all, "herd", new RegExp(`^${callers} callers`)), name)
-      if (row === undefined) return ""
-      const lost = row.more?.["grant"] === "lost" ? ", **grant lost**" : ""
-      return `${figure(Number(row.more?.["requests"]))}, ${figure(row.value.median)}${lost}`
-    }
-  })),
-  ...[8, 32].map((processes): Column => ({
-    head: `${processes} processes: requests, grant`,
-    of: (all, name) => {
-      const row = rowOf(tableOf(all, "procs", new RegExp(`^${processes} processes`)), name)
-      return row === undefined ? "" : `${figure(row.value.median)}, ${String(row.more?.["grant"])}`
-    }
-  })),
-  median("bytes an account", "memory", /100,000 accounts/),
-  median("import, ms", "load", /imports it/, true),
-  median("kB", "load", /Bundled/, true)
-]
 
 const ranBy = (all: Results): string => {
   const dates = [...new Set(Object.values(all).map(({ date }) => date))].sort().join(", ")
@@ -106,44 +76,117 @@ const ranBy = (all: Results): string => {
   return `By \`npm run bench\`, ${dates}, Node ${machine?.node ?? ""}, ${machine?.cores ?? 0} cores`
 }
 
-const comparison = (all: Results): string => {
-  const names = [
-    ...new Set(
-      Object.values(all).flatMap(({ findings }) =>
-        findings.tables.flatMap(({ rows }) => rows.map((r) => r.name))
-      )
-    )
-  ].filter((name) => rowOf(tableOf(all, "hot", /by await$/), name) !== undefined)
-  const used = columns.filter(({ of }) => names.some((name) => of(all, name) !== ""))
-  const table = markdown(
-    ["", ...used.map(({ head }) => head)],
-    names.map((name) => [name, ...used.map(({ of }) => of(all, name))])
+const accountsGoal = ({ accounts, dueMillis, renewalsPerSecond, rss, rssOfFew }: Accounts): Goal => ({
+  row: `${figure(accounts)} accounts on PostgreSQL`,
+  against: "memory with 10,000 accounts",
+  limits: [
+    { atMost: 1.1, found: rss / rssOfFew },
+    { what: "ms a query", atMost: 10, found: dueMillis },
+    { what: "renewals a second", atLeast: 300, found: renewalsPerSecond }
+  ]
+})
+
+const rows = (all: Results, accounts: ReadonlyArray<Accounts>): string => {
+  const [most] = [...accounts].sort((a, b) => b.accounts - a.accounts)
+  const goals = Object.values(all).flatMap(({ findings }) => findings.goals)
+  return markdown(
+    ["row", "judged against", "to reach", "found", ""],
+    [...goals, ...(most === undefined ? [] : [accountsGoal(most)])].map((goal) => [
+      goal.row,
+      goal.against || "–",
+      toReach(goal),
+      foundBy(goal),
+      isMet(goal) ? "reached" : "**not reached**"
+    ])
   )
-  return `${table}\n\n${ranBy(all)}; medians of interleaved rounds.\n`
 }
 
-const goals = (all: Results): string => {
-  const table = markdown(
-    ["to reach", "at most", "found", ""],
-    Object.entries(all).flatMap(([bench, { findings }]) =>
-      findings.goals.map((goal) => [
-        `${bench}: ${goal.what}`,
-        figure(goal.atMost),
-        figure(goal.found),
-        isMet(goal) ? "reached" : "**not reached**"
-      ])
+const tableOf = (results: Results, bench: string, title: RegExp): Table | undefined =>
+  results[bench]?.findings.tables.find((table) => title.test(table.title))
+
+/** The columns of the comparison: the row of a library in a table of a bench, and what is shown of it. */
+interface Column {
+  readonly head: string
+  readonly bench: string
+  readonly title: RegExp
+  readonly show: (row: Row) => string
+}
+
+/** The page explains it. */
+const mark = (row: Row): string => (row.more?.["grant"] === "lost" ? "†" : "")
+
+const columns: ReadonlyArray<Column> = [
+  { head: "fresh, ns", bench: "hot", title: /fresh/, show: (row) => figure(row.value.median) },
+  { head: "refresh, × fetch", bench: "refresh", title: /server/, show: (row) => ratioText(row) },
+  {
+    head: "10,000 callers: requests, ms",
+    bench: "herd",
+    title: /^10,000/,
+    show: (row) => `${figure(Number(row.more?.["requests"]))}, ${figure(row.value.median)}${mark(row)}`
+  },
+  {
+    head: "8 processes: requests",
+    bench: "procs",
+    title: /^8 /,
+    show: (row) => `${figure(row.value.median)}${mark(row)}`
+  }
+]
+
+const libraries = (all: Results): string => {
+  const tables = columns.map((column) => ({ ...column, table: tableOf(all, column.bench, column.title) }))
+  const cells = (name: string) =>
+    tables.map(({ show, table }) =>
+      Option.match(Option.fromNullable(rowOf(table, name)), { onNone: () => "", onSome: show })
     )
+  const names = tables[0]?.table?.rows.map(({ name }) => name) ?? []
+  return markdown(
+    ["", ...columns.map(({ head }) => head)],
+    names.map((name) => [name, ...cells(name)])
   )
-  const head = "# Goals\n\nWhat we want each figure to be at most, and what the bench found."
-  return `${head} \`npm run bench -- --write\` writes this page.\n\n${table}\n\n${ranBy(all)}.\n`
+}
+
+/** A chart for each figure: a bar for each number of accounts. */
+const growth = (accounts: ReadonlyArray<Accounts>): string => {
+  const sorted = [...accounts].sort((a, b) => a.accounts - b.accounts)
+  const chart = (
+    title: string,
+    to: number,
+    bars: ReadonlyArray<readonly [number, number | undefined]>
+  ): string => {
+    const of = (at: 0 | 1): string => bars.map((bar) => bar[at]).join(", ")
+    const lines = [
+      "xychart-beta",
+      `title "${title}"`,
+      `x-axis [${of(0)}]`,
+      `y-axis 0 --> ${to}`,
+      `bar [${of(1)}]`
+    ]
+    return ["```mermaid", lines.join("\n  "), "```"].join("\n")
+  }
+  const few = [10_000, sorted.at(-1)?.rssOfFew] as const
+  return [
+    chart("Memory of a renewing process, MB", 150, [
+      few,
+      ...sorted.map((one) => [one.accounts, one.rss] as const)
+    ]),
+    chart(
+      "A query for 500 due accounts, ms",
+      2,
+      sorted.map((one) => [one.accounts, one.dueMillis])
+    ),
+    chart(
+      "Renewals a second, by two processes",
+      800,
+      sorted.map((one) => [one.accounts, one.renewalsPerSecond])
+    )
+  ].join("\n\n")
 }
 
 /** Columns padded as this repository's formatter pads them. */
-const markdown = (head: ReadonlyArray<string>, rows: ReadonlyArray<ReadonlyArray<string>>): string => {
-  const widths = head.map((text, i) => Math.max(3, text.length, ...rows.map((row) => row[i]?.length ?? 0)))
+const markdown = (head: ReadonlyArray<string>, lines: ReadonlyArray<ReadonlyArray<string>>): string => {
+  const widths = head.map((text, i) => Math.max(3, text.length, ...lines.map((line) => line[i]?.length ?? 0)))
   const line = (cells: ReadonlyArray<string>): string =>
     `| ${widths.map((width, i) => (cells[i] ?? "").padEnd(width)).join(" | ")} |`
-  return [line(head), `| ${widths.map((width) => "-".repeat(width)).join(" | ")} |`, ...rows.map(line)].join(
-    "\n"
-  )
+  const rule = `| ${widths.map((width) => "-".repeat(width)).join(" | ")} |`
+  return [line(head), rule, ...lines.map(line)].join("\n")
 }

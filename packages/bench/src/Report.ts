@@ -15,11 +15,19 @@ export interface Table {
   readonly rows: ReadonlyArray<Row>
 }
 
-/** A goal: the required value, and the measured one. */
-export interface Goal {
-  readonly what: string
-  readonly atMost: number
+/** One figure of a row that is judged, at least or at most. `what`: a ratio if there is none. */
+export interface Limit {
+  readonly what?: string
+  readonly atMost?: number
+  readonly atLeast?: number
   readonly found: number
+}
+
+/** A row of what a user feels. If `against` is empty, it is judged alone. */
+export interface Goal {
+  readonly row: string
+  readonly against: string
+  readonly limits: ReadonlyArray<Limit>
 }
 
 export interface Findings {
@@ -27,9 +35,32 @@ export interface Findings {
   readonly goals: ReadonlyArray<Goal>
 }
 
-export const isMet = ({ atMost, found }: Goal): boolean => Number.isFinite(found) && found <= atMost
+export const isMet = ({ limits }: Goal): boolean =>
+  limits.every(
+    ({ atLeast = -Infinity, atMost = Infinity, found }) =>
+      Number.isFinite(found) && found >= atLeast && found <= atMost
+  )
 
-export const dividedBy = ({ high, low, median }: Spread, by: number): Spread => ({
+const amount = (value: number, what: string | undefined): string =>
+  what === undefined ? ratio(value) : `${figure(value)} ${what}`
+
+/** A count that must be exact has no sign. */
+const bar = ({ atLeast, atMost, what }: Limit): string => {
+  if (atLeast !== undefined) return `≥ ${amount(atLeast, what)}`
+  const isCount = what !== undefined && Number.isInteger(atMost) && Number(atMost) <= 1
+  return `${isCount ? "" : "≤ "}${amount(atMost ?? Number.NaN, what)}`
+}
+
+export const toReach = ({ limits }: Goal): string => limits.map(bar).join(", ")
+
+export const foundBy = ({ limits }: Goal): string =>
+  limits.map(({ found, what }) => amount(found, what)).join(", ")
+
+const ratio = (value: number): string => (Number.isFinite(value) ? `× ${value.toFixed(2)}` : "not measured")
+
+export const ratioText = (row: Row | undefined): string => ratio(row?.ratio?.median ?? Number.NaN)
+
+const dividedBy = ({ high, low, median }: Spread, by: number): Spread => ({
   median: median / by,
   low: low / by,
   high: high / by
@@ -86,7 +117,7 @@ export const asText = ({ goals, tables }: Findings): string =>
   [...tables.map(tableText), ...(goals.length === 0 ? [] : [goals.map(goalText).join("\n")])].join("\n\n")
 
 const goalText = (goal: Goal): string =>
-  `  ${isMet(goal) ? "reached" : "NOT reached"}: ${goal.what}: ${figure(goal.found)}, to reach ${figure(goal.atMost)}`
+  `  ${isMet(goal) ? "reached" : "NOT reached"}: ${goal.row}: ${foundBy(goal)}; to reach ${toReach(goal)}`
 
 const tableText = ({ rows, title, unit }: Table): string => {
   const cells = rows.map((row) => [

@@ -7,12 +7,13 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
-import { readFileSync, statSync } from "node:fs"
+import { readFileSync } from "node:fs"
 import * as Http from "node:http"
 import * as AgentPolicy from "./AgentPolicy.js"
 import { ExitCode } from "./ExitCode.js"
 import * as Failure from "./Failure.js"
 import type { HelperToken } from "./HelperToken.js"
+import * as AgentSocket from "./internal/agentSocket.js"
 
 const Answer = Schema.Struct({
   account: Schema.String,
@@ -66,10 +67,9 @@ export const get = (
     if ("socketPath" in place.value) yield* checkOwner(place.value.socketPath)
     const headers =
       "port" in place.value ? { authorization: `Bearer ${yield* secretOf(secretFile)}` } : undefined
-    const query = new URLSearchParams({ account, min_validity: `${Math.ceil(minValidity / 1000)}` })
     const { body, status } = yield* ask(address, {
       ...place.value,
-      path: `/token?${query}`,
+      path: AgentSocket.tokenPath(account, minValidity),
       ...(headers !== undefined && { headers })
     })
     if (status === 200) {
@@ -102,13 +102,12 @@ const codes: Readonly<Record<number, ExitCode>> = {
   503: ExitCode.tryLater
 }
 
-/** A socket of another user may be anybody's. */
 const checkOwner = (path: string): Effect.Effect<void, Failure.Failure> =>
   Effect.suspend(() => {
-    const uid = statSync(path, { throwIfNoEntry: false })?.uid
-    if (uid === undefined) return unreachable(path, "there is no such socket")
-    return uid === process.getuid?.() || uid === 0
-      ? Effect.void
+    const owner = AgentSocket.ownerOf(path)
+    if (owner === "own") return Effect.void
+    return owner === "missing"
+      ? unreachable(path, "there is no such socket")
       : Failure.configuration(`The agent's socket ${path} belongs to another user.`, "unset LATCHKEY_AGENT")
   })
 

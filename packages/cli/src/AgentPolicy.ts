@@ -9,6 +9,7 @@ import * as Schema from "effect/Schema"
 import { ExitCode } from "./ExitCode.js"
 import { Failure, usage } from "./Failure.js"
 import * as Format from "./Format.js"
+import { parsePlace, type Place } from "./internal/agentSocket.js"
 
 /**
  * One kind of client, with a listener of its own. `accounts` are the only accounts that it may use, each as
@@ -174,12 +175,4 @@ const statuses: Readonly<Record<number, number>> = {
  * @since 3.1.0
  * @category parsing
  */
-export const parseAddress = (
-  text: string
-): Option.Option<{ readonly socketPath: string } | { readonly host: string; readonly port: number }> => {
-  if (text.startsWith("/") || text.startsWith("unix:/")) {
-    return Option.some({ socketPath: text.replace(/^unix:/, "") })
-  }
-  const [, host, port] = /^http:\/\/(127\.0\.0\.1|localhost):(\d{1,5})\/?$/.exec(text) ?? []
-  return host === undefined ? Option.none() : Option.some({ host, port: Number(port) })
-}
+export const parseAddress = (text: string): Option.Option<Place> => Option.fromNullable(parsePlace(text))

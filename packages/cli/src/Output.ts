@@ -8,8 +8,8 @@ import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { writeSync } from "node:fs"
 import * as Text from "./internal/text.js"
+import { writeAll } from "./internal/writeAll.js"
 
 export {
   /**
@@ -165,22 +165,3 @@ export const layerPlain: Layer.Layer<Output> = Layer.succeed(Output, {
 })
 
 const variable = (name: string): Config.Config<string> => Config.withDefault(Config.string(name), "")
-
-/**
- * Writes everything in order before the process ends, even into a pipe that is full or has lost its reader.
- */
-const writeAll = (file: number, text: string): void => {
-  const bytes = Buffer.from(text)
-  for (let at = 0; at < bytes.length;) {
-    try {
-      at += writeSync(file, bytes, at)
-    } catch (error) {
-      const code = (error as NodeJS.ErrnoException).code
-      if (code === "EAGAIN") Atomics.wait(pauser, 0, 0, 5)
-      else if (code === "EPIPE" || code === "EBADF" || code === "EIO") return
-      else throw error
-    }
-  }
-}
-
-const pauser = new Int32Array(new SharedArrayBuffer(4))

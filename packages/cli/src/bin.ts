@@ -1,17 +1,5 @@
 #!/usr/bin/env node
-/** The command. The plain forms of `token` are served without loading the parser of all commands. */
-import { plainToken, splitRest } from "./internal/arguments.js"
+/** The command. A token that an agent has is printed without loading Effect. */
+import { print } from "./internal/agentToken.js"
 
-const argv = process.argv.slice(2)
-const token = plainToken(argv)
-if (token !== undefined) {
-  const [Run, Token, Workspace] = [
-    await import("./Run.js"),
-    await import("./commands/Token.js"),
-    await import("./Workspace.js")
-  ]
-  Run.main(Workspace.provided(Token.run(token)), { json: token.json })
-} else {
-  const [Run, Cli] = [await import("./Run.js"), await import("./Cli.js")]
-  Run.main(Cli.run(argv), { json: splitRest(argv).own.includes("--json") })
-}
+if (!(await print(process.argv.slice(2), process.env))) await import("./main.js")

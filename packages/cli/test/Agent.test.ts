@@ -5,7 +5,16 @@
 import { Credentials, Entry } from "@latchkey/core"
 import { type ChildProcess, spawn } from "node:child_process"
 import { once } from "node:events"
-import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs"
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  writeFileSync
+} from "node:fs"
 import * as Http from "node:http"
 import type { AddressInfo } from "node:net"
 import { dirname, join } from "node:path"
@@ -322,6 +331,22 @@ describe("the command with LATCHKEY_AGENT", () => {
     expect(
       await latchkey(["exec", "acme/work", "--", "sh", "-c", "echo $ACCESS_TOKEN"], variables)
     ).toMatchObject({ code: 0, stdout: "canary-access-work\n" })
+  })
+
+  it("prints a token without loading Effect", async () => {
+    const coverage = join(room.folder, "coverage")
+    const variables = { ...elsewhere(), LATCHKEY_AGENT: socket, NODE_V8_COVERAGE: coverage }
+    expect(await latchkey(["token", "acme/work"], variables)).toEqual({
+      code: 0,
+      stdout: "canary-access-work\n",
+      stderr: ""
+    })
+    // The bundle's files that ran, which are named after those of the sources.
+    const loaded = readdirSync(coverage)
+      .map((file) => readFileSync(join(coverage, file), "utf8"))
+      .join("")
+    expect(loaded).toContain("/bin.js")
+    expect(loaded).not.toMatch(/\/(?:main|Run)-[^/]*\.js/)
   })
 
   it.each([

@@ -7,6 +7,7 @@ import { describe, expect, it } from "@effect/vitest"
 import * as Account from "../src/Account.js"
 import { watch } from "../src/commands/Watch.js"
 import * as Format from "../src/Format.js"
+import * as AgentToken from "../src/internal/agentToken.js"
 import { plainToken, splitRest } from "../src/internal/arguments.js"
 import { Failure } from "../src/Failure.js"
 import { isMountedFile, pointsIn } from "../src/internal/mounts.js"
@@ -90,6 +91,34 @@ describe("the plain forms of token", () => {
     })
     expect(splitRest(["list"]).rest).toBeUndefined()
   })
+})
+
+describe("the short way to an agent's token", () => {
+  const environment = { LATCHKEY_AGENT: "/run/agent.sock" }
+  it("is for one account and a socket", () => {
+    expect(AgentToken.parse(["token", "a"], environment)).toEqual({
+      account: "a",
+      socketPath: "/run/agent.sock"
+    })
+  })
+  it.each([
+    [["token"], environment],
+    [["token", "--help"], environment],
+    [["token", "a", "--json"], environment],
+    [["list", "a"], environment],
+    [["token", "a"], {}],
+    [["token", "a"], { LATCHKEY_AGENT: "agent.sock" }],
+    [["token", "a"], { LATCHKEY_AGENT: "http://127.0.0.1:80" }]
+  ])("%j with %j is left to the whole command", (argv, variables) =>
+    expect(AgentToken.parse(argv, variables)).toBeUndefined()
+  )
+  it.each([
+    ['HTTP/1.1 200 OK\r\nDate: x\r\n\r\n{"token":"a-token"}', "a-token"],
+    ['HTTP/1.1 401 Unauthorized\r\n\r\n{"token":"a-token"}', undefined],
+    ['HTTP/1.1 200 OK\r\n\r\n{"token":"a\\u001b[2J"}', undefined],
+    ["HTTP/1.1 200 OK\r\n\r\n{}", undefined],
+    ["", undefined]
+  ])("of %j prints %j", (response, token) => expect(AgentToken.tokenOf(response)).toBe(token))
 })
 
 describe("tables", () => {

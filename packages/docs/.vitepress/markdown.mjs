@@ -13,7 +13,7 @@ export const slugify = (heading) =>
     .trim()
     .replace(/\s/g, "-")
 
-const kinds = { flowchart: "flow chart", sequenceDiagram: "sequence diagram" }
+const kinds = { flowchart: "flow chart", sequenceDiagram: "sequence diagram", xychart: "chart" }
 
 /**
  * A Mermaid diagram as a picture whose colours follow the page: its style sheet is the site's own. It shrinks a little

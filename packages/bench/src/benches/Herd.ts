@@ -3,19 +3,18 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as FiberId from "effect/FiberId"
 import type { Bench, Context } from "../Bench.js"
-import { cacheOf } from "../candidates/Effects.js"
 import { managerOf, sessionOf } from "../candidates/Latchkey.js"
 import { inTurn, spread } from "../Measure.js"
-import { type Held, requestByFetch, type Session } from "../Peer.js"
+import { type Held, requestByFetch, type Server, type Session, sharing, inPart } from "../Peer.js"
 import { type Goal, row, rowOf, type Table } from "../Report.js"
 
 /** Calls all at once. Returns how many failed. */
 type Crowd = (callers: number) => Promise<number>
 
-interface Candidate {
-  readonly name: string
-  /** A crowd at a grant whose token has expired, and one refresh afterwards. */
-  readonly gather: (held: Held) => Promise<{ readonly ask: Crowd; readonly refresh: Session["refresh"] }>
+/** A crowd at a grant whose token has expired, and one refresh afterwards. */
+interface Gathered {
+  readonly crowd: Crowd
+  readonly refresh: Session["refresh"]
 }
 
 const promised =
@@ -37,54 +36,45 @@ const inFibers =
       )
     )
 
-const cacheInFibers = "effect Cache, a fiber each"
+const ours = "latchkey"
+const inFibersEach = "latchkey, a fiber each"
 /** The cost of making that many fibers wait for anything. */
 const limitInFibers = "one Deferred, a fiber each"
 
-const candidates = ({ peers, server }: Context): ReadonlyArray<Candidate> => [
-  {
-    name: "latchkey",
-    gather: async (held) => {
-      const session = sessionOf(await managerOf(server, held))
-      return { ask: promised(session), refresh: session.refresh }
-    }
+type Candidates = Readonly<Record<string, (held: Held) => Promise<Gathered>>>
+
+const own = (server: Server): Candidates => ({
+  [ours]: async (held) => {
+    const session = sessionOf(await managerOf(server, held))
+    return { crowd: promised(session), refresh: session.refresh }
   },
-  {
-    name: "latchkey, a fiber each",
-    gather: async (held) => {
-      const manager = await managerOf(server, held)
-      return { ask: inFibers(manager.getAccessToken), refresh: sessionOf(manager).refresh }
-    }
+  [inFibersEach]: async (held) => {
+    const manager = await managerOf(server, held)
+    return { crowd: inFibers(manager.getAccessToken), refresh: sessionOf(manager).refresh }
   },
-  {
-    name: cacheInFibers,
-    gather: async (held) => {
-      const { get, refresh } = cacheOf(server, held)
-      return { ask: inFibers(get), refresh: () => Effect.runPromise(refresh) }
+  [limitInFibers]: async (held) => {
+    const { refresh } = sharing(held, ({ refreshToken }) => requestByFetch(server, refreshToken))
+    const done = Deferred.unsafeMake<unknown>(FiberId.none)
+    const crowd: Crowd = (callers) => {
+      Effect.runFork(Effect.intoDeferred(Effect.promise(refresh), done))
+      return inFibers(Deferred.await(done))(callers)
     }
-  },
-  {
-    name: limitInFibers,
-    gather: (held) => {
-      let { refreshToken } = held
-      const request = Effect.promise(() => requestByFetch(server, refreshToken))
-      const note = Effect.map(request, (answer) => (refreshToken = answer.refreshToken))
-      const done = Deferred.unsafeMake<string>(FiberId.none)
-      const ask: Crowd = (callers) => {
-        Effect.runFork(Effect.intoDeferred(note, done))
-        return inFibers(Deferred.await(done))(callers)
-      }
-      return Promise.resolve({ ask, refresh: () => Effect.runPromise(note) })
-    }
-  },
-  ...peers.map((peer) => ({
-    name: peer.name,
-    gather: async (held: Held) => {
-      const session = await peer.open(server, held)
-      return { ask: promised(session), refresh: session.refresh }
-    }
-  }))
-]
+    return { crowd, refresh }
+  }
+})
+
+const ofPeers = ({ peers, server }: Context, last: boolean): Candidates =>
+  Object.fromEntries(
+    inPart(peers, last)
+      .filter(({ only }) => only !== "fresh")
+      .map((peer) => [
+        peer.name,
+        async (held: Held) => {
+          const session = await peer.open(server, held)
+          return { crowd: promised(session), refresh: session.refresh }
+        }
+      ])
+  )
 
 interface Seen {
   readonly milliseconds: Array<number>
@@ -94,23 +84,28 @@ interface Seen {
 }
 
 /** A library that floods the server runs once, the others every round. */
-const herdOf = async (context: Context, callers: number, rounds: number): Promise<Table> => {
-  const all = candidates(context)
+const herdOf = async (
+  context: Context,
+  candidates: Candidates,
+  callers: number
+): Promise<ReadonlyMap<string, Seen>> => {
+  const all = Object.entries(candidates)
+  const rounds = context.small ? 1 : 9
   const seen = new Map<string, Seen>()
   // The first round is for warming up.
   for (let round = 0; round <= rounds; round++) {
-    for (const { gather, name } of inTurn(all, round)) {
+    for (const [name, gather] of inTurn(all, round)) {
       const figures = seen.get(name) ?? { milliseconds: [], requests: 0, errors: 0, lost: false }
       seen.set(name, figures)
       if (figures.requests > 1) continue
-      const { ask, refresh } = await gather({
+      const { crowd, refresh } = await gather({
         accessToken: "expired",
         refreshToken: await context.login(),
         expiresAt: 1
       })
       const before = (await context.figures()).requests
       const began = performance.now()
-      const errors = await ask(callers)
+      const errors = await crowd(callers)
       const took = performance.now() - began
       figures.requests = Math.max(figures.requests, (await context.figures()).requests - before)
       if (round > 0 || figures.requests > 1) figures.milliseconds.push(took)
@@ -121,7 +116,11 @@ const herdOf = async (context: Context, callers: number, rounds: number): Promis
       )
     }
   }
-  const first = spread(seen.get("latchkey")?.milliseconds ?? []).median
+  return seen
+}
+
+const tableOf = (callers: number, seen: ReadonlyMap<string, Seen>): Table => {
+  const first = spread(seen.get(ours)?.milliseconds ?? []).median
   return {
     title: `${callers.toLocaleString("en")} callers at expiry`,
     unit: "ms",
@@ -131,29 +130,52 @@ const herdOf = async (context: Context, callers: number, rounds: number): Promis
   }
 }
 
-const goalsOf = (context: Context, table: Table): ReadonlyArray<Goal> => {
+const goalsOf = (context: Context, table: Table, most: number): ReadonlyArray<Goal> => {
   const of = (name: string, what: string) => Number(rowOf(table, name)?.more?.[what])
   const millis = (name: string) => rowOf(table, name)?.value.median ?? Number.NaN
-  const against = (name: string, whom: string, others: ReadonlyArray<string>): Goal => ({
-    what: `${table.title}: ${name} against ${whom}`,
-    found: millis(name) / Math.min(...others.filter((other) => of(other, "requests") === 1).map(millis)),
-    atMost: 1
-  })
-  const peers = context.peers.map(({ name }) => name)
+  const single = context.peers.filter(({ name }) => of(name, "requests") === 1)
   return [
-    ...["latchkey", "latchkey, a fiber each"].flatMap((name) => [
-      { what: `${table.title}: requests of ${name}`, found: of(name, "requests"), atMost: 1 },
-      { what: `${table.title}: errors of ${name}`, found: of(name, "errors"), atMost: 0 },
-      against(name, "the best other that makes one request", peers)
-    ]),
-    against("latchkey, a fiber each", cacheInFibers, [cacheInFibers])
+    {
+      row: `${table.title}, by promise`,
+      against: "the best peer that makes one request",
+      limits: [
+        { what: "request", atMost: 1, found: of(ours, "requests") },
+        { what: "errors", atMost: 0, found: of(ours, "errors") },
+        { atMost: most, found: millis(ours) / Math.min(...single.map(({ name }) => millis(name))) }
+      ]
+    },
+    ...(most > 1
+      ? []
+      : [
+          {
+            row: `${table.title}, a fiber each`,
+            against: "one `Deferred` with a fiber each",
+            limits: [{ atMost: 1.15, found: millis(inFibersEach) / millis(limitInFibers) }]
+          }
+        ])
   ]
 }
 
+/** How many callers, and the most that their time may be of that of the best peer. */
+const sizes = [
+  { callers: 1000, most: 2 },
+  { callers: 10_000, most: 1 }
+]
+
 export const herd: Bench = async (context) => {
-  const tables: Array<Table> = []
-  for (const callers of context.small ? [50] : [1000, 10_000]) {
-    tables.push(await herdOf(context, callers, context.small ? 1 : 9))
+  const found = sizes.map(({ callers, most }) => ({
+    callers: context.small ? callers / 100 : callers,
+    most,
+    seen: new Map<string, Seen>()
+  }))
+  for (const candidates of [{ ...own(context.server), ...ofPeers(context, false) }, ofPeers(context, true)]) {
+    for (const { callers, seen } of found) {
+      for (const [name, one] of await herdOf(context, candidates, callers)) seen.set(name, one)
+    }
   }
-  return { tables, goals: tables.flatMap((table) => goalsOf(context, table)) }
+  const tables = found.map(({ callers, most, seen }) => ({ most, table: tableOf(callers, seen) }))
+  return {
+    tables: tables.map(({ table }) => table),
+    goals: tables.flatMap(({ most, table }) => goalsOf(context, table, most))
+  }
 }

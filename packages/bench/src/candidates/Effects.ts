@@ -3,7 +3,7 @@ import * as Cache from "effect/Cache"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type { Held, Peer, Server } from "../Peer.js"
+import type { Held, Open, Peer, Server } from "../Peer.js"
 import { requestByFetch, wallClock } from "../Peer.js"
 
 /** The first result is the existing token, unless it has expired. */
@@ -22,39 +22,28 @@ const lookUp = (server: Server, first: Held) => {
 
 const left = (held: Held): Duration.Duration => Duration.millis(Math.max(0, held.expiresAt - wallClock()))
 
-export const cacheOf = (server: Server, first: Held) => {
+const cache: Open = (server, first) => {
   const { held, next } = lookUp(server, first)
-  const cache = Effect.runSync(
+  const values = Effect.runSync(
     Cache.makeWith({
       capacity: 100,
       lookup: (_: "grant") => next,
       timeToLive: Exit.match({ onFailure: () => Duration.zero, onSuccess: left })
     })
   )
-  return { held, get: cache.get("grant"), refresh: cache.refresh("grant") }
-}
-
-export const effectCache: Peer = {
-  name: "effect Cache",
-  full: false,
-  open: (server, first) => {
-    const { get, held, refresh } = cacheOf(server, first)
-    return { get: () => Effect.runPromise(get), refresh: () => Effect.runPromise(refresh), held }
-  }
+  const [get, refresh] = [values.get("grant"), values.refresh("grant")]
+  return { get: () => Effect.runPromise(get), refresh: () => Effect.runPromise(refresh), held }
 }
 
 /** It has one time to live for all values. */
-export const cachedOf = (server: Server, first: Held, timeToLive: Duration.DurationInput) => {
+const cached: Open = (server, first) => {
   const { held, next } = lookUp(server, first)
-  const [get, invalidate] = Effect.runSync(Effect.cachedInvalidateWithTTL(next, timeToLive))
-  return { held, get, refresh: Effect.zipRight(invalidate, get) }
+  const [get, invalidate] = Effect.runSync(Effect.cachedInvalidateWithTTL(next, "1 hour"))
+  const refresh = Effect.zipRight(invalidate, get)
+  return { get: () => Effect.runPromise(get), refresh: () => Effect.runPromise(refresh), held }
 }
 
-export const effectCached: Peer = {
-  name: "Effect.cachedWithTTL",
-  full: false,
-  open: (server, first) => {
-    const { get, held, refresh } = cachedOf(server, first, "1 hour")
-    return { get: () => Effect.runPromise(get), refresh: () => Effect.runPromise(refresh), held }
-  }
-}
+export const effects: ReadonlyArray<Peer> = [
+  { name: "effect Cache", full: false, open: cache },
+  { name: "Effect.cachedWithTTL", full: false, only: "process", open: cached }
+]

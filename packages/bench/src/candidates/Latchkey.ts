@@ -9,7 +9,6 @@ import * as TokenManager from "@latchkey/core/TokenManager"
 import * as TokenRefresher from "@latchkey/core/TokenRefresher"
 import * as TokenStorage from "@latchkey/core/TokenStorage"
 import * as RefreshToken from "@latchkey/oauth/RefreshToken"
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -56,18 +55,6 @@ const managerWith = (held: Held, refresher: Refresher): Promise<TokenManager.Man
 /** For the life of the process. */
 const kept = <A, E>(effect: Effect.Effect<A, E, Scope.Scope>): Promise<A> =>
   Effect.runPromise(Scope.extend(effect, Effect.runSync(Scope.make())))
-
-/** Only the request, sent as the manager sends it, with its response judged. */
-export const requestOf = async (server: Server, held: Held, client?: Client): Promise<Session["refresh"]> => {
-  const { refresh } = Context.get(
-    await kept(Layer.build(refresherOf(server, client))),
-    TokenRefresher.TokenRefresher
-  )
-  let credentials = credentialsOf(held)
-  return async () => {
-    credentials = await Effect.runPromise(refresh(Option.some(credentials)))
-  }
-}
 
 /** A whole refresh without the request: the response is there at once. */
 export const transactionOf = async (held: Held): Promise<Session["refresh"]> => {

@@ -1,7 +1,7 @@
 /**
  * `npm run bench [-- NAME… --json --small --write]`: compares Latchkey with its alternatives. Absolute times
  * are this machine's. The ratios are of one run. `--small` shows that everything works, and judges nothing.
- * `--write` puts the results into packages/docs/guide/performance.md and packages/bench/results.
+ * `--write` puts the results into packages/docs/guide/performance.md and packages/bench/results/speed.json.
  */
 import { fork } from "node:child_process"
 import { cpus } from "node:os"
@@ -10,7 +10,7 @@ import { fileURLToPath } from "node:url"
 import { benches } from "../benches/index.js"
 import { bundleBench } from "../Bundle.js"
 import { commandLine, refuse } from "../CommandLine.js"
-import { buildCore, installPeers } from "../Install.js"
+import { buildPackages, installPeers } from "../Install.js"
 import { wallClock } from "../Peer.js"
 import { publish } from "../Publish.js"
 import { asText, type Findings } from "../Report.js"
@@ -33,9 +33,8 @@ const measure = async (
   const server = await startServer(served)
   try {
     return await new Promise((resolve, reject) => {
-      const given = { issuer: server.issuer, small: values.small, libraries, packages }
+      const given = { issuer: server.issuer, small: values.small, packages }
       const child = fork(program, [name, JSON.stringify(given)], {
-        execArgv: ["--expose-gc"],
         // JSON has no NaN, which stands for a missing figure.
         serialization: "advanced",
         stdio: ["ignore", 2, 2, "ipc"]
@@ -60,7 +59,7 @@ const measure = async (
 
 const libraries = installPeers()
 const packages = fileURLToPath(new URL("../../..", import.meta.url))
-buildCore()
+buildPackages()
 const program = await bundleBench(libraries)
 const found: Record<string, Findings> = {}
 for (const [name, spec] of Object.entries(benches)) {

@@ -86,7 +86,6 @@ const campaigns: Readonly<Record<string, Campaign>> = {
     n: 50,
     run: async ({ n }) => (await import("../campaigns/McpExpiries.js")).run(n)
   },
-  startup: { n: 15, run: async ({ n }) => (await import("../campaigns/Startup.js")).run(n) },
   canary: {
     n: 100,
     run: async ({ n, seed }) => (await import("../campaigns/Canary.js")).run(n, seed)

@@ -1,0 +1,77 @@
+/** `refresh`: one refresh at a server that takes its time, and what it costs of the processor. */
+import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
+import type { Bench } from "../Bench.js"
+import { managerOf, sessionOf, transactionOf } from "../candidates/Latchkey.js"
+import { type Candidate, compare, compareInTwo, processorTime } from "../Measure.js"
+import { type Held, requestByFetch, type Session, inPart } from "../Peer.js"
+import { durations, rowOf } from "../Report.js"
+
+/** In milliseconds: a common sum of the network's and the server's time. */
+export const distance = 20
+
+const bare = "plain fetch"
+const ours = "latchkey"
+const beside = "a refresh without its request"
+
+const repeated =
+  (refresh: Session["refresh"]): Candidate =>
+  async (n) => {
+    for (let i = 0; i < n; i++) await refresh()
+  }
+
+export const refresh: Bench = async ({ login, peers, server, small }) => {
+  const grant = async (): Promise<Held> => ({
+    accessToken: "none",
+    refreshToken: await login(),
+    expiresAt: 1
+  })
+  let { refreshToken } = await grant()
+  const request = async () => ({ refreshToken } = await requestByFetch(server, refreshToken))
+  const overUndici = await managerOf(server, await grant(), NodeHttpClient.layerUndici)
+  const processor = durations(
+    "One refresh, of the processor",
+    "ms",
+    await compare(
+      { [beside]: repeated(await transactionOf(await grant())) },
+      {
+        ...(small ? { operations: 3, rounds: 1 } : { operations: 50, rounds: 31, warmUp: 3000 }),
+        clock: processorTime
+      }
+    )
+  )
+  const ofPeers = async (last: boolean): Promise<Record<string, Candidate>> => {
+    const opened: Record<string, Candidate> = {}
+    for (const peer of inPart(peers, last)) {
+      if (peer.only !== "fresh")
+        opened[peer.name] = repeated((await peer.open(server, await grant())).refresh)
+    }
+    return opened
+  }
+  const candidates = {
+    [bare]: repeated(request),
+    [ours]: repeated(sessionOf(await managerOf(server, await grant())).refresh),
+    "latchkey over undici": repeated(sessionOf(overUndici).refresh),
+    ...(await ofPeers(false))
+  }
+  const how = small ? { operations: 1, rounds: 1 } : { operations: 10, rounds: 31, warmUp: 100 }
+  const distant = durations(
+    `One refresh at a server that answers after ${distance} ms`,
+    "ms",
+    await compareInTwo(candidates, () => ofPeers(true), how)
+  )
+  return {
+    tables: [distant, processor],
+    goals: [
+      {
+        row: `a refresh at a server that takes ${distance} ms`,
+        against: "plain `fetch`",
+        limits: [{ atMost: 1.08, found: rowOf(distant, ours)?.ratio?.median ?? Number.NaN }]
+      },
+      {
+        row: "processor time of a refresh beside its request",
+        against: "",
+        limits: [{ what: "ms", atMost: 0.2, found: rowOf(processor, beside)?.value.median ?? Number.NaN }]
+      }
+    ]
+  }
+}
