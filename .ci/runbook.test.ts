@@ -141,6 +141,7 @@ function literalOf(name: string): string {
 
 it("every error and every reason has its place", () => {
   expect(errors.map(({ tag }) => tag).sort()).toEqual([
+    "AgentError",
     "CommitRefused",
     "GrantMismatch",
     "LeaseError",

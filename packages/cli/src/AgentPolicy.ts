@@ -4,12 +4,10 @@
  * @since 3.1.0
  */
 import * as Either from "effect/Either"
-import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { ExitCode } from "./ExitCode.js"
 import { Failure, usage } from "./Failure.js"
 import * as Format from "./Format.js"
-import { parsePlace, type Place } from "./internal/agentSocket.js"
 
 /**
  * One kind of client, with a listener of its own. `accounts` are the only accounts that it may use, each as
@@ -168,11 +166,3 @@ const statuses: Readonly<Record<number, number>> = {
   [ExitCode.loginRequired]: 401,
   [ExitCode.tryLater]: 503
 }
-
-/**
- * Where the agent of `LATCHKEY_AGENT` listens: the path of a socket, or a loopback URL. None if it is neither.
- *
- * @since 3.1.0
- * @category parsing
- */
-export const parseAddress = (text: string): Option.Option<Place> => Option.fromNullable(parsePlace(text))

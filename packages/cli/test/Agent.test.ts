@@ -2,7 +2,10 @@
  * `latchkey agent` in its own process, with the clients of the guide exactly as printed, and with those who
  * should get nothing.
  */
-import { Credentials, Entry } from "@latchkey/core"
+import { FetchHttpClient, type HttpClient } from "@effect/platform"
+import { Credentials, Entry, TokenConfig, TokenManager } from "@latchkey/core"
+import { Agent, ProviderManager, Providers } from "@latchkey/providers"
+import { ConfigProvider, Effect, Either, Layer, Redacted } from "effect"
 import { type ChildProcess, spawn } from "node:child_process"
 import { once } from "node:events"
 import {
@@ -349,6 +352,28 @@ describe("the command with LATCHKEY_AGENT", () => {
     expect(loaded).not.toMatch(/\/(?:main|Run)-[^/]*\.js/)
   })
 
+  it("serves the managers of other programs, which store nothing", async () => {
+    const token = (
+      layer: Layer.Layer<TokenManager.TokenManager, unknown, TokenConfig.TokenConfig | HttpClient.HttpClient>
+    ) =>
+      TokenManager.TokenManager.pipe(
+        Effect.flatMap((manager) => manager.getAccessToken),
+        Effect.provide(Layer.provide(layer, [TokenConfig.layer(), FetchHttpClient.layer])),
+        Effect.withConfigProvider(ConfigProvider.fromMap(new Map([["LATCHKEY_AGENT", socket]]))),
+        Effect.either
+      )
+    const ofAgent = await Effect.runPromise(token(Agent.layer({ address: socket }, "acme/work")))
+    expect(Either.map(ofAgent, Redacted.value)).toEqual(Either.right("canary-access-work"))
+    const claude = Effect.flatMap(Providers.Providers, (providers) => providers.get("claude")).pipe(
+      Effect.provide(Providers.layer())
+    )
+    const provider = await Effect.runPromise(claude)
+    const refused = await Effect.runPromise(token(ProviderManager.layer(provider, { account: "work" })))
+    expect(Either.mapLeft(refused, String)).toMatchObject({
+      left: expect.stringContaining('This client may not use "claude/work".') as string
+    })
+  })
+
   it.each([
     ["is not there", () => join(room.folder, "none.sock"), 4, "there is no such socket"],
     ["is no address", () => "agent.sock", 6, "neither the path of a socket nor an address"],
@@ -545,8 +570,11 @@ describeWith(systemdActivate, "systemd", () => {
 describeWith(root, "another user of the host", () => {
   it("cannot connect to the socket", async () => {
     chmodSync(room.folder, 0o755)
-    const script = `require("node:net").connect(${JSON.stringify(socket)}).on("connect", () => console.log("in")).on("error", (e) => console.log(e.code))`
-    const child = spawn(process.execPath, ["-e", script], { uid: 65_534, gid: 65_534, env: {}, cwd: "/" })
+    // It becomes the other user once it runs, because Node itself may be in a directory that is private.
+    const script = `process.setgroups([]); process.setgid(65534); process.setuid(65534)
+      require("node:net").connect(${JSON.stringify(socket)})
+        .on("connect", () => console.log("in")).on("error", (e) => console.log(e.code))`
+    const child = spawn(process.execPath, ["-e", script], { env: {}, cwd: "/" })
     expect((await read(child.stdout)).trim()).toBe("EACCES")
   })
 

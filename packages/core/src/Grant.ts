@@ -58,7 +58,8 @@ export interface Grant {
   readonly account: string
   readonly jitterShare: number
   state: State.State
-  /** The token of the fast path, as an effect. */
+  /** The token of the fast path, and as an effect. */
+  token: Option.Option<Redacted.Redacted>
   answer: Effect.Effect<Redacted.Redacted>
   /** The callers that wait for the flight, those that wait for a read, and the flight that sleeps. */
   released: Deferred.Deferred<Release> | undefined
@@ -82,6 +83,7 @@ export const make = (context: GrantContext, account: string, jitterShare: number
     account,
     jitterShare,
     state: State.initial,
+    token: Option.none(),
     answer: never,
     released: undefined,
     reading: undefined,
@@ -132,7 +134,10 @@ export const apply = (grant: Grant, input: Input, now: number): Applied => {
   grant.state = next.state
   if (next.state !== before && next.state.openUntil > now) {
     const token = Option.map(State.credentialsOf(next.state), ({ accessToken }) => accessToken)
-    if (Option.isSome(token)) grant.answer = Effect.succeed(token.value)
+    if (Option.isSome(token)) {
+      grant.token = token
+      grant.answer = Effect.succeed(token.value)
+    }
   }
   const isWoken = Option.exists(next.command, ({ _tag }) => _tag === "Wake")
   if (isWoken) wake(grant)

@@ -237,9 +237,7 @@ export const make = (grant: Grant.Grant, options: Options): Manager => {
 
 /** Returns the token in memory if it can be served without a decision. */
 export const peek = (grant: Grant.Grant, now: number): Option.Option<Redacted.Redacted> =>
-  Callers.isOpen(grant, now)
-    ? Option.map(State.credentialsOf(grant.state), (c) => c.accessToken)
-    : Option.none()
+  Callers.isOpen(grant, now) ? grant.token : Option.none()
 
 /** Returns the grant's status from memory, or from storage if memory is not fresh. */
 export const status = (grant: Grant.Grant): Effect.Effect<AuthStatus.AuthStatus, StorageError> =>

@@ -12,7 +12,10 @@ import type { TokenRefresher } from "@latchkey/core/TokenRefresher"
 import type { StorageError, TokenStorage } from "@latchkey/core/TokenStorage"
 import type { OAuthConfigError } from "@latchkey/oauth/Endpoint"
 import type * as ConfigError from "effect/ConfigError"
+import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Agent from "./Agent.js"
 import * as OwnStorage from "./OwnStorage.js"
 import * as Profiles from "./Profiles.js"
 import type { Provider, ProviderError } from "./Provider.js"
@@ -42,22 +45,46 @@ export const options = (provider: Provider): TokenManager.Options => ({
 })
 
 /**
+ * Options of {@link layer}.
+ *
+ * @since 3.1.0
+ * @category models
+ */
+export interface Options extends OwnStorage.Options {
+  /** The name of the account at an agent. Default: `default`. */
+  readonly account?: string | undefined
+}
+
+/**
  * Provides the manager of the grant in the provider's own file, or in another file of the same form.
+ *
+ * If `LATCHKEY_AGENT` is set and no `path` is given, the tokens come from that agent, and no file is read: see `Agent`.
  *
  * @since 0.1.0
  * @category layers
  */
 export const layer = (
   provider: Provider,
-  own: OwnStorage.Options = {}
+  { account = "default", ...own }: Options = {}
 ): Layer.Layer<
   TokenManager.TokenManager,
   StorageError | ProviderError | OAuthConfigError | ConfigError.ConfigError,
   TokenConfig | HttpClient
-> =>
-  TokenManager.layer(options(provider)).pipe(
+> => {
+  const overFile = TokenManager.layer(options(provider)).pipe(
     Layer.provide([OwnStorage.layer(provider, own), services(provider)])
   )
+  if (own.path !== undefined) return overFile
+  return Layer.unwrapEffect(
+    Effect.map(
+      Agent.config,
+      Option.match({
+        onNone: () => overFile,
+        onSome: (agent) => Agent.layer(agent, `${provider.id}/${account}`, options(provider))
+      })
+    )
+  )
+}
 
 /**
  * Provides the manager over a storage and a lease of your program.

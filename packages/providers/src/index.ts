@@ -1,3 +1,5 @@
+export * as Agent from "./Agent.js"
+export * as AgentSocket from "./AgentSocket.js"
 export * as BuiltIn from "./BuiltIn.js"
 export * as Catalogue from "./Catalogue.js"
 export * as ClaudeFile from "./ClaudeFile.js"

@@ -1,6 +1,6 @@
 /** The shortest way to a token: `latchkey token ACCOUNT`, with the socket of an agent in `LATCHKEY_AGENT`. */
 import { connect } from "node:net"
-import { ownerOf, parsePlace, tokenPath } from "./agentSocket.js"
+import { ownerOf, parsePlace, tokenPath } from "@latchkey/providers/AgentSocket"
 import { writeAll } from "./writeAll.js"
 
 /** An agent that has a token answers within this time, in milliseconds. The whole command waits longer. */
