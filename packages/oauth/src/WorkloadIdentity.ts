@@ -19,6 +19,7 @@ import { constTrue } from "effect/Function"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as fs from "node:fs/promises"
+import { isLoopback } from "./Endpoint.js"
 import * as Body from "./internal/body.js"
 
 /**
@@ -82,9 +83,6 @@ export const variablesOf = ({ from, variable }: Source): ReadonlyArray<string> =
 
 /** The metadata server of every cloud: link-local (RFC 3927), so that no name server decides who it is. */
 const linkLocal = "http://169.254.169.254"
-
-const isLoopback = ({ hostname }: URL): boolean =>
-  /^(?:127(?:\.\d{1,3}){3}|localhost|\[::1\])$/.test(hostname)
 
 /** The metadata server, or one on this machine, such as the proxy of a test. No other host ever. */
 const metadataServer = (name: string, given: string): Either.Either<string, string> => {
