@@ -8,6 +8,7 @@ import {
   foundBy,
   type Goal,
   isMet,
+  markdown,
   ratioText,
   type Row,
   rowOf,
@@ -180,13 +181,4 @@ const growth = (accounts: ReadonlyArray<Accounts>): string => {
       sorted.map((one) => [one.accounts, one.renewalsPerSecond])
     )
   ].join("\n\n")
-}
-
-/** Columns padded as this repository's formatter pads them. */
-const markdown = (head: ReadonlyArray<string>, lines: ReadonlyArray<ReadonlyArray<string>>): string => {
-  const widths = head.map((text, i) => Math.max(3, text.length, ...lines.map((line) => line[i]?.length ?? 0)))
-  const line = (cells: ReadonlyArray<string>): string =>
-    `| ${widths.map((width, i) => (cells[i] ?? "").padEnd(width)).join(" | ")} |`
-  const rule = `| ${widths.map((width) => "-".repeat(width)).join(" | ")} |`
-  return [line(head), rule, ...lines.map(line)].join("\n")
 }

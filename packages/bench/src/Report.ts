@@ -120,16 +120,25 @@ const goalText = (goal: Goal): string =>
   `  ${isMet(goal) ? "reached" : "NOT reached"}: ${goal.row}: ${foundBy(goal)}; to reach ${toReach(goal)}`
 
 const tableText = ({ rows, title, unit }: Table): string => {
-  const cells = rows.map((row) => [
+  const lines = rows.map((row) => [
     row.name,
-    `${between(row.value)} ${unit}`,
-    row.ratio === undefined ? "" : `× ${row.ratio.median.toFixed(2)}`,
-    ...Object.entries(row.more ?? {}).map(([name, value]) => `${name} ${value}`)
+    between(row.value),
+    row.ratio === undefined ? "" : ratioText(row),
+    Object.entries(row.more ?? {})
+      .map(([name, value]) => `${name} ${value}`)
+      .join(", ")
   ])
-  const width = (column: number): number => Math.max(...cells.map((cell) => cell[column]?.length ?? 0))
-  const line = (cell: ReadonlyArray<string>): string =>
-    cell
-      .map((text, column) => (column === 0 ? text.padEnd(width(0)) : text.padStart(width(column))))
-      .join("  ")
-  return [title, ...cells.map((cell) => `  ${line(cell)}`)].join("\n")
+  return `${title}\n\n${markdown(["", unit, "to the first", ""], lines)}`
+}
+
+/** Columns padded as this repository's formatter pads them. */
+export const markdown = (
+  head: ReadonlyArray<string>,
+  lines: ReadonlyArray<ReadonlyArray<string>>
+): string => {
+  const widths = head.map((text, i) => Math.max(3, text.length, ...lines.map((line) => line[i]?.length ?? 0)))
+  const line = (cells: ReadonlyArray<string>): string =>
+    `| ${widths.map((width, i) => (cells[i] ?? "").padEnd(width)).join(" | ")} |`
+  const rule = `| ${widths.map((width) => "-".repeat(width)).join(" | ")} |`
+  return [line(head), rule, ...lines.map(line)].join("\n")
 }
