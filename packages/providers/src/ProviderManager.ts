@@ -50,7 +50,7 @@ export const options = (provider: Provider): TokenManager.Options => ({
  * @since 3.1.0
  * @category models
  */
-export interface Options extends OwnStorage.Options {
+export interface LayerOptions extends OwnStorage.Options {
   /** The name of the account at an agent. Default: `default`. */
   readonly account?: string | undefined
 }
@@ -65,7 +65,7 @@ export interface Options extends OwnStorage.Options {
  */
 export const layer = (
   provider: Provider,
-  { account = "default", ...own }: Options = {}
+  { account = "default", ...own }: LayerOptions = {}
 ): Layer.Layer<
   TokenManager.TokenManager,
   StorageError | ProviderError | OAuthConfigError | ConfigError.ConfigError,

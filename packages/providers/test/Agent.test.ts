@@ -201,7 +201,7 @@ describe("an address", () => {
 })
 
 describe("a provider's manager", () => {
-  const open = (options: ProviderManager.Options, variables: Readonly<Record<string, string>>) =>
+  const open = (options: ProviderManager.LayerOptions, variables: Readonly<Record<string, string>>) =>
     Effect.gen(function* () {
       const providers = yield* Providers.Providers
       const claude = yield* providers.get("claude")
