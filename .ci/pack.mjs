@@ -13,7 +13,9 @@ import * as Pages from "./pages.mjs"
 import * as Registry from "./registry.mjs"
 
 const root = join(import.meta.dirname, "..")
-const { devDependencies } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"))
+const testedBy = (place) =>
+  JSON.parse(readFileSync(join(root, place, "package.json"), "utf8")).devDependencies
+const tested = { ...testedBy("packages/mcp"), ...testedBy("") }
 const names = Registry.published
 const project = mkdtempSync(join(tmpdir(), "latchkey-packed-"))
 const bin = (name) => join(root, "node_modules/.bin", name)
@@ -48,7 +50,7 @@ const snippetOf = (name) => {
 
 /** The other packages that the user installs, in the tested versions. */
 const beside = ["effect", "@effect/platform", "@modelcontextprotocol/client", "@types/node"].map(
-  (name) => `${name}@${devDependencies[name]}`
+  (name) => `${name}@${tested[name]}`
 )
 
 writeFileSync(join(project, "package.json"), JSON.stringify({ name: "empty", private: true, type: "module" }))
