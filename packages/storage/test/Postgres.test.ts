@@ -143,14 +143,17 @@ describeWith(postgres, "a PostgreSQL server", () => {
           const { fence } = (yield* LeaseLaws.acquireStalled(lease, account, Duration.millis(5))).lease
           yield* Effect.sleep(5)
           const late = storage.commit(new Entry.Entry({ ...generation(n), fence }), Option.some(version))
-          const committing = yield* Effect.fork(Effect.either(Effect.delay(late, n % 4)))
-          // Now the one comes first, now the other.
+          const acquired = yield* Deferred.make<void>()
+          // In most turns both run at once. In one of five the commit waits until the lease is taken.
+          const begin = n % 5 === 4 ? Deferred.await(acquired) : Effect.sleep(n % 5)
+          const committing = yield* Effect.fork(Effect.either(Effect.andThen(begin, late)))
+          // In another one the lease waits for the commit.
+          const turnOfNext = n % 5 === 3 ? Fiber.await(committing) : Effect.sleep(Math.floor(n / 5) % 4)
+          yield* turnOfNext
           yield* nextLease
             .acquire(account, "1 minute")
-            .pipe(
-              Effect.retry({ while: (error) => error.reason === "Busy", times: 500 }),
-              Effect.delay(Math.floor(n / 4) % 4)
-            )
+            .pipe(Effect.retry({ while: (error) => error.reason === "Busy", times: 500 }))
+          yield* Deferred.succeed(acquired, undefined)
           const seen = Option.getOrThrow(yield* next.load).version
           const committed = yield* Fiber.join(committing)
           if (Either.isRight(committed)) before++
