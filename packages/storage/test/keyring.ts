@@ -38,7 +38,8 @@ import { keyOf } from "./keys.js"
  * takes the place of another, and for a moment there may be none.
  */
 const unlocked = Effect.promise(async () => {
-  await run("gnome-keyring-daemon", ["--unlock", "--replace", "--components=secrets"])
+  const unlock = () => run("gnome-keyring-daemon", ["--unlock", "--replace", "--components=secrets"])
+  await unlock()
   const isOpen = () =>
     run("dbus-send", [
       ...["--session", "--print-reply", "--dest=org.freedesktop.secrets"],
@@ -48,7 +49,11 @@ const unlocked = Effect.promise(async () => {
       (reply) => reply.includes("boolean false"),
       () => false
     )
-  while (!(await isOpen())) await Effect.runPromise(Effect.sleep("20 millis"))
+  // The question itself starts a daemon that is locked, if the first one has no name on the bus yet.
+  for (let asked = 1; !(await isOpen()); asked++) {
+    if (asked % 100 === 0) await unlock()
+    await Effect.runPromise(Effect.sleep("20 millis"))
+  }
 })
 
 /** A daemon without a password. */
