@@ -257,16 +257,11 @@ describeWith(keychain, "a keychain", () => {
     const isOpen = `dbus-send --session --print-reply --dest=org.freedesktop.secrets \\
     /org/freedesktop/secrets/collection/login org.freedesktop.DBus.Properties.Get \\
     string:org.freedesktop.Secret.Collection string:Locked | grep -q 'boolean false'`
-    // The question itself starts a daemon that is locked, if the first one has no name on the bus yet. After two
-    // seconds another one replaces it.
-    const script = `unlock() { printf password | gnome-keyring-daemon --unlock --replace --components=secrets; }
-    unlock
-    asked=0
-    until ${isOpen}; do
-      asked=$((asked + 1))
-      if [ $((asked % 20)) -eq 0 ]; then unlock; fi
-      sleep 0.1
-    done
+    // Any other question to a name without an owner has the bus start a daemon that is locked.
+    const isOwned = `dbus-send --session --print-reply --dest=org.freedesktop.DBus / \\
+    org.freedesktop.DBus.NameHasOwner string:org.freedesktop.secrets | grep -q 'boolean true'`
+    const script = `printf password | gnome-keyring-daemon --unlock --replace --components=secrets
+    until ${isOwned} && ${isOpen}; do sleep 0.05; done
     latchkey() { "${process.execPath}" "${program}" "$@"; echo "code $?"; }
     latchkey import acme grant.json
     latchkey token acme

@@ -38,8 +38,16 @@ import { keyOf } from "./keys.js"
  * takes the place of another, and for a moment there may be none.
  */
 const unlocked = Effect.promise(async () => {
-  const unlock = () => run("gnome-keyring-daemon", ["--unlock", "--replace", "--components=secrets"])
-  await unlock()
+  await run("gnome-keyring-daemon", ["--unlock", "--replace", "--components=secrets"])
+  // Any other question to a name without an owner has the bus start a daemon that is locked.
+  const isOwned = () =>
+    run("dbus-send", [
+      ...["--session", "--print-reply", "--dest=org.freedesktop.DBus", "/"],
+      ...["org.freedesktop.DBus.NameHasOwner", "string:org.freedesktop.secrets"]
+    ]).then(
+      (reply) => reply.includes("boolean true"),
+      () => false
+    )
   const isOpen = () =>
     run("dbus-send", [
       ...["--session", "--print-reply", "--dest=org.freedesktop.secrets"],
@@ -49,11 +57,7 @@ const unlocked = Effect.promise(async () => {
       (reply) => reply.includes("boolean false"),
       () => false
     )
-  // The question itself starts a daemon that is locked, if the first one has no name on the bus yet.
-  for (let asked = 1; !(await isOpen()); asked++) {
-    if (asked % 100 === 0) await unlock()
-    await Effect.runPromise(Effect.sleep("20 millis"))
-  }
+  while (!((await isOwned()) && (await isOpen()))) await Effect.runPromise(Effect.sleep("20 millis"))
 })
 
 /** A daemon without a password. */
