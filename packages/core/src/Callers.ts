@@ -13,9 +13,12 @@ import * as Turn from "./grant/Turn.js"
 import * as View from "./grant/View.js"
 import { fromFailure, storageErrorOf } from "./tokenErrors.js"
 import type { TokenError } from "./TokenError.js"
-import { type Grant, apply, closed, policyOf, report, storageOf } from "./Grant.js"
-import { load, start } from "./Driver.js"
+import { type Grant, apply, policyOf, report, storageOf } from "./Grant.js"
+import { join, load, start } from "./Driver.js"
 import type { StorageError } from "./TokenStorage.js"
+
+/** How a caller gets its token. */
+export type Token = Effect.Effect<Redacted.Redacted, TokenError>
 
 /**
  * Reads storage for callers. Callers that arrive during a read share it. Returns the failure, if there is
@@ -62,10 +65,7 @@ export const isOpen = ({ state }: Grant, now: number): boolean =>
   now < state.openUntil && now >= state.openFrom
 
 /** Returns a valid token. While the fast path is open, this is two comparisons and a prebuilt effect. */
-export const accessToken = (
-  grant: Grant,
-  plain: Decision.Request
-): Effect.Effect<Redacted.Redacted, TokenError> => {
+export const accessToken = (grant: Grant, plain: Decision.Request): Token => {
   const slowly = resolve(grant, plain)
   return Effect.clockWith((clock) => {
     const now = clock.unsafeCurrentTimeMillis()
@@ -74,22 +74,43 @@ export const accessToken = (
 }
 
 /** Returns a token that meets the request. */
-export const resolve = (
-  grant: Grant,
-  request: Decision.Request
-): Effect.Effect<Redacted.Redacted, TokenError> => {
+export const resolve = (grant: Grant, request: Decision.Request): Token => {
   const { patience } = grant.context.config
-  return at((now) => follow(grant, request, Turn.first(policyOf(grant), grant.state, request, now, patience)))
+  return at((now) => {
+    const policy = policyOf(grant)
+    const { uptime } = policy
+    const { turn } = grant
+    // Of many callers at an expiry, only the first of each millisecond decides.
+    if (turn?.request === request && turn.now === now && turn.uptime === uptime) return turn.next
+    const next = follow(grant, request, Turn.first(policy, grant.state, request, now, patience))
+    grant.turn = { request, now, uptime, next }
+    return next
+  })
+}
+
+/** Returns what a caller does after a wait. Callers whose wait ends at the same time, in the same way, do the same. */
+const afterWait = <Outcome>(
+  grant: Grant,
+  request: Decision.Request,
+  turn: (policy: State.Policy, outcome: Outcome, now: number) => Turn.Turn
+) => {
+  let last:
+    | { readonly outcome: Outcome; readonly state: State.State; readonly now: number; readonly next: Token }
+    | undefined
+  return (outcome: Outcome): Token =>
+    at((now) => {
+      const { state } = grant
+      if (last?.outcome !== outcome || last.state !== state || last.now !== now) {
+        last = { outcome, state, now, next: follow(grant, request, turn(policyOf(grant), outcome, now)) }
+      }
+      return last.next
+    })
 }
 
 const at = <A, E>(use: (now: number) => Effect.Effect<A, E>): Effect.Effect<A, E> =>
-  Effect.flatMap(Clock.currentTimeMillis, use)
+  Effect.clockWith((clock) => use(clock.unsafeCurrentTimeMillis()))
 
-const follow = (
-  grant: Grant,
-  request: Decision.Request,
-  turn: Turn.Turn
-): Effect.Effect<Redacted.Redacted, TokenError> => {
+const follow = (grant: Grant, request: Decision.Request, turn: Turn.Turn): Token => {
   const { patience } = grant.context.config
   switch (turn._tag) {
     case "Serve":
@@ -99,27 +120,24 @@ const follow = (
     case "Fail":
       return fail(grant, turn.failure)
     case "Read":
-      return Effect.flatMap(read(grant), (failure) =>
-        at((now) =>
-          follow(
-            grant,
-            request,
-            Turn.afterRead(policyOf(grant), grant.state, request, failure, now, patience)
-          )
+      return Effect.flatMap(
+        read(grant),
+        afterWait(grant, request, (policy, failure, now) =>
+          Turn.afterRead(policy, grant.state, request, failure, now, patience)
         )
       )
     case "Join": {
       const { caller } = turn
-      const release = waitForFlight(grant, turn.want)
-      const after = ({ failure }: Release) =>
-        at((now) =>
-          follow(grant, request, Turn.afterFlight(policyOf(grant), grant.state, caller, failure, now))
-        )
+      const release = join(grant, turn.want)
+      const released = afterWait(grant, request, (policy, { failure }: Release, now) =>
+        Turn.afterFlight(policy, grant.state, caller, failure, now)
+      )
       return turn.patience === Infinity
-        ? Effect.flatMap(release, after)
-        : Effect.flatMap(Effect.timeoutOption(release, turn.patience), (waited) =>
-            Option.match(waited, {
-              onSome: after,
+        ? Effect.flatMap(release, released)
+        : Effect.flatMap(
+            Effect.timeoutOption(release, turn.patience),
+            Option.match({
+              onSome: released,
               onNone: () =>
                 at((now) =>
                   follow(grant, request, Turn.outOfPatience(policyOf(grant), grant.state, caller, now))
@@ -129,13 +147,6 @@ const follow = (
     }
   }
 }
-
-const waitForFlight = (grant: Grant, want: State.Want): Effect.Effect<Release> =>
-  Effect.suspend(() => {
-    if (grant.context.flights.isClosing()) return Effect.succeed({ failure: Option.some(closed) })
-    const released = (grant.released ??= Deferred.unsafeMake<Release>(FiberId.none))
-    return Effect.andThen(start(grant, want), Deferred.await(released))
-  })
 
 const settingOf = (grant: Grant, now: number) => ({
   location: storageOf(grant).location,

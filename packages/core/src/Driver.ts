@@ -42,6 +42,15 @@ export const start = (grant: Grant, want: State.Want): Effect.Effect<void> =>
     return Effect.void
   })
 
+/** Starts the flight, or joins the one that is running, and waits until callers are released. */
+export const join = (grant: Grant, want: State.Want): Effect.Effect<Release> =>
+  Effect.clockWith((clock) => {
+    if (grant.context.flights.isClosing()) return Effect.succeed({ failure: Option.some(closed) })
+    const released = (grant.released ??= Deferred.unsafeMake<Release>(FiberId.none))
+    begin(grant, want, clock, grant.context.turn)
+    return Deferred.await(released)
+  })
+
 /** Renews the grant without a caller, and waits until the flight ends, whatever its outcome. */
 export const renew = (grant: Grant, want: State.Want): Effect.Effect<void> =>
   Effect.clockWith((clock) => {

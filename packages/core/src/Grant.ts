@@ -12,6 +12,7 @@ import type * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import * as Fibers from "./edition/Fibers.js"
 import type { AuthStatus } from "./AuthStatus.js"
+import type * as Decision from "./grant/Decision.js"
 import type { Input, Next, Release } from "./grant/Messages.js"
 import * as State from "./grant/State.js"
 import { step } from "./grant/Step.js"
@@ -19,6 +20,7 @@ import type { Profile } from "./Profile.js"
 import { type Lease, type RefreshLease } from "./RefreshLease.js"
 import * as Telemetry from "./Telemetry.js"
 import type { TokenConfig } from "./TokenConfig.js"
+import type { TokenError } from "./TokenError.js"
 import type { TokenEvent } from "./TokenEvent.js"
 import { identityOf, type TokenRefresher } from "./TokenRefresher.js"
 import type { TokenStorage } from "./TokenStorage.js"
@@ -65,6 +67,15 @@ export interface Grant {
   released: Deferred.Deferred<Release> | undefined
   reading: Deferred.Deferred<Option.Option<State.Failure>> | undefined
   awake: Deferred.Deferred<void> | undefined
+  /** What the last caller did and when, until the state changes. */
+  turn:
+    | {
+        readonly request: Decision.Request
+        readonly now: number
+        readonly uptime: number
+        readonly next: Effect.Effect<Redacted.Redacted, TokenError>
+      }
+    | undefined
   lease: { readonly lease: Lease; readonly scope: Scope.CloseableScope } | undefined
   /** The last events, oldest first, and the subscribers to new ones. */
   history: ReadonlyArray<TokenEvent>
@@ -88,6 +99,7 @@ export const make = (context: GrantContext, account: string, jitterShare: number
     released: undefined,
     reading: undefined,
     awake: undefined,
+    turn: undefined,
     lease: undefined,
     history: [],
     events: undefined,
@@ -132,6 +144,7 @@ export const apply = (grant: Grant, input: Input, now: number): Applied => {
   const before = grant.state
   const next = step(policyOf(grant), before, input, now)
   grant.state = next.state
+  if (next.state !== before) grant.turn = undefined
   if (next.state !== before && next.state.openUntil > now) {
     const token = Option.map(State.credentialsOf(next.state), ({ accessToken }) => accessToken)
     if (Option.isSome(token)) {
