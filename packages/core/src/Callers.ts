@@ -88,7 +88,10 @@ export const resolve = (grant: Grant, request: Decision.Request): Token => {
   })
 }
 
-/** Returns what a caller does after a wait. Callers whose wait ends at the same time, in the same way, do the same. */
+/**
+ * Returns what a caller does after a wait. Callers whose waits end at the same moment, with the same outcome,
+ * do the same.
+ */
 const afterWait = <Outcome>(
   grant: Grant,
   request: Decision.Request,

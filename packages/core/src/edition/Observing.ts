@@ -7,6 +7,7 @@ import * as FiberRef from "effect/FiberRef"
 import * as LogLevel from "effect/LogLevel"
 import * as Metric from "effect/Metric"
 import * as MetricBoundaries from "effect/MetricBoundaries"
+import * as MetricKey from "effect/MetricKey"
 import * as MetricLabel from "effect/MetricLabel"
 import * as Tracer from "effect/Tracer"
 
@@ -24,9 +25,14 @@ export const withFiber = <A, E, R>(
   use: (fiber: Observed) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> => Effect.withFiberRuntime<A, E, R>(use)
 
-/** A histogram of seconds. */
-export const seconds = (name: string, description: string, boundaries: ReadonlyArray<number>) =>
-  Metric.tagged(Metric.histogram(name, MetricBoundaries.fromIterable(boundaries), description), "unit", "s")
+/**
+ * A histogram of seconds. The unit is part of its key: a metric that is tagged afterwards looks up its hook for
+ * each value.
+ */
+export const seconds = (name: string, description: string, boundaries: ReadonlyArray<number>) => {
+  const key = MetricKey.histogram(name, MetricBoundaries.fromIterable(boundaries), description)
+  return Metric.fromMetricKey(MetricKey.tagged(key, "unit", "s"))
+}
 
 /** A gauge of seconds. */
 export const secondsNow = (name: string, description: string) =>
