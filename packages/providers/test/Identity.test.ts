@@ -301,15 +301,7 @@ describe("the origins of settings that are not checked", () => {
   it.effect.each(["claude", "copilot"])("of %s change only with the variables that are named", (id) =>
     Effect.gen(function* () {
       const before = checked(Either.getOrThrow(Provider.fromSettings(id, builtIn[id])))
-      const texts = [
-        "text",
-        "https://id.example/token",
-        "none",
-        "file",
-        "clientCredentials",
-        "latchkey",
-        "true"
-      ]
+      const texts = ["https://id.example/token", "none", "file", "clientCredentials", "latchkey"]
       const changing = new Set<string>()
       for (const { path } of leaves) {
         const name = variableName(id, path)
