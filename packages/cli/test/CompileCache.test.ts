@@ -38,9 +38,11 @@ describe("the directory of compiled code", () => {
 
   it("is used by the command wherever Node can", () => {
     const bin = join(import.meta.dirname, "../src/bin.ts")
-    const args = ["--conditions=@latchkey/source", "--import", import.meta.resolve("tsx"), bin, "--version"]
+    const args = ["--conditions=@latchkey/source", "--import", "tsx", bin, "--version"]
     const env = { PATH: process.env["PATH"], HOME: home }
-    expect(execFileSync(process.execPath, args, { env, encoding: "utf8" })).toMatch(/^\d+\.\d+\.\d+\n$/)
+    expect(execFileSync(process.execPath, args, { cwd: import.meta.dirname, env, encoding: "utf8" })).toMatch(
+      /^\d+\.\d+\.\d+\n/
+    )
     expect(existsSync(join(home, ".cache/latchkey/compiled"))).toBe("enableCompileCache" in Module)
   })
 })

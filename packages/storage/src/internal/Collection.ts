@@ -4,6 +4,7 @@
  * a program with little garbage: a program that opens and closes databases would run out of descriptors.
  */
 import * as Effect from "effect/Effect"
+import { pause } from "./KernelLock.js"
 import { setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
 
@@ -32,8 +33,7 @@ const registry = new FinalizationRegistry<void>(() => {
   waiting--
 })
 
-/** Until the next turn of the event loop, when the engine holds no reference of this one any more. */
-const turn: Effect.Effect<void> = Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
+const turn: Effect.Effect<void> = pause(0)
 
 /**
  * Collects everything reachable through a closed connection, once nothing refers to it. For a connection that
