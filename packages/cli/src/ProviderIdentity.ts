@@ -1,5 +1,5 @@
 /**
- * The identity that an account's grant must have. It is a separate small module because every token needs it.
+ * The identity that an account's grant must have. Every token needs it, so it imports little.
  *
  * @since 0.1.0
  */
