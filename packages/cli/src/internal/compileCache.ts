@@ -1,7 +1,7 @@
 /**
  * The compiled code of this command, which Node 22.8 and later keep in a directory of this user: it holds code only.
- * Whoever can write there can change what the command does. So it is neither in a directory that users share, as
- * Node's own default is, nor in one of another user.
+ * Another user who can write there could change what the command does. So the directory is neither Node's own
+ * default, which users share, nor one of another user.
  */
 import { mkdirSync, statSync } from "node:fs"
 import * as Module from "node:module"
