@@ -7,13 +7,13 @@ Object.assign(process.report, { excludeNetwork: true })
 const argv = process.argv.slice(2)
 const token = plainToken(argv)
 if (token !== undefined) {
-  const [Run, Token, Workspace] = await Promise.all([
-    import("./Run.js"),
-    import("./commands/Token.js"),
-    import("./Workspace.js")
-  ])
+  const [Run, Token, Workspace] = [
+    await import("./Run.js"),
+    await import("./commands/Token.js"),
+    await import("./Workspace.js")
+  ]
   Run.main(Workspace.provided(Token.run(token)), { json: token.json })
 } else {
-  const [Run, Cli] = await Promise.all([import("./Run.js"), import("./Cli.js")])
+  const [Run, Cli] = [await import("./Run.js"), await import("./Cli.js")]
   Run.main(Cli.run(argv), { json: splitRest(argv).own.includes("--json") })
 }
