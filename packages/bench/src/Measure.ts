@@ -2,6 +2,7 @@
  * Measures with many short samples in turns, so that other load on the machine affects all candidates alike.
  */
 import { spawnSync, type SpawnSyncOptions } from "node:child_process"
+import { inPart, type Peer } from "./Peer.js"
 
 /** A candidate: runs `n` operations and resolves when all are done. */
 export type Candidate = (n: number) => Promise<void> | void
@@ -98,17 +99,31 @@ export const compare = async (
   return against(samples, entries[0]?.[0] ?? "")
 }
 
-type Candidates = Readonly<Record<string, Candidate>>
+/** Calls it so many times, each after the previous one. */
+export const repeated =
+  (call: () => Promise<unknown>): Candidate =>
+  async (n) => {
+    for (let i = 0; i < n; i++) await call()
+  }
 
-/** The same, and after it candidates that are opened only then, because they would slow the others. */
-export const compareInTwo = async (
-  candidates: Candidates,
-  later: () => Promise<Candidates>,
+/**
+ * The same with the candidates of peers. Those of {@link Peer.last} are opened and measured after all others,
+ * because they would slow them.
+ */
+export const compareWith = async (
+  own: Readonly<Record<string, Candidate>>,
+  peers: ReadonlyArray<Peer>,
+  open: (peer: Peer) => Promise<() => Promise<unknown>>,
   options: Options
 ): Promise<ReadonlyArray<Measured>> => {
-  const found = await compare(candidates, options)
-  const first = Object.fromEntries(Object.entries(candidates).slice(0, 1))
-  const more = await compare({ ...first, ...(await later()) }, options)
+  const opened = async (last: boolean): Promise<Record<string, Candidate>> => {
+    const candidates: Record<string, Candidate> = {}
+    for (const peer of inPart(peers, last)) candidates[peer.name] = repeated(await open(peer))
+    return candidates
+  }
+  const found = await compare({ ...own, ...(await opened(false)) }, options)
+  const first = Object.fromEntries(Object.entries(own).slice(0, 1))
+  const more = await compare({ ...first, ...(await opened(true)) }, options)
   return [...found, ...more.slice(1)]
 }
 

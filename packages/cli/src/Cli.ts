@@ -6,6 +6,7 @@
 import * as Args from "@effect/cli/Args"
 import * as CliConfig from "@effect/cli/CliConfig"
 import * as Command from "@effect/cli/Command"
+import * as CommandDescriptor from "@effect/cli/CommandDescriptor"
 import * as HelpDoc from "@effect/cli/HelpDoc"
 import * as Options from "@effect/cli/Options"
 import * as ValidationError from "@effect/cli/ValidationError"
@@ -391,9 +392,11 @@ const mcpProxy = Command.make("proxy", { url: serverUrl }, (options) =>
   )
 ).pipe(Command.withDescription("Run an MCP server on stdin and stdout that forwards to URL with the token."))
 
+const mcpCommands = [mcpLogin, mcpLogout, mcpList, mcpProxy] as const
+
 const mcp = Command.make("mcp").pipe(
   Command.withDescription("Log in to MCP servers. To print a token: latchkey token mcp:URL."),
-  Command.withSubcommands([mcpLogin, mcpLogout, mcpList, mcpProxy])
+  Command.withSubcommands(mcpCommands)
 )
 
 const credential = Command.make(
@@ -517,55 +520,47 @@ const proxy = Command.make(
     )
 ).pipe(Command.withDescription("Forward requests of this machine to a server, with a valid token."))
 
-/** The options of a command as they are typed, from its help. */
-const optionsOf = <Name extends string, R, E, A>(command: Command.Command<Name, R, E, A>) => {
-  const help = plain(HelpDoc.toAnsiText(Command.getHelp(command, CliConfig.defaultConfig)))
-  return [...help.matchAll(/^ *(--[a-z-]+)/gm)].map(([, name]) => name!)
-}
-
-const options: Readonly<Record<string, () => ReadonlyArray<string>>> = {
-  login: () => optionsOf(login),
-  token: () => optionsOf(token),
-  exec: () => optionsOf(exec),
-  status: () => optionsOf(status),
-  list: () => optionsOf(list),
-  refresh: () => optionsOf(refresh),
-  logout: () => optionsOf(logout),
-  explain: () => optionsOf(explain),
-  doctor: () => optionsOf(doctor),
-  import: () => optionsOf(importing),
-  export: () => optionsOf(exporting),
-  mcp: () => [...optionsOf(mcpLogin), ...optionsOf(mcpLogout), ...optionsOf(mcpList), ...optionsOf(mcpProxy)],
-  credential: () => optionsOf(credential),
-  setup: () => optionsOf(setup),
-  agent: () => optionsOf(agent),
-  proxy: () => optionsOf(proxy)
-}
-const commands = Object.keys(options)
+const subcommands = [
+  login,
+  token,
+  exec,
+  status,
+  list,
+  refresh,
+  logout,
+  explain,
+  doctor,
+  importing,
+  exporting,
+  mcp,
+  setup,
+  credential,
+  agent,
+  proxy
+] as const
 
 const root = Command.make("latchkey").pipe(
   Command.withDescription(
     "OAuth tokens that are never stale. Shell completions: latchkey --completions bash, fish, sh or zsh."
   ),
-  Command.withSubcommands([
-    login,
-    token,
-    exec,
-    status,
-    list,
-    refresh,
-    logout,
-    explain,
-    doctor,
-    importing,
-    exporting,
-    mcp,
-    setup,
-    credential,
-    agent,
-    proxy
-  ])
+  Command.withSubcommands(subcommands)
 )
+
+type Described = { readonly descriptor: CommandDescriptor.Command<unknown> }
+
+const nameOf = ({ descriptor }: Described): string => [...CommandDescriptor.getNames(descriptor)].join()
+
+const commands = subcommands.map(nameOf)
+
+/** The options of a command as they are typed, from its help. */
+const optionsOf = (name: string): ReadonlyArray<string> => {
+  const meant: ReadonlyArray<Described> =
+    name === nameOf(mcp) ? mcpCommands : subcommands.filter((command) => nameOf(command) === name)
+  return meant.flatMap(({ descriptor }) => {
+    const help = plain(HelpDoc.toAnsiText(CommandDescriptor.getHelp(descriptor, CliConfig.defaultConfig)))
+    return [...help.matchAll(/^ *(--[a-z-]+)/gm)].map(([, option]) => option!)
+  })
+}
 
 /**
  * Runs the command in `argv`, which excludes the names of program and script.
@@ -617,11 +612,11 @@ const meant = (typed: string, words: ReadonlyArray<string>): string => {
 /** Names a command or an option that does not exist, and the nearest that does; undefined if all exist. */
 const mistyped = (own: ReadonlyArray<string>): string | undefined => {
   const name = own.find((argument) => !argument.startsWith("-")) ?? ""
-  if (own[0] === name && !Object.hasOwn(options, name)) {
+  if (own[0] === name && !commands.includes(name)) {
     const list = commands.join(", ")
     return `There is no command ${quoted(name)}.${meant(name, commands) || ` There are ${list}.`}`
   }
-  const known = ["--help", "--version", "--completions", ...(options[name]?.() ?? [])]
+  const known = ["--help", "--version", "--completions", ...optionsOf(name)]
   const unknown = own
     .map((argument) => argument.replace(/=.*/s, ""))
     .find((argument) => /^--?[a-z]/i.test(argument) && argument !== "-h" && !known.includes(argument))

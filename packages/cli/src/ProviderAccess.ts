@@ -15,7 +15,7 @@ import * as Account from "./Account.js"
 import * as ClientSecret from "./ClientSecret.js"
 import * as Failure from "./Failure.js"
 import * as Paths from "./Paths.js"
-import { providerWith, registry } from "./ProviderIdentity.js"
+import { providerWith, registry } from "./ProviderRegistry.js"
 import type { Session } from "./Store.js"
 import { Workspace } from "./Workspace.js"
 
@@ -27,7 +27,7 @@ export {
    * @category constructors
    */
   registry
-} from "./ProviderIdentity.js"
+} from "./ProviderRegistry.js"
 
 /**
  * Describes a problem with a provider or its client for the user.

@@ -25,6 +25,7 @@ import * as Account from "./Account.js"
 import * as Accounts from "./Accounts.js"
 import * as Failure from "./Failure.js"
 import * as Paths from "./Paths.js"
+import { originOf } from "./ProviderIdentity.js"
 import type { Session } from "./Store.js"
 import { Workspace } from "./Workspace.js"
 
@@ -202,11 +203,6 @@ export const keeper = (
 /** The providers and the wire are in separate modules, with everything that they import. */
 const access = Effect.promise(() => import("./ProviderAccess.js"))
 const wire = Effect.promise(() => import("./ProviderWire.js"))
-
-const providerIdentity = Effect.promise(() => import("./ProviderIdentity.js"))
-
-const originOf = (account: Account.Account) =>
-  Effect.flatMap(providerIdentity, (identity) => identity.originOf(account))
 
 /**
  * How a stored grant differs from those of the account's server and client, if it does.

@@ -1,6 +1,9 @@
 /** The whole command. The plain forms of `token` are served without loading the parser of all commands. */
 import { plainToken, splitRest } from "./internal/arguments.js"
 
+// The driver of the store finds its binary with a report of this process. The network takes longest, and is not used.
+Object.assign(process.report, { excludeNetwork: true })
+
 const argv = process.argv.slice(2)
 const token = plainToken(argv)
 if (token !== undefined) {

@@ -5,6 +5,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
 import * as Fibers from "./edition/Fibers.js"
 
 export interface Options<A, E> {
@@ -80,6 +81,15 @@ export const within = <A, E, R>(
       })
     })
   )
+
+/** Interrupts an effect that takes longer, and fails. */
+export const orFail =
+  <F>(duration: Duration.DurationInput, late: () => F) =>
+  <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | F, R> =>
+    Effect.flatMap(
+      Effect.timeoutOption(effect, duration),
+      Option.match({ onNone: () => Effect.fail(late()), onSome: Effect.succeed })
+    )
 
 /** Whether time passes by itself. A test moves its clock by hand. */
 export const isLive = (clock: Clock.Clock): boolean => clock === Fibers.systemClock
@@ -177,7 +187,7 @@ const monotonic = (): number => Number(Fibers.monotonicNanos(Fibers.systemClock)
 /**
  * One turn of the event loop, in which sockets are read: timers, then I/O, then callbacks scheduled later.
  */
-const turn: Effect.Effect<void> = Effect.suspend(() => {
+export const turn: Effect.Effect<void> = Effect.suspend(() => {
   const { setImmediate } = globalThis as { readonly setImmediate?: (run: () => void) => unknown }
   return typeof setImmediate === "function"
     ? Effect.async<void>((resume) => void setImmediate(() => resume(Effect.void)))

@@ -5,6 +5,7 @@
  * @since 0.1.0
  */
 import type { HttpClient } from "@effect/platform/HttpClient"
+import { TimeLimit } from "@latchkey/core/internal-api"
 import type { Credentials } from "@latchkey/core/Credentials"
 import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
@@ -84,13 +85,7 @@ export const login = <E, R>(
       Effect.flatMap((answer) =>
         Effect.onExit(attempt.redeem(answer), (exit) => listener.reply(pageFor(exit)))
       ),
-      Effect.timeoutOption(patience),
-      Effect.flatMap(
-        Option.match({
-          onNone: () => Effect.fail(timedOut(patience, listener.counts())),
-          onSome: Effect.succeed
-        })
-      )
+      TimeLimit.orFail(patience, () => timedOut(patience, listener.counts()))
     )
   }).pipe(Effect.scoped)
 

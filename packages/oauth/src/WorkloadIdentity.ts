@@ -11,12 +11,12 @@
 import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import * as HttpClient from "@effect/platform/HttpClient"
 import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
+import { TimeLimit } from "@latchkey/core/internal-api"
 import { RefreshError } from "@latchkey/core/TokenRefresher"
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import { constTrue } from "effect/Function"
-import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as fs from "node:fs/promises"
 import { isLoopback } from "./Endpoint.js"
@@ -215,13 +215,8 @@ export const read = (source: Source): Effect.Effect<Redacted.Redacted, RefreshEr
     )
     return yield* planned._tag === "File" ? fromFile(planned.path) : fromServer(planned)
   }).pipe(
-    Effect.timeoutOption(patience),
-    Effect.flatMap(
-      Option.match({
-        onNone: () =>
-          Effect.fail(failed("NotSent", "The identity of this workload could not be fetched in time.")),
-        onSome: Effect.succeed
-      })
+    TimeLimit.orFail(patience, () =>
+      failed("NotSent", "The identity of this workload could not be fetched in time.")
     )
   )
 

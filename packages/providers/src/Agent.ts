@@ -4,6 +4,7 @@
  *
  * @since 3.1.0
  */
+import { TimeLimit } from "@latchkey/core/internal-api"
 import * as Credentials from "@latchkey/core/Credentials"
 import * as Decision from "@latchkey/core/Decision"
 import * as RefreshLease from "@latchkey/core/RefreshLease"
@@ -336,12 +337,4 @@ const exchange = (
     if (body !== "") request.setHeader("content-length", Buffer.byteLength(body))
     request.end(body)
     return Effect.sync(() => request.destroy())
-  }).pipe(
-    Effect.timeoutOption(longestWait),
-    Effect.flatMap(
-      Option.match({
-        onNone: () => Effect.fail(unreachable(address, "it took too long")),
-        onSome: Effect.succeed
-      })
-    )
-  )
+  }).pipe(TimeLimit.orFail(longestWait, () => unreachable(address, "it took too long")))

@@ -4,7 +4,15 @@
 import { describe, expect, it } from "@effect/vitest"
 import { FetchHttpClient } from "@effect/platform"
 import { Credentials, Entry, GrantIdentity, TokenManager } from "@latchkey/core"
-import { BuiltIn, Provider, Providers, Refresher, Session } from "@latchkey/providers"
+import {
+  BuiltIn,
+  Identity,
+  Provider,
+  Providers,
+  type ProviderSettings,
+  Refresher,
+  Session
+} from "@latchkey/providers"
 import { Effect, Either, Layer, Option, Redacted, type Scope } from "effect"
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -13,6 +21,8 @@ import { answering } from "../../oauth/test/Memory.js"
 import * as RealServer from "../../oauth/test/Provider.js"
 import { Mismatch } from "@latchkey/core/internal-api"
 import * as Edition from "../../core/test/support/Edition.js"
+import { leaves } from "../src/internal/variables.js"
+import { variableName } from "../src/internal/variableName.js"
 
 const folder = Effect.acquireRelease(
   Effect.sync(() => mkdtempSync(join(tmpdir(), "latchkey-identity-"))),
@@ -267,4 +277,45 @@ describe("the identity of a provider's refresher", () => {
       formerly: ["https://old.example"]
     })
   })
+})
+
+describe("the origins of settings that are not checked", () => {
+  /** The values of an origin, with the client that a grant of Claude's own program may name. */
+  const values = ({ clientIdIn, formerly, identity }: ReturnType<typeof Identity.of>) => {
+    const extras = { claudeAiOauth: { clientId: "another" } }
+    const credentials = Credentials.make({ accessToken: "a", extras })
+    return { formerly, identity, clientId: clientIdIn?.(credentials) }
+  }
+  const checked = (provider: Provider.Provider) => ({
+    user: values(Identity.of(provider)),
+    client: values(Identity.ofClient(provider))
+  })
+  const builtIn: Readonly<Record<string, ProviderSettings.Encoded>> = BuiltIn.providers
+
+  it.each(Object.entries(builtIn))("are those of the provider %s", (id, settings) => {
+    const { client, user } = Identity.ofSettings(settings)
+    const provider = Either.getOrThrow(Provider.fromSettings(id, settings))
+    expect({ user: values(user), client: values(client) }).toEqual(checked(provider))
+  })
+
+  it.effect.each(["claude", "copilot"])("of %s change only with the variables that are named", (id) =>
+    Effect.gen(function* () {
+      const before = checked(Either.getOrThrow(Provider.fromSettings(id, builtIn[id])))
+      const texts = ["https://id.example/token", "none", "file", "clientCredentials", "latchkey"]
+      const changing = new Set<string>()
+      for (const { path } of leaves) {
+        const name = variableName(id, path)
+        for (const text of texts) {
+          const registry = yield* Providers.make({ variables: true })
+          const found = yield* Effect.either(registry.get(id)).pipe(
+            Effect.provide(Edition.layerVariables({ [name]: text }))
+          )
+          if (Either.isLeft(found)) continue
+          if (JSON.stringify(checked(found.right)) !== JSON.stringify(before)) changing.add(name)
+        }
+      }
+      expect(changing.size).toBeGreaterThan(3)
+      expect(Identity.variables(id)).toEqual(expect.arrayContaining([...changing]))
+    })
+  )
 })

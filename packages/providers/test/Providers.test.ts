@@ -4,7 +4,8 @@ import { BuiltIn, Providers, ProviderSettings } from "@latchkey/providers"
 import { Effect, Either, Layer, Option, Redacted, Schema } from "effect"
 import * as fs from "node:fs"
 import { inspect } from "node:util"
-import { leaves, variable } from "../src/internal/variables.js"
+import { leaves } from "../src/internal/variables.js"
+import { variableName } from "../src/internal/variableName.js"
 import { builtIn, home } from "./support/world.js"
 import * as Edition from "../../core/test/support/Edition.js"
 
@@ -264,7 +265,7 @@ describe("the schema of settings", () => {
   it("takes the built-in providers as a file, and names each setting's variable once", () => {
     const file = { $schema: "./providers.schema.json", providers: BuiltIn.providers }
     expect(Either.isRight(Schema.decodeUnknownEither(ProviderSettings.File)(file))).toBe(true)
-    const names = leaves.map(({ path }) => variable("claude-work", path))
+    const names = leaves.map(({ path }) => variableName("claude-work", path))
     expect(new Set(names).size).toBe(names.length)
     expect(names).toContain("LATCHKEY_CLAUDE_WORK_SERVER_DEVICE_AUTHORIZATION_ENDPOINT")
     expect(names).toContain("LATCHKEY_CLAUDE_WORK_ACCOUNT_PATH")

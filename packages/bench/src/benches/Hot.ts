@@ -3,8 +3,8 @@ import * as Effect from "effect/Effect"
 import type { Bench, Context } from "../Bench.js"
 import { editionFiber, inFiberOnEffect4, noEdition } from "../candidates/Edition.js"
 import { managerOf, sessionOf } from "../candidates/Latchkey.js"
-import { type Candidate, compareInTwo } from "../Measure.js"
-import { type Held, type Session, wallClock, inPart } from "../Peer.js"
+import { type Candidate, compareWith, repeated } from "../Measure.js"
+import { type Held, type Peer, wallClock } from "../Peer.js"
 import { durations, type Goal, ratioOf } from "../Report.js"
 
 const byPromise = "latchkey"
@@ -20,12 +20,6 @@ const inFiber =
     )
   }
 
-const awaited =
-  (get: Session["get"]): Candidate =>
-  async (n) => {
-    for (let i = 0; i < n; i++) await get()
-  }
-
 const fresh = async (context: Context): Promise<Held> => ({
   accessToken: "an access token",
   refreshToken: await context.login(),
@@ -37,49 +31,37 @@ export const hot: Bench = async (context) => {
   await Effect.runPromise(manager.getAccessToken)
   const four = await editionFiber(context.packages)
   if (four === undefined) process.stderr.write(`${noEdition}\n`)
-  const ofPeers = async (last: boolean): Promise<Record<string, Candidate>> => {
-    const opened: Record<string, Candidate> = {}
-    for (const peer of inPart(context.peers, last)) {
-      opened[peer.name] = awaited((await peer.open(context.server, await fresh(context))).get)
-    }
-    return opened
-  }
-  const candidates = {
-    [byPromise]: awaited(sessionOf(manager).get),
+  const own = {
+    [byPromise]: repeated(sessionOf(manager).get),
     [inOneFiber]: inFiber(manager.getAccessToken),
-    ...(four !== undefined && { [inFiberOnEffect4]: four }),
-    ...(await ofPeers(false))
+    ...(four !== undefined && { [inFiberOnEffect4]: four })
   }
   const how = context.small ? { milliseconds: 0.1, rounds: 1 } : { rounds: 81 }
-  const table = durations("A fresh token", "ns", await compareInTwo(candidates, () => ofPeers(true), how))
+  const open = async (peer: Peer) => (await peer.open(context.server, await fresh(context))).get
+  const table = durations("A fresh token", "ns", await compareWith(own, context.peers, open, how))
   const full = context.peers.filter((peer) => peer.full)
   const goal = (
-    row: string,
     name: string,
-    against: string,
     peers: Context["peers"],
-    atMost: number
+    atMost: number,
+    words: Omit<Goal, "limits">
   ): Goal => ({
-    row,
-    against,
+    ...words,
     limits: [{ atMost, found: Math.max(...peers.map((peer) => ratioOf(table, name, peer.name))) }]
+  })
+  const inFiberOf = (effect: number) => ({
+    row: `a fresh token in a fiber, Effect ${effect}`,
+    against: "the best full library's `await`"
   })
   return {
     tables: [table],
     goals: [
-      goal("a fresh token by promise", byPromise, "the fastest `await` of all peers", context.peers, 0.85),
-      ...[
-        { effect: 3, name: inOneFiber, atMost: 1.3 },
-        { effect: 4, name: inFiberOnEffect4, atMost: 1 }
-      ].map(({ atMost, effect, name }) =>
-        goal(
-          `a fresh token in a fiber, Effect ${effect}`,
-          name,
-          "the best full library's `await`",
-          full,
-          atMost
-        )
-      )
+      goal(byPromise, context.peers, 0.85, {
+        row: "a fresh token by promise",
+        against: "the fastest `await` of all peers"
+      }),
+      goal(inOneFiber, full, 1.3, inFiberOf(3)),
+      goal(inFiberOnEffect4, full, 1, inFiberOf(4))
     ]
   }
 }

@@ -2,8 +2,8 @@
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import type { Bench } from "../Bench.js"
 import { managerOf, sessionOf, transactionOf } from "../candidates/Latchkey.js"
-import { type Candidate, compare, compareInTwo, processorTime } from "../Measure.js"
-import { type Held, requestByFetch, type Session, inPart } from "../Peer.js"
+import { compare, compareWith, processorTime, repeated } from "../Measure.js"
+import { type Held, requestByFetch } from "../Peer.js"
 import { durations, rowOf } from "../Report.js"
 
 /** In milliseconds: a common sum of the network's and the server's time. */
@@ -12,12 +12,6 @@ export const distance = 20
 const bare = "plain fetch"
 const ours = "latchkey"
 const beside = "a refresh without its request"
-
-const repeated =
-  (refresh: Session["refresh"]): Candidate =>
-  async (n) => {
-    for (let i = 0; i < n; i++) await refresh()
-  }
 
 export const refresh: Bench = async ({ login, peers, server, small }) => {
   const grant = async (): Promise<Held> => ({
@@ -39,25 +33,21 @@ export const refresh: Bench = async ({ login, peers, server, small }) => {
       }
     )
   )
-  const ofPeers = async (last: boolean): Promise<Record<string, Candidate>> => {
-    const opened: Record<string, Candidate> = {}
-    for (const peer of inPart(peers, last)) {
-      if (peer.only !== "fresh")
-        opened[peer.name] = repeated((await peer.open(server, await grant())).refresh)
-    }
-    return opened
-  }
-  const candidates = {
+  const own = {
     [bare]: repeated(request),
     [ours]: repeated(sessionOf(await managerOf(server, await grant())).refresh),
-    "latchkey over undici": repeated(sessionOf(overUndici).refresh),
-    ...(await ofPeers(false))
+    "latchkey over undici": repeated(sessionOf(overUndici).refresh)
   }
   const how = small ? { operations: 1, rounds: 1 } : { operations: 10, rounds: 31, warmUp: 100 }
   const distant = durations(
     `One refresh at a server that answers after ${distance} ms`,
     "ms",
-    await compareInTwo(candidates, () => ofPeers(true), how)
+    await compareWith(
+      own,
+      peers.filter(({ only }) => only !== "fresh"),
+      async (peer) => (await peer.open(server, await grant())).refresh,
+      how
+    )
   )
   return {
     tables: [distant, processor],

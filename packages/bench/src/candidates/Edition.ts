@@ -11,6 +11,7 @@ import { build } from "esbuild"
 import { existsSync, rmSync } from "node:fs"
 import { join } from "node:path"
 import { pathToFileURL } from "node:url"
+import { options } from "../Bundle.js"
 import type { Candidate } from "../Measure.js"
 
 /** The name of its row. */
@@ -31,17 +32,7 @@ export const editionFiber = async (packages: string): Promise<Candidate | undefi
 export const fiberOf = async (packages: string, programs: string): Promise<Candidate> => {
   const name = `fiber-${process.pid}-${programs.includes(".edition") ? 4 : 3}.mjs`
   const outfile = join(packages, "bench/node_modules/.cache", name)
-  // Bundled as the bench itself is.
-  await build({
-    entryPoints: [join(programs, "fiber.ts")],
-    outfile,
-    bundle: true,
-    minify: true,
-    platform: "node",
-    format: "esm",
-    conditions: ["@latchkey/source"],
-    logLevel: "error"
-  })
+  await build({ ...options, entryPoints: [join(programs, "fiber.ts")], outfile })
   try {
     const { open } = (await import(pathToFileURL(outfile).href)) as {
       readonly open: () => Promise<Candidate>

@@ -6,6 +6,7 @@ import * as Option from "effect/Option"
 import * as Shapes from "../edition/Shapes.js"
 import { ProviderError } from "../Provider.js"
 import { Settings } from "../ProviderSettings.js"
+import { variableName } from "./variableName.js"
 
 /** How a variable's text is read: unchanged, as words, as `true` or `false`, or as JSON. */
 type Kind = "text" | "words" | "flag" | "json"
@@ -36,13 +37,6 @@ const kindOf = (shape: Shapes.Shape): Kind => {
 /** All settings. */
 export const leaves: ReadonlyArray<Leaf> = leavesOf([], Shapes.of(Settings))
 
-/** Returns the variable of a setting: `LATCHKEY_CLAUDE_SERVER_TOKEN_ENDPOINT`. */
-export const variable = (id: string, path: ReadonlyArray<string>): string =>
-  ["LATCHKEY", id, ...path.map((key) => key.replace(/[A-Z]/g, "_$&"))]
-    .join("_")
-    .replaceAll("-", "_")
-    .toUpperCase()
-
 type Json = Record<string, unknown>
 
 /**
@@ -59,7 +53,7 @@ export const read = (
     const settings: Json = {}
     const names: Array<string> = []
     for (const { kind, path } of leaves) {
-      const name = variable(id, path)
+      const name = variableName(id, path)
       const malformed = (problem: string) =>
         new ProviderError({ reason: "Malformed", provider: id, message: `The variable ${name} ${problem}.` })
       const text = yield* Effect.mapError(Config.option(Config.string(name)), () =>

@@ -12,7 +12,7 @@ import * as Redacted from "effect/Redacted"
 import { Provider, ProviderError } from "../Provider.js"
 import * as Expiry from "./expiry.js"
 import { textAt } from "./json.js"
-import { variable } from "./variables.js"
+import { variableName } from "./variableName.js"
 
 /** Returns the client, or what is missing. */
 export const clientOf = (provider: Provider): Either.Either<ClientAuth.Client, ProviderError> => {
@@ -22,7 +22,7 @@ export const clientOf = (provider: Provider): Either.Either<ClientAuth.Client, P
       new ProviderError({
         reason: "NoClient",
         provider: provider.id,
-        message: `${provider.displayName} needs ${what}: register an application with it, and set ${variable(provider.id, ["client", name])}, or client.${name} in the file of providers.`
+        message: `${provider.displayName} needs ${what}: register an application with it, and set ${variableName(provider.id, ["client", name])}, or client.${name} in the file of providers.`
       })
     )
   if (clientId === undefined) return missing("a client id of your own", "id")

@@ -3,8 +3,8 @@
  * only when each statement that was prepared on it is collected. That may be long after `close`, or never in
  * a program with little garbage: a program that opens and closes databases would run out of descriptors.
  */
+import { TimeLimit } from "@latchkey/core/internal-api"
 import * as Effect from "effect/Effect"
-import { pause } from "./KernelLock.js"
 import { setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
 
@@ -33,8 +33,6 @@ const registry = new FinalizationRegistry<void>(() => {
   waiting--
 })
 
-const turn: Effect.Effect<void> = pause(0)
-
 /**
  * Collects everything reachable through a closed connection, once nothing refers to it. For a connection that
  * was open for a short time this takes half a millisecond. A full collection runs only if many wait.
@@ -47,9 +45,9 @@ export const afterClose = (connection: WeakRef<object>): Effect.Effect<void> =>
       waiting++
       registry.register(still, undefined)
     }
-    yield* turn
+    yield* TimeLimit.turn
     gc({ type: "minor" })
-    yield* turn
+    yield* TimeLimit.turn
     if (waiting > mostWaiting) gc()
-    yield* turn
+    yield* TimeLimit.turn
   })

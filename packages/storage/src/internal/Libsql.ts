@@ -192,10 +192,9 @@ const begin = "BEGIN IMMEDIATE"
 
 const configure = (driver: Closable, location: string): Effect.Effect<void, ServerProblem> =>
   Effect.gen(function* () {
-    const set = (pragma: string) => patiently(exec(driver, `PRAGMA ${pragma}`))
-    yield* set("journal_mode = WAL")
-    yield* set("synchronous = FULL")
-    yield* set("secure_delete = ON")
+    yield* patiently(
+      exec(driver, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON")
+    )
     const [mode] = yield* patiently(query(driver, "PRAGMA journal_mode", []))
     if (mode?.["journal_mode"] !== "wal") {
       return yield* new ServerProblem({
