@@ -80,7 +80,7 @@ const answer = (request: IncomingMessage, response: ServerResponse): unknown => 
 }
 
 beforeAll(async () => {
-  program = Terminal.bundle()
+  program = await Terminal.bundle()
   server = createServer((request, response) => void answer(request, response))
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
   host = `127.0.0.1:${(server.address() as AddressInfo).port}`

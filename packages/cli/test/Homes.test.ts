@@ -29,8 +29,8 @@ const acme = (path: string) => ({
 let program: string
 let room: Terminal.Room
 
-beforeAll(() => {
-  program = Terminal.bundle()
+beforeAll(async () => {
+  program = await Terminal.bundle()
 }, 60_000)
 beforeEach(() => {
   room = Terminal.room()

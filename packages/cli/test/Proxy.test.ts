@@ -85,7 +85,7 @@ const prepare = (): Terminal.Room => {
 }
 
 beforeAll(async () => {
-  program = Terminal.bundle()
+  program = await Terminal.bundle()
   server = Http.createServer((request, response) => void answer(request, response))
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
   origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`

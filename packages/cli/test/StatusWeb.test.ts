@@ -56,7 +56,7 @@ const writeProvider = (id: string) => {
 }
 
 beforeAll(async () => {
-  program = Terminal.bundle()
+  program = await Terminal.bundle()
   room = Terminal.room()
   const config = join(room.folder, "config", "latchkey")
   mkdirSync(config, { recursive: true })

@@ -61,7 +61,7 @@ const deviceServer = Effect.gen(function* () {
 beforeAll(async () => {
   vi.spyOn(console, "info").mockReturnValue(undefined)
   scope = Effect.runSync(Scope.make())
-  program = Terminal.bundle()
+  program = await Terminal.bundle()
   server = await within(
     Provider.start({
       clients: [Provider.publicClient, machine],

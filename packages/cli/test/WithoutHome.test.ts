@@ -21,8 +21,8 @@ syncBuiltinESMExports()
 let program: string
 let room: Terminal.Room
 
-beforeAll(() => {
-  program = Terminal.bundle()
+beforeAll(async () => {
+  program = await Terminal.bundle()
 }, 60_000)
 beforeEach(() => {
   room = Terminal.room()

@@ -1,19 +1,19 @@
 /** The command as users run it: bundled, in its own process and pseudo-terminal. */
 import { Credentials, Entry } from "@latchkey/core"
 import { spawn } from "@lydell/node-pty"
-import { execFileSync, spawn as spawnProcess } from "node:child_process"
+import { execFile, spawn as spawnProcess } from "node:child_process"
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
+import { promisify } from "node:util"
+import { makeOnce } from "../../../../.ci/bundleOnce.js"
 
-/** Bundles the command for the life of this process; the path of its program. */
-export const bundle = (): string => {
-  const outdir = fileURLToPath(new URL(`../../../../node_modules/.cache/cli-${process.pid}`, import.meta.url))
-  execFileSync(process.execPath, [fileURLToPath(new URL("../../build.mjs", import.meta.url)), outdir])
-  process.once("exit", () => rmSync(outdir, { recursive: true, force: true }))
-  return join(outdir, "bin.js")
-}
+const build = fileURLToPath(new URL("../../build.mjs", import.meta.url))
+
+/** Bundles the command, once in a run of the tests; the path of its program. */
+export const bundle = async (): Promise<string> =>
+  join(await makeOnce("cli", (outdir) => promisify(execFile)(process.execPath, [build, outdir])), "bin.js")
 
 export interface Room {
   readonly folder: string
