@@ -15,6 +15,7 @@ export default defineConfig({
     // Many tests wait for leases to lapse and children to start, so there are more workers than cores.
     minWorkers: 4,
     maxWorkers: 4,
+    maxConcurrency: 10,
     coverage: {
       include: [
         "AuthStatus",

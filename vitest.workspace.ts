@@ -6,6 +6,7 @@ const folders = [".ci", "packages/*/test", "examples/*/test"]
  */
 const alone = [
   "packages/core/test/Credentials.test.ts",
+  "packages/core/test/Entry.test.ts",
   "packages/oauth/test/Chromium.test.ts",
   "packages/providers/test/OwnersChoice.test.ts",
   "packages/storage/test/FileFaults.test.ts"

@@ -27,6 +27,9 @@ export const makeOnce = async (name: string, make: (outdir: string) => unknown):
   }
 }
 
+/** These load native code, or parts of themselves as they run. */
+const external = ["fs-native-extensions", "libsql", "pg", "pg-cursor", "ioredis", "@napi-rs/keyring"]
+
 /** The path of a program in one file, which starts several times faster than its sources. */
 export const bundleOnce = async (source: string): Promise<string> => {
   const name = basename(source, ".ts")
@@ -39,6 +42,7 @@ export const bundleOnce = async (source: string): Promise<string> => {
       platform: "node",
       format: "esm",
       conditions: ["@latchkey/source"],
+      external,
       // For packages that call require.
       banner: {
         js: 'import { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);'
