@@ -129,6 +129,7 @@ const disturbances: ReadonlyArray<readonly [what: string, disturbance: Disturban
   ["blocked in the middle of it", inTwoParts(blocked)]
 ]
 
+// Together, because they wait for most of their time.
 describe.each(clients)("an answer to a process over %s", { concurrent: true }, (client) => {
   describe.each([
     ["without a window", false],
@@ -154,7 +155,9 @@ describe.each(clients)("an answer to a process over %s", { concurrent: true }, (
       120_000
     )
   })
+})
 
+describe.each(clients)("an answer to a process over %s", (client) => {
   it.scopedLive(
     "that comes after the time-out, but within the lease, is no loss: its callers do not wait for it",
     () =>
