@@ -22,7 +22,9 @@ export default [
     test: {
       name: "latchkey",
       // At the end, for the test files of both.
-      globalSetup: [".ci/scratch.ts", ".ci/skipped.ts"].map((file) => new URL(file, import.meta.url).pathname),
+      globalSetup: [".ci/scratch.ts", ".ci/skipped.ts"].map(
+        (file) => new URL(file, import.meta.url).pathname
+      ),
       // The tests in the edition's modules are for Effect 4.
       include: [...folders.map((folder) => `${folder}/**/*.test.ts`), "tools/edition/*.test.ts"],
       exclude: alone,
