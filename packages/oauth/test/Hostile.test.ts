@@ -113,7 +113,7 @@ describe("campaigns", () => {
     "two managers race: the winner's credentials are never overwritten or deleted",
     () =>
       Effect.gen(function* () {
-        const runs = count("LATCHKEY_RACES", 60)
+        const runs = count("LATCHKEY_RACES", 30)
         const figures = { refreshes: 0, refused: 0, falseAlarms: 0 }
         const wrong = yield* campaign(runs, race, (r) => {
           figures.refreshes += r.refreshes

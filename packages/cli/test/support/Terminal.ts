@@ -10,7 +10,7 @@ import type { Readable } from "node:stream"
 import { fileURLToPath } from "node:url"
 import { promisify } from "node:util"
 import { expect } from "vitest"
-import { makeOnce } from "../../../../.ci/bundleOnce.js"
+import { bundleOnce, makeOnce } from "../../../../.ci/bundleOnce.js"
 import * as Desk from "./Desk.js"
 
 const build = fileURLToPath(new URL("../../build.mjs", import.meta.url))
@@ -171,6 +171,19 @@ export const run = (
     child.on("close", (code, signal) => resolve({ code, signal, stdout, stderr }))
     during(child)
   })
+
+const commands = fileURLToPath(new URL("commands.ts", import.meta.url))
+
+/** Runs commands one after another in one process, because loading the command is most of what each takes. */
+export const runEach = async (
+  room: Room,
+  lines: ReadonlyArray<string>
+): Promise<ReadonlyArray<Desk.Ended>> => {
+  const argvs = lines.map((line) => line.split(" "))
+  const { stderr, stdout } = await run(await bundleOnce(commands), room, [JSON.stringify(argvs)])
+  expect(stderr).toBe("")
+  return JSON.parse(stdout) as ReadonlyArray<Desk.Ended>
+}
 
 /** Starts it without a terminal, for as long as the test wants it. */
 export const start = (
