@@ -13,8 +13,8 @@ const alone = [
 ]
 
 /**
- * Test files share the processes of four workers: most of the time went into loading Effect again for each file. Run
- * a part of them by its path: `npx vitest run packages/core`.
+ * Test files share the processes of four workers: most of the time went into loading Effect again for each file. Those
+ * that run alone have a thread each. Run a part of them by its path: `npx vitest run packages/core`.
  */
 export default [
   {

@@ -5,6 +5,13 @@ import { basename, join } from "node:path"
 import { setTimeout } from "node:timers/promises"
 import { inject } from "vitest"
 
+declare module "vitest" {
+  interface ProvidedContext {
+    /** A directory for this run. */
+    readonly scratch: string
+  }
+}
+
 /** The directory that `make` fills. Other workers wait for it. */
 export const makeOnce = async (name: string, make: (outdir: string) => unknown): Promise<string> => {
   const made = join(inject("scratch"), name)

@@ -3,12 +3,6 @@ import { mkdirSync, mkdtempSync, rmSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import type { TestProject } from "vitest/node"
 
-declare module "vitest" {
-  interface ProvidedContext {
-    readonly scratch: string
-  }
-}
-
 export default ({ provide }: TestProject) => {
   // Below `node_modules`, so that what is bundled finds the packages that stay outside.
   const cache = fileURLToPath(new URL("../node_modules/.cache/", import.meta.url))
