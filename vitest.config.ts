@@ -10,9 +10,12 @@ export default defineConfig({
     testTimeout: 120_000,
     hookTimeout: 120_000,
     pool: "forks",
+    // Here, because a project's own `isolate` does not keep the processes of the pool.
+    poolOptions: { forks: { isolate: false } },
     // Many tests wait for leases to lapse and children to start, so there are more workers than cores.
     minWorkers: 4,
     maxWorkers: 4,
+    maxConcurrency: 10,
     coverage: {
       include: [
         "AuthStatus",

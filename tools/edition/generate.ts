@@ -234,7 +234,7 @@ for (const page of pages) write(page, pageOf(page))
 removeOld()
 
 /** What tests of packages import from elsewhere. */
-for (const file of [".ci/describeWith.ts", ".ci/programs.ts"]) {
+for (const file of [".ci/bundleOnce.ts", ".ci/describeWith.ts", ".ci/programs.ts"]) {
   write(file, fs.readFileSync(path.join(root, file), "utf8"))
 }
 

@@ -6,17 +6,21 @@ import { describe, expect, it } from "vitest"
 import { inWords, search } from "../src/explorer/Search.js"
 import * as Spaces from "../src/explorer/Spaces.js"
 import type { Space } from "../src/explorer/World.js"
+import { drawnIn, read, recording } from "./support/phases.js"
 
 describe("every history of a small world", () => {
+  const drawn = drawnIn(read("packages/core/docs/phases.md"))
   it.each(Spaces.small.map((space) => ({ space, name: JSON.stringify(space) })))(
-    "keeps the invariants: $name",
+    "keeps the invariants, and changes its phase only as drawn: $name",
     ({ space }) => {
+      const seen = { made: new Set<string>(), phases: new Set<string>() }
       // A machine that counts on for ever has no end of states.
-      const found = search(space, 20_000)
+      const found = search({ ...space, step: recording(seen) }, 20_000)
       expect(inWords(found)).toBe("")
       expect(found.isWhole).toBe(true)
       expect(found.states).toBeGreaterThan(found.rests)
       expect(found.rests).toBeGreaterThan(0)
+      expect([...seen.made].filter((change) => !drawn.includes(change))).toEqual([])
     }
   )
 })

@@ -3,7 +3,7 @@
  * should get nothing.
  */
 import { FetchHttpClient, type HttpClient } from "@effect/platform"
-import { Credentials, Entry, TokenConfig, TokenManager } from "@latchkey/core"
+import { Credentials, TokenConfig, TokenManager } from "@latchkey/core"
 import { Agent, ProviderManager, Providers } from "@latchkey/providers"
 import { ConfigProvider, Effect, Either, Layer, Redacted } from "effect"
 import { type ChildProcess, spawn } from "node:child_process"
@@ -65,7 +65,7 @@ const answer = async (request: Http.IncomingMessage, response: Http.ServerRespon
 }
 
 beforeAll(async () => {
-  program = Terminal.bundle()
+  program = await Terminal.bundle()
   server = Http.createServer((request, response) => void answer(request, response))
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
   origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
@@ -92,9 +92,8 @@ beforeEach(() => {
   refreshes = 0
 })
 
-const stop = async (child: ChildProcess, signal: NodeJS.Signals = "SIGTERM") => {
-  child.kill(signal)
-  if (child.exitCode === null && child.signalCode === null) await once(child, "exit")
+const stop = async (child: ChildProcess, signal?: NodeJS.Signals) => {
+  await Terminal.stop(child, signal)
   running.delete(child)
 }
 
@@ -115,18 +114,17 @@ const run = async (
 const latchkey = (args: ReadonlyArray<string>, variables: Readonly<Record<string, string>> = {}) =>
   run([program, ...args], variables)
 
-const importGrant = async (name: string, scopes: ReadonlyArray<string>, lifetime = 3_600_000) => {
-  const grant = Credentials.make({
-    accessToken: `canary-access-${name}`,
-    refreshToken: "canary-refresh",
-    scopes,
-    expiresAt: Math.floor(Date.now() / 1000) * 1000 + lifetime
-  })
-  writeFileSync(join(room.folder, "grant.json"), JSON.stringify(Entry.toJson(Entry.first(grant))), {
-    mode: 0o600
-  })
-  expect(await latchkey(["import", "acme", "grant.json", "--account", name])).toMatchObject({ code: 0 })
-}
+const importGrant = (name: string, scopes: ReadonlyArray<string>, lifetime = 3_600_000) =>
+  Terminal.importGrant(
+    room,
+    `acme/${name}`,
+    Credentials.make({
+      accessToken: `canary-access-${name}`,
+      refreshToken: "canary-refresh",
+      scopes,
+      expiresAt: Math.floor(Date.now() / 1000) * 1000 + lifetime
+    })
+  )
 
 interface Listening {
   readonly child: ChildProcess

@@ -30,38 +30,39 @@ const agent = (answer: Http.RequestListener) =>
       })
   )
 
+/** An agent that never answers; its requests arrive, and their connections close. */
+const silentAgent = Effect.gen(function* () {
+  const { server, socket } = yield* agent((request) => {
+    server.emit("arrived")
+    request.socket.once("close", () => server.emit("given up"))
+  })
+  const arrived = once(server, "arrived")
+  const givenUp = once(server, "given up")
+  return { socket, arrived: Effect.promise(() => arrived), givenUp: Effect.promise(() => givenUp) }
+})
+
 describe("the client", () => {
   effectIt.scoped("gives up after two minutes, and closes its connection", () =>
     Effect.gen(function* () {
-      const { server, socket } = yield* agent((request) => {
-        server.emit("arrived")
-        request.socket.once("close", () => server.emit("given up"))
-      })
-      const arrived = once(server, "arrived")
-      const givenUp = once(server, "given up")
+      const { arrived, givenUp, socket } = yield* silentAgent
       const asking = yield* Effect.fork(Effect.flip(AgentClient.get(socket, "", "acme/work", 0)))
-      yield* Effect.promise(() => arrived)
+      yield* arrived
       yield* TestClock.adjust("119 seconds")
       expect(Option.isNone(yield* Fiber.poll(asking))).toBe(true)
       yield* TestClock.adjust("1 second")
       const failure = yield* Fiber.join(asking)
       expect(failure.message).toBe(`The agent at ${socket} does not answer: it took too long.`)
-      yield* Effect.promise(() => givenUp)
+      yield* givenUp
     })
   )
 
   effectIt.scoped("closes its connection when it is interrupted", () =>
     Effect.gen(function* () {
-      const { server, socket } = yield* agent((request) => {
-        server.emit("arrived")
-        request.socket.once("close", () => server.emit("given up"))
-      })
-      const arrived = once(server, "arrived")
-      const givenUp = once(server, "given up")
+      const { arrived, givenUp, socket } = yield* silentAgent
       const asking = yield* Effect.fork(AgentClient.get(socket, "", "acme/work", 0))
-      yield* Effect.promise(() => arrived)
+      yield* arrived
       yield* Fiber.interrupt(asking)
-      yield* Effect.promise(() => givenUp)
+      yield* givenUp
     })
   )
 

@@ -3,7 +3,7 @@
  * they are installed. Bazel's requests, those of a git since 2.46, and Google's environment are played from
  * the bytes that their documents and sources show. The server requires the account's current token.
  */
-import { Credentials, Entry } from "@latchkey/core"
+import { Credentials } from "@latchkey/core"
 import { execFileSync, spawn } from "node:child_process"
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { createHash } from "node:crypto"
@@ -80,7 +80,7 @@ const answer = (request: IncomingMessage, response: ServerResponse): unknown => 
 }
 
 beforeAll(async () => {
-  program = Terminal.bundle()
+  program = await Terminal.bundle()
   server = createServer((request, response) => void answer(request, response))
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
   host = `127.0.0.1:${(server.address() as AddressInfo).port}`
@@ -110,10 +110,7 @@ beforeEach(async () => {
   const acme = { server: { tokenEndpoint: `http://${host}/token` }, client: { id: "acme" } }
   writeFileSync(join(config, "providers.json"), JSON.stringify({ providers: { acme } }), { mode: 0o600 })
   const grant = Credentials.make({ accessToken: current, refreshToken: "canary-refresh-0", expiresAt })
-  writeFileSync(join(room.folder, "grant.json"), JSON.stringify(Entry.toJson(Entry.first(grant))), {
-    mode: 0o600
-  })
-  expect(await run("latchkey import acme grant.json")).toMatchObject({ code: 0 })
+  await Terminal.importGrant(room, "acme", grant)
 })
 afterEach(() => room.remove())
 

@@ -18,7 +18,7 @@ let room: Terminal.Room
 beforeAll(async () => {
   vi.spyOn(console, "info").mockReturnValue(undefined)
   scope = Effect.runSync(Scope.make())
-  program = Terminal.bundle()
+  program = await Terminal.bundle()
   world = await Effect.runPromise(
     Scope.extend(World.make({ features: { deviceFlow: { enabled: true } } }), scope)
   )

@@ -1,6 +1,6 @@
 /** `latchkey proxy` in its own process, between real HTTP clients and a real server. */
-import { Credentials, Entry } from "@latchkey/core"
-import { type ChildProcess, spawn } from "node:child_process"
+import { Credentials } from "@latchkey/core"
+import type { ChildProcess } from "node:child_process"
 import { once } from "node:events"
 import { chmodSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs"
 import * as Http from "node:http"
@@ -85,7 +85,7 @@ const prepare = (): Terminal.Room => {
 }
 
 beforeAll(async () => {
-  program = Terminal.bundle()
+  program = await Terminal.bundle()
   server = Http.createServer((request, response) => void answer(request, response))
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
   origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
@@ -107,10 +107,7 @@ beforeEach(() => {
 })
 
 const stop = async (children: Iterable<ChildProcess>) => {
-  for (const child of children) {
-    child.kill("SIGTERM")
-    if (child.exitCode === null && child.signalCode === null) await once(child, "exit")
-  }
+  for (const child of children) await Terminal.stop(child)
 }
 
 /** Runs a test with an account and processes of its own. */
@@ -127,31 +124,18 @@ const alone = async (use: () => Promise<void>): Promise<void> => {
   }
 }
 
-const start = (args: ReadonlyArray<string>): ChildProcess => {
-  const child = spawn(process.execPath, [program, ...args], { cwd: room.folder, env: room.environment })
-  running.add(child)
-  return child
-}
+const ended = (args: ReadonlyArray<string>) => Terminal.run(program, room, args)
 
-const ended = async (args: ReadonlyArray<string>) => {
-  const child = start(args)
-  const output = Promise.all([read(child.stdout as never), read(child.stderr as never)])
-  const [code] = (await once(child, "close")) as [number]
-  const [stdout, stderr] = await output
-  return { code, stdout, stderr }
-}
-
-const importGrant = async (accessToken = "canary-access", lifetime = 3_600_000) => {
-  const grant = Credentials.make({
-    accessToken,
-    refreshToken: "canary-refresh-0",
-    expiresAt: Math.floor(Date.now() / 1000) * 1000 + lifetime
-  })
-  writeFileSync(join(room.folder, "grant.json"), JSON.stringify(Entry.toJson(Entry.first(grant))), {
-    mode: 0o600
-  })
-  expect(await ended(["import", "acme", "grant.json"])).toMatchObject({ code: 0 })
-}
+const importGrant = (accessToken = "canary-access", lifetime = 3_600_000) =>
+  Terminal.importGrant(
+    room,
+    "acme",
+    Credentials.make({
+      accessToken,
+      refreshToken: "canary-refresh-0",
+      expiresAt: Math.floor(Date.now() / 1000) * 1000 + lifetime
+    })
+  )
 
 interface Proxy {
   readonly url: string
@@ -162,10 +146,11 @@ interface Proxy {
 }
 
 const open = async (to = `${origin}/api`): Promise<Proxy> => {
-  const child = start(["proxy", "--account", "acme", "--to", to, "--json"])
+  const child = Terminal.start(program, room, ["proxy", "--account", "acme", "--to", to, "--json"])
+  running.add(child)
   let text = ""
-  child.stderr!.on("data", (part) => (text += String(part)))
-  const [line] = (await once(createInterface({ input: child.stdout! }), "line")) as [string]
+  child.stderr.on("data", (part) => (text += String(part)))
+  const [line] = (await once(createInterface({ input: child.stdout }), "line")) as [string]
   const { secretFile, url } = JSON.parse(line) as { readonly secretFile: string; readonly url: string }
   return {
     url,

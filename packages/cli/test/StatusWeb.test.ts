@@ -2,7 +2,7 @@
 import { it as effectIt } from "@effect/vitest"
 import { Credentials, Entry, type TokenStorages } from "@latchkey/core"
 import { Effect, Either, Option, Redacted, Stream } from "effect"
-import { type ChildProcess, spawn } from "node:child_process"
+import type { ChildProcess } from "node:child_process"
 import { once } from "node:events"
 import { existsSync, mkdirSync, writeFileSync } from "node:fs"
 import * as Http from "node:http"
@@ -27,27 +27,15 @@ const text = async (message: AsyncIterable<unknown>): Promise<string> => {
   return read
 }
 
-const start = (args: ReadonlyArray<string>): ChildProcess => {
-  const child = spawn(process.execPath, [program, ...args], { cwd: room.folder, env: room.environment })
+const start = (args: ReadonlyArray<string>) => {
+  const child = Terminal.start(program, room, args)
   running.add(child)
   return child
 }
+const ended = (args: ReadonlyArray<string>) => Terminal.run(program, room, args)
 
-const ended = async (args: ReadonlyArray<string>) => {
-  const child = start(args)
-  const output = Promise.all([text(child.stdout!), text(child.stderr!)])
-  const [code] = (await once(child, "close")) as [number]
-  const [stdout, stderr] = await output
-  return { code, stdout, stderr }
-}
-
-const importGrant = async (name: string, grant: Partial<Parameters<typeof Credentials.make>[0]>) => {
-  const credentials = Credentials.make({ accessToken: "canary-access", ...grant })
-  writeFileSync(join(room.folder, "grant.json"), JSON.stringify(Entry.toJson(Entry.first(credentials))), {
-    mode: 0o600
-  })
-  expect(await ended(["import", "acme", "grant.json", "--account", name])).toMatchObject({ code: 0 })
-}
+const importGrant = (name: string, grant: Partial<Parameters<typeof Credentials.make>[0]>) =>
+  Terminal.importGrant(room, `acme/${name}`, Credentials.make({ accessToken: "canary-access", ...grant }))
 
 const writeProvider = (id: string) => {
   const acme = { server: { tokenEndpoint: "http://127.0.0.1:1/token" }, client: { id } }
@@ -56,7 +44,7 @@ const writeProvider = (id: string) => {
 }
 
 beforeAll(async () => {
-  program = Terminal.bundle()
+  program = await Terminal.bundle()
   room = Terminal.room()
   const config = join(room.folder, "config", "latchkey")
   mkdirSync(config, { recursive: true })
@@ -66,8 +54,7 @@ beforeAll(async () => {
 }, 60_000)
 afterEach(async () => {
   for (const child of running) {
-    child.kill("SIGTERM")
-    if (child.exitCode === null && child.signalCode === null) await once(child, "exit")
+    await Terminal.stop(child)
     running.delete(child)
   }
 })
@@ -77,8 +64,8 @@ afterAll(() => room.remove())
 const open = async (args: ReadonlyArray<string> = []) => {
   const child = start(["status", "--web", "--json", ...args])
   let written = ""
-  child.stderr!.on("data", (part) => (written += String(part)))
-  const [line] = (await once(createInterface({ input: child.stdout! }), "line")) as [string]
+  child.stderr.on("data", (part) => (written += String(part)))
+  const [line] = (await once(createInterface({ input: child.stdout }), "line")) as [string]
   return { child, link: new URL((JSON.parse(line) as { readonly url: string }).url), written: () => written }
 }
 
@@ -172,7 +159,7 @@ describe("the page", () => {
 
   it("tells people what to do with the link", async () => {
     const child = start(["status", "--web"])
-    const [line] = (await once(createInterface({ input: child.stdout! }), "line")) as [string]
+    const [line] = (await once(createInterface({ input: child.stdout }), "line")) as [string]
     expect(line).toMatch(/^http:\/\/127\.0\.0\.1:\d+\/[\w-]{43}\/\?ticket=[\w-]{43}$/)
     child.kill("SIGTERM")
     expect(await text(child.stderr!)).toContain("Open this link in a browser")

@@ -61,7 +61,7 @@ const deviceServer = Effect.gen(function* () {
 beforeAll(async () => {
   vi.spyOn(console, "info").mockReturnValue(undefined)
   scope = Effect.runSync(Scope.make())
-  program = Terminal.bundle()
+  program = await Terminal.bundle()
   server = await within(
     Provider.start({
       clients: [Provider.publicClient, machine],
@@ -254,14 +254,16 @@ describeWith(keychain, "a keychain", () => {
     writeFileSync(join(room.folder, "grant.json"), JSON.stringify(entry), { mode: 0o600 })
     const lock = `dbus-send --session --print-reply --dest=org.freedesktop.secrets /org/freedesktop/secrets \\
     org.freedesktop.Secret.Service.Lock array:objpath:/org/freedesktop/secrets/collection/login`
-    const isOpen = `dbus-send --session --print-reply --dest=org.freedesktop.secrets \\
-    /org/freedesktop/secrets/collection/login org.freedesktop.DBus.Properties.Get \\
-    string:org.freedesktop.Secret.Collection string:Locked | grep -q 'boolean false'`
-    // Any other question to a name without an owner has the bus start a daemon that is locked.
-    const isOwned = `dbus-send --session --print-reply --dest=org.freedesktop.DBus / \\
-    org.freedesktop.DBus.NameHasOwner string:org.freedesktop.secrets | grep -q 'boolean true'`
-    const script = `printf password | gnome-keyring-daemon --unlock --replace --components=secrets
-    until ${isOwned} && ${isOpen}; do sleep 0.05; done
+    // By its connection: a question to a name without an owner has the bus start a daemon that is locked.
+    const script = `owner() { dbus-send --session --print-reply --dest=org.freedesktop.DBus / \\
+      org.freedesktop.DBus.GetNameOwner string:org.freedesktop.secrets | sed -n 's/.*"\\(:.*\\)"/\\1/p'; }
+    isOpen() { dbus-send --session --print-reply --dest="$1" \\
+      /org/freedesktop/secrets/collection/login org.freedesktop.DBus.Properties.Get \\
+      string:org.freedesktop.Secret.Collection string:Locked | grep -q 'boolean false'; }
+    printf password | gnome-keyring-daemon --unlock --replace --components=secrets
+    until daemon=$(owner); [ -n "$daemon" ] && isOpen "$daemon" && [ "$daemon" = "$(owner)" ]; do
+      sleep 0.05
+    done
     latchkey() { "${process.execPath}" "${program}" "$@"; echo "code $?"; }
     latchkey import acme grant.json
     latchkey token acme

@@ -78,7 +78,7 @@ const generationOf = (room: Terminal.Room): Promise<number> =>
 it(
   `eight terminals ask in a loop through ${expiries} expiries: as many requests, nobody is logged out`,
   async () => {
-    const program = Terminal.bundle()
+    const program = await Terminal.bundle()
     // Expiries are counted, so nothing is to be renewed before one.
     const room = Terminal.room({ AUTH__REFRESH_GRACE_SECONDS: "0" })
     const scope = Effect.runSync(Scope.make())

@@ -21,8 +21,8 @@ syncBuiltinESMExports()
 let program: string
 let room: Terminal.Room
 
-beforeAll(() => {
-  program = Terminal.bundle()
+beforeAll(async () => {
+  program = await Terminal.bundle()
 }, 60_000)
 beforeEach(() => {
   room = Terminal.room()
@@ -41,6 +41,7 @@ beforeEach(() => {
 afterEach(() => room.remove())
 
 const run = (words: string) => Terminal.run(program, room, words.split(" "))
+const runEach = (commands: ReadonlyArray<string>) => Terminal.runEach(room, commands)
 
 it("the stand-in does what a user without an entry meets", () => {
   const script = "try { require('os').homedir() } catch (error) { console.log(error.code) }"
@@ -51,22 +52,22 @@ it("the stand-in does what a user without an entry meets", () => {
 it("every command works with the XDG variables alone (F18)", async () => {
   expect(await run("import acme grant.json --account work")).toMatchObject({ code: 0 })
   expect(await run("token work")).toMatchObject({ code: 0, stdout: "canary-access\n", stderr: "" })
-  expect(await run("token acme --json")).toMatchObject({ code: 0 })
-  for (const command of ["list", "status work", "explain work", "list --json", "doctor"]) {
-    expect(await run(command), command).toMatchObject({ code: 0 })
-  }
+  const commands = ["token acme --json", "list", "status work", "explain work", "list --json", "doctor"]
+  for (const [at, ended] of (await runEach(commands)).entries())
+    expect(ended, commands[at]).toMatchObject({ code: 0 })
   expect(await run("exec work -- sh -c true")).toMatchObject({ code: 0 })
   expect(await run("logout work --local")).toMatchObject({ code: 0 })
 })
 
 it("a provider whose own file would be in the home says which variable to set", async () => {
-  for (const command of ["token claude", "import codex", "login claude --manual"]) {
-    const ended = await run(command)
-    expect(ended.code, command).not.toBe(1)
-    expect(ended.stderr, command).toMatch(/latchkey: \S/)
-    expect(ended.stderr, command).not.toContain("unexpected")
+  const commands = ["token claude", "import codex", "login claude --manual"]
+  const all = await runEach(commands)
+  for (const [at, { code, stderr }] of all.entries()) {
+    expect(code, commands[at]).not.toBe(1)
+    expect(stderr, commands[at]).toMatch(/latchkey: \S/)
+    expect(stderr, commands[at]).not.toContain("unexpected")
   }
-  expect((await run("import codex")).stderr).toMatch(/codex.*set HOME/)
+  expect(all[1]!.stderr).toMatch(/codex.*set HOME/)
   room.environment["CODEX_HOME"] = join(room.folder, "codex")
   expect(await run("import codex")).not.toMatchObject({ stderr: expect.stringContaining("HOME") })
 })
@@ -83,13 +84,16 @@ const saysWhatToSet = {
 
 it("help and versions need no home, and every other command says what to set", async () => {
   unset("XDG_DATA_HOME", "XDG_CONFIG_HOME")
-  for (const command of ["--help", "--version", "login --help", "--completions bash"]) {
-    expect(await run(command), command).toMatchObject({ code: 0, stdout: expect.stringMatching(/\S/) })
-  }
-  expect(await run("no-such-command")).toMatchObject({ code: 2 })
-  for (const command of ["token acme", "list", "doctor", "login acme"]) {
-    expect(await run(command), command).toMatchObject(saysWhatToSet)
-  }
+  expect(await run("--help")).toMatchObject({ code: 0, stdout: expect.stringMatching(/\S/) })
+  const helpful = ["--version", "login --help", "--completions bash"]
+  const needy = ["list", "doctor", "login acme"]
+  const all = await runEach([...helpful, ...needy, "no-such-command"])
+  for (const [at, command] of helpful.entries())
+    expect(all[at], command).toMatchObject({ code: 0, stdout: expect.stringMatching(/\S/) })
+  for (const [at, command] of needy.entries())
+    expect(all[helpful.length + at], command).toMatchObject(saysWhatToSet)
+  expect(all.at(-1)).toMatchObject({ code: 2 })
+  expect(await run("token acme")).toMatchObject(saysWhatToSet)
   expect(await run("exec acme -- true")).toMatchObject({ code: 125 })
   const json = await run("token acme --json")
   expect(JSON.parse(json.stderr)).toMatchObject({ error: { code: 6, reason: "Configuration" } })

@@ -18,7 +18,7 @@ let codes: Array<string | null>
 
 beforeAll(async () => {
   scope = Effect.runSync(Scope.make())
-  program = Terminal.bundle()
+  program = await Terminal.bundle()
   const server = Provider.listen((request, response) => {
     let body = ""
     request.on("data", (chunk) => (body += chunk))

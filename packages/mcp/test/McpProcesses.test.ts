@@ -7,23 +7,20 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { createInterface, type Interface } from "node:readline"
 import { fileURLToPath } from "node:url"
+import { bundleOnce } from "../../../.ci/bundleOnce.js"
 import * as World from "./support/World.js"
 
-const program = fileURLToPath(new URL("child.ts", import.meta.url))
+const child = fileURLToPath(new URL("child.ts", import.meta.url))
 
 interface Child {
   readonly process: ChildProcess
   readonly lines: Interface
 }
 
-const start = (url: string, path: string) =>
+const start = (program: string, url: string, path: string) =>
   Effect.acquireRelease(
     Effect.sync((): Child => {
-      const child = spawn(
-        process.execPath,
-        ["--conditions=@latchkey/source", "--import", "tsx", program, url, path],
-        { stdio: ["pipe", "pipe", "inherit"] }
-      )
+      const child = spawn(process.execPath, [program, url, path], { stdio: ["pipe", "pipe", "inherit"] })
       return { process: child, lines: createInterface({ input: child.stdout }) }
     }),
     ({ process: child }) => Effect.sync(() => child.kill("SIGKILL"))
@@ -44,8 +41,9 @@ it.scopedLive(
         Effect.promise(() => mkdtemp(join(tmpdir(), "latchkey-mcp-"))),
         (path) => Effect.promise(() => rm(path, { recursive: true, force: true }))
       )
+      const program = yield* Effect.promise(() => bundleOnce(child))
       const children = yield* Effect.all(
-        Array.from({ length: 8 }, () => start(world.url, join(folder, "login.json")))
+        Array.from({ length: 8 }, () => start(program, world.url, join(folder, "login.json")))
       )
       const round = (word: string) =>
         Effect.all(

@@ -113,7 +113,7 @@ describe("campaigns", () => {
     "two managers race: the winner's credentials are never overwritten or deleted",
     () =>
       Effect.gen(function* () {
-        const runs = count("LATCHKEY_RACES", 60)
+        const runs = count("LATCHKEY_RACES", 30)
         const figures = { refreshes: 0, refused: 0, falseAlarms: 0 }
         const wrong = yield* campaign(runs, race, (r) => {
           figures.refreshes += r.refreshes
@@ -138,7 +138,7 @@ describe("campaigns", () => {
     "whatever the clock does and the lifetimes say: no NaN, no loop, one refresh ahead of an expiry",
     () =>
       Effect.gen(function* () {
-        const runs = count("LATCHKEY_CLOCKS", 100)
+        const runs = count("LATCHKEY_CLOCKS", 30)
         const figures = { requests: 0 }
         const wrong = yield* campaign(runs, history, (h) => (figures.requests += h.requests))
         yield* report("clock histories", runs, figures)
@@ -152,7 +152,7 @@ describe("campaigns", () => {
     "an answer that holds a usable refresh token, whatever else is in it: the token is saved",
     () =>
       Effect.gen(function* () {
-        const runs = count("LATCHKEY_FUZZ", 100)
+        const runs = count("LATCHKEY_FUZZ", 30)
         const figures = { accepted: 0, salvaged: 0 }
         const wrong = yield* campaign(
           runs,

@@ -3,40 +3,22 @@
  * server responds. It uses real processes, sockets and time, because it tests the order in which timers and
  * sockets are handled.
  */
-import { afterAll, beforeAll, describe, expect, it } from "@effect/vitest"
+import { beforeAll, describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { build } from "esbuild"
 import { type ChildProcess, fork } from "node:child_process"
 import { once } from "node:events"
-import { mkdtemp, rm } from "node:fs/promises"
 import { createServer, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
-import * as Path from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
+import { bundleOnce } from "../../../.ci/bundleOnce.js"
 import { clients } from "./Clients.js"
 import type { Job, Order, Outcome } from "./support/stoppedChild.js"
 
-const here = Path.dirname(fileURLToPath(import.meta.url))
-
-/** The program in one file, beside the packages that it loads. */
-let directory = ""
-let outfile = ""
+let program = ""
 beforeAll(async () => {
-  directory = await mkdtemp(Path.join(here, ".stopped-"))
-  outfile = Path.join(directory, "child.mjs")
-  await build({
-    entryPoints: [Path.join(here, "support/stoppedChild.ts")],
-    outfile,
-    bundle: true,
-    platform: "node",
-    format: "esm",
-    conditions: ["@latchkey/source"],
-    external: ["effect", "@effect/*", "undici", "oauth4webapi", "jose"],
-    logLevel: "error"
-  })
+  program = await bundleOnce(fileURLToPath(new URL("support/stoppedChild.ts", import.meta.url)))
 })
-afterAll(() => rm(directory, { recursive: true, force: true }))
 
 /** How the answer of the server meets the program. */
 type Disturbance = (
@@ -98,7 +80,7 @@ const server = Effect.acquireRelease(
 const start = (job: Job) =>
   Effect.acquireRelease(
     Effect.promise(async () => {
-      const child = fork(outfile, [JSON.stringify(job)], {
+      const child = fork(program, [JSON.stringify(job)], {
         execArgv: [],
         stdio: ["ignore", "inherit", "inherit", "ipc"]
       })
@@ -147,7 +129,8 @@ const disturbances: ReadonlyArray<readonly [what: string, disturbance: Disturban
   ["blocked in the middle of it", inTwoParts(blocked)]
 ]
 
-describe.each(clients)("an answer to a process over %s", (client) => {
+// Together, because they wait for most of their time.
+describe.each(clients)("an answer to a process over %s", { concurrent: true }, (client) => {
   describe.each([
     ["without a window", false],
     ["with a window", true]
@@ -172,7 +155,9 @@ describe.each(clients)("an answer to a process over %s", (client) => {
       120_000
     )
   })
+})
 
+describe.each(clients)("an answer to a process over %s", (client) => {
   it.scopedLive(
     "that comes after the time-out, but within the lease, is no loss: its callers do not wait for it",
     () =>

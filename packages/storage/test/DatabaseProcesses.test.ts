@@ -41,7 +41,7 @@ const kinds: ReadonlyArray<Kind> = [
     program: { path: process.execPath, missing: undefined },
     server: Effect.succeed(undefined),
     processes: 4,
-    times: 25,
+    times: 12,
     kills: 2,
     holders: 3
   },
@@ -50,7 +50,7 @@ const kinds: ReadonlyArray<Kind> = [
     program: postgres,
     server: url(PostgresServer.make),
     processes: 4,
-    times: 15,
+    times: 10,
     kills: 1,
     holders: 2
   },
@@ -59,7 +59,7 @@ const kinds: ReadonlyArray<Kind> = [
     program: redis,
     server: url(RedisServer.make()),
     processes: 3,
-    times: 15,
+    times: 10,
     kills: 1,
     holders: 2
   }

@@ -54,7 +54,7 @@ const foreignStores = Effect.gen(function* () {
 describe.concurrent("a foreign file", () => {
   const laws = [
     ...StorageLaws.laws({ make: foreignStores, changes: true }),
-    ...HistoryLaws.laws({ make: foreignStores, histories: 20 })
+    ...HistoryLaws.laws({ make: foreignStores, histories: 10 })
   ]
   it.live.each(laws)("$name", (law) => law.effect)
 })
@@ -62,7 +62,7 @@ describe.concurrent("a foreign file", () => {
 describe.concurrent("the file", () => {
   const laws = [
     ...StorageLaws.laws({ make: stores, changes: true }),
-    ...HistoryLaws.laws({ make: stores, histories: 40 }),
+    ...HistoryLaws.laws({ make: stores, histories: 8 }),
     ...LeaseLaws.laws({ make: leases, bearsWrongClocks: true }),
     ...FencingLaws.laws({ make: fenced }),
     ...RecordLaws.laws({ make: record })

@@ -55,7 +55,7 @@ describe("a key of a store in memory", () => {
 describe.concurrent("a key of a store in files", () => {
   const laws = [
     ...StorageLaws.laws({ make: overFiles(two), changes: false }),
-    ...HistoryLaws.laws({ make: overFiles(two), histories: 20 })
+    ...HistoryLaws.laws({ make: overFiles(two), histories: 10 })
   ]
   it.live.each(laws)("$name", (law) => law.effect)
 })

@@ -81,7 +81,7 @@ describeWith(
 
     const laws = [
       ...StorageLaws.laws({ make: stores, changes: true }),
-      ...HistoryLaws.laws({ make: stores, histories: 40 }),
+      ...HistoryLaws.laws({ make: stores, histories: 8 }),
       ...LeaseLaws.laws({ make: leases, bearsWrongClocks: true }),
       ...FencingLaws.laws({ make: handles }),
       ...RecordLaws.laws({ make: record, except: impossible })

@@ -65,7 +65,7 @@ describeWith(
 
     const laws = [
       ...StorageLaws.laws({ make: stores, changes: true }),
-      ...HistoryLaws.laws({ make: stores, histories: 80 }),
+      ...HistoryLaws.laws({ make: stores, histories: 10 }),
       ...LeaseLaws.laws({ make: leases, bearsWrongClocks: true }),
       ...FencingLaws.laws({ make: handles }),
       ...RecordLaws.laws({ make: record })

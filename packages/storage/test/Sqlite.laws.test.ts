@@ -39,7 +39,7 @@ const record = Effect.map(handles, ({ first: { sql, storage } }) => ({
 describe.concurrent("SQLite", () => {
   const laws = [
     ...StorageLaws.laws({ make: stores, changes: false }),
-    ...HistoryLaws.laws({ make: stores, histories: 40 }),
+    ...HistoryLaws.laws({ make: stores, histories: 8 }),
     ...LeaseLaws.laws({ make: leases, bearsWrongClocks: true }),
     ...FencingLaws.laws({ make: fenced }),
     ...RecordLaws.laws({ make: record })

@@ -1,8 +1,7 @@
-/** The stores of a database, as the tests and their child processes open them. */
-import * as Postgres from "@latchkey/storage/Postgres"
-import * as Redis from "@latchkey/storage/Redis"
-import * as Sql from "@latchkey/storage/Sql"
-import * as Sqlite from "@latchkey/storage/Sqlite"
+/**
+ * The stores of a database, as the tests and their child processes open them. A child loads only the client that it
+ * uses.
+ */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
@@ -19,12 +18,19 @@ export interface Database {
 export const open = ({ kind, location, name }: Database) =>
   Effect.gen(function* () {
     if (kind === "redis") {
+      const Redis = yield* Effect.promise(() => import("@latchkey/storage/Redis"))
       const connection = yield* Layer.build(Redis.layerConnection({ server: location }))
       return yield* Effect.provide(Redis.make({ account, prefix: name }), connection)
     }
+    const Sql = yield* Effect.promise(() => import("@latchkey/storage/Sql"))
     const client =
       kind === "sqlite"
-        ? Sqlite.layerClient({ filename: location })
-        : Postgres.layerClient({ url: Redacted.make(location), maxConnections: 2 })
+        ? (yield* Effect.promise(() => import("@latchkey/storage/Sqlite"))).layerClient({
+            filename: location
+          })
+        : (yield* Effect.promise(() => import("@latchkey/storage/Postgres"))).layerClient({
+            url: Redacted.make(location),
+            maxConnections: 2
+          })
     return yield* Effect.provide(Sql.make({ account, tables: name }), yield* Layer.build(client))
   })

@@ -1,13 +1,13 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
-import { build } from "esbuild"
 import * as ChildProcess from "node:child_process"
 import * as fs from "node:fs/promises"
 import { tmpdir } from "node:os"
 import * as Path from "node:path"
 import { createInterface } from "node:readline"
 import { fileURLToPath } from "node:url"
+import { bundleOnce } from "../../../.ci/bundleOnce.js"
 import type { Database } from "./databases.js"
 import type { Job } from "./jobs.js"
 
@@ -20,33 +20,8 @@ export const freshDirectory = Effect.acquireRelease(
 /** The path of a file that is not there yet, in a directory that is. */
 export const freshPath = Effect.map(freshDirectory, (directory) => Path.join(directory, "credentials.json"))
 
-/** Their clients load parts of themselves as they run. */
-const external = ["fs-native-extensions", "libsql", "pg", "pg-cursor", "ioredis", "@napi-rs/keyring"]
-
-/** A child's program in one file: it starts eight times faster than from its sources. */
 const program = (name: "child" | "databaseChild" | "keyringChild") =>
-  Effect.runSync(
-    Effect.cached(
-      Effect.promise(async () => {
-        const source = fileURLToPath(new URL(`${name}.ts`, import.meta.url))
-        const at = (file: string) => fileURLToPath(new URL(`../node_modules/.cache/${file}`, import.meta.url))
-        const outfile = at(`${name}-${process.pid}.mjs`)
-        await build({
-          entryPoints: [source],
-          outfile,
-          bundle: true,
-          minify: true,
-          platform: "node",
-          format: "esm",
-          conditions: ["@latchkey/source"],
-          external,
-          logLevel: "error"
-        })
-        await fs.rename(outfile, at(`${name}.mjs`))
-        return at(`${name}.mjs`)
-      })
-    )
-  )
+  Effect.promise(() => bundleOnce(fileURLToPath(new URL(`${name}.ts`, import.meta.url))))
 const fileProgram = program("child")
 const databaseProgram = program("databaseChild")
 /** For the checks of the keychain, which need a session of their own. */

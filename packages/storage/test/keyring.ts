@@ -33,31 +33,38 @@ import { homedir } from "node:os"
 import * as Path from "node:path"
 import { keyOf } from "./keys.js"
 
+/** The connection of the daemon that has the name of the keychain. */
+const owner = () =>
+  run("dbus-send", [
+    ...["--session", "--print-reply", "--dest=org.freedesktop.DBus", "/"],
+    ...["org.freedesktop.DBus.GetNameOwner", "string:org.freedesktop.secrets"]
+  ]).then(
+    (reply) => /string "(:[^"]+)"/.exec(reply)?.[1],
+    () => undefined
+  )
+
 /**
  * A daemon that has the password of the keyring from the start; in a fresh home it makes the keyring. It
  * takes the place of another, and for a moment there may be none.
  */
 const unlocked = Effect.promise(async () => {
+  const before = await owner()
   await run("gnome-keyring-daemon", ["--unlock", "--replace", "--components=secrets"])
-  // Any other question to a name without an owner has the bus start a daemon that is locked.
-  const isOwned = () =>
+  // By its connection: a question to a name without an owner has the bus start a daemon that is locked.
+  const isOpen = (daemon: string) =>
     run("dbus-send", [
-      ...["--session", "--print-reply", "--dest=org.freedesktop.DBus", "/"],
-      ...["org.freedesktop.DBus.NameHasOwner", "string:org.freedesktop.secrets"]
-    ]).then(
-      (reply) => reply.includes("boolean true"),
-      () => false
-    )
-  const isOpen = () =>
-    run("dbus-send", [
-      ...["--session", "--print-reply", "--dest=org.freedesktop.secrets"],
+      ...["--session", "--print-reply", `--dest=${daemon}`],
       ...["/org/freedesktop/secrets/collection/login", "org.freedesktop.DBus.Properties.Get"],
       ...["string:org.freedesktop.Secret.Collection", "string:Locked"]
     ]).then(
       (reply) => reply.includes("boolean false"),
       () => false
     )
-  while (!((await isOwned()) && (await isOpen()))) await Effect.runPromise(Effect.sleep("20 millis"))
+  for (;;) {
+    const now = await owner()
+    if (now !== undefined && now !== before && (await isOpen(now)) && (await owner()) === now) return
+    await Effect.runPromise(Effect.sleep("20 millis"))
+  }
 })
 
 /** A daemon without a password. */
@@ -173,8 +180,8 @@ const foreignFormat = FileFormat.foreign({
 const open: ReadonlyArray<Law.Law> = [
   ...StorageLaws.laws({ make: stores, changes: false }),
   ...HistoryLaws.laws({ make: stores, histories: 15 }),
-  ...LeaseLaws.laws({ make: leases, ttl: "500 millis" }),
-  ...FencingLaws.laws({ make: fenced, ttl: "500 millis" }),
+  ...LeaseLaws.laws({ make: leases, ttl: "1 second" }),
+  ...FencingLaws.laws({ make: fenced, ttl: "1 second" }),
   // It holds strings: there is no UTF-8 to break.
   ...RecordLaws.laws({ make: record, except: ["not UTF-8"] }),
   define(

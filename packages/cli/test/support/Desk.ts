@@ -42,23 +42,34 @@ export const make: Effect.Effect<Desk, never, Scope.Scope> = Effect.gen(function
     data: join(home, "data", "latchkey"),
     config: join(home, "config", "latchkey"),
     set: (name, value) => void (value === undefined ? variables.delete(name) : variables.set(name, value)),
-    run: (command, surface = {}) => {
-      const written = { stdout: "", stderr: "" }
-      const shown = { isTerminal: false, colors: false, columns: 200, ...surface }
-      const output = Layer.succeed(Output.Output, {
-        stdout: shown,
-        stderr: shown,
-        write: (text) => Effect.sync(() => void (written.stdout += text)),
-        writeError: (text) => Effect.sync(() => void (written.stderr += text))
-      })
-      const argv = command.split(" ").filter((word) => word !== "")
-      return Run.settle(Cli.run(argv), { json: argv.includes("--json") }).pipe(
-        Effect.provide(output),
-        Effect.map((code) => ({ code, ...written })),
-        Effect.provide(Logger.remove(Logger.defaultLogger)),
-        Effect.withConfigProvider(ConfigProvider.fromMap(variables)),
-        Effect.runPromise
+    run: (command, surface) =>
+      run(
+        command.split(" ").filter((word) => word !== ""),
+        variables,
+        surface
       )
-    }
   }
 })
+
+/** Runs a command in this process, with these variables for its environment. */
+export const run = (
+  argv: ReadonlyArray<string>,
+  variables: ReadonlyMap<string, string>,
+  surface: Partial<Output.Surface> = {}
+): Promise<Ended> => {
+  const written = { stdout: "", stderr: "" }
+  const shown = { isTerminal: false, colors: false, columns: 200, ...surface }
+  const output = Layer.succeed(Output.Output, {
+    stdout: shown,
+    stderr: shown,
+    write: (text) => Effect.sync(() => void (written.stdout += text)),
+    writeError: (text) => Effect.sync(() => void (written.stderr += text))
+  })
+  return Run.settle(Cli.run([...argv]), { json: argv.includes("--json") }).pipe(
+    Effect.provide(output),
+    Effect.map((code) => ({ code, ...written })),
+    Effect.provide(Logger.remove(Logger.defaultLogger)),
+    Effect.withConfigProvider(ConfigProvider.fromMap(new Map(variables))),
+    Effect.runPromise
+  )
+}

@@ -1,19 +1,23 @@
 /** The command as users run it: bundled, in its own process and pseudo-terminal. */
 import { Credentials, Entry } from "@latchkey/core"
 import { spawn } from "@lydell/node-pty"
-import { execFileSync, spawn as spawnProcess } from "node:child_process"
+import { type ChildProcess, execFile, spawn as spawnProcess } from "node:child_process"
+import { once } from "node:events"
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import type { Readable } from "node:stream"
 import { fileURLToPath } from "node:url"
+import { promisify } from "node:util"
+import { expect } from "vitest"
+import { bundleOnce, makeOnce } from "../../../../.ci/bundleOnce.js"
+import * as Desk from "./Desk.js"
 
-/** Bundles the command for the life of this process; the path of its program. */
-export const bundle = (): string => {
-  const outdir = fileURLToPath(new URL(`../../../../node_modules/.cache/cli-${process.pid}`, import.meta.url))
-  execFileSync(process.execPath, [fileURLToPath(new URL("../../build.mjs", import.meta.url)), outdir])
-  process.once("exit", () => rmSync(outdir, { recursive: true, force: true }))
-  return join(outdir, "bin.js")
-}
+const build = fileURLToPath(new URL("../../build.mjs", import.meta.url))
+
+/** Bundles the command, once in a run of the tests; the path of its program. */
+export const bundle = async (): Promise<string> =>
+  join(await makeOnce("cli", (outdir) => promisify(execFile)(process.execPath, [build, outdir])), "bin.js")
 
 export interface Room {
   readonly folder: string
@@ -60,6 +64,19 @@ export const writeGrant = ({ folder }: Room): void => {
     Credentials.make({ accessToken: "canary-access", refreshToken: "canary-refresh" })
   )
   writeFileSync(join(folder, "grant.json"), JSON.stringify(Entry.toJson(entry)), { mode: 0o600 })
+}
+
+/** Imports a grant as the command does, but in this process: none is started for what a test only begins with. */
+export const importGrant = async (
+  { environment, folder }: Room,
+  account: string,
+  credentials: Credentials.Credentials
+): Promise<void> => {
+  const [provider = "", name] = account.split("/")
+  const file = join(folder, "grant.json")
+  writeFileSync(file, JSON.stringify(Entry.toJson(Entry.first(credentials))), { mode: 0o600 })
+  const args = ["import", provider, file, ...(name === undefined ? [] : ["--account", name])]
+  expect(await Desk.run(args, new Map(Object.entries(environment)))).toMatchObject({ code: 0 })
 }
 
 export interface Session {
@@ -139,7 +156,7 @@ export const run = (
   program: string,
   { environment, folder }: Room,
   args: ReadonlyArray<string>,
-  during: (child: ReturnType<typeof spawnProcess>) => void = () => undefined
+  during: (child: ChildProcess) => void = () => undefined
 ): Promise<Ended> =>
   new Promise((resolve) => {
     const child = spawnProcess(process.execPath, [program, ...args], {
@@ -154,3 +171,34 @@ export const run = (
     child.on("close", (code, signal) => resolve({ code, signal, stdout, stderr }))
     during(child)
   })
+
+const commands = fileURLToPath(new URL("commands.ts", import.meta.url))
+
+/** Runs commands one after another in one process, because loading the command is most of what each takes. */
+export const runEach = async (
+  room: Room,
+  lines: ReadonlyArray<string>
+): Promise<ReadonlyArray<Desk.Ended>> => {
+  const argvs = lines.map((line) => line.split(" "))
+  const { stderr, stdout } = await run(await bundleOnce(commands), room, [JSON.stringify(argvs)])
+  expect(stderr).toBe("")
+  return JSON.parse(stdout) as ReadonlyArray<Desk.Ended>
+}
+
+/** Starts it without a terminal, for as long as the test wants it. */
+export const start = (
+  program: string,
+  { environment, folder }: Room,
+  args: ReadonlyArray<string>
+): ChildProcess & { readonly stdout: Readable; readonly stderr: Readable } =>
+  spawnProcess(process.execPath, [program, ...args], {
+    cwd: folder,
+    env: environment,
+    stdio: ["ignore", "pipe", "pipe"]
+  })
+
+/** Ends what was started, if it has not ended yet, and waits for that. */
+export const stop = async (child: ChildProcess, signal: NodeJS.Signals = "SIGTERM"): Promise<void> => {
+  child.kill(signal)
+  if (child.exitCode === null && child.signalCode === null) await once(child, "exit")
+}
