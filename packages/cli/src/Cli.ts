@@ -588,6 +588,9 @@ export const run = (argv: ReadonlyArray<string>): Effect.Effect<number, Failure.
 
 const parser = Command.run(root, { name: "latchkey", version, executable: "latchkey" })
 
+/** What the parser prints as it is. Everything else that it prints is help. */
+const printedAsIs = ["--completions", "--version"]
+
 /**
  * Help goes to the same output as everything else. A problem with the arguments is reported once, at the end.
  */
@@ -599,7 +602,8 @@ const consoleOf = (
   ...base,
   log: (...lines) => {
     const text = lines.map((line) => (stdout.colors ? String(line) : plain(String(line)))).join(" ")
-    return write(`${(own.includes("--completions") ? text : tidy(text, own[0])).trimEnd()}\n`)
+    const isHelp = !own.some((argument) => printedAsIs.includes(argument))
+    return write(`${(isHelp ? tidy(text, own[0]) : text).trimEnd()}\n`)
   },
   error: () => Effect.void
 })

@@ -317,6 +317,7 @@ it("arguments that cannot be understood are named, with the help to read", async
       stderr: expect.stringMatching(/--issuer must be .*\n {4}next: latchkey login --help/)
     })
   }
+  expect((await desk.run("--version")).stdout).toMatch(/^\d+\.\d+\.\d+\n$/)
   const help = await desk.run("--help")
   expect(help).toMatchObject({ code: 0, stderr: "" })
   expect(help.stdout).not.toMatch(/\p{Cc}\[/u)
