@@ -140,7 +140,7 @@ describe.each(clients)("an answer to a process over %s", { concurrent: true }, (
       () =>
         Effect.gen(function* () {
           const { children, endpoint, state } = yield* server
-          const child = yield* start({ client, endpoint, window, refreshToken: "rt-0" })
+          const child = yield* start({ client, endpoint, window, refreshToken: "rt-0", leaseTtl: 1200 })
           children.push(child)
           for (const [what, disturbance] of disturbances) {
             state.meet = disturbance
@@ -163,17 +163,18 @@ describe.each(clients)("an answer to a process over %s", (client) => {
     () =>
       Effect.gen(function* () {
         const { children, endpoint, state } = yield* server
-        const child = yield* start({ client, endpoint, window: false, refreshToken: "rt-0" })
+        const child = yield* start({ client, endpoint, window: false, refreshToken: "rt-0", leaseTtl: 3000 })
         children.push(child)
         state.meet = async ({ write }) => {
           write("first")
-          await sleep(850)
+          // Long after the time-out, so that a machine under load does not stall over both.
+          await sleep(1800)
           write("rest")
         }
         const first = yield* refresh(child)
         expect(first).toMatchObject({ error: expect.stringMatching(/^MaybeSent: No answer within 600ms/) })
         state.meet = undefined
-        yield* Effect.sleep(1000)
+        yield* Effect.sleep(1700)
         expect(yield* refresh(child)).toEqual({ token: "at-2" })
         expect(state).toMatchObject({ alive: true, posts: 2 })
       }),

@@ -20,15 +20,16 @@ export interface Job {
   /** Whether the server lets a spent refresh token be repeated: then the request is given up at its time-out. */
   readonly window: boolean
   readonly refreshToken: string
+  /** In milliseconds. */
+  readonly leaseTtl: number
 }
 
 /** To be done, and what came of it. */
 export type Order = { readonly do: "refresh" } | { readonly do: "block"; readonly millis: number }
 export type Outcome = { readonly token: string } | { readonly error: string }
 
-/** The defaults, fifty times as fast. */
+/** Fifty times as fast as the default. */
 const timeout = 600
-const config = { refreshTimeout: timeout, leaseTtl: 1200, leaseWait: 900, coolDownBase: 20 }
 
 const job = JSON.parse(process.argv[2] ?? "{}") as Job
 const [, client] = clients.find(([name]) => name === job.client)!
@@ -45,7 +46,7 @@ await Effect.gen(function* () {
   const services = Layer.mergeAll(
     Layer.succeed(TokenStorage.TokenStorage, storage),
     RefreshLease.layerProcess,
-    TokenConfig.layer(config),
+    TokenConfig.layer({ refreshTimeout: timeout, leaseTtl: job.leaseTtl, leaseWait: 900, coolDownBase: 20 }),
     RefreshToken.layer({
       server: { tokenEndpoint: job.endpoint },
       client: { clientId: "app" },
