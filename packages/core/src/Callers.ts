@@ -65,27 +65,23 @@ export const isOpen = ({ state }: Grant, now: number): boolean =>
   now < state.openUntil && now >= state.openFrom
 
 /** Returns a valid token. While the fast path is open, this is two comparisons and a prebuilt effect. */
-export const accessToken = (grant: Grant, plain: Decision.Request): Token => {
-  const slowly = resolve(grant, plain)
-  return Effect.clockWith((clock) => {
-    const now = clock.unsafeCurrentTimeMillis()
-    return isOpen(grant, now) ? grant.answer : slowly
-  })
-}
+export const accessToken = (grant: Grant, plain: Decision.Request): Token =>
+  at((now) => (isOpen(grant, now) ? grant.answer : firstTurn(grant, plain, now)))
 
 /** Returns a token that meets the request. */
-export const resolve = (grant: Grant, request: Decision.Request): Token => {
-  const { patience } = grant.context.config
-  return at((now) => {
-    const policy = policyOf(grant)
-    const { uptime } = policy
-    const { turn } = grant
-    // Of many callers at an expiry, only the first of each millisecond decides.
-    if (turn?.request === request && turn.now === now && turn.uptime === uptime) return turn.next
-    const next = follow(grant, request, Turn.first(policy, grant.state, request, now, patience))
-    grant.turn = { request, now, uptime, next }
-    return next
-  })
+export const resolve = (grant: Grant, request: Decision.Request): Token =>
+  at((now) => firstTurn(grant, request, now))
+
+/** Of many callers at an expiry, only the first of each millisecond decides. */
+const firstTurn = (grant: Grant, request: Decision.Request, now: number): Token => {
+  const policy = policyOf(grant)
+  const { uptime } = policy
+  const { context, turn } = grant
+  if (turn?.request === request && turn.now === now && turn.uptime === uptime) return turn.next
+  const first = Turn.first(policy, grant.state, request, now, context.config.patience)
+  const next = follow(grant, request, first)
+  grant.turn = { request, now, uptime, next }
+  return next
 }
 
 /**
