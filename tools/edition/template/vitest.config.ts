@@ -10,6 +10,9 @@ export default defineConfig({
     testTimeout: 120_000,
     hookTimeout: 120_000,
     pool: "forks",
-    maxWorkers: 4
+    poolOptions: { forks: { isolate: false } },
+    minWorkers: 4,
+    maxWorkers: 4,
+    maxConcurrency: 10
   }
 })
