@@ -32,9 +32,13 @@ describe("the directory of compiled code", () => {
     expect(CompileCache.isPrivate(directory)).toBe(false)
   })
 
-  it("may be missing: the command runs without it", () => {
-    expect(() => CompileCache.enable({ HOME: "/dev/null" })).not.toThrow()
-  })
+  it.each(["/dev/null", "/proc", "/no/home"])(
+    "may be missing, as below %s: the command runs without it",
+    (home) => {
+      expect(() => CompileCache.isPrivate(CompileCache.directoryIn({ HOME: home })!)).toThrow()
+      expect(() => CompileCache.enable({ HOME: home })).not.toThrow()
+    }
+  )
 
   it("is used by the command wherever Node can", () => {
     const bin = join(import.meta.dirname, "../src/bin.ts")

@@ -3,9 +3,9 @@
  * Another user who can write there could change what the command does. So the directory is neither Node's own
  * default, which users share, nor one of another user.
  */
-import { mkdirSync, statSync } from "node:fs"
+import { existsSync, mkdirSync, statSync } from "node:fs"
 import * as Module from "node:module"
-import { isAbsolute, join } from "node:path"
+import { dirname, isAbsolute, join } from "node:path"
 
 /** The directory, in the user's cache directory. Undefined without one, and where files have no owner. */
 export const directoryIn = (
@@ -16,9 +16,17 @@ export const directoryIn = (
   return isAbsolute(home) ? join(home, ".cache", "latchkey", "compiled") : undefined
 }
 
+/** Creates what is missing of a directory: itself, and at most the two above it. */
+const create = (directory: string): void => {
+  // Not by `recursive`: where nothing can be created, as in /proc, Node tries again and again without an end.
+  for (const part of [dirname(dirname(directory)), dirname(directory), directory]) {
+    if (!existsSync(part)) mkdirSync(part, { mode: 0o700 })
+  }
+}
+
 /** Creates a directory, and returns whether only this user can write there. */
 export const isPrivate = (directory: string): boolean => {
-  mkdirSync(directory, { recursive: true, mode: 0o700 })
+  create(directory)
   const { mode, uid } = statSync(directory)
   return uid === process.getuid?.() && (mode & 0o022) === 0
 }
