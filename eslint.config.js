@@ -148,7 +148,11 @@ const ambientSyntax = [
     selector: "NewExpression[callee.name='Date'][arguments.length=0]",
     message: "Use Clock or DateTime.now."
   },
-  { selector: "CallExpression[callee.name='Date']", message: "Use Clock or DateTime.now." }
+  { selector: "CallExpression[callee.name='Date']", message: "Use Clock or DateTime.now." },
+  ...["callee.name", "callee.property.name"].map((name) => ({
+    selector: `CallExpression[${name}=/^mkdir(Sync)?$/] Property[key.name='recursive']`,
+    message: "Use PrivateDirectory.make: below /proc, Node's own recursion never ends."
+  }))
 ]
 const ambientGlobals = ["setTimeout", "setInterval", "setImmediate", "performance"].map((name) => ({
   name,

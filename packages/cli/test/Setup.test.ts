@@ -298,3 +298,14 @@ it("a change by another program in the same moment is not lost", async () => {
   expect(Either.isLeft(result) && result.left.reason).toBe("Busy")
   expect(await readFile(file, "utf8")).toBe("theirs")
 })
+
+it.runIf(existsSync("/proc/self"))(
+  "settings where nothing can be created are an error, and no wait",
+  async () => {
+    const { edit } = await import("../src/internal/configFile.js")
+    const result = await Effect.runPromise(
+      Effect.either(edit("/proc/none/config", 0o600, () => Effect.succeedSome("one")))
+    )
+    expect(Either.isLeft(result) && result.left.message).toContain("/proc/none")
+  }
+)

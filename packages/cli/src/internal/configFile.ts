@@ -2,6 +2,7 @@
  * Changes a settings file of another program: completely or not at all, and never over a change that was
  * made meanwhile.
  */
+import * as PrivateDirectory from "@latchkey/storage/PrivateDirectory"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as fs from "node:fs/promises"
@@ -24,7 +25,7 @@ const target = (path: string): Effect.Effect<string, FileProblem> =>
     const real = await ifAny(fs.realpath(path))
     if (real !== undefined) return real
     if ((await ifAny(fs.lstat(path))) !== undefined) throw Object.assign(new Error(), { code: "EEXIST" })
-    await fs.mkdir(Path.dirname(path), { recursive: true, mode: 0o700 })
+    await PrivateDirectory.make(Path.dirname(path))
     return Path.join(await fs.realpath(Path.dirname(path)), Path.basename(path))
   })
 
