@@ -18,7 +18,7 @@ export const directoryIn = (
 
 /** Creates what is missing of a directory: itself, and at most the two above it. */
 const create = (directory: string): void => {
-  // Not by `recursive`: where nothing can be created, as in /proc, Node tries again and again without an end.
+  // Not by `recursive`: if nothing can be created, as in /proc, Node tries again without end.
   for (const part of [dirname(dirname(directory)), dirname(directory), directory]) {
     if (!existsSync(part)) mkdirSync(part, { mode: 0o700 })
   }
