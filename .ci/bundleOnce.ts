@@ -37,7 +37,10 @@ export const makeOnce = async (name: string, make: (outdir: string) => unknown):
 /** These load native code, or parts of themselves as they run. */
 const external = ["fs-native-extensions", "libsql", "pg", "pg-cursor", "ioredis", "@napi-rs/keyring"]
 
-/** The path of a program in few files, which starts several times faster than its sources. */
+/**
+ * The path of a program in one file, which starts several times faster than its sources. A part of its own for what
+ * is imported on demand would lose the names of a CommonJS package, as of undici.
+ */
 export const bundleOnce = async (source: string): Promise<string> => {
   const directory = await makeOnce(source.replace(/\W+/g, "-"), (outdir) =>
     build({
@@ -45,7 +48,6 @@ export const bundleOnce = async (source: string): Promise<string> => {
       outdir,
       outExtension: { ".js": ".mjs" },
       bundle: true,
-      splitting: true,
       minify: true,
       platform: "node",
       format: "esm",

@@ -3,7 +3,7 @@ import { FetchHttpClient } from "@effect/platform"
 import { describe, expect, it } from "@effect/vitest"
 import { AccountNotice, AccountNotices } from "@latchkey/core"
 import { Webhook } from "@latchkey/oauth"
-import { Clock, Effect, Layer, Queue, Redacted, Stream, TestClock } from "effect"
+import { Effect, Layer, Queue, Redacted, Stream, TestClock } from "effect"
 import { createHmac } from "node:crypto"
 import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
@@ -136,7 +136,8 @@ describe("a message", () => {
       )
       yield* source.send(needs)
       const { body, headers } = yield* Queue.take(received)
-      const now = yield* Clock.currentTimeMillis
+      // Its own time, because a machine under load takes seconds to get here.
+      const now = Number(headers["webhook-timestamp"]) * 1000
       const isGenuine = (over: Record<string, string>, text = body, at = now, by = secret) =>
         Webhook.verify([by], { ...headers, ...over }, text, at)
       expect(yield* isGenuine({})).toBe(true)
