@@ -589,7 +589,7 @@ export const run = (argv: ReadonlyArray<string>): Effect.Effect<number, Failure.
 const parser = Command.run(root, { name: "latchkey", version, executable: "latchkey" })
 
 /** What the parser prints as it is. Everything else that it prints is help. */
-const printedAsIs = ["--completions", "--version"]
+const printedAsIs = ["--version", "--completions"]
 
 /**
  * Help goes to the same output as everything else. A problem with the arguments is reported once, at the end.
@@ -620,7 +620,7 @@ const mistyped = (own: ReadonlyArray<string>): string | undefined => {
     const list = commands.join(", ")
     return `There is no command ${quoted(name)}.${meant(name, commands) || ` There are ${list}.`}`
   }
-  const known = ["--help", "--version", "--completions", ...optionsOf(name)]
+  const known = ["--help", ...printedAsIs, ...optionsOf(name)]
   const unknown = own
     .map((argument) => argument.replace(/=.*/s, ""))
     .find((argument) => /^--?[a-z]/i.test(argument) && argument !== "-h" && !known.includes(argument))

@@ -29,6 +29,7 @@ import {
   closed,
   letGo,
   namesOf,
+  nextRelease,
   report,
   storageOf,
   tell
@@ -46,7 +47,7 @@ export const start = (grant: Grant, want: State.Want): Effect.Effect<void> =>
 export const join = (grant: Grant, want: State.Want): Effect.Effect<Release> =>
   Effect.clockWith((clock) => {
     if (grant.context.flights.isClosing()) return Effect.succeed({ failure: Option.some(closed) })
-    const released = (grant.released ??= Deferred.unsafeMake<Release>(FiberId.none))
+    const released = nextRelease(grant)
     begin(grant, want, clock, grant.context.turn)
     return Deferred.await(released)
   })
@@ -54,7 +55,7 @@ export const join = (grant: Grant, want: State.Want): Effect.Effect<Release> =>
 /** Renews the grant without a caller, and waits until the flight ends, whatever its outcome. */
 export const renew = (grant: Grant, want: State.Want): Effect.Effect<void> =>
   Effect.clockWith((clock) => {
-    const released = (grant.released ??= Deferred.unsafeMake<Release>(FiberId.none))
+    const released = nextRelease(grant)
     const flight = begin(grant, want, clock, grant.context.renewalTurn)
     if (flight !== undefined) return Effect.asVoid(Fiber.await(flight))
     return grant.context.flights.isClosing() ? Effect.void : Effect.asVoid(Deferred.await(released))

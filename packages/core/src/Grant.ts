@@ -199,6 +199,10 @@ export const offer = <A>(hub: PubSub.PubSub<A>, value: A): Effect.Effect<void> =
 
 export const namesOf = ({ account, context: { provider } }: Grant): Telemetry.Names => ({ provider, account })
 
+/** Completes when waiting callers may look again. */
+export const nextRelease = (grant: Grant): Deferred.Deferred<Release> =>
+  (grant.released ??= Deferred.unsafeMake<Release>(FiberId.none))
+
 export const letGo = (grant: Grant, release: Release): Effect.Effect<void> =>
   Effect.suspend(() => {
     const { released } = grant
@@ -215,7 +219,7 @@ export const tellAndSettle = (grant: Grant, input: Input): Effect.Effect<void> =
     tell(grant, input),
     Effect.suspend(() => {
       if (!State.isCommitting(grant.state) || Option.isSome(grant.state.uncommitted)) return Effect.void
-      return Deferred.await((grant.released ??= Deferred.unsafeMake<Release>(FiberId.none)))
+      return Deferred.await(nextRelease(grant))
     })
   )
 

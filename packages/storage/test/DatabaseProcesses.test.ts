@@ -41,7 +41,7 @@ const kinds: ReadonlyArray<Kind> = [
     program: { path: process.execPath, missing: undefined },
     server: Effect.succeed(undefined),
     processes: 4,
-    times: 12,
+    times: 25,
     kills: 2,
     holders: 3
   },
@@ -50,7 +50,7 @@ const kinds: ReadonlyArray<Kind> = [
     program: postgres,
     server: url(PostgresServer.make),
     processes: 4,
-    times: 10,
+    times: 15,
     kills: 1,
     holders: 2
   },
@@ -59,7 +59,7 @@ const kinds: ReadonlyArray<Kind> = [
     program: redis,
     server: url(RedisServer.make()),
     processes: 3,
-    times: 10,
+    times: 15,
     kills: 1,
     holders: 2
   }

@@ -73,7 +73,7 @@ describe.runIf(process.platform === "linux")("a layer leaves nothing open (F54)"
   it.live("of SQLite", () =>
     Effect.gen(function* () {
       const filename = Path.join(yield* freshDirectory, "c.db")
-      yield* leavesNothing(Sqlite.layer({ filename, account: "me" }), 20)
+      yield* leavesNothing(Sqlite.layer({ filename, account: "me" }), 50)
     }).pipe(Effect.scoped)
   )
 

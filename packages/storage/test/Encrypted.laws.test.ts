@@ -18,7 +18,7 @@ const memory = Effect.gen(function* () {
 describe("encrypted in memory", () => {
   const laws = [
     ...StorageLaws.laws({ make: memory, changes: true }),
-    ...HistoryLaws.laws({ make: memory, histories: 15 })
+    ...HistoryLaws.laws({ make: memory, histories: 30 })
   ]
   it.live.each(laws)("$name", (law) => law.effect)
 })

@@ -54,7 +54,7 @@ const foreignStores = Effect.gen(function* () {
 describe.concurrent("a foreign file", () => {
   const laws = [
     ...StorageLaws.laws({ make: foreignStores, changes: true }),
-    ...HistoryLaws.laws({ make: foreignStores, histories: 10 })
+    ...HistoryLaws.laws({ make: foreignStores, histories: 20 })
   ]
   it.live.each(laws)("$name", (law) => law.effect)
 })

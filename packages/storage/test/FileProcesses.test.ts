@@ -21,10 +21,10 @@ describe("a file that many processes use", () => {
   it.live("loses no increment of 5 processes", () =>
     Effect.gen(function* () {
       const path = yield* freshPath
-      const children = yield* Effect.forEach(range(5), () => spawn({ path, do: "increment", times: 12 }))
+      const children = yield* Effect.forEach(range(5), () => spawn({ path, do: "increment", times: 25 }))
       for (const child of children) assert.strictEqual(yield* child.exit, 0)
       const { storage } = yield* File.make({ path })
-      assert.strictEqual(Option.getOrThrow(yield* storage.load).entry.generation, 60)
+      assert.strictEqual(Option.getOrThrow(yield* storage.load).entry.generation, 125)
       assert.deepStrictEqual(yield* beside(path), ["credentials.json", "credentials.json.latchkey.lock"])
     }).pipe(Effect.scoped)
   )

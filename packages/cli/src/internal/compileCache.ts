@@ -18,7 +18,8 @@ export const directoryIn = (
 
 /** Creates what is missing of a directory: itself, and at most the two above it. */
 const create = (directory: string): void => {
-  // Not by `recursive`: if nothing can be created, as in /proc, Node tries again without end.
+  // Not by `recursive`: if nothing can be created, as in /proc, Node tries again without end. And not by
+  // `PrivateDirectory`, which would load Effect before the cache is on, and create a home that is missing.
   for (const part of [dirname(dirname(directory)), dirname(directory), directory]) {
     if (!existsSync(part)) mkdirSync(part, { mode: 0o700 })
   }
