@@ -1,6 +1,6 @@
 /** Publishes the results: the data, and the tables and charts of the guide on performance. */
 import * as Option from "effect/Option"
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs"
+import { readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import {
   type Findings,
@@ -40,7 +40,6 @@ const guidePage = "packages/docs/guide/performance.md"
 
 /** Merges the new runs with those of other benches and writes everything again. Returns the written files. */
 export const publish = (root: string, fresh: Results): ReadonlyArray<string> => {
-  mkdirSync(join(root, "packages/bench/results"), { recursive: true })
   const all: Results = { ...read<Results>(join(root, data), {}), ...fresh }
   const accounts = read<ReadonlyArray<Accounts>>(join(root, accountsData), [])
   writeFileSync(join(root, data), `${JSON.stringify(all, undefined, 2)}\n`)

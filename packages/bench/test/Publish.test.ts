@@ -56,6 +56,7 @@ let root: string
 beforeEach(() => {
   root = mkdtempSync(join(tmpdir(), "latchkey-publish-"))
   mkdirSync(join(root, "packages/docs/guide"), { recursive: true })
+  mkdirSync(join(root, "packages/bench/results"), { recursive: true })
   writeFileSync(join(root, guidePage), marked("rows", "libraries", "growth"))
 })
 afterEach(() => rmSync(root, { recursive: true, force: true }))
@@ -93,7 +94,6 @@ it("a page is left as it is outside of the marks, and what was not reached is a 
 })
 
 it("the accounts of the campaign are judged by the largest number, and drawn by all", () => {
-  mkdirSync(join(root, "packages/bench/results"), { recursive: true })
   const accounts = { accounts: 2_000_000, rss: 110, rssOfFew: 100, dueMillis: 11, renewalsPerSecond: 300 }
   writeFileSync(
     join(root, accountsData),

@@ -1,6 +1,6 @@
 /** `load`: the import of what a small program uses, against that of what it imports from Effect. */
 import { build } from "esbuild"
-import { mkdirSync, rmSync, writeFileSync } from "node:fs"
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import type { Bench } from "../Bench.js"
 import { compare, wholeProcess } from "../Measure.js"
@@ -38,8 +38,7 @@ const importedFromEffect = async (file: string): Promise<ReadonlyArray<string>> 
 }
 
 export const load: Bench = async ({ packages, small }) => {
-  const directory = join(packages, "bench/node_modules/.cache", `load-${process.pid}`)
-  mkdirSync(directory, { recursive: true })
+  const directory = mkdtempSync(join(packages, "bench/node_modules/.load-"))
   const whole = (name: string, specifiers: ReadonlyArray<string>) => {
     const file = join(directory, name)
     writeFileSync(file, program(specifiers))
