@@ -195,6 +195,7 @@ describe("the server's time in a record", () => {
   it.each([
     ["our clock is wrong for the first time", undefined, off(far)],
     ["our clock is right", off(0), off(0)],
+    ["our clock has just been set right", off(far), off(0)],
     ["our clock is nearly right, as ever", off(clockTolerance), off(clockTolerance)],
     ["our clock is wrong by more than before", off(far), off(far + clockTolerance + 1)],
     ["our clock is wrong the other way", off(far), off(-far)],

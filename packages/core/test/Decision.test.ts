@@ -303,6 +303,8 @@ describe("a token that was obtained by a clock that was wrong", () => {
     ["ahead, set right, dead by now", hour, 2 * hour, 0, false],
     ["ahead by less than its life: what leaves less", 40 * minute, 30 * minute, 20 * minute, false],
     ["ahead, and time has caught up: alive by one clock, dead by the other", 2 * hour, 2 * hour, hour, true],
+    ["ahead: dead by the server's at this moment", hour, 30 * minute, 30 * minute, true],
+    ["ahead: dead by both, by our own at this moment", 2 * hour, hour, -hour, false],
     ["behind, set right: what leaves less", 10 * minute, -hour, -10 * minute, false],
     ["far ahead of a server whose own is in the future", -2 * hour, 2 * hour, hour, true]
   ])("a clock that was %s", (_, ago, ahead, millis, guessed) => {
@@ -311,7 +313,8 @@ describe("a token that was obtained by a clock that was wrong", () => {
 
   it.each([
     ["less than a `Date` can tell", 999, 20 * minute],
-    ["a second, which a `Date` can tell", 1000, 20 * minute + 1000]
+    ["a second, which a `Date` can tell", 1000, 20 * minute + 1000],
+    ["nothing: it is earlier", -5 * minute, 15 * minute]
   ])("ends by the server's clock, unless that is later by %s", (_, ahead, millis) => {
     expect(left(obtained(40 * minute, 0), { ahead: Option.some(ahead) })).toEqual([millis, false])
   })
@@ -326,7 +329,8 @@ describe("a token that was obtained by a clock that was wrong", () => {
       false
     ],
     ["not there a minute ago", { absentAt: now - minute }, 59 * minute, false],
-    ["not there a day ago, which says nothing", { absentAt: now - day }, hour, true]
+    ["not there a day ago, which says nothing", { absentAt: now - day }, hour, true],
+    ["not there as long ago as it lives, which says no more", { absentAt: now - hour }, hour, true]
   ])("obtained in the future, %s", (_, witness, millis, guessed) => {
     expect(left(obtained(0, 2 * hour, false), witness)).toEqual([millis, guessed])
   })
@@ -338,6 +342,65 @@ describe("a token that was obtained by a clock that was wrong", () => {
   ])("where our clock was measured to be 2 hours ahead of the server's: obtained %s", (_, ahead) => {
     const serverAgo = 2 * hour + 10 * minute
     expect(left(obtained(serverAgo, ahead), { ahead: Option.some(2 * hour) })).toEqual([50 * minute, false])
+  })
+
+  it("may have been obtained in the future, also by the server's clock as measured", () => {
+    const measured = { ahead: Option.some(0) }
+    expect(left(obtained(-2 * hour, 0), measured)).toEqual([hour, true])
+    expect(left(obtained(-2 * hour, 0), { ...measured, heldSince: now - 20 * minute })).toEqual([
+      40 * minute,
+      true
+    ])
+  })
+
+  it("ends a lifetime from now if nobody knows when it was obtained", () => {
+    const ends = (known: Partial<Expiry.Witness>) =>
+      Expiry.endsAt(obtained(-2 * hour, 0, "ahead" in known), now, { ...Expiry.noWitness, ...known })
+    expect(ends({})).toBe(now + hour)
+    expect(ends({ ahead: Option.some(0) })).toBe(now + hour)
+  })
+
+  it.each([
+    ["obtained here", { heldSince: now - 20 * minute, isOwn: true }, 20 * minute, true, 40 * minute, false],
+    [
+      "read here, of a clock as ours was",
+      { heldSince: now - 5 * minute },
+      20 * minute,
+      false,
+      40 * minute,
+      false
+    ],
+    [
+      "of an age by the server's clock",
+      { heldSince: now - minute, ahead: Option.some(0) },
+      20 * minute,
+      true,
+      40 * minute,
+      false
+    ],
+    [
+      "obtained in the future even so, not there 10 minutes ago",
+      { heldSince: now - 5 * minute, absentAt: now - 10 * minute },
+      -2 * hour,
+      false,
+      50 * minute,
+      false
+    ],
+    ["obtained in the future even so", { heldSince: now - 5 * minute }, -2 * hour, false, 55 * minute, true]
+  ])("while our clock was set back by 30 minutes: %s", (_, witness, ago, hasServerTime, millis, guessed) => {
+    const setBack = 30 * minute
+    expect(left(obtained(ago, setBack, hasServerTime), { ...witness, setBack })).toEqual([millis, guessed])
+  })
+
+  it("had a whole lifetime left when this process obtained it", () => {
+    const atFirst = (isOwn: boolean) =>
+      Expiry.leftAtFirst(obtained(20 * minute, 0), now, {
+        ...Expiry.noWitness,
+        heldSince: now - 20 * minute,
+        isOwn
+      })
+    expect(atFirst(true)).toBe(hour)
+    expect(atFirst(false)).toBe(Infinity)
   })
 
   it("is refreshed, and served only where that cannot be done or fails", () => {
@@ -1417,48 +1480,45 @@ describe("a wait that the server asked of whoever shares the grant", () => {
 })
 
 describe("describeArrival", () => {
+  const agree = "although the clocks agree: the server gives it no lifetime."
+  const check = (time: string) => `by the clock of this machine, ${time}: check that clock.`
+  const late = "The token had expired when it arrived"
+  const at = (server: number) => ({ ...obtained(2 * hour, 0), serverTime: Option.some(server) })
+
   it.each([
     ["is of use", obtained(0, 0), ""],
-    ["a clock ahead of the server's", obtained(2 * hour, 0), "ahead of the server's"],
+    ["no expiry", { ...obtained(2 * hour, 0), expiresAt: Option.none() }, ""],
+    [
+      "a clock ahead of the server's",
+      obtained(2 * hour, 0),
+      `${late}, and the clock of this machine is 2h ahead of the server's: correct it.`
+    ],
     [
       "a clock behind the server's",
-      { ...obtained(2 * hour, 0), serverTime: Option.some(now + hour) },
-      "behind the server's"
+      at(now + hour),
+      `${late}, and the clock of this machine is 1h behind the server's: correct it.`
     ],
-    ["clocks that agree", { ...obtained(hour, 0), serverTime: Option.some(now) }, "no lifetime"],
-    ["no Date", obtained(2 * hour, 0, false), "check that clock"],
-    ["no expiry", { ...obtained(2 * hour, 0), expiresAt: Option.none() }, ""]
+    ["clocks that agree", at(now), `${late}, by 1h, ${agree}`],
+    [
+      "clocks that agree as far as they must",
+      at(now - Credentials.clockTolerance),
+      `${late}, by 1h, ${agree}`
+    ],
+    [
+      "clocks that agree as far as they must",
+      at(now + Credentials.clockTolerance),
+      `${late}, by 1h, ${agree}`
+    ],
+    ["expired at this moment", { ...obtained(hour, 0), serverTime: Option.some(now) }, `${late}, ${agree}`],
+    ["no Date", obtained(2 * hour, 0, false), `${late}, by 1h ${check("2023-11-14T22:13:20.000Z")}`]
   ])("%s", (_, credentials, words) => {
-    const text = Describe.describeArrival(new Credentials.Credentials(credentials), now)
-    if (words === "") expect(text).toBe("")
-    else expect(text).toContain(words)
+    expect(Describe.describeArrival(new Credentials.Credentials(credentials), now)).toBe(words)
   })
-
-  it("has words for a clock that shows no time", () => {
-    expect(Describe.describeArrival(obtained(0, 0, false), 1e17)).toContain("which says no time")
-  })
-})
-
-describe("toStore", () => {
-  const off = (millis: number) => new Credentials.Credentials(obtained(0, millis))
-  const without = new Credentials.Credentials(obtained(0, hour, false))
 
   it.each([
-    ["keeps the server's time at the first refresh", Option.none(), off(2 * hour), true],
-    ["keeps it where the clocks agree", Option.some(off(0)), off(second), true],
-    ["keeps it where our clock has just gone wrong", Option.some(off(0)), off(2 * hour), true],
-    ["keeps it where our clock has just been set right", Option.some(off(2 * hour)), off(0), true],
-    ["keeps it where the refresh before knew of none", Option.some(without), off(2 * hour), true],
-    [
-      "leaves it out where our clock is ahead for good",
-      Option.some(off(-2 * hour)),
-      off(-2 * hour - second),
-      false
-    ],
-    ["leaves it out where our clock is behind for good", Option.some(off(2 * hour)), off(2 * hour), false]
-  ] as const)("%s", (_, before, after, isKept) => {
-    const stored = Age.toStore(before, after)
-    expect(Option.isSome(stored.serverTime)).toBe(isKept)
-    expect(stored.expiresAt).toEqual(after.expiresAt)
+    [8.64e15, "+275760-09-13T00:00:00.000Z"],
+    [8.64e15 + 1, "which says no time"]
+  ])("has words for a clock that shows anything: %d", (clock, time) => {
+    expect(Describe.describeArrival(obtained(0, 0, false), clock)).toContain(` ${check(time)}`)
   })
 })
