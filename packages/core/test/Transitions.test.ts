@@ -751,10 +751,10 @@ const inWords = (of: State.Policy, state: State.State, name: string): string => 
 }
 
 describe("the machine", () => {
-  it.each(cases.filter(([name]) => !name.startsWith("from outside")))(
+  it.each(cases.map(([name, { phase }]) => [name, phase._tag] as const))(
     "reaches the phase: %s",
-    (name, { phase }) => {
-      expect(phase._tag).toBe(/^\w+/.exec(name)?.[0])
+    (name, phase) => {
+      if (!name.startsWith("from outside")) expect(phase).toBe(/^\w+/.exec(name)?.[0])
     }
   )
 
