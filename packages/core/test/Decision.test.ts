@@ -3,7 +3,7 @@ import { Duration, Option, Redacted } from "effect"
 import * as Credentials from "@latchkey/core/Credentials"
 import * as Entry from "@latchkey/core/Entry"
 import * as GrantIdentity from "@latchkey/core/GrantIdentity"
-import { Age, BackOff, Decision, Describe, Expiry } from "@latchkey/core/internal-api"
+import { BackOff, Decision, Describe, Expiry } from "@latchkey/core/internal-api"
 import * as RotationPolicy from "@latchkey/core/RotationPolicy"
 import type * as Replay from "../src/grant/Replay.js"
 
@@ -148,6 +148,10 @@ describe("timeToExpiry, isExpired and wholeSeconds", () => {
     expect(Expiry.timeToExpiry(credentials, now)).toEqual(Option.fromNullable(left))
     expect(Expiry.isExpired(credentials, now)).toBe(expired)
     expect(Expiry.wholeSeconds(Expiry.timeToExpiry(credentials, now))).toEqual(Option.fromNullable(seconds))
+  })
+
+  it("has an end that is no guess if its lifetime is no number", () => {
+    expect(Expiry.isAgeUnknown(raw(Infinity, Infinity), now)).toBe(false)
   })
 
   it("an expiry that is no number is unknown", () => {
@@ -1190,6 +1194,10 @@ describe("coolDown", () => {
         reason: "ServerAsked",
         failures: 1
       })
+    })
+
+    it("at this very moment: the server's stands", () => {
+      expect(after(1, { ...before(now, now + minute), reason: "Rejected" }).until).toBe(now + minute)
     })
 
     it("which ends earlier: ours stands, and the server's within it", () => {

@@ -253,6 +253,16 @@ describe("what is shown", () => {
     expect(`${found.stored} ${found.current}`).toBe("https://a.example/token https://b.example/token")
     const evil = compare({ clientId: "\u001b[31m\u202e\n" }, { clientId: "x".repeat(5000) })!
     expect(evil.stored).toBe("\\u{1b}[31m\\u{202e}\\u{a}")
-    expect(evil.current.length).toBeLessThan(250)
+    expect(evil.current).toBe(`${"x".repeat(200)}…`)
+    expect(compare({ clientId: "y".repeat(200) }, { clientId: "x" })?.stored).toBe("y".repeat(200))
+  })
+
+  it("is a server as it was written, with its slash or without", () => {
+    expect(
+      compare({ tokenEndpoint: "https://a.example/" }, { tokenEndpoint: "https://b.example" })
+    ).toMatchObject({
+      stored: "https://a.example/",
+      current: "https://b.example"
+    })
   })
 })

@@ -41,6 +41,21 @@ const kept = (lifetime?: number) =>
       ...(lifetime !== undefined && { expiresAt: start + lifetime })
     })
   )
+const noLifetime = Entry.first(
+  Credentials.make({ accessToken: "at", refreshToken: "rt", expiresAt: start + 10 * minute })
+)
+const fromTheFuture = Entry.first(
+  Credentials.make({
+    accessToken: "at",
+    refreshToken: "rt",
+    obtainedAt: start + 60 * minute,
+    expiresAt: start + 90 * minute
+  })
+)
+const cooling = (until: number): State.State => ({
+  ...holding(tenMinutes),
+  coolDown: Option.some({ since: start, until, askedUntil: Option.none(), reason: "Failed", failures: 1 })
+})
 const silent: State.Policy = { ...policy, reportsChanges: false }
 
 const read = (at: number) => ({ task: "Read", at })
@@ -51,6 +66,7 @@ const due = start + 7 * minute
 describe("a grant is renewed", () => {
   it.each([
     ["what was never read is read", policy, State.initial, start, read(start)],
+    ["also where changes are not reported", silent, State.initial, start, read(start)],
     ["a while before the grace", policy, holding(tenMinutes), start, renew(due)],
     ["where it is overdue, at once", policy, holding(tenMinutes), due + 5000, renew(due + 5000)],
     [
@@ -75,6 +91,7 @@ describe("a grant is renewed", () => {
       due,
       read(due)
     ],
+    ["and renewed, where that was this moment", silent, holding(tenMinutes, due), due, renew(due)],
     ["and read again, where that lies in the future", silent, holding(tenMinutes, due + 1), due, read(due)],
     ["a lost answer is replayed at once in its window", policy, holding(intended(5000)), start, renew(start)],
     [
@@ -87,7 +104,17 @@ describe("a grant is renewed", () => {
     ["a dead grant is left alone", policy, holding(dead), start, read(Infinity)],
     ["until storage changes", policy, holding(dead, -Infinity), start, read(start)],
     ["or for ten minutes, where it does not say so", silent, holding(dead), start, read(start + 10 * minute)],
+    [
+      "counted from now, where the clock was set back",
+      silent,
+      holding(dead, start + 5000),
+      start,
+      read(start + 10 * minute)
+    ],
     ["so is one without a refresh token", silent, holding(noRefreshToken), start, read(start + 10 * minute)],
+    ["not before a cool-down has passed", policy, cooling(due + 5000), start, renew(due + 5000)],
+    ["at once, where nobody knows the token's age", policy, holding(fromTheFuture), start, renew(start)],
+    ["also where its lifetime is unknown", policy, holding(noLifetime), start, renew(due)],
     ["a token without an end needs nothing", silent, holding(noExpiry), start, read(Infinity)],
     ["unless its grant ends when it is not used", policy, holding(kept()), start, renew(start + 6 * day)],
     ["which may be overdue", policy, holding(kept()), start + 7 * day, renew(start + 7 * day)],
@@ -110,9 +137,17 @@ describe("a grant is renewed", () => {
     expect(Renewal.plan(policy, state, minute, now)).toEqual(expected)
   })
 
+  it("earlier by at most a quarter of its lifetime", () => {
+    expect(Renewal.plan(policy, holding(tenMinutes), 5 * minute, start)).toEqual(renew(due - 1.5 * minute))
+  })
+
   it("by a refresh that outlives today's token, and leaves it to another holder of the lease", () => {
     const want = Renewal.want(policy, holding(tenMinutes), minute, due)
     expect(want).toMatchObject({ force: false, yields: true, minValidity: 3 * minute })
-    expect(Renewal.want(policy, holding(intended(5000)), minute, start).minValidity).toBe(0)
+    const minValidity = (entry: Entry.Entry) =>
+      Renewal.want(policy, holding(entry), minute, start).minValidity
+    expect(minValidity(tenMinutes)).toBe(10 * minute)
+    expect(minValidity(noExpiry)).toBe(3 * minute)
+    expect(minValidity(intended(5000))).toBe(0)
   })
 })

@@ -153,6 +153,7 @@ describe("the shared back-off", () => {
     ["the last one near the longest", [0, 50_000], 60_000],
     ["the last one beyond it, as a server asked for", [0, 3_600_000], 60_000],
     ["one from the future, the clock having been set back", [10_000_000, 10_030_000], 1000],
+    ["one from this very moment", [5000, 6000], 2000],
     ["one that ends before it begins", [1000, 0], 1000]
   ] as const)("with %s", (_, before, expected) => {
     const wait = Option.map(

@@ -52,10 +52,12 @@ const tokens = (n: number, changes: Partial<Credentials.Options> = {}): Credenti
     ...changes
   })
 
-const first = Entry.first(tokens(1))
+const first = Entry.first(tokens(1), 2)
 const second = Entry.refreshed(first, tokens(2))
 const changed = (entry: Entry.Entry, fields: Partial<Entry.Entry>): Entry.Entry =>
   new Entry.Entry({ ...entry, ...fields })
+/** What storage held before, as a backup would. */
+const older = changed(first, { credentials: tokens(0), generation: 1 })
 const intent = (attempt: number, at: number) =>
   Option.some(new Entry.Intent({ fingerprint: Entry.grantFingerprint(first.credentials), at, attempt }))
 const wait = Option.some(new Entry.ServerWait({ at: now, until: now + minute }))
@@ -76,7 +78,7 @@ const leaseError = (reason: "Busy" | "Unavailable") =>
 const refreshError = (
   reason: RefreshError["reason"],
   fields: Partial<Pick<RefreshError, "oauthError" | "retryAfter" | "salvaged" | "status">> = {}
-) => new RefreshError({ reason, message: `${reason}: the grant has ended.`, ...fields })
+) => new RefreshError({ reason, message: `${reason}: the grant has ended.: the grant has ended.`, ...fields })
 
 /** Inputs whose counter of writes is the state's, unless it is stale. */
 type Make = (state: State.State) => Messages.Input
@@ -127,7 +129,12 @@ const inputs: Record<string, Make> = {
   "it is stored with a wait": loaded(changed(first, { serverWait: wait })),
   "a peer's rotation is stored": loaded(second, "v9"),
   "another login is stored": loaded(Entry.first(tokens(5), 7), "v9"),
-  "an older entry is stored": loaded(Entry.first(tokens(0), 0), "v0"),
+  "half of its life is over, with an intent of an hour ago": loaded(
+    changed(Entry.first(tokens(1, { obtainedAt: now - 40 * minute, expiresAt: now + 20 * minute })), {
+      intent: intent(1, now - hour)
+    })
+  ),
+  "an older entry is stored": loaded(older, "v0"),
   "a stale read": stale(loaded(second)),
   "storage cannot be read": input({ _tag: "LoadFailed", error: storageError }),
   "the lease is taken": input({ _tag: "LeaseTaken", lease: { fence: 5 } }),
@@ -176,7 +183,7 @@ const inputs: Record<string, Make> = {
   "a caller reads nothing": observed(undefined),
   "a caller reads the same": observed(first),
   "a caller reads a peer's rotation": observed(second),
-  "a caller reads an older entry": observed(Entry.first(tokens(0), 0)),
+  "a caller reads an older entry": observed(older),
   "a caller's read is stale": stale(observed(second)),
   "a caller cannot read": input({ _tag: "ObserveFailed", error: storageError }),
   "storage reports a change": input({ _tag: "Changed" }),
@@ -344,6 +351,7 @@ const cases: ReadonlyArray<
   ["Leasing, the wait is over", inPhase(leasing, { since: now - 10_000 }), ["the lease is busy"]],
   ["Leasing, the clock was set back", inPhase(leasing, { since: now + 1 }), ["the lease is busy"]],
   ["Leasing, the scope closes", closing(leasing), ["the lease is busy", "the lease fails"]],
+  ["Leasing, to commit, after a login", after(commitLeasing, ["a login"]), all.leases],
   ["Leasing, to commit", commitLeasing, [...all.wanted, ...all.leases]],
 
   ["Waiting", waiting, [...all.wanted, ...woken, "storage reports a change"]],
@@ -361,6 +369,12 @@ const cases: ReadonlyArray<
   ],
   ["Waiting, to commit", commitWaiting, woken],
   ["Waiting, and reading to commit", commitLooking, all.loads],
+
+  [
+    "Waiting, and reading for a caller that needs half an hour",
+    inPhase(looking, { goal: { _tag: "Refresh", want: { ...want, minValidity: 30 * minute } } }),
+    ["half of its life is over, with an intent of an hour ago"]
+  ],
 
   ["Rereading", rereading, [...all.wanted, ...all.loads]],
   [
@@ -499,6 +513,12 @@ const cases: ReadonlyArray<
       }
     }),
     ["the server is busy", "a refresh token from a malformed response"]
+  ],
+  [
+    "Redeeming, which may be repeated for a short time",
+    redeeming,
+    all.answers,
+    { ...policy, rotation: RotationPolicy.rotating(2000), coolDownBase: minute }
   ],
   ["Redeeming, a replay", replaying, all.answers],
   [

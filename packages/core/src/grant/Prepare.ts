@@ -51,8 +51,7 @@ export const reread = (at: At, state: State, phase: PhaseOf<"Rereading">): Next 
   const { want } = goal
   const decision = decideAgain(at, state, want)
   if (decision._tag !== "Refresh" && decision._tag !== "UseAndRefresh") {
-    const isServed = decision._tag === "Use" || decision._tag === "Reload"
-    return end(state, isServed ? Option.none() : Option.some({ _tag: "Decided", decision }))
+    return end(state, decision._tag === "Use" ? Option.none() : Option.some({ _tag: "Decided", decision }))
   }
   const stored = storedOf(state)
   const attempt: Attempt = {
