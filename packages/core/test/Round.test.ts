@@ -108,6 +108,8 @@ describe("a round", () => {
     expect(Round.isHungry(Round.open(last, now), "lower", false)).toBe(false)
     expect(Round.open(Round.open(last, now), now)).toEqual(Round.open(last, now))
     expect(Round.isHungry(last, "upper", false)).toBe(false)
+    const whole = end(begin(Round.noLoad, "ab").load, "a", "Renewed")
+    expect(Round.isHungry(whole, "lower", false)).toBe(false)
   })
 
   it("has enough when two thousand wait", () => {
@@ -246,10 +248,17 @@ describe("an account", () => {
   })
 
   it("that is stuck rests for ten minutes, and its server is not blamed", () => {
-    const load = end(begin(Round.noLoad, "a").load, "a", "Stuck")
+    const load = Round.end(limits, begin(Round.noLoad, "a").load, renewal("a"), Round.stuck, now)
     expect(Round.serverLoad(load, "lower").failures).toBe(0)
     expect(begin(load, "ab", now + 599_999).begun).toBe("b")
     expect(begin(load, "ab", now + 600_000).begun).toBe("ab")
+  })
+
+  it("that is stuck has not failed: its first failure counts as the first", () => {
+    const stuck = end(begin(Round.noLoad, "a").load, "a", "Stuck")
+    const failed = end(begin(stuck, "a", now + 600_000).load, "a", "Failed", now + 600_000, now)
+    expect(begin(failed, "a", now + 600_999).begun).toBe("")
+    expect(begin(failed, "a", now + 601_000).begun).toBe("a")
   })
 
   it("is forgotten when its rest is long over, or the clock was set", () => {

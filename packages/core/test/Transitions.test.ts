@@ -3,7 +3,7 @@
  * change of what the machine does: read it, and write it anew with `npx vitest run -u packages/core/test/Transitions.test.ts`.
  */
 import { describe, expect, it } from "@effect/vitest"
-import { Duration, Option, Redacted } from "effect"
+import { Duration, Either, Option, Redacted } from "effect"
 import { fileURLToPath } from "node:url"
 import * as Credentials from "@latchkey/core/Credentials"
 import * as Entry from "@latchkey/core/Entry"
@@ -158,6 +158,16 @@ const inputs: Record<string, Make> = {
   }),
   "the same tokens": input({ _tag: "Answered", credentials: tokens(1) }),
   "an access token alone": input({ _tag: "Answered", credentials: tokens(2, { refreshToken: "rt-1" }) }),
+  "new tokens with a scope that is none": input({
+    _tag: "Answered",
+    credentials: Either.getOrThrow(
+      Credentials.fromResponse(
+        { access_token: "at-2", token_type: "Bearer", expires_in: 3600, refresh_token: "rt-2", scope: 5 },
+        Option.some(first.credentials),
+        { requestedAt: now }
+      )
+    )
+  }),
   "the grant is dead": input({ _tag: "RefreshFailed", error: refreshError("GrantDead") }),
   "the grant is dead, with all that a response may have": input({
     _tag: "RefreshFailed",
@@ -271,6 +281,16 @@ const replaying = after(outdated, [
   "it is committed",
   "the lease is held"
 ])
+const redeemingAlone = after(
+  idle,
+  ["a caller", "the lease is taken", "the same is stored", "the lease is held"],
+  independent
+)
+const redeemingNothing = after(
+  State.initial,
+  ["a caller", "the lease is taken", "nothing is stored", "the lease is held"],
+  independent
+)
 const verifyingReplay = after(replaying, ["the grant is dead"])
 const markingDead = after(verifying, ["the same is stored"])
 const markingSleeps = after(markingDead, ["the commit fails"])
@@ -527,6 +547,14 @@ const cases: ReadonlyArray<
     ["the grant is dead", "the grant is dead, with all that a response may have", "new tokens"],
     independent
   ],
+  ["Redeeming without an intent", redeemingAlone, all.answers, independent],
+  [
+    "Redeeming without an intent, a peer's rotation is stored",
+    after(redeemingAlone, ["a caller reads a peer's rotation"], independent),
+    ["the server is busy for a time", "the client is refused"],
+    independent
+  ],
+  ["Redeeming without a stored grant", redeemingNothing, all.answers, independent],
   [
     "Redeeming, after a login",
     after(redeeming, ["a login"]),
@@ -766,7 +794,8 @@ const inWords = (of: State.Policy, state: State.State, name: string): string => 
     ...Option.toArray(next.command).map((command) => `  do ${listed(command)}`),
     ...next.events.map((event) => `  publish ${listed(event)}`),
     ...Option.toArray(next.released).map(({ failure }) => `  callers look again, ${listed({ failure })}`),
-    ...changes(state, next.state)
+    ...changes(state, next.state),
+    ...(State.isSaveOverdue(next.state) ? ["  storage has failed to save it"] : [])
   ].join("\n")
 }
 
