@@ -554,6 +554,20 @@ const cases: ReadonlyArray<
     ["the server is busy for a time", "the client is refused"],
     independent
   ],
+  [
+    "Redeeming without an intent, after one that is settled",
+    altered(redeemingAlone, {
+      ownIntent: Option.map(intent(1, now), (settled) => ({ intent: settled, older: Option.none() }))
+    }),
+    ["the client is refused", "the lease is lost"],
+    independent
+  ],
+  [
+    "Redeeming, a replay that may be repeated for a short time",
+    replaying,
+    all.answers,
+    { ...policy, rotation: RotationPolicy.rotating(2000), coolDownBase: minute }
+  ],
   ["Redeeming without a stored grant", redeemingNothing, all.answers, independent],
   [
     "Redeeming, after a login",
@@ -787,6 +801,12 @@ const changes = ({ phase: was, ...before }: State.State, { phase, ...next }: Sta
   ...difference(parts(before), parts(next))
 ]
 
+const facts: ReadonlyArray<readonly [fact: string, holds: (state: State.State) => boolean]> = [
+  ["redeeming", State.isRedeeming],
+  ["committing", State.isCommitting],
+  ["overdue to be saved", State.isSaveOverdue]
+]
+
 const inWords = (of: State.Policy, state: State.State, name: string): string => {
   const next = take(of, state, name)
   return [
@@ -795,7 +815,9 @@ const inWords = (of: State.Policy, state: State.State, name: string): string => 
     ...next.events.map((event) => `  publish ${listed(event)}`),
     ...Option.toArray(next.released).map(({ failure }) => `  callers look again, ${listed({ failure })}`),
     ...changes(state, next.state),
-    ...(State.isSaveOverdue(next.state) ? ["  storage has failed to save it"] : [])
+    ...facts
+      .filter(([, holds]) => holds(next.state) !== holds(state))
+      .map(([fact, holds]) => `  ${holds(next.state) ? "" : "no longer "}${fact}`)
   ].join("\n")
 }
 
