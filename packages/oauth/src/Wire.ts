@@ -162,9 +162,7 @@ const maxTargets = 32
  * @category utils
  */
 export const clockSkew = (now: number): Effect.Effect<number> =>
-  Effect.sync(() => Math.round((now - systemClock.unsafeCurrentTimeMillis()) / 1000))
-
-const systemClock = Fibers.systemClock
+  Effect.sync(() => Math.round((now - Fibers.systemClock.unsafeCurrentTimeMillis()) / 1000))
 
 /**
  * Returns the request that the library builds. The caller sends it afterwards, or not at all if nobody waits
