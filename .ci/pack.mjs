@@ -1,8 +1,10 @@
 /*
  * npm run try:packed: packs every package as it would be published, follows the first pages and runs the
  * install lines of all of them, installs the tarballs in an empty project, checks and runs the first snippet
- * of each README there, and uses the command. It uses dist, as a user would: build first.
+ * of each README there, counts the files that a small program loads, and uses the command. It uses dist, as
+ * a user would: build first.
  */
+import { build } from "esbuild"
 import { execFileSync } from "node:child_process"
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -48,6 +50,28 @@ const snippetOf = (name) => {
   return existsSync(page) ? /^```ts\n([^]*?)^```$/m.exec(readFileSync(page, "utf8")) : null
 }
 
+/** A small program starts slower with each of our files that it loads: at most so many. See bundle.mjs. */
+const fewFiles = 20
+const small = ["@latchkey/core/TokenManager", "@latchkey/oauth/RefreshToken", "@latchkey/storage/File"]
+
+const loadLittle = async () => {
+  const program = join(project, "small.mjs")
+  const imports = small.map((module) => `import "${module}"\n`).join("")
+  writeFileSync(program, `${imports}console.log(process.moduleLoadList.join())\n`)
+  if (run(process.execPath, [program]).includes("undici"))
+    throw new Error(
+      "Node's HTTP client is loaded before there is a request: a module makes a Response as it loads"
+    )
+  const { metafile } = await build({
+    ...{ entryPoints: [program], bundle: true, write: false, outdir: "nowhere", metafile: true },
+    ...{ platform: "node", format: "esm", external: ["effect", "@effect/*", "fs-native-extensions"] },
+    ignoreAnnotations: true
+  })
+  const count = Object.keys(metafile.inputs).filter((file) => file.includes("/@latchkey/")).length
+  if (count < small.length || count > fewFiles) throw new Error(`${count} files, at most ${fewFiles} are due`)
+  return `${count} files`
+}
+
 /** The other packages that the user installs, in the tested versions. */
 const beside = ["effect", "@effect/platform", "@modelcontextprotocol/client", "@types/node"].map(
   (name) => `${name}@${tested[name]}`
@@ -85,6 +109,7 @@ if (installed) {
       run(bin("tsx"), [`${name}.ts`], { env: nobody }).trim()
     )
   }
+  await attempt("load little in a small program", loadLittle)
   await attempt("use the command", () => useCommand(project))
 }
 if (packed) {

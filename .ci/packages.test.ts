@@ -24,6 +24,7 @@ interface Manifest {
   readonly bugs?: { readonly url: string }
   readonly repository?: { readonly type: string; readonly url: string; readonly directory?: string }
   readonly files?: ReadonlyArray<string>
+  readonly exports?: Readonly<Record<string, unknown>>
 }
 
 const manifestOf = (folder: string): Manifest => JSON.parse(read(`${folder}/package.json`)) as Manifest
@@ -80,6 +81,17 @@ describe.each(packages)("$manifest.name", ({ folder, manifest }) => {
     expect(problems).toEqual([])
     if (manifest.name !== "@latchkey/cli") expect(page.slice(0, 1000)).toContain("Effect 3")
   })
+})
+
+it("nothing can be imported from a folder inside a package, which is in another file when it is published", () => {
+  const open = packages
+    .filter(({ manifest }) => manifest.exports?.["./*"] !== undefined)
+    .flatMap(({ folder, manifest }) =>
+      readdirSync(join(root, folder, "src"), { withFileTypes: true })
+        .filter((entry) => entry.isDirectory() && manifest.exports?.[`./${entry.name}/*`] !== null)
+        .map((entry) => `${folder}/src/${entry.name}`)
+    )
+  expect(open).toEqual([])
 })
 
 it("a link that leads nowhere is noticed", () => {

@@ -71,6 +71,7 @@ const tests = async (): Promise<string> => {
 /** Types are checked already. The pages are compiled with what is built, as by a user. */
 const build = async (): Promise<undefined> => {
   await run(bin("tsc"), ["-b", "--noCheck", ...packages.map((name) => `packages/${name}`)], edition)
+  await run(process.execPath, [path.join(root, ".ci/bundle.mjs"), path.join(edition, "packages")], edition)
   await run(bin("tsc"), ["-p", "tsconfig.snippets.json"], edition)
 }
 

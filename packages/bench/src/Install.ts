@@ -43,10 +43,12 @@ export const installPeers = (): ReadonlyArray<string> => {
   return names
 }
 
-/** Builds the packages of a small program as they are published, for the bench that loads them in that form. */
+/** Builds the packages as they are published, for the bench that loads them in that form. */
 export const buildPackages = (): void => {
-  const compiler = fileURLToPath(import.meta.resolve("typescript/bin/tsc"))
-  const projects = ["../oauth", "../storage"].map((name) => join(root, name))
-  const { status } = spawnSync(process.execPath, [compiler, "-b", ...projects], { stdio: ["ignore", 2, 2] })
+  const { status } = spawnSync("npm", ["run", "-s", "build"], {
+    cwd: join(root, "../.."),
+    env: environment,
+    stdio: ["ignore", 2, 2]
+  })
   if (status !== 0) throw new Error("The packages could not be built: see above.")
 }

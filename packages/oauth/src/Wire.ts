@@ -162,9 +162,7 @@ const maxTargets = 32
  * @category utils
  */
 export const clockSkew = (now: number): Effect.Effect<number> =>
-  Effect.sync(() => Math.round((now - systemClock.unsafeCurrentTimeMillis()) / 1000))
-
-const systemClock = Fibers.systemClock
+  Effect.sync(() => Math.round((now - Fibers.systemClock.unsafeCurrentTimeMillis()) / 1000))
 
 /**
  * Returns the request that the library builds. The caller sends it afterwards, or not at all if nobody waits
@@ -176,7 +174,9 @@ const built = (
   Effect.async((resume) => {
     const customFetch = (url: string, init: FetchInit) => {
       resume(Effect.succeed([url, init]))
-      return unread
+      // The library's functions pass it on, and the real response is read here. Not made while the module loads: Node
+      // loads its HTTP client to make one.
+      return Promise.resolve(new Response())
     }
     // What the library makes of the response that it receives does not matter here.
     const finish = (error?: unknown) => resume(Effect.suspend(() => Effect.fail(notBuilt(error))))
@@ -185,12 +185,6 @@ const built = (
       finish
     )
   })
-
-/**
- * The response that the library's request functions receive. They pass it on, and the real response is read
- * here.
- */
-const unread = Promise.resolve(new Response())
 
 /** The library's messages name settings and hold no values. Messages of other errors are not repeated. */
 const notBuilt = (error: unknown): OAuthError => {
