@@ -608,6 +608,7 @@ const cases: ReadonlyArray<
     inPhase(committingState, { conflicts: 5 }),
     ["another writer was faster"]
   ],
+  ["Committing, after a login", after(committingState, ["a login"]), all.commits],
   ["Committing, requested", inPhase(committingState, { isAsked: true }), ["the commit fails"]],
   [
     "Committing after a malformed response",

@@ -134,6 +134,18 @@ const cases: ReadonlyArray<Case> = [
     caller: joins(forced),
     state: { memory: holding("new", minute / 2) },
     turn: "new"
+  },
+  {
+    name: "a forced refresh, and memory was dropped: it joins again",
+    caller: joins(forced),
+    state: { memory: { _tag: "Unread" } },
+    turn: Infinity
+  },
+  {
+    name: "its own brought a token that a resource server refused: it joins again, however long that takes",
+    caller: joins(plain, idle),
+    state: { rejection: Option.some({ token: Redacted.make("old"), at: start, count: 1 }) },
+    turn: Infinity
   }
 ]
 
@@ -159,5 +171,35 @@ describe("a caller that needs a refresh, after the flight of others", () => {
           caller: { joined: false, flights: 2, answers: 1 }
         })
     }
+  })
+})
+
+describe("a caller that joins", () => {
+  it.each([
+    ["starts the flight", idle, false],
+    ["comes to a flight of others", releasing, true]
+  ])("%s", (_, state, joined) => {
+    expect(joins(plain, state).joined).toBe(joined)
+    const again = Turn.afterFlight(policy, state, joins(plain), Option.none(), start)
+    expect(again).toMatchObject({ _tag: "Join", caller: { joined } })
+  })
+})
+
+describe("a caller that meets an expiry while a refresh is under way", () => {
+  const redeeming = (memory: State.Memory): State.State => ({
+    ...idle,
+    memory,
+    phase: { _tag: "Redeeming", requestedAt: start, overdue: Option.none() } as State.Phase
+  })
+
+  it.each([
+    ["just now: it joins", 0, "Join"],
+    ["a moment ago: it joins", 99, "Join"],
+    ["some time ago: it reads", 100, "Read"],
+    ["by a clock that was set back since: it reads", -1, "Read"]
+  ])("and storage was read %s", (_, ago, turn) => {
+    const memory = { ...holding("old", -minute), at: start - ago } as State.Memory
+    expect(Turn.first(policy, redeeming(memory), plain, start, patience)._tag).toBe(turn)
+    expect(Turn.first(policy, { ...idle, memory }, plain, start, patience)._tag).toBe("Read")
   })
 })
