@@ -1,4 +1,5 @@
 /** Runs one bench in its own process: `main NAME JSON`. It exchanges messages with its parent. */
+import "./NodeFetch.js"
 import { fork } from "node:child_process"
 import { once } from "node:events"
 import type { Context } from "../src/Bench.js"
@@ -89,6 +90,8 @@ const contextOf = ({ issuer, packages, small }: Given): Context => ({
 
 if (name === "child") {
   process.send?.(await ask((await received()) as Job, peers))
+  // Its parent ends it, once it has the answer: the end of a process may arrive before its last message.
+  process.on("message", () => undefined)
 } else {
   process.send?.({ findings: await benches[name]?.run(contextOf(JSON.parse(given) as Given)) })
   process.disconnect()

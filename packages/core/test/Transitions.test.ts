@@ -762,8 +762,8 @@ const parts = (value: unknown, path = ""): Parts => {
   if (Redacted.isRedacted(value)) return parts(Redacted.value(value), path)
   if (Duration.isDuration(value)) return [[path, Duration.format(value)]]
   if (value instanceof Error) {
-    const { message, oauthError, reason, retryAfter, status } = value as RefreshError
-    return [[path, listed({ [value.name]: reason, message, oauthError, retryAfter, status })]]
+    const { _tag, message, oauthError, reason, retryAfter, status } = value as RefreshError
+    return [[path, listed({ [_tag]: reason, message, oauthError, retryAfter, status })]]
   }
   if (value instanceof Credentials.Credentials || value instanceof Entry.Entry) {
     return [[path, `(${listed({ ...value })})`]]
