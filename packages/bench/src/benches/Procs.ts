@@ -9,6 +9,7 @@ import * as TokenManager from "@latchkey/core/TokenManager"
 import * as RefreshToken from "@latchkey/oauth/RefreshToken"
 import * as File from "@latchkey/storage/File"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, writeFileSync } from "node:fs"
@@ -34,14 +35,24 @@ export interface Asked {
 
 const ours = "latchkey"
 
-const openOurs = async ({ file, server }: Job): Promise<() => Promise<unknown>> => {
+interface Opened {
+  readonly get: () => Promise<unknown>
+  /** Ends the work that no caller waits for. */
+  readonly close: () => Promise<void>
+}
+
+const openOurs = async ({ file, server }: Job): Promise<Opened> => {
   const layer = TokenManager.layer().pipe(
     Layer.provide(File.layer({ path: file })),
     Layer.provide(RefreshToken.layer({ server, client: { clientId: server.clientId } })),
     Layer.provide([TokenConfig.layer({ refreshGrace: 0 }), FetchHttpClient.layer])
   )
-  const context = await Effect.runPromise(Scope.extend(Layer.build(layer), Effect.runSync(Scope.make())))
-  return sessionOf(Effect.runSync(Effect.provide(TokenManager.TokenManager, context))).get
+  const scope = Effect.runSync(Scope.make())
+  const context = await Effect.runPromise(Scope.extend(Layer.build(layer), scope))
+  return {
+    get: sessionOf(Effect.runSync(Effect.provide(TokenManager.TokenManager, context))).get,
+    close: () => Effect.runPromise(Scope.close(scope, Exit.void))
+  }
 }
 
 const read = (file: string): Held => JSON.parse(readFileSync(file, "utf8")) as Held
@@ -52,10 +63,10 @@ const write = (file: string, held: Held): void => {
   renameSync(beside, file)
 }
 
-const openPeer = async (peer: Peer, { file, server }: Job): Promise<() => Promise<unknown>> => {
+const openPeer = async (peer: Peer, { file, server }: Job): Promise<Opened> => {
   let held = read(file)
   let session = await peer.open(server, held)
-  return async () => {
+  const get = async () => {
     if (held.expiresAt <= wallClock()) {
       const stored = read(file)
       if (stored.refreshToken !== held.refreshToken) session = await peer.open(server, (held = stored))
@@ -65,6 +76,7 @@ const openPeer = async (peer: Peer, { file, server }: Job): Promise<() => Promis
     if (after.refreshToken !== held.refreshToken) write(file, (held = after))
     return token
   }
+  return { get, close: () => Promise.resolve() }
 }
 
 const pause = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds))
@@ -72,7 +84,7 @@ const pause = (milliseconds: number) => new Promise((resolve) => setTimeout(reso
 /** Calls every 25 ms, as one of the processes. */
 export const ask = async (job: Job, peers: ReadonlyArray<Peer>): Promise<Asked> => {
   const peer = peers.find(({ name }) => name === job.candidate)
-  const get = peer === undefined ? await openOurs(job) : await openPeer(peer, job)
+  const { close, get } = peer === undefined ? await openOurs(job) : await openPeer(peer, job)
   writeFileSync(join(job.meeting, `ready-${process.pid}`), "")
   const go = join(job.meeting, "go")
   while (!existsSync(go)) await pause(20)
@@ -84,6 +96,7 @@ export const ask = async (job: Job, peers: ReadonlyArray<Peer>): Promise<Asked> 
     await get().catch(() => errors++)
     await pause(25)
   }
+  await close()
   return { calls, errors }
 }
 
