@@ -35,13 +35,10 @@ export interface Asked {
 
 const ours = "latchkey"
 
-interface Opened {
-  readonly get: () => Promise<unknown>
-  /** Ends the work that no caller waits for. */
-  readonly close: () => Promise<void>
-}
+type Get = () => Promise<unknown>
 
-const openOurs = async ({ file, server }: Job): Promise<Opened> => {
+/** Returns the session, and what ends the work that no caller waits for. */
+const openOurs = async ({ file, server }: Job): Promise<[get: Get, close: Get]> => {
   const layer = TokenManager.layer().pipe(
     Layer.provide(File.layer({ path: file })),
     Layer.provide(RefreshToken.layer({ server, client: { clientId: server.clientId } })),
@@ -49,10 +46,8 @@ const openOurs = async ({ file, server }: Job): Promise<Opened> => {
   )
   const scope = Effect.runSync(Scope.make())
   const context = await Effect.runPromise(Scope.extend(Layer.build(layer), scope))
-  return {
-    get: sessionOf(Effect.runSync(Effect.provide(TokenManager.TokenManager, context))).get,
-    close: () => Effect.runPromise(Scope.close(scope, Exit.void))
-  }
+  const { get } = sessionOf(Effect.runSync(Effect.provide(TokenManager.TokenManager, context)))
+  return [get, () => Effect.runPromise(Scope.close(scope, Exit.void))]
 }
 
 const read = (file: string): Held => JSON.parse(readFileSync(file, "utf8")) as Held
@@ -63,10 +58,10 @@ const write = (file: string, held: Held): void => {
   renameSync(beside, file)
 }
 
-const openPeer = async (peer: Peer, { file, server }: Job): Promise<Opened> => {
+const openPeer = async (peer: Peer, { file, server }: Job): Promise<Get> => {
   let held = read(file)
   let session = await peer.open(server, held)
-  const get = async () => {
+  return async () => {
     if (held.expiresAt <= wallClock()) {
       const stored = read(file)
       if (stored.refreshToken !== held.refreshToken) session = await peer.open(server, (held = stored))
@@ -76,7 +71,6 @@ const openPeer = async (peer: Peer, { file, server }: Job): Promise<Opened> => {
     if (after.refreshToken !== held.refreshToken) write(file, (held = after))
     return token
   }
-  return { get, close: () => Promise.resolve() }
 }
 
 const pause = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds))
@@ -84,7 +78,7 @@ const pause = (milliseconds: number) => new Promise((resolve) => setTimeout(reso
 /** Calls every 25 ms, as one of the processes. */
 export const ask = async (job: Job, peers: ReadonlyArray<Peer>): Promise<Asked> => {
   const peer = peers.find(({ name }) => name === job.candidate)
-  const { close, get } = peer === undefined ? await openOurs(job) : await openPeer(peer, job)
+  const [get, close] = peer === undefined ? await openOurs(job) : [await openPeer(peer, job)]
   writeFileSync(join(job.meeting, `ready-${process.pid}`), "")
   const go = join(job.meeting, "go")
   while (!existsSync(go)) await pause(20)
@@ -96,7 +90,7 @@ export const ask = async (job: Job, peers: ReadonlyArray<Peer>): Promise<Asked> 
     await get().catch(() => errors++)
     await pause(25)
   }
-  await close()
+  await close?.()
   return { calls, errors }
 }
 
