@@ -66,7 +66,8 @@ export const laws = <E>(options: Options<E>): ReadonlyArray<Law> => {
         yield* Effect.sleep(Duration.times(ttl, 2.5))
         yield* check(yield* lease.isHeld, "it lapsed although its holder is well")
         yield* checkBusy(second, account, ttl)
-      })
+      }),
+      Effect.ignore(Effect.scoped(second.acquire(`${account}.other`, ttl)))
     )
   )
   const wrongClocks = (by: number): ReadonlyArray<Law> => {
@@ -225,10 +226,14 @@ const isBusy = (handle: Context.Tag.Service<RefreshLease>, name: string, ttl: Du
 const checkBusy = (handle: Context.Tag.Service<RefreshLease>, name: string, ttl: Duration.Duration) =>
   Effect.flatMap(isBusy(handle, name, ttl), (busy) => check(busy, "a second holder was granted it"))
 
-/** A process that stood still for part of a ttl has rightly lost its lease. What it saw proves nothing. */
+/**
+ * A process, or a backend, that stood still for part of a ttl has rightly lost its lease. What it saw proves nothing. `probe`
+ * is one exchange with the backend.
+ */
 const unlessStalled = <E>(
   ttl: Duration.Duration,
-  attempt: Effect.Effect<void, E, Scope.Scope>
+  attempt: Effect.Effect<void, E, Scope.Scope>,
+  probe: Effect.Effect<void>
 ): Effect.Effect<void, E> =>
   Effect.gen(function* () {
     const step = Duration.toMillis(ttl) / 10
@@ -238,6 +243,7 @@ const unlessStalled = <E>(
         for (;;) {
           const before = yield* Clock.currentTimeMillis
           yield* Effect.sleep(step)
+          yield* probe
           slowest = Math.max(slowest, (yield* Clock.currentTimeMillis) - before)
         }
       })
