@@ -40,7 +40,9 @@ const typescript = {
     from !== undefined && id.startsWith(".") ? join(dirname(from), id.replace(/\.js$/, ".ts")) : undefined,
   transform: (source, sourcefile) =>
     transform(withMarks(source), {
-      ...{ loader: "ts", sourcemap: "external", sourcefile },
+      loader: "ts",
+      sourcemap: "external",
+      sourcefile,
       tsconfigRaw: { compilerOptions: { target: "ES2022", verbatimModuleSyntax: true } }
     })
 }

@@ -63,8 +63,14 @@ const loadLittle = async () => {
       "Node's HTTP client is loaded before there is a request: a module makes a Response as it loads"
     )
   const { metafile } = await build({
-    ...{ entryPoints: [program], bundle: true, write: false, outdir: "nowhere", metafile: true },
-    ...{ platform: "node", format: "esm", external: ["effect", "@effect/*", "fs-native-extensions"] },
+    entryPoints: [program],
+    bundle: true,
+    write: false,
+    outdir: "nowhere",
+    metafile: true,
+    platform: "node",
+    format: "esm",
+    external: ["effect", "@effect/*", "fs-native-extensions"],
     ignoreAnnotations: true
   })
   const count = Object.keys(metafile.inputs).filter((file) => file.includes("/@latchkey/")).length

@@ -13,25 +13,17 @@ import { LeaseError } from "@latchkey/core/RefreshLease"
 import * as RotationPolicy from "@latchkey/core/RotationPolicy"
 import { RefreshError } from "@latchkey/core/TokenRefresher"
 import { CommitRefused, StorageError, type Version } from "@latchkey/core/TokenStorage"
+import { minute } from "./support/Bench.js"
+import { policy as plainPolicy } from "./support/Policy.js"
 
-const minute = 60_000
 const hour = 60 * minute
 const now = 1_700_000_000_000
 
 const policy: State.Policy = {
-  credentialsTtl: 30_000,
+  ...plainPolicy,
   grace: 2 * minute,
-  mode: "wait",
-  jitter: 0,
-  coolDownBase: 1000,
-  coolDownMax: 5 * minute,
   leaseWait: 10_000,
   rotation: RotationPolicy.rotating(minute),
-  needsRefreshToken: true,
-  refreshTimeout: 30_000,
-  identityOf: Option.none,
-  formerly: [],
-  serverAhead: 0,
   jitterShare: 0.25,
   uptime: hour,
   reportsChanges: false
